@@ -1,0 +1,133 @@
+// Activations and their derivatives on four lanes. Numbers and formulas match src/kernels/activations.ts.
+//
+// Derivatives at corners are PyTorch's: relu and leaky-relu take the left slope at 0, relu6 and hard-sigmoid are 0 at both ends,
+// hard-swish is −1/2 at −3 and 1 at 3. A NaN keeps its gradient: values are selected, never multiplied by 0.
+
+import { madd } from './lanes';
+import { exp, expm1Negative, log1pUnit, normalCdf, normalDensity, sigmoid, tanh } from './transcendental';
+
+export const NONE: i32 = 0;
+export const RELU: i32 = 1;
+export const RELU6: i32 = 2;
+export const LEAKY_RELU: i32 = 3;
+export const ELU: i32 = 4;
+export const SILU: i32 = 5;
+export const SIGMOID: i32 = 6;
+export const TANH: i32 = 7;
+export const GELU: i32 = 8;
+export const GELU_TANH: i32 = 9;
+export const HARD_SWISH: i32 = 10;
+export const HARD_SIGMOID: i32 = 11;
+export const SOFTPLUS: i32 = 12;
+export const MISH: i32 = 13;
+
+// @ts-ignore: decorator
+@inline const SQRT_8_OVER_PI: f32 = 1.5957691216057308; // 2·√(2/π): gelu-tanh is x·sigmoid(2u)
+// @ts-ignore: decorator
+@inline const GELU_CUBIC: f32 = 0.044715;
+
+// @ts-ignore: decorator
+@inline
+function f(value: f32): v128 {
+  return f32x4.splat(value);
+}
+
+/** min(max(x, 0), 6), NaN kept. */
+// @ts-ignore: decorator
+@inline
+function clamp06(x: v128): v128 {
+  return f32x4.pmin(f32x4.pmax(x, f(0)), f(6));
+}
+
+/** 2u of gelu-tanh: √(8/π)·(x + 0.044715·x³) */
+// @ts-ignore: decorator
+@inline
+function geluArgument(x: v128): v128 {
+  const inner = madd(f32x4.mul(x, x), f(GELU_CUBIC), f(1));
+  return f32x4.mul(f32x4.mul(x, inner), f(SQRT_8_OVER_PI));
+}
+
+// tanh(softplus(x)) = numerator/denominator, written in e = e^−|x| so that nothing overflows
+// @ts-ignore: decorator
+@inline
+function mishNumerator(e: v128, negative: v128): v128 {
+  return v128.bitselect(f32x4.mul(e, f32x4.add(e, f(2))), madd(e, f(2), f(1)), negative);
+}
+// @ts-ignore: decorator
+@inline
+function mishDenominator(e: v128, negative: v128): v128 {
+  const below = madd(e, f32x4.add(e, f(2)), f(2));
+  const above = madd(f32x4.mul(e, f(2)), f32x4.add(e, f(1)), f(1));
+  return v128.bitselect(below, above, negative);
+}
+
+/** The activation's value. `kind` is a constant wherever this is inlined; `alpha` is the slope of leaky-relu or the scale of elu. */
+// @ts-ignore: decorator
+@inline
+export function value(kind: i32, x: v128, alpha: v128): v128 {
+  if (kind == RELU) return f32x4.pmax(x, f(0));
+  if (kind == RELU6) return clamp06(x);
+  if (kind == LEAKY_RELU) return v128.bitselect(f32x4.mul(x, alpha), x, f32x4.lt(x, f(0)));
+  if (kind == ELU) return v128.bitselect(f32x4.mul(expm1Negative(f32x4.pmin(x, f(0))), alpha), x, f32x4.lt(x, f(0)));
+  if (kind == SILU) return f32x4.mul(x, sigmoid(x));
+  if (kind == SIGMOID) return sigmoid(x);
+  if (kind == TANH) return tanh(x);
+  if (kind == GELU) return f32x4.mul(x, normalCdf(x));
+  if (kind == GELU_TANH) return f32x4.mul(x, sigmoid(geluArgument(x)));
+  if (kind == HARD_SWISH) return f32x4.mul(x, f32x4.div(clamp06(f32x4.add(x, f(3))), f(6)));
+  if (kind == HARD_SIGMOID) return f32x4.div(clamp06(f32x4.add(x, f(3))), f(6));
+  if (kind == SOFTPLUS) return f32x4.add(f32x4.pmax(x, f(0)), log1pUnit(exp(f32x4.neg(f32x4.abs(x)))));
+  if (kind == MISH) {
+    const e = exp(f32x4.neg(f32x4.abs(x)));
+    const negative = f32x4.lt(x, f(0));
+    return f32x4.mul(x, f32x4.div(mishNumerator(e, negative), mishDenominator(e, negative)));
+  }
+  return x;
+}
+
+/** dy times the activation's derivative at x. */
+// @ts-ignore: decorator
+@inline
+export function gradient(kind: i32, x: v128, dy: v128, alpha: v128): v128 {
+  if (kind == RELU) return v128.andnot(dy, f32x4.le(x, f(0)));
+  if (kind == RELU6) return v128.andnot(dy, v128.or(f32x4.le(x, f(0)), f32x4.ge(x, f(6))));
+  if (kind == LEAKY_RELU) return v128.bitselect(f32x4.mul(dy, alpha), dy, f32x4.le(x, f(0)));
+  if (kind == ELU) return v128.bitselect(f32x4.mul(dy, f32x4.mul(exp(x), alpha)), dy, f32x4.le(x, f(0)));
+  if (kind == SILU) {
+    return f32x4.mul(dy, f32x4.mul(sigmoid(x), madd(x, sigmoid(f32x4.neg(x)), f(1))));
+  }
+  if (kind == SIGMOID) {
+    const e = exp(f32x4.neg(f32x4.abs(x)));
+    const d = f32x4.add(e, f(1));
+    return f32x4.mul(dy, f32x4.div(e, f32x4.mul(d, d)));
+  }
+  if (kind == TANH) {
+    const e = exp(f32x4.mul(f32x4.abs(x), f(-2)));
+    const d = f32x4.add(e, f(1));
+    return f32x4.mul(dy, f32x4.div(f32x4.mul(e, f(4)), f32x4.mul(d, d)));
+  }
+  if (kind == GELU) return f32x4.mul(dy, madd(x, normalDensity(x), normalCdf(x)));
+  if (kind == GELU_TANH) {
+    const u = geluArgument(x);
+    const slope = f32x4.mul(madd(f32x4.mul(x, x), f(<f32>(3.0 * 0.044715)), f(1)), f(SQRT_8_OVER_PI));
+    return f32x4.mul(dy, f32x4.mul(sigmoid(u), madd(f32x4.mul(x, sigmoid(f32x4.neg(u))), slope, f(1))));
+  }
+  if (kind == HARD_SWISH) {
+    const inside = f32x4.div(f32x4.mul(dy, madd(x, f(2), f(3))), f(6));
+    return v128.andnot(v128.bitselect(dy, inside, f32x4.ge(x, f(3))), f32x4.lt(x, f(-3)));
+  }
+  if (kind == HARD_SIGMOID) {
+    return v128.andnot(f32x4.div(dy, f(6)), v128.or(f32x4.le(x, f(-3)), f32x4.ge(x, f(3))));
+  }
+  if (kind == SOFTPLUS) return f32x4.mul(dy, sigmoid(x));
+  if (kind == MISH) {
+    const e = exp(f32x4.neg(f32x4.abs(x)));
+    const negative = f32x4.lt(x, f(0));
+    const d = mishDenominator(e, negative);
+    const t = f32x4.div(mishNumerator(e, negative), d);
+    const complement = f32x4.div(v128.bitselect(f(2), f32x4.mul(f32x4.mul(e, e), f(2)), negative), d); // 1 − t
+    const slope = f32x4.mul(f32x4.mul(x, sigmoid(x)), f32x4.mul(complement, f32x4.add(t, f(1))));
+    return f32x4.mul(dy, f32x4.add(t, slope));
+  }
+  return dy;
+}

@@ -1,0 +1,44 @@
+import * as act from '../activations';
+import { loadTail, storeTail } from '../lanes';
+
+/**
+ * activate — an activation, element by element.
+ *
+ *   y[i] = f(x[i])
+ *
+ * layout    x, y [size] f32
+ * sizes     any
+ * alias     y may be x; no other overlap
+ * align     4 bytes required, 16 preferred
+ * numerics  f32; exponentials to 4 units in the last place (transcendental.ts)
+ * traffic   8 bytes per element
+ */
+export function activate_f32(x: usize, y: usize, kind: i32, alpha: f32, size: u32): void {
+  switch (kind) {
+    case act.NONE: { if (x != y) memory.copy(y, x, (<usize>size) << 2); break; }
+    case act.RELU: { sweep(act.RELU, x, y, alpha, size); break; }
+    case act.RELU6: { sweep(act.RELU6, x, y, alpha, size); break; }
+    case act.LEAKY_RELU: { sweep(act.LEAKY_RELU, x, y, alpha, size); break; }
+    case act.ELU: { sweep(act.ELU, x, y, alpha, size); break; }
+    case act.SILU: { sweep(act.SILU, x, y, alpha, size); break; }
+    case act.SIGMOID: { sweep(act.SIGMOID, x, y, alpha, size); break; }
+    case act.TANH: { sweep(act.TANH, x, y, alpha, size); break; }
+    case act.GELU: { sweep(act.GELU, x, y, alpha, size); break; }
+    case act.GELU_TANH: { sweep(act.GELU_TANH, x, y, alpha, size); break; }
+    case act.HARD_SWISH: { sweep(act.HARD_SWISH, x, y, alpha, size); break; }
+    case act.HARD_SIGMOID: { sweep(act.HARD_SIGMOID, x, y, alpha, size); break; }
+    case act.SOFTPLUS: { sweep(act.SOFTPLUS, x, y, alpha, size); break; }
+    case act.MISH: { sweep(act.MISH, x, y, alpha, size); break; }
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function sweep(kind: i32, x: usize, y: usize, alpha: f32, size: u32): void {
+  const a = f32x4.splat(alpha);
+  const end = x + ((<usize>(size & ~3)) << 2);
+  let q = y;
+  for (let p = x; p < end; p += 16, q += 16) v128.store(q, act.value(kind, v128.load(p), a));
+  const rest = size & 3;
+  if (rest) storeTail(q, act.value(kind, loadTail(end, rest), a), rest);
+}

@@ -1,0 +1,65 @@
+// The only file that knows how lanes differ between builds: everything else is written once.
+
+/** a·b + c; one rounding in the relaxed build, two in the fixed one. */
+// @ts-ignore: decorator
+@inline
+export function madd(a: v128, b: v128, c: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_madd(a, b, c);
+  return f32x4.add(f32x4.mul(a, b), c);
+}
+
+/** The first `n` (1, 2 or 3) values at `p`; the other lanes are 0. Nothing beyond them is read. */
+// @ts-ignore: decorator
+@inline
+export function loadTail(p: usize, n: u32): v128 {
+  if (n == 1) return v128.load32_zero(p);
+  const v = v128.load64_zero(p);
+  return n == 2 ? v : v128.load32_lane(p + 8, v, 2);
+}
+
+/** Writes the first `n` (1, 2 or 3) lanes to `p`, and nothing beyond them. */
+// @ts-ignore: decorator
+@inline
+export function storeTail(p: usize, v: v128, n: u32): void {
+  if (n == 1) {
+    v128.store32_lane(p, v, 0);
+    return;
+  }
+  v128.store64_lane(p, v, 0);
+  if (n == 3) v128.store32_lane(p + 8, v, 2);
+}
+
+/** All bits set in the first `n` lanes, none in the others. */
+// @ts-ignore: decorator
+@inline
+export function tailMask(n: u32): v128 {
+  return i32x4.lt_s(i32x4(0, 1, 2, 3), i32x4.splat(n));
+}
+
+/** Lanes 0 and 1 in double precision. */
+// @ts-ignore: decorator
+@inline
+export function lowF64(v: v128): v128 {
+  return f64x2.promote_low_f32x4(v);
+}
+
+/** Lanes 2 and 3 in double precision. */
+// @ts-ignore: decorator
+@inline
+export function highF64(v: v128): v128 {
+  return f64x2.promote_low_f32x4(v128.shuffle<i32>(v, v, 2, 3, 2, 3));
+}
+
+/** The four lanes folded into two, in double precision: lanes 0 + 2 and 1 + 3. */
+// @ts-ignore: decorator
+@inline
+export function foldF64(v: v128): v128 {
+  return f64x2.add(lowF64(v), highF64(v));
+}
+
+/** The sum of the two lanes of an f64x2. */
+// @ts-ignore: decorator
+@inline
+export function sumF64(v: v128): f64 {
+  return f64x2.extract_lane(v, 0) + f64x2.extract_lane(v, 1);
+}

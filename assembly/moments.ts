@@ -1,0 +1,32 @@
+// From sums of differences to statistics: shared by stats_ncx and stats_nxc, and by both of their passes.
+//
+// The fast pass sums d = x − h and d² in f32 over short blocks, h being near the mean, and adds the blocks in f64:
+//   mean = h + Σd/m     variance = Σd²/m − (Σd/m)²
+// It keeps every digit unless h lies far from the mean, or d² leaves the range of f32. Then the channel is read again in f64.
+
+/** Below this mean square, squares in f32 lose digits to underflow. */
+// @ts-ignore: decorator
+@inline const SMALLEST_SQUARE: f64 = 1e-30;
+
+/** May the f32 sums be trusted? `shift` is Σd/m, `square` Σd²/m. False for NaN. */
+// @ts-ignore: decorator
+@inline
+export function isTrusted(shift: f64, square: f64): bool {
+  return square >= SMALLEST_SQUARE && square < Infinity && shift * shift <= 0.5 * square;
+}
+
+/** A pivot for the f64 pass: the mean as far as it is known, or 0 where that is not finite. */
+// @ts-ignore: decorator
+@inline
+export function pivotNear(h: f64, shift: f64): f64 {
+  const guess = h + shift;
+  return guess - guess == 0 ? guess : h - h == 0 ? h : 0;
+}
+
+/** The variance, from the sums around a pivot: never negative, NaN only where the sums are not finite. */
+// @ts-ignore: decorator
+@inline
+export function varianceOf(shift: f64, square: f64): f64 {
+  const variance = square - shift * shift;
+  return variance < 0 ? 0 : variance;
+}

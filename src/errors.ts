@@ -1,0 +1,68 @@
+// Every message of the library is built here: `subject: argument expected X, got Y (context)`.
+
+export type ErrorCode =
+  | 'ERR_TYPE' // an argument of the wrong kind
+  | 'ERR_SHAPE' // rank, channel count or length that does not fit
+  | 'ERR_OPTION' // an unknown option, or a value it does not take
+  | 'ERR_SINGLE_VALUE' // one value per channel in training
+  | 'ERR_NON_FINITE' // NaN or Inf in a batch, where the policy is to throw
+  | 'ERR_MODE' // the wrong moment: backward before forward, a frozen layer without statistics
+  | 'ERR_STATE' // a state dict that does not fit
+  | 'ERR_LABEL' // a class index out of range
+  | 'ERR_ALIAS' // memory that overlaps in a way the kernel cannot take
+  | 'ERR_DISPOSED' // a tensor after dispose()
+  | 'ERR_MEMORY' // more memory than there is
+  | 'ERR_BACKEND'; // a backend that this host does not have
+
+export type EvenkeelError = Error & { code: ErrorCode };
+
+interface Complaint {
+  /** Who complains: `BatchNorm(64)`. */
+  subject: string;
+  /** What about: `x`, `backward`. */
+  argument: string;
+  expected: string;
+  got: string;
+  context?: string;
+}
+
+function build(Kind: new (message: string) => Error, code: ErrorCode, complaint: Complaint): EvenkeelError {
+  const { subject, argument, expected, got, context } = complaint;
+  const message = `${subject}: ${argument} expected ${expected}, got ${got}${context ? ` (${context})` : ''}`;
+  return Object.assign(new Kind(message), { code });
+}
+
+/** The wrong kind of argument. */
+export function wrongKind(code: ErrorCode, complaint: Complaint): EvenkeelError {
+  return build(TypeError, code, complaint);
+}
+
+/** The right kind with a wrong value. */
+export function wrongValue(code: ErrorCode, complaint: Complaint): EvenkeelError {
+  return build(RangeError, code, complaint);
+}
+
+/** The wrong moment. */
+export function wrongMoment(code: ErrorCode, complaint: Complaint): EvenkeelError {
+  return build(Error, code, complaint);
+}
+
+/** A value in a few words, for `got`. */
+export function show(value: unknown): string {
+  if (typeof value === 'string') return `'${value}'`;
+  if (typeof value === 'number' || typeof value === 'bigint' || value == null || typeof value === 'boolean')
+    return String(value);
+  if (Array.isArray(value)) return showShape(value);
+  if (typeof value === 'object') return value.constructor?.name ?? 'object';
+  return typeof value;
+}
+
+export function showShape(shape: readonly unknown[]): string {
+  return `[${shape.join(', ')}]`;
+}
+
+/** `'a', 'b' or 'c'` */
+export function showChoices(names: readonly string[]): string {
+  const quoted = names.map((name) => `'${name}'`);
+  return quoted.length < 2 ? quoted.join('') : `${quoted.slice(0, -1).join(', ')} or ${quoted[quoted.length - 1]}`;
+}

@@ -1,0 +1,28 @@
+// The public list.
+
+export type { ErrorCode, EvenkeelError } from './errors.ts';
+export type { Compiled } from './infer/compile.ts';
+export type { Activation, ActivationName } from './kernels/activations.ts';
+export { type BackendName, type Configuration, configure, type Info, info } from './kernels/backend.ts';
+export { BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d, type ForwardOptions } from './layers/batch-norm.ts';
+export { type BatchNormArguments, batchNorm } from './layers/functional.ts';
+export { Layer } from './layers/layer.ts';
+export type { BatchNormOptions, Preset } from './layers/options.ts';
+export { ActivationLayer, ReLU, Sigmoid, Tanh } from './nn/activations.ts';
+export { Dropout, type DropoutOptions } from './nn/dropout.ts';
+export {
+  heNormal,
+  heUniform,
+  type Initializer,
+  normal,
+  torchUniform,
+  xavierNormal,
+  xavierUniform,
+} from './nn/initializers.ts';
+export { Linear, type LinearOptions } from './nn/linear.ts';
+export { crossEntropy, type Labels } from './nn/loss.ts';
+export { Adam, type AdamOptions, SGD, type SGDOptions } from './nn/optim.ts';
+export { Random } from './nn/random.ts';
+export { Sequential } from './nn/sequential.ts';
+export { type Result, Tensor, type TensorLike, tensor, tidy, zeros } from './tensors/tensor.ts';
+export type { Layout, Parameter, PlainTensor, StateDict, StateEntry } from './types.ts';

@@ -1,0 +1,167 @@
+// Which kernels run: the relaxed SIMD build, the fixed one, or the plain loops. Decided at first use, and kept.
+
+import { show, showChoices, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
+import { instantiate } from '../wasm/instance.ts';
+import { Heap } from '../wasm/memory.ts';
+import { isVector, KERNEL_NAMES, type Kernel, type KernelName, type Kernels, rowOf } from './table.ts';
+
+export type BackendName = 'relaxed' | 'simd' | 'js';
+
+export interface Backend {
+  readonly name: BackendName;
+  readonly heap: Heap;
+  readonly kernels: Kernels;
+}
+
+export interface Configuration {
+  /** `'auto'` (default): the best this host has. Or one of `'relaxed'`, `'simd'`, `'js'`, for tests and comparisons. */
+  backend?: BackendName | 'auto';
+  /** `true`: never the relaxed build, whose fused multiply-add rounds as the processor likes. Same bits on every machine. Default `false`. */
+  deterministic?: boolean;
+}
+
+export interface Info {
+  /** The backend in use. */
+  backend: BackendName;
+  /** Why: what was asked for, and what refused. */
+  reason: string;
+  deterministic: boolean;
+  /** Bytes of linear memory. */
+  memory: number;
+}
+
+const BACKENDS: readonly BackendName[] = ['relaxed', 'simd', 'js'];
+
+const wanted: Required<Configuration> = { backend: 'auto', deterministic: false };
+let current: Backend | undefined;
+let reason = '';
+
+/** Makes a backend with a memory of its own. Throws what the host throws where it cannot. */
+export function createBackend(name: BackendName): Backend {
+  if (name === 'js') return createPlain();
+  const { heap, exports } = instantiate(name);
+  return { name, heap, kernels: exports as unknown as Kernels };
+}
+
+/** The plain loops over an ordinary buffer, called as kernels are. */
+function createPlain(): Backend {
+  let buffer = new ArrayBuffer(1 << 16);
+  const heap = new Heap({
+    get buffer() {
+      return buffer;
+    },
+    grow(bytes) {
+      const larger = new ArrayBuffer(Math.ceil((buffer.byteLength + bytes) / 8) * 8);
+      new Uint8Array(larger).set(new Uint8Array(buffer));
+      buffer = larger;
+    },
+    limit: 2 ** 32,
+  });
+  const bind = (name: KernelName): Kernel => {
+    const { args, twin } = rowOf(name);
+    const types = args.map((arg) => (isVector(arg) ? arg.type : undefined));
+    return (...values) => {
+      const views = values.map((value, i) => {
+        if (types[i] === undefined) return value;
+        if (value === 0) return null;
+        return types[i] === 'f32' ? new Float32Array(buffer, value) : new Float64Array(buffer, value);
+      });
+      twin(...views);
+    };
+  };
+  const kernels = Object.fromEntries(KERNEL_NAMES.map((name) => [name, bind(name)])) as unknown as Kernels;
+  return { name: 'js', heap, kernels };
+}
+
+/** The backend in use; chosen at the first call. */
+export function backend(): Backend {
+  return current ?? choose();
+}
+
+function choose(): Backend {
+  const asked = wanted.backend === 'auto' ? fromEnvironment() : wanted.backend;
+  const order = asked === 'auto' ? BACKENDS.filter((name) => !(wanted.deterministic && name === 'relaxed')) : [asked];
+  const refusals: string[] = [];
+  for (const name of order) {
+    try {
+      current = createBackend(name);
+      const why = asked === 'auto' ? 'the best this host has' : 'asked for';
+      reason = [why, ...refusals].join('; ');
+      return current;
+    } catch (error) {
+      const { name: kind, message } = error as Error;
+      refusals.push(`${name}: ${kind}: ${message}`);
+    }
+  }
+  throw wrongValue('ERR_BACKEND', {
+    subject: 'configure',
+    argument: 'backend',
+    expected: 'one that this host has',
+    got: show(asked),
+    context: refusals.join('; '),
+  });
+}
+
+function fromEnvironment(): BackendName | 'auto' {
+  const value = (globalThis as { process?: { env?: Record<string, string | undefined> } }).process?.env
+    ?.EVENKEEL_BACKEND;
+  return value ? checkBackend('EVENKEEL_BACKEND', value) : 'auto';
+}
+
+function checkBackend(subject: string, value: unknown): BackendName | 'auto' {
+  const names = ['auto', ...BACKENDS];
+  if (names.includes(value as string)) return value as BackendName | 'auto';
+  throw wrongValue('ERR_OPTION', { subject, argument: 'backend', expected: showChoices(names), got: show(value) });
+}
+
+/**
+ * Library-wide settings. Call it before the first tensor or layer is used: once linear memory holds something, changing the backend
+ * throws ERR_MODE. The environment variable EVENKEEL_BACKEND stands for `backend` where that is `'auto'`.
+ */
+export function configure(settings: Configuration): void {
+  for (const [key, value] of Object.entries(settings)) {
+    if (key === 'backend') checkBackend('configure', value);
+    else if (key !== 'deterministic') {
+      throw wrongKind('ERR_OPTION', {
+        subject: 'configure',
+        argument: 'a setting',
+        expected: "'backend' or 'deterministic'",
+        got: show(key),
+      });
+    } else if (typeof value !== 'boolean') {
+      throw wrongKind('ERR_OPTION', {
+        subject: 'configure',
+        argument: 'deterministic',
+        expected: 'true or false',
+        got: show(value),
+      });
+    }
+  }
+  const next = { ...wanted, ...settings };
+  if (next.deterministic && next.backend === 'relaxed') {
+    throw wrongValue('ERR_OPTION', {
+      subject: 'configure',
+      argument: 'backend',
+      expected: "'auto', 'simd' or 'js' when deterministic",
+      got: "'relaxed'",
+    });
+  }
+  if (current && (next.backend !== wanted.backend || next.deterministic !== wanted.deterministic)) {
+    if (current.heap.blocks > 0) {
+      throw wrongMoment('ERR_MODE', {
+        subject: 'configure',
+        argument: 'a change',
+        expected: 'to come before the first tensor',
+        got: `${current.heap.blocks} blocks in use`,
+      });
+    }
+    current = undefined;
+  }
+  Object.assign(wanted, next);
+}
+
+/** What runs, and why. Chooses the backend if nothing has been used yet. */
+export function info(): Info {
+  const { name, heap } = backend();
+  return { backend: name, reason, deterministic: name !== 'relaxed', memory: heap.size };
+}

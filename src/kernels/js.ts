@@ -1,0 +1,332 @@
+// Every kernel as plain loops over typed arrays, with sums and intermediate values in double precision. Three duties, one text:
+// the oracle in tests, the fallback where WebAssembly is refused, the honest baseline in bench/.
+//
+// Arguments are those of the kernel of the same name in assembly/kernels/, with arrays in place of pointers (null for none).
+
+import { activate, derivative } from './activations.ts';
+
+type F32 = Float32Array;
+type F64 = Float64Array;
+
+export function activate_f32(x: F32, y: F32, kind: number, alpha: number, size: number): void {
+  for (let i = 0; i < size; i++) y[i] = activate(kind, x[i], alpha);
+}
+
+export function activate_grad_f32(x: F32, dy: F32, dx: F32, kind: number, alpha: number, size: number): void {
+  for (let i = 0; i < size; i++) {
+    const slope = derivative(kind, x[i], alpha);
+    dx[i] = slope === 0 ? 0 : dy[i] * slope;
+  }
+}
+
+export function affine_ncx_f32(
+  x: F32,
+  scale: F32,
+  shift: F32,
+  residual: F32 | null,
+  y: F32,
+  kind: number,
+  alpha: number,
+  outer: number,
+  channels: number,
+  inner: number,
+  stride: number,
+): void {
+  for (let n = 0; n < outer; n++) {
+    for (let c = 0; c < channels; c++) {
+      const a = scale[c];
+      const b = shift[c];
+      const start = n * stride + c * inner;
+      const end = start + inner;
+      if (residual) for (let i = start; i < end; i++) y[i] = x[i] * a + b + residual[i];
+      else for (let i = start; i < end; i++) y[i] = x[i] * a + b;
+      if (kind) for (let i = start; i < end; i++) y[i] = activate(kind, y[i], alpha);
+    }
+  }
+}
+
+export function affine_nxc_f32(
+  x: F32,
+  scale: F32,
+  shift: F32,
+  residual: F32 | null,
+  y: F32,
+  kind: number,
+  alpha: number,
+  rows: number,
+  channels: number,
+): void {
+  for (let r = 0, i = 0; r < rows; r++) {
+    const start = i;
+    if (residual) for (let c = 0; c < channels; c++, i++) y[i] = x[i] * scale[c] + shift[c] + residual[i];
+    else for (let c = 0; c < channels; c++, i++) y[i] = x[i] * scale[c] + shift[c];
+    if (kind) for (let j = start; j < i; j++) y[j] = activate(kind, y[j], alpha);
+  }
+}
+
+export function column_sums_f32(x: F32, sums: F64, rows: number, cols: number): void {
+  for (let c = 0; c < cols; c++) sums[c] = 0;
+  for (let r = 0, i = 0; r < rows; r++) for (let c = 0; c < cols; c++, i++) sums[c] += x[i];
+}
+
+export function dropout_f32(x: F32, y: F32, seed: number, threshold: number, scale: number, size: number): void {
+  const limit = threshold >>> 0;
+  for (let i = 0; i < size; i++) {
+    let h = Math.imul(i, 0x9e3779b1) ^ seed;
+    h ^= h >>> 16;
+    h = Math.imul(h, 0x21f0aaad);
+    h ^= h >>> 15;
+    h = Math.imul(h, 0x735a2d97);
+    h ^= h >>> 15;
+    y[i] = h >>> 0 < limit ? x[i] * scale : 0;
+  }
+}
+
+export function grad_input_ncx_f32(
+  x: F32,
+  dy: F32,
+  hi: F32,
+  lo: F32,
+  invStd: F32,
+  a: F32,
+  b: F32,
+  k: F32,
+  dx: F32,
+  outer: number,
+  channels: number,
+  inner: number,
+  stride: number,
+): void {
+  for (let n = 0; n < outer; n++) {
+    for (let c = 0; c < channels; c++) {
+      const mean = hi[c] + lo[c];
+      const s = invStd[c];
+      const ac = a[c];
+      const bc = b[c];
+      const kc = k[c];
+      const start = n * stride + c * inner;
+      for (let i = start; i < start + inner; i++) dx[i] = ac * dy[i] + (bc * ((x[i] - mean) * s) + kc);
+    }
+  }
+}
+
+export function grad_input_nxc_f32(
+  x: F32,
+  dy: F32,
+  hi: F32,
+  lo: F32,
+  invStd: F32,
+  a: F32,
+  b: F32,
+  k: F32,
+  dx: F32,
+  rows: number,
+  channels: number,
+): void {
+  for (let r = 0, i = 0; r < rows; r++) {
+    for (let c = 0; c < channels; c++, i++) {
+      dx[i] = a[c] * dy[i] + (b[c] * ((x[i] - hi[c] - lo[c]) * invStd[c]) + k[c]);
+    }
+  }
+}
+
+export function grad_stats_ncx_f32(
+  x: F32,
+  dy: F32,
+  hi: F32,
+  lo: F32,
+  invStd: F32,
+  dbeta: F64,
+  dgamma: F64,
+  outer: number,
+  channels: number,
+  inner: number,
+  stride: number,
+): void {
+  for (let c = 0; c < channels; c++) {
+    const mean = hi[c] + lo[c];
+    const s = invStd[c];
+    let sum = 0;
+    let dot = 0;
+    for (let n = 0; n < outer; n++) {
+      const start = n * stride + c * inner;
+      for (let i = start; i < start + inner; i++) {
+        sum += dy[i];
+        dot += dy[i] * ((x[i] - mean) * s);
+      }
+    }
+    dbeta[c] = sum;
+    dgamma[c] = dot;
+  }
+}
+
+export function grad_stats_nxc_f32(
+  x: F32,
+  dy: F32,
+  hi: F32,
+  lo: F32,
+  invStd: F32,
+  dbeta: F64,
+  dgamma: F64,
+  rows: number,
+  channels: number,
+  stride: number,
+): void {
+  for (let c = 0; c < channels; c++) dbeta[c] = dgamma[c] = 0;
+  for (let r = 0; r < rows; r++) {
+    for (let c = 0, i = r * stride; c < channels; c++, i++) {
+      dbeta[c] += dy[i];
+      dgamma[c] += dy[i] * ((x[i] - hi[c] - lo[c]) * invStd[c]);
+    }
+  }
+}
+
+export function linear_f32(
+  x: F32,
+  packed: F32,
+  bias: F32 | null,
+  y: F32,
+  kind: number,
+  alpha: number,
+  rows: number,
+  depth: number,
+  cols: number,
+  rowStride: number,
+  depthStride: number,
+  accumulate: number,
+): void {
+  for (let r = 0; r < rows; r++) {
+    for (let o = 0; o < cols; o++) {
+      let sum = accumulate ? y[r * cols + o] : bias ? bias[o] : 0;
+      let w = (o >> 3) * depth * 8 + (o & 7);
+      for (let k = 0, i = r * rowStride; k < depth; k++, i += depthStride, w += 8) sum += x[i] * packed[w];
+      y[r * cols + o] = kind ? activate(kind, sum, alpha) : sum;
+    }
+  }
+}
+
+export function normalize_ncx_f32(
+  x: F32,
+  hi: F32,
+  lo: F32,
+  scale: F32,
+  beta: F32,
+  residual: F32 | null,
+  y: F32,
+  kind: number,
+  alpha: number,
+  outer: number,
+  channels: number,
+  inner: number,
+  stride: number,
+): void {
+  for (let n = 0; n < outer; n++) {
+    for (let c = 0; c < channels; c++) {
+      const mean = hi[c] + lo[c];
+      const a = scale[c];
+      const b = beta[c];
+      const start = n * stride + c * inner;
+      const end = start + inner;
+      if (residual) for (let i = start; i < end; i++) y[i] = (x[i] - mean) * a + b + residual[i];
+      else for (let i = start; i < end; i++) y[i] = (x[i] - mean) * a + b;
+      if (kind) for (let i = start; i < end; i++) y[i] = activate(kind, y[i], alpha);
+    }
+  }
+}
+
+export function normalize_nxc_f32(
+  x: F32,
+  hi: F32,
+  lo: F32,
+  scale: F32,
+  beta: F32,
+  residual: F32 | null,
+  y: F32,
+  kind: number,
+  alpha: number,
+  rows: number,
+  channels: number,
+): void {
+  for (let r = 0, i = 0; r < rows; r++) {
+    const start = i;
+    if (residual)
+      for (let c = 0; c < channels; c++, i++) y[i] = (x[i] - hi[c] - lo[c]) * scale[c] + beta[c] + residual[i];
+    else for (let c = 0; c < channels; c++, i++) y[i] = (x[i] - hi[c] - lo[c]) * scale[c] + beta[c];
+    if (kind) for (let j = start; j < i; j++) y[j] = activate(kind, y[j], alpha);
+  }
+}
+
+export function pack_f32(
+  w: F32,
+  packed: F32,
+  depth: number,
+  cols: number,
+  depthStride: number,
+  colStride: number,
+): void {
+  let at = 0;
+  for (let o = 0; o < cols; o += 8) {
+    for (let k = 0; k < depth; k++) {
+      for (let j = o; j < o + 8; j++) packed[at++] = j < cols ? w[k * depthStride + j * colStride] : 0;
+    }
+  }
+}
+
+/** One pass, shifted by the channel's first value: the shift is all that double precision needs. */
+export function stats_ncx_f32(
+  x: F32,
+  mean: F64,
+  variance: F64,
+  outer: number,
+  channels: number,
+  inner: number,
+  stride: number,
+): void {
+  const count = outer * inner;
+  for (let c = 0; c < channels; c++) {
+    const pivot = finiteOr0(x[c * inner]);
+    let sum = 0;
+    let square = 0;
+    for (let n = 0; n < outer; n++) {
+      const start = n * stride + c * inner;
+      for (let i = start; i < start + inner; i++) {
+        const d = x[i] - pivot;
+        sum += d;
+        square += d * d;
+      }
+    }
+    settle(mean, variance, c, pivot, sum / count, square / count);
+  }
+}
+
+export function stats_nxc_f32(
+  x: F32,
+  pivot: F32,
+  mean: F64,
+  variance: F64,
+  rows: number,
+  channels: number,
+  stride: number,
+): void {
+  for (let c = 0; c < channels; c++) {
+    pivot[c] = finiteOr0(x[c]);
+    mean[c] = variance[c] = 0;
+  }
+  for (let r = 0; r < rows; r++) {
+    for (let c = 0, i = r * stride; c < channels; c++, i++) {
+      const d = x[i] - pivot[c];
+      mean[c] += d;
+      variance[c] += d * d;
+    }
+  }
+  for (let c = 0; c < channels; c++) settle(mean, variance, c, pivot[c], mean[c] / rows, variance[c] / rows);
+}
+
+function finiteOr0(value: number): number {
+  return Number.isFinite(value) ? value : 0;
+}
+
+function settle(mean: F64, variance: F64, c: number, pivot: number, shift: number, square: number): void {
+  mean[c] = pivot + shift;
+  variance[c] = Math.max(square - shift * shift, 0);
+}

@@ -1,0 +1,265 @@
+// One row per kernel: its arguments in order, and the plain loops of the same name. Everything that has to know all kernels walks this
+// table: the plain-JavaScript backend, the conformance tests, the benchmarks.
+
+import * as js from './js.ts';
+
+/** The values of a kernel's size arguments, by name. */
+export type Sizes = Record<string, number>;
+
+/** A pointer argument. */
+export interface Vector {
+  readonly name: string;
+  readonly type: 'f32' | 'f64';
+  /** What the kernel does with it. `scratch` is written, and its content afterwards means nothing. */
+  readonly access: 'read' | 'write' | 'update' | 'scratch';
+  /** Elements it may touch. */
+  readonly length: (sizes: Sizes) => number;
+  /** May it be 0, "none"? */
+  readonly optional?: boolean;
+  /** Inputs whose memory an output may share. */
+  readonly alias?: readonly string[];
+}
+
+/** An argument passed by value: a size, or a parameter of the formula. */
+export interface Scalar {
+  readonly name: string;
+  readonly role: 'size' | 'parameter';
+}
+
+export interface Row {
+  readonly args: readonly (Vector | Scalar)[];
+  // biome-ignore lint/suspicious/noExplicitAny: the twins differ in their arguments, which `args` describes
+  readonly twin: (...args: any[]) => void;
+  /** Bytes moved per element of the largest argument. */
+  readonly traffic: number;
+}
+
+type Length = Vector['length'];
+
+const read = (name: string, length: Length): Vector => ({ name, type: 'f32', access: 'read', length });
+const optional = (name: string, length: Length): Vector => ({
+  name,
+  type: 'f32',
+  access: 'read',
+  length,
+  optional: true,
+});
+const write = (name: string, length: Length, ...alias: string[]): Vector => ({
+  name,
+  type: 'f32',
+  access: 'write',
+  length,
+  alias,
+});
+const sums = (name: string, length: Length): Vector => ({ name, type: 'f64', access: 'write', length });
+const scratch = (name: string, length: Length): Vector => ({ name, type: 'f32', access: 'scratch', length });
+const sizes = (...names: string[]): Scalar[] => names.map((name) => ({ name, role: 'size' }));
+const parameters = (...names: string[]): Scalar[] => names.map((name) => ({ name, role: 'parameter' }));
+
+const flat: Length = ({ size }) => size;
+const channel: Length = ({ channels }) => channels;
+const planes: Length = ({ outer, channels, inner, stride }) => (outer - 1) * stride + channels * inner;
+const rows: Length = ({ rows, channels }) => rows * channels;
+const strided: Length = ({ rows, channels, stride }) => (rows - 1) * stride + channels;
+
+const epilogue = parameters('kind', 'alpha');
+const NCX = sizes('outer', 'channels', 'inner', 'stride');
+
+export const TABLE = {
+  activate_f32: {
+    twin: js.activate_f32,
+    traffic: 8,
+    args: [read('x', flat), write('y', flat, 'x'), ...epilogue, ...sizes('size')],
+  },
+  activate_grad_f32: {
+    twin: js.activate_grad_f32,
+    traffic: 12,
+    args: [read('x', flat), read('dy', flat), write('dx', flat, 'x', 'dy'), ...epilogue, ...sizes('size')],
+  },
+  affine_ncx_f32: {
+    twin: js.affine_ncx_f32,
+    traffic: 8,
+    args: [
+      read('x', planes),
+      read('scale', channel),
+      read('shift', channel),
+      optional('residual', planes),
+      write('y', planes, 'x', 'residual'),
+      ...epilogue,
+      ...NCX,
+    ],
+  },
+  affine_nxc_f32: {
+    twin: js.affine_nxc_f32,
+    traffic: 8,
+    args: [
+      read('x', rows),
+      read('scale', channel),
+      read('shift', channel),
+      optional('residual', rows),
+      write('y', rows, 'x', 'residual'),
+      ...epilogue,
+      ...sizes('rows', 'channels'),
+    ],
+  },
+  column_sums_f32: {
+    twin: js.column_sums_f32,
+    traffic: 4,
+    args: [read('x', ({ rows, cols }) => rows * cols), sums('sums', ({ cols }) => cols), ...sizes('rows', 'cols')],
+  },
+  dropout_f32: {
+    twin: js.dropout_f32,
+    traffic: 8,
+    args: [read('x', flat), write('y', flat, 'x'), ...parameters('seed', 'threshold', 'scale'), ...sizes('size')],
+  },
+  grad_input_ncx_f32: {
+    twin: js.grad_input_ncx_f32,
+    traffic: 12,
+    args: [
+      read('x', planes),
+      read('dy', planes),
+      read('hi', channel),
+      read('lo', channel),
+      read('invStd', channel),
+      read('a', channel),
+      read('b', channel),
+      read('k', channel),
+      write('dx', planes, 'x', 'dy'),
+      ...NCX,
+    ],
+  },
+  grad_input_nxc_f32: {
+    twin: js.grad_input_nxc_f32,
+    traffic: 12,
+    args: [
+      read('x', rows),
+      read('dy', rows),
+      read('hi', channel),
+      read('lo', channel),
+      read('invStd', channel),
+      read('a', channel),
+      read('b', channel),
+      read('k', channel),
+      write('dx', rows, 'x', 'dy'),
+      ...sizes('rows', 'channels'),
+    ],
+  },
+  grad_stats_ncx_f32: {
+    twin: js.grad_stats_ncx_f32,
+    traffic: 8,
+    args: [
+      read('x', planes),
+      read('dy', planes),
+      read('hi', channel),
+      read('lo', channel),
+      read('invStd', channel),
+      sums('dbeta', channel),
+      sums('dgamma', channel),
+      ...NCX,
+    ],
+  },
+  grad_stats_nxc_f32: {
+    twin: js.grad_stats_nxc_f32,
+    traffic: 8,
+    args: [
+      read('x', strided),
+      read('dy', strided),
+      read('hi', channel),
+      read('lo', channel),
+      read('invStd', channel),
+      sums('dbeta', channel),
+      sums('dgamma', channel),
+      ...sizes('rows', 'channels', 'stride'),
+    ],
+  },
+  linear_f32: {
+    twin: js.linear_f32,
+    traffic: 4,
+    args: [
+      read('x', ({ rows, depth, rowStride, depthStride }) =>
+        depth ? (rows - 1) * rowStride + (depth - 1) * depthStride + 1 : 0,
+      ),
+      read('packed', ({ depth, cols }) => Math.ceil(cols / 8) * depth * 8),
+      optional('bias', ({ cols }) => cols),
+      { name: 'y', type: 'f32', access: 'update', length: ({ rows, cols }) => rows * cols },
+      ...epilogue,
+      ...sizes('rows', 'depth', 'cols', 'rowStride', 'depthStride'),
+      ...parameters('accumulate'),
+    ],
+  },
+  normalize_ncx_f32: {
+    twin: js.normalize_ncx_f32,
+    traffic: 8,
+    args: [
+      read('x', planes),
+      read('hi', channel),
+      read('lo', channel),
+      read('scale', channel),
+      read('beta', channel),
+      optional('residual', planes),
+      write('y', planes, 'x', 'residual'),
+      ...epilogue,
+      ...NCX,
+    ],
+  },
+  normalize_nxc_f32: {
+    twin: js.normalize_nxc_f32,
+    traffic: 8,
+    args: [
+      read('x', rows),
+      read('hi', channel),
+      read('lo', channel),
+      read('scale', channel),
+      read('beta', channel),
+      optional('residual', rows),
+      write('y', rows, 'x', 'residual'),
+      ...epilogue,
+      ...sizes('rows', 'channels'),
+    ],
+  },
+  pack_f32: {
+    twin: js.pack_f32,
+    traffic: 8,
+    args: [
+      read('w', ({ depth, cols, depthStride, colStride }) =>
+        depth ? (depth - 1) * depthStride + (cols - 1) * colStride + 1 : 0,
+      ),
+      write('packed', ({ depth, cols }) => Math.ceil(cols / 8) * depth * 8),
+      ...sizes('depth', 'cols', 'depthStride', 'colStride'),
+    ],
+  },
+  stats_ncx_f32: {
+    twin: js.stats_ncx_f32,
+    traffic: 4,
+    args: [read('x', planes), sums('mean', channel), sums('variance', channel), ...NCX],
+  },
+  stats_nxc_f32: {
+    twin: js.stats_nxc_f32,
+    traffic: 4,
+    args: [
+      read('x', strided),
+      scratch('pivot', channel),
+      sums('mean', channel),
+      sums('variance', channel),
+      ...sizes('rows', 'channels', 'stride'),
+    ],
+  },
+} satisfies Record<string, Row>;
+
+export type KernelName = keyof typeof TABLE;
+
+/** A kernel over linear memory: pointers and sizes, in the order of its row. */
+export type Kernel = (...args: number[]) => void;
+
+export type Kernels = Readonly<Record<KernelName, Kernel>>;
+
+export const KERNEL_NAMES = Object.keys(TABLE) as KernelName[];
+
+export function isVector(arg: Vector | Scalar): arg is Vector {
+  return 'access' in arg;
+}
+
+/** A row, seen without its particular types. */
+export function rowOf(name: KernelName): Row {
+  return TABLE[name];
+}

@@ -1,0 +1,561 @@
+import { show, showShape, wrongMoment, wrongValue } from '../errors.ts';
+import { NO_ACTIVATION } from '../kernels/activations.ts';
+import { backend } from '../kernels/backend.ts';
+import { affine } from '../kernels/calls.ts';
+import { type Call, locate, makeLike, produce, sameMemory } from '../tensors/call.ts';
+import { checkShape, sameShape, shapeOf } from '../tensors/shape.ts';
+import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
+import type { Parameter } from '../types.ts';
+import {
+  type Evaluation,
+  evaluationMap,
+  inverseStd,
+  reserveEvaluation,
+  reserveTraining,
+  setConstantGradient,
+  setGradient,
+  setTraining,
+  type Training,
+} from './coefficients.ts';
+import { Layer, type Stage } from './layer.ts';
+import {
+  type BatchNormOptions,
+  checkFeatures,
+  type Preset,
+  preset,
+  type ResolvedOptions,
+  readOptions,
+} from './options.ts';
+import { LearnedParameter, type Snapshot } from './parameter.ts';
+import { activationBackward, activationScratch, constantBackward, trainBackward, trainForward } from './passes.ts';
+import { type Plan, planOf, type Ranks } from './plan.ts';
+import { RunningStats } from './running-stats.ts';
+import type { StateSlots } from './state.ts';
+
+export interface ForwardOptions<O extends TensorLike> {
+  /** Where to write the output: a tensor of the input's shape, or `x` itself for in-place work. */
+  out?: O;
+  /** Added before the activation: a tensor of the input's shape. */
+  residual?: TensorLike;
+}
+
+/** What the last forward left for backward. */
+interface Saved {
+  readonly plan: Plan;
+  /** Normalised by the batch's statistics, or by the running ones? */
+  readonly by: 'batch' | 'running';
+  readonly x: TensorLike;
+  readonly residual: TensorLike | undefined;
+  /** The input that `out` wrote over, if it did. */
+  readonly overwritten: 'x' | 'residual' | undefined;
+}
+
+/** What the evaluation map was made from. */
+interface EvaluationSources {
+  readonly mean: Snapshot;
+  readonly variance: Snapshot;
+  readonly gamma: Snapshot | undefined;
+  readonly beta: Snapshot | undefined;
+}
+
+/**
+ * Batch normalization (Ioffe & Szegedy 2015) of inputs of any rank ≥ 2: `[N, C, ...]`, or `[N, ..., C]` with
+ * `layout: 'channels-last'`.
+ *
+ * Training normalises each channel by the mean and (biased) variance of the batch and moves the running statistics; evaluation uses
+ * the running statistics. Both then scale by gamma and shift by beta. Options and their defaults are PyTorch's, in `BatchNormOptions`.
+ *
+ *     const bn = new BatchNorm2d(64);
+ *     const y = bn.forward(x);     // training
+ *     const dx = bn.backward(dy);  // adds to bn.gamma.grad and bn.beta.grad
+ */
+export class BatchNorm extends Layer {
+  /** `BatchNorm.preset('keras')`: that framework's eps, momentum, variance estimator and layout as options. */
+  static preset(name: Preset): ReturnType<typeof preset> {
+    return preset(name);
+  }
+
+  readonly subject: string;
+  readonly numFeatures: number;
+  readonly #options: ResolvedOptions;
+  readonly #ranks: Ranks;
+  readonly #gamma: LearnedParameter | undefined;
+  readonly #beta: LearnedParameter | undefined;
+  readonly #running: RunningStats | undefined;
+  #frozen = false;
+  #nonFinite = 0;
+  #training: Training | undefined;
+  #evaluation: Evaluation | undefined;
+  #evaluationFrom: EvaluationSources | undefined;
+  #saved: Saved | undefined;
+  #residualGrad: TensorLike | undefined;
+
+  /**
+   * @param numFeatures channels, C
+   * @throws ERR_OPTION for an unknown option or a value it does not take
+   */
+  constructor(numFeatures: number, options: BatchNormOptions = {}) {
+    super();
+    const { kind, ranks } = this.form();
+    checkFeatures(kind, 'numFeatures', numFeatures);
+    this.subject = `${kind}(${numFeatures})`;
+    this.numFeatures = numFeatures;
+    this.#ranks = ranks;
+    this.#options = readOptions(this.subject, options);
+    const { affine: learned, trackRunningStats } = this.#options;
+    const filled = (value: number) => new LearnedParameter([numFeatures], new Float32Array(numFeatures).fill(value));
+    if (learned === true || learned === 'gamma') this.#gamma = filled(1);
+    if (learned === true || learned === 'beta') this.#beta = filled(0);
+    if (trackRunningStats) this.#running = new RunningStats(numFeatures);
+  }
+
+  /** @internal The name in errors, and the ranks taken. */
+  protected form(): { kind: string; ranks: Ranks } {
+    return { kind: 'BatchNorm', ranks: [2, Number.POSITIVE_INFINITY] };
+  }
+
+  /** The options in force, defaults filled in. */
+  get options(): Readonly<ResolvedOptions> {
+    return this.#options;
+  }
+
+  /** Learned scale, `[C]`, 1 at first; `null` without one. */
+  get gamma(): Parameter | null {
+    return this.#gamma ?? null;
+  }
+
+  /** Learned shift, `[C]`, 0 at first; `null` without one. */
+  get beta(): Parameter | null {
+    return this.#beta ?? null;
+  }
+
+  /** Mean over the batches seen, `[C]`; `null` with `trackRunningStats: false`. */
+  get runningMean(): Float32Array | null {
+    return this.#running?.mean.open ?? null;
+  }
+
+  /** Variance over the batches seen, `[C]`; `null` with `trackRunningStats: false`. */
+  get runningVar(): Float32Array | null {
+    return this.#running?.variance.open ?? null;
+  }
+
+  /**
+   * Batches that moved the running statistics. An empty batch counts as well, as in PyTorch, unless the count is the divisor of a
+   * cumulative average.
+   */
+  get batchesTracked(): number {
+    return this.#running?.batches ?? 0;
+  }
+
+  /** Training batches whose statistics were not finite, since the layer was made or reset. */
+  get nonFiniteBatches(): number {
+    return this.#nonFinite;
+  }
+
+  /** Mean of the last batch that was normalised by its own statistics, `[C]`, a copy; `null` if there is none. */
+  get savedMean(): Float32Array | null {
+    if (this.#saved?.by !== 'batch' || this.#saved.plan.size === 0 || !this.#training) return null;
+    const at = this.#training.mean >> 3;
+    return Float32Array.from(backend().heap.f64.subarray(at, at + this.numFeatures));
+  }
+
+  /** 1/√(variance + eps) of that batch, `[C]`, a copy; `null` if there is none. */
+  get savedInvStd(): Float32Array | null {
+    if (this.#saved?.by !== 'batch' || this.#saved.plan.size === 0 || !this.#training) return null;
+    const at = this.#training.variance >> 3;
+    const { eps } = this.#options;
+    return Float32Array.from(backend().heap.f64.subarray(at, at + this.numFeatures), (variance) =>
+      inverseStd(variance, eps),
+    );
+  }
+
+  /**
+   * Gradient with respect to `residual`, from the last `backward` after a forward that had one; else `null`. Where `dy` was a Tensor it
+   * is one that belongs to the layer and is written again by the next backward.
+   */
+  get residualGrad(): TensorLike | null {
+    return this.#residualGrad ?? null;
+  }
+
+  get frozen(): boolean {
+    return this.#frozen;
+  }
+
+  /**
+   * Freezes the layer, in either mode: it normalises by the running statistics, which nothing moves; gamma and beta get no gradient
+   * and optimizers pass them by.
+   *
+   * @throws ERR_MODE without running statistics
+   */
+  freeze(): this {
+    if (!this.#running)
+      throw this.#wrongMoment('freeze', 'running statistics', 'a layer with trackRunningStats: false');
+    return this.#setFrozen(true);
+  }
+
+  unfreeze(): this {
+    return this.#setFrozen(false);
+  }
+
+  /** Running mean 0, running variance 1, no batches. */
+  resetRunningStats(): void {
+    this.#running?.reset();
+    this.#nonFinite = 0;
+    this.#saved = undefined;
+  }
+
+  override parameters(): Parameter[] {
+    return [this.#gamma, this.#beta].filter((parameter) => parameter !== undefined);
+  }
+
+  outputShape(shape: readonly number[]): readonly number[] {
+    planOf(this.subject, shape, this.numFeatures, this.#options.layout, this.#ranks);
+    return shape;
+  }
+
+  /**
+   * Normalises `x`, adds `residual`, applies the activation.
+   *
+   * @param x `[N, C, ...]`, or `[N, ..., C]`; a batch with no values is returned as it is
+   * @returns the output, of x's shape: `out`, or new memory of x's kind
+   * @throws ERR_SHAPE, ERR_TYPE, ERR_ALIAS, ERR_DISPOSED; ERR_SINGLE_VALUE and ERR_NON_FINITE as the options say; ERR_MEMORY. After an
+   *   error nothing has changed
+   */
+  forward<X extends TensorLike, O extends TensorLike = Result<X>>(x: X, options: ForwardOptions<O> = {}): O {
+    const input = locate(this.subject, 'x', x);
+    const plan = planOf(this.subject, shapeOf(input), this.numFeatures, this.#options.layout, this.#ranks);
+    const residual = options.residual && locate(this.subject, 'residual', options.residual);
+    if (residual) checkShape(this.subject, 'residual', shapeOf(residual), plan.shape, 'shape');
+    const by = this.#statisticsFor(plan);
+    const { out } = options;
+    const overwritten =
+      out && (sameMemory(out, input) ? 'x' : residual && sameMemory(out, residual) ? 'residual' : undefined);
+    const product = {
+      subject: this.subject,
+      like: x,
+      shape: plan.shape,
+      out,
+      inputs: { x: input, residual },
+      aliasing: 'in-place',
+    } as const;
+    const y = produce<O>(product, (call, result) => {
+      if (plan.size === 0) {
+        this.#trackEmpty(by);
+        return;
+      }
+      const at = call.input(input);
+      const added = residual ? call.input(residual) : 0;
+      const to = call.output(result, { x: input, at });
+      if (by === 'batch') this.#normalizeByBatch(plan, at, added, to);
+      else affine(backend().kernels, plan, at, this.#evaluationMap(), added, to, this.#options.activation);
+    });
+    this.#saved = { plan, by, x: input, residual, overwritten };
+    return y;
+  }
+
+  /**
+   * Gradient of the last forward: returns dx and adds to `gamma.grad` and `beta.grad`. After a forward by the batch's statistics these
+   * depend on x; after one by the running statistics (evaluation, frozen) they are constants.
+   *
+   * @param dy gradient with respect to the output, of its shape
+   * @param options.out where to write dx: a tensor of that shape, or `dy` itself
+   * @throws ERR_MODE before a forward, or if the forward wrote over its input; ERR_SHAPE, ERR_TYPE, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY.
+   *   After an error nothing has changed
+   */
+  backward<D extends TensorLike, O extends TensorLike = Result<D>>(dy: D, options: { out?: O } = {}): O {
+    const saved = this.#checkSaved();
+    const { plan } = saved;
+    const given = locate(this.subject, 'dy', dy);
+    checkShape(this.subject, 'dy', shapeOf(given), plan.shape, 'shape');
+    const x = locate(this.subject, 'backward: the x of the last forward', saved.x);
+    const residual =
+      saved.residual && locate(this.subject, 'backward: the residual of the last forward', saved.residual);
+    const { out } = options;
+    const residualGrad = residual && this.#residualGradLike(dy, plan.shape);
+    const overwritten = out && sameMemory(out, x);
+    const product = {
+      subject: this.subject,
+      like: dy,
+      shape: plan.shape,
+      out,
+      inputs: { dy: given, x },
+      aliasing: 'in-place',
+    } as const;
+    const dx = produce<O>(product, (call, result) => {
+      if (plan.size === 0) return;
+      const at = call.input(x);
+      const from = call.input(given);
+      const to = call.output(result, { x: given, at: from });
+      const g = this.#throughActivation(
+        saved,
+        call,
+        at,
+        residual,
+        from,
+        residualGrad ? call.output(residualGrad) : 0,
+        to,
+      );
+      this.#gradients(saved, at, g, to);
+    });
+    this.#residualGrad = residualGrad;
+    if (overwritten) this.#saved = { ...saved, overwritten: 'x' };
+    return dx;
+  }
+
+  override stateSlots(): StateSlots {
+    return {
+      ...(this.#gamma && { gamma: this.#gamma.slot() }),
+      ...(this.#beta && { beta: this.#beta.slot() }),
+      ...this.#running?.slots(),
+    };
+  }
+
+  override checkpoint(): () => void {
+    const back = this.#running?.checkpoint();
+    const nonFinite = this.#nonFinite;
+    return () => {
+      back?.();
+      this.#nonFinite = nonFinite;
+    };
+  }
+
+  override stages(): Stage[] {
+    const running = this.#running;
+    if (!running) throw this.#wrongMoment('compile', 'running statistics', 'a layer with trackRunningStats: false');
+    const scale = new Float64Array(this.numFeatures);
+    const shift = new Float64Array(this.numFeatures);
+    evaluationMap(
+      running.mean.now,
+      running.variance.now,
+      this.#options.eps,
+      this.#gamma?.values.now,
+      this.#beta?.values.now,
+      scale,
+      shift,
+    );
+    const stages: Stage[] = [{ kind: 'affine', scale, shift, layout: this.#options.layout, ranks: this.#ranks }];
+    if (this.#options.activation.kind) stages.push({ kind: 'activation', activation: this.#options.activation });
+    return stages;
+  }
+
+  override dispose(): void {
+    this.#training?.release();
+    this.#evaluation?.release();
+    if (this.#residualGrad instanceof Tensor) this.#residualGrad.dispose();
+    this.#training = this.#evaluation = this.#evaluationFrom = this.#saved = this.#residualGrad = undefined;
+  }
+
+  /** Which statistics this batch is normalised by; throws where it has none and the policy is to throw. */
+  #statisticsFor(plan: Plan): 'batch' | 'running' {
+    if (this.#frozen || (!this.training && this.#running)) return 'running';
+    if (plan.count !== 1 || plan.size === 0) return 'batch';
+    const { onSingleValue } = this.#options;
+    if (onSingleValue === 'use-running') return 'running';
+    if (onSingleValue === 'skip-update') return 'batch';
+    throw wrongValue('ERR_SINGLE_VALUE', {
+      subject: this.subject,
+      argument: this.training ? 'training' : 'evaluation without running statistics',
+      expected: 'at least 2 values per channel',
+      got: '1',
+      context: `shape ${showShape(plan.shape)}`,
+    });
+  }
+
+  #normalizeByBatch(plan: Plan, x: number, residual: number, y: number): void {
+    const current = backend();
+    const { heap } = current;
+    const { eps, activation, onNonFinite } = this.#options;
+    const gamma = this.#gamma?.values.now;
+    const beta = this.#beta?.values.now;
+    // statistics that may yet be refused must not write over those that an earlier forward left for backward
+    const mayRefuse = this.training && onNonFinite === 'throw';
+    const v = mayRefuse || !this.#training ? reserveTraining(heap, this.numFeatures) : this.#training;
+    const derive = (from: number, to: number) => setTraining(heap, v, from, to, eps, gamma, beta);
+    const refuse = () => {
+      const channel = this.#nonFiniteChannel(v);
+      if (channel < 0) return;
+      this.#nonFinite++;
+      const error = wrongValue('ERR_NON_FINITE', {
+        subject: this.subject,
+        argument: 'x',
+        expected: 'finite statistics',
+        got: `a mean of ${show(heap.f64[(v.mean >> 3) + channel])} and a variance of ${show(heap.f64[(v.variance >> 3) + channel])}`,
+        context: `channel ${channel}, shape ${showShape(plan.shape)}`,
+      });
+      v.release();
+      throw error;
+    };
+    trainForward(current, plan, x, residual, y, activation, v, derive, mayRefuse ? refuse : undefined);
+    if (v !== this.#training) this.#training?.release();
+    this.#training = v;
+    if (this.training) this.#track(plan, v, onNonFinite);
+  }
+
+  #trackEmpty(by: 'batch' | 'running'): void {
+    if (by === 'batch' && this.training && this.#running && this.#options.momentum !== null) this.#running.batches++;
+  }
+
+  /** Counts the batch, and moves the running statistics unless a policy says not to. */
+  #track(plan: Plan, v: Training, onNonFinite: ResolvedOptions['onNonFinite']): void {
+    const finite = this.#nonFiniteChannel(v) < 0;
+    if (!finite) this.#nonFinite++;
+    if (!this.#running || plan.count === 1 || (!finite && onNonFinite === 'skip-update')) return;
+    const { f64 } = backend().heap;
+    const { momentum, runningVariance } = this.#options;
+    const mean = f64.subarray(v.mean >> 3, (v.mean >> 3) + this.numFeatures);
+    const variance = f64.subarray(v.variance >> 3, (v.variance >> 3) + this.numFeatures);
+    const correction = runningVariance === 'unbiased' ? plan.count / (plan.count - 1) : 1;
+    this.#running.update(mean, variance, momentum, correction);
+  }
+
+  /** The first channel whose statistics are not finite in f32; −1 if all are. */
+  #nonFiniteChannel(v: Training): number {
+    const { f64 } = backend().heap;
+    const mean = v.mean >> 3;
+    const variance = v.variance >> 3;
+    for (let c = 0; c < this.numFeatures; c++) {
+      if (!Number.isFinite(Math.fround(f64[mean + c])) || !Number.isFinite(Math.fround(f64[variance + c]))) return c;
+    }
+    return -1;
+  }
+
+  /** Scale and shift of evaluation, worked out again only if what they are made of has changed. */
+  #evaluationMap(): Evaluation {
+    const { heap } = backend();
+    const running = this.#running!;
+    const gamma = this.#gamma?.values;
+    const beta = this.#beta?.values;
+    const made = this.#evaluationFrom;
+    if (
+      made &&
+      running.mean.isSame(made.mean) &&
+      running.variance.isSame(made.variance) &&
+      (!gamma || gamma.isSame(made.gamma!)) &&
+      (!beta || beta.isSame(made.beta!))
+    ) {
+      return this.#evaluation!;
+    }
+    this.#evaluation ??= reserveEvaluation(heap, this.numFeatures);
+    const { scale, shift } = this.#evaluation;
+    evaluationMap(
+      running.mean.now,
+      running.variance.now,
+      this.#options.eps,
+      gamma?.now,
+      beta?.now,
+      heap.f32.subarray(scale >> 2, (scale >> 2) + this.numFeatures),
+      heap.f32.subarray(shift >> 2, (shift >> 2) + this.numFeatures),
+    );
+    this.#evaluationFrom = {
+      mean: running.mean.snapshot(),
+      variance: running.variance.snapshot(),
+      gamma: gamma?.snapshot(),
+      beta: beta?.snapshot(),
+    };
+    return this.#evaluation;
+  }
+
+  #checkSaved(): Saved {
+    const saved = this.#saved;
+    if (!saved) throw this.#wrongMoment('backward', 'the saved statistics of a training forward', 'none');
+    if (saved.overwritten) {
+      throw this.#wrongMoment(
+        'backward',
+        `the ${saved.overwritten} of the last forward`,
+        `one that forward wrote over (out: ${saved.overwritten})`,
+      );
+    }
+    return saved;
+  }
+
+  /** Where dy·f′(pre) lies: dy itself without an activation. */
+  #throughActivation(
+    saved: Saved,
+    call: Call,
+    x: number,
+    residual: TensorLike | undefined,
+    dy: number,
+    residualGrad: number,
+    dx: number,
+  ): number {
+    const { plan, by } = saved;
+    const { activation } = this.#options;
+    const { kernels } = backend();
+    if (!activation.kind) {
+      if (residualGrad) kernels.activate_f32(dy, residualGrad, NO_ACTIVATION.kind, NO_ACTIVATION.alpha, plan.size);
+      return dy;
+    }
+    const g = residualGrad || (dx === x ? call.scratch(plan.size * 4) : dx);
+    const scratch = call.scratch(activationScratch(plan));
+    const added = residual ? call.input(residual) : 0;
+    const map = by === 'batch' ? { training: this.#training! } : { evaluation: this.#evaluationMap() };
+    activationBackward(backend(), plan, x, added, dy, g, activation, map, scratch);
+    return g;
+  }
+
+  #gradients({ plan, by }: Saved, x: number, g: number, dx: number): void {
+    const current = backend();
+    const { heap } = current;
+    const { eps } = this.#options;
+    const gamma = this.#gamma?.values.now;
+    const learns = !this.#frozen && this.parameters().length > 0;
+    this.#training ??= reserveTraining(heap, this.numFeatures);
+    const v = this.#training;
+    if (by === 'batch') {
+      trainBackward(current, plan, x, g, dx, v, (from, to) => setGradient(heap, v, from, to, plan.count, eps, gamma));
+    } else {
+      setConstantGradient(heap, v, this.#running!.mean.now, this.#running!.variance.now, eps, gamma);
+      constantBackward(current, plan, x, g, dx, v, learns);
+    }
+    if (!learns) return;
+    add(this.#gamma?.grad, heap.f64, v.dgamma >> 3);
+    add(this.#beta?.grad, heap.f64, v.dbeta >> 3);
+  }
+
+  /** Memory for the residual's gradient, of dy's kind. */
+  #residualGradLike(dy: TensorLike, shape: readonly number[]): TensorLike {
+    const held = this.#residualGrad;
+    if (!(dy instanceof Tensor)) {
+      if (held instanceof Tensor) held.dispose();
+      return makeLike(dy, shape);
+    }
+    if (held instanceof Tensor && !held.disposed && sameShape(held.shape, shape)) return held;
+    if (held instanceof Tensor) held.dispose();
+    return Tensor.unscoped(shape);
+  }
+
+  #setFrozen(on: boolean): this {
+    this.#frozen = on;
+    for (const parameter of this.parameters()) parameter.frozen = on;
+    return this;
+  }
+
+  #wrongMoment(argument: string, expected: string, got: string): Error {
+    return wrongMoment('ERR_MODE', { subject: this.subject, argument, expected, got });
+  }
+}
+
+/** Batch normalization of `[N, C]` or `[N, C, L]`; with `layout: 'channels-last'` of `[N, C]` or `[N, L, C]`. */
+export class BatchNorm1d extends BatchNorm {
+  protected override form(): { kind: string; ranks: Ranks } {
+    return { kind: 'BatchNorm1d', ranks: [2, 3] };
+  }
+}
+
+/** Batch normalization of `[N, C, H, W]`; with `layout: 'channels-last'` of `[N, H, W, C]`. */
+export class BatchNorm2d extends BatchNorm {
+  protected override form(): { kind: string; ranks: Ranks } {
+    return { kind: 'BatchNorm2d', ranks: [4, 4] };
+  }
+}
+
+/** Batch normalization of `[N, C, D, H, W]`; with `layout: 'channels-last'` of `[N, D, H, W, C]`. */
+export class BatchNorm3d extends BatchNorm {
+  protected override form(): { kind: string; ranks: Ranks } {
+    return { kind: 'BatchNorm3d', ranks: [5, 5] };
+  }
+}
+
+function add(grad: Float32Array | undefined, sums: Float64Array, at: number): void {
+  if (grad) for (let c = 0; c < grad.length; c++) grad[c] += sums[at + c];
+}

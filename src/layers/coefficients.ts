@@ -1,0 +1,119 @@
+// Vectors of channel length, worked out in f64 and stored as the kernels take them.
+
+import { type Block, reserve } from '../tensors/block.ts';
+import type { Heap } from '../wasm/memory.ts';
+
+/** What a training forward leaves for the kernels and for backward. */
+export type Training = Block<
+  'mean' | 'variance' | 'dbeta' | 'dgamma',
+  'pivot' | 'hi' | 'lo' | 'invStd' | 'scale' | 'beta' | 'a' | 'b' | 'k'
+>;
+
+export function reserveTraining(heap: Heap, channels: number): Training {
+  return reserve(
+    heap,
+    channels,
+    ['mean', 'variance', 'dbeta', 'dgamma'],
+    ['pivot', 'hi', 'lo', 'invStd', 'scale', 'beta', 'a', 'b', 'k'],
+  );
+}
+
+/** What evaluation needs. */
+export type Evaluation = Block<never, 'scale' | 'shift'>;
+
+export function reserveEvaluation(heap: Heap, channels: number): Evaluation {
+  return reserve(heap, channels, [], ['scale', 'shift']);
+}
+
+/** 1/√(variance + eps); 0 where that is 1/0, as in PyTorch; NaN for a negative variance. */
+export function inverseStd(variance: number, eps: number): number {
+  const square = variance + eps;
+  return square === 0 ? 0 : 1 / Math.sqrt(square);
+}
+
+/**
+ * The training map of channels `from` to `to`: ((x − hi) − lo)·scale + beta, the mean in two floats.
+ *
+ * Reads mean and variance, writes hi, lo, invStd, scale, beta.
+ */
+export function setTraining(
+  heap: Heap,
+  v: Training,
+  from: number,
+  to: number,
+  eps: number,
+  gamma: Float32Array | undefined,
+  beta: Float32Array | undefined,
+): void {
+  const { f32, f64 } = heap;
+  for (let c = from; c < to; c++) {
+    const mean = f64[(v.mean >> 3) + c];
+    const s = inverseStd(f64[(v.variance >> 3) + c], eps);
+    const hi = Math.fround(mean);
+    f32[(v.hi >> 2) + c] = hi;
+    f32[(v.lo >> 2) + c] = mean - hi;
+    f32[(v.invStd >> 2) + c] = s;
+    f32[(v.scale >> 2) + c] = gamma ? gamma[c] * s : s;
+    f32[(v.beta >> 2) + c] = beta ? beta[c] : 0;
+  }
+}
+
+/** The evaluation map: scale = gamma/√(runningVar + eps), shift = beta − runningMean·scale. */
+export function evaluationMap(
+  mean: ArrayLike<number>,
+  variance: ArrayLike<number>,
+  eps: number,
+  gamma: ArrayLike<number> | undefined,
+  beta: ArrayLike<number> | undefined,
+  scale: Float32Array | Float64Array,
+  shift: Float32Array | Float64Array,
+): void {
+  for (let c = 0; c < mean.length; c++) {
+    const s = (gamma ? gamma[c] : 1) * inverseStd(variance[c], eps);
+    scale[c] = s;
+    shift[c] = (beta ? beta[c] : 0) - mean[c] * s;
+  }
+}
+
+/**
+ * The gradient's map of channels `from` to `to`: dx = a·dy + (b·x̂ + k), with a = gamma·invStd, b = −a·dgamma/m, k = −a·dbeta/m.
+ *
+ * Reads variance and the sums, writes a, b, k.
+ */
+export function setGradient(
+  heap: Heap,
+  v: Training,
+  from: number,
+  to: number,
+  count: number,
+  eps: number,
+  gamma: Float32Array | undefined,
+): void {
+  const { f32, f64 } = heap;
+  for (let c = from; c < to; c++) {
+    const a = (gamma ? gamma[c] : 1) * inverseStd(f64[(v.variance >> 3) + c], eps);
+    f32[(v.a >> 2) + c] = a;
+    f32[(v.b >> 2) + c] = (-a * f64[(v.dgamma >> 3) + c]) / count;
+    f32[(v.k >> 2) + c] = (-a * f64[(v.dbeta >> 3) + c]) / count;
+  }
+}
+
+/** The same with constant statistics: dx = a·dy + 0. And the statistics themselves, for the sums. */
+export function setConstantGradient(
+  heap: Heap,
+  v: Training,
+  mean: Float32Array,
+  variance: Float32Array,
+  eps: number,
+  gamma: Float32Array | undefined,
+): void {
+  const { f32 } = heap;
+  for (let c = 0; c < mean.length; c++) {
+    const s = inverseStd(variance[c], eps);
+    f32[(v.hi >> 2) + c] = mean[c];
+    f32[(v.lo >> 2) + c] = 0;
+    f32[(v.invStd >> 2) + c] = s;
+    f32[(v.a >> 2) + c] = gamma ? gamma[c] * s : s;
+    f32[(v.k >> 2) + c] = 0;
+  }
+}

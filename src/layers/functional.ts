@@ -1,0 +1,117 @@
+import { show, showShape, wrongKind, wrongValue } from '../errors.ts';
+import { type Activation, activationCode } from '../kernels/activations.ts';
+import { backend } from '../kernels/backend.ts';
+import { affine } from '../kernels/calls.ts';
+import { locate, produce } from '../tensors/call.ts';
+import { checkShape, shapeOf } from '../tensors/shape.ts';
+import type { Result, TensorLike } from '../tensors/tensor.ts';
+import type { Layout } from '../types.ts';
+import { evaluationMap } from './coefficients.ts';
+import { checkEps, checkLayout, checkNames, checkRecord } from './options.ts';
+import { planOf } from './plan.ts';
+
+/** Statistics and parameters of the functional form; each vector has one value per channel. */
+export interface BatchNormArguments<O extends TensorLike = TensorLike> {
+  mean: Float32Array | readonly number[];
+  /** Divided by the count, not the count less one. */
+  variance: Float32Array | readonly number[];
+  /** Default: 1. */
+  gamma?: Float32Array | readonly number[] | null;
+  /** Default: 0. */
+  beta?: Float32Array | readonly number[] | null;
+  /** Default 1e-5. */
+  eps?: number;
+  /** Default `'channels-first'`. */
+  layout?: Layout;
+  activation?: Activation;
+  residual?: TensorLike;
+  out?: O;
+}
+
+const NAMES = ['mean', 'variance', 'gamma', 'beta', 'eps', 'layout', 'activation', 'residual', 'out'];
+const SUBJECT = 'batchNorm';
+
+/**
+ * Batch normalization in evaluation form, without a layer: y = f((x − mean)/√(variance + eps)·gamma + beta + residual).
+ *
+ * @param x `[N, C, ...]`, or `[N, ..., C]` with `layout: 'channels-last'`, rank 2 or more
+ * @throws ERR_SHAPE, ERR_TYPE, ERR_OPTION, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY
+ */
+export function batchNorm<X extends TensorLike, O extends TensorLike = Result<X>>(
+  x: X,
+  settings: BatchNormArguments<O>,
+): O {
+  checkRecord(SUBJECT, settings);
+  checkNames(SUBJECT, settings, NAMES);
+  const { mean, variance, gamma, beta, eps = 1e-5, layout = 'channels-first' } = settings;
+  checkEps(SUBJECT, eps);
+  checkLayout(SUBJECT, layout);
+  const activation = activationCode(SUBJECT, settings.activation);
+  checkVector('mean', mean);
+  const channels = mean.length;
+  for (const [name, vector] of [
+    ['variance', variance],
+    ['gamma', gamma],
+    ['beta', beta],
+  ] as const) {
+    if (vector == null && name !== 'variance') continue;
+    checkVector(name, vector);
+    if (vector!.length !== channels) {
+      throw wrongValue('ERR_SHAPE', {
+        subject: SUBJECT,
+        argument: name,
+        expected: `${channels} values, as many as mean`,
+        got: `${vector!.length}`,
+      });
+    }
+  }
+  const input = locate(SUBJECT, 'x', x);
+  const plan = planOf(SUBJECT, shapeOf(input), channels, layout, [2, Number.POSITIVE_INFINITY]);
+  const residual = settings.residual && locate(SUBJECT, 'residual', settings.residual);
+  if (residual) checkShape(SUBJECT, 'residual', shapeOf(residual), plan.shape, 'shape');
+  const product = {
+    subject: SUBJECT,
+    like: x,
+    shape: plan.shape,
+    out: settings.out,
+    inputs: { x: input, residual },
+    aliasing: 'in-place',
+  } as const;
+  return produce<O>(product, (call, result) => {
+    if (plan.size === 0) return;
+    const { heap, kernels } = backend();
+    const at = call.input(input);
+    const added = residual ? call.input(residual) : 0;
+    const y = call.output(result, { x: input, at });
+    const scale = call.scratch(channels * 4);
+    const shift = call.scratch(channels * 4);
+    evaluationMap(
+      mean,
+      variance,
+      eps,
+      gamma ?? undefined,
+      beta ?? undefined,
+      heap.f32.subarray(scale >> 2, (scale >> 2) + channels),
+      heap.f32.subarray(shift >> 2, (shift >> 2) + channels),
+    );
+    affine(kernels, plan, at, { scale, shift }, added, y, activation);
+  });
+}
+
+function checkVector(name: string, vector: unknown): void {
+  if (vector instanceof Float32Array || (Array.isArray(vector) && vector.every((value) => typeof value === 'number'))) {
+    if ((vector as ArrayLike<number>).length > 0) return;
+    throw wrongValue('ERR_SHAPE', {
+      subject: SUBJECT,
+      argument: name,
+      expected: 'a value per channel',
+      got: showShape([0]),
+    });
+  }
+  throw wrongKind('ERR_TYPE', {
+    subject: SUBJECT,
+    argument: name,
+    expected: 'a Float32Array or an array of numbers',
+    got: show(vector),
+  });
+}

@@ -1,0 +1,104 @@
+import type { ActivationCode } from '../kernels/activations.ts';
+import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
+import type { Layout, Parameter, StateDict } from '../types.ts';
+import type { Ranks } from './plan.ts';
+import { readState, type StateSlots, writeState } from './state.ts';
+
+/** What a layer becomes at inference: one step of a compiled network. See src/infer/. */
+export type Stage = LinearStage | AffineStage | ActivationStage;
+
+/** y = W·x + b; weight [outFeatures, inFeatures]. */
+export interface LinearStage {
+  readonly kind: 'linear';
+  readonly inFeatures: number;
+  readonly outFeatures: number;
+  readonly weight: ArrayLike<number>;
+  readonly bias: ArrayLike<number> | null;
+}
+
+/** y = x·scale + shift, by channel. */
+export interface AffineStage {
+  readonly kind: 'affine';
+  readonly scale: ArrayLike<number>;
+  readonly shift: ArrayLike<number>;
+  readonly layout: Layout;
+  readonly ranks: Ranks;
+}
+
+export interface ActivationStage {
+  readonly kind: 'activation';
+  readonly activation: ActivationCode;
+}
+
+/** What every layer is. A layer is in training mode when it is made. */
+export abstract class Layer {
+  /** Who it is, in errors: `BatchNorm(64)`. */
+  abstract readonly subject: string;
+  #training = true;
+
+  get training(): boolean {
+    return this.#training;
+  }
+
+  /** Training mode, or with `false` evaluation mode. Returns the layer. */
+  train(on = true): this {
+    this.#training = on;
+    return this;
+  }
+
+  /** Evaluation mode. Returns the layer. */
+  eval(): this {
+    return this.train(false);
+  }
+
+  /** The output for `x`, in `out` if given: `x` itself for in-place work. The result lives where the input lives. */
+  abstract forward<X extends TensorLike, O extends TensorLike = Result<X>>(x: X, options?: { out?: O }): O;
+
+  /** The gradient with respect to the input of the last `forward`; parameters' gradients are added to. */
+  abstract backward<D extends TensorLike, O extends TensorLike = Result<D>>(dy: D, options?: { out?: O }): O;
+
+  /** `backward` for the first layer of a network: adds to the parameters' gradients, where nobody asks for that of the input. */
+  backwardParameters(dy: TensorLike): void {
+    const dx = this.backward(dy);
+    if (dx instanceof Tensor) dx.dispose();
+  }
+
+  /** The shape of the output for an input of this shape. */
+  abstract outputShape(shape: readonly number[]): readonly number[];
+
+  /** Learned parameters, in a fixed order. */
+  parameters(): Parameter[] {
+    return [];
+  }
+
+  /** Sets the gradients of all parameters to 0. */
+  zeroGrad(): void {
+    for (const parameter of this.parameters()) parameter.grad.fill(0);
+  }
+
+  /** Copies of everything that `loadStateDict` takes. */
+  stateDict(): StateDict {
+    return readState(this.stateSlots());
+  }
+
+  /** Takes values from a state dict: all of it, or after an error nothing. Throws ERR_STATE. */
+  loadStateDict(state: StateDict): void {
+    writeState(this.subject, this.stateSlots(), state);
+  }
+
+  /** @internal */
+  stateSlots(): StateSlots {
+    return {};
+  }
+
+  /** @internal Remembers what a training forward may change; the function returned brings it back. */
+  checkpoint(): (() => void) | undefined {
+    return undefined;
+  }
+
+  /** @internal What the layer does in evaluation, for the compiler. */
+  abstract stages(): Stage[];
+
+  /** Gives back the linear memory the layer works in. It takes it again when used again. */
+  dispose(): void {}
+}

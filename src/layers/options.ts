@@ -1,0 +1,154 @@
+import { show, showChoices, wrongKind, wrongValue } from '../errors.ts';
+import { type Activation, activationCode } from '../kernels/activations.ts';
+import type { Layout } from '../types.ts';
+
+/** Options of the batch normalization layers. Defaults are PyTorch's. */
+export interface BatchNormOptions {
+  /** Added to the variance, under the root. Default 1e-5. */
+  eps?: number;
+  /** Weight of the new batch in the running statistics, 0 to 1. `null`: cumulative average over all batches. Default 0.1. */
+  momentum?: number | null;
+  /** Learned scale and shift: both, one of them, or none. Default `true`. */
+  affine?: boolean | 'gamma' | 'beta';
+  /** Keep running statistics for evaluation. Without them evaluation uses the batch's own. Default `true`. */
+  trackRunningStats?: boolean;
+  /** Where the channels lie. Default `'channels-first'`. */
+  layout?: Layout;
+  /** Estimator of the variance that is tracked: divided by m − 1 or by m. Default `'unbiased'`. */
+  runningVariance?: 'unbiased' | 'biased';
+  /** Applied to the output, in the same pass. Default none. */
+  activation?: Activation;
+  /**
+   * One value per channel in training, where the batch has no variance: `'throw'` (default); `'use-running'` normalises by the running
+   * statistics; `'skip-update'` normalises by the batch, which gives beta. The latter two leave the running statistics as they are.
+   */
+  onSingleValue?: 'throw' | 'use-running' | 'skip-update';
+  /**
+   * A batch whose statistics are not finite (NaN or Inf in it, or beyond f32): `'propagate'` (default) lets them into the running
+   * statistics; `'skip-update'` computes the output but leaves the running statistics as they are; `'throw'` changes nothing at all.
+   * Counted in `nonFiniteBatches` either way.
+   */
+  onNonFinite?: 'propagate' | 'skip-update' | 'throw';
+}
+
+const DEFAULTS: Required<Omit<BatchNormOptions, 'activation'>> = {
+  eps: 1e-5,
+  momentum: 0.1,
+  affine: true,
+  trackRunningStats: true,
+  layout: 'channels-first',
+  runningVariance: 'unbiased',
+  onSingleValue: 'throw',
+  onNonFinite: 'propagate',
+};
+
+export type ResolvedOptions = ReturnType<typeof readOptions>;
+
+/** Checks every option, and fills in the defaults. */
+export function readOptions(subject: string, given: BatchNormOptions) {
+  checkRecord(subject, given);
+  checkNames(subject, given, [...Object.keys(DEFAULTS), 'activation']);
+  const defined = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+  const options = { ...DEFAULTS, ...(defined as BatchNormOptions) } as typeof DEFAULTS &
+    Pick<BatchNormOptions, 'activation'>;
+  checkEps(subject, options.eps);
+  const { momentum } = options;
+  if (momentum !== null && !(typeof momentum === 'number' && momentum >= 0 && momentum <= 1)) {
+    throw wrongValue('ERR_OPTION', {
+      subject,
+      argument: 'momentum',
+      expected: 'a number from 0 to 1, or null',
+      got: show(momentum),
+    });
+  }
+  if (typeof options.affine !== 'boolean')
+    checkChoice(subject, 'affine', options.affine, ['gamma', 'beta'], 'true, false, ');
+  if (typeof options.trackRunningStats !== 'boolean') {
+    throw wrongKind('ERR_OPTION', {
+      subject,
+      argument: 'trackRunningStats',
+      expected: 'true or false',
+      got: show(options.trackRunningStats),
+    });
+  }
+  checkLayout(subject, options.layout);
+  checkChoice(subject, 'runningVariance', options.runningVariance, ['unbiased', 'biased']);
+  checkChoice(subject, 'onSingleValue', options.onSingleValue, ['throw', 'use-running', 'skip-update']);
+  checkChoice(subject, 'onNonFinite', options.onNonFinite, ['propagate', 'skip-update', 'throw']);
+  if (options.onSingleValue === 'use-running' && !options.trackRunningStats) {
+    throw wrongValue('ERR_OPTION', {
+      subject,
+      argument: "onSingleValue 'use-running'",
+      expected: 'trackRunningStats: true',
+      got: 'false',
+    });
+  }
+  return { ...options, activation: activationCode(subject, options.activation) };
+}
+
+/** Checks that a constructor was given a whole number of features. */
+export function checkFeatures(subject: string, argument: string, value: unknown): void {
+  if (!Number.isInteger(value) || (value as number) < 1) {
+    throw wrongValue('ERR_OPTION', { subject, argument, expected: 'an integer of 1 or more', got: show(value) });
+  }
+}
+
+export function checkRecord(subject: string, given: unknown): void {
+  if (typeof given !== 'object' || given === null) {
+    throw wrongKind('ERR_OPTION', { subject, argument: 'options', expected: 'an object', got: show(given) });
+  }
+}
+
+/** Checks that every option is one of those known: a misspelt one would be ignored in silence. */
+export function checkNames(subject: string, given: object, known: readonly string[]): void {
+  for (const name of Object.keys(given)) {
+    if (!known.includes(name)) {
+      throw wrongKind('ERR_OPTION', { subject, argument: 'options', expected: showChoices(known), got: show(name) });
+    }
+  }
+}
+
+export function checkEps(subject: string, eps: unknown): void {
+  if (typeof eps !== 'number' || !(eps >= 0) || eps === Number.POSITIVE_INFINITY) {
+    throw wrongValue('ERR_OPTION', {
+      subject,
+      argument: 'eps',
+      expected: 'a finite number of 0 or more',
+      got: show(eps),
+    });
+  }
+}
+
+export function checkLayout(subject: string, layout: unknown): void {
+  checkChoice(subject, 'layout', layout, ['channels-first', 'channels-last']);
+}
+
+export function checkChoice(
+  subject: string,
+  argument: string,
+  value: unknown,
+  choices: readonly string[],
+  also = '',
+): void {
+  if (!choices.includes(value as string)) {
+    throw wrongValue('ERR_OPTION', { subject, argument, expected: also + showChoices(choices), got: show(value) });
+  }
+}
+
+export type Preset = 'torch' | 'keras' | 'flax' | 'onnx' | 'tfjs';
+
+// Each framework's own defaults in our words. Momentum here is the weight of the new batch; Keras, Flax, ONNX and TF.js write the weight of
+// the old value (0.99, 0.99, 0.9, 0.99).
+const PRESETS: Record<Preset, Required<Pick<BatchNormOptions, 'eps' | 'momentum' | 'runningVariance' | 'layout'>>> = {
+  torch: { eps: 1e-5, momentum: 0.1, runningVariance: 'unbiased', layout: 'channels-first' },
+  keras: { eps: 1e-3, momentum: 0.01, runningVariance: 'biased', layout: 'channels-last' },
+  flax: { eps: 1e-5, momentum: 0.01, runningVariance: 'biased', layout: 'channels-last' },
+  onnx: { eps: 1e-5, momentum: 0.1, runningVariance: 'biased', layout: 'channels-first' },
+  tfjs: { eps: 1e-3, momentum: 0.01, runningVariance: 'biased', layout: 'channels-last' },
+};
+
+/** A framework's eps, momentum, estimator of the running variance and layout, as options. */
+export function preset(name: Preset) {
+  checkChoice('BatchNorm.preset', 'name', name, Object.keys(PRESETS));
+  return { ...PRESETS[name] };
+}

@@ -1,0 +1,82 @@
+import type { Parameter } from '../types.ts';
+import type { StateSlot } from './state.ts';
+
+/**
+ * Values that belong to a layer and that users may read and write. They lie outside linear memory, so that an array once handed out
+ * stays good whatever memory does.
+ *
+ * Who has kept something worked out from the values asks `isSame`: as long as nobody holds the array, that compares one number.
+ */
+export class Values {
+  readonly #values: Float32Array;
+  #version = 0;
+  #exposed = false;
+
+  constructor(values: Float32Array) {
+    this.#values = values;
+  }
+
+  /** For users: whoever has this may write to it at any time. */
+  get open(): Float32Array {
+    this.#exposed = true;
+    return this.#values;
+  }
+
+  /** For reading, by code that does not keep it. */
+  get now(): Float32Array {
+    return this.#values;
+  }
+
+  /** For writing, by code that does not keep it. */
+  get writable(): Float32Array {
+    this.#version++;
+    return this.#values;
+  }
+
+  /** Changes whenever the values may have changed: equal stamps mean equal values. NaN, equal to nothing, once a user holds the array. */
+  get stamp(): number {
+    return this.#exposed ? Number.NaN : this.#version;
+  }
+
+  /** A copy to compare with later. */
+  snapshot(): Snapshot {
+    return { version: this.#version, values: this.#values.slice() };
+  }
+
+  isSame(snapshot: Snapshot): boolean {
+    if (this.#version !== snapshot.version) return false;
+    if (!this.#exposed) return true;
+    const { values } = snapshot;
+    for (let i = 0; i < values.length; i++) if (!Object.is(this.#values[i], values[i])) return false;
+    return true;
+  }
+}
+
+export interface Snapshot {
+  readonly version: number;
+  readonly values: Float32Array;
+}
+
+/** A learned parameter: values, and the gradient that `backward` adds to. Both are arrays for as long as the layer lives. */
+export class LearnedParameter implements Parameter {
+  readonly shape: readonly number[];
+  readonly grad: Float32Array;
+  /** @internal */
+  readonly values: Values;
+  frozen = false;
+
+  constructor(shape: readonly number[], initial: Float32Array) {
+    this.shape = Object.freeze([...shape]);
+    this.values = new Values(initial);
+    this.grad = new Float32Array(initial.length);
+  }
+
+  get data(): Float32Array {
+    return this.values.open;
+  }
+
+  slot(): StateSlot {
+    const { shape, values } = this;
+    return { shape, read: () => values.now.slice(), write: (state) => values.writable.set(state) };
+  }
+}

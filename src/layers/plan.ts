@@ -1,0 +1,73 @@
+import { showShape, wrongValue } from '../errors.ts';
+import type { Layout } from '../types.ts';
+
+/**
+ * What a shape means to the kernels. The only place that reads shapes and layouts of normalization layers.
+ *
+ * `'ncx'`: `[outer, channels, inner]`; `'nxc'`: `[outer, channels]`, inner 1. The cheaper one is chosen where both describe the same
+ * memory.
+ */
+export interface Plan {
+  readonly kernel: 'ncx' | 'nxc';
+  readonly outer: number;
+  readonly channels: number;
+  readonly inner: number;
+  /** Values behind one statistic: outer·inner. */
+  readonly count: number;
+  /** Values in all. */
+  readonly size: number;
+  readonly shape: readonly number[];
+}
+
+/** The ranks that a layer takes. */
+export type Ranks = readonly [least: number, most: number];
+
+/**
+ * Reads a shape.
+ *
+ * @throws ERR_SHAPE for a rank outside `ranks` or another channel count
+ */
+export function planOf(
+  subject: string,
+  shape: readonly number[],
+  channels: number,
+  layout: Layout,
+  ranks: Ranks,
+): Plan {
+  const rank = shape.length;
+  if (rank < ranks[0] || rank > ranks[1]) throw wrongRank(subject, shape, ranks);
+  const axis = layout === 'channels-first' ? 1 : rank - 1;
+  if (shape[axis] !== channels) {
+    throw wrongValue('ERR_SHAPE', {
+      subject,
+      argument: 'x',
+      expected: `${channels} channels on axis ${axis}`,
+      got: `${shape[axis]}`,
+      context: `shape ${showShape(shape)}, ${layout}`,
+    });
+  }
+  let before = 1;
+  let after = 1;
+  for (let i = 0; i < axis; i++) before *= shape[i];
+  for (let i = axis + 1; i < rank; i++) after *= shape[i];
+  const count = before * after;
+  const size = count * channels;
+  if (channels === 1) return { kernel: 'ncx', outer: 1, channels, inner: count, count, size, shape };
+  return { kernel: after === 1 ? 'nxc' : 'ncx', outer: before, channels, inner: after, count, size, shape };
+}
+
+function wrongRank(subject: string, shape: readonly number[], [least, most]: Ranks): Error {
+  const expected =
+    least === most
+      ? `rank ${least}`
+      : most === Number.POSITIVE_INFINITY
+        ? `rank ${least} or more`
+        : `rank ${least} to ${most}`;
+  return wrongValue('ERR_SHAPE', {
+    subject,
+    argument: 'x',
+    expected,
+    got: `rank ${shape.length}`,
+    context: `shape ${showShape(shape)}`,
+  });
+}

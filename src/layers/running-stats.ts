@@ -1,0 +1,70 @@
+import { Values } from './parameter.ts';
+import type { StateSlots } from './state.ts';
+
+/** Statistics over the batches seen in training, for evaluation. */
+export class RunningStats {
+  readonly mean: Values;
+  readonly variance: Values;
+  batches = 0;
+
+  constructor(channels: number) {
+    this.mean = new Values(new Float32Array(channels));
+    this.variance = new Values(new Float32Array(channels).fill(1));
+  }
+
+  /** Mean 0, variance 1, no batches. */
+  reset(): void {
+    this.mean.writable.fill(0);
+    this.variance.writable.fill(1);
+    this.batches = 0;
+  }
+
+  /**
+   * Moves the statistics towards those of one batch: r ← (1 − w)·r + w·v, in f64. w = momentum, or 1/batches for the cumulative average.
+   *
+   * @param correction m/(m − 1) for the unbiased estimator, 1 for the biased one
+   */
+  update(mean: ArrayLike<number>, variance: ArrayLike<number>, momentum: number | null, correction: number): void {
+    this.batches++;
+    const w = momentum ?? 1 / this.batches;
+    const m = this.mean.writable;
+    const v = this.variance.writable;
+    for (let c = 0; c < m.length; c++) {
+      m[c] = (1 - w) * m[c] + w * mean[c];
+      v[c] = (1 - w) * v[c] + w * (variance[c] * correction);
+    }
+  }
+
+  /** Remembers everything; the function returned brings it back. */
+  checkpoint(): () => void {
+    const mean = this.mean.now.slice();
+    const variance = this.variance.now.slice();
+    const { batches } = this;
+    return () => {
+      this.mean.writable.set(mean);
+      this.variance.writable.set(variance);
+      this.batches = batches;
+    };
+  }
+
+  slots(): StateSlots {
+    const shape = [this.mean.now.length];
+    return {
+      runningMean: { shape, read: () => this.mean.now.slice(), write: (values) => this.mean.writable.set(values) },
+      runningVar: {
+        shape,
+        read: () => this.variance.now.slice(),
+        refuse: (values) => (Array.prototype.some.call(values, (v) => v < 0) ? 'variances of 0 or more' : undefined),
+        write: (values) => this.variance.writable.set(values),
+      },
+      batchesTracked: {
+        shape: [],
+        read: () => new Float64Array([this.batches]),
+        refuse: (values) => (Number.isSafeInteger(values[0]) && values[0] >= 0 ? undefined : 'an integer of 0 or more'),
+        write: (values) => {
+          this.batches = values[0];
+        },
+      },
+    };
+  }
+}

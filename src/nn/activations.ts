@@ -1,0 +1,118 @@
+import { wrongMoment } from '../errors.ts';
+import { type Activation, type ActivationCode, activationCode, activationName } from '../kernels/activations.ts';
+import { backend } from '../kernels/backend.ts';
+import { Layer, type Stage } from '../layers/layer.ts';
+import { locate, produce, sameMemory } from '../tensors/call.ts';
+import { checkShape, shapeOf } from '../tensors/shape.ts';
+import type { Result, TensorLike } from '../tensors/tensor.ts';
+
+/** An activation as a layer of its own, for inputs of any shape. Where it follows a normalization, that layer's `activation` option saves a pass. */
+export class ActivationLayer extends Layer {
+  readonly subject: string;
+  readonly #code: ActivationCode;
+  #x: TensorLike | undefined;
+  #overwritten = false;
+
+  constructor(activation: Activation, subject = 'ActivationLayer') {
+    super();
+    this.#code = activationCode(subject, activation);
+    this.subject = subject;
+  }
+
+  outputShape(shape: readonly number[]): readonly number[] {
+    return shape;
+  }
+
+  /**
+   * @param x any shape
+   * @throws ERR_SHAPE, ERR_TYPE, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY
+   */
+  forward<X extends TensorLike, O extends TensorLike = Result<X>>(x: X, options: { out?: O } = {}): O {
+    const input = locate(this.subject, 'x', x);
+    const overwritten = options.out !== undefined && sameMemory(options.out, input);
+    const product = {
+      subject: this.subject,
+      like: x,
+      shape: shapeOf(input),
+      out: options.out,
+      inputs: { x: input },
+      aliasing: 'in-place',
+    } as const;
+    const y = produce<O>(product, (call, result) => {
+      const at = call.input(input);
+      const to = call.output(result, { x: input, at });
+      backend().kernels.activate_f32(at, to, this.#code.kind, this.#code.alpha, input.data.length);
+    });
+    this.#x = input;
+    this.#overwritten = overwritten;
+    return y;
+  }
+
+  /**
+   * dx = dy·f′(x)
+   *
+   * @throws ERR_MODE before a forward, or if the forward wrote over its input; ERR_SHAPE, ERR_TYPE, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY
+   */
+  backward<D extends TensorLike, O extends TensorLike = Result<D>>(dy: D, options: { out?: O } = {}): O {
+    if (!this.#x || this.#overwritten) {
+      const got = this.#overwritten ? 'one that forward wrote over (out: x)' : 'none';
+      throw wrongMoment('ERR_MODE', {
+        subject: this.subject,
+        argument: 'backward',
+        expected: 'the input of a forward',
+        got,
+      });
+    }
+    const given = locate(this.subject, 'dy', dy);
+    const x = locate(this.subject, 'backward: the x of the last forward', this.#x);
+    checkShape(this.subject, 'dy', shapeOf(given), shapeOf(x), 'shape');
+    const product = {
+      subject: this.subject,
+      like: dy,
+      shape: shapeOf(x),
+      out: options.out,
+      inputs: { dy: given, x },
+      aliasing: 'in-place',
+    } as const;
+    return produce<O>(product, (call, result) => {
+      const at = call.input(x);
+      const from = call.input(given);
+      const to = call.output(result, { x: given, at: from });
+      backend().kernels.activate_grad_f32(at, from, to, this.#code.kind, this.#code.alpha, given.data.length);
+    });
+  }
+
+  override stages(): Stage[] {
+    return [{ kind: 'activation', activation: this.#code }];
+  }
+
+  override dispose(): void {
+    this.#x = undefined;
+  }
+
+  /** The activation's name. */
+  get activation(): string {
+    return activationName(this.#code);
+  }
+}
+
+/** Hyperbolic tangent. */
+export class Tanh extends ActivationLayer {
+  constructor() {
+    super('tanh', 'Tanh');
+  }
+}
+
+/** 1/(1 + e⁻ˣ). */
+export class Sigmoid extends ActivationLayer {
+  constructor() {
+    super('sigmoid', 'Sigmoid');
+  }
+}
+
+/** max(x, 0); NaN stays NaN. */
+export class ReLU extends ActivationLayer {
+  constructor() {
+    super('relu', 'ReLU');
+  }
+}

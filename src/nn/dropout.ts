@@ -1,0 +1,125 @@
+import { show, wrongMoment, wrongValue } from '../errors.ts';
+import { NO_ACTIVATION } from '../kernels/activations.ts';
+import { backend } from '../kernels/backend.ts';
+import { Layer, type Stage } from '../layers/layer.ts';
+import { checkNames, checkRecord } from '../layers/options.ts';
+import { locate, produce } from '../tensors/call.ts';
+import { checkShape, shapeOf } from '../tensors/shape.ts';
+import type { Result, TensorLike } from '../tensors/tensor.ts';
+import { Random } from './random.ts';
+
+export interface DropoutOptions {
+  /** Seed of the masks. Default: a different one every time. */
+  seed?: number;
+}
+
+/**
+ * Inverted dropout (Srivastava et al. 2014): in training each value becomes 0 with probability `p`, and the others are divided by
+ * 1 − p; in evaluation values pass as they are. The same seed gives the same masks on every machine and backend.
+ */
+export class Dropout extends Layer {
+  readonly subject: string;
+  /** Probability of dropping a value. */
+  readonly p: number;
+  #random: Random;
+  /** Of the last forward: the seed of its mask, or undefined where nothing was dropped. */
+  #mask: { shape: readonly number[]; seed: number | undefined } | undefined;
+
+  /** @param p probability of dropping a value, 0 to 1. Default 0.5 */
+  constructor(p = 0.5, options: DropoutOptions = {}) {
+    super();
+    this.subject = `Dropout(${p})`;
+    if (typeof p !== 'number' || !(p >= 0 && p <= 1)) {
+      throw wrongValue('ERR_OPTION', {
+        subject: 'Dropout',
+        argument: 'p',
+        expected: 'a number from 0 to 1',
+        got: show(p),
+      });
+    }
+    checkRecord(this.subject, options);
+    checkNames(this.subject, options, ['seed']);
+    const { seed } = options;
+    if (seed !== undefined && !Number.isFinite(seed)) {
+      throw wrongValue('ERR_OPTION', {
+        subject: this.subject,
+        argument: 'seed',
+        expected: 'a finite number',
+        got: show(seed),
+      });
+    }
+    this.p = p;
+    this.#random = new Random(seed);
+  }
+
+  outputShape(shape: readonly number[]): readonly number[] {
+    return shape;
+  }
+
+  /** @throws ERR_SHAPE, ERR_TYPE, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY */
+  forward<X extends TensorLike, O extends TensorLike = Result<X>>(x: X, options: { out?: O } = {}): O {
+    const input = locate(this.subject, 'x', x);
+    const mask = { shape: [...shapeOf(input)], seed: this.training && this.p > 0 ? this.#random.bits() : undefined };
+    const y = this.#apply<O>(x, 'x', input, options.out, mask.seed);
+    this.#mask = mask;
+    return y;
+  }
+
+  /** @throws ERR_MODE before a forward; ERR_SHAPE, ERR_TYPE, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY */
+  backward<D extends TensorLike, O extends TensorLike = Result<D>>(dy: D, options: { out?: O } = {}): O {
+    if (!this.#mask)
+      throw wrongMoment('ERR_MODE', {
+        subject: this.subject,
+        argument: 'backward',
+        expected: 'the mask of a forward',
+        got: 'none',
+      });
+    const given = locate(this.subject, 'dy', dy);
+    checkShape(this.subject, 'dy', shapeOf(given), this.#mask.shape, 'shape');
+    return this.#apply<O>(dy, 'dy', given, options.out, this.#mask.seed);
+  }
+
+  override stages(): Stage[] {
+    return [];
+  }
+
+  override checkpoint(): () => void {
+    const random = this.#random.clone();
+    return () => {
+      this.#random = random;
+    };
+  }
+
+  #apply<O extends TensorLike>(
+    like: TensorLike,
+    name: string,
+    x: TensorLike,
+    out: O | undefined,
+    seed: number | undefined,
+  ): O {
+    const product = {
+      subject: this.subject,
+      like,
+      shape: shapeOf(x),
+      out,
+      inputs: { [name]: x },
+      aliasing: 'in-place',
+    } as const;
+    return produce<O>(product, (call, result) => {
+      const { kernels } = backend();
+      const at = call.input(x);
+      const to = call.output(result, { x, at });
+      const size = x.data.length;
+      if (seed === undefined) kernels.activate_f32(at, to, NO_ACTIVATION.kind, NO_ACTIVATION.alpha, size);
+      else
+        kernels.dropout_f32(
+          at,
+          to,
+          seed,
+          Math.min(Math.floor((1 - this.p) * 2 ** 32), 2 ** 32 - 1),
+          this.p < 1 ? 1 / (1 - this.p) : 0,
+          size,
+        );
+    });
+  }
+}

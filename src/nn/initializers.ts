@@ -1,0 +1,50 @@
+import { show, wrongValue } from '../errors.ts';
+import type { Random } from './random.ts';
+
+/** Fills a weight of shape `[fanOut, fanIn]`. */
+export type Initializer = (values: Float32Array, fanIn: number, fanOut: number, random: Random) => void;
+
+/** Normal with the given standard deviation. */
+export function normal(std = 1): Initializer {
+  if (typeof std !== 'number' || !(std >= 0) || std === Number.POSITIVE_INFINITY) {
+    throw wrongValue('ERR_OPTION', {
+      subject: 'normal',
+      argument: 'std',
+      expected: 'a finite number of 0 or more',
+      got: show(std),
+    });
+  }
+  return (values, _fanIn, _fanOut, random) => {
+    for (let i = 0; i < values.length; i++) values[i] = std * random.normal();
+  };
+}
+
+/** Uniform in (−bound, bound). */
+function uniform(values: Float32Array, bound: number, random: Random): void {
+  for (let i = 0; i < values.length; i++) values[i] = bound * (2 * random.uniform() - 1);
+}
+
+/** Uniform with variance 2/(fanIn + fanOut) (Glorot & Bengio 2010): for tanh and sigmoid. */
+export function xavierUniform(): Initializer {
+  return (values, fanIn, fanOut, random) => uniform(values, Math.sqrt(6 / (fanIn + fanOut)), random);
+}
+
+/** Normal with variance 2/(fanIn + fanOut) (Glorot & Bengio 2010). */
+export function xavierNormal(): Initializer {
+  return (values, fanIn, fanOut, random) => normal(Math.sqrt(2 / (fanIn + fanOut)))(values, fanIn, fanOut, random);
+}
+
+/** Uniform with variance 2/fanIn (He et al. 2015): for ReLU. */
+export function heUniform(): Initializer {
+  return (values, fanIn, _fanOut, random) => uniform(values, Math.sqrt(6 / fanIn), random);
+}
+
+/** Normal with variance 2/fanIn (He et al. 2015). */
+export function heNormal(): Initializer {
+  return (values, fanIn, fanOut, random) => normal(Math.sqrt(2 / fanIn))(values, fanIn, fanOut, random);
+}
+
+/** Uniform in ±1/√fanIn: PyTorch's default for linear layers. */
+export function torchUniform(): Initializer {
+  return (values, fanIn, _fanOut, random) => uniform(values, 1 / Math.sqrt(fanIn), random);
+}

@@ -1,0 +1,276 @@
+import { show, showShape, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
+import { NO_ACTIVATION as PLAIN } from '../kernels/activations.ts';
+import { backend } from '../kernels/backend.ts';
+import { Layer, type Stage } from '../layers/layer.ts';
+import { checkFeatures, checkNames, checkRecord } from '../layers/options.ts';
+import { LearnedParameter } from '../layers/parameter.ts';
+import type { StateSlots } from '../layers/state.ts';
+import { Region } from '../tensors/block.ts';
+import { Call, locate, produce } from '../tensors/call.ts';
+import { checkShape, shapeOf } from '../tensors/shape.ts';
+import type { Result, TensorLike } from '../tensors/tensor.ts';
+import type { Parameter } from '../types.ts';
+import { type Initializer, torchUniform } from './initializers.ts';
+import { Random } from './random.ts';
+
+export interface LinearOptions {
+  /** Add a learned bias. Default `true`. */
+  bias?: boolean;
+  /** How the weight begins. Default `torchUniform()`, PyTorch's: uniform in ±1/√inFeatures. The bias begins at 0 with an initializer of your own, else as the weight. */
+  init?: Initializer;
+  /** Seed of the initial values. Default: a different one every time. */
+  seed?: number;
+}
+
+/** Floats that `pack` writes for a matrix. */
+export function packedLength(depth: number, cols: number): number {
+  return Math.ceil(cols / 8) * 8 * depth;
+}
+
+/**
+ * Fully connected layer: y = x·Wᵀ + b, x `[N, ..., inFeatures]`, y `[N, ..., outFeatures]`.
+ *
+ * Names and layout are PyTorch's: `weight` `[outFeatures, inFeatures]`, `bias` `[outFeatures]`.
+ */
+export class Linear extends Layer {
+  readonly subject: string;
+  readonly inFeatures: number;
+  readonly outFeatures: number;
+  readonly #weight: LearnedParameter;
+  readonly #bias: LearnedParameter | undefined;
+  #x: TensorLike | undefined;
+  /** The weight in panels, for forward. */
+  #packed: Region | undefined;
+  #packedStamp = Number.NaN;
+
+  /** @throws ERR_OPTION for sizes that are not positive integers, or an unknown option */
+  constructor(inFeatures: number, outFeatures: number, options: LinearOptions = {}) {
+    super();
+    checkFeatures('Linear', 'inFeatures', inFeatures);
+    checkFeatures('Linear', 'outFeatures', outFeatures);
+    this.subject = `Linear(${inFeatures}, ${outFeatures})`;
+    checkRecord(this.subject, options);
+    checkNames(this.subject, options, ['bias', 'init', 'seed']);
+    const { bias = true, init, seed } = options;
+    if (typeof bias !== 'boolean') throw this.#wrongOption('bias', 'true or false', bias);
+    if (init !== undefined && typeof init !== 'function') throw this.#wrongOption('init', 'an initializer', init);
+    if (seed !== undefined && !Number.isFinite(seed)) throw this.#wrongOption('seed', 'a finite number', seed);
+    this.inFeatures = inFeatures;
+    this.outFeatures = outFeatures;
+    const random = new Random(seed);
+    const weight = new Float32Array(inFeatures * outFeatures);
+    (init ?? torchUniform())(weight, inFeatures, outFeatures, random);
+    this.#weight = new LearnedParameter([outFeatures, inFeatures], weight);
+    if (bias) {
+      const values = new Float32Array(outFeatures);
+      if (!init) torchUniform()(values, inFeatures, outFeatures, random);
+      this.#bias = new LearnedParameter([outFeatures], values);
+    }
+  }
+
+  /** `[outFeatures, inFeatures]`. */
+  get weight(): Parameter {
+    return this.#weight;
+  }
+
+  /** `[outFeatures]`; `null` without one. */
+  get bias(): Parameter | null {
+    return this.#bias ?? null;
+  }
+
+  override parameters(): Parameter[] {
+    return this.#bias ? [this.#weight, this.#bias] : [this.#weight];
+  }
+
+  outputShape(shape: readonly number[]): readonly number[] {
+    const last = shape.length - 1;
+    if (last < 1) {
+      throw wrongValue('ERR_SHAPE', {
+        subject: this.subject,
+        argument: 'x',
+        expected: 'rank 2 or more',
+        got: `rank ${shape.length}`,
+        context: `shape ${showShape(shape)}`,
+      });
+    }
+    if (shape[last] !== this.inFeatures) {
+      throw wrongValue('ERR_SHAPE', {
+        subject: this.subject,
+        argument: 'x',
+        expected: `${this.inFeatures} features on axis ${last}`,
+        got: `${shape[last]}`,
+        context: `shape ${showShape(shape)}`,
+      });
+    }
+    return [...shape.slice(0, last), this.outFeatures];
+  }
+
+  /**
+   * @param x `[N, ..., inFeatures]`
+   * @returns `[N, ..., outFeatures]`: `out`, or new memory of x's kind. `out` must lie apart from `x`
+   * @throws ERR_SHAPE, ERR_TYPE, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY; nothing has changed then
+   */
+  forward<X extends TensorLike, O extends TensorLike = Result<X>>(x: X, options: { out?: O } = {}): O {
+    const input = locate(this.subject, 'x', x);
+    const shape = this.outputShape(shapeOf(input));
+    const rows = shape.reduce((size, length) => size * length, 1) / this.outFeatures;
+    const product = {
+      subject: this.subject,
+      like: x,
+      shape,
+      out: options.out,
+      inputs: { x: input },
+      aliasing: 'apart',
+    } as const;
+    const y = produce<O>(product, (call, result) => {
+      if (rows === 0) return;
+      const { heap, kernels } = backend();
+      const { inFeatures: depth, outFeatures: cols } = this;
+      const packed = this.#pack(call);
+      const at = call.input(input);
+      const bias = this.#bias ? call.scratch(cols * 4) : 0;
+      if (this.#bias) heap.f32.set(this.#bias.values.now, bias >> 2);
+      kernels.linear_f32(
+        at,
+        packed,
+        bias,
+        call.output(result),
+        PLAIN.kind,
+        PLAIN.alpha,
+        rows,
+        depth,
+        cols,
+        depth,
+        1,
+        0,
+      );
+    });
+    this.#x = input;
+    return y;
+  }
+
+  /**
+   * Gradient of the last forward: returns dx = dy·W, adds dyᵀ·x to `weight.grad` and Σdy to `bias.grad`.
+   *
+   * @param dy `[N, ..., outFeatures]`
+   * @throws ERR_MODE before a forward; ERR_SHAPE, ERR_TYPE, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY; nothing has changed then
+   */
+  backward<D extends TensorLike, O extends TensorLike = Result<D>>(dy: D, options: { out?: O } = {}): O {
+    const { x, given } = this.#checkBackward(dy);
+    const product = {
+      subject: this.subject,
+      like: dy,
+      shape: shapeOf(x),
+      out: options.out,
+      inputs: { dy: given, x },
+      aliasing: 'apart',
+    } as const;
+    return produce<O>(product, (call, result) => {
+      const from = call.input(given);
+      const rows = given.data.length / this.outFeatures;
+      if (rows === 0) return;
+      const { heap, kernels } = backend();
+      const { inFeatures: depth, outFeatures: cols } = this;
+      const sums = this.#sumGradients(call, x, from, rows);
+      const weight = call.scratch(depth * cols * 4);
+      heap.f32.set(this.#weight.values.now, weight >> 2);
+      const packed = call.scratch(packedLength(cols, depth) * 4);
+      kernels.pack_f32(weight, packed, cols, depth, depth, 1);
+      kernels.linear_f32(from, packed, 0, call.output(result), PLAIN.kind, PLAIN.alpha, rows, cols, depth, cols, 1, 0);
+      this.#addGradients(sums);
+    });
+  }
+
+  override backwardParameters(dy: TensorLike): void {
+    const { x, given } = this.#checkBackward(dy);
+    const call = new Call(backend());
+    try {
+      const from = call.input(given);
+      this.#addGradients(this.#sumGradients(call, x, from, given.data.length / this.outFeatures));
+    } finally {
+      call.end();
+    }
+  }
+
+  override stateSlots(): StateSlots {
+    return { weight: this.#weight.slot(), ...(this.#bias && { bias: this.#bias.slot() }) };
+  }
+
+  override stages(): Stage[] {
+    const { inFeatures, outFeatures } = this;
+    return [
+      {
+        kind: 'linear',
+        inFeatures,
+        outFeatures,
+        weight: this.#weight.values.now,
+        bias: this.#bias?.values.now ?? null,
+      },
+    ];
+  }
+
+  override dispose(): void {
+    this.#packed?.release();
+    this.#packedStamp = Number.NaN;
+    this.#x = undefined;
+  }
+
+  /** The weight as the kernel reads it, packed again only if it may have changed. */
+  #pack(call: Call): number {
+    const { heap, kernels } = backend();
+    const { inFeatures, outFeatures } = this;
+    const { values } = this.#weight;
+    this.#packed ??= new Region(heap);
+    const packed = this.#packed.atLeast(packedLength(inFeatures, outFeatures) * 4);
+    if (this.#packedStamp !== values.stamp) {
+      const weight = call.scratch(inFeatures * outFeatures * 4);
+      heap.f32.set(values.now, weight >> 2);
+      kernels.pack_f32(weight, packed, inFeatures, outFeatures, 1, inFeatures);
+      this.#packedStamp = values.stamp;
+    }
+    return packed;
+  }
+
+  #checkBackward(dy: TensorLike): { x: TensorLike; given: TensorLike } {
+    if (!this.#x)
+      throw wrongMoment('ERR_MODE', {
+        subject: this.subject,
+        argument: 'backward',
+        expected: 'the input of a forward',
+        got: 'none',
+      });
+    const given = locate(this.subject, 'dy', dy);
+    const x = locate(this.subject, 'backward: the x of the last forward', this.#x);
+    checkShape(this.subject, 'dy', shapeOf(given), this.outputShape(shapeOf(x)), 'shape');
+    return { x, given };
+  }
+
+  /** dyᵀ·x and Σdy in scratch memory, nothing added yet. */
+  #sumGradients(call: Call, x: TensorLike, dy: number, rows: number): { weight: number; bias: number } {
+    if (rows === 0 || (this.#weight.frozen && (this.#bias?.frozen ?? true))) return { weight: 0, bias: 0 };
+    const { kernels } = backend();
+    const { inFeatures: depth, outFeatures: cols } = this;
+    const at = call.input(x);
+    const packed = call.scratch(packedLength(rows, depth) * 4);
+    const weight = call.scratch(depth * cols * 4);
+    const bias = this.#bias ? call.scratch(cols * 8) : 0;
+    kernels.pack_f32(at, packed, rows, depth, depth, 1);
+    kernels.linear_f32(dy, packed, 0, weight, PLAIN.kind, PLAIN.alpha, cols, rows, depth, 1, cols, 0);
+    if (bias) kernels.column_sums_f32(dy, bias, rows, cols);
+    return { weight, bias };
+  }
+
+  #addGradients({ weight, bias }: { weight: number; bias: number }): void {
+    const { f32, f64 } = backend().heap;
+    if (weight && !this.#weight.frozen) add(this.#weight.grad, f32, weight >> 2);
+    if (bias && this.#bias && !this.#bias.frozen) add(this.#bias.grad, f64, bias >> 3);
+  }
+
+  #wrongOption(argument: string, expected: string, got: unknown): Error {
+    return wrongKind('ERR_OPTION', { subject: this.subject, argument, expected, got: show(got) });
+  }
+}
+
+function add(grad: Float32Array, sums: Float32Array | Float64Array, at: number): void {
+  for (let i = 0; i < grad.length; i++) grad[i] += sums[at + i];
+}

@@ -1,0 +1,178 @@
+import { show, wrongKind, wrongValue } from '../errors.ts';
+import { checkNames, checkRecord } from '../layers/options.ts';
+import { LearnedParameter } from '../layers/parameter.ts';
+import type { Parameter } from '../types.ts';
+
+/** What optimizers share: the parameters, and passing by those that are frozen. */
+abstract class Optimizer {
+  readonly #parameters: readonly Parameter[];
+
+  constructor(subject: string, parameters: readonly Parameter[]) {
+    if (
+      !Array.isArray(parameters) ||
+      !parameters.every((p) => p?.data instanceof Float32Array && p.grad instanceof Float32Array)
+    ) {
+      throw wrongKind('ERR_TYPE', {
+        subject,
+        argument: 'parameters',
+        expected: 'an array of { data, grad }',
+        got: show(parameters),
+      });
+    }
+    this.#parameters = [...parameters];
+  }
+
+  /** Moves every parameter that is not frozen against its gradient. */
+  step(): void {
+    this.begin();
+    this.#parameters.forEach((parameter, i) => {
+      if (parameter.frozen) return;
+      const values = parameter instanceof LearnedParameter ? parameter.values.writable : parameter.data;
+      this.move(values, parameter.grad, i);
+    });
+  }
+
+  /** Sets all gradients to 0. */
+  zeroGrad(): void {
+    for (const parameter of this.#parameters) parameter.grad.fill(0);
+  }
+
+  /** @internal Once per step. */
+  protected begin(): void {}
+
+  /** @internal One parameter, the i-th. */
+  protected abstract move(values: Float32Array, grad: Float32Array, i: number): void;
+}
+
+export interface SGDOptions {
+  /** Learning rate, 0 or more. Default 0.01. May be changed later: `optimizer.lr`. */
+  lr?: number;
+  /** Weight of the old velocity, 0 or more. Default 0. */
+  momentum?: number;
+  /** Pull towards 0, added to the gradient as weightDecay·value. Default 0. */
+  weightDecay?: number;
+  /** Nesterov's momentum. Needs `momentum` above 0. Default `false`. */
+  nesterov?: boolean;
+}
+
+/**
+ * Stochastic gradient descent, as torch.optim.SGD: g ← grad + weightDecay·p; v ← momentum·v + g; p ← p − lr·(g + momentum·v with
+ * Nesterov, v without).
+ */
+export class SGD extends Optimizer {
+  lr: number;
+  readonly momentum: number;
+  readonly weightDecay: number;
+  readonly nesterov: boolean;
+  readonly #velocity = new Map<number, Float32Array>();
+
+  /** @throws ERR_OPTION, ERR_TYPE */
+  constructor(parameters: readonly Parameter[], options: SGDOptions = {}) {
+    super('SGD', parameters);
+    checkRecord('SGD', options);
+    checkNames('SGD', options, ['lr', 'momentum', 'weightDecay', 'nesterov']);
+    this.lr = atLeast0('SGD', 'lr', options.lr, 0.01);
+    this.momentum = atLeast0('SGD', 'momentum', options.momentum, 0);
+    this.weightDecay = atLeast0('SGD', 'weightDecay', options.weightDecay, 0);
+    this.nesterov = options.nesterov ?? false;
+    if (typeof this.nesterov !== 'boolean')
+      throw wrongKind('ERR_OPTION', {
+        subject: 'SGD',
+        argument: 'nesterov',
+        expected: 'true or false',
+        got: show(this.nesterov),
+      });
+    if (this.nesterov && this.momentum === 0)
+      throw wrongValue('ERR_OPTION', { subject: 'SGD', argument: 'nesterov', expected: 'momentum above 0', got: '0' });
+  }
+
+  protected override move(values: Float32Array, grad: Float32Array, i: number): void {
+    const { lr, momentum, weightDecay, nesterov } = this;
+    if (momentum === 0) {
+      for (let k = 0; k < values.length; k++) values[k] -= lr * (grad[k] + weightDecay * values[k]);
+      return;
+    }
+    let velocity = this.#velocity.get(i);
+    if (!velocity) this.#velocity.set(i, (velocity = new Float32Array(values.length)));
+    const ahead = nesterov ? 1 : 0;
+    const pull = nesterov ? momentum : 1;
+    for (let k = 0; k < values.length; k++) {
+      const g = grad[k] + weightDecay * values[k];
+      const v = momentum * velocity[k] + g;
+      velocity[k] = v;
+      values[k] -= lr * (ahead * g + pull * v);
+    }
+  }
+}
+
+export interface AdamOptions {
+  /** Learning rate, 0 or more. Default 1e-3. May be changed later: `optimizer.lr`. */
+  lr?: number;
+  /** Weights of the old averages of gradient and squared gradient, each in [0, 1). Default [0.9, 0.999]. */
+  betas?: readonly [number, number];
+  /** Added to the root of the second average. Default 1e-8. */
+  eps?: number;
+  /** Pull towards 0, added to the gradient as weightDecay·value. Default 0. */
+  weightDecay?: number;
+}
+
+/** Adam (Kingma & Ba 2015), as torch.optim.Adam. */
+export class Adam extends Optimizer {
+  lr: number;
+  readonly betas: readonly [number, number];
+  readonly eps: number;
+  readonly weightDecay: number;
+  readonly #averages = new Map<number, { first: Float32Array; second: Float32Array }>();
+  #steps = 0;
+
+  /** @throws ERR_OPTION, ERR_TYPE */
+  constructor(parameters: readonly Parameter[], options: AdamOptions = {}) {
+    super('Adam', parameters);
+    checkRecord('Adam', options);
+    checkNames('Adam', options, ['lr', 'betas', 'eps', 'weightDecay']);
+    this.lr = atLeast0('Adam', 'lr', options.lr, 1e-3);
+    this.eps = atLeast0('Adam', 'eps', options.eps, 1e-8);
+    this.weightDecay = atLeast0('Adam', 'weightDecay', options.weightDecay, 0);
+    const betas = options.betas ?? [0.9, 0.999];
+    if (!Array.isArray(betas) || betas.length !== 2 || !betas.every((beta) => beta >= 0 && beta < 1)) {
+      throw wrongValue('ERR_OPTION', {
+        subject: 'Adam',
+        argument: 'betas',
+        expected: 'two numbers of 0 or more and below 1',
+        got: show(betas),
+      });
+    }
+    this.betas = [betas[0], betas[1]];
+  }
+
+  protected override begin(): void {
+    this.#steps++;
+  }
+
+  protected override move(values: Float32Array, grad: Float32Array, i: number): void {
+    const { lr, eps, weightDecay } = this;
+    const [b1, b2] = this.betas;
+    let averages = this.#averages.get(i);
+    if (!averages) {
+      averages = { first: new Float32Array(values.length), second: new Float32Array(values.length) };
+      this.#averages.set(i, averages);
+    }
+    const { first, second } = averages;
+    const rate = lr / (1 - b1 ** this.#steps);
+    const correction = Math.sqrt(1 - b2 ** this.#steps);
+    for (let k = 0; k < values.length; k++) {
+      const g = grad[k] + weightDecay * values[k];
+      const m = b1 * first[k] + (1 - b1) * g;
+      const v = b2 * second[k] + (1 - b2) * g * g;
+      first[k] = m;
+      second[k] = v;
+      values[k] -= (rate * m) / (Math.sqrt(v) / correction + eps);
+    }
+  }
+}
+
+function atLeast0(subject: string, argument: string, value: number | undefined, standard: number): number {
+  if (value === undefined) return standard;
+  if (typeof value === 'number' && value >= 0 && value < Number.POSITIVE_INFINITY) return value;
+  throw wrongValue('ERR_OPTION', { subject, argument, expected: 'a finite number of 0 or more', got: show(value) });
+}

@@ -1,0 +1,70 @@
+/** A seeded source of random numbers (sfc32, Chris Doty-Humphrey's small fast counting generator). Same numbers on every machine. */
+export class Random {
+  #a: number;
+  #b: number;
+  #c: number;
+  #counter = 1;
+  #spare: number | undefined;
+
+  /** @param seed any number; its integer part modulo 2³² counts. Left out: a different one every time */
+  constructor(seed: number = Math.random() * 2 ** 32) {
+    this.#a = seed >>> 0;
+    this.#b = (seed / 2 ** 32) >>> 0;
+    this.#c = 0x9e3779b9;
+    for (let i = 0; i < 15; i++) this.bits();
+  }
+
+  /** 32 random bits as an integer from 0 to 2³² − 1. */
+  bits(): number {
+    const sum = (((this.#a + this.#b) | 0) + this.#counter) | 0;
+    this.#counter = (this.#counter + 1) | 0;
+    this.#a = this.#b ^ (this.#b >>> 9);
+    this.#b = (this.#c + (this.#c << 3)) | 0;
+    this.#c = ((this.#c << 21) | (this.#c >>> 11)) + sum;
+    return sum >>> 0;
+  }
+
+  /** Another source in the same state. */
+  clone(): Random {
+    const copy = new Random(0);
+    copy.#a = this.#a;
+    copy.#b = this.#b;
+    copy.#c = this.#c;
+    copy.#counter = this.#counter;
+    copy.#spare = this.#spare;
+    return copy;
+  }
+
+  /** Uniform in [0, 1). */
+  uniform(): number {
+    return this.bits() / 2 ** 32;
+  }
+
+  /** Normal with mean 0 and standard deviation 1 (Marsaglia's polar method). */
+  normal(): number {
+    if (this.#spare !== undefined) {
+      const spare = this.#spare;
+      this.#spare = undefined;
+      return spare;
+    }
+    for (;;) {
+      const u = 2 * this.uniform() - 1;
+      const v = 2 * this.uniform() - 1;
+      const square = u * u + v * v;
+      if (square >= 1 || square === 0) continue;
+      const scale = Math.sqrt((-2 * Math.log(square)) / square);
+      this.#spare = v * scale;
+      return u * scale;
+    }
+  }
+
+  /** The integers below `length` in random order (Fisher & Yates). */
+  permutation(length: number): Uint32Array {
+    const order = Uint32Array.from({ length }, (_, i) => i);
+    for (let i = length - 1; i > 0; i--) {
+      const j = Math.floor(this.uniform() * (i + 1));
+      [order[i], order[j]] = [order[j], order[i]];
+    }
+    return order;
+  }
+}

@@ -1,0 +1,230 @@
+import { show, wrongKind, wrongMoment } from '../errors.ts';
+import { type Compiled, compile } from '../infer/compile.ts';
+import { backend } from '../kernels/backend.ts';
+import { Layer, type Stage } from '../layers/layer.ts';
+import type { StateSlots } from '../layers/state.ts';
+import { Region } from '../tensors/block.ts';
+import { locate, makeLike } from '../tensors/call.ts';
+import { checkShape, shapeOf } from '../tensors/shape.ts';
+import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
+import type { Parameter } from '../types.ts';
+
+/** The tensors of one input shape, over the network's memory. */
+interface Stations {
+  /** Where a plain input is copied. */
+  readonly input: Tensor;
+  /** The output of each layer. */
+  readonly outputs: readonly Tensor[];
+  /** The gradient with respect to the input of each layer, in two buffers by turns. */
+  readonly gradients: readonly Tensor[];
+}
+
+/**
+ * Layers in a row.
+ *
+ * Memory is planned at the first forward of a shape and reused, so a training step allocates nothing. Where the input is a Tensor, so
+ * is the output, and it belongs to the network: the next forward of that shape writes over it. Where the input is a plain array, the
+ * output is a plain array of its own.
+ */
+export class Sequential extends Layer {
+  readonly subject = 'Sequential';
+  readonly layers: readonly Layer[];
+  #memory: { input: Region; outputs: Region[]; gradients: [Region, Region] } | undefined;
+  /** By input shape. Forgotten when a larger shape moves the memory. */
+  #stations = new Map<string, Stations>();
+  #current: { stations: Stations; shape: readonly number[] } | undefined;
+
+  constructor(...layers: Layer[]) {
+    super();
+    for (const layer of layers) {
+      if (!(layer instanceof Layer))
+        throw wrongKind('ERR_TYPE', {
+          subject: this.subject,
+          argument: 'a layer',
+          expected: 'a Layer',
+          got: show(layer),
+        });
+    }
+    this.layers = layers;
+  }
+
+  override train(on = true): this {
+    super.train(on);
+    for (const layer of this.layers) layer.train(on);
+    return this;
+  }
+
+  outputShape(shape: readonly number[]): readonly number[] {
+    return this.layers.reduce((current, layer) => layer.outputShape(current), shape);
+  }
+
+  override parameters(): Parameter[] {
+    return this.layers.flatMap((layer) => layer.parameters());
+  }
+
+  /**
+   * Runs all layers. Shapes are checked through the whole network first; if a layer throws all the same, layers before it get back the
+   * statistics they had.
+   *
+   * @throws what the layers throw
+   */
+  forward<X extends TensorLike, O extends TensorLike = Result<X>>(x: X, options: { out?: O } = {}): O {
+    const given = locate(this.subject, 'x', x);
+    const shapes = [shapeOf(given)];
+    for (const layer of this.layers) shapes.push(layer.outputShape(shapes[shapes.length - 1]));
+    const target = options.out && locate(this.subject, 'out', options.out);
+    if (target) checkShape(this.subject, 'out', shapeOf(target), shapes[shapes.length - 1], 'shape');
+
+    const stations = this.#stationsFor(shapes);
+    const { input, outputs } = stations;
+    const restore = this.training ? this.checkpoint() : undefined;
+    let current: TensorLike = given;
+    if (!(given instanceof Tensor)) {
+      input.data.set(given.data);
+      current = input;
+    }
+    try {
+      this.layers.forEach((layer, i) => {
+        const isLast = i === this.layers.length - 1;
+        current = layer.forward(current, { out: isLast && target instanceof Tensor ? target : outputs[i] });
+      });
+    } catch (error) {
+      restore?.();
+      throw error;
+    }
+    this.#current = { stations, shape: shapes[0] };
+    return deliver(current, x, options.out, target) as O;
+  }
+
+  /**
+   * Gradient of the last forward through all layers; adds to the gradients of all parameters.
+   *
+   * @param options.inputGradient `false`: the gradient with respect to the network's input is not worked out, and nothing is returned,
+   *   which saves the first layer a matrix product. Default `true`
+   * @throws ERR_MODE before a forward; what the layers throw
+   */
+  backward<D extends TensorLike, O extends TensorLike = Result<D>>(
+    dy: D,
+    options: { out?: O; inputGradient?: true },
+  ): O;
+  backward<D extends TensorLike>(dy: D, options: { inputGradient: false }): undefined;
+  backward<D extends TensorLike, O extends TensorLike = Result<D>>(dy: D, options?: { out?: O }): O;
+  backward(dy: TensorLike, options: { out?: TensorLike; inputGradient?: boolean } = {}): TensorLike | undefined {
+    const state = this.#current;
+    if (!state)
+      throw wrongMoment('ERR_MODE', {
+        subject: this.subject,
+        argument: 'backward',
+        expected: 'a forward before it',
+        got: 'none',
+      });
+    const { gradients } = state.stations;
+    const given = locate(this.subject, 'dy', dy);
+    checkShape(this.subject, 'dy', shapeOf(given), this.outputShape(state.shape), 'shape');
+    const target = options.out && locate(this.subject, 'out', options.out);
+    if (target) checkShape(this.subject, 'out', shapeOf(target), state.shape, 'shape');
+    let current: TensorLike = given;
+    for (let i = this.layers.length - 1; i >= 0; i--) {
+      if (i === 0 && options.inputGradient === false) {
+        this.layers[0].backwardParameters(current);
+        return undefined;
+      }
+      current = this.layers[i].backward(current, { out: i === 0 && target instanceof Tensor ? target : gradients[i] });
+    }
+    return options.inputGradient === false ? undefined : deliver(current, dy, options.out, target);
+  }
+
+  override backwardParameters(dy: TensorLike): void {
+    this.backward(dy, { inputGradient: false });
+  }
+
+  /**
+   * The network in evaluation form as one function: batch norm folded into the linear layer before it, activations fused, dropout gone,
+   * weights packed. It gives what `net.eval().forward(x)` gives, within rounding, and later changes of the network do not reach it.
+   *
+   * @throws ERR_MODE for a normalization without running statistics
+   */
+  compile(): Compiled {
+    return compile(this.stages());
+  }
+
+  override stages(): Stage[] {
+    return this.layers.flatMap((layer) => layer.stages());
+  }
+
+  override stateSlots(): StateSlots {
+    const slots: StateSlots = {};
+    this.layers.forEach((layer, i) => {
+      for (const [name, slot] of Object.entries(layer.stateSlots())) slots[`${i}.${name}`] = slot;
+    });
+    return slots;
+  }
+
+  override checkpoint(): () => void {
+    const back = this.layers.map((layer) => layer.checkpoint());
+    return () => {
+      for (const restore of back) restore?.();
+    };
+  }
+
+  override dispose(): void {
+    for (const layer of this.layers) layer.dispose();
+    this.#forget();
+    if (this.#memory) {
+      const { input, outputs, gradients } = this.#memory;
+      for (const region of [input, ...outputs, ...gradients]) region.release();
+    }
+    this.#memory = undefined;
+  }
+
+  #forget(): void {
+    for (const { input, outputs, gradients } of this.#stations.values()) {
+      for (const tensor of [input, ...outputs, ...gradients]) tensor.dispose();
+    }
+    this.#stations.clear();
+    this.#current = undefined;
+  }
+
+  /** Finds the tensors for a batch of these shapes, making memory larger if it must be. */
+  #stationsFor(shapes: readonly (readonly number[])[]): Stations {
+    const key = shapes[0].join('x');
+    const known = this.#stations.get(key);
+    if (known) return known;
+    const { heap } = backend();
+    this.#memory ??= {
+      input: new Region(heap),
+      outputs: this.layers.map(() => new Region(heap)),
+      gradients: [new Region(heap), new Region(heap)],
+    };
+    const { input, outputs, gradients } = this.#memory;
+    const bytes = shapes.map((shape) => 4 * shape.reduce((size, length) => size * length, 1));
+    const regions = [input, ...outputs, ...gradients];
+    const least = [...bytes, Math.max(...bytes), Math.max(...bytes)];
+    const moved = regions.filter((region, i) => region.atLeast(0) !== region.atLeast(least[i]));
+    if (moved.length > 0) this.#forget();
+    const stations = {
+      input: new Tensor(shapes[0], input.atLeast(0)),
+      outputs: outputs.map((region, i) => new Tensor(shapes[i + 1], region.atLeast(0))),
+      gradients: outputs.map((_, i) => new Tensor(shapes[i], gradients[i % 2].atLeast(0))),
+    };
+    this.#stations.set(key, stations);
+    return stations;
+  }
+}
+
+/** Hands the last result over: where it was asked for, or in memory of the input's kind. */
+function deliver(
+  result: TensorLike,
+  like: TensorLike,
+  out: TensorLike | undefined,
+  target: TensorLike | undefined,
+): TensorLike {
+  if (out) {
+    if (target && target !== result) target.data.set(result.data);
+    return out;
+  }
+  if (like instanceof Tensor) return result;
+  const copy = makeLike(like, shapeOf(result));
+  copy.data.set(result.data);
+  return copy;
+}

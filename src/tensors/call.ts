@@ -1,0 +1,153 @@
+import { showShape, wrongValue } from '../errors.ts';
+import { type Backend, backend } from '../kernels/backend.ts';
+import type { PlainTensor } from '../types.ts';
+import { checkShape, checkTensorLike, shapeOf } from './shape.ts';
+import { disposed, type Result, Tensor, type TensorLike } from './tensor.ts';
+
+/**
+ * Checks that something is a live tensor whose data fit its shape, and finds it: a plain array that is a view of linear memory comes
+ * back as a tensor over that memory, since the view itself may die when memory grows.
+ */
+export function locate(subject: string, argument: string, x: TensorLike): TensorLike {
+  if (x instanceof Tensor) {
+    if (x.disposed) throw disposed(subject, argument, x);
+    return x;
+  }
+  checkTensorLike(subject, argument, x);
+  return x.data.buffer === backend().heap.buffer ? new Tensor(shapeOf(x), x.data.byteOffset) : x;
+}
+
+/** May a kernel write its output where one of its inputs lies? */
+export type Aliasing = 'in-place' | 'apart';
+
+/** Checks `out` before anything is written: its shape, and that its memory is an input's own (if the kernel can) or apart from it. */
+function checkOut(
+  subject: string,
+  out: TensorLike,
+  shape: readonly number[],
+  inputs: Inputs,
+  aliasing: Aliasing,
+): void {
+  checkShape(subject, 'out', shapeOf(out), shape, 'shape');
+  const to = out.data;
+  for (const name in inputs) {
+    const from = inputs[name]?.data;
+    if (!from || from.buffer !== to.buffer || from.byteLength === 0) continue;
+    const distance = Math.abs(to.byteOffset - from.byteOffset);
+    // a plain array is copied before anything is written, so that its own memory is always good enough
+    if (distance === 0 && (aliasing === 'in-place' || !(out instanceof Tensor))) continue;
+    if (to.byteOffset < from.byteOffset + from.byteLength && from.byteOffset < to.byteOffset + to.byteLength) {
+      throw wrongValue('ERR_ALIAS', {
+        subject,
+        argument: 'out',
+        expected:
+          aliasing === 'in-place'
+            ? `the memory of ${name} itself, or memory apart from it`
+            : `memory apart from ${name}`,
+        got: distance === 0 ? `${name} itself` : 'a partial overlap',
+        context: `shape ${showShape(shape)}${distance ? `, ${distance} bytes apart` : ''}`,
+      });
+    }
+  }
+}
+
+/** Do two tensors lie in the same place? */
+export function sameMemory(a: TensorLike, b: TensorLike): boolean {
+  return a.data.buffer === b.data.buffer && a.data.byteOffset === b.data.byteOffset;
+}
+
+/** What a kernel reads, by name; all of it located. */
+type Inputs = Record<string, TensorLike | undefined>;
+
+export interface Product {
+  readonly subject: string;
+  /** What the result is like where there is no `out`. */
+  readonly like: TensorLike;
+  readonly shape: readonly number[];
+  readonly out: TensorLike | undefined;
+  readonly inputs: Inputs;
+  readonly aliasing: Aliasing;
+}
+
+/**
+ * The frame of every layer call: checks `out`, or makes a result like the input; runs `work`, which finds its inputs and its output
+ * through the call; copies results out, and gives borrowed memory back. After an error nothing is left behind.
+ */
+export function produce<O extends TensorLike>(product: Product, work: (call: Call, result: TensorLike) => void): O {
+  const { subject, like, shape, out, inputs, aliasing } = product;
+  const target = out && locate(subject, 'out', out);
+  if (target) checkOut(subject, target, shape, inputs, aliasing);
+  const result = target ?? makeLike(like, shape);
+  const call = new Call(backend());
+  try {
+    work(call, result);
+    call.finish();
+  } catch (error) {
+    if (!target && result instanceof Tensor) result.dispose();
+    throw error;
+  } finally {
+    call.end();
+  }
+  return (out ?? result) as O;
+}
+
+/** The memory of one call: inputs are found or copied in, outputs are found or reserved, everything borrowed goes back at the end. */
+export class Call {
+  readonly #backend: Backend;
+  #borrowed: number[] | undefined;
+  #copies: { target: PlainTensor; at: number }[] | undefined;
+
+  constructor(backend: Backend) {
+    this.#backend = backend;
+  }
+
+  /** Where a located input lies; a plain array is copied in. */
+  input(x: TensorLike): number {
+    if (x instanceof Tensor) return x.ptr;
+    const at = this.scratch(x.data.length * 4);
+    this.#backend.heap.f32.set(x.data, at >> 2);
+    return at;
+  }
+
+  /**
+   * Where the output is to be written; `finish` copies it out if `target` is a plain array.
+   *
+   * @param over a located input of the same size that the kernel may write over where it was copied in anyway
+   */
+  output(target: TensorLike, over?: { x: TensorLike; at: number }): number {
+    if (target instanceof Tensor) return target.ptr;
+    const at = over && !(over.x instanceof Tensor) ? over.at : this.scratch(target.data.length * 4);
+    this.#copies ??= [];
+    this.#copies.push({ target, at });
+    return at;
+  }
+
+  /** Memory for the length of the call. */
+  scratch(bytes: number): number {
+    const at = this.#backend.heap.alloc(bytes);
+    this.#borrowed ??= [];
+    this.#borrowed.push(at);
+    return at;
+  }
+
+  /** Copies outputs to the plain arrays they belong in. */
+  finish(): void {
+    if (!this.#copies) return;
+    const { f32 } = this.#backend.heap;
+    for (const { target, at } of this.#copies) target.data.set(f32.subarray(at >> 2, (at >> 2) + target.data.length));
+  }
+
+  /** Gives borrowed memory back. */
+  end(): void {
+    if (this.#borrowed) for (const at of this.#borrowed) this.#backend.heap.free(at);
+    this.#borrowed = undefined;
+  }
+}
+
+/** A new tensor of the kind of `like`: a Tensor for a Tensor, a plain array for a plain array, `dims` for `dims`. */
+export function makeLike<X extends TensorLike>(like: X, shape: readonly number[]): Result<X>;
+export function makeLike(like: TensorLike, shape: readonly number[]): TensorLike {
+  if (like instanceof Tensor) return new Tensor(shape);
+  const data = new Float32Array(shape.reduce((size, length) => size * length, 1));
+  return 'shape' in like ? { data, shape: [...shape] } : { data, dims: [...shape] };
+}

@@ -1,0 +1,85 @@
+import { show, showShape, wrongKind, wrongValue } from '../errors.ts';
+import type { PlainTensor } from '../types.ts';
+
+/** Largest number of f32 values that 4 GiB hold. */
+const MOST_VALUES = 2 ** 30;
+
+/** The number of values of a shape, after checking that it is one. */
+export function sizeOf(subject: string, argument: string, shape: readonly number[]): number {
+  if (!Array.isArray(shape) && !ArrayBuffer.isView(shape)) {
+    throw wrongKind('ERR_TYPE', {
+      subject,
+      argument: `${argument}.shape`,
+      expected: 'an array of sizes',
+      got: show(shape),
+    });
+  }
+  let size = 1;
+  for (const length of shape) {
+    if (!Number.isInteger(length) || length < 0) {
+      throw wrongValue('ERR_SHAPE', {
+        subject,
+        argument: `${argument}.shape`,
+        expected: 'integers of 0 or more',
+        got: showShape(shape),
+      });
+    }
+    size *= length;
+  }
+  if (size > MOST_VALUES) {
+    throw wrongValue('ERR_MEMORY', {
+      subject,
+      argument: `${argument}.shape`,
+      expected: `at most ${MOST_VALUES} values (4 GiB)`,
+      got: `${size}`,
+      context: `shape ${showShape(shape)}; use smaller batches`,
+    });
+  }
+  return size;
+}
+
+/** The shape of a tensor, under either of its names. */
+export function shapeOf(x: PlainTensor): readonly number[] {
+  return 'shape' in x ? x.shape : x.dims;
+}
+
+/** Checks that something is a tensor of some kind, with as many values as its shape says. */
+export function checkTensorLike(subject: string, argument: string, x: unknown): asserts x is PlainTensor {
+  const data = (x as { data?: unknown } | null | undefined)?.data;
+  if (typeof x !== 'object' || x === null || !('shape' in x || 'dims' in x)) {
+    throw wrongKind('ERR_TYPE', { subject, argument, expected: 'a Tensor or { data, shape }', got: show(x) });
+  }
+  if (!(data instanceof Float32Array)) {
+    throw wrongKind('ERR_TYPE', { subject, argument: `${argument}.data`, expected: 'a Float32Array', got: show(data) });
+  }
+  const shape = shapeOf(x as PlainTensor);
+  const size = sizeOf(subject, argument, shape);
+  if (data.length !== size) {
+    throw wrongValue('ERR_SHAPE', {
+      subject,
+      argument: `${argument}.data`,
+      expected: `${size} values`,
+      got: `${data.length}`,
+      context: `shape ${showShape(shape)}`,
+    });
+  }
+}
+
+export function sameShape(a: readonly number[], b: readonly number[]): boolean {
+  if (a === b) return true;
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
+
+/** Checks that a tensor has the shape that the call needs. */
+export function checkShape(
+  subject: string,
+  argument: string,
+  got: readonly number[],
+  expected: readonly number[],
+  of: string,
+): void {
+  if (sameShape(got, expected)) return;
+  throw wrongValue('ERR_SHAPE', { subject, argument, expected: `${of} ${showShape(expected)}`, got: showShape(got) });
+}

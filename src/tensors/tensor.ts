@@ -1,0 +1,185 @@
+import { show, showShape, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
+import { backend } from '../kernels/backend.ts';
+import type { PlainTensor } from '../types.ts';
+import type { Heap } from '../wasm/memory.ts';
+import { sizeOf } from './shape.ts';
+
+/** Anything a layer takes: a `Tensor`, which lives in linear memory and is used where it lies, or a plain array, which is copied in and out. */
+export type TensorLike = Tensor | PlainTensor;
+
+/** What a layer returns for an input of type X: the result lives where the input lives, under the name the input uses for its shape. */
+export type Result<X> = X extends Tensor
+  ? Tensor
+  : X extends { dims: readonly number[] }
+    ? { data: Float32Array; dims: number[] }
+    : { data: Float32Array; shape: number[] };
+
+/** Frees what a program forgot. A net only: it never runs in a synchronous loop. */
+const forgotten = new FinalizationRegistry<{ heap: Heap; ptr: number }>(({ heap, ptr }) => heap.free(ptr));
+
+/** The tensors made inside the `tidy` calls under way, innermost last. */
+const scopes: Set<Tensor>[] = [];
+
+/**
+ * f32 values in linear memory, row-major. Kernels use them where they lie.
+ *
+ * A tensor ends by `dispose()`, by `using`, or at the end of the `tidy` it was made in. Tensors that a network returns belong to the
+ * network (see `Sequential`).
+ */
+export class Tensor implements Disposable {
+  /** Sizes along each axis. */
+  readonly shape: readonly number[];
+  /** Number of values. */
+  readonly size: number;
+  readonly #heap: Heap;
+  readonly #owned: boolean;
+  #ptr: number;
+  #view: Float32Array;
+  #companion: Tensor | undefined;
+
+  /** @internal Use `tensor` or `zeros`. `at`: memory that somebody else owns. */
+  constructor(shape: readonly number[], at?: number) {
+    this.size = sizeOf('Tensor', 'x', shape);
+    this.shape = Object.freeze(Array.from(shape));
+    this.#heap = backend().heap;
+    this.#owned = at === undefined;
+    this.#ptr = at ?? this.#heap.alloc(this.size * 4);
+    this.#view = new Float32Array(this.#heap.buffer as ArrayBuffer, this.#ptr, this.size);
+    if (this.#owned) {
+      forgotten.register(this, { heap: this.#heap, ptr: this.#ptr }, this);
+      scopes.at(-1)?.add(this);
+    }
+  }
+
+  /** @internal A tensor that no `tidy` disposes: for layers, which dispose it themselves. */
+  static unscoped(shape: readonly number[]): Tensor {
+    const result = new Tensor(shape);
+    for (const scope of scopes) scope.delete(result);
+    return result;
+  }
+
+  /** The values. Taken afresh when memory has grown since the last time, so ask for it again rather than keep it. */
+  get data(): Float32Array {
+    const { buffer } = this.#heap;
+    if (this.#ptr === 0) throw disposed('Tensor', 'data', this);
+    if (this.#view.buffer !== buffer) this.#view = new Float32Array(buffer as ArrayBuffer, this.#ptr, this.size);
+    return this.#view;
+  }
+
+  get disposed(): boolean {
+    return this.#ptr === 0;
+  }
+
+  /** @internal Where it lies in linear memory; 0 after dispose(). */
+  get ptr(): number {
+    return this.#ptr;
+  }
+
+  /** @internal A tensor of the same shape that lives and dies with this one: where a loss puts its gradient. Made at the first call. */
+  get companion(): Tensor {
+    this.#companion ??= Tensor.unscoped(this.shape);
+    return this.#companion;
+  }
+
+  /** Gives the memory back. Doing so twice is harmless. */
+  dispose(): void {
+    if (this.#ptr === 0) return;
+    this.#companion?.dispose();
+    if (this.#owned) {
+      forgotten.unregister(this);
+      this.#heap.free(this.#ptr);
+      for (const scope of scopes) scope.delete(this);
+    }
+    this.#ptr = 0;
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+export function disposed(subject: string, argument: string, x: Tensor): Error {
+  return wrongMoment('ERR_DISPOSED', {
+    subject,
+    argument,
+    expected: 'a live tensor',
+    got: 'one that was disposed',
+    context: `shape ${showShape(x.shape)}`,
+  });
+}
+
+/**
+ * Copies values into linear memory.
+ *
+ * @param data values, row-major
+ * @param shape sizes along each axis; their product is the number of values
+ * @throws ERR_SHAPE, ERR_TYPE, ERR_MEMORY
+ */
+export function tensor(data: Float32Array | readonly number[], shape: readonly number[]): Tensor {
+  if (!(data instanceof Float32Array) && !Array.isArray(data)) {
+    throw wrongKind('ERR_TYPE', {
+      subject: 'tensor',
+      argument: 'data',
+      expected: 'a Float32Array or an array of numbers',
+      got: show(data),
+    });
+  }
+  const size = sizeOf('tensor', 'data', shape);
+  if (data.length !== size) {
+    throw wrongValue('ERR_SHAPE', {
+      subject: 'tensor',
+      argument: 'data',
+      expected: `${size} values`,
+      got: `${data.length}`,
+      context: `shape ${showShape(shape)}`,
+    });
+  }
+  // values that are a view of linear memory: growth would take them away
+  const source = data instanceof Float32Array && data.buffer === backend().heap.buffer ? data.slice() : data;
+  const result = new Tensor(shape);
+  result.data.set(source);
+  return result;
+}
+
+/** A tensor of zeros. */
+export function zeros(shape: readonly number[]): Tensor {
+  const result = new Tensor(shape);
+  result.data.fill(0);
+  return result;
+}
+
+/**
+ * Runs `work` and disposes every tensor made inside it, but for those it returns: a tensor, or an array or record of tensors.
+ * What an outer `tidy` surrounds belongs to that one afterwards.
+ */
+export function tidy<T>(work: () => T): T {
+  const scope = new Set<Tensor>();
+  scopes.push(scope);
+  let survivors: Tensor[] = [];
+  try {
+    const result = work();
+    survivors = tensorsIn(result);
+    return result;
+  } finally {
+    scopes.pop();
+    const outer = scopes.at(-1);
+    for (const survivor of survivors) if (scope.delete(survivor)) outer?.add(survivor);
+    for (const left of scope) left.dispose();
+  }
+}
+
+function tensorsIn(value: unknown): Tensor[] {
+  if (value instanceof Tensor) return [value];
+  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return [];
+  if (value instanceof Promise) {
+    throw wrongKind('ERR_TYPE', {
+      subject: 'tidy',
+      argument: 'work',
+      expected: 'a synchronous function',
+      got: 'one that returns a Promise',
+    });
+  }
+  return Object.values(value).flatMap((part) =>
+    part instanceof Tensor ? [part] : Array.isArray(part) ? tensorsIn(part) : [],
+  );
+}

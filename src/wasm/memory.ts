@@ -1,0 +1,123 @@
+import { wrongValue } from '../errors.ts';
+
+/** What a heap lies in: a WebAssembly memory, or an ordinary buffer for the plain loops. */
+export interface Store {
+  readonly buffer: ArrayBufferLike;
+  /** Adds at least `bytes` bytes; views of the old buffer may die. Throws where there is no more. */
+  grow(bytes: number): void;
+  readonly limit: number;
+}
+
+/** Blocks begin on a cache line. The first line is never given out, so that 0 can mean "none". */
+const ALIGN = 64;
+/** Memory grows by at least this much, so that many small tensors do not mean many growths. */
+const GROWTH = 1 << 20;
+
+/**
+ * The one linear memory: blocks are taken with `alloc` and given back with `free`. First fit over a list of free blocks in address
+ * order, neighbours joined when one is freed, so a program that repeats itself needs no more memory the second time.
+ */
+export class Heap {
+  readonly #store: Store;
+  /** Free blocks in address order: start, end, start, end … */
+  readonly #free: number[];
+  readonly #sizes = new Map<number, number>();
+  #f32: Float32Array;
+  #f64: Float64Array;
+
+  constructor(store: Store) {
+    this.#store = store;
+    this.#free = [ALIGN, store.buffer.byteLength];
+    this.#f32 = new Float32Array(store.buffer);
+    this.#f64 = new Float64Array(store.buffer);
+  }
+
+  get buffer(): ArrayBufferLike {
+    return this.#store.buffer;
+  }
+
+  /** All of memory as f32. Valid until the next `alloc`. */
+  get f32(): Float32Array {
+    if (this.#f32.buffer !== this.#store.buffer) this.#f32 = new Float32Array(this.#store.buffer);
+    return this.#f32;
+  }
+
+  /** All of memory as f64. Valid until the next `alloc`. */
+  get f64(): Float64Array {
+    if (this.#f64.buffer !== this.#store.buffer) this.#f64 = new Float64Array(this.#store.buffer);
+    return this.#f64;
+  }
+
+  /** Bytes of linear memory, used or not. */
+  get size(): number {
+    return this.#store.buffer.byteLength;
+  }
+
+  /** Number of blocks in use. */
+  get blocks(): number {
+    return this.#sizes.size;
+  }
+
+  /** Takes a block of at least `bytes` bytes. Its content is undefined. */
+  alloc(bytes: number): number {
+    const size = Math.max(ALIGN, Math.ceil(bytes / ALIGN) * ALIGN);
+    let at = this.#find(size);
+    if (at < 0) {
+      this.#grow(size);
+      at = this.#find(size);
+    }
+    const start = this.#free[at];
+    if (this.#free[at + 1] - start === size) this.#free.splice(at, 2);
+    else this.#free[at] = start + size;
+    this.#sizes.set(start, size);
+    return start;
+  }
+
+  /** Gives a block back. */
+  free(start: number): void {
+    const size = this.#sizes.get(start);
+    if (size === undefined) return;
+    this.#sizes.delete(start);
+    this.#release(start, start + size);
+  }
+
+  #find(size: number): number {
+    const free = this.#free;
+    for (let i = 0; i < free.length; i += 2) if (free[i + 1] - free[i] >= size) return i;
+    return -1;
+  }
+
+  #release(start: number, end: number): void {
+    const free = this.#free;
+    let at = 0;
+    while (at < free.length && free[at] < start) at += 2;
+    const joinsLeft = at > 0 && free[at - 1] === start;
+    const joinsRight = at < free.length && free[at] === end;
+    if (joinsLeft && joinsRight) free.splice(at - 1, 2);
+    else if (joinsLeft) free[at - 1] = end;
+    else if (joinsRight) free[at] = start;
+    else free.splice(at, 0, start, end);
+  }
+
+  #grow(size: number): void {
+    const end = this.#store.buffer.byteLength;
+    const tail =
+      this.#free.length && this.#free[this.#free.length - 1] === end ? end - this.#free[this.#free.length - 2] : 0;
+    const room = this.#store.limit - end;
+    try {
+      if (size - tail > room) throw new RangeError('beyond the address space');
+      this.#store.grow(Math.min(Math.max(size - tail, GROWTH), room));
+    } catch (cause) {
+      const error = wrongValue('ERR_MEMORY', {
+        subject: 'memory',
+        argument: 'a request',
+        expected: `at most ${room + tail} bytes more`,
+        got: `${size} bytes`,
+        context: `${this.blocks} blocks in use; dispose() of tensors, tidy(() => …) or smaller batches free memory`,
+      });
+      error.cause = cause;
+      throw error;
+    }
+    this.#release(end, this.#store.buffer.byteLength);
+  }
+}

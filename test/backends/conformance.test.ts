@@ -1,0 +1,321 @@
+// Walks the kernel table: every kernel, on this backend, against its plain loops.
+
+import { describe, expect, test } from 'vitest';
+import { backend } from '../../src/kernels/backend.ts';
+import { isVector, KERNEL_NAMES, type KernelName, rowOf, type Sizes, type Vector } from '../../src/kernels/table.ts';
+import { Random } from '../../src/nn/random.ts';
+
+const U = 2 ** -24;
+const GUARD = 4;
+const CANARY = 12345.678;
+
+type Array32 = Float32Array | Float64Array;
+
+/** Sizes that matter: around the lane width, the unroll and the blocks of each kernel, with and without gaps between rows. */
+function sizesFor(name: KernelName): Sizes[] {
+  const all: Sizes[] = [];
+  const { args } = rowOf(name);
+  const has = (size: string) => args.some((arg) => arg.name === size);
+  if (has('size')) {
+    for (let size = 0; size <= 35; size++) all.push({ size });
+    all.push({ size: 2048 }, { size: 2051 });
+  } else if (has('inner')) {
+    const inners = [
+      1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 15, 16, 17, 19, 20, 31, 32, 33, 49, 63, 64, 65, 255, 256, 257, 263, 521,
+      2050,
+    ];
+    for (const inner of inners) {
+      for (const [outer, channels, gap] of [
+        [1, 1, 0],
+        [2, 3, 0],
+        [3, 2, 5],
+        [5, 3, 0],
+      ]) {
+        all.push({ outer, channels, inner, stride: channels * inner + gap });
+      }
+    }
+  } else if (has('depth')) {
+    for (const depth of [0, 1, 2, 3, 4, 5, 7, 8, 17]) {
+      for (const cols of [1, 2, 3, 4, 5, 7, 8, 9, 12, 16, 17, 24, 25, 26, 31, 32, 33, 41]) {
+        if (name === 'pack_f32') {
+          all.push(
+            { depth, cols, depthStride: 1, colStride: depth + 2 },
+            { depth, cols, depthStride: cols + 1, colStride: 1 },
+          );
+          all.push({ depth, cols, depthStride: 2, colStride: 2 * depth + 1 });
+        } else {
+          for (const rows of [1, 2, 3, 4, 5, 7, 8, 33]) {
+            all.push({ rows, depth, cols, rowStride: depth + (cols % 2), depthStride: 1 });
+            if (rows < 6) all.push({ rows, depth, cols, rowStride: 1, depthStride: rows + 1 });
+          }
+        }
+      }
+    }
+  } else if (has('cols')) {
+    for (const rows of [0, 1, 2, 5, 33]) for (let cols = 1; cols <= 19; cols++) all.push({ rows, cols });
+  } else {
+    for (const rows of [1, 2, 3, 5, 15, 16, 17, 31, 32, 33, 70]) {
+      for (const channels of [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 15, 16, 17, 19, 20, 23, 31, 32, 33, 37]) {
+        all.push({ rows, channels, stride: channels + (rows % 2 && has('stride') ? 3 : 0) });
+      }
+    }
+  }
+  return all;
+}
+
+type Flavour = 'ordinary' | 'offset' | 'constant' | 'special';
+
+/** Values of one vector argument. Channel vectors are lopsided; `special` puts NaN and infinities into x. */
+function fill(arg: Vector, length: number, random: Random, flavour: Flavour): number[] {
+  const values = Array.from({ length }, () => random.normal() * 2 + 0.5);
+  if (arg.name === 'x' || arg.name === 'w') {
+    const offset = flavour === 'offset' ? 4096 : 0;
+    for (let i = 0; i < length; i++) values[i] = flavour === 'constant' ? 3.3 : values[i] + offset;
+    if (flavour === 'special' && length > 2) {
+      values[0] = Number.NaN;
+      values[length >> 1] = Number.POSITIVE_INFINITY;
+      values[length - 1] = Number.NEGATIVE_INFINITY;
+    }
+  }
+  if (arg.name === 'lo') for (let i = 0; i < length; i++) values[i] *= 1e-7;
+  if (arg.name === 'hi' && flavour === 'offset') for (let i = 0; i < length; i++) values[i] += 4096;
+  return values;
+}
+
+const PARAMETERS: Record<string, (random: Random) => number> = {
+  kind: (random) => Math.floor(random.uniform() * 14),
+  alpha: () => 0.25,
+  seed: (random) => random.bits(),
+  threshold: () => 0xb0000000,
+  scale: () => 1.25,
+  accumulate: (random) => random.bits() & 1,
+};
+
+interface Trial {
+  sizes: Sizes;
+  flavour: Flavour;
+  /** f32 elements by which vectors are moved off their alignment. */
+  shift: number;
+  /** Output → the input whose memory it shares. */
+  alias: Record<string, string>;
+  without: string[];
+}
+
+function trialsFor(name: KernelName): Trial[] {
+  const { args } = rowOf(name);
+  const vectors = args.filter(isVector);
+  const output = vectors.find((arg) => arg.alias?.length);
+  const optional = vectors.filter((arg) => arg.optional).map((arg) => arg.name);
+  const flavours: Flavour[] = ['ordinary', 'offset', 'constant', 'special'];
+  return sizesFor(name).flatMap((sizes, i) => {
+    const base = { sizes, flavour: flavours[i % 4], shift: i % 4, alias: {}, without: i % 2 ? optional : [] };
+    const trials: Trial[] = [base, { ...base, flavour: flavours[(i + 1) % 4], shift: (i + 2) % 4 }];
+    if (output) {
+      const shared = output.alias!.filter((input) => !base.without.includes(input));
+      for (const input of shared) trials.push({ ...base, alias: { [output.name]: input } });
+    }
+    return trials;
+  });
+}
+
+/** Runs one trial on the kernel and on the plain loops, and returns what is wrong. */
+function run(name: KernelName, trial: Trial, seed: number): string | undefined {
+  const { args, twin } = rowOf(name);
+  const { heap, kernels } = backend();
+  const random = new Random(seed);
+  const scalars: Record<string, number> = { ...trial.sizes };
+  const initial: Record<string, Array32> = {};
+  for (const arg of args) {
+    if (!isVector(arg)) {
+      if (arg.role === 'parameter') scalars[arg.name] = PARAMETERS[arg.name](random);
+      continue;
+    }
+    const length = arg.length(trial.sizes);
+    const Type = arg.type === 'f32' ? Float32Array : Float64Array;
+    initial[arg.name] =
+      arg.access === 'read' || arg.access === 'update'
+        ? Type.from(fill(arg, length, random, trial.flavour))
+        : new Type(length).fill(CANARY);
+  }
+  // activations on sums of unlike rounding may fall on either side of a corner: no activation where data are not ordinary
+  if (trial.flavour !== 'ordinary' && 'kind' in scalars && name !== 'activate_f32' && name !== 'activate_grad_f32')
+    scalars.kind = 0;
+
+  // the plain loops, on arrays of their own
+  const expected: Record<string, Array32> = {};
+  for (const name in initial) expected[name] = initial[name].slice() as Array32;
+  for (const out in trial.alias) expected[out] = expected[trial.alias[out]];
+  twin(
+    ...args.map((arg) =>
+      trial.without.includes(arg.name) ? null : isVector(arg) ? expected[arg.name] : scalars[arg.name],
+    ),
+  );
+  const scale = scaleOf(name, trial, initial, scalars);
+
+  // the kernel, in linear memory, with guards around every vector
+  const places: Record<string, { at: number; block: number; bytes: number }> = {};
+  for (const arg of args.filter(isVector)) {
+    const width = arg.type === 'f32' ? 4 : 8;
+    const bytes = initial[arg.name].length * width;
+    const block = heap.alloc(bytes + 4 * 64);
+    const at = block + 64 + (arg.type === 'f32' ? trial.shift * 4 : (trial.shift & 1) * 8);
+    places[arg.name] = { at, block, bytes };
+  }
+  const view = (arg: Vector) => {
+    const Type = arg.type === 'f32' ? Float32Array : Float64Array;
+    return new Type(heap.buffer as ArrayBuffer, places[arg.name].at, initial[arg.name].length);
+  };
+  try {
+    for (const arg of args.filter(isVector)) {
+      const { at, bytes } = places[arg.name];
+      new Float32Array(heap.buffer as ArrayBuffer, at - GUARD * 4, GUARD).fill(CANARY);
+      new Float32Array(heap.buffer as ArrayBuffer, at + bytes, GUARD).fill(CANARY);
+      view(arg).set(initial[arg.name]);
+    }
+    const at = (arg: Vector) => (trial.without.includes(arg.name) ? 0 : places[trial.alias[arg.name] ?? arg.name].at);
+    kernels[name](...args.map((arg) => (isVector(arg) ? at(arg) : scalars[arg.name])));
+
+    for (const arg of args.filter(isVector)) {
+      const { at, bytes } = places[arg.name];
+      const guards = [
+        ...new Float32Array(heap.buffer as ArrayBuffer, at - GUARD * 4, GUARD),
+        ...new Float32Array(heap.buffer as ArrayBuffer, at + bytes, GUARD),
+      ];
+      if (guards.some((value) => value !== Math.fround(CANARY))) return `wrote outside ${arg.name}`;
+      if (arg.access === 'scratch' || arg.name in trial.alias) continue;
+      const shared = Object.keys(trial.alias).find((out) => trial.alias[out] === arg.name);
+      const actual = view(arg);
+      const want = expected[arg.name];
+      const exact = arg.access === 'read' && !shared;
+      for (let i = 0; i < want.length; i++) {
+        if (exact) {
+          if (!Object.is(actual[i], initial[arg.name][i])) return `changed its input ${arg.name}[${i}]`;
+          continue;
+        }
+        const limit = scale(shared ?? arg.name, i, want[i]);
+        if (Object.is(actual[i], want[i]) || (actual[i] === 0 && want[i] === 0)) continue;
+        if (!(Math.abs(actual[i] - want[i]) <= limit))
+          return `${arg.name}[${i}] is ${actual[i]}, not ${want[i]} ± ${limit}`;
+      }
+    }
+    return undefined;
+  } finally {
+    for (const { block } of Object.values(places)) heap.free(block);
+  }
+}
+
+/**
+ * The error allowed for element i of an output, from the number of terms and the size of the data: the plain loops are run on absolute
+ * values (means negated, so that differences become sums), which gives the sum of absolute terms.
+ */
+function scaleOf(
+  name: KernelName,
+  { sizes, without }: Trial,
+  initial: Record<string, Array32>,
+  scalars: Record<string, number>,
+) {
+  const { args, twin } = rowOf(name);
+  if (name === 'pack_f32') return () => 0;
+  if (name === 'activate_f32' || name === 'dropout_f32') {
+    return (_: string, i: number, want: number) => 8 * U * Math.abs(want) + U * Math.abs(initial.x[i]) + 1e-43;
+  }
+  if (name === 'activate_grad_f32') return (_: string, i: number) => 16 * U * Math.abs(initial.dy[i]) * 1.2 + 1e-43;
+  if (name.startsWith('stats')) {
+    const nxc = name.includes('nxc');
+    const { outer = 1, rows = 1, inner = 1, stride } = sizes;
+    return (out: string, c: number, want: number) => {
+      if (out === 'variance') return 16 * U * want + 1e-30;
+      let sum = 0;
+      const count = nxc ? rows : outer * inner;
+      for (let k = 0; k < count; k++) {
+        const i = nxc ? k * stride + c : Math.floor(k / inner) * stride + c * inner + (k % inner);
+        sum += Math.abs(initial.x[i]);
+      }
+      return (8 * U * sum) / count;
+    };
+  }
+  const terms = sizes.depth ?? (name === 'column_sums_f32' ? 0 : 8);
+  const sum: Record<string, Array32> = {};
+  for (const arg of args.filter(isVector)) {
+    const sign = arg.name === 'hi' || arg.name === 'lo' ? -1 : 1;
+    sum[arg.name] = absolute(initial[arg.name]).map((value) => sign * value) as Array32;
+  }
+  const plain = { ...scalars, kind: 0, alpha: 0 } as Record<string, number>;
+  twin(...args.map((arg) => (without.includes(arg.name) ? null : isVector(arg) ? sum[arg.name] : plain[arg.name])));
+  // no activation is steeper than 1.2; each adds 4 units in the last place of its own
+  return (out: string, i: number, want: number) =>
+    (terms + 4) * U * Math.abs(sum[out][i]) * 2.4 + 8 * U * Math.abs(want) + 1e-30;
+}
+
+function absolute(values: Array32): Array32 {
+  return values.map((value) => Math.abs(value)) as Array32;
+}
+
+describe.each(KERNEL_NAMES)('%s', (name) => {
+  test('agrees with the plain loops at every length, offset and aliasing, and writes nothing else', () => {
+    const trials = trialsFor(name);
+    expect(trials.length).toBeGreaterThan(50);
+    const failures = trials
+      .map((trial, i) => [run(name, trial, i + 1), trial] as const)
+      .filter(([failure]) => failure !== undefined)
+      .map(([failure, trial]) => `${failure} in ${JSON.stringify(trial)}`);
+    expect(failures.slice(0, 5)).toEqual([]);
+  });
+
+  const row = rowOf(name);
+  if (!row.args.some((arg) => arg.name === 'channels')) return;
+  test('keeps NaN and Inf in their channel: every other channel has the same bits', () => {
+    const { args } = row;
+    const { heap, kernels } = backend();
+    for (const sizes of sizesFor(name).filter(({ channels }) => channels > 2)) {
+      const { channels, inner = 1, stride = channels } = sizes;
+      const bad = channels - 2;
+      const run = (poison: number | undefined) => {
+        const random = new Random(5);
+        const places: number[] = [];
+        const values = args.map((arg) => {
+          if (!isVector(arg)) return arg.role === 'size' ? sizes[arg.name] : arg.name === 'alpha' ? 0.5 : 7;
+          const length = arg.length(sizes);
+          const at = heap.alloc(length * 8 + 8);
+          places.push(at);
+          const data = Array.from({ length }, () => random.normal() + 3);
+          if (poison !== undefined && arg.name === 'x') {
+            for (let i = 0; i < length; i++)
+              if (Math.floor((i % stride) / inner) === bad && i % 3 === 0) data[i] = poison;
+          }
+          const View = arg.type === 'f32' ? Float32Array : Float64Array;
+          new View(heap.buffer as ArrayBuffer, at, length).set(data);
+          return at;
+        });
+        kernels[name](...values);
+        const outputs = args.flatMap((arg, k) => {
+          if (!isVector(arg) || arg.access !== 'write') return [];
+          const View = arg.type === 'f32' ? Float32Array : Float64Array;
+          const length = arg.length(sizes);
+          return [
+            {
+              values: Array.from(new View(heap.buffer as ArrayBuffer, values[k], length)),
+              perChannel: length === channels && arg.type === 'f64',
+            },
+          ];
+        });
+        for (const at of places) heap.free(at);
+        return outputs;
+      };
+      const clean = run(undefined);
+      for (const poison of [Number.NaN, Number.POSITIVE_INFINITY]) {
+        const dirty = run(poison);
+        clean.forEach(({ values, perChannel }, o) => {
+          values.forEach((value, i) => {
+            const channel = perChannel ? i : Math.floor((i % stride) / inner);
+            if (channel !== bad && !Object.is(value, dirty[o].values[i])) {
+              expect.fail(
+                `${name} ${JSON.stringify(sizes)}: element ${i} of channel ${channel} changed from ${value} to ${dirty[o].values[i]}`,
+              );
+            }
+          });
+        });
+      }
+    }
+  });
+});

@@ -1,0 +1,34 @@
+import { fileURLToPath } from 'node:url';
+import { defineConfig } from 'vitest/config';
+
+const relaxedFlag = '--experimental-wasm-relaxed-simd';
+const hasRelaxed = Number(process.versions.node.split('.')[0]) >= 22;
+
+/** The same tests on one backend. Node 20 has relaxed SIMD behind a flag, which only this project's workers get. */
+const onBackend = (name: 'simd' | 'relaxed' | 'js') => ({
+  extends: true as const,
+  test: {
+    name,
+    include: ['test/backends/**/*.test.ts'],
+    env: { EVENKEEL_BACKEND: name },
+    execArgv: ['--expose-gc', ...(name === 'relaxed' && !hasRelaxed ? [relaxedFlag] : [])],
+  },
+});
+
+const report = process.env.EVENKEEL_TEST_REPORT;
+
+export default defineConfig({
+  resolve: { alias: { '#wasm': fileURLToPath(new URL('./src/wasm/source.inline.ts', import.meta.url)) } },
+  test: {
+    pool: 'forks',
+    // .ci/run reads the counts from the runner's own report
+    ...(report && { reporters: ['default', 'json'], outputFile: { json: report } }),
+    testTimeout: 120_000,
+    projects: [
+      onBackend('simd'),
+      onBackend('relaxed'),
+      onBackend('js'),
+      { extends: true, test: { name: 'once', include: ['test/once/**/*.test.ts'] } },
+    ],
+  },
+});
