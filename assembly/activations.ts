@@ -21,6 +21,30 @@ export const HARD_SIGMOID: i32 = 11;
 export const SOFTPLUS: i32 = 12;
 export const MISH: i32 = 13;
 
+// An activation that is known when a loop is compiled is a type. (A constant argument will not do: Binaryen merges loops that differ in
+// a constant alone, and tests it again for every vector.)
+export class None {}
+export class Relu {}
+export class Relu6 {}
+export class LeakyRelu {}
+export class Elu {}
+export class Silu {}
+export class Sigmoid {}
+export class Tanh {}
+export class Gelu {}
+export class GeluTanh {}
+export class HardSwish {}
+export class HardSigmoid {}
+export class Softplus {}
+export class Mish {}
+
+/** Is the type K the type A? Known at compile time. */
+// @ts-ignore: decorator
+@inline
+export function is<K, A>(): bool {
+  return idof<K>() == idof<A>();
+}
+
 // @ts-ignore: decorator
 @inline const SQRT_8_OVER_PI: f32 = 1.5957691216057308; // 2·√(2/π): gelu-tanh is x·sigmoid(2u)
 // @ts-ignore: decorator
@@ -61,23 +85,23 @@ function mishDenominator(e: v128, negative: v128): v128 {
   return v128.bitselect(below, above, negative);
 }
 
-/** The activation's value. `kind` is a constant wherever this is inlined; `alpha` is the slope of leaky-relu or the scale of elu. */
+/** The value of activation K; `alpha` is the slope of leaky-relu or the scale of elu. */
 // @ts-ignore: decorator
 @inline
-export function value(kind: i32, x: v128, alpha: v128): v128 {
-  if (kind == RELU) return f32x4.pmax(x, f(0));
-  if (kind == RELU6) return clamp06(x);
-  if (kind == LEAKY_RELU) return v128.bitselect(f32x4.mul(x, alpha), x, f32x4.lt(x, f(0)));
-  if (kind == ELU) return v128.bitselect(f32x4.mul(expm1Negative(f32x4.pmin(x, f(0))), alpha), x, f32x4.lt(x, f(0)));
-  if (kind == SILU) return f32x4.mul(x, sigmoid(x));
-  if (kind == SIGMOID) return sigmoid(x);
-  if (kind == TANH) return tanh(x);
-  if (kind == GELU) return f32x4.mul(x, normalCdf(x));
-  if (kind == GELU_TANH) return f32x4.mul(x, sigmoid(geluArgument(x)));
-  if (kind == HARD_SWISH) return f32x4.mul(x, f32x4.div(clamp06(f32x4.add(x, f(3))), f(6)));
-  if (kind == HARD_SIGMOID) return f32x4.div(clamp06(f32x4.add(x, f(3))), f(6));
-  if (kind == SOFTPLUS) return f32x4.add(f32x4.pmax(x, f(0)), log1pUnit(exp(f32x4.neg(f32x4.abs(x)))));
-  if (kind == MISH) {
+export function value<K>(x: v128, alpha: v128): v128 {
+  if (is<K, Relu>()) return f32x4.pmax(x, f(0));
+  if (is<K, Relu6>()) return clamp06(x);
+  if (is<K, LeakyRelu>()) return v128.bitselect(f32x4.mul(x, alpha), x, f32x4.lt(x, f(0)));
+  if (is<K, Elu>()) return v128.bitselect(f32x4.mul(expm1Negative(f32x4.pmin(x, f(0))), alpha), x, f32x4.lt(x, f(0)));
+  if (is<K, Silu>()) return f32x4.mul(x, sigmoid(x));
+  if (is<K, Sigmoid>()) return sigmoid(x);
+  if (is<K, Tanh>()) return tanh(x);
+  if (is<K, Gelu>()) return f32x4.mul(x, normalCdf(x));
+  if (is<K, GeluTanh>()) return f32x4.mul(x, sigmoid(geluArgument(x)));
+  if (is<K, HardSwish>()) return f32x4.mul(x, f32x4.div(clamp06(f32x4.add(x, f(3))), f(6)));
+  if (is<K, HardSigmoid>()) return f32x4.div(clamp06(f32x4.add(x, f(3))), f(6));
+  if (is<K, Softplus>()) return f32x4.add(f32x4.pmax(x, f(0)), log1pUnit(exp(f32x4.neg(f32x4.abs(x)))));
+  if (is<K, Mish>()) {
     const e = exp(f32x4.neg(f32x4.abs(x)));
     const negative = f32x4.lt(x, f(0));
     return f32x4.mul(x, f32x4.div(mishNumerator(e, negative), mishDenominator(e, negative)));
@@ -85,42 +109,42 @@ export function value(kind: i32, x: v128, alpha: v128): v128 {
   return x;
 }
 
-/** dy times the activation's derivative at x. */
+/** dy times the derivative of activation K at x. */
 // @ts-ignore: decorator
 @inline
-export function gradient(kind: i32, x: v128, dy: v128, alpha: v128): v128 {
-  if (kind == RELU) return v128.andnot(dy, f32x4.le(x, f(0)));
-  if (kind == RELU6) return v128.andnot(dy, v128.or(f32x4.le(x, f(0)), f32x4.ge(x, f(6))));
-  if (kind == LEAKY_RELU) return v128.bitselect(f32x4.mul(dy, alpha), dy, f32x4.le(x, f(0)));
-  if (kind == ELU) return v128.bitselect(f32x4.mul(dy, f32x4.mul(exp(x), alpha)), dy, f32x4.le(x, f(0)));
-  if (kind == SILU) {
+export function gradient<K>(x: v128, dy: v128, alpha: v128): v128 {
+  if (is<K, Relu>()) return v128.andnot(dy, f32x4.le(x, f(0)));
+  if (is<K, Relu6>()) return v128.andnot(dy, v128.or(f32x4.le(x, f(0)), f32x4.ge(x, f(6))));
+  if (is<K, LeakyRelu>()) return v128.bitselect(f32x4.mul(dy, alpha), dy, f32x4.le(x, f(0)));
+  if (is<K, Elu>()) return v128.bitselect(f32x4.mul(dy, f32x4.mul(exp(x), alpha)), dy, f32x4.le(x, f(0)));
+  if (is<K, Silu>()) {
     return f32x4.mul(dy, f32x4.mul(sigmoid(x), madd(x, sigmoid(f32x4.neg(x)), f(1))));
   }
-  if (kind == SIGMOID) {
+  if (is<K, Sigmoid>()) {
     const e = exp(f32x4.neg(f32x4.abs(x)));
     const d = f32x4.add(e, f(1));
     return f32x4.mul(dy, f32x4.div(e, f32x4.mul(d, d)));
   }
-  if (kind == TANH) {
+  if (is<K, Tanh>()) {
     const e = exp(f32x4.mul(f32x4.abs(x), f(-2)));
     const d = f32x4.add(e, f(1));
     return f32x4.mul(dy, f32x4.div(f32x4.mul(e, f(4)), f32x4.mul(d, d)));
   }
-  if (kind == GELU) return f32x4.mul(dy, madd(x, normalDensity(x), normalCdf(x)));
-  if (kind == GELU_TANH) {
+  if (is<K, Gelu>()) return f32x4.mul(dy, madd(x, normalDensity(x), normalCdf(x)));
+  if (is<K, GeluTanh>()) {
     const u = geluArgument(x);
     const slope = f32x4.mul(madd(f32x4.mul(x, x), f(<f32>(3.0 * 0.044715)), f(1)), f(SQRT_8_OVER_PI));
     return f32x4.mul(dy, f32x4.mul(sigmoid(u), madd(f32x4.mul(x, sigmoid(f32x4.neg(u))), slope, f(1))));
   }
-  if (kind == HARD_SWISH) {
+  if (is<K, HardSwish>()) {
     const inside = f32x4.div(f32x4.mul(dy, madd(x, f(2), f(3))), f(6));
     return v128.andnot(v128.bitselect(dy, inside, f32x4.ge(x, f(3))), f32x4.lt(x, f(-3)));
   }
-  if (kind == HARD_SIGMOID) {
+  if (is<K, HardSigmoid>()) {
     return v128.andnot(f32x4.div(dy, f(6)), v128.or(f32x4.le(x, f(-3)), f32x4.ge(x, f(3))));
   }
-  if (kind == SOFTPLUS) return f32x4.mul(dy, sigmoid(x));
-  if (kind == MISH) {
+  if (is<K, Softplus>()) return f32x4.mul(dy, sigmoid(x));
+  if (is<K, Mish>()) {
     const e = exp(f32x4.neg(f32x4.abs(x)));
     const negative = f32x4.lt(x, f(0));
     const d = mishDenominator(e, negative);

@@ -16,32 +16,32 @@ import { loadTail, storeTail } from '../lanes';
 export function activate_grad_f32(x: usize, dy: usize, dx: usize, kind: i32, alpha: f32, size: u32): void {
   switch (kind) {
     case act.NONE: { if (dx != dy) memory.copy(dx, dy, (<usize>size) << 2); break; }
-    case act.RELU: { sweep(act.RELU, x, dy, dx, alpha, size); break; }
-    case act.RELU6: { sweep(act.RELU6, x, dy, dx, alpha, size); break; }
-    case act.LEAKY_RELU: { sweep(act.LEAKY_RELU, x, dy, dx, alpha, size); break; }
-    case act.ELU: { sweep(act.ELU, x, dy, dx, alpha, size); break; }
-    case act.SILU: { sweep(act.SILU, x, dy, dx, alpha, size); break; }
-    case act.SIGMOID: { sweep(act.SIGMOID, x, dy, dx, alpha, size); break; }
-    case act.TANH: { sweep(act.TANH, x, dy, dx, alpha, size); break; }
-    case act.GELU: { sweep(act.GELU, x, dy, dx, alpha, size); break; }
-    case act.GELU_TANH: { sweep(act.GELU_TANH, x, dy, dx, alpha, size); break; }
-    case act.HARD_SWISH: { sweep(act.HARD_SWISH, x, dy, dx, alpha, size); break; }
-    case act.HARD_SIGMOID: { sweep(act.HARD_SIGMOID, x, dy, dx, alpha, size); break; }
-    case act.SOFTPLUS: { sweep(act.SOFTPLUS, x, dy, dx, alpha, size); break; }
-    case act.MISH: { sweep(act.MISH, x, dy, dx, alpha, size); break; }
+    case act.RELU: { sweep<act.Relu>(x, dy, dx, alpha, size); break; }
+    case act.RELU6: { sweep<act.Relu6>(x, dy, dx, alpha, size); break; }
+    case act.LEAKY_RELU: { sweep<act.LeakyRelu>(x, dy, dx, alpha, size); break; }
+    case act.ELU: { sweep<act.Elu>(x, dy, dx, alpha, size); break; }
+    case act.SILU: { sweep<act.Silu>(x, dy, dx, alpha, size); break; }
+    case act.SIGMOID: { sweep<act.Sigmoid>(x, dy, dx, alpha, size); break; }
+    case act.TANH: { sweep<act.Tanh>(x, dy, dx, alpha, size); break; }
+    case act.GELU: { sweep<act.Gelu>(x, dy, dx, alpha, size); break; }
+    case act.GELU_TANH: { sweep<act.GeluTanh>(x, dy, dx, alpha, size); break; }
+    case act.HARD_SWISH: { sweep<act.HardSwish>(x, dy, dx, alpha, size); break; }
+    case act.HARD_SIGMOID: { sweep<act.HardSigmoid>(x, dy, dx, alpha, size); break; }
+    case act.SOFTPLUS: { sweep<act.Softplus>(x, dy, dx, alpha, size); break; }
+    case act.MISH: { sweep<act.Mish>(x, dy, dx, alpha, size); break; }
   }
 }
 
 // @ts-ignore: decorator
 @inline
-function sweep(kind: i32, x: usize, dy: usize, dx: usize, alpha: f32, size: u32): void {
+function sweep<K>(x: usize, dy: usize, dx: usize, alpha: f32, size: u32): void {
   const a = f32x4.splat(alpha);
   const end = x + ((<usize>(size & ~3)) << 2);
   let g = dy;
   let q = dx;
   for (let p = x; p < end; p += 16, g += 16, q += 16) {
-    v128.store(q, act.gradient(kind, v128.load(p), v128.load(g), a));
+    v128.store(q, act.gradient<K>(v128.load(p), v128.load(g), a));
   }
   const rest = size & 3;
-  if (rest) storeTail(q, act.gradient(kind, loadTail(end, rest), loadTail(g, rest), a), rest);
+  if (rest) storeTail(q, act.gradient<K>(loadTail(end, rest), loadTail(g, rest), a), rest);
 }

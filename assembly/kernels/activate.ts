@@ -16,29 +16,29 @@ import { loadTail, storeTail } from '../lanes';
 export function activate_f32(x: usize, y: usize, kind: i32, alpha: f32, size: u32): void {
   switch (kind) {
     case act.NONE: { if (x != y) memory.copy(y, x, (<usize>size) << 2); break; }
-    case act.RELU: { sweep(act.RELU, x, y, alpha, size); break; }
-    case act.RELU6: { sweep(act.RELU6, x, y, alpha, size); break; }
-    case act.LEAKY_RELU: { sweep(act.LEAKY_RELU, x, y, alpha, size); break; }
-    case act.ELU: { sweep(act.ELU, x, y, alpha, size); break; }
-    case act.SILU: { sweep(act.SILU, x, y, alpha, size); break; }
-    case act.SIGMOID: { sweep(act.SIGMOID, x, y, alpha, size); break; }
-    case act.TANH: { sweep(act.TANH, x, y, alpha, size); break; }
-    case act.GELU: { sweep(act.GELU, x, y, alpha, size); break; }
-    case act.GELU_TANH: { sweep(act.GELU_TANH, x, y, alpha, size); break; }
-    case act.HARD_SWISH: { sweep(act.HARD_SWISH, x, y, alpha, size); break; }
-    case act.HARD_SIGMOID: { sweep(act.HARD_SIGMOID, x, y, alpha, size); break; }
-    case act.SOFTPLUS: { sweep(act.SOFTPLUS, x, y, alpha, size); break; }
-    case act.MISH: { sweep(act.MISH, x, y, alpha, size); break; }
+    case act.RELU: { sweep<act.Relu>(x, y, alpha, size); break; }
+    case act.RELU6: { sweep<act.Relu6>(x, y, alpha, size); break; }
+    case act.LEAKY_RELU: { sweep<act.LeakyRelu>(x, y, alpha, size); break; }
+    case act.ELU: { sweep<act.Elu>(x, y, alpha, size); break; }
+    case act.SILU: { sweep<act.Silu>(x, y, alpha, size); break; }
+    case act.SIGMOID: { sweep<act.Sigmoid>(x, y, alpha, size); break; }
+    case act.TANH: { sweep<act.Tanh>(x, y, alpha, size); break; }
+    case act.GELU: { sweep<act.Gelu>(x, y, alpha, size); break; }
+    case act.GELU_TANH: { sweep<act.GeluTanh>(x, y, alpha, size); break; }
+    case act.HARD_SWISH: { sweep<act.HardSwish>(x, y, alpha, size); break; }
+    case act.HARD_SIGMOID: { sweep<act.HardSigmoid>(x, y, alpha, size); break; }
+    case act.SOFTPLUS: { sweep<act.Softplus>(x, y, alpha, size); break; }
+    case act.MISH: { sweep<act.Mish>(x, y, alpha, size); break; }
   }
 }
 
 // @ts-ignore: decorator
 @inline
-function sweep(kind: i32, x: usize, y: usize, alpha: f32, size: u32): void {
+function sweep<K>(x: usize, y: usize, alpha: f32, size: u32): void {
   const a = f32x4.splat(alpha);
   const end = x + ((<usize>(size & ~3)) << 2);
   let q = y;
-  for (let p = x; p < end; p += 16, q += 16) v128.store(q, act.value(kind, v128.load(p), a));
+  for (let p = x; p < end; p += 16, q += 16) v128.store(q, act.value<K>(v128.load(p), a));
   const rest = size & 3;
-  if (rest) storeTail(q, act.value(kind, loadTail(end, rest), a), rest);
+  if (rest) storeTail(q, act.value<K>(loadTail(end, rest), a), rest);
 }

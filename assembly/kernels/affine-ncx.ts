@@ -1,5 +1,5 @@
-import { RELU } from '../activations';
-import { finish, isFused, PIECE, sweep } from '../epilogue';
+import { NONE, RELU } from '../activations';
+import { finish, isFused, No, PIECE, residualAt, residualTail, sweep, Yes } from '../epilogue';
 import { loadTail, madd, storeTail } from '../lanes';
 
 /**
@@ -19,57 +19,72 @@ export function affine_ncx_f32(
   x: usize, scale: usize, shift: usize, residual: usize, y: usize,
   kind: i32, alpha: f32, outer: u32, channels: u32, inner: u32, stride: u32,
 ): void {
+  if (isFused(kind)) {
+    planes(x, scale, shift, residual, y, kind, outer, channels, inner, stride);
+    return;
+  }
   for (let n: u32 = 0; n < outer; n++) {
-    let offset = ((<usize>n) * stride) << 2;
-    for (let c: u32 = 0; c < channels; c++, offset += (<usize>inner) << 2) {
-      const a = v128.load32_splat(scale + ((<usize>c) << 2));
-      const b = v128.load32_splat(shift + ((<usize>c) << 2));
-      const step = isFused(kind) ? inner : PIECE;
-      for (let i: u32 = 0; i < inner; i += step) {
-        const from = offset + ((<usize>i) << 2);
-        const size = min(step, inner - i);
-        plane(x + from, residual, residual + from, y + from, a, b, kind, size);
-        sweep(y + from, kind, alpha, size);
+    let at = ((<usize>n) * stride) << 2;
+    for (let c: usize = 0; c < channels; c++) {
+      for (let i: u32 = 0; i < inner; i += PIECE) {
+        const size = min(PIECE, inner - i);
+        planes(x + at, scale + (c << 2), shift + (c << 2), residual ? residual + at : 0, y + at, NONE, 1, 1, size, size);
+        sweep(y + at, kind, alpha, size);
+        at += (<usize>size) << 2;
       }
     }
   }
 }
 
-function plane(x: usize, residual: usize, r: usize, y: usize, a: v128, b: v128, kind: i32, size: u32): void {
+function planes(
+  x: usize, scale: usize, shift: usize, residual: usize, y: usize,
+  kind: i32, outer: u32, channels: u32, inner: u32, stride: u32,
+): void {
   if (residual) {
-    if (kind == RELU) run(x, r, y, a, b, size, true, true);
-    else run(x, r, y, a, b, size, true, false);
+    if (kind == RELU) run<Yes, Yes>(x, scale, shift, residual, y, outer, channels, inner, stride);
+    else run<Yes, No>(x, scale, shift, residual, y, outer, channels, inner, stride);
   } else {
-    if (kind == RELU) run(x, r, y, a, b, size, false, true);
-    else run(x, r, y, a, b, size, false, false);
+    if (kind == RELU) run<No, Yes>(x, scale, shift, residual, y, outer, channels, inner, stride);
+    else run<No, No>(x, scale, shift, residual, y, outer, channels, inner, stride);
   }
 }
 
-// @ts-ignore: decorator
-@inline
-function run(x: usize, r: usize, y: usize, a: v128, b: v128, size: u32, residual: bool, relu: bool): void {
-  const zero = f32x4.splat(0);
-  const end = x + ((<usize>size & ~3) << 2);
-  const unrolled = x + ((<usize>size & ~15) << 2);
-  while (x < unrolled) {
-    const v0 = finish(madd(v128.load(x, 0), a, b), residual ? v128.load(r, 0) : zero, residual, relu);
-    const v1 = finish(madd(v128.load(x, 16), a, b), residual ? v128.load(r, 16) : zero, residual, relu);
-    const v2 = finish(madd(v128.load(x, 32), a, b), residual ? v128.load(r, 32) : zero, residual, relu);
-    const v3 = finish(madd(v128.load(x, 48), a, b), residual ? v128.load(r, 48) : zero, residual, relu);
-    v128.store(y, v0, 0);
-    v128.store(y, v1, 16);
-    v128.store(y, v2, 32);
-    v128.store(y, v3, 48);
-    x += 64;
-    y += 64;
-    if (residual) r += 64;
+function run<R, A>(
+  x: usize, scale: usize, shift: usize, residual: usize, y: usize,
+  outer: u32, channels: u32, inner: u32, stride: u32,
+): void {
+  const rest = inner & 3;
+  const whole = (<usize>(inner - rest)) << 2;
+  const unrolled = (<usize>inner & ~15) << 2;
+  const last = (<usize>channels) << 2;
+  for (let n: u32 = 0; n < outer; n++) {
+    const offset = ((<usize>n) * stride) << 2;
+    let p = x + offset;
+    let q = y + offset;
+    let r = residual + offset;
+    for (let c: usize = 0; c < last; c += 4) {
+      const a = v128.load32_splat(scale + c);
+      const b = v128.load32_splat(shift + c);
+      const end = p + whole;
+      for (const stop = p + unrolled; p < stop; p += 64, q += 64, r += 64) {
+        const v0 = finish<R, A>(madd(v128.load(p, 0), a, b), residualAt<R>(r, 0));
+        const v1 = finish<R, A>(madd(v128.load(p, 16), a, b), residualAt<R>(r, 16));
+        const v2 = finish<R, A>(madd(v128.load(p, 32), a, b), residualAt<R>(r, 32));
+        const v3 = finish<R, A>(madd(v128.load(p, 48), a, b), residualAt<R>(r, 48));
+        v128.store(q, v0, 0);
+        v128.store(q, v1, 16);
+        v128.store(q, v2, 32);
+        v128.store(q, v3, 48);
+      }
+      for (; p < end; p += 16, q += 16, r += 16) {
+        v128.store(q, finish<R, A>(madd(v128.load(p), a, b), residualAt<R>(r, 0)));
+      }
+      if (rest) {
+        storeTail(q, finish<R, A>(madd(loadTail(p, rest), a, b), residualTail<R>(r, rest)), rest);
+        p += (<usize>rest) << 2;
+        q += (<usize>rest) << 2;
+        r += (<usize>rest) << 2;
+      }
+    }
   }
-  while (x < end) {
-    v128.store(y, finish(madd(v128.load(x), a, b), residual ? v128.load(r) : zero, residual, relu));
-    x += 16;
-    y += 16;
-    if (residual) r += 16;
-  }
-  const rest = size & 3;
-  if (rest) storeTail(y, finish(madd(loadTail(x, rest), a, b), residual ? loadTail(r, rest) : zero, residual, relu), rest);
 }

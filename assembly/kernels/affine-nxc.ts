@@ -1,5 +1,5 @@
-import { RELU } from '../activations';
-import { finish, isFused, PIECE, sweep } from '../epilogue';
+import { is, RELU } from '../activations';
+import { finish, isFused, No, PIECE, residualAt, residualTail, sweep, Yes } from '../epilogue';
 import { loadTail, madd, storeTail } from '../lanes';
 
 /**
@@ -32,20 +32,19 @@ function piece(
   x: usize, scale: usize, shift: usize, residual: usize, r: usize, y: usize, kind: i32, rows: u32, channels: u32,
 ): void {
   if (residual) {
-    if (kind == RELU) run(x, scale, shift, r, y, rows, channels, true, true);
-    else run(x, scale, shift, r, y, rows, channels, true, false);
+    if (kind == RELU) run<Yes, Yes>(x, scale, shift, r, y, rows, channels);
+    else run<Yes, No>(x, scale, shift, r, y, rows, channels);
   } else {
-    if (kind == RELU) run(x, scale, shift, r, y, rows, channels, false, true);
-    else run(x, scale, shift, r, y, rows, channels, false, false);
+    if (kind == RELU) run<No, Yes>(x, scale, shift, r, y, rows, channels);
+    else run<No, No>(x, scale, shift, r, y, rows, channels);
   }
 }
 
 // @ts-ignore: decorator
 @inline
-function run(
-  x: usize, scale: usize, shift: usize, r: usize, y: usize, rows: u32, channels: u32, residual: bool, relu: bool,
+function run<R, A>(
+  x: usize, scale: usize, shift: usize, r: usize, y: usize, rows: u32, channels: u32,
 ): void {
-  const zero = f32x4.splat(0);
   const whole = scale + ((<usize>channels & ~3) << 2);
   const unrolled = scale + ((<usize>channels & ~15) << 2);
   const rest = channels & 3;
@@ -53,10 +52,10 @@ function run(
     let a = scale;
     let b = shift;
     while (a < unrolled) {
-      const v0 = finish(madd(v128.load(x, 0), v128.load(a, 0), v128.load(b, 0)), residual ? v128.load(r, 0) : zero, residual, relu);
-      const v1 = finish(madd(v128.load(x, 16), v128.load(a, 16), v128.load(b, 16)), residual ? v128.load(r, 16) : zero, residual, relu);
-      const v2 = finish(madd(v128.load(x, 32), v128.load(a, 32), v128.load(b, 32)), residual ? v128.load(r, 32) : zero, residual, relu);
-      const v3 = finish(madd(v128.load(x, 48), v128.load(a, 48), v128.load(b, 48)), residual ? v128.load(r, 48) : zero, residual, relu);
+      const v0 = finish<R, A>(madd(v128.load(x, 0), v128.load(a, 0), v128.load(b, 0)), residualAt<R>(r, 0));
+      const v1 = finish<R, A>(madd(v128.load(x, 16), v128.load(a, 16), v128.load(b, 16)), residualAt<R>(r, 16));
+      const v2 = finish<R, A>(madd(v128.load(x, 32), v128.load(a, 32), v128.load(b, 32)), residualAt<R>(r, 32));
+      const v3 = finish<R, A>(madd(v128.load(x, 48), v128.load(a, 48), v128.load(b, 48)), residualAt<R>(r, 48));
       v128.store(y, v0, 0);
       v128.store(y, v1, 16);
       v128.store(y, v2, 32);
@@ -65,22 +64,22 @@ function run(
       y += 64;
       a += 64;
       b += 64;
-      if (residual) r += 64;
+      if (is<R, Yes>()) r += 64;
     }
     while (a < whole) {
-      v128.store(y, finish(madd(v128.load(x), v128.load(a), v128.load(b)), residual ? v128.load(r) : zero, residual, relu));
+      v128.store(y, finish<R, A>(madd(v128.load(x), v128.load(a), v128.load(b)), residualAt<R>(r, 0)));
       x += 16;
       y += 16;
       a += 16;
       b += 16;
-      if (residual) r += 16;
+      if (is<R, Yes>()) r += 16;
     }
     if (rest) {
       const v = madd(loadTail(x, rest), loadTail(a, rest), loadTail(b, rest));
-      storeTail(y, finish(v, residual ? loadTail(r, rest) : zero, residual, relu), rest);
+      storeTail(y, finish<R, A>(v, residualTail<R>(r, rest)), rest);
       x += (<usize>rest) << 2;
       y += (<usize>rest) << 2;
-      if (residual) r += (<usize>rest) << 2;
+      if (is<R, Yes>()) r += (<usize>rest) << 2;
     }
   }
 }

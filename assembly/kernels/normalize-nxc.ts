@@ -1,5 +1,5 @@
-import { RELU } from '../activations';
-import { finish, isFused, PIECE, sweep } from '../epilogue';
+import { is, RELU } from '../activations';
+import { finish, isFused, No, PIECE, residualAt, residualTail, sweep, Yes } from '../epilogue';
 import { loadTail, madd, storeTail } from '../lanes';
 
 /**
@@ -33,11 +33,11 @@ function piece(
   kind: i32, rows: u32, channels: u32,
 ): void {
   if (residual) {
-    if (kind == RELU) run(x, hi, lo, scale, beta, r, y, rows, channels, true, true);
-    else run(x, hi, lo, scale, beta, r, y, rows, channels, true, false);
+    if (kind == RELU) run<Yes, Yes>(x, hi, lo, scale, beta, r, y, rows, channels);
+    else run<Yes, No>(x, hi, lo, scale, beta, r, y, rows, channels);
   } else {
-    if (kind == RELU) run(x, hi, lo, scale, beta, r, y, rows, channels, false, true);
-    else run(x, hi, lo, scale, beta, r, y, rows, channels, false, false);
+    if (kind == RELU) run<No, Yes>(x, hi, lo, scale, beta, r, y, rows, channels);
+    else run<No, No>(x, hi, lo, scale, beta, r, y, rows, channels);
   }
 }
 
@@ -49,30 +49,29 @@ function normal(x: v128, h: v128, l: v128, a: v128, b: v128): v128 {
 
 // @ts-ignore: decorator
 @inline
-function run(
+function run<R, A>(
   x: usize, hi: usize, lo: usize, scale: usize, beta: usize, r: usize, y: usize,
-  rows: u32, channels: u32, residual: bool, relu: bool,
+  rows: u32, channels: u32,
 ): void {
-  const zero = f32x4.splat(0);
   const whole = (<usize>channels & ~3) << 2;
   const rest = channels & 3;
   for (let n: u32 = 0; n < rows; n++) {
     let c: usize = 0;
     for (; c < whole; c += 16) {
       const v = normal(v128.load(x), v128.load(hi + c), v128.load(lo + c), v128.load(scale + c), v128.load(beta + c));
-      v128.store(y, finish(v, residual ? v128.load(r) : zero, residual, relu));
+      v128.store(y, finish<R, A>(v, residualAt<R>(r, 0)));
       x += 16;
       y += 16;
-      if (residual) r += 16;
+      if (is<R, Yes>()) r += 16;
     }
     if (rest) {
       const v = normal(
         loadTail(x, rest), loadTail(hi + c, rest), loadTail(lo + c, rest), loadTail(scale + c, rest), loadTail(beta + c, rest),
       );
-      storeTail(y, finish(v, residual ? loadTail(r, rest) : zero, residual, relu), rest);
+      storeTail(y, finish<R, A>(v, residualTail<R>(r, rest)), rest);
       x += (<usize>rest) << 2;
       y += (<usize>rest) << 2;
-      if (residual) r += (<usize>rest) << 2;
+      if (is<R, Yes>()) r += (<usize>rest) << 2;
     }
   }
 }

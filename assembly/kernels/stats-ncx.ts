@@ -1,170 +1,179 @@
 import { foldF64, highF64, loadTail, lowF64, madd, sumF64, tailMask } from '../lanes';
+import { BLOCK, gather, MOST_ADDITIONS } from '../plane-sums';
 import { isTrusted, pivotNear, varianceOf } from '../moments';
-
-/** Elements summed in f32 before they join the f64 sums: 16 additions in each of 16 lanes. */
-// @ts-ignore: decorator
-@inline const BLOCK: u32 = 256;
-/** Additions after which the lanes that gather short planes join the f64 sums. */
-// @ts-ignore: decorator
-@inline const MAX_PENDING: u32 = 16;
 
 /**
  * stats_ncx — mean and variance of each channel, channel planes.
  *
  *   mean[c] = Σ x[n,c,i] / m     variance[c] = Σ (x[n,c,i] − mean[c])² / m     m = outer·inner
  *
- * layout      x [outer, channels, inner] f32, inner contiguous, samples `stride` elements apart; mean, variance [channels] f64
+ * layout      x [outer, channels, inner] f32, inner contiguous, samples `stride` elements apart; mean, variance [channels] f64;
+ *             pivot [channels] f32 and lanes [channels, 8] f32, overwritten
  * sizes       all ≥ 1; inner need not be a multiple of 4
  * alias       none
- * align       x 4 bytes, mean and variance 8
- * accumulate  differences from h ≈ mean in f32: four pairs of accumulators over 256 elements, short planes in two pairs over 16
- *             additions; blocks in f64, in order. Again in f64 around the mean where moments.ts says so.
- *             The order depends on outer and inner alone.
+ * align       x, pivot, lanes 4 bytes, mean and variance 8
+ * accumulate  differences from pivot ≈ mean in f32: four pairs of accumulators over 256 elements, then f64; what is left of a plane in
+ *             one pair of the channel's own, which joins the f64 sums after 16 additions. Samples in order, all their channels before
+ *             the next, so that memory is read in the order in which it lies. Again in f64 around the mean where moments.ts says so.
+ *             The order of additions depends on outer and inner alone.
  * numerics    within the strict tolerance of test/fixtures/golden for |mean|/σ up to 1e7 and magnitudes 1e-30 … 1e30
  * traffic     4 bytes per element
  */
 export function stats_ncx_f32(
-  x: usize, mean: usize, variance: usize, outer: u32, channels: u32, inner: u32, stride: u32,
+  x: usize, pivot: usize, lanes: usize, mean: usize, variance: usize, outer: u32, channels: u32, inner: u32, stride: u32,
 ): void {
-  const count = <f64>outer * <f64>inner;
   const row = (<usize>stride) << 2;
-  // h is looked for in up to 4 planes, in up to 4 vectors of each
-  const planes: u32 = outer >= 4 ? 4 : outer;
-  const planeStep = <usize>(outer / planes) * row;
-  const spots: u32 = inner >= 16 ? 4 : inner >= 8 ? 2 : 1;
-  const spotStep = (<usize>(inner / spots)) << 2;
-  const lanes = min(inner, 4);
+  const plane = (<usize>inner) << 2;
+  const end = (<usize>channels) << 2;
+  setPivots(x, pivot, outer, channels, inner, row);
+  memory.fill(mean, 0, end << 1);
+  memory.fill(variance, 0, end << 1);
+  memory.fill(lanes, 0, end << 3);
 
-  for (let c: u32 = 0; c < channels; c++) {
-    const base = x + (((<usize>c) * inner) << 2);
-    const h = central(base, planes, planeStep, spots, spotStep, lanes);
-    const pivot = f32x4.splat(h);
-
-    let sum = f64x2.splat(0);
-    let square = f64x2.splat(0);
-    let s0 = f32x4.splat(0);
-    let q0 = f32x4.splat(0);
-    let s1 = f32x4.splat(0);
-    let q1 = f32x4.splat(0);
-    let pending: u32 = 0;
-    for (let n: u32 = 0; n < outer; n++) {
-      let p = base + (<usize>n) * row;
-      let left = inner;
-      for (; left >= BLOCK; left -= BLOCK) {
-        let a0 = f32x4.splat(0);
-        let a1 = f32x4.splat(0);
-        let a2 = f32x4.splat(0);
-        let a3 = f32x4.splat(0);
-        let b0 = f32x4.splat(0);
-        let b1 = f32x4.splat(0);
-        let b2 = f32x4.splat(0);
-        let b3 = f32x4.splat(0);
-        const end = p + (BLOCK << 2);
-        for (; p < end; p += 64) {
-          const d0 = f32x4.sub(v128.load(p, 0), pivot);
-          const d1 = f32x4.sub(v128.load(p, 16), pivot);
-          const d2 = f32x4.sub(v128.load(p, 32), pivot);
-          const d3 = f32x4.sub(v128.load(p, 48), pivot);
-          a0 = f32x4.add(a0, d0);
-          a1 = f32x4.add(a1, d1);
-          a2 = f32x4.add(a2, d2);
-          a3 = f32x4.add(a3, d3);
-          b0 = madd(d0, d0, b0);
-          b1 = madd(d1, d1, b1);
-          b2 = madd(d2, d2, b2);
-          b3 = madd(d3, d3, b3);
-        }
-        sum = f64x2.add(sum, foldF64(f32x4.add(f32x4.add(a0, a1), f32x4.add(a2, a3))));
-        square = f64x2.add(square, foldF64(f32x4.add(f32x4.add(b0, b1), f32x4.add(b2, b3))));
-      }
-      for (; left >= 8; left -= 8, p += 32) {
-        const d0 = f32x4.sub(v128.load(p, 0), pivot);
-        const d1 = f32x4.sub(v128.load(p, 16), pivot);
-        s0 = f32x4.add(s0, d0);
-        s1 = f32x4.add(s1, d1);
-        q0 = madd(d0, d0, q0);
-        q1 = madd(d1, d1, q1);
-        if (++pending == MAX_PENDING) {
-          sum = f64x2.add(sum, foldF64(f32x4.add(s0, s1)));
-          square = f64x2.add(square, foldF64(f32x4.add(q0, q1)));
-          s0 = s1 = q0 = q1 = f32x4.splat(0);
-          pending = 0;
-        }
-      }
-      if (left) {
-        if (left >= 4) {
-          const d = f32x4.sub(v128.load(p), pivot);
-          s0 = f32x4.add(s0, d);
-          q0 = madd(d, d, q0);
-          p += 16;
-          left -= 4;
-        }
-        if (left) {
-          const d = v128.and(f32x4.sub(loadTail(p, left), pivot), tailMask(left));
-          s1 = f32x4.add(s1, d);
-          q1 = madd(d, d, q1);
-        }
-        if (++pending == MAX_PENDING) {
-          sum = f64x2.add(sum, foldF64(f32x4.add(s0, s1)));
-          square = f64x2.add(square, foldF64(f32x4.add(q0, q1)));
-          s0 = s1 = q0 = q1 = f32x4.splat(0);
-          pending = 0;
-        }
+  const rest = inner % BLOCK;
+  const additions = (rest + 3) >> 2;
+  const mostPlanes = additions ? max(MOST_ADDITIONS / additions, 1) : outer;
+  let pending: u32 = 0;
+  for (let n: u32 = 0; n < outer; n++) {
+    let p = x + (<usize>n) * row;
+    for (let c: usize = 0; c < end; c += 4) {
+      const h = v128.load32_splat(pivot + c);
+      if (inner >= BLOCK) p = sumBlocks(p, h, inner, mean + (c << 1), variance + (c << 1));
+      if (rest) {
+        sumRest(p, h, rest, lanes + (c << 3));
+        p += (<usize>rest) << 2;
       }
     }
-    sum = f64x2.add(sum, foldF64(f32x4.add(s0, s1)));
-    square = f64x2.add(square, foldF64(f32x4.add(q0, q1)));
-
-    const at = (<usize>c) << 3;
-    const shift = sumF64(sum) / count;
-    const meanSquare = sumF64(square) / count;
-    if (isTrusted(shift, meanSquare)) {
-      store<f64>(mean + at, <f64>h + shift);
-      store<f64>(variance + at, varianceOf(shift, meanSquare));
-    } else {
-      exact(base, pivotNear(h, shift), mean + at, variance + at, outer, inner, row);
+    if (++pending == mostPlanes || n + 1 == outer) {
+      if (rest) gather(lanes, mean, variance, channels);
+      pending = 0;
     }
   }
+
+  const count = <f64>outer * <f64>inner;
+  for (let c: usize = 0, p = x; c < end; c += 4, p += plane) {
+    const h = <f64>load<f32>(pivot + c);
+    const m = mean + (c << 1);
+    const v = variance + (c << 1);
+    const shift = load<f64>(m) / count;
+    const square = load<f64>(v) / count;
+    if (isTrusted(shift, square)) {
+      store<f64>(m, h + shift);
+      store<f64>(v, varianceOf(shift, square));
+    } else {
+      exact(p, pivotNear(h, shift), m, v, outer, inner, row);
+    }
+  }
+}
+
+/** Adds the whole blocks of a plane to the f64 sums; returns where they end. */
+function sumBlocks(p: usize, pivot: v128, inner: u32, sum: usize, square: usize): usize {
+  let s = f64x2.splat(0);
+  let q = f64x2.splat(0);
+  for (let left = inner; left >= BLOCK; left -= BLOCK) {
+    let a0 = f32x4.splat(0);
+    let a1 = f32x4.splat(0);
+    let a2 = f32x4.splat(0);
+    let a3 = f32x4.splat(0);
+    let b0 = f32x4.splat(0);
+    let b1 = f32x4.splat(0);
+    let b2 = f32x4.splat(0);
+    let b3 = f32x4.splat(0);
+    const end = p + (BLOCK << 2);
+    for (; p < end; p += 64) {
+      const d0 = f32x4.sub(v128.load(p, 0), pivot);
+      const d1 = f32x4.sub(v128.load(p, 16), pivot);
+      const d2 = f32x4.sub(v128.load(p, 32), pivot);
+      const d3 = f32x4.sub(v128.load(p, 48), pivot);
+      a0 = f32x4.add(a0, d0);
+      a1 = f32x4.add(a1, d1);
+      a2 = f32x4.add(a2, d2);
+      a3 = f32x4.add(a3, d3);
+      b0 = madd(d0, d0, b0);
+      b1 = madd(d1, d1, b1);
+      b2 = madd(d2, d2, b2);
+      b3 = madd(d3, d3, b3);
+    }
+    s = f64x2.add(s, foldF64(f32x4.add(f32x4.add(a0, a1), f32x4.add(a2, a3))));
+    q = f64x2.add(q, foldF64(f32x4.add(f32x4.add(b0, b1), f32x4.add(b2, b3))));
+  }
+  store<f64>(sum, load<f64>(sum) + sumF64(s));
+  store<f64>(square, load<f64>(square) + sumF64(q));
+  return p;
+}
+
+/** Adds fewer elements than a block to a channel's lanes: to two pairs of accumulators, which become one. */
+function sumRest(p: usize, pivot: v128, left: u32, lanes: usize): void {
+  let a0 = v128.load(lanes, 0);
+  let b0 = v128.load(lanes, 16);
+  let a1 = f32x4.splat(0);
+  let b1 = f32x4.splat(0);
+  for (; left >= 8; left -= 8, p += 32) {
+    const d0 = f32x4.sub(v128.load(p, 0), pivot);
+    const d1 = f32x4.sub(v128.load(p, 16), pivot);
+    a0 = f32x4.add(a0, d0);
+    a1 = f32x4.add(a1, d1);
+    b0 = madd(d0, d0, b0);
+    b1 = madd(d1, d1, b1);
+  }
+  if (left >= 4) {
+    const d = f32x4.sub(v128.load(p), pivot);
+    a0 = f32x4.add(a0, d);
+    b0 = madd(d, d, b0);
+    p += 16;
+    left -= 4;
+  }
+  if (left) {
+    const d = v128.and(f32x4.sub(loadTail(p, left), pivot), tailMask(left));
+    a1 = f32x4.add(a1, d);
+    b1 = madd(d, d, b1);
+  }
+  v128.store(lanes, f32x4.add(a0, a1), 0);
+  v128.store(lanes, f32x4.add(b0, b1), 16);
 }
 
 /**
- * The sampled value nearest to the samples' mean: near the mean, unmoved by an outlier, and with no more digits than the data, so that
- * differences from it are exact when those of the data are.
+ * Of 16 values of each channel, from four places spread over its planes, the one nearest to their mean: near the channel's mean, unmoved
+ * by an outlier, and with no more digits than the data, so that differences from it are exact when those of the data are.
  */
-function central(base: usize, planes: u32, planeStep: usize, spots: u32, spotStep: usize, lanes: u32): f32 {
-  let sum = f64x2.splat(0);
-  for (let n: u32 = 0; n < planes; n++) {
-    let p = base + (<usize>n) * planeStep;
-    for (let s: u32 = 0; s < spots; s++, p += spotStep) sum = f64x2.add(sum, foldF64(sample(p, lanes)));
+function setPivots(x: usize, pivot: usize, outer: u32, channels: u32, inner: u32, row: usize): void {
+  const wide = inner >= 4;
+  const span = wide ? inner - 4 : inner;
+  const x1 = x + <usize>(outer >> 2) * row + ((<usize>(span >> 2)) << 2);
+  const x2 = x + <usize>(outer >> 1) * row + ((<usize>(span >> 1)) << 2);
+  const x3 = x + <usize>((3 * outer) >> 2) * row + ((<usize>((3 * span) >> 2)) << 2);
+  const plane = (<usize>inner) << 2;
+  const share = f32x4.splat(1 / 16);
+  let at: usize = 0;
+  for (const end = pivot + ((<usize>channels) << 2); pivot < end; pivot += 4, at += plane) {
+    const v0 = wide ? v128.load(x + at) : v128.load32_splat(x + at);
+    const v1 = wide ? v128.load(x1 + at) : v128.load32_splat(x1 + at);
+    const v2 = wide ? v128.load(x2 + at) : v128.load32_splat(x2 + at);
+    const v3 = wide ? v128.load(x3 + at) : v128.load32_splat(x3 + at);
+    // scaled first, so that the sum stays in range; it need not be exact
+    let sum = f32x4.add(f32x4.add(f32x4.mul(v0, share), f32x4.mul(v1, share)), f32x4.add(f32x4.mul(v2, share), f32x4.mul(v3, share)));
+    sum = f32x4.add(sum, v128.shuffle<i32>(sum, sum, 2, 3, 0, 1));
+    const mean = f32x4.add(sum, v128.shuffle<i32>(sum, sum, 1, 0, 3, 2));
+    const d0 = f32x4.abs(f32x4.sub(v0, mean));
+    const d1 = f32x4.abs(f32x4.sub(v1, mean));
+    const d2 = f32x4.abs(f32x4.sub(v2, mean));
+    const d3 = f32x4.abs(f32x4.sub(v3, mean));
+    const first = f32x4.lt(d1, d0);
+    const second = f32x4.lt(d3, d2);
+    const vFirst = v128.bitselect(v1, v0, first);
+    const dFirst = v128.bitselect(d1, d0, first);
+    const vSecond = v128.bitselect(v3, v2, second);
+    const dSecond = v128.bitselect(d3, d2, second);
+    let nearer = f32x4.lt(dSecond, dFirst);
+    let best = v128.bitselect(vSecond, vFirst, nearer);
+    let least = v128.bitselect(dSecond, dFirst, nearer);
+    const other = v128.shuffle<i32>(least, least, 2, 3, 0, 1);
+    nearer = f32x4.lt(other, least);
+    best = v128.bitselect(v128.shuffle<i32>(best, best, 2, 3, 0, 1), best, nearer);
+    least = v128.bitselect(other, least, nearer);
+    nearer = f32x4.lt(v128.shuffle<i32>(least, least, 1, 0, 3, 2), least);
+    v128.store32_lane(pivot, v128.bitselect(v128.shuffle<i32>(best, best, 1, 0, 3, 2), best, nearer), 0);
   }
-  const mean = f32x4.splat(<f32>(sumF64(sum) / <f64>(planes * spots * lanes)));
-  const first = v128.load32_splat(base);
-  const absent = v128.not(tailMask(lanes));
-  let best = first;
-  let least = f32x4.abs(f32x4.sub(first, mean));
-  for (let n: u32 = 0; n < planes; n++) {
-    let p = base + (<usize>n) * planeStep;
-    for (let s: u32 = 0; s < spots; s++, p += spotStep) {
-      const v = v128.bitselect(first, sample(p, lanes), absent);
-      const distance = f32x4.abs(f32x4.sub(v, mean));
-      const nearer = f32x4.lt(distance, least);
-      best = v128.bitselect(v, best, nearer);
-      least = v128.bitselect(distance, least, nearer);
-    }
-  }
-  let other = v128.shuffle<i32>(least, least, 2, 3, 0, 1);
-  let nearer = f32x4.lt(other, least);
-  best = v128.bitselect(v128.shuffle<i32>(best, best, 2, 3, 0, 1), best, nearer);
-  least = v128.bitselect(other, least, nearer);
-  other = v128.shuffle<i32>(least, least, 1, 0, 3, 2);
-  nearer = f32x4.lt(other, least);
-  return f32x4.extract_lane(v128.bitselect(v128.shuffle<i32>(best, best, 1, 0, 3, 2), best, nearer), 0);
-}
-
-// @ts-ignore: decorator
-@inline
-function sample(p: usize, lanes: u32): v128 {
-  return lanes == 4 ? v128.load(p) : loadTail(p, lanes);
 }
 
 /** One channel in f64, around `pivot`. */

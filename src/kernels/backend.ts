@@ -47,13 +47,12 @@ export function createBackend(name: BackendName): Backend {
 function createPlain(): Backend {
   let buffer = new ArrayBuffer(1 << 16);
   const heap = new Heap({
-    get buffer() {
-      return buffer;
-    },
+    buffer,
     grow(bytes) {
       const larger = new ArrayBuffer(Math.ceil((buffer.byteLength + bytes) / 8) * 8);
       new Uint8Array(larger).set(new Uint8Array(buffer));
       buffer = larger;
+      return buffer;
     },
     limit: 2 ** 32,
   });

@@ -17,15 +17,15 @@ export function stats(
   kernels: Kernels,
   { kernel, outer, channels, inner }: Extent,
   x: number,
-  v: { pivot: number; mean: number; variance: number },
+  v: { pivot: number; lanes: number; mean: number; variance: number },
   from: number,
   to: number,
 ): void {
   const mean = v.mean + from * 8;
   const variance = v.variance + from * 8;
-  if (kernel === 'ncx')
-    kernels.stats_ncx_f32(x + from * inner * 4, mean, variance, outer, to - from, inner, channels * inner);
-  else kernels.stats_nxc_f32(x + from * 4, v.pivot + from * 4, mean, variance, outer, to - from, channels);
+  const pivot = v.pivot + from * 4;
+  if (kernel === 'nxc') kernels.stats_nxc_f32(x + from * 4, pivot, mean, variance, outer, to - from, channels);
+  else kernels.stats_ncx_f32(x + from * inner * 4, pivot, v.lanes, mean, variance, outer, to - from, inner, channels * inner);
 }
 
 /** y = f(x·scale + shift + residual). */
@@ -83,7 +83,7 @@ export function gradStats(
   { kernel, outer, channels, inner }: Extent,
   x: number,
   dy: number,
-  v: { hi: number; lo: number; invStd: number; dbeta: number; dgamma: number },
+  v: { hi: number; lo: number; invStd: number; lanes: number; dbeta: number; dgamma: number },
   from: number,
   to: number,
 ): void {
@@ -111,6 +111,7 @@ export function gradStats(
     v.hi + c,
     v.lo + c,
     v.invStd + c,
+    v.lanes,
     v.dbeta + sums,
     v.dgamma + sums,
     outer,

@@ -136,6 +136,7 @@ export function grad_stats_ncx_f32(
   hi: F32,
   lo: F32,
   invStd: F32,
+  _lanes: F32 | null,
   dbeta: F64,
   dgamma: F64,
   outer: number,
@@ -275,6 +276,8 @@ export function pack_f32(
 /** One pass, shifted by the channel's first value: the shift is all that double precision needs. */
 export function stats_ncx_f32(
   x: F32,
+  pivot: F32,
+  _lanes: F32 | null,
   mean: F64,
   variance: F64,
   outer: number,
@@ -284,18 +287,18 @@ export function stats_ncx_f32(
 ): void {
   const count = outer * inner;
   for (let c = 0; c < channels; c++) {
-    const pivot = finiteOr0(x[c * inner]);
+    const h = (pivot[c] = finiteOr0(x[c * inner]));
     let sum = 0;
     let square = 0;
     for (let n = 0; n < outer; n++) {
       const start = n * stride + c * inner;
       for (let i = start; i < start + inner; i++) {
-        const d = x[i] - pivot;
+        const d = x[i] - h;
         sum += d;
         square += d * d;
       }
     }
-    settle(mean, variance, c, pivot, sum / count, square / count);
+    settle(mean, variance, c, h, sum / count, square / count);
   }
 }
 

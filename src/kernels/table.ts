@@ -153,6 +153,7 @@ export const TABLE = {
       read('hi', channel),
       read('lo', channel),
       read('invStd', channel),
+      scratch('lanes', ({ channels }) => channels * 8),
       sums('dbeta', channel),
       sums('dgamma', channel),
       ...NCX,
@@ -231,7 +232,14 @@ export const TABLE = {
   stats_ncx_f32: {
     twin: js.stats_ncx_f32,
     traffic: 4,
-    args: [read('x', planes), sums('mean', channel), sums('variance', channel), ...NCX],
+    args: [
+      read('x', planes),
+      scratch('pivot', channel),
+      scratch('lanes', ({ channels }) => channels * 8),
+      sums('mean', channel),
+      sums('variance', channel),
+      ...NCX,
+    ],
   },
   stats_nxc_f32: {
     twin: js.stats_nxc_f32,

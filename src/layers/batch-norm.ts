@@ -370,7 +370,10 @@ export class BatchNorm extends Layer {
     // statistics that may yet be refused must not write over those that an earlier forward left for backward
     const mayRefuse = this.training && onNonFinite === 'throw';
     const v = mayRefuse || !this.#training ? reserveTraining(heap, this.numFeatures) : this.#training;
-    const derive = (from: number, to: number) => setTraining(heap, v, from, to, eps, gamma, beta);
+    let finite = true;
+    const derive = (from: number, to: number) => {
+      if (!setTraining(heap, v, from, to, eps, gamma, beta)) finite = false;
+    };
     const refuse = () => {
       const channel = this.#nonFiniteChannel(v);
       if (channel < 0) return;
@@ -388,7 +391,7 @@ export class BatchNorm extends Layer {
     trainForward(current, plan, x, residual, y, activation, v, derive, mayRefuse ? refuse : undefined);
     if (v !== this.#training) this.#training?.release();
     this.#training = v;
-    if (this.training) this.#track(plan, v, onNonFinite);
+    if (this.training) this.#track(plan, v, finite);
   }
 
   #trackEmpty(by: 'batch' | 'running'): void {
@@ -396,16 +399,12 @@ export class BatchNorm extends Layer {
   }
 
   /** Counts the batch, and moves the running statistics unless a policy says not to. */
-  #track(plan: Plan, v: Training, onNonFinite: ResolvedOptions['onNonFinite']): void {
-    const finite = this.#nonFiniteChannel(v) < 0;
+  #track(plan: Plan, v: Training, finite: boolean): void {
+    const { momentum, runningVariance, onNonFinite } = this.#options;
     if (!finite) this.#nonFinite++;
     if (!this.#running || plan.count === 1 || (!finite && onNonFinite === 'skip-update')) return;
-    const { f64 } = backend().heap;
-    const { momentum, runningVariance } = this.#options;
-    const mean = f64.subarray(v.mean >> 3, (v.mean >> 3) + this.numFeatures);
-    const variance = f64.subarray(v.variance >> 3, (v.variance >> 3) + this.numFeatures);
     const correction = runningVariance === 'unbiased' ? plan.count / (plan.count - 1) : 1;
-    this.#running.update(mean, variance, momentum, correction);
+    this.#running.update(backend().heap.f64, v.mean >> 3, v.variance >> 3, momentum, correction);
   }
 
   /** The first channel whose statistics are not finite in f32; −1 if all are. */

@@ -3,26 +3,40 @@
 import { type Block, reserve } from '../tensors/block.ts';
 import type { Heap } from '../wasm/memory.ts';
 
-/** What a training forward leaves for the kernels and for backward. */
-export type Training = Block<
-  'mean' | 'variance' | 'dbeta' | 'dgamma',
-  'pivot' | 'hi' | 'lo' | 'invStd' | 'scale' | 'beta' | 'a' | 'b' | 'k'
->;
+const F64 = 8;
+const F32 = 4;
+
+/** What training works with: statistics and sums in f64, coefficients in f32, and `lanes`, where kernels gather sums (8 per channel). */
+const TRAINING = {
+  mean: F64,
+  variance: F64,
+  dbeta: F64,
+  dgamma: F64,
+  pivot: F32,
+  hi: F32,
+  lo: F32,
+  invStd: F32,
+  scale: F32,
+  beta: F32,
+  a: F32,
+  b: F32,
+  k: F32,
+  lanes: 8 * F32,
+};
+
+export type Training = Block<keyof typeof TRAINING>;
 
 export function reserveTraining(heap: Heap, channels: number): Training {
-  return reserve(
-    heap,
-    channels,
-    ['mean', 'variance', 'dbeta', 'dgamma'],
-    ['pivot', 'hi', 'lo', 'invStd', 'scale', 'beta', 'a', 'b', 'k'],
-  );
+  return reserve(heap, channels, TRAINING);
 }
 
-/** What evaluation needs. */
-export type Evaluation = Block<never, 'scale' | 'shift'>;
+/** What evaluation works with. */
+const EVALUATION = { scale: F32, shift: F32 };
+
+export type Evaluation = Block<keyof typeof EVALUATION>;
 
 export function reserveEvaluation(heap: Heap, channels: number): Evaluation {
-  return reserve(heap, channels, [], ['scale', 'shift']);
+  return reserve(heap, channels, EVALUATION);
 }
 
 /** 1/√(variance + eps); 0 where that is 1/0, as in PyTorch; NaN for a negative variance. */
@@ -35,6 +49,8 @@ export function inverseStd(variance: number, eps: number): number {
  * The training map of channels `from` to `to`: ((x − hi) − lo)·scale + beta, the mean in two floats.
  *
  * Reads mean and variance, writes hi, lo, invStd, scale, beta.
+ *
+ * @returns whether all these statistics are finite in f32
  */
 export function setTraining(
   heap: Heap,
@@ -44,18 +60,22 @@ export function setTraining(
   eps: number,
   gamma: Float32Array | undefined,
   beta: Float32Array | undefined,
-): void {
+): boolean {
   const { f32, f64 } = heap;
+  let zero = 0; // turns NaN at the first value that is not finite
   for (let c = from; c < to; c++) {
     const mean = f64[(v.mean >> 3) + c];
-    const s = inverseStd(f64[(v.variance >> 3) + c], eps);
+    const variance = f64[(v.variance >> 3) + c];
+    const s = inverseStd(variance, eps);
     const hi = Math.fround(mean);
+    zero += (hi - hi) * Math.fround(variance);
     f32[(v.hi >> 2) + c] = hi;
     f32[(v.lo >> 2) + c] = mean - hi;
     f32[(v.invStd >> 2) + c] = s;
     f32[(v.scale >> 2) + c] = gamma ? gamma[c] * s : s;
     f32[(v.beta >> 2) + c] = beta ? beta[c] : 0;
   }
+  return zero === 0;
 }
 
 /** The evaluation map: scale = gamma/√(runningVar + eps), shift = beta − runningMean·scale. */

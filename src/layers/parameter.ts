@@ -43,11 +43,13 @@ export class Values {
     return { version: this.#version, values: this.#values.slice() };
   }
 
-  isSame(snapshot: Snapshot): boolean {
-    if (this.#version !== snapshot.version) return false;
+  isSame({ version, values }: Snapshot): boolean {
+    if (this.#version !== version) return false;
     if (!this.#exposed) return true;
-    const { values } = snapshot;
-    for (let i = 0; i < values.length; i++) if (!Object.is(this.#values[i], values[i])) return false;
+    // bits: a NaN is the same as itself
+    const was = new Int32Array(values.buffer);
+    const is = new Int32Array(this.#values.buffer);
+    for (let i = 0; i < was.length; i++) if (is[i] !== was[i]) return false;
     return true;
   }
 }

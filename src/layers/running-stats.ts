@@ -22,16 +22,17 @@ export class RunningStats {
   /**
    * Moves the statistics towards those of one batch: r ← (1 − w)·r + w·v, in f64. w = momentum, or 1/batches for the cumulative average.
    *
+   * @param f64 memory in which the batch's mean and variance begin at these indices
    * @param correction m/(m − 1) for the unbiased estimator, 1 for the biased one
    */
-  update(mean: ArrayLike<number>, variance: ArrayLike<number>, momentum: number | null, correction: number): void {
+  update(f64: Float64Array, mean: number, variance: number, momentum: number | null, correction: number): void {
     this.batches++;
     const w = momentum ?? 1 / this.batches;
     const m = this.mean.writable;
     const v = this.variance.writable;
     for (let c = 0; c < m.length; c++) {
-      m[c] = (1 - w) * m[c] + w * mean[c];
-      v[c] = (1 - w) * v[c] + w * (variance[c] * correction);
+      m[c] = (1 - w) * m[c] + w * f64[mean + c];
+      v[c] = (1 - w) * v[c] + w * (f64[variance + c] * correction);
     }
   }
 

@@ -33,27 +33,19 @@ export class Region {
   }
 }
 
-/** Several vectors of the same length in one piece of linear memory: their addresses by name. */
-export type Block<F64 extends string, F32 extends string> = Readonly<Record<F64 | F32, number>> & { release(): void };
+/** Vectors side by side in one piece of linear memory: their addresses by name. */
+export type Block<Name extends string> = Readonly<Record<Name, number>> & { release(): void };
 
-/** Reserves f64 and f32 vectors of `length` values. Their content is undefined. */
-export function reserve<F64 extends string, F32 extends string>(
-  heap: Heap,
-  length: number,
-  f64: readonly F64[],
-  f32: readonly F32[],
-): Block<F64, F32> {
+/** Reserves vectors of `length` entries each, with so many bytes per entry. Their content is undefined. */
+export function reserve<Name extends string>(heap: Heap, length: number, bytes: Readonly<Record<Name, number>>): Block<Name> {
   const padded = Math.ceil(length / 4) * 4;
   const region = new Region(heap);
   const block: Record<string, unknown> = { release: () => region.release() };
-  let at = region.atLeast(padded * (8 * f64.length + 4 * f32.length));
-  for (const name of f64) {
+  const widths = Object.entries<number>(bytes);
+  let at = region.atLeast(widths.reduce((sum, [, width]) => sum + width * padded, 0));
+  for (const [name, width] of widths) {
     block[name] = at;
-    at += padded * 8;
+    at += width * padded;
   }
-  for (const name of f32) {
-    block[name] = at;
-    at += padded * 4;
-  }
-  return block as Block<F64, F32>;
+  return block as Block<Name>;
 }

@@ -29,31 +29,33 @@ function checkOut(
   aliasing: Aliasing,
 ): void {
   checkShape(subject, 'out', shapeOf(out), shape, 'shape');
-  const to = out.data;
   for (const name in inputs) {
-    const from = inputs[name]?.data;
-    if (!from || from.buffer !== to.buffer || from.byteLength === 0) continue;
-    const distance = Math.abs(to.byteOffset - from.byteOffset);
+    const x = inputs[name];
+    if (!x || x.data.length === 0) continue;
+    const distance = distanceBetween(out, x);
     // a plain array is copied before anything is written, so that its own memory is always good enough
     if (distance === 0 && (aliasing === 'in-place' || !(out instanceof Tensor))) continue;
-    if (to.byteOffset < from.byteOffset + from.byteLength && from.byteOffset < to.byteOffset + to.byteLength) {
+    if (distance < out.data.byteLength && -distance < x.data.byteLength) {
       throw wrongValue('ERR_ALIAS', {
         subject,
         argument: 'out',
-        expected:
-          aliasing === 'in-place'
-            ? `the memory of ${name} itself, or memory apart from it`
-            : `memory apart from ${name}`,
+        expected: aliasing === 'in-place' ? `the memory of ${name} itself, or memory apart from it` : `memory apart from ${name}`,
         got: distance === 0 ? `${name} itself` : 'a partial overlap',
-        context: `shape ${showShape(shape)}${distance ? `, ${distance} bytes apart` : ''}`,
+        context: `shape ${showShape(shape)}${distance ? `, ${Math.abs(distance)} bytes apart` : ''}`,
       });
     }
   }
 }
 
+/** Bytes from the beginning of `a` to the beginning of `b`; infinite where they lie in different buffers. */
+function distanceBetween(a: TensorLike, b: TensorLike): number {
+  if (a instanceof Tensor && b instanceof Tensor) return b.ptr - a.ptr;
+  return a.data.buffer === b.data.buffer ? b.data.byteOffset - a.data.byteOffset : Number.POSITIVE_INFINITY;
+}
+
 /** Do two tensors lie in the same place? */
 export function sameMemory(a: TensorLike, b: TensorLike): boolean {
-  return a.data.buffer === b.data.buffer && a.data.byteOffset === b.data.byteOffset;
+  return distanceBetween(a, b) === 0;
 }
 
 /** What a kernel reads, by name; all of it located. */

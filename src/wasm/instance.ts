@@ -11,11 +11,10 @@ export function instantiate(build: Build): { heap: Heap; exports: Record<string,
   const memory = new WebAssembly.Memory({ initial: 1, maximum: MAX_PAGES });
   const { instance } = instantiateSync(compile(build), { env: { memory } });
   const heap = new Heap({
-    get buffer() {
-      return memory.buffer;
-    },
+    buffer: memory.buffer,
     grow(bytes) {
       memory.grow(Math.ceil(bytes / PAGE));
+      return memory.buffer;
     },
     limit: MAX_PAGES * PAGE,
   });

@@ -1,10 +1,10 @@
 import { wrongValue } from '../errors.ts';
 
-/** What a heap lies in: a WebAssembly memory, or an ordinary buffer for the plain loops. */
+/** What a heap lies in: a WebAssembly memory, or an ordinary buffer for the plain loops. Nobody else makes it grow. */
 export interface Store {
   readonly buffer: ArrayBufferLike;
-  /** Adds at least `bytes` bytes; views of the old buffer may die. Throws where there is no more. */
-  grow(bytes: number): void;
+  /** Adds at least `bytes` bytes and returns the buffer from then on; views of the old one may die. Throws where there is no more. */
+  grow(bytes: number): ArrayBufferLike;
   readonly limit: number;
 }
 
@@ -22,35 +22,24 @@ export class Heap {
   /** Free blocks in address order: start, end, start, end … */
   readonly #free: number[];
   readonly #sizes = new Map<number, number>();
-  #f32: Float32Array;
-  #f64: Float64Array;
+  /** Memory as it is now. Another object after an `alloc` that made it grow. */
+  buffer: ArrayBufferLike;
+  /** All of memory as f32. Valid until the next `alloc`. */
+  f32: Float32Array;
+  /** All of memory as f64. Valid until the next `alloc`. */
+  f64: Float64Array;
 
   constructor(store: Store) {
     this.#store = store;
     this.#free = [ALIGN, store.buffer.byteLength];
-    this.#f32 = new Float32Array(store.buffer);
-    this.#f64 = new Float64Array(store.buffer);
-  }
-
-  get buffer(): ArrayBufferLike {
-    return this.#store.buffer;
-  }
-
-  /** All of memory as f32. Valid until the next `alloc`. */
-  get f32(): Float32Array {
-    if (this.#f32.buffer !== this.#store.buffer) this.#f32 = new Float32Array(this.#store.buffer);
-    return this.#f32;
-  }
-
-  /** All of memory as f64. Valid until the next `alloc`. */
-  get f64(): Float64Array {
-    if (this.#f64.buffer !== this.#store.buffer) this.#f64 = new Float64Array(this.#store.buffer);
-    return this.#f64;
+    this.buffer = store.buffer;
+    this.f32 = new Float32Array(this.buffer);
+    this.f64 = new Float64Array(this.buffer);
   }
 
   /** Bytes of linear memory, used or not. */
   get size(): number {
-    return this.#store.buffer.byteLength;
+    return this.buffer.byteLength;
   }
 
   /** Number of blocks in use. */
@@ -100,13 +89,13 @@ export class Heap {
   }
 
   #grow(size: number): void {
-    const end = this.#store.buffer.byteLength;
+    const end = this.size;
     const tail =
       this.#free.length && this.#free[this.#free.length - 1] === end ? end - this.#free[this.#free.length - 2] : 0;
     const room = this.#store.limit - end;
     try {
       if (size - tail > room) throw new RangeError('beyond the address space');
-      this.#store.grow(Math.min(Math.max(size - tail, GROWTH), room));
+      this.buffer = this.#store.grow(Math.min(Math.max(size - tail, GROWTH), room));
     } catch (cause) {
       const error = wrongValue('ERR_MEMORY', {
         subject: 'memory',
@@ -118,6 +107,8 @@ export class Heap {
       error.cause = cause;
       throw error;
     }
-    this.#release(end, this.#store.buffer.byteLength);
+    this.f32 = new Float32Array(this.buffer);
+    this.f64 = new Float64Array(this.buffer);
+    this.#release(end, this.size);
   }
 }
