@@ -13,6 +13,17 @@ import { foldF64, sumF64 } from './lanes';
 // @ts-ignore: decorator
 @inline export const MOST_ADDITIONS: u32 = 16;
 
+/** Clears the lanes and both f64 sums of every channel. (A loop: for few channels memory.fill costs more than it clears.) */
+export function clear(lanes: usize, first: usize, second: usize, channels: u32): void {
+  const zero = f32x4.splat(0);
+  for (const end = first + ((<usize>channels) << 3); first < end; first += 8, second += 8, lanes += 32) {
+    store<f64>(first, 0);
+    store<f64>(second, 0);
+    v128.store(lanes, zero, 0);
+    v128.store(lanes, zero, 16);
+  }
+}
+
 /** Adds all lanes, eight for each channel, to the two f64 sums of the channel, and clears them. */
 export function gather(lanes: usize, first: usize, second: usize, channels: u32): void {
   const zero = f32x4.splat(0);

@@ -1,7 +1,18 @@
 // What is measured: each verb of the kernel table and each layer, beside the same work done by the plain loops. A case hands over both
 // and a check that they agree; nothing is timed that has not been checked.
 
-import { BatchNorm, Dropout, Linear, ReLU, Sigmoid, Tanh, type Layer, type Tensor, tensor, zeros } from '../dist/index.js';
+import {
+  BatchNorm,
+  Dropout,
+  type Layer,
+  Linear,
+  ReLU,
+  Sigmoid,
+  Tanh,
+  type Tensor,
+  tensor,
+  zeros,
+} from '../dist/index.js';
 import { backend } from '../dist/kernels/backend.js';
 import * as js from '../dist/kernels/js.js';
 import { Random } from '../dist/nn/random.js';
@@ -60,7 +71,17 @@ function normCases(shape: BenchShape, layout: BenchLayout): BenchCase[] {
   const f64 = () => new Float64Array(channels);
   const f32 = () => new Float32Array(channels);
   const [mean, variance, dbeta, dgamma] = [f64(), f64(), f64(), f64()];
-  const [hi, lo, invStd, scale, shift, a, b, k, pivot] = [f32(), f32(), f32(), f32(), f32(), f32(), f32(), f32(), f32()];
+  const [hi, lo, invStd, scale, shift, a, b, k, pivot] = [
+    f32(),
+    f32(),
+    f32(),
+    f32(),
+    f32(),
+    f32(),
+    f32(),
+    f32(),
+    f32(),
+  ];
   const count = size / channels;
   const stride = channels * inner;
   const stats = (from: Float32Array) =>
@@ -90,7 +111,8 @@ function normCases(shape: BenchShape, layout: BenchLayout): BenchCase[] {
     else js.normalize_nxc_f32(x, hi, lo, scale, beta, null, y, 0, 0, outer, channels);
   };
   const plainBackward = () => {
-    if (kernel === 'ncx') js.grad_stats_ncx_f32(x, dy, hi, lo, invStd, null, dbeta, dgamma, outer, channels, inner, stride);
+    if (kernel === 'ncx')
+      js.grad_stats_ncx_f32(x, dy, hi, lo, invStd, null, dbeta, dgamma, outer, channels, inner, stride);
     else js.grad_stats_nxc_f32(x, dy, hi, lo, invStd, dbeta, dgamma, outer, channels, channels);
     for (let c = 0; c < channels; c++) {
       a[c] = scale[c];
@@ -112,7 +134,13 @@ function normCases(shape: BenchShape, layout: BenchLayout): BenchCase[] {
   const vectors = () => {
     stats(x);
     derive();
-    for (const [at, values] of [[pHi, hi], [pLo, lo], [pInvStd, invStd], [pScale, scale]] as const) heap.f32.set(values, at >> 2);
+    for (const [at, values] of [
+      [pHi, hi],
+      [pLo, lo],
+      [pInvStd, invStd],
+      [pScale, scale],
+    ] as const)
+      heap.f32.set(values, at >> 2);
   };
   const sums = () => {
     const from = pMean >> 3;
@@ -127,14 +155,40 @@ function normCases(shape: BenchShape, layout: BenchLayout): BenchCase[] {
     bn.dispose();
     relu.dispose();
   };
-  const make = (name: string, traffic: number, ours: () => void, plain: () => void, difference: () => number): BenchCase => {
+  const make = (
+    name: string,
+    traffic: number,
+    ours: () => void,
+    plain: () => void,
+    difference: () => number,
+  ): BenchCase => {
     held++;
-    return { name: `${name} ${label}`, bytes: size * traffic, ours, plain, difference, dispose, copy: copyOf(tx, ty, size * traffic) };
+    return {
+      name: `${name} ${label}`,
+      bytes: size * traffic,
+      ours,
+      plain,
+      difference,
+      dispose,
+      copy: copyOf(tx, ty, size * traffic),
+    };
   };
   const compareOutput = () => relativeDifference(ty.data, y);
   const result = [
-    make('BatchNorm eval', 8, () => bn.eval().forward(tx, { out: ty }), () => plainEval(0), compareOutput),
-    make('BatchNorm+relu eval', 8, () => relu.eval().forward(tx, { out: ty }), () => plainEval(1), compareOutput),
+    make(
+      'BatchNorm eval',
+      8,
+      () => bn.eval().forward(tx, { out: ty }),
+      () => plainEval(0),
+      compareOutput,
+    ),
+    make(
+      'BatchNorm+relu eval',
+      8,
+      () => relu.eval().forward(tx, { out: ty }),
+      () => plainEval(1),
+      compareOutput,
+    ),
   ];
   if (count > 1) {
     result.push(
@@ -198,7 +252,20 @@ function normCases(shape: BenchShape, layout: BenchLayout): BenchCase[] {
       8,
       () =>
         ncx
-          ? kernels.grad_stats_ncx_f32(tx.ptr, tdy.ptr, pHi, pLo, pInvStd, pLanes, pMean, pVariance, outer, channels, inner, stride)
+          ? kernels.grad_stats_ncx_f32(
+              tx.ptr,
+              tdy.ptr,
+              pHi,
+              pLo,
+              pInvStd,
+              pLanes,
+              pMean,
+              pVariance,
+              outer,
+              channels,
+              inner,
+              stride,
+            )
           : kernels.grad_stats_nxc_f32(tx.ptr, tdy.ptr, pHi, pLo, pInvStd, pMean, pVariance, outer, channels, channels),
       () =>
         ncx
@@ -211,8 +278,34 @@ function normCases(shape: BenchShape, layout: BenchLayout): BenchCase[] {
       12,
       () =>
         ncx
-          ? kernels.grad_input_ncx_f32(tx.ptr, tdy.ptr, pHi, pLo, pInvStd, pScale, pBeta, pBeta, ty.ptr, outer, channels, inner, stride)
-          : kernels.grad_input_nxc_f32(tx.ptr, tdy.ptr, pHi, pLo, pInvStd, pScale, pBeta, pBeta, ty.ptr, outer, channels),
+          ? kernels.grad_input_ncx_f32(
+              tx.ptr,
+              tdy.ptr,
+              pHi,
+              pLo,
+              pInvStd,
+              pScale,
+              pBeta,
+              pBeta,
+              ty.ptr,
+              outer,
+              channels,
+              inner,
+              stride,
+            )
+          : kernels.grad_input_nxc_f32(
+              tx.ptr,
+              tdy.ptr,
+              pHi,
+              pLo,
+              pInvStd,
+              pScale,
+              pBeta,
+              pBeta,
+              ty.ptr,
+              outer,
+              channels,
+            ),
       () =>
         ncx
           ? js.grad_input_ncx_f32(x, dy, hi, lo, invStd, scale, beta, beta, y, outer, channels, inner, stride)
@@ -268,7 +361,11 @@ function networkCases(): BenchCase[] {
       dispose() {},
     },
   );
-  const elementwise: [Layer, number][] = [[new ReLU(), 1], [new Sigmoid(), 6], [new Tanh(), 7]];
+  const elementwise: [Layer, number][] = [
+    [new ReLU(), 1],
+    [new Sigmoid(), 6],
+    [new Tanh(), 7],
+  ];
   for (const [layer, kind] of elementwise) {
     result.push({
       name: `${layer.subject} forward ${rows}x${features}`,
@@ -300,7 +397,8 @@ function copyOf(from: Tensor, to: Tensor, bytes: number): () => void {
   const size = Math.min(from.size, to.size);
   const times = bytes / (size * 8);
   return () => {
-    for (let left = times; left > 0; left--) kernels.activate_f32(from.ptr, to.ptr, 0, 0, Math.floor(size * Math.min(left, 1)));
+    for (let left = times; left > 0; left--)
+      kernels.activate_f32(from.ptr, to.ptr, 0, 0, Math.floor(size * Math.min(left, 1)));
   };
 }
 

@@ -11,7 +11,11 @@ import { info } from '../dist/index.js';
 import { type BenchCase, cases } from './cases.ts';
 
 const { values: options } = parseArgs({
-  options: { filter: { type: 'string', default: '' }, json: { type: 'string' }, time: { type: 'string', default: '120' } },
+  options: {
+    filter: { type: 'string', default: '' },
+    json: { type: 'string' },
+    time: { type: 'string', default: '120' },
+  },
 });
 
 interface Row {
@@ -41,7 +45,12 @@ async function measure(bench: BenchCase): Promise<Row> {
   bench.plain();
   const difference = bench.difference();
   if (!(difference < 1e-4)) throw new Error(`${bench.name}: differs from the plain loops by ${difference}`);
-  const runner = new Bench({ time: Number(options.time), warmupTime: Number(options.time) / 4, iterations: 5, throws: true });
+  const runner = new Bench({
+    time: Number(options.time),
+    warmupTime: Number(options.time) / 4,
+    iterations: 5,
+    throws: true,
+  });
   const works = { ours: bench.ours, copy: bench.copy, plain: bench.plain };
   const repeats: Record<string, number> = {};
   for (const [name, work] of Object.entries(works)) {
@@ -75,7 +84,9 @@ const about = {
   date: new Date().toISOString().slice(0, 10),
 };
 console.log(`${about.machine}; Node ${about.node}; backend ${about.backend}; ${about.date}; one thread; medians\n`);
-console.log(`${'case'.padEnd(66)}${'µs'.padStart(10)}${'±'.padStart(7)}${'GB/s'.padStart(8)}${'of copy'.padStart(9)}${'× plain'.padStart(9)}`);
+console.log(
+  `${'case'.padEnd(66)}${'µs'.padStart(10)}${'±'.padStart(7)}${'GB/s'.padStart(8)}${'of copy'.padStart(9)}${'× plain'.padStart(9)}`,
+);
 const rows: Row[] = [];
 for (const make of cases()) {
   for (const bench of make()) {

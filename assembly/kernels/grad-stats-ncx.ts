@@ -1,5 +1,5 @@
 import { foldF64, loadTail, madd, sumF64, tailMask } from '../lanes';
-import { BLOCK, gather, MOST_ADDITIONS } from '../plane-sums';
+import { BLOCK, clear, gather, MOST_ADDITIONS } from '../plane-sums';
 
 /**
  * grad_stats_ncx — the two sums of the backward pass, channel planes.
@@ -27,9 +27,7 @@ export function grad_stats_ncx_f32(
   const whole = (<usize>(inner - rest)) << 2;
   const additions = (rest + 3) >> 2;
   const mostPlanes = additions ? max(MOST_ADDITIONS / additions, 1) : outer;
-  memory.fill(dbeta, 0, end << 1);
-  memory.fill(dgamma, 0, end << 1);
-  memory.fill(lanes, 0, end << 3);
+  clear(lanes, dbeta, dgamma, channels);
   let pending: u32 = 0;
   for (let n: u32 = 0; n < outer; n++) {
     let at = (<usize>n) * row;

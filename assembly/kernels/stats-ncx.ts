@@ -1,6 +1,6 @@
 import { foldF64, highF64, loadTail, lowF64, madd, sumF64, tailMask } from '../lanes';
-import { BLOCK, gather, MOST_ADDITIONS } from '../plane-sums';
-import { isTrusted, pivotNear, varianceOf } from '../moments';
+import { BLOCK, clear, gather, MOST_ADDITIONS } from '../plane-sums';
+import { isTrusted, median, pivotNear, varianceOf } from '../moments';
 
 /**
  * stats_ncx — mean and variance of each channel, channel planes.
@@ -26,9 +26,7 @@ export function stats_ncx_f32(
   const plane = (<usize>inner) << 2;
   const end = (<usize>channels) << 2;
   setPivots(x, pivot, outer, channels, inner, row);
-  memory.fill(mean, 0, end << 1);
-  memory.fill(variance, 0, end << 1);
-  memory.fill(lanes, 0, end << 3);
+  clear(lanes, mean, variance, channels);
 
   const rest = inner % BLOCK;
   const additions = (rest + 3) >> 2;
@@ -50,13 +48,13 @@ export function stats_ncx_f32(
     }
   }
 
-  const count = <f64>outer * <f64>inner;
+  const share = 1 / (<f64>outer * <f64>inner);
   for (let c: usize = 0, p = x; c < end; c += 4, p += plane) {
     const h = <f64>load<f32>(pivot + c);
     const m = mean + (c << 1);
     const v = variance + (c << 1);
-    const shift = load<f64>(m) / count;
-    const square = load<f64>(v) / count;
+    const shift = load<f64>(m) * share;
+    const square = load<f64>(v) * share;
     if (isTrusted(shift, square)) {
       store<f64>(m, h + shift);
       store<f64>(v, varianceOf(shift, square));
@@ -108,13 +106,27 @@ function sumRest(p: usize, pivot: v128, left: u32, lanes: usize): void {
   let b0 = v128.load(lanes, 16);
   let a1 = f32x4.splat(0);
   let b1 = f32x4.splat(0);
-  for (; left >= 8; left -= 8, p += 32) {
+  for (; left >= 16; left -= 16, p += 64) {
+    const d0 = f32x4.sub(v128.load(p, 0), pivot);
+    const d1 = f32x4.sub(v128.load(p, 16), pivot);
+    const d2 = f32x4.sub(v128.load(p, 32), pivot);
+    const d3 = f32x4.sub(v128.load(p, 48), pivot);
+    a0 = f32x4.add(a0, f32x4.add(d0, d2));
+    a1 = f32x4.add(a1, f32x4.add(d1, d3));
+    b0 = madd(d0, d0, b0);
+    b1 = madd(d1, d1, b1);
+    b0 = madd(d2, d2, b0);
+    b1 = madd(d3, d3, b1);
+  }
+  if (left >= 8) {
     const d0 = f32x4.sub(v128.load(p, 0), pivot);
     const d1 = f32x4.sub(v128.load(p, 16), pivot);
     a0 = f32x4.add(a0, d0);
     a1 = f32x4.add(a1, d1);
     b0 = madd(d0, d0, b0);
     b1 = madd(d1, d1, b1);
+    p += 32;
+    left -= 8;
   }
   if (left >= 4) {
     const d = f32x4.sub(v128.load(p), pivot);
@@ -132,47 +144,20 @@ function sumRest(p: usize, pivot: v128, left: u32, lanes: usize): void {
   v128.store(lanes, f32x4.add(b0, b1), 16);
 }
 
-/**
- * Of 16 values of each channel, from four places spread over its planes, the one nearest to their mean: near the channel's mean, unmoved
- * by an outlier, and with no more digits than the data, so that differences from it are exact when those of the data are.
- */
+/** A middle value of each channel: of three places in its planes lane by lane, then of the lanes. */
 function setPivots(x: usize, pivot: usize, outer: u32, channels: u32, inner: u32, row: usize): void {
   const wide = inner >= 4;
   const span = wide ? inner - 4 : inner;
-  const x1 = x + <usize>(outer >> 2) * row + ((<usize>(span >> 2)) << 2);
-  const x2 = x + <usize>(outer >> 1) * row + ((<usize>(span >> 1)) << 2);
-  const x3 = x + <usize>((3 * outer) >> 2) * row + ((<usize>((3 * span) >> 2)) << 2);
+  const x1 = x + <usize>(outer / 3) * row + ((<usize>(span / 3)) << 2);
+  const x2 = x + <usize>((2 * outer) / 3) * row + ((<usize>((2 * span) / 3)) << 2);
   const plane = (<usize>inner) << 2;
-  const share = f32x4.splat(1 / 16);
   let at: usize = 0;
   for (const end = pivot + ((<usize>channels) << 2); pivot < end; pivot += 4, at += plane) {
-    const v0 = wide ? v128.load(x + at) : v128.load32_splat(x + at);
-    const v1 = wide ? v128.load(x1 + at) : v128.load32_splat(x1 + at);
-    const v2 = wide ? v128.load(x2 + at) : v128.load32_splat(x2 + at);
-    const v3 = wide ? v128.load(x3 + at) : v128.load32_splat(x3 + at);
-    // scaled first, so that the sum stays in range; it need not be exact
-    let sum = f32x4.add(f32x4.add(f32x4.mul(v0, share), f32x4.mul(v1, share)), f32x4.add(f32x4.mul(v2, share), f32x4.mul(v3, share)));
-    sum = f32x4.add(sum, v128.shuffle<i32>(sum, sum, 2, 3, 0, 1));
-    const mean = f32x4.add(sum, v128.shuffle<i32>(sum, sum, 1, 0, 3, 2));
-    const d0 = f32x4.abs(f32x4.sub(v0, mean));
-    const d1 = f32x4.abs(f32x4.sub(v1, mean));
-    const d2 = f32x4.abs(f32x4.sub(v2, mean));
-    const d3 = f32x4.abs(f32x4.sub(v3, mean));
-    const first = f32x4.lt(d1, d0);
-    const second = f32x4.lt(d3, d2);
-    const vFirst = v128.bitselect(v1, v0, first);
-    const dFirst = v128.bitselect(d1, d0, first);
-    const vSecond = v128.bitselect(v3, v2, second);
-    const dSecond = v128.bitselect(d3, d2, second);
-    let nearer = f32x4.lt(dSecond, dFirst);
-    let best = v128.bitselect(vSecond, vFirst, nearer);
-    let least = v128.bitselect(dSecond, dFirst, nearer);
-    const other = v128.shuffle<i32>(least, least, 2, 3, 0, 1);
-    nearer = f32x4.lt(other, least);
-    best = v128.bitselect(v128.shuffle<i32>(best, best, 2, 3, 0, 1), best, nearer);
-    least = v128.bitselect(other, least, nearer);
-    nearer = f32x4.lt(v128.shuffle<i32>(least, least, 1, 0, 3, 2), least);
-    v128.store32_lane(pivot, v128.bitselect(v128.shuffle<i32>(best, best, 1, 0, 3, 2), best, nearer), 0);
+    const v = wide
+      ? median(v128.load(x + at), v128.load(x1 + at), v128.load(x2 + at))
+      : median(v128.load32_splat(x + at), v128.load32_splat(x1 + at), v128.load32_splat(x2 + at));
+    const high = f32x4.pmax(v, v128.shuffle<i32>(v, v, 2, 3, 0, 1));
+    v128.store32_lane(pivot, f32x4.pmin(high, v128.shuffle<i32>(high, high, 1, 0, 3, 2)), 0);
   }
 }
 

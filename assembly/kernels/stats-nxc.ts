@@ -1,5 +1,5 @@
 import { highF64, loadTail, lowF64, madd, storeTail } from '../lanes';
-import { isTrusted, pivotNear, varianceOf } from '../moments';
+import { isTrusted, median, pivotNear, varianceOf } from '../moments';
 
 /** Rows summed in f32 before they join the f64 sums. */
 // @ts-ignore: decorator
@@ -26,7 +26,7 @@ export function stats_nxc_f32(
   const rest = channels & 3;
   const whole = channels - rest;
 
-  central(x, row, rows, channels, pivot, mean);
+  setPivots(x, pivot, row, rows, channels);
   memory.fill(mean, 0, (<usize>channels) << 3);
   memory.fill(variance, 0, (<usize>channels) << 3);
 
@@ -42,42 +42,29 @@ export function stats_nxc_f32(
   for (let c: u32 = 0; c < channels; c += 4) finish4(x, row, rows, c, min(4, channels - c), pivot, mean, variance);
 }
 
-/**
- * Of up to 16 rows, each channel's value nearest to the mean of these rows: near the mean, unmoved by an outlier, and with no more
- * digits than the data. `sum` is scratch.
- */
-function central(x: usize, row: usize, rows: u32, channels: u32, pivot: usize, sum: usize): void {
-  const samples = min(rows, 16);
+/** A middle value of each channel: of nine rows spread over all (of three, if there are not nine), the median of the medians of three. */
+function setPivots(x: usize, pivot: usize, row: usize, rows: u32, channels: u32): void {
+  const samples: u32 = rows >= 9 ? 9 : rows >= 3 ? 3 : 1;
   const step = <usize>(rows / samples) * row;
-  const end = x + <usize>samples * step;
-  memory.fill(sum, 0, (<usize>channels) << 3);
-  for (let p = x; p < end; p += step) {
-    let c: u32 = 0;
-    for (; c + 4 <= channels; c += 4) addF64(sum + ((<usize>c) << 3), v128.load(p + ((<usize>c) << 2)));
-    if (c < channels) addRest(sum + ((<usize>c) << 3), loadTail(p + ((<usize>c) << 2), channels - c), channels - c);
-  }
-  const count = f64x2.splat(<f64>samples);
   for (let c: u32 = 0; c < channels; c += 4) {
     const lanes = min(4, channels - c);
-    const at = sum + ((<usize>c) << 3);
-    const offset = (<usize>c) << 2;
-    const low = lanes > 1 ? v128.load(at) : v128.load64_zero(at);
-    const high = lanes > 3 ? v128.load(at, 16) : lanes > 2 ? v128.load64_zero(at, 16) : low;
-    const mean = v128.shuffle<i64>(
-      f32x4.demote_f64x2_zero(f64x2.div(low, count)), f32x4.demote_f64x2_zero(f64x2.div(high, count)), 0, 2,
-    );
-    let best = lanes == 4 ? v128.load(x + offset) : loadTail(x + offset, lanes);
-    let least = f32x4.abs(f32x4.sub(best, mean));
-    for (let p = x + offset, stop = end + offset; p < stop; p += step) {
-      const v = lanes == 4 ? v128.load(p) : loadTail(p, lanes);
-      const distance = f32x4.abs(f32x4.sub(v, mean));
-      const nearer = f32x4.lt(distance, least);
-      best = v128.bitselect(v, best, nearer);
-      least = v128.bitselect(distance, least, nearer);
+    const p = x + ((<usize>c) << 2);
+    let v = few(p, lanes);
+    if (samples >= 3) v = median(v, few(p + step, lanes), few(p + 2 * step, lanes));
+    if (samples == 9) {
+      const second = median(few(p + 3 * step, lanes), few(p + 4 * step, lanes), few(p + 5 * step, lanes));
+      v = median(v, second, median(few(p + 6 * step, lanes), few(p + 7 * step, lanes), few(p + 8 * step, lanes)));
     }
-    if (lanes == 4) v128.store(pivot + offset, best);
-    else storeTail(pivot + offset, best, lanes);
+    const at = pivot + ((<usize>c) << 2);
+    if (lanes == 4) v128.store(at, v);
+    else storeTail(at, v, lanes);
   }
+}
+
+// @ts-ignore: decorator
+@inline
+function few(p: usize, lanes: u32): v128 {
+  return lanes == 4 ? v128.load(p) : loadTail(p, lanes);
 }
 
 /** Adds the four lanes to four f64 sums. */
@@ -196,7 +183,7 @@ function exact4(x: usize, row: usize, rows: u32, lanes: u32, wanted: u32, mean: 
   let q0 = f64x2.splat(0);
   let q1 = f64x2.splat(0);
   for (let n: u32 = 0; n < rows; n++, x += row) {
-    const v = lanes == 4 ? v128.load(x) : loadTail(x, lanes);
+    const v = few(x, lanes);
     const d0 = f64x2.sub(lowF64(v), h0);
     const d1 = f64x2.sub(highF64(v), h1);
     s0 = f64x2.add(s0, d0);

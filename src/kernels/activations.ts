@@ -97,7 +97,7 @@ export function activationCode(subject: string, activation: Activation | undefin
 const sigmoid = (x: number) => (x < 0 ? Math.exp(x) / (1 + Math.exp(x)) : 1 / (1 + Math.exp(-x)));
 const softplus = (x: number) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
 const density = (x: number) => Math.exp(-0.5 * x * x) / Math.sqrt(2 * Math.PI);
-const clamp = (x: number, low: number, high: number) => (Math.min(Math.max(x, low), high));
+const clamp = (x: number, low: number, high: number) => Math.min(Math.max(x, low), high);
 const geluArgument = (x: number) => Math.sqrt(8 / Math.PI) * (x + 0.044715 * x ** 3);
 
 /** Φ(x): by its series near 0, by a continued fraction in the tails. */

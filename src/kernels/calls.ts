@@ -25,7 +25,18 @@ export function stats(
   const variance = v.variance + from * 8;
   const pivot = v.pivot + from * 4;
   if (kernel === 'nxc') kernels.stats_nxc_f32(x + from * 4, pivot, mean, variance, outer, to - from, channels);
-  else kernels.stats_ncx_f32(x + from * inner * 4, pivot, v.lanes, mean, variance, outer, to - from, inner, channels * inner);
+  else
+    kernels.stats_ncx_f32(
+      x + from * inner * 4,
+      pivot,
+      v.lanes,
+      mean,
+      variance,
+      outer,
+      to - from,
+      inner,
+      channels * inner,
+    );
 }
 
 /** y = f(x·scale + shift + residual). */

@@ -62,18 +62,23 @@ export function setTraining(
   beta: Float32Array | undefined,
 ): boolean {
   const { f32, f64 } = heap;
+  const mean = v.mean >> 3;
+  const variance = v.variance >> 3;
+  const hi = v.hi >> 2;
+  const lo = v.lo >> 2;
+  const invStd = v.invStd >> 2;
+  const scale = v.scale >> 2;
+  const shift = v.beta >> 2;
   let zero = 0; // turns NaN at the first value that is not finite
   for (let c = from; c < to; c++) {
-    const mean = f64[(v.mean >> 3) + c];
-    const variance = f64[(v.variance >> 3) + c];
-    const s = inverseStd(variance, eps);
-    const hi = Math.fround(mean);
-    zero += (hi - hi) * Math.fround(variance);
-    f32[(v.hi >> 2) + c] = hi;
-    f32[(v.lo >> 2) + c] = mean - hi;
-    f32[(v.invStd >> 2) + c] = s;
-    f32[(v.scale >> 2) + c] = gamma ? gamma[c] * s : s;
-    f32[(v.beta >> 2) + c] = beta ? beta[c] : 0;
+    const s = inverseStd(f64[variance + c], eps);
+    const high = Math.fround(f64[mean + c]);
+    zero += (high - high) * Math.fround(f64[variance + c]);
+    f32[hi + c] = high;
+    f32[lo + c] = f64[mean + c] - high;
+    f32[invStd + c] = s;
+    f32[scale + c] = gamma ? gamma[c] * s : s;
+    f32[shift + c] = beta ? beta[c] : 0;
   }
   return zero === 0;
 }

@@ -37,7 +37,11 @@ export class Region {
 export type Block<Name extends string> = Readonly<Record<Name, number>> & { release(): void };
 
 /** Reserves vectors of `length` entries each, with so many bytes per entry. Their content is undefined. */
-export function reserve<Name extends string>(heap: Heap, length: number, bytes: Readonly<Record<Name, number>>): Block<Name> {
+export function reserve<Name extends string>(
+  heap: Heap,
+  length: number,
+  bytes: Readonly<Record<Name, number>>,
+): Block<Name> {
   const padded = Math.ceil(length / 4) * 4;
   const region = new Region(heap);
   const block: Record<string, unknown> = { release: () => region.release() };

@@ -39,7 +39,10 @@ function checkOut(
       throw wrongValue('ERR_ALIAS', {
         subject,
         argument: 'out',
-        expected: aliasing === 'in-place' ? `the memory of ${name} itself, or memory apart from it` : `memory apart from ${name}`,
+        expected:
+          aliasing === 'in-place'
+            ? `the memory of ${name} itself, or memory apart from it`
+            : `memory apart from ${name}`,
         got: distance === 0 ? `${name} itself` : 'a partial overlap',
         context: `shape ${showShape(shape)}${distance ? `, ${Math.abs(distance)} bytes apart` : ''}`,
       });
