@@ -1,0 +1,104 @@
+// npm start [-- --quick]
+//
+// Trains the network of the batch norm paper on real digits, with batch norm and without; compiles the best net, checks it and runs it;
+// writes report/index.html.
+
+import { cpus } from 'node:os';
+import { relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { info, tensor } from 'evenkeel';
+import { type Digits, loadDigits, PIXELS } from './data.ts';
+import { SETTINGS } from './network.ts';
+import { Progress } from './progress.ts';
+import { percent, writeReport } from './report.ts';
+import { compare, type Summary } from './summary.ts';
+import { accuracyOf, type Run, train } from './train.ts';
+
+const { values: options } = parseArgs({ options: { quick: { type: 'boolean', default: false } } });
+const seeds = options.quick ? [1] : [1, 2, 3];
+const steps = options.quick ? 1000 : 4000;
+const every = options.quick ? 20 : 40;
+
+const digits = loadDigits();
+const { backend } = info();
+console.log(
+  `${digits.train.count} digits to train on, ${digits.test.count} held out; backend ${backend}; ${steps} steps of 60, seeds ${seeds.join(', ')}\n`,
+);
+
+const plans = SETTINGS.flatMap((setting) =>
+  seeds.flatMap((seed) => [true, false].map((batchNorm) => ({ setting, seed, batchNorm }))),
+);
+const progress = new Progress();
+const runs: Run[] = [];
+for (const { setting, seed, batchNorm } of plans) {
+  const name = `${setting.activation} ${batchNorm ? 'with batch norm' : 'without'}, seed ${seed}`;
+  const run = train(setting, batchNorm, seed, steps, every, digits, ({ step, loss, accuracy, imagesPerSecond }) => {
+    const done = (runs.length + step / steps) / plans.length;
+    progress.show(
+      `${name}: step ${step}, loss ${loss.toFixed(3)}, accuracy ${percent(accuracy)}, ${Math.round(imagesPerSecond)} images/s`,
+      done,
+    );
+  });
+  progress.clear();
+  console.log(
+    `${name.padEnd(34)} accuracy ${percent(run.accuracy.at(-1)!)}   loss ${run.loss.at(-1)!.toFixed(3)}   ${run.millisecondsPerStep.toFixed(2)} ms per step`,
+  );
+  runs.push(run);
+}
+
+const comparisons = SETTINGS.map(({ activation }) => compare(activation, runs));
+console.log('');
+for (const { activation, sentence } of comparisons) console.log(`${activation}: ${sentence}`);
+
+const best = runs.reduce((a, b) => (b.accuracy.at(-1)! > a.accuracy.at(-1)! ? b : a));
+const compiled = checkAndRun(best, digits.test);
+const name = `${best.setting.activation}${best.batchNorm ? ' and batch norm' : ''}, seed ${best.seed}`;
+console.log(`
+best net (${name}), compiled: ${compiled.steps.join('; ')}
+largest difference from evaluation mode ${compiled.difference.toExponential(1)}
+test accuracy ${percent(compiled.accuracy)}, ${Math.round(compiled.imagesPerSecond).toLocaleString('en')} images/s compiled, ${Math.round(compiled.evalImagesPerSecond).toLocaleString('en')} images/s in evaluation mode`);
+
+const summary: Summary = {
+  about: `evenkeel, backend ${backend}, Node ${process.version}, ${cpus()[0]?.model.trim() ?? 'unknown processor'}, ${new Date().toISOString().slice(0, 10)}; ${seeds.length} ${seeds.length === 1 ? 'seed' : 'seeds'}, ${steps} steps`,
+  held: digits.test.count,
+  comparisons,
+  best: { name, ...compiled },
+};
+const folder = fileURLToPath(new URL('../../report/', import.meta.url));
+console.log(`\n${relative(process.cwd(), writeReport(folder, runs, summary))}`);
+
+/** Compiles a net, holds it against evaluation mode on all held-out digits, and measures both in batches of 64. */
+function checkAndRun({ net }: Run, test: Digits) {
+  net.eval();
+  const run = net.compile();
+  const all = tensor(test.images, [test.count, PIXELS]);
+  const expected = net.forward(all).data.slice();
+  const logits = run(all).data.slice();
+  const difference = expected.reduce((worst, value, i) => Math.max(worst, Math.abs(value - logits[i])), 0);
+  const scale = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  if (!(difference <= 1e-4 * scale))
+    throw new Error(`the compiled net differs from evaluation mode by ${difference} of ${scale}`);
+
+  const batch = tensor(test.images.subarray(0, 64 * PIXELS), [64, PIXELS]);
+  const out = tensor(new Float32Array(640), [64, 10]);
+  const rate = (work: () => void): number => {
+    let images = 0;
+    const start = performance.now();
+    while (performance.now() - start < 500) {
+      work();
+      images += 64;
+    }
+    return (images * 1000) / (performance.now() - start);
+  };
+  const result = {
+    accuracy: accuracyOf(logits, test),
+    difference,
+    steps: run.steps,
+    evalImagesPerSecond: rate(() => net.forward(batch)),
+    imagesPerSecond: rate(() => run(batch, { out })),
+  };
+  for (const t of [all, batch, out]) t.dispose();
+  run.dispose();
+  return result;
+}

@@ -1,0 +1,126 @@
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { lineChart, type Series } from './chart.ts';
+import type { Comparison, Summary } from './summary.ts';
+import type { Run } from './train.ts';
+
+const STYLE = `
+:root { color-scheme: light dark; --ink: #1c2733; --soft: #5b6875; --paper: #fbfaf7; --line: #d9d7cf; --a: #0b6e8f; --b: #c4511a; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e8e6e1; --soft: #a3a9af; --paper: #15191d; --line: #363c42; --a: #5bbad5; --b: #f0935c; } }
+body { font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 74rem; margin: 0 auto; padding: 2rem 1.2rem 4rem; }
+h1 { font-size: 1.7rem; line-height: 1.2; margin-bottom: .3rem; } h2 { font-size: 1.2rem; margin-top: 2.6rem; }
+p { max-width: 46rem; } .soft { color: var(--soft); }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1.5rem; }
+figure { margin: 0; } figcaption { font-weight: 600; } svg { width: 100%; height: auto; overflow: visible; }
+.grid { stroke: var(--line); } .axis { stroke: var(--soft); } .tick { font-size: 12px; fill: var(--soft); } .label { font-size: 13px; fill: var(--ink); }
+.line { fill: none; stroke-width: 2; stroke-linejoin: round; } .dashed { stroke-dasharray: 6 4; }
+.line.a { stroke: var(--a); } .line.b { stroke: var(--b); } .band { opacity: .16; } .band.a { fill: var(--a); } .band.b { fill: var(--b); }
+.legend { list-style: none; margin: .2rem 0 0; padding: 0; display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; font-size: .9rem; } .key { width: 30px; height: 10px; margin-right: .4rem; }
+.scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; } th, td { text-align: left; padding: .35rem .9rem .35rem 0; border-bottom: 1px solid var(--line); } td + td, th + th { text-align: right; }
+`;
+
+/** Writes the page; whoever looks meanwhile sees the old one or the new one, never half of either. */
+export function writeReport(folder: string, runs: readonly Run[], summary: Summary): string {
+  const path = join(folder, 'index.html');
+  const draft = join(folder, `.index.${process.pid}.html`);
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(draft, page(runs, summary));
+  renameSync(draft, path);
+  return path;
+}
+
+function page(runs: readonly Run[], summary: Summary): string {
+  const { best } = summary;
+  return `<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Batch normalization on real digits</title><style>${STYLE}</style></head><body>
+<h1>Batch normalization on real digits</h1>
+<p class="soft">${summary.about}</p>
+<p>The network of Ioffe &amp; Szegedy (2015, section 4.1): 784 inputs, three hidden layers of 100 units, 10 classes, mini-batches of 60, small Gaussian weights. Trained twice from the same seeds on 8,000 MNIST digits, with batch norm between each linear layer and its activation, and without. Accuracy is on the ${summary.held} held-out digits.</p>
+${summary.comparisons.map((comparison) => section(runs, comparison)).join('\n')}
+<h2>The best net, compiled</h2>
+<p>Batch norm folded into the linear layers, activations fused: ${best.steps.join('; ')}. Largest difference from evaluation mode: ${best.difference.toExponential(1)}. Test accuracy ${percent(best.accuracy)} with ${best.name}, ${Math.round(best.imagesPerSecond).toLocaleString('en')} images per second on one thread (evaluation mode: ${Math.round(best.evalImagesPerSecond).toLocaleString('en')}).</p>
+<h2>The figures</h2>
+${table(summary)}
+</body></html>
+`;
+}
+
+function section(runs: readonly Run[], { activation, sentence }: Comparison): string {
+  const of = (batchNorm: boolean) =>
+    runs.filter((run) => run.setting.activation === activation && run.batchNorm === batchNorm);
+  const learning: Series[] = [
+    { label: 'with batch norm', tone: 'a', ...acrossSeeds(of(true), (run) => run.accuracy) },
+    { label: 'without', tone: 'b', dashed: true, ...acrossSeeds(of(false), (run) => run.accuracy) },
+  ];
+  const saturated: Series[] = [
+    { label: 'with batch norm', tone: 'a', ...acrossSeeds(of(true), (run) => run.saturatedUnits) },
+    { label: 'without', tone: 'b', dashed: true, ...acrossSeeds(of(false), (run) => run.saturatedUnits) },
+  ];
+  const spread = (batchNorm: boolean): string => {
+    const [run] = of(batchNorm);
+    const column = (k: number) => run.percentiles.map((values) => values[k]);
+    const line: Series = {
+      label: 'median; band: 15th to 85th percentile',
+      tone: batchNorm ? 'a' : 'b',
+      dashed: !batchNorm,
+      x: run.steps,
+      y: column(1),
+      band: { low: column(0), high: column(2) },
+    };
+    return lineChart([line], {
+      title: `Activation input of a typical last hidden unit, ${batchNorm ? 'with batch norm' : 'without'}`,
+      xLabel: 'training steps',
+      yLabel: 'activation input',
+    });
+  };
+  const most = Math.max(1, ...saturated.flatMap((series) => series.band?.high ?? series.y));
+  return `<h2>${activation}</h2><p>${sentence}</p><div class="charts">
+${lineChart(learning, { title: 'Test accuracy (median of the seeds; band: all seeds)', xLabel: 'training steps', yLabel: 'accuracy', yRange: [0, 1], format: (value) => `${Math.round(value * 100)} %` })}
+${lineChart(saturated, { title: 'Saturated units of the last hidden layer', xLabel: 'training steps', yLabel: 'units of 100', yRange: [0, most * 1.05] })}
+${spread(true)}
+${spread(false)}
+</div>`;
+}
+
+function acrossSeeds(runs: readonly Run[], pick: (run: Run) => readonly number[]) {
+  const x = runs[0].steps;
+  const at = (i: number) => runs.map((run) => pick(run)[i]).sort((a, b) => a - b);
+  return {
+    x,
+    y: x.map((_, i) => at(i)[runs.length >> 1]),
+    band: { low: x.map((_, i) => at(i)[0]), high: x.map((_, i) => at(i)[runs.length - 1]) },
+  };
+}
+
+function table({ comparisons }: Summary): string {
+  const row = (name: string, values: readonly string[]) =>
+    `<tr><td>${name}</td>${values.map((value) => `<td>${value}</td>`).join('')}</tr>`;
+  const columns = comparisons.flatMap(({ activation }) => [`${activation}, batch norm`, `${activation}, without`]);
+  const pairs = comparisons.flatMap((comparison) => [comparison.with, comparison.without]);
+  return `<div class="scroll"><table><thead><tr><th>median of the seeds</th>${columns.map((name) => `<th>${name}</th>`).join('')}</tr></thead><tbody>
+${row(
+  'final test accuracy',
+  pairs.map((p) => percent(p.accuracy)),
+)}
+${row(
+  'steps to the accuracy that the net without batch norm ends with',
+  pairs.map((p) => (p.stepsToTarget === undefined ? 'never' : String(p.stepsToTarget))),
+)}
+${row(
+  'final training loss',
+  pairs.map((p) => p.loss.toFixed(3)),
+)}
+${row(
+  'saturated units of 100, at the end',
+  pairs.map((p) => String(p.saturatedUnits)),
+)}
+${row(
+  'milliseconds per training step',
+  pairs.map((p) => p.millisecondsPerStep.toFixed(2)),
+)}
+</tbody></table></div>`;
+}
+
+export function percent(share: number): string {
+  return `${(share * 100).toFixed(2)} %`;
+}
