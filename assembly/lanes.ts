@@ -8,6 +8,14 @@ export function madd(a: v128, b: v128, c: v128): v128 {
   return f32x4.add(f32x4.mul(a, b), c);
 }
 
+/** c − a·b; one rounding in the relaxed build, two in the fixed one. */
+// @ts-ignore: decorator
+@inline
+export function nmadd(a: v128, b: v128, c: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_nmadd(a, b, c);
+  return f32x4.sub(c, f32x4.mul(a, b));
+}
+
 /** The first `n` (1, 2 or 3) values at `p`; the other lanes are 0. Nothing beyond them is read. */
 // @ts-ignore: decorator
 @inline

@@ -116,8 +116,8 @@ function normCases(shape: BenchShape, layout: BenchLayout): BenchCase[] {
     else js.grad_stats_nxc_f32(x, dy, hi, lo, invStd, dbeta, dgamma, outer, channels, channels);
     for (let c = 0; c < channels; c++) {
       a[c] = scale[c];
-      b[c] = (-scale[c] * dgamma[c]) / count;
-      k[c] = (-scale[c] * dbeta[c]) / count;
+      b[c] = dgamma[c] / count;
+      k[c] = dbeta[c] / count;
     }
     if (kernel === 'ncx') js.grad_input_ncx_f32(x, dy, hi, lo, invStd, a, b, k, y, outer, channels, inner, stride);
     else js.grad_input_nxc_f32(x, dy, hi, lo, invStd, a, b, k, y, outer, channels);

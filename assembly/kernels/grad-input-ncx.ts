@@ -1,16 +1,17 @@
-import { loadTail, madd, storeTail } from '../lanes';
+import { loadTail, nmadd, storeTail } from '../lanes';
 
 /**
  * grad_input_ncx — gradient with respect to the input, channel planes.
  *
- *   dx[n,c,i] = a[c]·dy[n,c,i] + (b[c]·x̂[n,c,i] + k[c])     x̂ = ((x − hi[c]) − lo[c])·invStd[c]
+ *   dx[n,c,i] = a[c]·((dy[n,c,i] − k[c]) − b[c]·x̂[n,c,i])     x̂ = ((x − hi[c]) − lo[c])·invStd[c]
  *
  * layout    x, dy, dx [outer, channels, inner] f32, inner contiguous, samples `stride` elements apart;
  *           hi, lo, invStd, a, b, k [channels] f32
  * sizes     all ≥ 1; inner need not be a multiple of 4
  * alias     dx may be dy or x; no other overlap
  * align     4 bytes required, 16 preferred
- * numerics  f32, centred and scaled before b: its terms stay in range whatever the spread of x
+ * numerics  f32, centred and scaled before b, so that terms stay in range whatever the spread of x; differences first, so that what
+ *           cancels does so before it is scaled (one value per channel, or a constant dy, gives 0)
  * traffic   12 bytes per element
  */
 export function grad_input_ncx_f32(
@@ -51,5 +52,5 @@ export function grad_input_ncx_f32(
 // @ts-ignore: decorator
 @inline
 function gradient(x: v128, dy: v128, h: v128, l: v128, s: v128, a: v128, b: v128, k: v128): v128 {
-  return madd(a, dy, madd(b, f32x4.mul(f32x4.sub(f32x4.sub(x, h), l), s), k));
+  return f32x4.mul(a, nmadd(b, f32x4.mul(f32x4.sub(f32x4.sub(x, h), l), s), f32x4.sub(dy, k)));
 }

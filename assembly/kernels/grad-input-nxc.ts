@@ -1,15 +1,16 @@
-import { loadTail, madd, storeTail } from '../lanes';
+import { loadTail, nmadd, storeTail } from '../lanes';
 
 /**
  * grad_input_nxc — gradient with respect to the input, channels innermost.
  *
- *   dx[r,c] = a[c]·dy[r,c] + (b[c]·x̂[r,c] + k[c])     x̂ = ((x − hi[c]) − lo[c])·invStd[c]
+ *   dx[r,c] = a[c]·((dy[r,c] − k[c]) − b[c]·x̂[r,c])     x̂ = ((x − hi[c]) − lo[c])·invStd[c]
  *
  * layout    x, dy, dx [rows, channels] f32, contiguous; hi, lo, invStd, a, b, k [channels] f32
  * sizes     all ≥ 1; channels need not be a multiple of 4
  * alias     dx may be dy or x; no other overlap
  * align     4 bytes required, 16 preferred
- * numerics  f32, centred and scaled before b: its terms stay in range whatever the spread of x
+ * numerics  f32, centred and scaled before b, so that terms stay in range whatever the spread of x; differences first, so that what
+ *           cancels does so before it is scaled (one value per channel, or a constant dy, gives 0)
  * traffic   12 bytes per element
  */
 export function grad_input_nxc_f32(
@@ -41,5 +42,5 @@ export function grad_input_nxc_f32(
 // @ts-ignore: decorator
 @inline
 function gradient(x: v128, dy: v128, h: v128, l: v128, s: v128, a: v128, b: v128, k: v128): v128 {
-  return madd(a, dy, madd(b, f32x4.mul(f32x4.sub(f32x4.sub(x, h), l), s), k));
+  return f32x4.mul(a, nmadd(b, f32x4.mul(f32x4.sub(f32x4.sub(x, h), l), s), f32x4.sub(dy, k)));
 }

@@ -132,7 +132,7 @@ export function gradStats(
   );
 }
 
-/** dx = a·dy + (b·x̂ + k), for channels `from` to `to` of planes; for all where channels are innermost. */
+/** dx = a·((dy − k) − b·x̂), for channels `from` to `to` of planes; for all where channels are innermost. */
 export function gradInput(
   kernels: Kernels,
   { kernel, outer, channels, inner }: Extent,

@@ -105,7 +105,7 @@ export function grad_input_ncx_f32(
       const bc = b[c];
       const kc = k[c];
       const start = n * stride + c * inner;
-      for (let i = start; i < start + inner; i++) dx[i] = ac * dy[i] + (bc * ((x[i] - mean) * s) + kc);
+      for (let i = start; i < start + inner; i++) dx[i] = ac * (dy[i] - kc - bc * ((x[i] - mean) * s));
     }
   }
 }
@@ -125,7 +125,7 @@ export function grad_input_nxc_f32(
 ): void {
   for (let r = 0, i = 0; r < rows; r++) {
     for (let c = 0; c < channels; c++, i++) {
-      dx[i] = a[c] * dy[i] + (b[c] * ((x[i] - hi[c] - lo[c]) * invStd[c]) + k[c]);
+      dx[i] = a[c] * (dy[i] - k[c] - b[c] * ((x[i] - hi[c] - lo[c]) * invStd[c]));
     }
   }
 }

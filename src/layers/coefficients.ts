@@ -101,7 +101,7 @@ export function evaluationMap(
 }
 
 /**
- * The gradient's map of channels `from` to `to`: dx = a·dy + (b·x̂ + k), with a = gamma·invStd, b = −a·dgamma/m, k = −a·dbeta/m.
+ * The gradient's map of channels `from` to `to`: dx = a·((dy − k) − b·x̂), with a = gamma·invStd, b = dgamma/m, k = dbeta/m.
  *
  * Reads variance and the sums, writes a, b, k.
  */
@@ -116,10 +116,9 @@ export function setGradient(
 ): void {
   const { f32, f64 } = heap;
   for (let c = from; c < to; c++) {
-    const a = (gamma ? gamma[c] : 1) * inverseStd(f64[(v.variance >> 3) + c], eps);
-    f32[(v.a >> 2) + c] = a;
-    f32[(v.b >> 2) + c] = (-a * f64[(v.dgamma >> 3) + c]) / count;
-    f32[(v.k >> 2) + c] = (-a * f64[(v.dbeta >> 3) + c]) / count;
+    f32[(v.a >> 2) + c] = (gamma ? gamma[c] : 1) * inverseStd(f64[(v.variance >> 3) + c], eps);
+    f32[(v.b >> 2) + c] = f64[(v.dgamma >> 3) + c] / count;
+    f32[(v.k >> 2) + c] = f64[(v.dbeta >> 3) + c] / count;
   }
 }
 

@@ -117,7 +117,7 @@ export class Dropout extends Layer {
           to,
           seed,
           Math.min(Math.floor((1 - this.p) * 2 ** 32), 2 ** 32 - 1),
-          this.p < 1 ? 1 / (1 - this.p) : 0,
+          this.p < 1 ? Math.fround(1 / (1 - this.p)) : 0,
           size,
         );
     });

@@ -237,7 +237,7 @@ function scaleOf(
   const terms = sizes.depth ?? (name === 'column_sums_f32' ? 0 : 8);
   const sum: Record<string, Array32> = {};
   for (const arg of args.filter(isVector)) {
-    const sign = arg.name === 'hi' || arg.name === 'lo' ? -1 : 1;
+    const sign = ['hi', 'lo', 'k', 'b'].includes(arg.name) ? -1 : 1;
     sum[arg.name] = absolute(initial[arg.name]).map((value) => sign * value) as Array32;
   }
   const plain = { ...scalars, kind: 0, alpha: 0 } as Record<string, number>;
