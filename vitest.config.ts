@@ -11,7 +11,7 @@ const onBackend = (name: 'simd' | 'relaxed' | 'js') => ({
     name,
     include: ['test/backends/**/*.test.ts'],
     env: { EVENKEEL_BACKEND: name },
-    execArgv: ['--expose-gc', ...(name === 'relaxed' && !hasRelaxed ? [relaxedFlag] : [])],
+    execArgv: name === 'relaxed' && !hasRelaxed ? [relaxedFlag] : [],
   },
 });
 

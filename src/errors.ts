@@ -52,7 +52,10 @@ export function show(value: unknown): string {
   if (typeof value === 'string') return `'${value}'`;
   if (typeof value === 'number' || typeof value === 'bigint' || value == null || typeof value === 'boolean')
     return String(value);
-  if (Array.isArray(value)) return showShape(value);
+  if (Array.isArray(value) || (ArrayBuffer.isView(value) && 'length' in value)) {
+    const values = Array.from(value as ArrayLike<unknown>);
+    return `[${values.slice(0, 8).map(show).join(', ')}${values.length > 8 ? ', …' : ''}]`;
+  }
   if (typeof value === 'object') return value.constructor?.name ?? 'object';
   return typeof value;
 }

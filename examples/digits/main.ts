@@ -1,4 +1,4 @@
-// npm start [-- --quick]
+// npm start [-- --quick] [--steps N] [--report FOLDER]
 //
 // Trains the network of the batch norm paper on real digits, with batch norm and without; compiles the best net, checks it and runs it;
 // writes report/index.html.
@@ -15,10 +15,20 @@ import { percent, writeReport } from './report.ts';
 import { compare, type Summary } from './summary.ts';
 import { accuracyOf, type Run, train } from './train.ts';
 
-const { values: options } = parseArgs({ options: { quick: { type: 'boolean', default: false } } });
+const { values: options } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    steps: { type: 'string' },
+    report: { type: 'string', default: fileURLToPath(new URL('../../report/', import.meta.url)) },
+  },
+});
 const seeds = options.quick ? [1] : [1, 2, 3];
-const steps = options.quick ? 1000 : 4000;
-const every = options.quick ? 20 : 40;
+const steps = Number(options.steps ?? (options.quick ? 1000 : 4000));
+if (!Number.isInteger(steps) || steps < 1) {
+  console.error(`--steps expected an integer of 1 or more, got ${options.steps}`);
+  process.exit(2);
+}
+const every = Math.max(1, Math.round(steps / (options.quick ? 50 : 100)));
 
 const digits = loadDigits();
 const { backend } = info();
@@ -65,8 +75,7 @@ const summary: Summary = {
   comparisons,
   best: { name, ...compiled },
 };
-const folder = fileURLToPath(new URL('../../report/', import.meta.url));
-console.log(`\n${relative(process.cwd(), writeReport(folder, runs, summary))}`);
+console.log(`\n${relative(process.cwd(), writeReport(options.report, runs, summary))}`);
 
 /** Compiles a net, holds it against evaluation mode on all held-out digits, and measures both in batches of 64. */
 function checkAndRun({ net }: Run, test: Digits) {

@@ -68,13 +68,13 @@ function checkEntry(subject: string, name: string, slot: StateSlot, state: State
     });
   }
   const values = numbersIn(entry.data);
-  if (!values) throw wrongKind('ERR_STATE', { subject, argument, expected: 'numbers', got: describeData(entry.data) });
+  if (!values) throw wrongKind('ERR_STATE', { subject, argument, expected: 'numbers', got: show(entry.data) });
   const size = slot.shape.reduce((product, length) => product * length, 1);
   if (values.length !== size) {
     throw wrongValue('ERR_STATE', { subject, argument, expected: `${size} values`, got: `${values.length}` });
   }
   const refusal = slot.refuse?.(values);
-  if (refusal) throw wrongValue('ERR_STATE', { subject, argument, expected: refusal, got: describeData(values) });
+  if (refusal) throw wrongValue('ERR_STATE', { subject, argument, expected: refusal, got: show(Array.from(values)) });
   return values;
 }
 
@@ -84,14 +84,4 @@ function numbersIn(data: unknown): ArrayLike<number> | undefined {
   if (ArrayBuffer.isView(data) && !(data instanceof DataView)) return data as unknown as ArrayLike<number>;
   if (Array.isArray(data) && data.every((value) => typeof value === 'number')) return data;
   return undefined;
-}
-
-function describeData(data: unknown): string {
-  if (Array.isArray(data) || (ArrayBuffer.isView(data) && !(data instanceof DataView))) {
-    const values = Array.from(data as ArrayLike<unknown>)
-      .slice(0, 4)
-      .map(String);
-    return `[${values.join(', ')}${(data as ArrayLike<unknown>).length > 4 ? ', …' : ''}]`;
-  }
-  return show(data);
 }

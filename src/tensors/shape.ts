@@ -50,7 +50,12 @@ export function checkTensorLike(subject: string, argument: string, x: unknown): 
     throw wrongKind('ERR_TYPE', { subject, argument, expected: 'a Tensor or { data, shape }', got: show(x) });
   }
   if (!(data instanceof Float32Array)) {
-    throw wrongKind('ERR_TYPE', { subject, argument: `${argument}.data`, expected: 'a Float32Array', got: show(data) });
+    throw wrongKind('ERR_TYPE', {
+      subject,
+      argument: `${argument}.data`,
+      expected: 'a Float32Array',
+      got: data === null || typeof data !== 'object' ? show(data) : data.constructor.name,
+    });
   }
   const shape = shapeOf(x as PlainTensor);
   const size = sizeOf(subject, argument, shape);

@@ -222,5 +222,5 @@ test('ReLU and Dropout pass what they let through', () => {
   const dropout = new Dropout(0.4, { seed: 3 });
   const y = dropout.forward({ data: x, shape }).data;
   const dx = dropout.backward({ data: dy, shape }).data;
-  dx.forEach((g, i) => expect(g).toBe(y[i] === 0 ? 0 : Math.fround(dy[i] * Math.fround(1 / 0.6))));
+  expect(dx).toEqual(dy.map((g, i) => (y[i] === 0 ? 0 : g * Math.fround(1 / 0.6))));
 });

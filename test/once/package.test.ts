@@ -1,0 +1,152 @@
+// The built package, as programs outside see it.
+
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const node = (...args: string[]) => execFileSync(process.execPath, args, { cwd: root, encoding: 'utf8' });
+
+test('resident memory stays flat over 100,000 rounds in one synchronous loop', () => {
+  const { layer, network } = JSON.parse(node('test/support/flat.mjs'));
+  expect(layer[1] / layer[0]).toBeLessThan(1.1);
+  expect(network[1] / network[0]).toBeLessThan(1.1);
+});
+
+describe('the package', () => {
+  const modules = (readdirSync(join(root, 'dist'), { recursive: true }) as string[]).filter((name) =>
+    name.endsWith('.js'),
+  );
+
+  test('can be required as well as imported: no top-level await', () => {
+    const use =
+      'const y = new k.BatchNorm1d(2).forward({ data: Float32Array.of(1, 2, 3, 5), shape: [2, 2] }); console.log([...y.data].map(Math.round).join());';
+    expect(node('--input-type=commonjs', '-e', `const k = require('evenkeel'); ${use}`).trim()).toBe('-1,-1,1,1');
+    expect(node('--input-type=module', '-e', `import * as k from 'evenkeel'; ${use}`).trim()).toBe('-1,-1,1,1');
+  });
+
+  test('imports nothing but the loader, no module of Node, and knows no file of its own', () => {
+    expect(modules.length).toBeGreaterThan(20);
+    for (const name of modules) {
+      const text = readFileSync(join(root, 'dist', name), 'utf8');
+      expect(
+        [...text.matchAll(/(?:from|import) '([^'.][^']*)'/g)]
+          .map((match) => match[1])
+          .filter((from) => !['#wasm', '@assemblyscript/loader'].includes(from)),
+      ).toEqual([]);
+      expect(text).not.toMatch(/import\.meta/);
+    }
+  });
+
+  test('everything that package.json promises is there', () => {
+    const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+    const targets = [...Object.values(manifest.exports), ...Object.values(manifest.imports)].flatMap((entry) =>
+      typeof entry === 'string' ? [entry] : Object.values(entry as object),
+    );
+    for (const target of targets) expect([target, existsSync(join(root, target as string))]).toEqual([target, true]);
+    expect(Object.keys(manifest.dependencies)).toEqual(['@assemblyscript/loader']);
+  });
+
+  test('works without WebAssembly, and says why', () => {
+    const text = node(
+      '--input-type=module',
+      '-e',
+      "delete globalThis.WebAssembly; const { BatchNorm1d, info } = await import('evenkeel'); new BatchNorm1d(2).forward({ data: Float32Array.of(1, 2, 3, 5), shape: [2, 2] }); console.log(JSON.stringify(info()))",
+    );
+    const { backend, reason } = JSON.parse(text);
+    expect(backend).toBe('js');
+    expect(reason).toMatch(/^the best this host has; relaxed: ReferenceError: .*; simd: ReferenceError: /);
+  });
+});
+
+describe('the choice of backend', () => {
+  const choose = (env: string, code: string) =>
+    execFileSync(
+      process.execPath,
+      ['--input-type=module', '-e', `import { configure, info, zeros } from 'evenkeel'; ${code}`],
+      { cwd: root, encoding: 'utf8', env: { ...process.env, EVENKEEL_BACKEND: env } },
+    ).trim();
+  const hasRelaxed = WebAssembly.validate(new Uint8Array(readFileSync(join(root, 'dist/wasm/relaxed.wasm'))));
+
+  test('is relaxed where the host validates it, else simd', () => {
+    expect(choose('', 'console.log(info().backend)')).toBe(hasRelaxed ? 'relaxed' : 'simd');
+  });
+
+  test('is never relaxed when deterministic', () => {
+    expect(
+      choose(
+        '',
+        'configure({ deterministic: true }); const { backend, deterministic } = info(); console.log(backend, deterministic)',
+      ),
+    ).toBe('simd true');
+  });
+
+  test('can be asked for, by setting and by environment', () => {
+    expect(choose('', "configure({ backend: 'js' }); console.log(info().backend, info().reason)")).toBe('js asked for');
+    expect(choose('js', 'console.log(info().backend, info().reason)')).toBe('js asked for');
+    expect(choose('js', "configure({ backend: 'simd' }); console.log(info().backend)")).toBe('simd');
+    expect(choose('', "info(); configure({ backend: 'js' }); console.log(info().backend)")).toBe('js');
+  });
+
+  const complaint = (env: string, code: string) =>
+    choose(env, `try { ${code} } catch (error) { console.log(error.name, error.code, error.message) }`);
+
+  test('cannot change once memory is in use', () => {
+    expect(complaint('', "zeros([3]); configure({ backend: 'js' });")).toBe(
+      'Error ERR_MODE configure: a change expected to come before the first tensor, got 1 blocks in use',
+    );
+  });
+
+  test('an impossible choice is refused', () => {
+    expect(complaint('', "configure({ backend: 'relaxed', deterministic: true });")).toBe(
+      "RangeError ERR_OPTION configure: backend expected 'auto', 'simd' or 'js' when deterministic, got 'relaxed'",
+    );
+    expect(complaint('gpu', 'info();')).toBe(
+      "RangeError ERR_OPTION EVENKEEL_BACKEND: backend expected 'auto', 'relaxed', 'simd' or 'js', got 'gpu'",
+    );
+    if (!hasRelaxed)
+      expect(complaint('relaxed', 'info();')).toMatch(
+        /^RangeError ERR_BACKEND configure: backend expected one that this host has, got 'relaxed' \(relaxed: CompileError: .*\)$/,
+      );
+  });
+});
+
+test("the README's ten lines run as they stand, and say what it says they say", () => {
+  const readme = readFileSync(join(root, 'README.md'), 'utf8');
+  const [, code] = /```js\n(.*?)```/s.exec(readme)!;
+  const lines = code
+    .trimEnd()
+    .split('\n')
+    .filter((line) => line.trim() !== '');
+  expect(lines.length).toBeLessThanOrEqual(14);
+  const expected = lines.filter((line) => line.includes('console.log')).map((line) => line.split('// ')[1]);
+  expect(expected.length).toBeGreaterThan(0);
+  expect(node('--input-type=module', '-e', code).trim().split('\n')).toEqual(expected);
+});
+
+test('the main job leaves a whole report page, and no other file', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'evenkeel-'));
+  try {
+    writeFileSync(join(folder, 'keep.txt'), 'kept');
+    const text = execFileSync(
+      process.execPath,
+      ['--import', 'tsx', 'examples/digits/main.ts', '--quick', '--steps', '60', '--report', folder],
+      { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] },
+    );
+    expect(text).toMatch(/sigmoid: With batch norm the net (reaches|does not reach)/);
+    expect(text).toMatch(/test accuracy \d/);
+    expect(readdirSync(folder).sort()).toEqual(['index.html', 'keep.txt']);
+    const page = readFileSync(join(folder, 'index.html'), 'utf8');
+    expect(page.startsWith('<!doctype html>')).toBe(true);
+    expect(page.trimEnd().endsWith('</html>')).toBe(true);
+    expect(page.match(/<svg viewBox/g)!.length).toBe(8);
+    expect(page).not.toMatch(/NaN|undefined|Infinity/);
+    expect(page).not.toMatch(/https?:\/\//);
+    expect(statSync(join(folder, 'index.html')).size).toBeGreaterThan(10_000);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
