@@ -1,11 +1,11 @@
-import { showShape, wrongValue } from '../errors.ts';
+import { showShape, wrongMoment, wrongValue } from '../errors.ts';
 import { type ActivationCode, activationName, NO_ACTIVATION } from '../kernels/activations.ts';
 import { type Backend, backend } from '../kernels/backend.ts';
 import { affine } from '../kernels/calls.ts';
 import type { AffineStage, LinearStage, Stage } from '../layers/layer.ts';
-import { planOf, type Ranks } from '../layers/plan.ts';
+import { planOf } from '../layers/plan.ts';
 import { Region } from '../tensors/block.ts';
-import { locate, produce } from '../tensors/call.ts';
+import { checkCallOptions, locate, produce } from '../tensors/call.ts';
 import { shapeOf } from '../tensors/shape.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
 
@@ -33,11 +33,16 @@ interface Step {
   run(backend: Backend, x: number, y: number, shape: readonly number[]): void;
 }
 
+/** The steps for inputs of rank 2, or of any other rank, over weights in memory of their own. */
+interface Program {
+  readonly steps: readonly Step[];
+  readonly memory: Region;
+}
+
 // stages, with the activation that has joined them
 type Linear = Omit<LinearStage, 'weight' | 'bias'> & {
   weight: Float64Array;
   bias: Float64Array | null;
-  ranks: Ranks;
   activation: ActivationCode;
 };
 type Affine = AffineStage & { activation: ActivationCode };
@@ -46,17 +51,32 @@ type Node = Linear | Affine | { kind: 'activation'; activation: ActivationCode }
 /**
  * Turns what layers do in evaluation into as few passes as possible: an affine map (batch norm) after a linear layer is folded into its
  * weights, in f64; affine maps in a row become one; an activation joins the step before it.
+ *
+ * Channels first are the axis that a linear layer writes in rank 2 alone, so inputs of other ranks have a program of their own, made when
+ * the first one comes.
  */
 export function compile(stages: readonly Stage[]): Compiled {
   const current = backend();
-  const memory = new Region(current.heap);
-  const nodes = fuse(stages);
-  const steps = layOut(current, memory, nodes);
+  const frozen = stages.map(copyOf);
+  const flat = assemble(current, fuse(frozen, true));
+  let general: Program | undefined;
   const buffers = [new Region(current.heap), new Region(current.heap)];
+  let disposed = false;
 
   const run = <X extends TensorLike, O extends TensorLike = Result<X>>(x: X, options: { out?: O } = {}): O => {
+    if (disposed) {
+      throw wrongMoment('ERR_DISPOSED', {
+        subject: SUBJECT,
+        argument: 'a run',
+        expected: 'a live network',
+        got: 'one that was disposed',
+      });
+    }
+    checkCallOptions(SUBJECT, options, ['out']);
     const input = locate(SUBJECT, 'x', x);
     const shapes = [shapeOf(input)];
+    if (shapes[0].length !== 2) general ??= assemble(current, fuse(frozen, false));
+    const { steps } = shapes[0].length === 2 ? flat : general!;
     for (const step of steps) shapes.push(step.shape(shapes[shapes.length - 1]));
     const inner = shapes.slice(1, -1).reduce((most, shape) => Math.max(most, count(shape)), 0);
     const product = {
@@ -83,46 +103,42 @@ export function compile(stages: readonly Stage[]): Compiled {
     });
   };
   const dispose = () => {
-    memory.release();
-    for (const buffer of buffers) buffer.release();
+    disposed = true;
+    for (const region of [flat.memory, general?.memory, ...buffers]) region?.release();
   };
-  return Object.assign(run, { steps: steps.map((step) => step.name), dispose });
+  return Object.assign(run, { steps: flat.steps.map((step) => step.name), dispose });
+}
+
+/** A stage that later changes of the network do not reach. */
+function copyOf(stage: Stage): Stage {
+  if (stage.kind !== 'linear') return stage;
+  return { ...stage, weight: Float64Array.from(stage.weight), bias: stage.bias && Float64Array.from(stage.bias) };
 }
 
 function count(shape: readonly number[]): number {
   return shape.reduce((size, length) => size * length, 1);
 }
 
-/** Folds and fuses neighbours. */
-function fuse(stages: readonly Stage[]): Node[] {
+/** Folds and fuses neighbours. `flat`: for inputs of rank 2. */
+function fuse(stages: readonly Stage[], flat: boolean): Node[] {
   const nodes: Node[] = [];
   for (const stage of stages) {
     const last = nodes.at(-1);
+    const open = last?.activation === NO_ACTIVATION ? last : undefined;
     if (stage.kind === 'activation') {
-      if (last && last.activation === NO_ACTIVATION) last.activation = stage.activation;
+      if (open) open.activation = stage.activation;
       else nodes.push({ ...stage });
     } else if (stage.kind === 'linear') {
       nodes.push({
         ...stage,
         weight: Float64Array.from(stage.weight),
         bias: stage.bias && Float64Array.from(stage.bias),
-        ranks: [2, Number.POSITIVE_INFINITY],
         activation: NO_ACTIVATION,
       });
-    } else if (
-      last?.kind === 'linear' &&
-      last.activation === NO_ACTIVATION &&
-      last.outFeatures === stage.scale.length &&
-      foldsByRow(stage)
-    ) {
-      fold(last, stage);
-    } else if (
-      last?.kind === 'affine' &&
-      last.activation === NO_ACTIVATION &&
-      last.layout === stage.layout &&
-      last.scale.length === stage.scale.length
-    ) {
-      nodes[nodes.length - 1] = chain(last, stage);
+    } else if (open?.kind === 'linear' && flat && stage.ranks[0] <= 2 && open.outFeatures === stage.scale.length) {
+      fold(open, stage);
+    } else if (open?.kind === 'affine' && open.layout === stage.layout && open.scale.length === stage.scale.length) {
+      nodes[nodes.length - 1] = chain(open, stage);
     } else {
       nodes.push({ ...stage, activation: NO_ACTIVATION });
     }
@@ -130,13 +146,8 @@ function fuse(stages: readonly Stage[]): Node[] {
   return nodes;
 }
 
-/** Does the map work on the axis that a linear layer writes? With channels first that is so in rank 2 alone. */
-function foldsByRow({ layout, ranks }: AffineStage): boolean {
-  return layout === 'channels-last' || ranks[0] === 2;
-}
-
 /** y = (W·x + b)·scale + shift */
-function fold(linear: Linear, { scale, shift, layout, ranks }: AffineStage): void {
+function fold(linear: Linear, { scale, shift }: AffineStage): void {
   const { weight, inFeatures, outFeatures } = linear;
   const bias = linear.bias ?? new Float64Array(outFeatures);
   for (let o = 0; o < outFeatures; o++) {
@@ -144,8 +155,6 @@ function fold(linear: Linear, { scale, shift, layout, ranks }: AffineStage): voi
     bias[o] = bias[o] * scale[o] + shift[o];
   }
   linear.bias = bias;
-  linear.ranks =
-    layout === 'channels-first' ? [2, 2] : [Math.max(ranks[0], linear.ranks[0]), Math.min(ranks[1], linear.ranks[1])];
 }
 
 /** y = (x·scale₁ + shift₁)·scale₂ + shift₂ */
@@ -157,10 +166,11 @@ function chain(first: Affine, second: AffineStage): Affine {
 }
 
 /** Puts the vectors and packed weights of all steps into one piece of memory. */
-function layOut(current: Backend, memory: Region, nodes: readonly Node[]): Step[] {
+function assemble(current: Backend, nodes: readonly Node[]): Program {
+  const memory = new Region(current.heap);
   const sizes = nodes.map(bytesOf);
   let at = memory.atLeast(sizes.reduce((sum, bytes) => sum + bytes, 0));
-  return nodes.map((node, i) => {
+  const steps = nodes.map((node, i) => {
     const step =
       node.kind === 'linear'
         ? linearStep(current, node, at)
@@ -170,6 +180,7 @@ function layOut(current: Backend, memory: Region, nodes: readonly Node[]): Step[
     at += sizes[i];
     return step;
   });
+  return { steps, memory };
 }
 
 function bytesOf(node: Node): number {
@@ -183,7 +194,7 @@ function named(name: string, activation: ActivationCode): string {
 }
 
 function linearStep({ heap, kernels }: Backend, node: Linear, at: number): Step {
-  const { inFeatures, outFeatures, ranks, activation } = node;
+  const { inFeatures, outFeatures, activation } = node;
   const subject = `${SUBJECT}: linear ${inFeatures} → ${outFeatures}`;
   const bias = node.bias ? at + Math.ceil(outFeatures / 8) * 32 * inFeatures : 0;
   const weight = heap.alloc(inFeatures * outFeatures * 4);
@@ -195,12 +206,11 @@ function linearStep({ heap, kernels }: Backend, node: Linear, at: number): Step 
     name: named(`linear ${inFeatures} → ${outFeatures}`, activation),
     shape(shape) {
       const last = shape.length - 1;
-      if (shape.length < ranks[0] || shape.length > ranks[1]) {
-        const expected = ranks[1] === ranks[0] ? `rank ${ranks[0]}` : `rank ${ranks[0]} to ${ranks[1]}`;
+      if (last < 1) {
         throw wrongValue('ERR_SHAPE', {
           subject,
           argument: 'x',
-          expected,
+          expected: 'rank 2 or more',
           got: `rank ${shape.length}`,
           context: `shape ${showShape(shape)}`,
         });

@@ -51,10 +51,12 @@ function createPlain(): Backend {
     grow(bytes) {
       const larger = new ArrayBuffer(Math.ceil((buffer.byteLength + bytes) / 8) * 8);
       new Uint8Array(larger).set(new Uint8Array(buffer));
+      // views of the old memory must die here as they do in WebAssembly: a write to one would be lost in silence
+      if (typeof structuredClone === 'function') structuredClone(buffer, { transfer: [buffer] });
       buffer = larger;
       return buffer;
     },
-    limit: 2 ** 32,
+    limit: 65535 * 65536,
   });
   const bind = (name: KernelName): Kernel => {
     const { args, twin } = rowOf(name);
@@ -79,6 +81,7 @@ export function backend(): Backend {
 
 function choose(): Backend {
   const asked = wanted.backend === 'auto' ? fromEnvironment() : wanted.backend;
+  if (wanted.deterministic && asked === 'relaxed') throw relaxedIsNotDeterministic();
   const order = asked === 'auto' ? BACKENDS.filter((name) => !(wanted.deterministic && name === 'relaxed')) : [asked];
   const refusals: string[] = [];
   for (const name of order) {
@@ -118,6 +121,14 @@ function checkBackend(subject: string, value: unknown): BackendName | 'auto' {
  * throws ERR_MODE. The environment variable EVENKEEL_BACKEND stands for `backend` where that is `'auto'`.
  */
 export function configure(settings: Configuration): void {
+  if (typeof settings !== 'object' || settings === null) {
+    throw wrongKind('ERR_OPTION', {
+      subject: 'configure',
+      argument: 'settings',
+      expected: 'an object',
+      got: show(settings),
+    });
+  }
   for (const [key, value] of Object.entries(settings)) {
     if (key === 'backend') checkBackend('configure', value);
     else if (key !== 'deterministic') {
@@ -137,14 +148,7 @@ export function configure(settings: Configuration): void {
     }
   }
   const next = { ...wanted, ...settings };
-  if (next.deterministic && next.backend === 'relaxed') {
-    throw wrongValue('ERR_OPTION', {
-      subject: 'configure',
-      argument: 'backend',
-      expected: "'auto', 'simd' or 'js' when deterministic",
-      got: "'relaxed'",
-    });
-  }
+  if (next.deterministic && next.backend === 'relaxed') throw relaxedIsNotDeterministic();
   if (current && (next.backend !== wanted.backend || next.deterministic !== wanted.deterministic)) {
     if (current.heap.blocks > 0) {
       throw wrongMoment('ERR_MODE', {
@@ -157,6 +161,15 @@ export function configure(settings: Configuration): void {
     current = undefined;
   }
   Object.assign(wanted, next);
+}
+
+function relaxedIsNotDeterministic(): Error {
+  return wrongValue('ERR_OPTION', {
+    subject: 'configure',
+    argument: 'backend',
+    expected: "'auto', 'simd' or 'js' when deterministic",
+    got: "'relaxed'",
+  });
 }
 
 /** What runs, and why. Chooses the backend if nothing has been used yet. */

@@ -2,15 +2,16 @@ import { show, showShape, wrongMoment, wrongValue } from '../errors.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { affine } from '../kernels/calls.ts';
-import { type Call, locate, makeLike, produce, sameMemory } from '../tensors/call.ts';
+import { type Call, checkCallOptions, locate, makeLike, produce, writtenOver } from '../tensors/call.ts';
+import { Kept } from '../tensors/kept.ts';
 import { checkShape, sameShape, shapeOf } from '../tensors/shape.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
 import type { Parameter } from '../types.ts';
 import {
   type Evaluation,
+  EvaluationMap,
   evaluationMap,
   inverseStd,
-  reserveEvaluation,
   reserveTraining,
   setConstantGradient,
   setGradient,
@@ -26,7 +27,7 @@ import {
   type ResolvedOptions,
   readOptions,
 } from './options.ts';
-import { LearnedParameter, type Snapshot } from './parameter.ts';
+import { LearnedParameter } from './parameter.ts';
 import { activationBackward, activationScratch, constantBackward, trainBackward, trainForward } from './passes.ts';
 import { type Plan, planOf, type Ranks } from './plan.ts';
 import { RunningStats } from './running-stats.ts';
@@ -44,18 +45,7 @@ interface Saved {
   readonly plan: Plan;
   /** Normalised by the batch's statistics, or by the running ones? */
   readonly by: 'batch' | 'running';
-  readonly x: TensorLike;
-  readonly residual: TensorLike | undefined;
-  /** The input that `out` wrote over, if it did. */
-  readonly overwritten: 'x' | 'residual' | undefined;
-}
-
-/** What the evaluation map was made from. */
-interface EvaluationSources {
-  readonly mean: Snapshot;
-  readonly variance: Snapshot;
-  readonly gamma: Snapshot | undefined;
-  readonly beta: Snapshot | undefined;
+  readonly inputs: Kept<'x' | 'residual'>;
 }
 
 /**
@@ -85,8 +75,7 @@ export class BatchNorm extends Layer {
   #frozen = false;
   #nonFinite = 0;
   #training: Training | undefined;
-  #evaluation: Evaluation | undefined;
-  #evaluationFrom: EvaluationSources | undefined;
+  readonly #evaluation = new EvaluationMap();
   #saved: Saved | undefined;
   #residualGrad: TensorLike | undefined;
 
@@ -222,23 +211,24 @@ export class BatchNorm extends Layer {
    *   error nothing has changed
    */
   forward<X extends TensorLike, O extends TensorLike = Result<X>>(x: X, options: ForwardOptions<O> = {}): O {
+    checkCallOptions(this.subject, options, ['out', 'residual']);
     const input = locate(this.subject, 'x', x);
     const plan = planOf(this.subject, shapeOf(input), this.numFeatures, this.#options.layout, this.#ranks);
-    const residual = options.residual && locate(this.subject, 'residual', options.residual);
+    const residual = options.residual === undefined ? undefined : locate(this.subject, 'residual', options.residual);
     if (residual) checkShape(this.subject, 'residual', shapeOf(residual), plan.shape, 'shape');
     const by = this.#statisticsFor(plan);
-    const { out } = options;
-    const overwritten =
-      out && (sameMemory(out, input) ? 'x' : residual && sameMemory(out, residual) ? 'residual' : undefined);
+    const inputs = { x: input, residual };
     const product = {
       subject: this.subject,
       like: x,
       shape: plan.shape,
-      out,
-      inputs: { x: input, residual },
+      out: options.out,
+      inputs,
       aliasing: 'in-place',
     } as const;
+    let lost: 'x' | 'residual' | undefined;
     const y = produce<O>(product, (call, result) => {
+      lost = writtenOver(result, inputs);
       if (plan.size === 0) {
         this.#trackEmpty(by);
         return;
@@ -249,7 +239,8 @@ export class BatchNorm extends Layer {
       if (by === 'batch') this.#normalizeByBatch(plan, at, added, to);
       else affine(backend().kernels, plan, at, this.#evaluationMap(), added, to, this.#options.activation);
     });
-    this.#saved = { plan, by, x: input, residual, overwritten };
+    this.#saved = { plan, by, inputs: new Kept(this.subject, inputs) };
+    this.#saved.inputs.lose(lost, 'forward');
     return y;
   }
 
@@ -263,43 +254,44 @@ export class BatchNorm extends Layer {
    *   After an error nothing has changed
    */
   backward<D extends TensorLike, O extends TensorLike = Result<D>>(dy: D, options: { out?: O } = {}): O {
-    const saved = this.#checkSaved();
-    const { plan } = saved;
+    checkCallOptions(this.subject, options, ['out']);
+    const saved = this.checkSaved();
+    const { plan, inputs } = saved;
     const given = locate(this.subject, 'dy', dy);
     checkShape(this.subject, 'dy', shapeOf(given), plan.shape, 'shape');
-    const x = locate(this.subject, 'backward: the x of the last forward', saved.x);
-    const residual =
-      saved.residual && locate(this.subject, 'backward: the residual of the last forward', saved.residual);
-    const { out } = options;
-    const residualGrad = residual && this.#residualGradLike(dy, plan.shape);
-    const overwritten = out && sameMemory(out, x);
+    const x = inputs.take('x');
+    const residual = inputs.takeOptional('residual');
     const product = {
       subject: this.subject,
       like: dy,
       shape: plan.shape,
-      out,
-      inputs: { dy: given, x },
+      out: options.out,
+      inputs: { dy: given, x, residual },
       aliasing: 'in-place',
     } as const;
+    let lost: 'x' | 'residual' | undefined;
     const dx = produce<O>(product, (call, result) => {
-      if (plan.size === 0) return;
-      const at = call.input(x);
-      const from = call.input(given);
-      const to = call.output(result, { x: given, at: from });
-      const g = this.#throughActivation(
-        saved,
-        call,
-        at,
-        residual,
-        from,
-        residualGrad ? call.output(residualGrad) : 0,
-        to,
-      );
-      this.#gradients(saved, at, g, to);
+      lost = writtenOver(result, { x, residual });
+      const residualGrad = residual && this.#residualGradLike(dy, plan.shape);
+      if (plan.size > 0) {
+        const at = call.input(x);
+        const from = call.input(given);
+        const to = call.output(result, { x: given, at: from });
+        const dz = residualGrad ? call.output(residualGrad) : 0;
+        const g = this.#throughActivation(saved, call, at, residual ? call.input(residual) : 0, from, dz, to);
+        this.#gradients(saved, at, g, to);
+      }
+      this.#residualGrad = residualGrad;
     });
-    this.#residualGrad = residualGrad;
-    if (overwritten) this.#saved = { ...saved, overwritten: 'x' };
+    inputs.lose(lost, 'backward');
     return dx;
+  }
+
+  /** @internal */
+  override checkSaved(): Saved {
+    if (!this.#saved) throw this.#wrongMoment('backward', 'the saved statistics of a training forward', 'none');
+    this.#saved.inputs.check();
+    return this.#saved;
   }
 
   override stateSlots(): StateSlots {
@@ -310,13 +302,8 @@ export class BatchNorm extends Layer {
     };
   }
 
-  override checkpoint(): () => void {
-    const back = this.#running?.checkpoint();
-    const nonFinite = this.#nonFinite;
-    return () => {
-      back?.();
-      this.#nonFinite = nonFinite;
-    };
+  override checkpoint(): (() => void) | undefined {
+    return this.training ? this.#running?.checkpoint() : undefined;
   }
 
   override stages(): Stage[] {
@@ -340,9 +327,9 @@ export class BatchNorm extends Layer {
 
   override dispose(): void {
     this.#training?.release();
-    this.#evaluation?.release();
+    this.#evaluation.release();
     if (this.#residualGrad instanceof Tensor) this.#residualGrad.dispose();
-    this.#training = this.#evaluation = this.#evaluationFrom = this.#saved = this.#residualGrad = undefined;
+    this.#training = this.#saved = this.#residualGrad = undefined;
   }
 
   /** Which statistics this batch is normalised by; throws where it has none and the policy is to throw. */
@@ -418,53 +405,9 @@ export class BatchNorm extends Layer {
     return -1;
   }
 
-  /** Scale and shift of evaluation, worked out again only if what they are made of has changed. */
   #evaluationMap(): Evaluation {
-    const { heap } = backend();
-    const running = this.#running!;
-    const gamma = this.#gamma?.values;
-    const beta = this.#beta?.values;
-    const made = this.#evaluationFrom;
-    if (
-      made &&
-      running.mean.isSame(made.mean) &&
-      running.variance.isSame(made.variance) &&
-      (!gamma || gamma.isSame(made.gamma!)) &&
-      (!beta || beta.isSame(made.beta!))
-    ) {
-      return this.#evaluation!;
-    }
-    this.#evaluation ??= reserveEvaluation(heap, this.numFeatures);
-    const { scale, shift } = this.#evaluation;
-    evaluationMap(
-      running.mean.now,
-      running.variance.now,
-      this.#options.eps,
-      gamma?.now,
-      beta?.now,
-      heap.f32.subarray(scale >> 2, (scale >> 2) + this.numFeatures),
-      heap.f32.subarray(shift >> 2, (shift >> 2) + this.numFeatures),
-    );
-    this.#evaluationFrom = {
-      mean: running.mean.snapshot(),
-      variance: running.variance.snapshot(),
-      gamma: gamma?.snapshot(),
-      beta: beta?.snapshot(),
-    };
-    return this.#evaluation;
-  }
-
-  #checkSaved(): Saved {
-    const saved = this.#saved;
-    if (!saved) throw this.#wrongMoment('backward', 'the saved statistics of a training forward', 'none');
-    if (saved.overwritten) {
-      throw this.#wrongMoment(
-        'backward',
-        `the ${saved.overwritten} of the last forward`,
-        `one that forward wrote over (out: ${saved.overwritten})`,
-      );
-    }
-    return saved;
+    const { mean, variance } = this.#running!;
+    return this.#evaluation.from(mean, variance, this.#options.eps, this.#gamma?.values, this.#beta?.values);
   }
 
   /** Where dy·f′(pre) lies: dy itself without an activation. */
@@ -472,7 +415,7 @@ export class BatchNorm extends Layer {
     saved: Saved,
     call: Call,
     x: number,
-    residual: TensorLike | undefined,
+    residual: number,
     dy: number,
     residualGrad: number,
     dx: number,
@@ -484,11 +427,11 @@ export class BatchNorm extends Layer {
       if (residualGrad) kernels.activate_f32(dy, residualGrad, NO_ACTIVATION.kind, NO_ACTIVATION.alpha, plan.size);
       return dy;
     }
-    const g = residualGrad || (dx === x ? call.scratch(plan.size * 4) : dx);
+    // not where x or the residual still have to be read from
+    const g = residualGrad || (dx === x || dx === residual ? call.scratch(plan.size * 4) : dx);
     const scratch = call.scratch(activationScratch(plan));
-    const added = residual ? call.input(residual) : 0;
     const map = by === 'batch' ? { training: this.#training! } : { evaluation: this.#evaluationMap() };
-    activationBackward(backend(), plan, x, added, dy, g, activation, map, scratch);
+    activationBackward(backend(), plan, x, residual, dy, g, activation, map, scratch);
     return g;
   }
 
@@ -497,7 +440,11 @@ export class BatchNorm extends Layer {
     const { heap } = current;
     const { eps } = this.#options;
     const gamma = this.#gamma?.values.now;
-    const learns = !this.#frozen && this.parameters().length > 0;
+    const learned = [
+      { parameter: this.#gamma, sums: 'dgamma' },
+      { parameter: this.#beta, sums: 'dbeta' },
+    ] as const;
+    const learns = learned.some(({ parameter }) => parameter && !parameter.frozen);
     this.#training ??= reserveTraining(heap, this.numFeatures);
     const v = this.#training;
     if (by === 'batch') {
@@ -506,9 +453,9 @@ export class BatchNorm extends Layer {
       setConstantGradient(heap, v, this.#running!.mean.now, this.#running!.variance.now, eps, gamma);
       constantBackward(current, plan, x, g, dx, v, learns);
     }
-    if (!learns) return;
-    add(this.#gamma?.grad, heap.f64, v.dgamma >> 3);
-    add(this.#beta?.grad, heap.f64, v.dbeta >> 3);
+    for (const { parameter, sums } of learned) {
+      if (parameter && !parameter.frozen) add(parameter.grad, heap.f64, v[sums] >> 3);
+    }
   }
 
   /** Memory for the residual's gradient, of dy's kind. */
@@ -534,27 +481,6 @@ export class BatchNorm extends Layer {
   }
 }
 
-/** Batch normalization of `[N, C]` or `[N, C, L]`; with `layout: 'channels-last'` of `[N, C]` or `[N, L, C]`. */
-export class BatchNorm1d extends BatchNorm {
-  protected override form(): { kind: string; ranks: Ranks } {
-    return { kind: 'BatchNorm1d', ranks: [2, 3] };
-  }
-}
-
-/** Batch normalization of `[N, C, H, W]`; with `layout: 'channels-last'` of `[N, H, W, C]`. */
-export class BatchNorm2d extends BatchNorm {
-  protected override form(): { kind: string; ranks: Ranks } {
-    return { kind: 'BatchNorm2d', ranks: [4, 4] };
-  }
-}
-
-/** Batch normalization of `[N, C, D, H, W]`; with `layout: 'channels-last'` of `[N, D, H, W, C]`. */
-export class BatchNorm3d extends BatchNorm {
-  protected override form(): { kind: string; ranks: Ranks } {
-    return { kind: 'BatchNorm3d', ranks: [5, 5] };
-  }
-}
-
-function add(grad: Float32Array | undefined, sums: Float64Array, at: number): void {
-  if (grad) for (let c = 0; c < grad.length; c++) grad[c] += sums[at + c];
+function add(grad: Float32Array, sums: Float64Array, at: number): void {
+  for (let c = 0; c < grad.length; c++) grad[c] += sums[at + c];
 }

@@ -1,7 +1,9 @@
 // Vectors of channel length, worked out in f64 and stored as the kernels take them.
 
+import { backend } from '../kernels/backend.ts';
 import { type Block, reserve } from '../tensors/block.ts';
 import type { Heap } from '../wasm/memory.ts';
+import type { Snapshot, Values } from './parameter.ts';
 
 const F64 = 8;
 const F32 = 4;
@@ -35,7 +37,7 @@ const EVALUATION = { scale: F32, shift: F32 };
 
 export type Evaluation = Block<keyof typeof EVALUATION>;
 
-export function reserveEvaluation(heap: Heap, channels: number): Evaluation {
+function reserveEvaluation(heap: Heap, channels: number): Evaluation {
   return reserve(heap, channels, EVALUATION);
 }
 
@@ -97,6 +99,44 @@ export function evaluationMap(
     const s = (gamma ? gamma[c] : 1) * inverseStd(variance[c], eps);
     scale[c] = s;
     shift[c] = (beta ? beta[c] : 0) - mean[c] * s;
+  }
+}
+
+/** Scale and shift of evaluation in linear memory, worked out again only if what they are made of has changed. */
+export class EvaluationMap {
+  #block: Evaluation | undefined;
+  #madeFrom: Record<'mean' | 'variance' | 'gamma' | 'beta', Snapshot | undefined> | undefined;
+
+  from(mean: Values, variance: Values, eps: number, gamma: Values | undefined, beta: Values | undefined): Evaluation {
+    const made = this.#madeFrom;
+    if (
+      this.#block &&
+      made &&
+      mean.isSame(made.mean!) &&
+      variance.isSame(made.variance!) &&
+      (!gamma || gamma.isSame(made.gamma!)) &&
+      (!beta || beta.isSame(made.beta!))
+    ) {
+      return this.#block;
+    }
+    const { heap } = backend();
+    const channels = mean.now.length;
+    this.#block ??= reserveEvaluation(heap, channels);
+    const scale = heap.f32.subarray(this.#block.scale >> 2, (this.#block.scale >> 2) + channels);
+    const shift = heap.f32.subarray(this.#block.shift >> 2, (this.#block.shift >> 2) + channels);
+    evaluationMap(mean.now, variance.now, eps, gamma?.now, beta?.now, scale, shift);
+    this.#madeFrom = {
+      mean: mean.snapshot(),
+      variance: variance.snapshot(),
+      gamma: gamma?.snapshot(),
+      beta: beta?.snapshot(),
+    };
+    return this.#block;
+  }
+
+  release(): void {
+    this.#block?.release();
+    this.#block = this.#madeFrom = undefined;
   }
 }
 

@@ -65,9 +65,20 @@ export function batchNorm<X extends TensorLike, O extends TensorLike = Result<X>
       });
     }
   }
+  if (Array.prototype.some.call(variance, (v) => v < 0)) {
+    throw wrongValue('ERR_OPTION', {
+      subject: SUBJECT,
+      argument: 'variance',
+      expected: 'values of 0 or more',
+      got: show(variance),
+    });
+  }
+  // before memory is taken: a vector may be a view of it
+  const map = { scale: new Float32Array(channels), shift: new Float32Array(channels) };
+  evaluationMap(mean, variance, eps, gamma ?? undefined, beta ?? undefined, map.scale, map.shift);
   const input = locate(SUBJECT, 'x', x);
   const plan = planOf(SUBJECT, shapeOf(input), channels, layout, [2, Number.POSITIVE_INFINITY]);
-  const residual = settings.residual && locate(SUBJECT, 'residual', settings.residual);
+  const residual = settings.residual === undefined ? undefined : locate(SUBJECT, 'residual', settings.residual);
   if (residual) checkShape(SUBJECT, 'residual', shapeOf(residual), plan.shape, 'shape');
   const product = {
     subject: SUBJECT,
@@ -85,15 +96,8 @@ export function batchNorm<X extends TensorLike, O extends TensorLike = Result<X>
     const y = call.output(result, { x: input, at });
     const scale = call.scratch(channels * 4);
     const shift = call.scratch(channels * 4);
-    evaluationMap(
-      mean,
-      variance,
-      eps,
-      gamma ?? undefined,
-      beta ?? undefined,
-      heap.f32.subarray(scale >> 2, (scale >> 2) + channels),
-      heap.f32.subarray(shift >> 2, (shift >> 2) + channels),
-    );
+    heap.f32.set(map.scale, scale >> 2);
+    heap.f32.set(map.shift, shift >> 2);
     affine(kernels, plan, at, { scale, shift }, added, y, activation);
   });
 }

@@ -57,6 +57,9 @@ export abstract class Layer {
   /** The gradient with respect to the input of the last `forward`; parameters' gradients are added to. */
   abstract backward<D extends TensorLike, O extends TensorLike = Result<D>>(dy: D, options?: { out?: O }): O;
 
+  /** @internal Throws if backward could not work: before a forward, or if its inputs are gone. */
+  abstract checkSaved(): unknown;
+
   /** `backward` for the first layer of a network: adds to the parameters' gradients, where nobody asks for that of the input. */
   backwardParameters(dy: TensorLike): void {
     const dx = this.backward(dy);

@@ -86,10 +86,17 @@ export function readOptions(subject: string, given: BatchNormOptions) {
   return { ...options, activation: activationCode(subject, options.activation) };
 }
 
+const MOST_FEATURES = 2 ** 24;
+
 /** Checks that a constructor was given a whole number of features. */
 export function checkFeatures(subject: string, argument: string, value: unknown): void {
-  if (!Number.isInteger(value) || (value as number) < 1) {
-    throw wrongValue('ERR_OPTION', { subject, argument, expected: 'an integer of 1 or more', got: show(value) });
+  if (!Number.isInteger(value) || (value as number) < 1 || (value as number) > MOST_FEATURES) {
+    throw wrongValue('ERR_OPTION', {
+      subject,
+      argument,
+      expected: `an integer from 1 to ${MOST_FEATURES}`,
+      got: show(value),
+    });
   }
 }
 

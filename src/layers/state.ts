@@ -82,6 +82,6 @@ function checkEntry(subject: string, name: string, slot: StateSlot, state: State
 function numbersIn(data: unknown): ArrayLike<number> | undefined {
   if (data instanceof BigInt64Array || data instanceof BigUint64Array) return Array.from(data, Number);
   if (ArrayBuffer.isView(data) && !(data instanceof DataView)) return data as unknown as ArrayLike<number>;
-  if (Array.isArray(data) && data.every((value) => typeof value === 'number')) return data;
+  if (Array.isArray(data) && Array.from(data).every((value) => typeof value === 'number')) return data;
   return undefined;
 }

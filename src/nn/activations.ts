@@ -2,7 +2,8 @@ import { wrongMoment } from '../errors.ts';
 import { type Activation, type ActivationCode, activationCode, activationName } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { Layer, type Stage } from '../layers/layer.ts';
-import { locate, produce, sameMemory } from '../tensors/call.ts';
+import { checkCallOptions, locate, produce, writtenOver } from '../tensors/call.ts';
+import { Kept } from '../tensors/kept.ts';
 import { checkShape, shapeOf } from '../tensors/shape.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
 
@@ -10,8 +11,7 @@ import type { Result, TensorLike } from '../tensors/tensor.ts';
 export class ActivationLayer extends Layer {
   readonly subject: string;
   readonly #code: ActivationCode;
-  #x: TensorLike | undefined;
-  #overwritten = false;
+  #inputs: Kept<'x'> | undefined;
 
   constructor(activation: Activation, subject = 'ActivationLayer') {
     super();
@@ -28,8 +28,9 @@ export class ActivationLayer extends Layer {
    * @throws ERR_SHAPE, ERR_TYPE, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY
    */
   forward<X extends TensorLike, O extends TensorLike = Result<X>>(x: X, options: { out?: O } = {}): O {
+    checkCallOptions(this.subject, options, ['out']);
     const input = locate(this.subject, 'x', x);
-    const overwritten = options.out !== undefined && sameMemory(options.out, input);
+    let lost: 'x' | undefined;
     const product = {
       subject: this.subject,
       like: x,
@@ -39,12 +40,13 @@ export class ActivationLayer extends Layer {
       aliasing: 'in-place',
     } as const;
     const y = produce<O>(product, (call, result) => {
+      lost = writtenOver(result, { x: input });
       const at = call.input(input);
       const to = call.output(result, { x: input, at });
       backend().kernels.activate_f32(at, to, this.#code.kind, this.#code.alpha, input.data.length);
     });
-    this.#x = input;
-    this.#overwritten = overwritten;
+    this.#inputs = new Kept(this.subject, { x: input });
+    this.#inputs.lose(lost, 'forward');
     return y;
   }
 
@@ -54,17 +56,10 @@ export class ActivationLayer extends Layer {
    * @throws ERR_MODE before a forward, or if the forward wrote over its input; ERR_SHAPE, ERR_TYPE, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY
    */
   backward<D extends TensorLike, O extends TensorLike = Result<D>>(dy: D, options: { out?: O } = {}): O {
-    if (!this.#x || this.#overwritten) {
-      const got = this.#overwritten ? 'one that forward wrote over (out: x)' : 'none';
-      throw wrongMoment('ERR_MODE', {
-        subject: this.subject,
-        argument: 'backward',
-        expected: 'the input of a forward',
-        got,
-      });
-    }
+    checkCallOptions(this.subject, options, ['out']);
+    const inputs = this.checkSaved();
+    const x = inputs.take('x');
     const given = locate(this.subject, 'dy', dy);
-    const x = locate(this.subject, 'backward: the x of the last forward', this.#x);
     checkShape(this.subject, 'dy', shapeOf(given), shapeOf(x), 'shape');
     const product = {
       subject: this.subject,
@@ -74,12 +69,30 @@ export class ActivationLayer extends Layer {
       inputs: { dy: given, x },
       aliasing: 'in-place',
     } as const;
-    return produce<O>(product, (call, result) => {
+    let lost: 'x' | undefined;
+    const dx = produce<O>(product, (call, result) => {
+      lost = writtenOver(result, { x });
       const at = call.input(x);
       const from = call.input(given);
       const to = call.output(result, { x: given, at: from });
       backend().kernels.activate_grad_f32(at, from, to, this.#code.kind, this.#code.alpha, given.data.length);
     });
+    inputs.lose(lost, 'backward');
+    return dx;
+  }
+
+  /** @internal */
+  override checkSaved(): Kept<'x'> {
+    if (!this.#inputs) {
+      throw wrongMoment('ERR_MODE', {
+        subject: this.subject,
+        argument: 'backward',
+        expected: 'the input of a forward',
+        got: 'none',
+      });
+    }
+    this.#inputs.check();
+    return this.#inputs;
   }
 
   override stages(): Stage[] {
@@ -87,7 +100,7 @@ export class ActivationLayer extends Layer {
   }
 
   override dispose(): void {
-    this.#x = undefined;
+    this.#inputs = undefined;
   }
 
   /** The activation's name. */

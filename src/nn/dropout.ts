@@ -3,7 +3,7 @@ import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { Layer, type Stage } from '../layers/layer.ts';
 import { checkNames, checkRecord } from '../layers/options.ts';
-import { locate, produce } from '../tensors/call.ts';
+import { checkCallOptions, locate, produce } from '../tensors/call.ts';
 import { checkShape, shapeOf } from '../tensors/shape.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
 import { Random } from './random.ts';
@@ -11,6 +11,12 @@ import { Random } from './random.ts';
 export interface DropoutOptions {
   /** Seed of the masks. Default: a different one every time. */
   seed?: number;
+}
+
+/** Of the last forward: the seed of its mask, or undefined where nothing was dropped. */
+interface Mask {
+  readonly shape: readonly number[];
+  readonly seed: number | undefined;
 }
 
 /**
@@ -22,8 +28,7 @@ export class Dropout extends Layer {
   /** Probability of dropping a value. */
   readonly p: number;
   #random: Random;
-  /** Of the last forward: the seed of its mask, or undefined where nothing was dropped. */
-  #mask: { shape: readonly number[]; seed: number | undefined } | undefined;
+  #mask: Mask | undefined;
 
   /** @param p probability of dropping a value, 0 to 1. Default 0.5 */
   constructor(p = 0.5, options: DropoutOptions = {}) {
@@ -58,32 +63,44 @@ export class Dropout extends Layer {
 
   /** @throws ERR_SHAPE, ERR_TYPE, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY */
   forward<X extends TensorLike, O extends TensorLike = Result<X>>(x: X, options: { out?: O } = {}): O {
+    checkCallOptions(this.subject, options, ['out']);
     const input = locate(this.subject, 'x', x);
-    const mask = { shape: [...shapeOf(input)], seed: this.training && this.p > 0 ? this.#random.bits() : undefined };
-    const y = this.#apply<O>(x, 'x', input, options.out, mask.seed);
-    this.#mask = mask;
+    const random = this.#random.clone();
+    const seed = this.training && this.p > 0 ? random.bits() : undefined;
+    const y = this.#apply<O>(x, 'x', input, options.out, seed);
+    this.#random = random;
+    this.#mask = { shape: [...shapeOf(input)], seed };
     return y;
   }
 
   /** @throws ERR_MODE before a forward; ERR_SHAPE, ERR_TYPE, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY */
   backward<D extends TensorLike, O extends TensorLike = Result<D>>(dy: D, options: { out?: O } = {}): O {
-    if (!this.#mask)
+    checkCallOptions(this.subject, options, ['out']);
+    const mask = this.checkSaved();
+    const given = locate(this.subject, 'dy', dy);
+    checkShape(this.subject, 'dy', shapeOf(given), mask.shape, 'shape');
+    return this.#apply<O>(dy, 'dy', given, options.out, mask.seed);
+  }
+
+  /** @internal */
+  override checkSaved(): Mask {
+    if (!this.#mask) {
       throw wrongMoment('ERR_MODE', {
         subject: this.subject,
         argument: 'backward',
         expected: 'the mask of a forward',
         got: 'none',
       });
-    const given = locate(this.subject, 'dy', dy);
-    checkShape(this.subject, 'dy', shapeOf(given), this.#mask.shape, 'shape');
-    return this.#apply<O>(dy, 'dy', given, options.out, this.#mask.seed);
+    }
+    return this.#mask;
   }
 
   override stages(): Stage[] {
     return [];
   }
 
-  override checkpoint(): () => void {
+  override checkpoint(): (() => void) | undefined {
+    if (!this.training) return undefined;
     const random = this.#random.clone();
     return () => {
       this.#random = random;

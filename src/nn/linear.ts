@@ -6,8 +6,9 @@ import { checkFeatures, checkNames, checkRecord } from '../layers/options.ts';
 import { LearnedParameter } from '../layers/parameter.ts';
 import type { StateSlots } from '../layers/state.ts';
 import { Region } from '../tensors/block.ts';
-import { Call, locate, produce } from '../tensors/call.ts';
-import { checkShape, shapeOf } from '../tensors/shape.ts';
+import { Call, checkCallOptions, locate, produce, writtenOver } from '../tensors/call.ts';
+import { Kept } from '../tensors/kept.ts';
+import { checkShape, shapeOf, sizeOf } from '../tensors/shape.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
 import type { Parameter } from '../types.ts';
 import { type Initializer, torchUniform } from './initializers.ts';
@@ -38,7 +39,7 @@ export class Linear extends Layer {
   readonly outFeatures: number;
   readonly #weight: LearnedParameter;
   readonly #bias: LearnedParameter | undefined;
-  #x: TensorLike | undefined;
+  #inputs: Kept<'x'> | undefined;
   /** The weight in panels, for forward. */
   #packed: Region | undefined;
   #packedStamp = Number.NaN;
@@ -55,6 +56,7 @@ export class Linear extends Layer {
     if (typeof bias !== 'boolean') throw this.#wrongOption('bias', 'true or false', bias);
     if (init !== undefined && typeof init !== 'function') throw this.#wrongOption('init', 'an initializer', init);
     if (seed !== undefined && !Number.isFinite(seed)) throw this.#wrongOption('seed', 'a finite number', seed);
+    sizeOf(this.subject, 'weight', [outFeatures, inFeatures]);
     this.inFeatures = inFeatures;
     this.outFeatures = outFeatures;
     const random = new Random(seed);
@@ -111,6 +113,7 @@ export class Linear extends Layer {
    * @throws ERR_SHAPE, ERR_TYPE, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY; nothing has changed then
    */
   forward<X extends TensorLike, O extends TensorLike = Result<X>>(x: X, options: { out?: O } = {}): O {
+    checkCallOptions(this.subject, options, ['out']);
     const input = locate(this.subject, 'x', x);
     const shape = this.outputShape(shapeOf(input));
     const rows = shape.reduce((size, length) => size * length, 1) / this.outFeatures;
@@ -122,7 +125,9 @@ export class Linear extends Layer {
       inputs: { x: input },
       aliasing: 'apart',
     } as const;
+    let lost: 'x' | undefined;
     const y = produce<O>(product, (call, result) => {
+      lost = writtenOver(result, { x: input });
       if (rows === 0) return;
       const { heap, kernels } = backend();
       const { inFeatures: depth, outFeatures: cols } = this;
@@ -145,7 +150,8 @@ export class Linear extends Layer {
         0,
       );
     });
-    this.#x = input;
+    this.#inputs = new Kept(this.subject, { x: input });
+    this.#inputs.lose(lost, 'forward');
     return y;
   }
 
@@ -156,6 +162,7 @@ export class Linear extends Layer {
    * @throws ERR_MODE before a forward; ERR_SHAPE, ERR_TYPE, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY; nothing has changed then
    */
   backward<D extends TensorLike, O extends TensorLike = Result<D>>(dy: D, options: { out?: O } = {}): O {
+    checkCallOptions(this.subject, options, ['out']);
     const { x, given } = this.#checkBackward(dy);
     const product = {
       subject: this.subject,
@@ -165,7 +172,9 @@ export class Linear extends Layer {
       inputs: { dy: given, x },
       aliasing: 'apart',
     } as const;
-    return produce<O>(product, (call, result) => {
+    let lost: 'x' | undefined;
+    const dx = produce<O>(product, (call, result) => {
+      lost = writtenOver(result, { x });
       const from = call.input(given);
       const rows = given.data.length / this.outFeatures;
       if (rows === 0) return;
@@ -179,6 +188,22 @@ export class Linear extends Layer {
       kernels.linear_f32(from, packed, 0, call.output(result), PLAIN.kind, PLAIN.alpha, rows, cols, depth, cols, 1, 0);
       this.#addGradients(sums);
     });
+    this.#inputs!.lose(lost, 'backward');
+    return dx;
+  }
+
+  /** @internal */
+  override checkSaved(): Kept<'x'> {
+    if (!this.#inputs) {
+      throw wrongMoment('ERR_MODE', {
+        subject: this.subject,
+        argument: 'backward',
+        expected: 'the input of a forward',
+        got: 'none',
+      });
+    }
+    this.#inputs.check();
+    return this.#inputs;
   }
 
   override backwardParameters(dy: TensorLike): void {
@@ -211,8 +236,8 @@ export class Linear extends Layer {
 
   override dispose(): void {
     this.#packed?.release();
+    this.#packed = this.#inputs = undefined;
     this.#packedStamp = Number.NaN;
-    this.#x = undefined;
   }
 
   /** The weight as the kernel reads it, packed again only if it may have changed. */
@@ -232,15 +257,8 @@ export class Linear extends Layer {
   }
 
   #checkBackward(dy: TensorLike): { x: TensorLike; given: TensorLike } {
-    if (!this.#x)
-      throw wrongMoment('ERR_MODE', {
-        subject: this.subject,
-        argument: 'backward',
-        expected: 'the input of a forward',
-        got: 'none',
-      });
+    const x = this.checkSaved().take('x');
     const given = locate(this.subject, 'dy', dy);
-    const x = locate(this.subject, 'backward: the x of the last forward', this.#x);
     checkShape(this.subject, 'dy', shapeOf(given), this.outputShape(shapeOf(x)), 'shape');
     return { x, given };
   }

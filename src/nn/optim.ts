@@ -10,12 +10,14 @@ abstract class Optimizer {
   constructor(subject: string, parameters: readonly Parameter[]) {
     if (
       !Array.isArray(parameters) ||
-      !parameters.every((p) => p?.data instanceof Float32Array && p.grad instanceof Float32Array)
+      !parameters.every(
+        (p) => p?.data instanceof Float32Array && p.grad instanceof Float32Array && p.data.length === p.grad.length,
+      )
     ) {
       throw wrongKind('ERR_TYPE', {
         subject,
         argument: 'parameters',
-        expected: 'an array of { data, grad }',
+        expected: 'an array of { data, grad } of equal lengths',
         got: show(parameters),
       });
     }
@@ -24,7 +26,6 @@ abstract class Optimizer {
 
   /** Moves every parameter that is not frozen against its gradient. */
   step(): void {
-    this.begin();
     this.#parameters.forEach((parameter, i) => {
       if (parameter.frozen) return;
       const values = parameter instanceof LearnedParameter ? parameter.values.writable : parameter.data;
@@ -36,9 +37,6 @@ abstract class Optimizer {
   zeroGrad(): void {
     for (const parameter of this.#parameters) parameter.grad.fill(0);
   }
-
-  /** @internal Once per step. */
-  protected begin(): void {}
 
   /** @internal One parameter, the i-th. */
   protected abstract move(values: Float32Array, grad: Float32Array, i: number): void;
@@ -122,8 +120,7 @@ export class Adam extends Optimizer {
   readonly betas: readonly [number, number];
   readonly eps: number;
   readonly weightDecay: number;
-  readonly #averages = new Map<number, { first: Float32Array; second: Float32Array }>();
-  #steps = 0;
+  readonly #averages = new Map<number, { steps: number; first: Float32Array; second: Float32Array }>();
 
   /** @throws ERR_OPTION, ERR_TYPE */
   constructor(parameters: readonly Parameter[], options: AdamOptions = {}) {
@@ -145,21 +142,19 @@ export class Adam extends Optimizer {
     this.betas = [betas[0], betas[1]];
   }
 
-  protected override begin(): void {
-    this.#steps++;
-  }
-
   protected override move(values: Float32Array, grad: Float32Array, i: number): void {
     const { lr, eps, weightDecay } = this;
     const [b1, b2] = this.betas;
     let averages = this.#averages.get(i);
     if (!averages) {
-      averages = { first: new Float32Array(values.length), second: new Float32Array(values.length) };
+      averages = { steps: 0, first: new Float32Array(values.length), second: new Float32Array(values.length) };
       this.#averages.set(i, averages);
     }
     const { first, second } = averages;
-    const rate = lr / (1 - b1 ** this.#steps);
-    const correction = Math.sqrt(1 - b2 ** this.#steps);
+    // counted by parameter: one that was frozen at first begins when it is not
+    averages.steps++;
+    const rate = lr / (1 - b1 ** averages.steps);
+    const correction = Math.sqrt(1 - b2 ** averages.steps);
     for (let k = 0; k < values.length; k++) {
       const g = grad[k] + weightDecay * values[k];
       const m = b1 * first[k] + (1 - b1) * g;

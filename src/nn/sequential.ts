@@ -1,10 +1,10 @@
-import { show, wrongKind, wrongMoment } from '../errors.ts';
+import { show, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
 import { type Compiled, compile } from '../infer/compile.ts';
 import { backend } from '../kernels/backend.ts';
 import { Layer, type Stage } from '../layers/layer.ts';
 import type { StateSlots } from '../layers/state.ts';
 import { Region } from '../tensors/block.ts';
-import { locate, makeLike } from '../tensors/call.ts';
+import { checkCallOptions, checkOut, locate, makeLike } from '../tensors/call.ts';
 import { checkShape, shapeOf } from '../tensors/shape.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
 import type { Parameter } from '../types.ts';
@@ -17,6 +17,14 @@ interface Stations {
   readonly outputs: readonly Tensor[];
   /** The gradient with respect to the input of each layer, in two buffers by turns. */
   readonly gradients: readonly Tensor[];
+}
+
+/** What the last forward left for backward. */
+interface Current {
+  readonly stations: Stations;
+  /** What the first layer was given. */
+  readonly input: TensorLike;
+  readonly shape: readonly number[];
 }
 
 /**
@@ -32,7 +40,7 @@ export class Sequential extends Layer {
   #memory: { input: Region; outputs: Region[]; gradients: [Region, Region] } | undefined;
   /** By input shape. Forgotten when a larger shape moves the memory. */
   #stations = new Map<string, Stations>();
-  #current: { stations: Stations; shape: readonly number[] } | undefined;
+  #current: Current | undefined;
 
   constructor(...layers: Layer[]) {
     super();
@@ -44,6 +52,16 @@ export class Sequential extends Layer {
           expected: 'a Layer',
           got: show(layer),
         });
+    }
+    const leaves = layers.flatMap((layer) => leavesOf(layer));
+    const twice = leaves.find((layer, i) => leaves.indexOf(layer) !== i);
+    if (twice) {
+      throw wrongValue('ERR_OPTION', {
+        subject: this.subject,
+        argument: 'each layer',
+        expected: 'a place of its own, since it keeps what its backward needs',
+        got: `${twice.subject} twice`,
+      });
     }
     this.layers = layers;
   }
@@ -69,30 +87,39 @@ export class Sequential extends Layer {
    * @throws what the layers throw
    */
   forward<X extends TensorLike, O extends TensorLike = Result<X>>(x: X, options: { out?: O } = {}): O {
+    checkCallOptions(this.subject, options, ['out']);
     const given = locate(this.subject, 'x', x);
     const shapes = [shapeOf(given)];
     for (const layer of this.layers) shapes.push(layer.outputShape(shapes[shapes.length - 1]));
-    const target = options.out && locate(this.subject, 'out', options.out);
-    if (target) checkShape(this.subject, 'out', shapeOf(target), shapes[shapes.length - 1], 'shape');
+    const product = {
+      subject: this.subject,
+      like: x,
+      shape: shapes[shapes.length - 1],
+      out: options.out,
+      inputs: { x: given },
+      aliasing: 'apart',
+    } as const;
+    const target = options.out === undefined ? undefined : checkOut(product);
 
     const stations = this.#stationsFor(shapes);
-    const { input, outputs } = stations;
-    const restore = this.training ? this.checkpoint() : undefined;
+    const restore = this.checkpoint();
+    this.#current = undefined; // what an earlier forward left is written over from here on
     let current: TensorLike = given;
-    if (!(given instanceof Tensor)) {
-      input.data.set(given.data);
-      current = input;
+    if (!(given instanceof Tensor) || this.#owns(given)) {
+      stations.input.data.set(given.data);
+      current = stations.input;
     }
+    const first = current;
+    const last = target instanceof Tensor && !this.#owns(target) ? target : stations.outputs.at(-1);
     try {
       this.layers.forEach((layer, i) => {
-        const isLast = i === this.layers.length - 1;
-        current = layer.forward(current, { out: isLast && target instanceof Tensor ? target : outputs[i] });
+        current = layer.forward(current, { out: i === this.layers.length - 1 ? last : stations.outputs[i] });
       });
     } catch (error) {
-      restore?.();
+      restore();
       throw error;
     }
-    this.#current = { stations, shape: shapes[0] };
+    this.#current = { stations, input: first, shape: shapes[0] };
     return deliver(current, x, options.out, target) as O;
   }
 
@@ -110,28 +137,46 @@ export class Sequential extends Layer {
   backward<D extends TensorLike>(dy: D, options: { inputGradient: false }): undefined;
   backward<D extends TensorLike, O extends TensorLike = Result<D>>(dy: D, options?: { out?: O }): O;
   backward(dy: TensorLike, options: { out?: TensorLike; inputGradient?: boolean } = {}): TensorLike | undefined {
-    const state = this.#current;
-    if (!state)
-      throw wrongMoment('ERR_MODE', {
-        subject: this.subject,
-        argument: 'backward',
-        expected: 'a forward before it',
-        got: 'none',
-      });
-    const { gradients } = state.stations;
-    const given = locate(this.subject, 'dy', dy);
-    checkShape(this.subject, 'dy', shapeOf(given), this.outputShape(state.shape), 'shape');
-    const target = options.out && locate(this.subject, 'out', options.out);
-    if (target) checkShape(this.subject, 'out', shapeOf(target), state.shape, 'shape');
+    checkCallOptions(this.subject, options, ['out', 'inputGradient']);
+    const { stations, input, shape } = this.checkSaved();
+    const located = locate(this.subject, 'dy', dy);
+    checkShape(this.subject, 'dy', shapeOf(located), this.outputShape(shape), 'shape');
+    // a gradient in the network's own buffers would be written over while it is read
+    const given =
+      located instanceof Tensor && this.#owns(located) ? { data: located.data.slice(), shape: located.shape } : located;
+    const product = {
+      subject: this.subject,
+      like: dy,
+      shape,
+      out: options.out,
+      inputs: { dy: given, x: input },
+      aliasing: 'apart',
+    } as const;
+    const target = options.out === undefined ? undefined : checkOut(product);
+    const first = target instanceof Tensor && !this.#owns(target) ? target : stations.gradients[0];
     let current: TensorLike = given;
     for (let i = this.layers.length - 1; i >= 0; i--) {
       if (i === 0 && options.inputGradient === false) {
         this.layers[0].backwardParameters(current);
         return undefined;
       }
-      current = this.layers[i].backward(current, { out: i === 0 && target instanceof Tensor ? target : gradients[i] });
+      current = this.layers[i].backward(current, { out: i === 0 ? first : stations.gradients[i] });
     }
     return options.inputGradient === false ? undefined : deliver(current, dy, options.out, target);
+  }
+
+  /** @internal Throws before the first gradient has been added to. */
+  override checkSaved(): Current {
+    if (!this.#current) {
+      throw wrongMoment('ERR_MODE', {
+        subject: this.subject,
+        argument: 'backward',
+        expected: 'a forward before it',
+        got: 'none',
+      });
+    }
+    for (const layer of this.layers) layer.checkSaved();
+    return this.#current;
   }
 
   override backwardParameters(dy: TensorLike): void {
@@ -177,6 +222,12 @@ export class Sequential extends Layer {
     this.#memory = undefined;
   }
 
+  /** Does a tensor lie in the network's own memory? */
+  #owns(x: Tensor): boolean {
+    const { input, outputs, gradients } = this.#memory!;
+    return [input, ...outputs, ...gradients].some((region) => region.atLeast(0) === x.ptr);
+  }
+
   #forget(): void {
     for (const { input, outputs, gradients } of this.#stations.values()) {
       for (const tensor of [input, ...outputs, ...gradients]) tensor.dispose();
@@ -199,9 +250,11 @@ export class Sequential extends Layer {
     const { input, outputs, gradients } = this.#memory;
     const bytes = shapes.map((shape) => 4 * shape.reduce((size, length) => size * length, 1));
     const regions = [input, ...outputs, ...gradients];
-    const least = [...bytes, Math.max(...bytes), Math.max(...bytes)];
-    const moved = regions.filter((region, i) => region.atLeast(0) !== region.atLeast(least[i]));
-    if (moved.length > 0) this.#forget();
+    const least = [...bytes, Math.max(...bytes), Math.max(...bytes)].map((size) => Math.max(size, 4));
+    if (regions.some((region, i) => region.bytes < least[i])) this.#forget();
+    regions.forEach((region, i) => {
+      region.atLeast(least[i]);
+    });
     const stations = {
       input: new Tensor(shapes[0], input.atLeast(0)),
       outputs: outputs.map((region, i) => new Tensor(shapes[i + 1], region.atLeast(0))),
@@ -210,6 +263,11 @@ export class Sequential extends Layer {
     this.#stations.set(key, stations);
     return stations;
   }
+}
+
+/** The layers of a network, those of networks in it among them. */
+function leavesOf(layer: Layer): readonly Layer[] {
+  return layer instanceof Sequential ? layer.layers.flatMap(leavesOf) : [layer];
 }
 
 /** Hands the last result over: where it was asked for, or in memory of the input's kind. */

@@ -14,6 +14,10 @@ export class Region {
     forgotten.register(this, () => heap.free(held.ptr));
   }
 
+  get bytes(): number {
+    return this.#held.bytes;
+  }
+
   /** The address of at least `bytes` bytes. What lay there is kept as long as the region need not grow. */
   atLeast(bytes: number): number {
     const held = this.#held;

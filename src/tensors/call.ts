@@ -1,12 +1,12 @@
-import { showShape, wrongValue } from '../errors.ts';
+import { show, showChoices, showShape, wrongKind, wrongValue } from '../errors.ts';
 import { type Backend, backend } from '../kernels/backend.ts';
 import type { PlainTensor } from '../types.ts';
-import { checkShape, checkTensorLike, shapeOf } from './shape.ts';
+import { checkShape, checkTensorLike, shapeOf, sizeOf } from './shape.ts';
 import { disposed, type Result, Tensor, type TensorLike } from './tensor.ts';
 
 /**
- * Checks that something is a live tensor whose data fit its shape, and finds it: a plain array that is a view of linear memory comes
- * back as a tensor over that memory, since the view itself may die when memory grows.
+ * Checks that an input is a live tensor whose data fit its shape. A plain array comes back in a record of our own, so that what a layer keeps
+ * for backward does not change when the caller's record does; one that is a view of linear memory is copied, since the view may die.
  */
 export function locate(subject: string, argument: string, x: TensorLike): TensorLike {
   if (x instanceof Tensor) {
@@ -14,20 +14,77 @@ export function locate(subject: string, argument: string, x: TensorLike): Tensor
     return x;
   }
   checkTensorLike(subject, argument, x);
-  return x.data.buffer === backend().heap.buffer ? new Tensor(shapeOf(x), x.data.byteOffset) : x;
+  const { data } = x;
+  return { data: data.buffer === backend().heap.buffer ? data.slice() : data, shape: Array.from(shapeOf(x)) };
+}
+
+/** The same for `out`, which is written where it lies: a view of linear memory comes back as a tensor over that memory. */
+export function locateOut(subject: string, out: TensorLike): TensorLike {
+  if (out instanceof Tensor) return locate(subject, 'out', out);
+  checkTensorLike(subject, 'out', out);
+  return out.data.buffer === backend().heap.buffer ? new Tensor(shapeOf(out), out.data.byteOffset) : out;
+}
+
+/** Checks the options of a call by name: a misspelt one would be ignored in silence. */
+export function checkCallOptions(subject: string, options: object, known: readonly string[]): void {
+  if (typeof options !== 'object' || options === null || options instanceof Tensor || ArrayBuffer.isView(options)) {
+    throw wrongKind('ERR_OPTION', {
+      subject,
+      argument: 'options',
+      expected: `{ ${known.join(', ')} }`,
+      got: show(options),
+    });
+  }
+  for (const name in options) {
+    if (!known.includes(name)) {
+      throw wrongKind('ERR_OPTION', { subject, argument: 'options', expected: showChoices(known), got: show(name) });
+    }
+  }
 }
 
 /** May a kernel write its output where one of its inputs lies? */
 export type Aliasing = 'in-place' | 'apart';
 
-/** Checks `out` before anything is written: its shape, and that its memory is an input's own (if the kernel can) or apart from it. */
-function checkOut(
-  subject: string,
-  out: TensorLike,
-  shape: readonly number[],
-  inputs: Inputs,
-  aliasing: Aliasing,
-): void {
+/** Bytes from the beginning of `a` to the beginning of `b`; infinite where they lie in different buffers. */
+function distanceBetween(a: TensorLike, b: TensorLike): number {
+  if (a instanceof Tensor && b instanceof Tensor) return b.ptr - a.ptr;
+  return a.data.buffer === b.data.buffer ? b.data.byteOffset - a.data.byteOffset : Number.POSITIVE_INFINITY;
+}
+
+/** Do two tensors lie in the same place? */
+export function sameMemory(a: TensorLike, b: TensorLike): boolean {
+  return distanceBetween(a, b) === 0;
+}
+
+/** Which of the inputs `out` will write over, if any. */
+export function writtenOver<Name extends string>(
+  out: TensorLike | undefined,
+  inputs: Record<Name, TensorLike | undefined>,
+): Name | undefined {
+  if (out === undefined) return undefined;
+  return (Object.keys(inputs) as Name[]).find((name) => {
+    const x = inputs[name];
+    return x !== undefined && x.data.length > 0 && sameMemory(out, x);
+  });
+}
+
+/** What a kernel reads, by name; all of it located. */
+type Inputs = Record<string, TensorLike | undefined>;
+
+export interface Product {
+  readonly subject: string;
+  /** What the result is like where there is no `out`. */
+  readonly like: TensorLike;
+  readonly shape: readonly number[];
+  readonly out: TensorLike | undefined;
+  readonly inputs: Inputs;
+  readonly aliasing: Aliasing;
+}
+
+/** Finds `out`, and checks before anything is written its shape, and that its memory is an input's own (if the kernel can) or apart from it. */
+export function checkOut(product: Product): TensorLike {
+  const { subject, shape, inputs, aliasing } = product;
+  const out = locateOut(subject, product.out!);
   checkShape(subject, 'out', shapeOf(out), shape, 'shape');
   for (const name in inputs) {
     const x = inputs[name];
@@ -48,30 +105,7 @@ function checkOut(
       });
     }
   }
-}
-
-/** Bytes from the beginning of `a` to the beginning of `b`; infinite where they lie in different buffers. */
-function distanceBetween(a: TensorLike, b: TensorLike): number {
-  if (a instanceof Tensor && b instanceof Tensor) return b.ptr - a.ptr;
-  return a.data.buffer === b.data.buffer ? b.data.byteOffset - a.data.byteOffset : Number.POSITIVE_INFINITY;
-}
-
-/** Do two tensors lie in the same place? */
-export function sameMemory(a: TensorLike, b: TensorLike): boolean {
-  return distanceBetween(a, b) === 0;
-}
-
-/** What a kernel reads, by name; all of it located. */
-type Inputs = Record<string, TensorLike | undefined>;
-
-export interface Product {
-  readonly subject: string;
-  /** What the result is like where there is no `out`. */
-  readonly like: TensorLike;
-  readonly shape: readonly number[];
-  readonly out: TensorLike | undefined;
-  readonly inputs: Inputs;
-  readonly aliasing: Aliasing;
+  return out;
 }
 
 /**
@@ -79,9 +113,8 @@ export interface Product {
  * through the call; copies results out, and gives borrowed memory back. After an error nothing is left behind.
  */
 export function produce<O extends TensorLike>(product: Product, work: (call: Call, result: TensorLike) => void): O {
-  const { subject, like, shape, out, inputs, aliasing } = product;
-  const target = out && locate(subject, 'out', out);
-  if (target) checkOut(subject, target, shape, inputs, aliasing);
+  const { like, shape, out } = product;
+  const target = out === undefined ? undefined : checkOut(product);
   const result = target ?? makeLike(like, shape);
   const call = new Call(backend());
   try {
@@ -153,6 +186,6 @@ export class Call {
 export function makeLike<X extends TensorLike>(like: X, shape: readonly number[]): Result<X>;
 export function makeLike(like: TensorLike, shape: readonly number[]): TensorLike {
   if (like instanceof Tensor) return new Tensor(shape);
-  const data = new Float32Array(shape.reduce((size, length) => size * length, 1));
+  const data = new Float32Array(sizeOf('a result', 'out', shape));
   return 'shape' in like ? { data, shape: [...shape] } : { data, dims: [...shape] };
 }

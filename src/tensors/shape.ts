@@ -6,7 +6,7 @@ const MOST_VALUES = 2 ** 30;
 
 /** The number of values of a shape, after checking that it is one. */
 export function sizeOf(subject: string, argument: string, shape: readonly number[]): number {
-  if (!Array.isArray(shape) && !ArrayBuffer.isView(shape)) {
+  if (!Array.isArray(shape) && !(ArrayBuffer.isView(shape) && 'length' in shape)) {
     throw wrongKind('ERR_TYPE', {
       subject,
       argument: `${argument}.shape`,
@@ -15,6 +15,7 @@ export function sizeOf(subject: string, argument: string, shape: readonly number
     });
   }
   let size = 1;
+  let empty = false;
   for (const length of shape) {
     if (!Number.isInteger(length) || length < 0) {
       throw wrongValue('ERR_SHAPE', {
@@ -24,8 +25,10 @@ export function sizeOf(subject: string, argument: string, shape: readonly number
         got: showShape(shape),
       });
     }
-    size *= length;
+    if (length === 0) empty = true;
+    else size *= length;
   }
+  if (empty) return 0;
   if (size > MOST_VALUES) {
     throw wrongValue('ERR_MEMORY', {
       subject,

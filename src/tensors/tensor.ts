@@ -36,6 +36,7 @@ export class Tensor implements Disposable {
   #ptr: number;
   #view: Float32Array;
   #companion: Tensor | undefined;
+  #host: Tensor | undefined;
 
   /** @internal Use `tensor` or `zeros`. `at`: memory that somebody else owns. */
   constructor(shape: readonly number[], at?: number) {
@@ -77,8 +78,17 @@ export class Tensor implements Disposable {
 
   /** @internal A tensor of the same shape that lives and dies with this one: where a loss puts its gradient. Made at the first call. */
   get companion(): Tensor {
-    this.#companion ??= Tensor.unscoped(this.shape);
+    if (!this.#companion) {
+      this.#companion = Tensor.unscoped(this.shape);
+      this.#companion.#host = this;
+    }
     return this.#companion;
+  }
+
+  /** @internal Makes a companion a tensor of its own. */
+  leaveHost(): void {
+    if (this.#host) this.#host.#companion = undefined;
+    this.#host = undefined;
   }
 
   /** Gives the memory back. Doing so twice is harmless. */
@@ -124,6 +134,16 @@ export function tensor(data: Float32Array | readonly number[], shape: readonly n
       got: show(data),
     });
   }
+  if (Array.isArray(data)) {
+    const at = Array.from(data).findIndex((value) => typeof value !== 'number');
+    if (at >= 0)
+      throw wrongKind('ERR_TYPE', {
+        subject: 'tensor',
+        argument: `data[${at}]`,
+        expected: 'a number',
+        got: show(data[at]),
+      });
+  }
   const size = sizeOf('tensor', 'data', shape);
   if (data.length !== size) {
     throw wrongValue('ERR_SHAPE', {
@@ -153,6 +173,8 @@ export function zeros(shape: readonly number[]): Tensor {
  * What an outer `tidy` surrounds belongs to that one afterwards.
  */
 export function tidy<T>(work: () => T): T {
+  if (typeof work !== 'function')
+    throw wrongKind('ERR_TYPE', { subject: 'tidy', argument: 'work', expected: 'a function', got: show(work) });
   const scope = new Set<Tensor>();
   scopes.push(scope);
   let survivors: Tensor[] = [];
@@ -163,7 +185,10 @@ export function tidy<T>(work: () => T): T {
   } finally {
     scopes.pop();
     const outer = scopes.at(-1);
-    for (const survivor of survivors) if (scope.delete(survivor)) outer?.add(survivor);
+    for (const survivor of survivors) {
+      survivor.leaveHost();
+      if (scope.delete(survivor)) outer?.add(survivor);
+    }
     for (const left of scope) left.dispose();
   }
 }

@@ -4,7 +4,8 @@ import { compile } from '#wasm';
 import { Heap } from './memory.ts';
 
 const PAGE = 65536;
-const MAX_PAGES = 65536;
+/** One short of 4 GiB: a block that ended there would end at address 0. */
+const MAX_PAGES = 65535;
 
 /** Instantiates one build over a memory of its own. Throws what the host throws where it cannot. */
 export function instantiate(build: Build): { heap: Heap; exports: Record<string, (...args: number[]) => void> } {

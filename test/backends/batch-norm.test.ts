@@ -400,6 +400,41 @@ describe('where the result lives', () => {
   });
 });
 
+describe('what backward needs', () => {
+  const dy = () => ({ data: normals(6, data().data.length), shape });
+
+  test("does not change when the caller's record does", () => {
+    const bn = new BatchNorm2d(3, { activation: 'tanh' });
+    const x = { data: data().data, shape: [...shape] };
+    bn.forward(x);
+    const expected = bn.backward(dy()).data;
+    bn.forward(x);
+    x.data = new Float32Array(8);
+    x.shape[0] = 1;
+    expect(bn.backward(dy()).data).toEqual(expected);
+  });
+
+  test('is kept of a view of a tensor even when the tensor is disposed', () => {
+    const bn = new BatchNorm2d(3, { activation: 'tanh' });
+    bn.forward(data());
+    const expected = bn.backward(dy()).data;
+    const t = tensor(data().data, shape);
+    bn.forward({ data: t.data, shape });
+    t.dispose();
+    zeros(shape).data.fill(1);
+    expect(bn.backward(dy()).data).toEqual(expected);
+  });
+
+  test('of one parameter alone when the other is frozen', () => {
+    const bn = new BatchNorm2d(3);
+    bn.gamma!.frozen = true;
+    bn.forward(data());
+    bn.backward(dy());
+    expect([...bn.gamma!.grad]).toEqual([0, 0, 0]);
+    expect(bn.beta!.grad.every((g) => g !== 0)).toBe(true);
+  });
+});
+
 describe('residual', () => {
   test.each(['tensor', 'plain'])('is added before the activation, and has a gradient (%s)', (kind) => {
     const wrap = (values: Float32Array) => (kind === 'tensor' ? tensor(values, shape) : { data: values, shape });
@@ -535,6 +570,17 @@ test('batchNorm is the evaluation form without a layer', () => {
   const t = tensor(x.data, shape);
   expect(batchNorm(t, { mean, variance, gamma, beta, eps: 1e-3, activation: 'tanh', out: t })).toBe(t);
   expect(Float32Array.from(t.data)).toEqual(y.data);
+});
+
+test('batchNorm takes vectors that are views of linear memory, though it may grow', () => {
+  const mean = tensor([1, 2, 3], [3]);
+  const rows = 2 ** 19;
+  const y = batchNorm(
+    { data: new Float32Array(rows * 3).fill(5), shape: [rows, 3] },
+    { mean: mean.data, variance: [1, 1, 1], eps: 0 },
+  );
+  expect([...y.data.slice(-3)]).toEqual([4, 3, 2]);
+  mean.dispose();
 });
 
 test('values of large magnitude and small spread keep their digits', () => {

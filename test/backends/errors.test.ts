@@ -22,6 +22,7 @@ import {
   tidy,
   zeros,
 } from '../../src/index.ts';
+import { backend } from '../../src/kernels/backend.ts';
 
 const batch = (shape: number[], value = 1) => ({
   data: new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(value),
@@ -183,13 +184,13 @@ const cases: Record<string, Case> = {
     () => new BatchNorm2d(0),
     'RangeError',
     'ERR_OPTION',
-    'BatchNorm2d: numFeatures expected an integer of 1 or more, got 0',
+    'BatchNorm2d: numFeatures expected an integer from 1 to 16777216, got 0',
   ],
   'fractional features': [
     () => new BatchNorm2d(1.5),
     'RangeError',
     'ERR_OPTION',
-    'BatchNorm2d: numFeatures expected an integer of 1 or more, got 1.5',
+    'BatchNorm2d: numFeatures expected an integer from 1 to 16777216, got 1.5',
   ],
   'NaN eps': [
     () => new BatchNorm(4, { eps: Number.NaN }),
@@ -303,7 +304,7 @@ const cases: Record<string, Case> = {
     () => new Linear(3, -1),
     'RangeError',
     'ERR_OPTION',
-    'Linear: outFeatures expected an integer of 1 or more, got -1',
+    'Linear: outFeatures expected an integer from 1 to 16777216, got -1',
   ],
   'linear option': [
     () => new Linear(3, 2, any({ biases: true })),
@@ -351,7 +352,7 @@ const cases: Record<string, Case> = {
     () => new Adam(any([{}])),
     'TypeError',
     'ERR_TYPE',
-    'Adam: parameters expected an array of { data, grad }, got [Object]',
+    'Adam: parameters expected an array of { data, grad } of equal lengths, got [Object]',
   ],
   setting: [
     () => configure(any({ threads: 2 })),
@@ -364,6 +365,72 @@ const cases: Record<string, Case> = {
     'RangeError',
     'ERR_OPTION',
     "configure: backend expected 'auto', 'relaxed', 'simd' or 'js', got 'gpu'",
+  ],
+
+  // options of calls
+  'misspelt call option': [
+    () => new BatchNorm1d(2).forward(batch([3, 2]), any({ residuals: batch([3, 2]) })),
+    'TypeError',
+    'ERR_OPTION',
+    "BatchNorm1d(2): options expected 'out' or 'residual', got 'residuals'",
+  ],
+  'out without its name': [
+    () => new BatchNorm1d(2).forward(batch([3, 2]), any(zeros([3, 2]))),
+    'TypeError',
+    'ERR_OPTION',
+    'BatchNorm1d(2): options expected { out, residual }, got Tensor',
+  ],
+  'no options': [
+    () => new Tanh().forward(batch([3, 2]), any(null)),
+    'TypeError',
+    'ERR_OPTION',
+    'Tanh: options expected { out }, got null',
+  ],
+  'out that is no tensor': [
+    () => new BatchNorm1d(2).forward(batch([3, 2]), { out: any(5) }),
+    'TypeError',
+    'ERR_TYPE',
+    'BatchNorm1d(2): out expected a Tensor or { data, shape }, got 5',
+  ],
+  'residual that is no tensor': [
+    () => new BatchNorm1d(2).forward(batch([3, 2]), { residual: any(0) }),
+    'TypeError',
+    'ERR_TYPE',
+    'BatchNorm1d(2): residual expected a Tensor or { data, shape }, got 0',
+  ],
+  'compiled call option': [
+    () => new Sequential(new Tanh()).compile()(batch([1, 1]), any({ output: 1 })),
+    'TypeError',
+    'ERR_OPTION',
+    "compiled network: options expected 'out', got 'output'",
+  ],
+  'settings of the wrong kind': [
+    () => configure(any(null)),
+    'TypeError',
+    'ERR_OPTION',
+    'configure: settings expected an object, got null',
+  ],
+  'tidy without work': [() => tidy(any(5)), 'TypeError', 'ERR_TYPE', 'tidy: work expected a function, got 5'],
+  'tensor of words': [
+    () => tensor(any([1, 'a']), [2]),
+    'TypeError',
+    'ERR_TYPE',
+    "tensor: data[1] expected a number, got 'a'",
+  ],
+  'a layer twice': [
+    () => {
+      const tanh = new Tanh();
+      new Sequential(tanh, new Sequential(new Linear(2, 2), tanh));
+    },
+    'RangeError',
+    'ERR_OPTION',
+    'Sequential: each layer expected a place of its own, since it keeps what its backward needs, got Tanh twice',
+  ],
+  'negative variance given': [
+    () => batchNorm(batch([2, 2]), { mean: [0, 0], variance: [1, -1] }),
+    'RangeError',
+    'ERR_OPTION',
+    'batchNorm: variance expected values of 0 or more, got [1, -1]',
   ],
 
   // aliasing
@@ -389,7 +456,62 @@ const cases: Record<string, Case> = {
     'Linear(2, 2): out expected memory apart from x, got x itself (shape [2, 2])',
   ],
 
+  'network in place': [
+    () => {
+      const x = zeros([2, 2]);
+      new Sequential(new Linear(2, 2), new Tanh()).forward(x, { out: x });
+    },
+    'RangeError',
+    'ERR_ALIAS',
+    'Sequential: out expected memory apart from x, got x itself (shape [2, 2])',
+  ],
+
   // the wrong moment
+  'a compiled network after dispose': [
+    () => {
+      const run = new Sequential(new Linear(2, 2)).compile();
+      run.dispose();
+      run(batch([1, 2]));
+    },
+    'Error',
+    'ERR_DISPOSED',
+    'compiled network: a run expected a live network, got one that was disposed',
+  ],
+  'linear backward after its x was written over': [
+    () => {
+      const x = batch([2, 2]);
+      const linear = new Linear(2, 2);
+      linear.forward(x, { out: x });
+      linear.backward(batch([2, 2]));
+    },
+    'Error',
+    'ERR_MODE',
+    'Linear(2, 2): backward expected the x of the last forward, got one that forward wrote over (out: x)',
+  ],
+  'activation backward after dx took the place of x': [
+    () => {
+      const x = zeros([2, 2]);
+      const tanh = new Tanh();
+      tanh.forward(x);
+      tanh.backward(batch([2, 2]), { out: x });
+      tanh.backward(batch([2, 2]));
+    },
+    'Error',
+    'ERR_MODE',
+    'Tanh: backward expected the x of the last forward, got one that backward wrote over (out: x)',
+  ],
+  'backward after dx took the place of the residual': [
+    () => {
+      const residual = zeros([3, 2]);
+      const bn = new BatchNorm1d(2, { activation: 'tanh' });
+      bn.forward(batch([3, 2]), { residual });
+      bn.backward(batch([3, 2]), { out: residual });
+      bn.backward(batch([3, 2]));
+    },
+    'Error',
+    'ERR_MODE',
+    'BatchNorm1d(2): backward expected the residual of the last forward, got one that backward wrote over (out: residual)',
+  ],
   'backward before forward': [
     () => new BatchNorm(64).backward(batch([2, 64])),
     'Error',
@@ -640,6 +762,68 @@ test.each(Object.entries(cases))('%s', (_, [work, kind, code, message]) => {
 });
 
 describe('after an error nothing has changed', () => {
+  test('a network whose backward cannot reach its end adds to no gradient', () => {
+    const net = new Sequential(new Linear(2, 3, { seed: 1 }), new BatchNorm1d(3), new Linear(3, 2, { seed: 2 }));
+    const x = tensor([1, 2, 3, 5], [2, 2]);
+    net.forward(x);
+    x.dispose();
+    expect(caught(() => net.backward(batch([2, 2]))).code).toBe('ERR_DISPOSED');
+    net.forward(batch([2, 2]));
+    net.layers[0].dispose();
+    expect(caught(() => net.backward(batch([2, 2]))).code).toBe('ERR_MODE');
+    expect(net.parameters().every(({ grad }) => grad.every((g) => g === 0))).toBe(true);
+  });
+
+  test('a network whose forward failed has no backward', () => {
+    const net = new Sequential(new Linear(2, 3, { seed: 1 }), new BatchNorm1d(3, { onNonFinite: 'throw' }));
+    net.forward({ data: Float32Array.of(1, 2, 3, 5), shape: [2, 2] });
+    caught(() => net.forward(batch([2, 2], Number.NaN)));
+    expect(caught(() => net.backward(batch([2, 3]))).message).toBe(
+      'Sequential: backward expected a forward before it, got none',
+    );
+    expect((net.layers[1] as BatchNorm1d).nonFiniteBatches).toBe(1);
+  });
+
+  test('a network that cannot have the memory it asks for keeps what it has', () => {
+    const net = new Sequential(new Linear(1, 4, { seed: 1 }), new Tanh());
+    const small = batch([2, 1]);
+    const expected = net.forward(small).data;
+    const { heap } = backend();
+    const { alloc } = heap;
+    let calls = 0;
+    heap.alloc = (bytes) => {
+      if (++calls > 2) throw new RangeError('no more');
+      return alloc.call(heap, bytes);
+    };
+    try {
+      expect(() => net.forward(batch([500, 1]))).toThrow('no more');
+    } finally {
+      heap.alloc = alloc;
+    }
+    const bystander = zeros([16]);
+    expect(net.forward(small).data).toEqual(expected);
+    expect([...bystander.data]).toEqual(new Array(16).fill(0));
+  });
+
+  test('dropout refused has drawn no mask', () => {
+    const [a, b] = [new Dropout(0.5, { seed: 1 }), new Dropout(0.5, { seed: 1 })];
+    caught(() => a.forward(batch([40]), { out: batch([41]) }));
+    expect(a.forward(batch([40]))).toEqual(b.forward(batch([40])));
+  });
+
+  test('a refused backward leaves the gradient of the residual, and no memory behind', () => {
+    const bn = new BatchNorm1d(2);
+    const x = tensor([1, 2, 3, 4], [2, 2]);
+    bn.forward(x, { residual: x });
+    bn.backward(x);
+    const before = bn.residualGrad;
+    const { blocks } = backend().heap;
+    for (let i = 0; i < 10; i++) caught(() => bn.backward(x, { out: batch([9, 9]) }));
+    expect(bn.residualGrad).toBe(before);
+    expect((before as Tensor).disposed).toBe(false);
+    expect(backend().heap.blocks).toBe(blocks);
+  });
+
   test('a batch norm layer: statistics, counter, gradients, out, and what backward needs', () => {
     const bn = new BatchNorm1d(2);
     const x = { data: Float32Array.of(1, 2, 3, 5, 8, 13), shape: [3, 2] };

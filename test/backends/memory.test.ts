@@ -92,7 +92,7 @@ describe('tensors', () => {
     expect([...x.data]).toEqual([1, 2, 3, 4]);
     x.data[0] = 9;
     expect(x.data[0]).toBe(9);
-    if (info().backend !== 'js') expect(held.length).toBe(0); // the view died, the tensor did not
+    expect(held.length).toBe(0); // the view died, the tensor did not
     large.dispose();
     x.dispose();
   });

@@ -18,6 +18,7 @@ import {
   Tanh,
   Tensor,
   tensor,
+  tidy,
   torchUniform,
   xavierNormal,
   xavierUniform,
@@ -178,7 +179,25 @@ describe('crossEntropy', () => {
   });
 });
 
+test('a gradient that tidy returns outlives its logits', () => {
+  const { grad } = tidy(() => crossEntropy(tensor([1, 2, 3], [1, 3]), [0]));
+  expect(grad.disposed).toBe(false);
+  grad.dispose();
+});
+
 describe('optimizers', () => {
+  test('Adam counts the steps of each parameter by itself', () => {
+    const [a, b] = [parameter(), parameter()];
+    b.frozen = true;
+    const optimizer = new Adam([a, b], { lr: 0.1 });
+    for (const p of [a, b]) p.grad.fill(1);
+    for (let k = 0; k < 100; k++) optimizer.step();
+    expect(b.data[0]).toBe(1);
+    b.frozen = false;
+    optimizer.step();
+    expect(b.data[0]).toBeCloseTo(0.9, 5);
+  });
+
   const parameter = () => new Linear(1, 2, { bias: false, init: (values) => values.set([1, -2]) }).weight;
 
   test('SGD with momentum, Nesterov and weight decay follows its formula', () => {
@@ -274,6 +293,31 @@ describe('Sequential', () => {
       for (const layer of [...single.layers].reverse()) gradient = layer.backward(gradient);
       expect(Float32Array.from(dx)).toEqual(gradient.data);
     }
+  });
+
+  test('may be fed its own output, and its own gradient', () => {
+    const [net, other] = [
+      new Sequential(new Linear(3, 3, { seed: 1 }), new Tanh()),
+      new Sequential(new Linear(3, 3, { seed: 1 }), new Tanh()),
+    ];
+    const x = tensor(normals(1, 12), [4, 3]);
+    const own = net.forward(net.forward(x));
+    const copied = other.forward(tensor(other.forward(x).data.slice(), [4, 3]));
+    expect(own.data).toEqual(copied.data);
+    const dy = tensor(normals(2, 12), [4, 3]);
+    const dx = net.backward(net.backward(dy));
+    const expected = other.backward(tensor(other.backward(dy).data.slice(), [4, 3]));
+    expect(dx.data).toEqual(expected.data);
+    expect(net.parameters().map((p) => p.grad)).toEqual(other.parameters().map((p) => p.grad));
+  });
+
+  test('an empty batch passes, first or later', () => {
+    const net = build();
+    const empty = { data: new Float32Array(0), shape: [0, 6] };
+    expect(net.forward(empty).shape).toEqual([0, 3]);
+    expect(net.backward({ data: new Float32Array(0), shape: [0, 3] })).toEqual(empty);
+    net.forward(batch(1, 4));
+    expect(net.forward(empty).shape).toEqual([0, 3]);
   });
 
   test('train and eval reach every layer', () => {
@@ -385,6 +429,18 @@ describe('compile', () => {
     const run = net.compile();
     expect(run.steps).toEqual(['affine 3, relu', 'linear 5 → 2', 'affine 3']);
     expect(worstDifference(run(x).data, net.forward(x).data)).toBeLessThan(2e-6);
+  });
+
+  test('channels of rank 3 are normalised where the network does it', () => {
+    const net = new Sequential(new Linear(4, 3, { seed: 1 }), new BatchNorm1d(3), new Tanh());
+    const x = { data: normals(1, 24, 1), shape: [2, 3, 4] };
+    net.forward(x);
+    net.eval();
+    const run = net.compile();
+    expect(run.steps).toEqual(['linear 4 → 3, tanh']);
+    expect(worstDifference(run(x).data, net.forward(x).data)).toBeLessThan(2e-6);
+    const rows = batch(2, 5, 4);
+    expect(worstDifference(run(rows).data, net.forward(rows).data)).toBeLessThan(2e-6);
   });
 
   test('later changes of the network do not reach it', () => {

@@ -104,6 +104,9 @@ describe('the choice of backend', () => {
     expect(complaint('', "configure({ backend: 'relaxed', deterministic: true });")).toBe(
       "RangeError ERR_OPTION configure: backend expected 'auto', 'simd' or 'js' when deterministic, got 'relaxed'",
     );
+    expect(complaint('relaxed', 'configure({ deterministic: true }); info();')).toBe(
+      "RangeError ERR_OPTION configure: backend expected 'auto', 'simd' or 'js' when deterministic, got 'relaxed'",
+    );
     expect(complaint('gpu', 'info();')).toBe(
       "RangeError ERR_OPTION EVENKEEL_BACKEND: backend expected 'auto', 'relaxed', 'simd' or 'js', got 'gpu'",
     );
