@@ -21,7 +21,7 @@ export interface ChartOptions {
 
 const WIDTH = 560;
 const HEIGHT = 300;
-const MARGIN = { left: 58, right: 14, top: 14, bottom: 44 };
+const MARGIN = { left: 66, right: 14, top: 14, bottom: 44 };
 
 export function lineChart(
   series: readonly Series[],

@@ -56,6 +56,9 @@ function section(runs: readonly Run[], { activation, sentence }: Comparison): st
     { label: 'with batch norm', tone: 'a', ...acrossSeeds(of(true), (run) => run.saturatedUnits) },
     { label: 'without', tone: 'b', dashed: true, ...acrossSeeds(of(false), (run) => run.saturatedUnits) },
   ];
+  // one range for both, so that they can be compared
+  const inputs = [true, false].flatMap((batchNorm) => of(batchNorm)[0].percentiles.flat());
+  const range: [number, number] = [Math.min(...inputs) - 0.1, Math.max(...inputs) + 0.1];
   const spread = (batchNorm: boolean): string => {
     const [run] = of(batchNorm);
     const column = (k: number) => run.percentiles.map((values) => values[k]);
@@ -71,12 +74,13 @@ function section(runs: readonly Run[], { activation, sentence }: Comparison): st
       title: `Activation input of a typical last hidden unit, ${batchNorm ? 'with batch norm' : 'without'}`,
       xLabel: 'training steps',
       yLabel: 'activation input',
+      yRange: range,
     });
   };
-  const most = Math.max(1, ...saturated.flatMap((series) => series.band?.high ?? series.y));
+  const most = Math.max(0.1, ...saturated.flatMap((series) => series.band?.high ?? series.y));
   return `<h2>${activation}</h2><p>${sentence}</p><div class="charts">
 ${lineChart(learning, { title: 'Test accuracy (median of the seeds; band: all seeds)', xLabel: 'training steps', yLabel: 'accuracy', yRange: [0, 1], format: (value) => `${Math.round(value * 100)} %` })}
-${lineChart(saturated, { title: 'Saturated units of the last hidden layer', xLabel: 'training steps', yLabel: 'units of 100', yRange: [0, most * 1.05] })}
+${lineChart(saturated, { title: 'Saturated units of the last hidden layer (mean over digits)', xLabel: 'training steps', yLabel: 'units of 100', yRange: [0, most * 1.05] })}
 ${spread(true)}
 ${spread(false)}
 </div>`;
@@ -111,8 +115,8 @@ ${row(
   pairs.map((p) => p.loss.toFixed(3)),
 )}
 ${row(
-  'saturated units of 100, at the end',
-  pairs.map((p) => String(p.saturatedUnits)),
+  'saturated units of 100, at the end, mean over digits',
+  pairs.map((p) => p.saturatedUnits.toFixed(2)),
 )}
 ${row(
   'milliseconds per training step',

@@ -18,7 +18,7 @@ export interface Run {
   loss: number[];
   /** Percentiles 15, 50 and 85 of a typical last hidden unit's activation input. */
   percentiles: [number, number, number][];
-  /** Units of the last hidden layer that more than half of the digits saturate. */
+  /** Units of the last hidden layer that a digit saturates, on average over the digits. */
   saturatedUnits: number[];
   /** Training time per step, milliseconds. */
   millisecondsPerStep: number;
@@ -96,10 +96,9 @@ export function train(
       run.loss.push(recent / recentSteps);
       run.accuracy.push(accuracyOf(net.forward(test).data, digits.test));
       probe.eval();
-      units.push(percentilesByUnit(probe.forward(probes).data));
-      run.saturatedUnits.push(
-        units.at(-1)!.filter(([, middle]) => Math.abs(middle) > SATURATION[setting.activation]).length,
-      );
+      const { data: inputs } = probe.forward(probes);
+      units.push(percentilesByUnit(inputs));
+      run.saturatedUnits.push(saturatedPerDigit(inputs, SATURATION[setting.activation]));
       net.train();
       recent = recentSteps = 0;
       report({
@@ -135,6 +134,10 @@ function percentilesByUnit(values: Float32Array): [number, number, number][] {
     const sorted = Float32Array.from({ length: PROBES }, (_, n) => values[n * units + unit]).sort();
     return [0.15, 0.5, 0.85].map((share) => sorted[Math.round(share * (PROBES - 1))]) as [number, number, number];
   });
+}
+
+function saturatedPerDigit(values: Float32Array, limit: number): number {
+  return values.reduce((sum, value) => sum + (Math.abs(value) > limit ? 1 : 0), 0) / PROBES;
 }
 
 /** The unit whose spread is the median of all spreads. */
