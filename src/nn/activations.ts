@@ -1,9 +1,8 @@
-import { wrongMoment } from '../errors.ts';
 import { type Activation, type ActivationCode, activationCode, activationName } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { Layer, type Stage } from '../layers/layer.ts';
 import { checkCallOptions, locate, produce, writtenOver } from '../tensors/call.ts';
-import { Kept } from '../tensors/kept.ts';
+import { checkKept, Kept } from '../tensors/kept.ts';
 import { checkShape, shapeOf } from '../tensors/shape.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
 
@@ -83,16 +82,7 @@ export class ActivationLayer extends Layer {
 
   /** @internal */
   override checkSaved(): Kept<'x'> {
-    if (!this.#inputs) {
-      throw wrongMoment('ERR_MODE', {
-        subject: this.subject,
-        argument: 'backward',
-        expected: 'the input of a forward',
-        got: 'none',
-      });
-    }
-    this.#inputs.check();
-    return this.#inputs;
+    return checkKept(this.subject, this.#inputs);
   }
 
   override stages(): Stage[] {

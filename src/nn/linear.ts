@@ -1,4 +1,4 @@
-import { show, showShape, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
+import { show, showShape, wrongKind, wrongValue } from '../errors.ts';
 import { NO_ACTIVATION as PLAIN } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { Layer, type Stage } from '../layers/layer.ts';
@@ -7,7 +7,7 @@ import { LearnedParameter } from '../layers/parameter.ts';
 import type { StateSlots } from '../layers/state.ts';
 import { Region } from '../tensors/block.ts';
 import { Call, checkCallOptions, locate, produce, writtenOver } from '../tensors/call.ts';
-import { Kept } from '../tensors/kept.ts';
+import { checkKept, Kept } from '../tensors/kept.ts';
 import { checkShape, shapeOf, sizeOf } from '../tensors/shape.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
 import type { Parameter } from '../types.ts';
@@ -194,16 +194,7 @@ export class Linear extends Layer {
 
   /** @internal */
   override checkSaved(): Kept<'x'> {
-    if (!this.#inputs) {
-      throw wrongMoment('ERR_MODE', {
-        subject: this.subject,
-        argument: 'backward',
-        expected: 'the input of a forward',
-        got: 'none',
-      });
-    }
-    this.#inputs.check();
-    return this.#inputs;
+    return checkKept(this.subject, this.#inputs);
   }
 
   override backwardParameters(dy: TensorLike): void {

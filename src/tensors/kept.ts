@@ -48,3 +48,12 @@ export class Kept<Name extends string> {
     return x === undefined ? undefined : locate(this.#subject, `backward: the ${name} of the last forward`, x);
   }
 }
+
+/** The inputs of the last forward, after checking that there was one and that they are still there. */
+export function checkKept<Name extends string>(subject: string, kept: Kept<Name> | undefined): Kept<Name> {
+  if (!kept) {
+    throw wrongMoment('ERR_MODE', { subject, argument: 'backward', expected: 'the input of a forward', got: 'none' });
+  }
+  kept.check();
+  return kept;
+}
