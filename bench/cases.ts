@@ -71,17 +71,8 @@ function normCases(shape: BenchShape, layout: BenchLayout): BenchCase[] {
   const f64 = () => new Float64Array(channels);
   const f32 = () => new Float32Array(channels);
   const [mean, variance, dbeta, dgamma] = [f64(), f64(), f64(), f64()];
-  const [hi, lo, invStd, scale, shift, a, b, k, pivot] = [
-    f32(),
-    f32(),
-    f32(),
-    f32(),
-    f32(),
-    f32(),
-    f32(),
-    f32(),
-    f32(),
-  ];
+  const [hi, lo, invStd, scale] = [f32(), f32(), f32(), f32()];
+  const [a, b, k, pivot] = [f32(), f32(), f32(), f32()];
   const count = size / channels;
   const stride = channels * inner;
   const stats = (from: Float32Array) =>
@@ -96,13 +87,14 @@ function normCases(shape: BenchShape, layout: BenchLayout): BenchCase[] {
       scale[c] = gamma[c] * invStd[c];
     }
   };
+  const [evalScale, evalShift] = [f32(), f32()];
   const plainEval = (kind: number) => {
     for (let c = 0; c < channels; c++) {
-      scale[c] = gamma[c] / Math.sqrt(8 + 1e-5);
-      shift[c] = beta[c] - 1.5 * scale[c];
+      evalScale[c] = gamma[c] / Math.sqrt(8 + 1e-5);
+      evalShift[c] = beta[c] - 1.5 * evalScale[c];
     }
-    if (kernel === 'ncx') js.affine_ncx_f32(x, scale, shift, null, y, kind, 0, outer, channels, inner, stride);
-    else js.affine_nxc_f32(x, scale, shift, null, y, kind, 0, outer, channels);
+    if (kernel === 'ncx') js.affine_ncx_f32(x, evalScale, evalShift, null, y, kind, 0, outer, channels, inner, stride);
+    else js.affine_nxc_f32(x, evalScale, evalShift, null, y, kind, 0, outer, channels);
   };
   const plainTrain = () => {
     stats(x);

@@ -5,12 +5,12 @@
 
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
-import { parseArgs } from 'node:util';
 import { Bench } from 'tinybench';
 import { info } from '../dist/index.js';
+import { readArguments } from '../scripts/arguments.ts';
 import { type BenchCase, cases } from './cases.ts';
 
-const { values: options } = parseArgs({
+const options = readArguments({
   options: {
     filter: { type: 'string', default: '' },
     json: { type: 'string' },

@@ -30,7 +30,7 @@ interface Current {
 /**
  * Layers in a row.
  *
- * Memory is planned at the first forward of a shape and reused, so a training step allocates nothing. Where the input is a Tensor, so
+ * Memory is planned at the first forward of a shape and reused: later steps take none, but for scratch that they give back. Where the input is a Tensor, so
  * is the output, and it belongs to the network: the next forward of that shape writes over it. Where the input is a plain array, the
  * output is a plain array of its own.
  */

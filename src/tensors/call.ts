@@ -62,10 +62,11 @@ export function writtenOver<Name extends string>(
   inputs: Record<Name, TensorLike | undefined>,
 ): Name | undefined {
   if (out === undefined) return undefined;
-  return (Object.keys(inputs) as Name[]).find((name) => {
+  for (const name in inputs) {
     const x = inputs[name];
-    return x !== undefined && x.data.length > 0 && sameMemory(out, x);
-  });
+    if (x && sameMemory(out, x) && x.data.length > 0) return name;
+  }
+  return undefined;
 }
 
 /** What a kernel reads, by name; all of it located. */
@@ -88,11 +89,11 @@ export function checkOut(product: Product): TensorLike {
   checkShape(subject, 'out', shapeOf(out), shape, 'shape');
   for (const name in inputs) {
     const x = inputs[name];
-    if (!x || x.data.length === 0) continue;
+    if (!x) continue;
     const distance = distanceBetween(out, x);
     // a plain array is copied before anything is written, so that its own memory is always good enough
     if (distance === 0 && (aliasing === 'in-place' || !(out instanceof Tensor))) continue;
-    if (distance < out.data.byteLength && -distance < x.data.byteLength) {
+    if (x.data.length > 0 && distance < out.data.byteLength && -distance < x.data.byteLength) {
       throw wrongValue('ERR_ALIAS', {
         subject,
         argument: 'out',

@@ -1,3 +1,5 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+
 import { show, showShape, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
 import { backend } from '../kernels/backend.ts';
 import type { PlainTensor } from '../types.ts';

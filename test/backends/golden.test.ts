@@ -61,7 +61,7 @@ function checker({ tensors }: GoldenCase) {
 }
 
 describe.each(goldenCases('batch_norm'))('$id', (golden) => {
-  const { attributes: a, tensors: T, tier } = golden;
+  const { attributes: a, tensors: T } = golden;
 
   test.each(['plain arrays', 'tensors'])('on %s', (kind) => {
     const place = (t: GoldenTensor) => (kind === 'tensors' ? tensor(plain(t).data, t.shape) : plain(t));
@@ -73,11 +73,11 @@ describe.each(goldenCases('batch_norm'))('$id', (golden) => {
     const { failures, check } = checker(golden);
     const training = (name: string, actual: ArrayLike<number> | null) => {
       check(name, actual, 'tol');
-      if (isFixed && tier !== 'extreme') check(name, actual, 'strict');
+      if (isFixed) check(name, actual, 'strict');
     };
     const evaluation = (name: string, actual: ArrayLike<number>) => {
       check(name, actual, 'tol');
-      if (isFixed && tier !== 'extreme') check(name, actual, 'affine');
+      if (isFixed) check(name, actual, 'affine');
     };
 
     for (let b = 0; b < a.batches; b++) {

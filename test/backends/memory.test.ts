@@ -17,8 +17,7 @@ import { backend } from '../../src/kernels/backend.ts';
 import { Heap } from '../../src/wasm/memory.ts';
 import { normals } from '../support/data.ts';
 
-/** The plain loops do the same work more slowly: fewer rounds, the same rule. */
-const ROUNDS = info().backend === 'js' ? 20_000 : 100_000;
+const ROUNDS = 100_000;
 
 describe('linear memory stays flat', () => {
   test(`${ROUNDS} forward and backward calls on plain arrays`, () => {

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
+import { KERNEL_NAMES } from '../../src/kernels/table.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const node = (...args: string[]) => execFileSync(process.execPath, args, { cwd: root, encoding: 'utf8' });
@@ -60,6 +61,26 @@ describe('the package', () => {
     expect(backend).toBe('js');
     expect(reason).toMatch(/^the best this host has; relaxed: ReferenceError: .*; simd: ReferenceError: /);
   });
+});
+
+test('the debug build has every kernel', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'evenkeel-'));
+  try {
+    const file = join(folder, 'debug.wasm');
+    node(
+      'node_modules/assemblyscript/bin/asc.js',
+      '--target',
+      'debug',
+      '--outFile',
+      file,
+      '--textFile',
+      join(folder, 'debug.wat'),
+    );
+    const names = WebAssembly.Module.exports(new WebAssembly.Module(readFileSync(file))).map(({ name }) => name);
+    expect(names).toEqual(expect.arrayContaining(KERNEL_NAMES));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 describe('the choice of backend', () => {
