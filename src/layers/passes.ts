@@ -1,5 +1,5 @@
-// How a pass walks over memory: statistics of as many channels as fit in the second-level cache, then the map of the same channels while
-// they still lie there, so that planes are read from memory once.
+// How a pass walks over memory: statistics of as many channels as a cache holds, then the map of the same channels while they still lie
+// there.
 
 import { type ActivationCode, NO_ACTIVATION } from '../kernels/activations.ts';
 import type { Backend } from '../kernels/backend.ts';
