@@ -132,19 +132,19 @@ export function gradStats(
   );
 }
 
-/** dx = a·((dy − k) − b·x̂), for channels `from` to `to` of planes; for all where channels are innermost. */
+/** dx = scale·((dy − k) − b·x̂), for channels `from` to `to` of planes; for all where channels are innermost. */
 export function gradInput(
   kernels: Kernels,
   { kernel, outer, channels, inner }: Extent,
   x: number,
   dy: number,
-  v: { hi: number; lo: number; invStd: number; a: number; b: number; k: number },
+  v: { hi: number; lo: number; invStd: number; scale: number; b: number; k: number },
   dx: number,
   from: number,
   to: number,
 ): void {
   if (kernel === 'nxc') {
-    kernels.grad_input_nxc_f32(x, dy, v.hi, v.lo, v.invStd, v.a, v.b, v.k, dx, outer, channels);
+    kernels.grad_input_nxc_f32(x, dy, v.hi, v.lo, v.invStd, v.scale, v.b, v.k, dx, outer, channels);
     return;
   }
   const at = from * inner * 4;
@@ -155,7 +155,7 @@ export function gradInput(
     v.hi + c,
     v.lo + c,
     v.invStd + c,
-    v.a + c,
+    v.scale + c,
     v.b + c,
     v.k + c,
     dx + at,

@@ -430,7 +430,7 @@ export class BatchNorm extends Layer {
     // not where x or the residual still have to be read from
     const g = residualGrad || (dx === x || dx === residual ? call.scratch(plan.size * 4) : dx);
     const scratch = call.scratch(activationScratch(plan));
-    const map = by === 'batch' ? { training: this.#training! } : { evaluation: this.#evaluationMap() };
+    const map = by === 'batch' ? { training: this.#training! } : { evaluation: this.#evaluation.last.block };
     activationBackward(backend(), plan, x, residual, dy, g, activation, map, scratch);
     return g;
   }
@@ -438,8 +438,6 @@ export class BatchNorm extends Layer {
   #gradients({ plan, by }: Saved, x: number, g: number, dx: number): void {
     const current = backend();
     const { heap } = current;
-    const { eps } = this.#options;
-    const gamma = this.#gamma?.values.now;
     const learned = [
       { parameter: this.#gamma, sums: 'dgamma' },
       { parameter: this.#beta, sums: 'dbeta' },
@@ -448,9 +446,9 @@ export class BatchNorm extends Layer {
     this.#training ??= reserveTraining(heap, this.numFeatures);
     const v = this.#training;
     if (by === 'batch') {
-      trainBackward(current, plan, x, g, dx, v, (from, to) => setGradient(heap, v, from, to, plan.count, eps, gamma));
+      trainBackward(current, plan, x, g, dx, v, (from, to) => setGradient(heap, v, from, to, plan.count));
     } else {
-      setConstantGradient(heap, v, this.#running!.mean.now, this.#running!.variance.now, eps, gamma);
+      setConstantGradient(heap, v, this.#evaluation.last.source, this.#options.eps);
       constantBackward(current, plan, x, g, dx, v, learns);
     }
     for (const { parameter, sums } of learned) {

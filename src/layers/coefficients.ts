@@ -20,7 +20,6 @@ const TRAINING = {
   invStd: F32,
   scale: F32,
   beta: F32,
-  a: F32,
   b: F32,
   k: F32,
   lanes: 8 * F32,
@@ -102,6 +101,13 @@ export function evaluationMap(
   }
 }
 
+/** What a map of evaluation was made from. */
+export interface EvaluationSource {
+  readonly mean: Float32Array;
+  readonly variance: Float32Array;
+  readonly gamma: Float32Array | undefined;
+}
+
 /** Scale and shift of evaluation in linear memory, worked out again only if what they are made of has changed. */
 export class EvaluationMap {
   #block: Evaluation | undefined;
@@ -134,6 +140,12 @@ export class EvaluationMap {
     return this.#block;
   }
 
+  /** The map as it was worked out last, and what from: for the backward of the forward that used it, whatever has changed since. */
+  get last(): { block: Evaluation; source: EvaluationSource } {
+    const { mean, variance, gamma } = this.#madeFrom!;
+    return { block: this.#block!, source: { mean: mean!.values, variance: variance!.values, gamma: gamma?.values } };
+  }
+
   release(): void {
     this.#block?.release();
     this.#block = this.#madeFrom = undefined;
@@ -141,35 +153,24 @@ export class EvaluationMap {
 }
 
 /**
- * The gradient's map of channels `from` to `to`: dx = a·((dy − k) − b·x̂), with a = gamma·invStd, b = dgamma/m, k = dbeta/m.
+ * The gradient's map of channels `from` to `to`: dx = scale·((dy − k) − b·x̂), with b = dgamma/m, k = dbeta/m, and the scale of forward.
  *
- * Reads variance and the sums, writes a, b, k.
+ * Reads the sums, writes b, k.
  */
-export function setGradient(
-  heap: Heap,
-  v: Training,
-  from: number,
-  to: number,
-  count: number,
-  eps: number,
-  gamma: Float32Array | undefined,
-): void {
+export function setGradient(heap: Heap, v: Training, from: number, to: number, count: number): void {
   const { f32, f64 } = heap;
   for (let c = from; c < to; c++) {
-    f32[(v.a >> 2) + c] = (gamma ? gamma[c] : 1) * inverseStd(f64[(v.variance >> 3) + c], eps);
     f32[(v.b >> 2) + c] = f64[(v.dgamma >> 3) + c] / count;
     f32[(v.k >> 2) + c] = f64[(v.dbeta >> 3) + c] / count;
   }
 }
 
-/** The same with constant statistics: dx = a·dy + 0. And the statistics themselves, for the sums. */
+/** The same with constant statistics: dx = scale·dy + 0. And the statistics themselves, for the sums. */
 export function setConstantGradient(
   heap: Heap,
   v: Training,
-  mean: Float32Array,
-  variance: Float32Array,
+  { mean, variance, gamma }: EvaluationSource,
   eps: number,
-  gamma: Float32Array | undefined,
 ): void {
   const { f32 } = heap;
   for (let c = 0; c < mean.length; c++) {
@@ -177,7 +178,7 @@ export function setConstantGradient(
     f32[(v.hi >> 2) + c] = mean[c];
     f32[(v.lo >> 2) + c] = 0;
     f32[(v.invStd >> 2) + c] = s;
-    f32[(v.a >> 2) + c] = gamma ? gamma[c] * s : s;
+    f32[(v.scale >> 2) + c] = gamma ? gamma[c] * s : s;
     f32[(v.k >> 2) + c] = 0;
   }
 }

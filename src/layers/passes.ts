@@ -70,7 +70,7 @@ export function trainBackward(
   }
 }
 
-/** The gradient with constant statistics: dx = a·dy. With `sums`, dbeta and dgamma as well. */
+/** The gradient with constant statistics: dx = scale·dy. With `sums`, dbeta and dgamma as well. */
 export function constantBackward(
   { kernels }: Backend,
   plan: Plan,
@@ -81,7 +81,7 @@ export function constantBackward(
   sums: boolean,
 ): void {
   if (sums) gradStats(kernels, plan, x, dy, v, 0, plan.channels);
-  affine(kernels, plan, dy, { scale: v.a, shift: v.k }, 0, dx, NO_ACTIVATION);
+  affine(kernels, plan, dy, { scale: v.scale, shift: v.k }, 0, dx, NO_ACTIVATION);
 }
 
 /** How a pre-activation was made: by the training map or by the evaluation map. */

@@ -425,6 +425,22 @@ describe('what backward needs', () => {
     expect(bn.backward(dy()).data).toEqual(expected);
   });
 
+  test.each(['training', 'evaluation'])(
+    'is what forward used, though gamma and statistics have changed since (%s)',
+    (mode) => {
+      const bn = new BatchNorm2d(3, { activation: 'tanh' });
+      bn.train(mode === 'training');
+      bn.forward(data());
+      const expected = bn.backward(dy()).data;
+      const state = bn.stateDict();
+      state.gamma.data.fill(7);
+      state.runningMean.data.fill(3);
+      state.runningVar.data.fill(9);
+      bn.loadStateDict(state);
+      expect(bn.backward(dy()).data).toEqual(expected);
+    },
+  );
+
   test('of one parameter alone when the other is frozen', () => {
     const bn = new BatchNorm2d(3);
     bn.gamma!.frozen = true;
