@@ -24,7 +24,6 @@ export function stats_nxc_f32(
 ): void {
   const row = (<usize>stride) << 2;
   const rest = channels & 3;
-  const whole = channels - rest;
 
   setPivots(x, pivot, row, rows, channels);
   memory.fill(mean, 0, (<usize>channels) << 3);

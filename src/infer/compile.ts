@@ -1,4 +1,4 @@
-import { showShape, wrongMoment, wrongValue } from '../errors.ts';
+import { wrongMoment } from '../errors.ts';
 import { type ActivationCode, activationName, NO_ACTIVATION } from '../kernels/activations.ts';
 import { type Backend, backend } from '../kernels/backend.ts';
 import { affine } from '../kernels/calls.ts';
@@ -6,7 +6,7 @@ import type { AffineStage, LinearStage, Stage } from '../layers/layer.ts';
 import { planOf } from '../layers/plan.ts';
 import { Region } from '../tensors/block.ts';
 import { checkCallOptions, locate, produce } from '../tensors/call.ts';
-import { shapeOf } from '../tensors/shape.ts';
+import { countOf, linearShape, shapeOf } from '../tensors/shape.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
 
 const SUBJECT = 'compiled network';
@@ -78,7 +78,7 @@ export function compile(stages: readonly Stage[]): Compiled {
     if (shapes[0].length !== 2) general ??= assemble(current, fuse(frozen, false));
     const { steps } = shapes[0].length === 2 ? flat : general!;
     for (const step of steps) shapes.push(step.shape(shapes[shapes.length - 1]));
-    const inner = shapes.slice(1, -1).reduce((most, shape) => Math.max(most, count(shape)), 0);
+    const inner = shapes.slice(1, -1).reduce((most, shape) => Math.max(most, countOf(shape)), 0);
     const product = {
       subject: SUBJECT,
       like: x,
@@ -88,11 +88,11 @@ export function compile(stages: readonly Stage[]): Compiled {
       aliasing: 'apart',
     } as const;
     return produce<O>(product, (call, result) => {
-      if (count(shapes[0]) === 0) return;
+      if (countOf(shapes[0]) === 0) return;
       let at = call.input(input);
       const last = call.output(result);
       if (steps.length === 0) {
-        current.kernels.activate_f32(at, last, NO_ACTIVATION.kind, NO_ACTIVATION.alpha, count(shapes[0]));
+        current.kernels.activate_f32(at, last, NO_ACTIVATION.kind, NO_ACTIVATION.alpha, countOf(shapes[0]));
         return;
       }
       steps.forEach((step, i) => {
@@ -113,10 +113,6 @@ export function compile(stages: readonly Stage[]): Compiled {
 function copyOf(stage: Stage): Stage {
   if (stage.kind !== 'linear') return stage;
   return { ...stage, weight: Float64Array.from(stage.weight), bias: stage.bias && Float64Array.from(stage.bias) };
-}
-
-function count(shape: readonly number[]): number {
-  return shape.reduce((size, length) => size * length, 1);
 }
 
 /** Folds and fuses neighbours. `flat`: for inputs of rank 2. */
@@ -204,30 +200,9 @@ function linearStep({ heap, kernels }: Backend, node: Linear, at: number): Step 
   if (node.bias) heap.f32.set(node.bias, bias >> 2);
   return {
     name: named(`linear ${inFeatures} → ${outFeatures}`, activation),
-    shape(shape) {
-      const last = shape.length - 1;
-      if (last < 1) {
-        throw wrongValue('ERR_SHAPE', {
-          subject,
-          argument: 'x',
-          expected: 'rank 2 or more',
-          got: `rank ${shape.length}`,
-          context: `shape ${showShape(shape)}`,
-        });
-      }
-      if (shape[last] !== inFeatures) {
-        throw wrongValue('ERR_SHAPE', {
-          subject,
-          argument: 'x',
-          expected: `${inFeatures} features on axis ${last}`,
-          got: `${shape[last]}`,
-          context: `shape ${showShape(shape)}`,
-        });
-      }
-      return [...shape.slice(0, last), outFeatures];
-    },
+    shape: (shape) => linearShape(subject, shape, inFeatures, outFeatures),
     run({ kernels: k }, x, y, shape) {
-      const rows = count(shape) / inFeatures;
+      const rows = countOf(shape) / inFeatures;
       k.linear_f32(x, at, bias, y, activation.kind, activation.alpha, rows, inFeatures, outFeatures, inFeatures, 1, 0);
     },
   };
@@ -250,6 +225,6 @@ function activationStep(activation: ActivationCode): Step {
   return {
     name: named('elementwise', activation),
     shape: (shape) => shape,
-    run: ({ kernels }, x, y, shape) => kernels.activate_f32(x, y, activation.kind, activation.alpha, count(shape)),
+    run: ({ kernels }, x, y, shape) => kernels.activate_f32(x, y, activation.kind, activation.alpha, countOf(shape)),
   };
 }

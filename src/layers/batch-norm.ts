@@ -2,7 +2,7 @@ import { show, showShape, wrongMoment, wrongValue } from '../errors.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { affine } from '../kernels/calls.ts';
-import { type Call, checkCallOptions, locate, makeLike, produce, writtenOver } from '../tensors/call.ts';
+import { type Call, checkCallOptions, locate, makeLike, produce } from '../tensors/call.ts';
 import { Kept } from '../tensors/kept.ts';
 import { checkShape, sameShape, shapeOf } from '../tensors/shape.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
@@ -45,7 +45,7 @@ interface Saved {
   readonly plan: Plan;
   /** Normalised by the batch's statistics, or by the running ones? */
   readonly by: 'batch' | 'running';
-  readonly inputs: Kept<'x' | 'residual'>;
+  readonly kept: Kept<{ x: TensorLike; residual: TensorLike | undefined }>;
 }
 
 /**
@@ -226,9 +226,8 @@ export class BatchNorm extends Layer {
       inputs,
       aliasing: 'in-place',
     } as const;
-    let lost: 'x' | 'residual' | undefined;
+    const kept = new Kept(this.subject, inputs);
     const y = produce<O>(product, (call, result) => {
-      lost = writtenOver(result, inputs);
       if (plan.size === 0) {
         this.#trackEmpty(by);
         return;
@@ -238,9 +237,9 @@ export class BatchNorm extends Layer {
       const to = call.output(result, { x: input, at });
       if (by === 'batch') this.#normalizeByBatch(plan, at, added, to);
       else affine(backend().kernels, plan, at, this.#evaluationMap(), added, to, this.#options.activation);
+      kept.noteOutput(result, 'forward');
     });
-    this.#saved = { plan, by, inputs: new Kept(this.subject, inputs) };
-    this.#saved.inputs.lose(lost, 'forward');
+    this.#saved = { plan, by, kept };
     return y;
   }
 
@@ -256,11 +255,10 @@ export class BatchNorm extends Layer {
   backward<D extends TensorLike, O extends TensorLike = Result<D>>(dy: D, options: { out?: O } = {}): O {
     checkCallOptions(this.subject, options, ['out']);
     const saved = this.checkSaved();
-    const { plan, inputs } = saved;
+    const { plan, kept } = saved;
     const given = locate(this.subject, 'dy', dy);
     checkShape(this.subject, 'dy', shapeOf(given), plan.shape, 'shape');
-    const x = inputs.take('x');
-    const residual = inputs.takeOptional('residual');
+    const { x, residual } = kept.inputs;
     const product = {
       subject: this.subject,
       like: dy,
@@ -269,9 +267,7 @@ export class BatchNorm extends Layer {
       inputs: { dy: given, x, residual },
       aliasing: 'in-place',
     } as const;
-    let lost: 'x' | 'residual' | undefined;
-    const dx = produce<O>(product, (call, result) => {
-      lost = writtenOver(result, { x, residual });
+    return produce<O>(product, (call, result) => {
       const residualGrad = residual && this.#residualGradLike(dy, plan.shape);
       if (plan.size > 0) {
         const at = call.input(x);
@@ -282,15 +278,14 @@ export class BatchNorm extends Layer {
         this.#gradients(saved, at, g, to);
       }
       this.#residualGrad = residualGrad;
+      kept.noteOutput(result, 'backward');
     });
-    inputs.lose(lost, 'backward');
-    return dx;
   }
 
   /** @internal */
   override checkSaved(): Saved {
     if (!this.#saved) throw this.#wrongMoment('backward', 'the saved statistics of a training forward', 'none');
-    this.#saved.inputs.check();
+    this.#saved.kept.check();
     return this.#saved;
   }
 

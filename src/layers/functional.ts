@@ -2,12 +2,13 @@ import { show, showShape, wrongKind, wrongValue } from '../errors.ts';
 import { type Activation, activationCode } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { affine } from '../kernels/calls.ts';
+import { checkNames, checkRecord } from '../named-options.ts';
 import { locate, produce } from '../tensors/call.ts';
 import { checkShape, shapeOf } from '../tensors/shape.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
 import type { Layout } from '../types.ts';
 import { evaluationMap } from './coefficients.ts';
-import { checkEps, checkLayout, checkNames, checkRecord } from './options.ts';
+import { checkEps, checkLayout } from './options.ts';
 import { planOf } from './plan.ts';
 
 /** Statistics and parameters of the functional form; each vector has one value per channel. */

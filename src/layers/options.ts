@@ -1,5 +1,6 @@
 import { show, showChoices, wrongKind, wrongValue } from '../errors.ts';
 import { type Activation, activationCode } from '../kernels/activations.ts';
+import { checkNames, checkRecord } from '../named-options.ts';
 import type { Layout } from '../types.ts';
 
 /** Options of the batch normalization layers. Defaults are PyTorch's. */
@@ -97,21 +98,6 @@ export function checkFeatures(subject: string, argument: string, value: unknown)
       expected: `an integer from 1 to ${MOST_FEATURES}`,
       got: show(value),
     });
-  }
-}
-
-export function checkRecord(subject: string, given: unknown): void {
-  if (typeof given !== 'object' || given === null) {
-    throw wrongKind('ERR_OPTION', { subject, argument: 'options', expected: 'an object', got: show(given) });
-  }
-}
-
-/** Checks that every option is one of those known: a misspelt one would be ignored in silence. */
-export function checkNames(subject: string, given: object, known: readonly string[]): void {
-  for (const name of Object.keys(given)) {
-    if (!known.includes(name)) {
-      throw wrongKind('ERR_OPTION', { subject, argument: 'options', expected: showChoices(known), got: show(name) });
-    }
   }
 }
 

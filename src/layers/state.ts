@@ -1,7 +1,7 @@
 // State dicts: flat records of names to { data, shape }, checked whole before anything is changed.
 
 import { show, showShape, wrongKind, wrongValue } from '../errors.ts';
-import { sameShape } from '../tensors/shape.ts';
+import { countOf, sameShape } from '../tensors/shape.ts';
 import type { StateDict } from '../types.ts';
 
 /** One entry of a layer's state: its shape, its values now, and how to take new ones. */
@@ -69,7 +69,7 @@ function checkEntry(subject: string, name: string, slot: StateSlot, state: State
   }
   const values = numbersIn(entry.data);
   if (!values) throw wrongKind('ERR_STATE', { subject, argument, expected: 'numbers', got: show(entry.data) });
-  const size = slot.shape.reduce((product, length) => product * length, 1);
+  const size = countOf(slot.shape);
   if (values.length !== size) {
     throw wrongValue('ERR_STATE', { subject, argument, expected: `${size} values`, got: `${values.length}` });
   }

@@ -1,7 +1,7 @@
 import { type Activation, type ActivationCode, activationCode, activationName } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { Layer, type Stage } from '../layers/layer.ts';
-import { checkCallOptions, locate, produce, writtenOver } from '../tensors/call.ts';
+import { checkCallOptions, locate, produce } from '../tensors/call.ts';
 import { checkKept, Kept } from '../tensors/kept.ts';
 import { checkShape, shapeOf } from '../tensors/shape.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
@@ -10,7 +10,7 @@ import type { Result, TensorLike } from '../tensors/tensor.ts';
 export class ActivationLayer extends Layer {
   readonly subject: string;
   readonly #code: ActivationCode;
-  #inputs: Kept<'x'> | undefined;
+  #kept: Kept<{ x: TensorLike }> | undefined;
 
   constructor(activation: Activation, subject = 'ActivationLayer') {
     super();
@@ -29,7 +29,6 @@ export class ActivationLayer extends Layer {
   forward<X extends TensorLike, O extends TensorLike = Result<X>>(x: X, options: { out?: O } = {}): O {
     checkCallOptions(this.subject, options, ['out']);
     const input = locate(this.subject, 'x', x);
-    let lost: 'x' | undefined;
     const product = {
       subject: this.subject,
       like: x,
@@ -38,14 +37,14 @@ export class ActivationLayer extends Layer {
       inputs: { x: input },
       aliasing: 'in-place',
     } as const;
+    const kept = new Kept(this.subject, { x: input });
     const y = produce<O>(product, (call, result) => {
-      lost = writtenOver(result, { x: input });
       const at = call.input(input);
       const to = call.output(result, { x: input, at });
       backend().kernels.activate_f32(at, to, this.#code.kind, this.#code.alpha, input.data.length);
+      kept.noteOutput(result, 'forward');
     });
-    this.#inputs = new Kept(this.subject, { x: input });
-    this.#inputs.lose(lost, 'forward');
+    this.#kept = kept;
     return y;
   }
 
@@ -56,8 +55,8 @@ export class ActivationLayer extends Layer {
    */
   backward<D extends TensorLike, O extends TensorLike = Result<D>>(dy: D, options: { out?: O } = {}): O {
     checkCallOptions(this.subject, options, ['out']);
-    const inputs = this.checkSaved();
-    const x = inputs.take('x');
+    const kept = this.checkSaved();
+    const { x } = kept.inputs;
     const given = locate(this.subject, 'dy', dy);
     checkShape(this.subject, 'dy', shapeOf(given), shapeOf(x), 'shape');
     const product = {
@@ -68,21 +67,18 @@ export class ActivationLayer extends Layer {
       inputs: { dy: given, x },
       aliasing: 'in-place',
     } as const;
-    let lost: 'x' | undefined;
-    const dx = produce<O>(product, (call, result) => {
-      lost = writtenOver(result, { x });
+    return produce<O>(product, (call, result) => {
       const at = call.input(x);
       const from = call.input(given);
       const to = call.output(result, { x: given, at: from });
       backend().kernels.activate_grad_f32(at, from, to, this.#code.kind, this.#code.alpha, given.data.length);
+      kept.noteOutput(result, 'backward');
     });
-    inputs.lose(lost, 'backward');
-    return dx;
   }
 
   /** @internal */
-  override checkSaved(): Kept<'x'> {
-    return checkKept(this.subject, this.#inputs);
+  override checkSaved(): Kept<{ x: TensorLike }> {
+    return checkKept(this.subject, this.#kept);
   }
 
   override stages(): Stage[] {
@@ -90,7 +86,7 @@ export class ActivationLayer extends Layer {
   }
 
   override dispose(): void {
-    this.#inputs = undefined;
+    this.#kept = undefined;
   }
 
   /** The activation's name. */

@@ -2,7 +2,7 @@ import { show, wrongMoment, wrongValue } from '../errors.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { Layer, type Stage } from '../layers/layer.ts';
-import { checkNames, checkRecord } from '../layers/options.ts';
+import { checkNames, checkRecord } from '../named-options.ts';
 import { checkCallOptions, locate, produce } from '../tensors/call.ts';
 import { checkShape, shapeOf } from '../tensors/shape.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';

@@ -1,14 +1,15 @@
-import { show, showShape, wrongKind, wrongValue } from '../errors.ts';
+import { show, wrongKind } from '../errors.ts';
 import { NO_ACTIVATION as PLAIN } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { Layer, type Stage } from '../layers/layer.ts';
-import { checkFeatures, checkNames, checkRecord } from '../layers/options.ts';
+import { checkFeatures } from '../layers/options.ts';
 import { LearnedParameter } from '../layers/parameter.ts';
 import type { StateSlots } from '../layers/state.ts';
+import { checkNames, checkRecord } from '../named-options.ts';
 import { Region } from '../tensors/block.ts';
-import { Call, checkCallOptions, locate, produce, writtenOver } from '../tensors/call.ts';
+import { Call, checkCallOptions, locate, produce } from '../tensors/call.ts';
 import { checkKept, Kept } from '../tensors/kept.ts';
-import { checkShape, shapeOf, sizeOf } from '../tensors/shape.ts';
+import { checkShape, countOf, linearShape, shapeOf, sizeOf } from '../tensors/shape.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
 import type { Parameter } from '../types.ts';
 import { type Initializer, torchUniform } from './initializers.ts';
@@ -39,7 +40,7 @@ export class Linear extends Layer {
   readonly outFeatures: number;
   readonly #weight: LearnedParameter;
   readonly #bias: LearnedParameter | undefined;
-  #inputs: Kept<'x'> | undefined;
+  #kept: Kept<{ x: TensorLike }> | undefined;
   /** The weight in panels, for forward. */
   #packed: Region | undefined;
   #packedStamp = Number.NaN;
@@ -85,26 +86,7 @@ export class Linear extends Layer {
   }
 
   outputShape(shape: readonly number[]): readonly number[] {
-    const last = shape.length - 1;
-    if (last < 1) {
-      throw wrongValue('ERR_SHAPE', {
-        subject: this.subject,
-        argument: 'x',
-        expected: 'rank 2 or more',
-        got: `rank ${shape.length}`,
-        context: `shape ${showShape(shape)}`,
-      });
-    }
-    if (shape[last] !== this.inFeatures) {
-      throw wrongValue('ERR_SHAPE', {
-        subject: this.subject,
-        argument: 'x',
-        expected: `${this.inFeatures} features on axis ${last}`,
-        got: `${shape[last]}`,
-        context: `shape ${showShape(shape)}`,
-      });
-    }
-    return [...shape.slice(0, last), this.outFeatures];
+    return linearShape(this.subject, shape, this.inFeatures, this.outFeatures);
   }
 
   /**
@@ -116,7 +98,7 @@ export class Linear extends Layer {
     checkCallOptions(this.subject, options, ['out']);
     const input = locate(this.subject, 'x', x);
     const shape = this.outputShape(shapeOf(input));
-    const rows = shape.reduce((size, length) => size * length, 1) / this.outFeatures;
+    const rows = countOf(shape) / this.outFeatures;
     const product = {
       subject: this.subject,
       like: x,
@@ -125,9 +107,8 @@ export class Linear extends Layer {
       inputs: { x: input },
       aliasing: 'apart',
     } as const;
-    let lost: 'x' | undefined;
+    const kept = new Kept(this.subject, { x: input });
     const y = produce<O>(product, (call, result) => {
-      lost = writtenOver(result, { x: input });
       if (rows === 0) return;
       const { heap, kernels } = backend();
       const { inFeatures: depth, outFeatures: cols } = this;
@@ -149,9 +130,9 @@ export class Linear extends Layer {
         1,
         0,
       );
+      kept.noteOutput(result, 'forward');
     });
-    this.#inputs = new Kept(this.subject, { x: input });
-    this.#inputs.lose(lost, 'forward');
+    this.#kept = kept;
     return y;
   }
 
@@ -163,7 +144,7 @@ export class Linear extends Layer {
    */
   backward<D extends TensorLike, O extends TensorLike = Result<D>>(dy: D, options: { out?: O } = {}): O {
     checkCallOptions(this.subject, options, ['out']);
-    const { x, given } = this.#checkBackward(dy);
+    const { kept, x, given } = this.#checkBackward(dy);
     const product = {
       subject: this.subject,
       like: dy,
@@ -172,9 +153,7 @@ export class Linear extends Layer {
       inputs: { dy: given, x },
       aliasing: 'apart',
     } as const;
-    let lost: 'x' | undefined;
-    const dx = produce<O>(product, (call, result) => {
-      lost = writtenOver(result, { x });
+    return produce<O>(product, (call, result) => {
       const from = call.input(given);
       const rows = given.data.length / this.outFeatures;
       if (rows === 0) return;
@@ -187,14 +166,13 @@ export class Linear extends Layer {
       kernels.pack_f32(weight, packed, cols, depth, depth, 1);
       kernels.linear_f32(from, packed, 0, call.output(result), PLAIN.kind, PLAIN.alpha, rows, cols, depth, cols, 1, 0);
       this.#addGradients(sums);
+      kept.noteOutput(result, 'backward');
     });
-    this.#inputs!.lose(lost, 'backward');
-    return dx;
   }
 
   /** @internal */
-  override checkSaved(): Kept<'x'> {
-    return checkKept(this.subject, this.#inputs);
+  override checkSaved(): Kept<{ x: TensorLike }> {
+    return checkKept(this.subject, this.#kept);
   }
 
   override backwardParameters(dy: TensorLike): void {
@@ -227,7 +205,7 @@ export class Linear extends Layer {
 
   override dispose(): void {
     this.#packed?.release();
-    this.#packed = this.#inputs = undefined;
+    this.#packed = this.#kept = undefined;
     this.#packedStamp = Number.NaN;
   }
 
@@ -247,11 +225,12 @@ export class Linear extends Layer {
     return packed;
   }
 
-  #checkBackward(dy: TensorLike): { x: TensorLike; given: TensorLike } {
-    const x = this.checkSaved().take('x');
+  #checkBackward(dy: TensorLike): { kept: Kept<{ x: TensorLike }>; x: TensorLike; given: TensorLike } {
+    const kept = this.checkSaved();
+    const { x } = kept.inputs;
     const given = locate(this.subject, 'dy', dy);
     checkShape(this.subject, 'dy', shapeOf(given), this.outputShape(shapeOf(x)), 'shape');
-    return { x, given };
+    return { kept, x, given };
   }
 
   /** dyᵀ·x and Σdy in scratch memory, nothing added yet. */

@@ -1,6 +1,6 @@
 import { show, wrongKind, wrongValue } from '../errors.ts';
-import { checkNames, checkRecord } from '../layers/options.ts';
 import { LearnedParameter } from '../layers/parameter.ts';
+import { checkNames, checkRecord } from '../named-options.ts';
 import type { Parameter } from '../types.ts';
 
 /** What optimizers share: the parameters, and passing by those that are frozen. */

@@ -5,9 +5,10 @@ import { Layer, type Stage } from '../layers/layer.ts';
 import type { StateSlots } from '../layers/state.ts';
 import { Region } from '../tensors/block.ts';
 import { checkCallOptions, checkOut, locate, makeLike } from '../tensors/call.ts';
-import { checkShape, shapeOf } from '../tensors/shape.ts';
+import { checkShape, countOf, shapeOf } from '../tensors/shape.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
 import type { Parameter } from '../types.ts';
+import type { Heap } from '../wasm/memory.ts';
 
 /** The tensors of one input shape, over the network's memory. */
 interface Stations {
@@ -17,6 +18,21 @@ interface Stations {
   readonly outputs: readonly Tensor[];
   /** The gradient with respect to the input of each layer, in two buffers by turns. */
   readonly gradients: readonly Tensor[];
+}
+
+/** The network's own memory; `all` is its regions in the order of `input`, `outputs`, `gradients`. */
+interface Memory {
+  readonly input: Region;
+  readonly outputs: readonly Region[];
+  readonly gradients: readonly [Region, Region];
+  readonly all: readonly Region[];
+}
+
+function reserveMemory(heap: Heap, layers: number): Memory {
+  const input = new Region(heap);
+  const outputs = Array.from({ length: layers }, () => new Region(heap));
+  const gradients = [new Region(heap), new Region(heap)] as const;
+  return { input, outputs, gradients, all: [input, ...outputs, ...gradients] };
 }
 
 /** What the last forward left for backward. */
@@ -37,7 +53,7 @@ interface Current {
 export class Sequential extends Layer {
   readonly subject = 'Sequential';
   readonly layers: readonly Layer[];
-  #memory: { input: Region; outputs: Region[]; gradients: [Region, Region] } | undefined;
+  #memory: Memory | undefined;
   /** By input shape. Forgotten when a larger shape moves the memory. */
   #stations = new Map<string, Stations>();
   #current: Current | undefined;
@@ -215,17 +231,13 @@ export class Sequential extends Layer {
   override dispose(): void {
     for (const layer of this.layers) layer.dispose();
     this.#forget();
-    if (this.#memory) {
-      const { input, outputs, gradients } = this.#memory;
-      for (const region of [input, ...outputs, ...gradients]) region.release();
-    }
+    for (const region of this.#memory?.all ?? []) region.release();
     this.#memory = undefined;
   }
 
   /** Does a tensor lie in the network's own memory? */
   #owns(x: Tensor): boolean {
-    const { input, outputs, gradients } = this.#memory!;
-    return [input, ...outputs, ...gradients].some((region) => region.atLeast(0) === x.ptr);
+    return this.#memory!.all.some((region) => region.atLeast(0) === x.ptr);
   }
 
   #forget(): void {
@@ -241,18 +253,12 @@ export class Sequential extends Layer {
     const key = shapes[0].join('x');
     const known = this.#stations.get(key);
     if (known) return known;
-    const { heap } = backend();
-    this.#memory ??= {
-      input: new Region(heap),
-      outputs: this.layers.map(() => new Region(heap)),
-      gradients: [new Region(heap), new Region(heap)],
-    };
-    const { input, outputs, gradients } = this.#memory;
-    const bytes = shapes.map((shape) => 4 * shape.reduce((size, length) => size * length, 1));
-    const regions = [input, ...outputs, ...gradients];
+    this.#memory ??= reserveMemory(backend().heap, this.layers.length);
+    const { input, outputs, gradients, all } = this.#memory;
+    const bytes = shapes.map((shape) => 4 * countOf(shape));
     const least = [...bytes, Math.max(...bytes), Math.max(...bytes)].map((size) => Math.max(size, 4));
-    if (regions.some((region, i) => region.bytes < least[i])) this.#forget();
-    regions.forEach((region, i) => {
+    if (all.some((region, i) => region.bytes < least[i])) this.#forget();
+    all.forEach((region, i) => {
       region.atLeast(least[i]);
     });
     const stations = {

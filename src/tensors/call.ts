@@ -1,5 +1,6 @@
-import { show, showChoices, showShape, wrongKind, wrongValue } from '../errors.ts';
+import { show, showShape, wrongKind, wrongValue } from '../errors.ts';
 import { type Backend, backend } from '../kernels/backend.ts';
+import { checkNames } from '../named-options.ts';
 import type { PlainTensor } from '../types.ts';
 import { checkShape, checkTensorLike, shapeOf, sizeOf } from './shape.ts';
 import { disposed, type Result, Tensor, type TensorLike } from './tensor.ts';
@@ -25,7 +26,7 @@ export function locateOut(subject: string, out: TensorLike): TensorLike {
   return out.data.buffer === backend().heap.buffer ? new Tensor(shapeOf(out), out.data.byteOffset) : out;
 }
 
-/** Checks the options of a call by name: a misspelt one would be ignored in silence. */
+/** Checks the options of a call by name; a tensor in their place is a forgotten `{ out }`. */
 export function checkCallOptions(subject: string, options: object, known: readonly string[]): void {
   if (typeof options !== 'object' || options === null || options instanceof Tensor || ArrayBuffer.isView(options)) {
     throw wrongKind('ERR_OPTION', {
@@ -35,11 +36,7 @@ export function checkCallOptions(subject: string, options: object, known: readon
       got: show(options),
     });
   }
-  for (const name in options) {
-    if (!known.includes(name)) {
-      throw wrongKind('ERR_OPTION', { subject, argument: 'options', expected: showChoices(known), got: show(name) });
-    }
-  }
+  checkNames(subject, options, known);
 }
 
 /** May a kernel write its output where one of its inputs lies? */
@@ -54,19 +51,6 @@ function distanceBetween(a: TensorLike, b: TensorLike): number {
 /** Do two tensors lie in the same place? */
 export function sameMemory(a: TensorLike, b: TensorLike): boolean {
   return distanceBetween(a, b) === 0;
-}
-
-/** Which of the inputs `out` will write over, if any. */
-export function writtenOver<Name extends string>(
-  out: TensorLike | undefined,
-  inputs: Record<Name, TensorLike | undefined>,
-): Name | undefined {
-  if (out === undefined) return undefined;
-  for (const name in inputs) {
-    const x = inputs[name];
-    if (x && sameMemory(out, x) && x.data.length > 0) return name;
-  }
-  return undefined;
 }
 
 /** What a kernel reads, by name; all of it located. */

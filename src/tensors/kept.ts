@@ -1,22 +1,25 @@
 import { wrongMoment } from '../errors.ts';
-import { locate } from './call.ts';
+import { locate, sameMemory } from './call.ts';
 import type { TensorLike } from './tensor.ts';
 
-/** What a layer keeps of a forward for its backward: the inputs, and which of them have been written over since. */
-export class Kept<Name extends string> {
+/** What a layer keeps of a forward for its backward: the inputs, and which of them has been written over since. */
+export class Kept<Inputs extends Readonly<Record<string, TensorLike | undefined>>> {
+  /** Located tensors, by name; good after `check`. */
+  readonly inputs: Inputs;
   readonly #subject: string;
-  readonly #inputs: Readonly<Record<Name, TensorLike | undefined>>;
-  #lost: { name: Name; by: 'forward' | 'backward' } | undefined;
+  #lost: { name: string; by: 'forward' | 'backward' } | undefined;
 
-  /** @param inputs located tensors, by name */
-  constructor(subject: string, inputs: Readonly<Record<Name, TensorLike | undefined>>) {
+  constructor(subject: string, inputs: Inputs) {
     this.#subject = subject;
-    this.#inputs = inputs;
+    this.inputs = inputs;
   }
 
-  /** Notes that an input was written over, if one was. */
-  lose(name: Name | undefined, by: 'forward' | 'backward'): void {
-    if (name !== undefined) this.#lost ??= { name, by };
+  /** Notes an output that was written: an input in whose memory it lies is lost. */
+  noteOutput(out: TensorLike, by: 'forward' | 'backward'): void {
+    for (const name in this.inputs) {
+      const x = this.inputs[name];
+      if (x && sameMemory(out, x) && x.data.length > 0) this.#lost ??= { name, by };
+    }
   }
 
   /** Throws ERR_MODE if an input was written over, ERR_DISPOSED if one was disposed. */
@@ -30,27 +33,15 @@ export class Kept<Name extends string> {
         got: `one that ${by} wrote over (out: ${name})`,
       });
     }
-    for (const name in this.#inputs) this.#find(name);
-  }
-
-  /** An input as it was given. */
-  take(name: Name): TensorLike {
-    return this.#find(name)!;
-  }
-
-  /** An input that there need not be. */
-  takeOptional(name: Name): TensorLike | undefined {
-    return this.#find(name);
-  }
-
-  #find(name: Name): TensorLike | undefined {
-    const x = this.#inputs[name];
-    return x === undefined ? undefined : locate(this.#subject, `backward: the ${name} of the last forward`, x);
+    for (const name in this.inputs) {
+      const x = this.inputs[name];
+      if (x) locate(this.#subject, `backward: the ${name} of the last forward`, x);
+    }
   }
 }
 
 /** The inputs of the last forward, after checking that there was one and that they are still there. */
-export function checkKept<Name extends string>(subject: string, kept: Kept<Name> | undefined): Kept<Name> {
+export function checkKept<K extends { check(): void }>(subject: string, kept: K | undefined): K {
   if (!kept) {
     throw wrongMoment('ERR_MODE', { subject, argument: 'backward', expected: 'the input of a forward', got: 'none' });
   }

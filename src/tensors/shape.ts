@@ -91,3 +91,31 @@ export function checkShape(
   if (sameShape(got, expected)) return;
   throw wrongValue('ERR_SHAPE', { subject, argument, expected: `${of} ${showShape(expected)}`, got: showShape(got) });
 }
+
+/** The number of values of a shape that has been checked. */
+export function countOf(shape: readonly number[]): number {
+  return shape.reduce((size, length) => size * length, 1);
+}
+
+/** The output shape of a linear map: `[N, ..., inFeatures]` → `[N, ..., outFeatures]`. Throws ERR_SHAPE. */
+export function linearShape(
+  subject: string,
+  shape: readonly number[],
+  inFeatures: number,
+  outFeatures: number,
+): readonly number[] {
+  const last = shape.length - 1;
+  if (last >= 1 && shape[last] === inFeatures) return [...shape.slice(0, last), outFeatures];
+  const context = `shape ${showShape(shape)}`;
+  if (last < 1) {
+    throw wrongValue('ERR_SHAPE', {
+      subject,
+      argument: 'x',
+      expected: 'rank 2 or more',
+      got: `rank ${shape.length}`,
+      context,
+    });
+  }
+  const expected = `${inFeatures} features on axis ${last}`;
+  throw wrongValue('ERR_SHAPE', { subject, argument: 'x', expected, got: `${shape[last]}`, context });
+}

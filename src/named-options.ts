@@ -1,0 +1,17 @@
+import { show, showChoices, wrongKind } from './errors.ts';
+
+/** Checks that options are an object. */
+export function checkRecord(subject: string, given: unknown): void {
+  if (typeof given !== 'object' || given === null) {
+    throw wrongKind('ERR_OPTION', { subject, argument: 'options', expected: 'an object', got: show(given) });
+  }
+}
+
+/** Checks that every option is one of those known: a misspelt one would be ignored in silence. */
+export function checkNames(subject: string, given: object, known: readonly string[]): void {
+  for (const name in given) {
+    if (!known.includes(name)) {
+      throw wrongKind('ERR_OPTION', { subject, argument: 'options', expected: showChoices(known), got: show(name) });
+    }
+  }
+}
