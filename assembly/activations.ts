@@ -3,6 +3,7 @@
 // Derivatives at corners are PyTorch's: relu and leaky-relu take the left slope at 0, relu6 and hard-sigmoid are 0 at both ends,
 // hard-swish is −1/2 at −3 and 1 at 3. A NaN keeps its gradient: values are selected, never multiplied by 0.
 
+import { is } from './flags';
 import { madd } from './lanes';
 import { exp, expm1Negative, log1pUnit, normalCdf, normalDensity, sigmoid, tanh } from './transcendental';
 
@@ -21,8 +22,7 @@ export const HARD_SIGMOID: i32 = 11;
 export const SOFTPLUS: i32 = 12;
 export const MISH: i32 = 13;
 
-// An activation that is known when a loop is compiled is a type. (A constant argument will not do: Binaryen merges loops that differ in
-// a constant alone, and tests it again for every vector.)
+// The same as types, for loops that are compiled for one of them (see flags.ts).
 export class None {}
 export class Relu {}
 export class Relu6 {}
@@ -37,13 +37,6 @@ export class HardSwish {}
 export class HardSigmoid {}
 export class Softplus {}
 export class Mish {}
-
-/** Is the type K the type A? Known at compile time. */
-// @ts-ignore: decorator
-@inline
-export function is<K, A>(): bool {
-  return idof<K>() == idof<A>();
-}
 
 // @ts-ignore: decorator
 @inline const SQRT_8_OVER_PI: f32 = 1.5957691216057308; // 2·√(2/π): gelu-tanh is x·sigmoid(2u)

@@ -10,8 +10,6 @@ export { grad_input_nxc_f32 } from './kernels/grad-input-nxc';
 export { grad_stats_ncx_f32 } from './kernels/grad-stats-ncx';
 export { grad_stats_nxc_f32 } from './kernels/grad-stats-nxc';
 export { linear_f32 } from './kernels/linear';
-export { normalize_ncx_f32 } from './kernels/normalize-ncx';
-export { normalize_nxc_f32 } from './kernels/normalize-nxc';
 export { pack_f32 } from './kernels/pack';
 export { stats_ncx_f32 } from './kernels/stats-ncx';
 export { stats_nxc_f32 } from './kernels/stats-nxc';

@@ -25,6 +25,22 @@ export function loadTail(p: usize, n: u32): v128 {
   return n == 2 ? v : v128.load32_lane(p + 8, v, 2);
 }
 
+/** The first `n` (1 to 4) values at `p`; the other lanes are 0. */
+// @ts-ignore: decorator
+@inline
+export function few(p: usize, n: u32): v128 {
+  return n == 4 ? v128.load(p) : loadTail(p, n);
+}
+
+/** The first `n` (1, 2 or 3) values at `p` in the first lanes of `v`; the other lanes keep what they hold. Nothing beyond them is read. */
+// @ts-ignore: decorator
+@inline
+export function loadTailOver(p: usize, n: u32, v: v128): v128 {
+  if (n == 1) return v128.load32_lane(p, v, 0);
+  v = v128.load64_lane(p, v, 0);
+  return n == 2 ? v : v128.load32_lane(p + 8, v, 2);
+}
+
 /** Writes the first `n` (1, 2 or 3) lanes to `p`, and nothing beyond them. */
 // @ts-ignore: decorator
 @inline
@@ -37,11 +53,12 @@ export function storeTail(p: usize, v: v128, n: u32): void {
   if (n == 3) v128.store32_lane(p + 8, v, 2);
 }
 
-/** All bits set in the first `n` lanes, none in the others. */
+/** Writes the first `n` (1 to 4) lanes to `p`, and nothing beyond them. */
 // @ts-ignore: decorator
 @inline
-export function tailMask(n: u32): v128 {
-  return i32x4.lt_s(i32x4(0, 1, 2, 3), i32x4.splat(n));
+export function storeFew(p: usize, v: v128, n: u32): void {
+  if (n == 4) v128.store(p, v);
+  else storeTail(p, v, n);
 }
 
 /** Lanes 0 and 1 in double precision. */

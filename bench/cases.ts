@@ -71,20 +71,20 @@ function normCases(shape: BenchShape, layout: BenchLayout): BenchCase[] {
   const f64 = () => new Float64Array(channels);
   const f32 = () => new Float32Array(channels);
   const [mean, variance, dbeta, dgamma] = [f64(), f64(), f64(), f64()];
-  const [hi, lo, invStd, scale] = [f32(), f32(), f32(), f32()];
+  const [center, shift, invStd, scale] = [f32(), f32(), f32(), f32()];
   const [a, b, k, pivot] = [f32(), f32(), f32(), f32()];
   const count = size / channels;
   const stride = channels * inner;
   const stats = (from: Float32Array) =>
     kernel === 'ncx'
       ? js.stats_ncx_f32(from, pivot, null, mean, variance, outer, channels, inner, stride)
-      : js.stats_nxc_f32(from, pivot, mean, variance, outer, channels, channels);
+      : js.stats_nxc_f32(from, pivot, null, mean, variance, outer, channels, channels);
   const derive = () => {
     for (let c = 0; c < channels; c++) {
-      hi[c] = mean[c];
-      lo[c] = mean[c] - hi[c];
+      center[c] = mean[c];
       invStd[c] = 1 / Math.sqrt(variance[c] + 1e-5);
       scale[c] = gamma[c] * invStd[c];
+      shift[c] = beta[c];
     }
   };
   const [evalScale, evalShift] = [f32(), f32()];
@@ -93,57 +93,33 @@ function normCases(shape: BenchShape, layout: BenchLayout): BenchCase[] {
       evalScale[c] = gamma[c] / Math.sqrt(8 + 1e-5);
       evalShift[c] = beta[c] - 1.5 * evalScale[c];
     }
-    if (kernel === 'ncx') js.affine_ncx_f32(x, evalScale, evalShift, null, y, kind, 0, outer, channels, inner, stride);
-    else js.affine_nxc_f32(x, evalScale, evalShift, null, y, kind, 0, outer, channels);
+    if (kernel === 'ncx')
+      js.affine_ncx_f32(x, null, evalScale, evalShift, null, y, kind, 0, outer, channels, inner, stride);
+    else js.affine_nxc_f32(x, null, evalScale, evalShift, null, y, kind, 0, outer, channels);
   };
   const plainTrain = () => {
     stats(x);
     derive();
-    if (kernel === 'ncx') js.normalize_ncx_f32(x, hi, lo, scale, beta, null, y, 0, 0, outer, channels, inner, stride);
-    else js.normalize_nxc_f32(x, hi, lo, scale, beta, null, y, 0, 0, outer, channels);
+    if (kernel === 'ncx') js.affine_ncx_f32(x, center, scale, shift, null, y, 0, 0, outer, channels, inner, stride);
+    else js.affine_nxc_f32(x, center, scale, shift, null, y, 0, 0, outer, channels);
   };
   const plainBackward = () => {
     if (kernel === 'ncx')
-      js.grad_stats_ncx_f32(x, dy, hi, lo, invStd, null, dbeta, dgamma, outer, channels, inner, stride);
-    else js.grad_stats_nxc_f32(x, dy, hi, lo, invStd, dbeta, dgamma, outer, channels, channels);
+      js.grad_stats_ncx_f32(x, dy, center, invStd, null, dbeta, dgamma, outer, channels, inner, stride);
+    else js.grad_stats_nxc_f32(x, dy, center, invStd, null, dbeta, dgamma, outer, channels, channels);
     for (let c = 0; c < channels; c++) {
       a[c] = scale[c];
-      b[c] = dgamma[c] / count;
+      b[c] = (dgamma[c] / count) * invStd[c];
       k[c] = dbeta[c] / count;
     }
-    if (kernel === 'ncx') js.grad_input_ncx_f32(x, dy, hi, lo, invStd, a, b, k, y, outer, channels, inner, stride);
-    else js.grad_input_nxc_f32(x, dy, hi, lo, invStd, a, b, k, y, outer, channels);
-  };
-
-  const { heap, kernels } = backend();
-  const place = (values: Float32Array | Float64Array) => {
-    const at = heap.alloc(values.byteLength);
-    if (values instanceof Float32Array) heap.f32.set(values, at >> 2);
-    return at;
-  };
-  const blocks = [mean, variance, pivot, hi, lo, invStd, scale, beta, new Float32Array(channels * 8)].map(place);
-  const [pMean, pVariance, pPivot, pHi, pLo, pInvStd, pScale, pBeta, pLanes] = blocks;
-  const vectors = () => {
-    stats(x);
-    derive();
-    for (const [at, values] of [
-      [pHi, hi],
-      [pLo, lo],
-      [pInvStd, invStd],
-      [pScale, scale],
-    ] as const)
-      heap.f32.set(values, at >> 2);
-  };
-  const sums = () => {
-    const from = pMean >> 3;
-    return [...heap.f64.subarray(from, from + channels)];
+    if (kernel === 'ncx') js.grad_input_ncx_f32(x, dy, center, a, b, k, y, outer, channels, inner, stride);
+    else js.grad_input_nxc_f32(x, dy, center, a, b, k, y, outer, channels);
   };
 
   let held = 2;
   const dispose = () => {
     if (--held > 0) return;
     for (const t of [tx, tdy, ty]) t.dispose();
-    for (const at of blocks) heap.free(at);
     bn.dispose();
     relu.dispose();
   };
@@ -200,111 +176,6 @@ function normCases(shape: BenchShape, layout: BenchLayout): BenchCase[] {
       ),
     );
   }
-  vectors();
-  const ncx = kernel === 'ncx';
-  result.push(
-    make(
-      'affine',
-      8,
-      () =>
-        ncx
-          ? kernels.affine_ncx_f32(tx.ptr, pScale, pBeta, 0, ty.ptr, 0, 0, outer, channels, inner, stride)
-          : kernels.affine_nxc_f32(tx.ptr, pScale, pBeta, 0, ty.ptr, 0, 0, outer, channels),
-      () =>
-        ncx
-          ? js.affine_ncx_f32(x, scale, beta, null, y, 0, 0, outer, channels, inner, stride)
-          : js.affine_nxc_f32(x, scale, beta, null, y, 0, 0, outer, channels),
-      compareOutput,
-    ),
-    make(
-      'stats',
-      4,
-      () =>
-        ncx
-          ? kernels.stats_ncx_f32(tx.ptr, pPivot, pLanes, pMean, pVariance, outer, channels, inner, stride)
-          : kernels.stats_nxc_f32(tx.ptr, pPivot, pMean, pVariance, outer, channels, channels),
-      () => stats(x),
-      () => relativeDifference(sums(), mean),
-    ),
-    make(
-      'normalize',
-      8,
-      () =>
-        ncx
-          ? kernels.normalize_ncx_f32(tx.ptr, pHi, pLo, pScale, pBeta, 0, ty.ptr, 0, 0, outer, channels, inner, stride)
-          : kernels.normalize_nxc_f32(tx.ptr, pHi, pLo, pScale, pBeta, 0, ty.ptr, 0, 0, outer, channels),
-      () =>
-        ncx
-          ? js.normalize_ncx_f32(x, hi, lo, scale, beta, null, y, 0, 0, outer, channels, inner, stride)
-          : js.normalize_nxc_f32(x, hi, lo, scale, beta, null, y, 0, 0, outer, channels),
-      compareOutput,
-    ),
-    make(
-      'grad_stats',
-      8,
-      () =>
-        ncx
-          ? kernels.grad_stats_ncx_f32(
-              tx.ptr,
-              tdy.ptr,
-              pHi,
-              pLo,
-              pInvStd,
-              pLanes,
-              pMean,
-              pVariance,
-              outer,
-              channels,
-              inner,
-              stride,
-            )
-          : kernels.grad_stats_nxc_f32(tx.ptr, tdy.ptr, pHi, pLo, pInvStd, pMean, pVariance, outer, channels, channels),
-      () =>
-        ncx
-          ? js.grad_stats_ncx_f32(x, dy, hi, lo, invStd, null, dbeta, dgamma, outer, channels, inner, stride)
-          : js.grad_stats_nxc_f32(x, dy, hi, lo, invStd, dbeta, dgamma, outer, channels, channels),
-      () => relativeDifference(sums(), dbeta),
-    ),
-    make(
-      'grad_input',
-      12,
-      () =>
-        ncx
-          ? kernels.grad_input_ncx_f32(
-              tx.ptr,
-              tdy.ptr,
-              pHi,
-              pLo,
-              pInvStd,
-              pScale,
-              pBeta,
-              pBeta,
-              ty.ptr,
-              outer,
-              channels,
-              inner,
-              stride,
-            )
-          : kernels.grad_input_nxc_f32(
-              tx.ptr,
-              tdy.ptr,
-              pHi,
-              pLo,
-              pInvStd,
-              pScale,
-              pBeta,
-              pBeta,
-              ty.ptr,
-              outer,
-              channels,
-            ),
-      () =>
-        ncx
-          ? js.grad_input_ncx_f32(x, dy, hi, lo, invStd, scale, beta, beta, y, outer, channels, inner, stride)
-          : js.grad_input_nxc_f32(x, dy, hi, lo, invStd, scale, beta, beta, y, outer, channels),
-      compareOutput,
-    ),
-  );
   held -= 2;
   return result;
 }

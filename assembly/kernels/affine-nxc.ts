@@ -1,21 +1,24 @@
-import { is, RELU } from '../activations';
-import { finish, isFused, No, PIECE, residualAt, residualTail, sweep, Yes } from '../epilogue';
-import { loadTail, madd, storeTail } from '../lanes';
+import { RELU } from '../activations';
+import { bandOf, CACHED } from '../bands';
+import { isFused, mapped, PIECE, residualAt, residualFew, sweep } from '../epilogue';
+import { is, No, Yes } from '../flags';
+import { few, storeFew } from '../lanes';
 
 /**
- * affine_nxc — the evaluation map, channels innermost.
+ * affine_nxc — the forward map, channels innermost.
  *
- *   y[r,c] = f(x[r,c]·scale[c] + shift[c] + residual[r,c])
+ *   y[r,c] = f((x[r,c] − center[c])·scale[c] + shift[c] + residual[r,c])
  *
- * layout    x, residual, y [rows, channels] f32, contiguous; scale, shift [channels] f32; residual may be 0: none
+ * layout    x, residual, y [rows, channels] f32, contiguous; center, scale, shift [channels] f32; center may be 0: none, as in evaluation;
+ *           residual may be 0: none
  * sizes     all ≥ 1; channels need not be a multiple of 4
  * alias     y may be x or residual; no other overlap
  * align     4 bytes required, 16 preferred
- * numerics  one multiply and one add, f32; fused in the relaxed build
- * traffic   8 bytes per element, 12 with a residual
+ * numerics  one subtraction (none without center), one multiply and one add, f32; the latter two fused in the relaxed build
+ * traffic   8 bytes per element, 12 with a residual; coefficients once for each band of rows (bands.ts)
  */
 export function affine_nxc_f32(
-  x: usize, scale: usize, shift: usize, residual: usize, y: usize,
+  x: usize, center: usize, scale: usize, shift: usize, residual: usize, y: usize,
   kind: i32, alpha: f32, rows: u32, channels: u32,
 ): void {
   const pieceRows = isFused(kind) ? rows : max(PIECE / channels, 1);
@@ -23,63 +26,109 @@ export function affine_nxc_f32(
   for (let first: u32 = 0; first < rows; first += pieceRows) {
     const count = min(pieceRows, rows - first);
     const offset = (<usize>first) * row;
-    piece(x + offset, scale, shift, residual, residual + offset, y + offset, kind, count, channels);
+    if (center) piece<Yes>(x + offset, center, scale, shift, residual, residual + offset, y + offset, kind, count, channels);
+    else piece<No>(x + offset, center, scale, shift, residual, residual + offset, y + offset, kind, count, channels);
     sweep(y + offset, kind, alpha, count * channels);
   }
 }
 
-function piece(
-  x: usize, scale: usize, shift: usize, residual: usize, r: usize, y: usize, kind: i32, rows: u32, channels: u32,
+function piece<C>(
+  x: usize, center: usize, scale: usize, shift: usize, residual: usize, r: usize, y: usize,
+  kind: i32, rows: u32, channels: u32,
 ): void {
   if (residual) {
-    if (kind == RELU) run<Yes, Yes>(x, scale, shift, r, y, rows, channels);
-    else run<Yes, No>(x, scale, shift, r, y, rows, channels);
+    if (kind == RELU) run<C, Yes, Yes>(x, center, scale, shift, r, y, rows, channels);
+    else run<C, Yes, No>(x, center, scale, shift, r, y, rows, channels);
   } else {
-    if (kind == RELU) run<No, Yes>(x, scale, shift, r, y, rows, channels);
-    else run<No, No>(x, scale, shift, r, y, rows, channels);
+    if (kind == RELU) run<C, No, Yes>(x, center, scale, shift, r, y, rows, channels);
+    else run<C, No, No>(x, center, scale, shift, r, y, rows, channels);
   }
 }
 
 // @ts-ignore: decorator
 @inline
-function run<R, A>(
-  x: usize, scale: usize, shift: usize, r: usize, y: usize, rows: u32, channels: u32,
+function run<C, R, A>(
+  x: usize, center: usize, scale: usize, shift: usize, r: usize, y: usize, rows: u32, channels: u32,
 ): void {
-  const whole = scale + ((<usize>channels & ~3) << 2);
-  const unrolled = scale + ((<usize>channels & ~15) << 2);
-  const rest = channels & 3;
-  for (let n: u32 = 0; n < rows; n++) {
-    let a = scale;
-    let b = shift;
-    while (a < unrolled) {
-      const v0 = finish<R, A>(madd(v128.load(x, 0), v128.load(a, 0), v128.load(b, 0)), residualAt<R>(r, 0));
-      const v1 = finish<R, A>(madd(v128.load(x, 16), v128.load(a, 16), v128.load(b, 16)), residualAt<R>(r, 16));
-      const v2 = finish<R, A>(madd(v128.load(x, 32), v128.load(a, 32), v128.load(b, 32)), residualAt<R>(r, 32));
-      const v3 = finish<R, A>(madd(v128.load(x, 48), v128.load(a, 48), v128.load(b, 48)), residualAt<R>(r, 48));
-      v128.store(y, v0, 0);
-      v128.store(y, v1, 16);
-      v128.store(y, v2, 32);
-      v128.store(y, v3, 48);
-      x += 64;
-      y += 64;
-      a += 64;
-      b += 64;
-      if (is<R, Yes>()) r += 64;
-    }
-    while (a < whole) {
-      v128.store(y, finish<R, A>(madd(v128.load(x), v128.load(a), v128.load(b)), residualAt<R>(r, 0)));
-      x += 16;
-      y += 16;
-      a += 16;
-      b += 16;
-      if (is<R, Yes>()) r += 16;
-    }
-    if (rest) {
-      const v = madd(loadTail(x, rest), loadTail(a, rest), loadTail(b, rest));
-      storeTail(y, finish<R, A>(v, residualTail<R>(r, rest)), rest);
-      x += (<usize>rest) << 2;
-      y += (<usize>rest) << 2;
-      if (is<R, Yes>()) r += (<usize>rest) << 2;
+  const row = (<usize>channels) << 2;
+  const band = bandOf(rows, channels, CACHED);
+  while (rows) {
+    const count = min(rows, band);
+    const size = row * count;
+    if (count > 1) bandRows<C, R, A>(x, center, scale, shift, r, y, x + size, row);
+    else oneRow<C, R, A>(x, center, scale, shift, r, y, row);
+    x += size;
+    y += size;
+    r += size;
+    rows -= count;
+  }
+}
+
+/** A few rows, sixteen channels at a time, whose coefficients stay in registers. */
+// @ts-ignore: decorator
+@inline
+function bandRows<C, R, A>(
+  x: usize, center: usize, scale: usize, shift: usize, r: usize, y: usize, last: usize, row: usize,
+): void {
+  let c: usize = 0;
+  for (; c + 64 <= row; c += 64) {
+    const h0 = centerAt<C>(center + c, 0);
+    const h1 = centerAt<C>(center + c, 16);
+    const h2 = centerAt<C>(center + c, 32);
+    const h3 = centerAt<C>(center + c, 48);
+    const a0 = v128.load(scale + c, 0);
+    const a1 = v128.load(scale + c, 16);
+    const a2 = v128.load(scale + c, 32);
+    const a3 = v128.load(scale + c, 48);
+    const b0 = v128.load(shift + c, 0);
+    const b1 = v128.load(shift + c, 16);
+    const b2 = v128.load(shift + c, 32);
+    const b3 = v128.load(shift + c, 48);
+    let q = y + c;
+    let s = r + c;
+    for (let p = x + c; p < last; p += row, q += row) {
+      v128.store(q, mapped<C, R, A>(v128.load(p, 0), h0, a0, b0, residualAt<R>(s, 0)), 0);
+      v128.store(q, mapped<C, R, A>(v128.load(p, 16), h1, a1, b1, residualAt<R>(s, 16)), 16);
+      v128.store(q, mapped<C, R, A>(v128.load(p, 32), h2, a2, b2, residualAt<R>(s, 32)), 32);
+      v128.store(q, mapped<C, R, A>(v128.load(p, 48), h3, a3, b3, residualAt<R>(s, 48)), 48);
+      if (is<R, Yes>()) s += row;
     }
   }
+  for (; c < row; c += 16) {
+    const lanes = <u32>min<usize>((row - c) >> 2, 4);
+    const h = is<C, Yes>() ? few(center + c, lanes) : f32x4.splat(0);
+    const a = few(scale + c, lanes);
+    const b = few(shift + c, lanes);
+    for (let p = x + c, q = y + c, s = r + c; p < last; p += row, q += row, s += row) {
+      storeFew(q, mapped<C, R, A>(few(p, lanes), h, a, b, residualFew<R>(s, lanes)), lanes);
+    }
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function oneRow<C, R, A>(x: usize, center: usize, scale: usize, shift: usize, r: usize, y: usize, row: usize): void {
+  let c: usize = 0;
+  for (; c + 64 <= row; c += 64) {
+    const v0 = mapped<C, R, A>(v128.load(x + c, 0), centerAt<C>(center + c, 0), v128.load(scale + c, 0), v128.load(shift + c, 0), residualAt<R>(r + c, 0));
+    const v1 = mapped<C, R, A>(v128.load(x + c, 16), centerAt<C>(center + c, 16), v128.load(scale + c, 16), v128.load(shift + c, 16), residualAt<R>(r + c, 16));
+    const v2 = mapped<C, R, A>(v128.load(x + c, 32), centerAt<C>(center + c, 32), v128.load(scale + c, 32), v128.load(shift + c, 32), residualAt<R>(r + c, 32));
+    const v3 = mapped<C, R, A>(v128.load(x + c, 48), centerAt<C>(center + c, 48), v128.load(scale + c, 48), v128.load(shift + c, 48), residualAt<R>(r + c, 48));
+    v128.store(y + c, v0, 0);
+    v128.store(y + c, v1, 16);
+    v128.store(y + c, v2, 32);
+    v128.store(y + c, v3, 48);
+  }
+  for (; c < row; c += 16) {
+    const lanes = <u32>min<usize>((row - c) >> 2, 4);
+    const h = is<C, Yes>() ? few(center + c, lanes) : f32x4.splat(0);
+    const v = mapped<C, R, A>(few(x + c, lanes), h, few(scale + c, lanes), few(shift + c, lanes), residualFew<R>(r + c, lanes));
+    storeFew(y + c, v, lanes);
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function centerAt<C>(center: usize, offset: usize): v128 {
+  return is<C, Yes>() ? v128.load(center + offset) : f32x4.splat(0);
 }

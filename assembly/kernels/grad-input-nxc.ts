@@ -1,46 +1,83 @@
-import { loadTail, nmadd, storeTail } from '../lanes';
+import { bandOf, CACHED } from '../bands';
+import { Yes } from '../flags';
+import { gradient } from '../gradient';
+import { few, storeFew } from '../lanes';
 
 /**
  * grad_input_nxc — gradient with respect to the input, channels innermost.
  *
- *   dx[r,c] = a[c]·((dy[r,c] − k[c]) − b[c]·x̂[r,c])     x̂ = ((x − hi[c]) − lo[c])·invStd[c]
+ *   dx[r,c] = a[c]·((dy[r,c] − k[c]) − b[c]·(x[r,c] − center[c]))
  *
- * layout    x, dy, dx [rows, channels] f32, contiguous; hi, lo, invStd, a, b, k [channels] f32
+ * layout    x, dy, dx [rows, channels] f32, contiguous; center, a, b, k [channels] f32
  * sizes     all ≥ 1; channels need not be a multiple of 4
  * alias     dx may be dy or x; no other overlap
  * align     4 bytes required, 16 preferred
- * numerics  f32, centred and scaled before b, so that terms stay in range whatever the spread of x; differences first, so that what
- *           cancels does so before it is scaled (one value per channel, or a constant dy, gives 0)
- * traffic   12 bytes per element
+ * numerics  as grad_input_ncx
+ * traffic   12 bytes per element; coefficients once for each band of rows (bands.ts)
  */
 export function grad_input_nxc_f32(
-  x: usize, dy: usize, hi: usize, lo: usize, invStd: usize, a: usize, b: usize, k: usize, dx: usize,
-  rows: u32, channels: u32,
+  x: usize, dy: usize, center: usize, a: usize, b: usize, k: usize, dx: usize, rows: u32, channels: u32,
 ): void {
-  const whole = (<usize>channels & ~3) << 2;
-  const rest = channels & 3;
-  for (let n: u32 = 0; n < rows; n++) {
-    let c: usize = 0;
-    for (; c < whole; c += 16, x += 16, dy += 16, dx += 16) {
-      v128.store(dx, gradient(
-        v128.load(x), v128.load(dy), v128.load(hi + c), v128.load(lo + c), v128.load(invStd + c),
-        v128.load(a + c), v128.load(b + c), v128.load(k + c),
-      ));
+  const row = (<usize>channels) << 2;
+  const band = bandOf(rows, channels, CACHED / 4);
+  while (rows) {
+    const count = min(rows, band);
+    const size = row * count;
+    if (count > 1) bandRows(x, dy, center, a, b, k, dx, x + size, row);
+    else oneRow(x, dy, center, a, b, k, dx, row);
+    x += size;
+    dy += size;
+    dx += size;
+    rows -= count;
+  }
+}
+
+/** A few rows, eight channels at a time, whose coefficients stay in registers. */
+// @ts-ignore: decorator
+@inline
+function bandRows(
+  x: usize, dy: usize, center: usize, a: usize, b: usize, k: usize, dx: usize, last: usize, row: usize,
+): void {
+  let c: usize = 0;
+  for (; c + 32 <= row; c += 32) {
+    const h0 = v128.load(center + c, 0);
+    const h1 = v128.load(center + c, 16);
+    const a0 = v128.load(a + c, 0);
+    const a1 = v128.load(a + c, 16);
+    const b0 = v128.load(b + c, 0);
+    const b1 = v128.load(b + c, 16);
+    const k0 = v128.load(k + c, 0);
+    const k1 = v128.load(k + c, 16);
+    for (let p = x + c, g = dy + c, q = dx + c; p < last; p += row, g += row, q += row) {
+      v128.store(q, gradient<Yes>(v128.load(p, 0), v128.load(g, 0), h0, a0, b0, k0), 0);
+      v128.store(q, gradient<Yes>(v128.load(p, 16), v128.load(g, 16), h1, a1, b1, k1), 16);
     }
-    if (rest) {
-      storeTail(dx, gradient(
-        loadTail(x, rest), loadTail(dy, rest), loadTail(hi + c, rest), loadTail(lo + c, rest), loadTail(invStd + c, rest),
-        loadTail(a + c, rest), loadTail(b + c, rest), loadTail(k + c, rest),
-      ), rest);
-      x += (<usize>rest) << 2;
-      dy += (<usize>rest) << 2;
-      dx += (<usize>rest) << 2;
+  }
+  for (; c < row; c += 16) {
+    const lanes = <u32>min<usize>((row - c) >> 2, 4);
+    const h = few(center + c, lanes);
+    const va = few(a + c, lanes);
+    const vb = few(b + c, lanes);
+    const vk = few(k + c, lanes);
+    for (let p = x + c, g = dy + c, q = dx + c; p < last; p += row, g += row, q += row) {
+      storeFew(q, gradient<Yes>(few(p, lanes), few(g, lanes), h, va, vb, vk), lanes);
     }
   }
 }
 
 // @ts-ignore: decorator
 @inline
-function gradient(x: v128, dy: v128, h: v128, l: v128, s: v128, a: v128, b: v128, k: v128): v128 {
-  return f32x4.mul(a, nmadd(b, f32x4.mul(f32x4.sub(f32x4.sub(x, h), l), s), f32x4.sub(dy, k)));
+function oneRow(x: usize, dy: usize, center: usize, a: usize, b: usize, k: usize, dx: usize, row: usize): void {
+  let c: usize = 0;
+  for (; c + 32 <= row; c += 32) {
+    const v0 = gradient<Yes>(v128.load(x + c, 0), v128.load(dy + c, 0), v128.load(center + c, 0), v128.load(a + c, 0), v128.load(b + c, 0), v128.load(k + c, 0));
+    const v1 = gradient<Yes>(v128.load(x + c, 16), v128.load(dy + c, 16), v128.load(center + c, 16), v128.load(a + c, 16), v128.load(b + c, 16), v128.load(k + c, 16));
+    v128.store(dx + c, v0, 0);
+    v128.store(dx + c, v1, 16);
+  }
+  for (; c < row; c += 16) {
+    const lanes = <u32>min<usize>((row - c) >> 2, 4);
+    const v = gradient<Yes>(few(x + c, lanes), few(dy + c, lanes), few(center + c, lanes), few(a + c, lanes), few(b + c, lanes), few(k + c, lanes));
+    storeFew(dx + c, v, lanes);
+  }
 }

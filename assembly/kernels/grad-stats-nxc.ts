@@ -1,140 +1,129 @@
-import { highF64, loadTail, lowF64, madd } from '../lanes';
-
-/** Rows summed in f32 before they join the f64 sums. */
-// @ts-ignore: decorator
-@inline const BLOCK: u32 = 32;
+import { sideBySide } from '../bands';
+import { few, madd } from '../lanes';
+import { BLOCK, flush, reset } from '../row-sums';
 
 /**
  * grad_stats_nxc — the two sums of the backward pass, channels innermost.
  *
- *   dbeta[c] = Σ dy[r,c]     dgamma[c] = Σ dy[r,c]·x̂[r,c]     x̂ = ((x − hi[c]) − lo[c])·invStd[c]
+ *   dbeta[c] = Σ dy[r,c]     dot[c] = Σ dy[r,c]·((x[r,c] − center[c])·invStd[c])
  *
- * layout      x, dy [rows, channels] f32, rows `stride` elements apart; hi, lo, invStd [channels] f32; dbeta, dgamma [channels] f64
+ * layout      x, dy [rows, channels] f32, rows `stride` elements apart; center, invStd [channels] f32; lanes [⌈channels/4⌉, 8] f32,
+ *             overwritten; dbeta, dot [channels] f64
  * sizes       all ≥ 1; channels need not be a multiple of 4
  * alias       none
- * align       x, dy 4 bytes; dbeta, dgamma 8
- * accumulate  f32 over 32 rows; blocks in f64, in order. In f64 throughout where the f32 sums are not finite.
- *             The order depends on rows alone.
+ * align       x, dy, lanes 4 bytes; dbeta, dot 8
+ * accumulate  f32: single rows, or four by pairs (bands.ts), in order; blocks of 32 rows in f64, in order. In f64 throughout where the f32 sums
+ *             are not finite. The order depends on rows and stride alone.
+ * numerics    as grad_stats_ncx
  * traffic     8 bytes per element
  */
 export function grad_stats_nxc_f32(
-  x: usize, dy: usize, hi: usize, lo: usize, invStd: usize, dbeta: usize, dgamma: usize,
+  x: usize, dy: usize, center: usize, invStd: usize, lanes: usize, dbeta: usize, dot: usize,
   rows: u32, channels: u32, stride: u32,
 ): void {
   const row = (<usize>stride) << 2;
-  const rest = channels & 3;
-  memory.fill(dbeta, 0, (<usize>channels) << 3);
-  memory.fill(dgamma, 0, (<usize>channels) << 3);
-  for (let first: u32 = 0; first < rows; first += BLOCK) {
-    const offset = (<usize>first) * row;
-    const count = min(BLOCK, rows - first);
-    let c: u32 = 0;
-    for (; c + 8 <= channels; c += 8) sum8(x + offset, dy + offset, count, row, c, hi, lo, invStd, dbeta, dgamma);
-    for (; c + 4 <= channels; c += 4) sumUpTo4(x + offset, dy + offset, count, row, c, 4, hi, lo, invStd, dbeta, dgamma);
-    if (rest) sumUpTo4(x + offset, dy + offset, count, row, c, rest, hi, lo, invStd, dbeta, dgamma);
+  const together = sideBySide(rows, stride);
+  reset(lanes, dbeta, dot, channels);
+  let p = x;
+  let g = dy;
+  for (let left = rows; left; ) {
+    const size = min(left, BLOCK);
+    left -= size;
+    let n: u32 = 0;
+    for (; together && n + 4 <= size; n += 4, p += row << 2, g += row << 2) four(p, g, row, center, invStd, lanes, channels);
+    for (; n < size; n++, p += row, g += row) one(p, g, center, invStd, lanes, channels);
+    flush(lanes, dbeta, dot, channels);
   }
   for (let c: u32 = 0; c < channels; c++) {
     const at = (<usize>c) << 3;
     const b = load<f64>(dbeta + at);
-    const d = load<f64>(dgamma + at);
-    if (b - b != 0 || d - d != 0) exact(x, dy, rows, row, c, hi, lo, invStd, dbeta + at, dgamma + at);
+    const d = load<f64>(dot + at);
+    if (b - b != 0 || d - d != 0) exact(x, dy, rows, row, c, center, invStd, dbeta + at, dot + at);
   }
 }
 
 // @ts-ignore: decorator
 @inline
-function hat(x: v128, h: v128, l: v128, s: v128): v128 {
-  return f32x4.mul(f32x4.sub(f32x4.sub(x, h), l), s);
+function hat(x: v128, h: v128, s: v128): v128 {
+  return f32x4.mul(f32x4.sub(x, h), s);
 }
 
-/** Adds the first `lanes` lanes to as many f64 sums. */
+/** Adds four rows to the accumulators. */
 // @ts-ignore: decorator
 @inline
-function addF64(at: usize, v: v128, lanes: u32): void {
-  if (lanes == 4) {
-    v128.store(at, f64x2.add(v128.load(at), lowF64(v)), 0);
-    v128.store(at, f64x2.add(v128.load(at, 16), highF64(v)), 16);
-    return;
+function four(x0: usize, g0: usize, row: usize, center: usize, invStd: usize, lanes: usize, channels: u32): void {
+  let x1 = x0 + row;
+  let x2 = x1 + row;
+  let x3 = x2 + row;
+  let g1 = g0 + row;
+  let g2 = g1 + row;
+  let g3 = g2 + row;
+  for (const end = x0 + ((<usize>channels & ~3) << 2); x0 < end; ) {
+    const h = v128.load(center);
+    const s = v128.load(invStd);
+    const d0 = v128.load(g0);
+    const d1 = v128.load(g1);
+    const d2 = v128.load(g2);
+    const d3 = v128.load(g3);
+    const a = f32x4.add(f32x4.add(d0, d1), f32x4.add(d2, d3));
+    const b0 = madd(d1, hat(v128.load(x1), h, s), f32x4.mul(d0, hat(v128.load(x0), h, s)));
+    const b1 = madd(d3, hat(v128.load(x3), h, s), f32x4.mul(d2, hat(v128.load(x2), h, s)));
+    v128.store(lanes, f32x4.add(v128.load(lanes, 0), a), 0);
+    v128.store(lanes, f32x4.add(v128.load(lanes, 16), f32x4.add(b0, b1)), 16);
+    x0 += 16;
+    x1 += 16;
+    x2 += 16;
+    x3 += 16;
+    g0 += 16;
+    g1 += 16;
+    g2 += 16;
+    g3 += 16;
+    center += 16;
+    invStd += 16;
+    lanes += 32;
   }
-  store<f64>(at, load<f64>(at) + <f64>f32x4.extract_lane(v, 0));
-  if (lanes > 1) store<f64>(at, load<f64>(at, 8) + <f64>f32x4.extract_lane(v, 1), 8);
-  if (lanes > 2) store<f64>(at, load<f64>(at, 16) + <f64>f32x4.extract_lane(v, 2), 16);
+  const rest = channels & 3;
+  if (rest) for (let n = 0; n < 4; n++, x0 += row, g0 += row) accumulate(x0, g0, center, invStd, lanes, rest);
 }
 
-function sum8(
-  x: usize, dy: usize, count: u32, row: usize, c: u32, hi: usize, lo: usize, invStd: usize, dbeta: usize, dgamma: usize,
-): void {
-  const offset = (<usize>c) << 2;
-  const h0 = v128.load(hi + offset, 0);
-  const h1 = v128.load(hi + offset, 16);
-  const l0 = v128.load(lo + offset, 0);
-  const l1 = v128.load(lo + offset, 16);
-  const s0 = v128.load(invStd + offset, 0);
-  const s1 = v128.load(invStd + offset, 16);
-  let a0 = f32x4.splat(0);
-  let a1 = f32x4.splat(0);
-  let b0 = f32x4.splat(0);
-  let b1 = f32x4.splat(0);
-  let p = x + offset;
-  let g = dy + offset;
-  for (let n: u32 = 0; n < count; n++, p += row, g += row) {
-    const d0 = v128.load(g, 0);
-    a0 = f32x4.add(a0, d0);
-    b0 = madd(d0, hat(v128.load(p, 0), h0, l0, s0), b0);
-    const d1 = v128.load(g, 16);
-    a1 = f32x4.add(a1, d1);
-    b1 = madd(d1, hat(v128.load(p, 16), h1, l1, s1), b1);
+/** Adds one row to the accumulators. */
+// @ts-ignore: decorator
+@inline
+function one(x: usize, g: usize, center: usize, invStd: usize, lanes: usize, channels: u32): void {
+  for (const end = x + ((<usize>channels & ~3) << 2); x < end; ) {
+    accumulate(x, g, center, invStd, lanes, 4);
+    x += 16;
+    g += 16;
+    center += 16;
+    invStd += 16;
+    lanes += 32;
   }
-  const out = (<usize>c) << 3;
-  addF64(dbeta + out, a0, 4);
-  addF64(dbeta + out + 32, a1, 4);
-  addF64(dgamma + out, b0, 4);
-  addF64(dgamma + out + 32, b1, 4);
-}
-
-function sumUpTo4(
-  x: usize, dy: usize, count: u32, row: usize, c: u32, lanes: u32,
-  hi: usize, lo: usize, invStd: usize, dbeta: usize, dgamma: usize,
-): void {
-  const offset = (<usize>c) << 2;
-  const h = few(hi + offset, lanes);
-  const l = few(lo + offset, lanes);
-  const s = few(invStd + offset, lanes);
-  let a = f32x4.splat(0);
-  let b = f32x4.splat(0);
-  let p = x + offset;
-  let g = dy + offset;
-  for (let n: u32 = 0; n < count; n++, p += row, g += row) {
-    const d = few(g, lanes);
-    a = f32x4.add(a, d);
-    b = madd(d, hat(few(p, lanes), h, l, s), b);
-  }
-  const out = (<usize>c) << 3;
-  addF64(dbeta + out, a, lanes);
-  addF64(dgamma + out, b, lanes);
+  if (channels & 3) accumulate(x, g, center, invStd, lanes, channels & 3);
 }
 
 // @ts-ignore: decorator
 @inline
-function few(p: usize, lanes: u32): v128 {
-  return lanes == 4 ? v128.load(p) : loadTail(p, lanes);
+function accumulate(x: usize, g: usize, center: usize, invStd: usize, lanes: usize, count: u32): void {
+  const d = few(g, count);
+  v128.store(lanes, f32x4.add(v128.load(lanes, 0), d), 0);
+  v128.store(lanes, madd(d, hat(few(x, count), few(center, count), few(invStd, count)), v128.load(lanes, 16)), 16);
 }
 
 /** One channel in f64: for sums that leave the range of f32 on their way. */
 function exact(
-  x: usize, dy: usize, rows: u32, row: usize, c: u32, hi: usize, lo: usize, invStd: usize, dbeta: usize, dgamma: usize,
+  x: usize, dy: usize, rows: u32, row: usize, c: u32, center: usize, invStd: usize, dbeta: usize, dot: usize,
 ): void {
   const offset = (<usize>c) << 2;
-  const mean = <f64>load<f32>(hi + offset) + <f64>load<f32>(lo + offset);
+  const h = <f64>load<f32>(center + offset);
   const s = <f64>load<f32>(invStd + offset);
   let sum: f64 = 0;
-  let dot: f64 = 0;
+  let product: f64 = 0;
   let at = offset;
   for (let n: u32 = 0; n < rows; n++, at += row) {
     const g = <f64>load<f32>(dy + at);
     sum += g;
-    dot += g * ((<f64>load<f32>(x + at) - mean) * s);
+    product += g * ((<f64>load<f32>(x + at) - h) * s);
   }
   store<f64>(dbeta, sum);
-  store<f64>(dgamma, dot);
+  store<f64>(dot, product);
 }

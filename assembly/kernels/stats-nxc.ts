@@ -1,44 +1,106 @@
-import { highF64, loadTail, lowF64, madd, storeTail } from '../lanes';
+import { sideBySide } from '../bands';
+import { few, highF64, lowF64, madd, storeTail } from '../lanes';
 import { isTrusted, median, pivotNear, varianceOf } from '../moments';
-
-/** Rows summed in f32 before they join the f64 sums. */
-// @ts-ignore: decorator
-@inline const BLOCK: u32 = 32;
+import { BLOCK, flush, reset } from '../row-sums';
 
 /**
  * stats_nxc — mean and variance of each channel, channels innermost.
  *
  *   mean[c] = Σ x[r,c] / m     variance[c] = Σ (x[r,c] − mean[c])² / m     m = rows
  *
- * layout      x [rows, channels] f32, rows `stride` elements apart; mean, variance [channels] f64; pivot [channels] f32, overwritten
+ * layout      x [rows, channels] f32, rows `stride` elements apart; mean, variance [channels] f64; pivot [channels] f32 and
+ *             lanes [⌈channels/4⌉, 8] f32, overwritten
  * sizes       all ≥ 1; channels need not be a multiple of 4
  * alias       none
- * align       x and pivot 4 bytes, mean and variance 8
- * accumulate  differences from pivot ≈ mean in f32 over 32 rows; blocks in f64, in order. Again in f64 around the mean where
- *             moments.ts says so. The order depends on rows alone.
+ * align       x, pivot and lanes 4 bytes, mean and variance 8
+ * accumulate  differences from pivot ≈ mean in f32: single rows, or four by pairs (bands.ts), in order; blocks of 32 rows in f64, in order.
+ *             Again in f64 around the mean where moments.ts says so. The order depends on rows and stride alone.
  * numerics    as stats_ncx
  * traffic     4 bytes per element
  */
 export function stats_nxc_f32(
-  x: usize, pivot: usize, mean: usize, variance: usize, rows: u32, channels: u32, stride: u32,
+  x: usize, pivot: usize, lanes: usize, mean: usize, variance: usize, rows: u32, channels: u32, stride: u32,
 ): void {
   const row = (<usize>stride) << 2;
-  const rest = channels & 3;
-
+  const together = sideBySide(rows, stride);
   setPivots(x, pivot, row, rows, channels);
-  memory.fill(mean, 0, (<usize>channels) << 3);
-  memory.fill(variance, 0, (<usize>channels) << 3);
-
-  for (let first: u32 = 0; first < rows; first += BLOCK) {
-    const p = x + (<usize>first) * row;
-    const end = p + (<usize>min(BLOCK, rows - first)) * row;
-    let c: u32 = 0;
-    for (; c + 16 <= channels; c += 16) sum16(p, end, row, c, pivot, mean, variance);
-    for (; c + 4 <= channels; c += 4) sum4(p, end, row, c, pivot, mean, variance);
-    if (rest) sumRest(p, end, row, c, rest, pivot, mean, variance);
+  reset(lanes, mean, variance, channels);
+  let p = x;
+  for (let left = rows; left; ) {
+    const size = min(left, BLOCK);
+    left -= size;
+    let n: u32 = 0;
+    for (; together && n + 4 <= size; n += 4, p += row << 2) four(p, row, pivot, lanes, channels);
+    for (; n < size; n++, p += row) one(p, pivot, lanes, channels);
+    flush(lanes, mean, variance, channels);
   }
-
   for (let c: u32 = 0; c < channels; c += 4) finish4(x, row, rows, c, min(4, channels - c), pivot, mean, variance);
+}
+
+/** Adds four rows to the accumulators. */
+// @ts-ignore: decorator
+@inline
+function four(x: usize, row: usize, pivot: usize, lanes: usize, channels: u32): void {
+  const x1 = x + row;
+  const x2 = x1 + row;
+  const x3 = x2 + row;
+  let c: usize = 0;
+  for (const end = (<usize>channels & ~7) << 2; c < end; c += 32) {
+    const h = v128.load(pivot + c, 0);
+    const d0 = f32x4.sub(v128.load(x + c, 0), h);
+    const d1 = f32x4.sub(v128.load(x1 + c, 0), h);
+    const d2 = f32x4.sub(v128.load(x2 + c, 0), h);
+    const d3 = f32x4.sub(v128.load(x3 + c, 0), h);
+    const at = lanes + (c << 1);
+    v128.store(at, f32x4.add(v128.load(at, 0), sumOf(d0, d1, d2, d3)), 0);
+    v128.store(at, f32x4.add(v128.load(at, 16), squaresOf(d0, d1, d2, d3)), 16);
+    const k = v128.load(pivot + c, 16);
+    const e0 = f32x4.sub(v128.load(x + c, 16), k);
+    const e1 = f32x4.sub(v128.load(x1 + c, 16), k);
+    const e2 = f32x4.sub(v128.load(x2 + c, 16), k);
+    const e3 = f32x4.sub(v128.load(x3 + c, 16), k);
+    v128.store(at, f32x4.add(v128.load(at, 32), sumOf(e0, e1, e2, e3)), 32);
+    v128.store(at, f32x4.add(v128.load(at, 48), squaresOf(e0, e1, e2, e3)), 48);
+  }
+  for (; c < (<usize>channels) << 2; c += 16) {
+    const count = <u32>min<usize>((((<usize>channels) << 2) - c) >> 2, 4);
+    const h = few(pivot + c, count);
+    const d0 = f32x4.sub(few(x + c, count), h);
+    const d1 = f32x4.sub(few(x1 + c, count), h);
+    const d2 = f32x4.sub(few(x2 + c, count), h);
+    const d3 = f32x4.sub(few(x3 + c, count), h);
+    const at = lanes + (c << 1);
+    v128.store(at, f32x4.add(v128.load(at, 0), sumOf(d0, d1, d2, d3)), 0);
+    v128.store(at, f32x4.add(v128.load(at, 16), squaresOf(d0, d1, d2, d3)), 16);
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function sumOf(a: v128, b: v128, c: v128, d: v128): v128 {
+  return f32x4.add(f32x4.add(a, b), f32x4.add(c, d));
+}
+
+// @ts-ignore: decorator
+@inline
+function squaresOf(a: v128, b: v128, c: v128, d: v128): v128 {
+  return f32x4.add(madd(b, b, f32x4.mul(a, a)), madd(d, d, f32x4.mul(c, c)));
+}
+
+/** Adds one row to the accumulators. */
+// @ts-ignore: decorator
+@inline
+function one(x: usize, pivot: usize, lanes: usize, channels: u32): void {
+  for (const end = x + ((<usize>channels & ~3) << 2); x < end; x += 16, pivot += 16, lanes += 32) accumulate(x, pivot, lanes, 4);
+  if (channels & 3) accumulate(x, pivot, lanes, channels & 3);
+}
+
+// @ts-ignore: decorator
+@inline
+function accumulate(x: usize, pivot: usize, lanes: usize, count: u32): void {
+  const d = f32x4.sub(few(x, count), few(pivot, count));
+  v128.store(lanes, f32x4.add(v128.load(lanes, 0), d), 0);
+  v128.store(lanes, madd(d, d, v128.load(lanes, 16)), 16);
 }
 
 /** A middle value of each channel: of nine rows spread over all (of three, if there are not nine), the median of the medians of three. */
@@ -58,96 +120,6 @@ function setPivots(x: usize, pivot: usize, row: usize, rows: u32, channels: u32)
     if (lanes == 4) v128.store(at, v);
     else storeTail(at, v, lanes);
   }
-}
-
-// @ts-ignore: decorator
-@inline
-function few(p: usize, lanes: u32): v128 {
-  return lanes == 4 ? v128.load(p) : loadTail(p, lanes);
-}
-
-/** Adds the four lanes to four f64 sums. */
-// @ts-ignore: decorator
-@inline
-function addF64(at: usize, v: v128): void {
-  v128.store(at, f64x2.add(v128.load(at), lowF64(v)), 0);
-  v128.store(at, f64x2.add(v128.load(at, 16), highF64(v)), 16);
-}
-
-/** Σd and Σd² of 16 channels (one cache line of each row) over one block. */
-function sum16(p: usize, end: usize, row: usize, c: u32, pivot: usize, sum: usize, square: usize): void {
-  const h = pivot + ((<usize>c) << 2);
-  const h0 = v128.load(h, 0);
-  const h1 = v128.load(h, 16);
-  const h2 = v128.load(h, 32);
-  const h3 = v128.load(h, 48);
-  let a0 = f32x4.splat(0);
-  let a1 = f32x4.splat(0);
-  let a2 = f32x4.splat(0);
-  let a3 = f32x4.splat(0);
-  let b0 = f32x4.splat(0);
-  let b1 = f32x4.splat(0);
-  let b2 = f32x4.splat(0);
-  let b3 = f32x4.splat(0);
-  const offset = (<usize>c) << 2;
-  for (let q = p + offset, stop = end + offset; q < stop; q += row) {
-    const d0 = f32x4.sub(v128.load(q, 0), h0);
-    a0 = f32x4.add(a0, d0);
-    b0 = madd(d0, d0, b0);
-    const d1 = f32x4.sub(v128.load(q, 16), h1);
-    a1 = f32x4.add(a1, d1);
-    b1 = madd(d1, d1, b1);
-    const d2 = f32x4.sub(v128.load(q, 32), h2);
-    a2 = f32x4.add(a2, d2);
-    b2 = madd(d2, d2, b2);
-    const d3 = f32x4.sub(v128.load(q, 48), h3);
-    a3 = f32x4.add(a3, d3);
-    b3 = madd(d3, d3, b3);
-  }
-  const s = sum + ((<usize>c) << 3);
-  addF64(s, a0);
-  addF64(s + 32, a1);
-  addF64(s + 64, a2);
-  addF64(s + 96, a3);
-  const t = square + ((<usize>c) << 3);
-  addF64(t, b0);
-  addF64(t + 32, b1);
-  addF64(t + 64, b2);
-  addF64(t + 96, b3);
-}
-
-function sum4(p: usize, end: usize, row: usize, c: u32, pivot: usize, sum: usize, square: usize): void {
-  const offset = (<usize>c) << 2;
-  const h = v128.load(pivot + offset);
-  let a = f32x4.splat(0);
-  let b = f32x4.splat(0);
-  for (let q = p + offset, stop = end + offset; q < stop; q += row) {
-    const d = f32x4.sub(v128.load(q), h);
-    a = f32x4.add(a, d);
-    b = madd(d, d, b);
-  }
-  addF64(sum + ((<usize>c) << 3), a);
-  addF64(square + ((<usize>c) << 3), b);
-}
-
-function sumRest(p: usize, end: usize, row: usize, c: u32, rest: u32, pivot: usize, sum: usize, square: usize): void {
-  const offset = (<usize>c) << 2;
-  const h = loadTail(pivot + offset, rest);
-  let a = f32x4.splat(0);
-  let b = f32x4.splat(0);
-  for (let q = p + offset, stop = end + offset; q < stop; q += row) {
-    const d = f32x4.sub(loadTail(q, rest), h);
-    a = f32x4.add(a, d);
-    b = madd(d, d, b);
-  }
-  addRest(sum + ((<usize>c) << 3), a, rest);
-  addRest(square + ((<usize>c) << 3), b, rest);
-}
-
-function addRest(at: usize, v: v128, rest: u32): void {
-  store<f64>(at, load<f64>(at) + <f64>f32x4.extract_lane(v, 0));
-  if (rest > 1) store<f64>(at, load<f64>(at, 8) + <f64>f32x4.extract_lane(v, 1), 8);
-  if (rest > 2) store<f64>(at, load<f64>(at, 16) + <f64>f32x4.extract_lane(v, 2), 16);
 }
 
 /** Turns the sums of up to four channels into statistics; a channel that asks for it is read again in f64, and changes no other. */

@@ -210,7 +210,7 @@ function linearStep({ heap, kernels }: Backend, node: Linear, at: number): Step 
 
 function affineStep({ heap }: Backend, { scale, shift, layout, ranks, activation }: Affine, at: number): Step {
   const channels = scale.length;
-  const v = { scale: at, shift: at + Math.ceil(channels / 4) * 16 };
+  const v = { center: 0, scale: at, shift: at + Math.ceil(channels / 4) * 16 };
   heap.f32.set(Float32Array.from(scale), v.scale >> 2);
   heap.f32.set(Float32Array.from(shift), v.shift >> 2);
   const plan = (shape: readonly number[]) => planOf(`${SUBJECT}: affine ${channels}`, shape, channels, layout, ranks);

@@ -17,66 +17,52 @@ export function stats(
   kernels: Kernels,
   { kernel, outer, channels, inner }: Extent,
   x: number,
-  v: { pivot: number; lanes: number; mean: number; variance: number },
+  v: { pivot: number; sums: number; mean: number; variance: number },
   from: number,
   to: number,
 ): void {
   const mean = v.mean + from * 8;
   const variance = v.variance + from * 8;
   const pivot = v.pivot + from * 4;
-  if (kernel === 'nxc') kernels.stats_nxc_f32(x + from * 4, pivot, mean, variance, outer, to - from, channels);
-  else
-    kernels.stats_ncx_f32(
-      x + from * inner * 4,
-      pivot,
-      v.lanes,
-      mean,
-      variance,
-      outer,
-      to - from,
-      inner,
-      channels * inner,
-    );
+  const sums = v.sums + from * 32;
+  const many = to - from;
+  if (kernel === 'nxc') kernels.stats_nxc_f32(x + from * 4, pivot, sums, mean, variance, outer, many, channels);
+  else {
+    const plane = inner * 4;
+    kernels.stats_ncx_f32(x + from * plane, pivot, sums, mean, variance, outer, many, inner, channels * inner);
+  }
 }
 
-/** y = f(x·scale + shift + residual). */
+/** The forward map's coefficients: y = f((x − center)·scale + shift); no centre, 0, in evaluation. */
+export interface AffineVectors {
+  readonly center: number;
+  readonly scale: number;
+  readonly shift: number;
+}
+
+/** y = f((x − center)·scale + shift + residual), for channels `from` to `to` of planes; for all where channels are innermost. */
 export function affine(
   kernels: Kernels,
   { kernel, outer, channels, inner }: Extent,
   x: number,
-  v: { scale: number; shift: number },
+  { center, scale, shift }: AffineVectors,
   residual: number,
   y: number,
   { kind, alpha }: ActivationCode,
-): void {
-  if (kernel === 'nxc') kernels.affine_nxc_f32(x, v.scale, v.shift, residual, y, kind, alpha, outer, channels);
-  else kernels.affine_ncx_f32(x, v.scale, v.shift, residual, y, kind, alpha, outer, channels, inner, channels * inner);
-}
-
-/** y = f(((x − hi) − lo)·scale + beta + residual), for channels `from` to `to` of planes; for all where channels are innermost. */
-export function normalize(
-  kernels: Kernels,
-  { kernel, outer, channels, inner }: Extent,
-  x: number,
-  v: { hi: number; lo: number; scale: number; beta: number },
-  residual: number,
-  y: number,
-  { kind, alpha }: ActivationCode,
-  from: number,
-  to: number,
+  from = 0,
+  to = channels,
 ): void {
   if (kernel === 'nxc') {
-    kernels.normalize_nxc_f32(x, v.hi, v.lo, v.scale, v.beta, residual, y, kind, alpha, outer, channels);
+    kernels.affine_nxc_f32(x, center, scale, shift, residual, y, kind, alpha, outer, channels);
     return;
   }
   const at = from * inner * 4;
   const c = from * 4;
-  kernels.normalize_ncx_f32(
+  kernels.affine_ncx_f32(
     x + at,
-    v.hi + c,
-    v.lo + c,
-    v.scale + c,
-    v.beta + c,
+    center ? center + c : 0,
+    scale + c,
+    shift + c,
     residual ? residual + at : 0,
     y + at,
     kind,
@@ -88,63 +74,45 @@ export function normalize(
   );
 }
 
-/** dbeta = Σdy, dgamma = Σdy·x̂, for channels `from` to `to`. */
+/** dbeta = Σdy and Σdy·(x − gradCenter)·invStd, which is put where dgamma will be, for channels `from` to `to`. */
 export function gradStats(
   kernels: Kernels,
   { kernel, outer, channels, inner }: Extent,
   x: number,
   dy: number,
-  v: { hi: number; lo: number; invStd: number; lanes: number; dbeta: number; dgamma: number },
+  v: { gradCenter: number; invStd: number; sums: number; dbeta: number; dgamma: number },
   from: number,
   to: number,
 ): void {
-  const c = from * 4;
-  const sums = from * 8;
+  const center = v.gradCenter + from * 4;
+  const invStd = v.invStd + from * 4;
+  const sums = v.sums + from * 32;
+  const dbeta = v.dbeta + from * 8;
+  const dot = v.dgamma + from * 8;
+  const many = to - from;
   if (kernel === 'nxc') {
-    kernels.grad_stats_nxc_f32(
-      x + c,
-      dy + c,
-      v.hi + c,
-      v.lo + c,
-      v.invStd + c,
-      v.dbeta + sums,
-      v.dgamma + sums,
-      outer,
-      to - from,
-      channels,
-    );
+    const c = from * 4;
+    kernels.grad_stats_nxc_f32(x + c, dy + c, center, invStd, sums, dbeta, dot, outer, many, channels);
     return;
   }
   const at = from * inner * 4;
-  kernels.grad_stats_ncx_f32(
-    x + at,
-    dy + at,
-    v.hi + c,
-    v.lo + c,
-    v.invStd + c,
-    v.lanes,
-    v.dbeta + sums,
-    v.dgamma + sums,
-    outer,
-    to - from,
-    inner,
-    channels * inner,
-  );
+  const stride = channels * inner;
+  kernels.grad_stats_ncx_f32(x + at, dy + at, center, invStd, sums, dbeta, dot, outer, many, inner, stride);
 }
 
-/** dx = scale·((dy − k) − b·x̂), for channels `from` to `to` of planes; for all where channels are innermost. */
+/** dx = scale·((dy − k) − b·(x − gradCenter)), for channels `from` to `to` of planes; for all where channels are innermost. */
 export function gradInput(
   kernels: Kernels,
   { kernel, outer, channels, inner }: Extent,
   x: number,
   dy: number,
-  v: { hi: number; lo: number; invStd: number; scale: number; b: number; k: number },
+  v: { gradCenter: number; scale: number; b: number; k: number },
   dx: number,
   from: number,
   to: number,
 ): void {
   if (kernel === 'nxc') {
-    kernels.grad_input_nxc_f32(x, dy, v.hi, v.lo, v.invStd, v.scale, v.b, v.k, dx, outer, channels);
+    kernels.grad_input_nxc_f32(x, dy, v.gradCenter, v.scale, v.b, v.k, dx, outer, channels);
     return;
   }
   const at = from * inner * 4;
@@ -152,9 +120,7 @@ export function gradInput(
   kernels.grad_input_ncx_f32(
     x + at,
     dy + at,
-    v.hi + c,
-    v.lo + c,
-    v.invStd + c,
+    v.gradCenter + c,
     v.scale + c,
     v.b + c,
     v.k + c,

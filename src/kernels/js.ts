@@ -21,6 +21,7 @@ export function activate_grad_f32(x: F32, dy: F32, dx: F32, kind: number, alpha:
 
 export function affine_ncx_f32(
   x: F32,
+  center: F32 | null,
   scale: F32,
   shift: F32,
   residual: F32 | null,
@@ -34,11 +35,13 @@ export function affine_ncx_f32(
 ): void {
   for (let n = 0; n < outer; n++) {
     for (let c = 0; c < channels; c++) {
+      const h = center ? center[c] : 0;
       const a = scale[c];
       const b = shift[c];
       const start = n * stride + c * inner;
       const end = start + inner;
-      if (residual) for (let i = start; i < end; i++) y[i] = x[i] * a + b + residual[i];
+      if (residual) for (let i = start; i < end; i++) y[i] = (x[i] - h) * a + b + residual[i];
+      else if (h) for (let i = start; i < end; i++) y[i] = (x[i] - h) * a + b;
       else for (let i = start; i < end; i++) y[i] = x[i] * a + b;
       if (kind) for (let i = start; i < end; i++) y[i] = activate(kind, y[i], alpha);
     }
@@ -47,6 +50,7 @@ export function affine_ncx_f32(
 
 export function affine_nxc_f32(
   x: F32,
+  center: F32 | null,
   scale: F32,
   shift: F32,
   residual: F32 | null,
@@ -58,7 +62,10 @@ export function affine_nxc_f32(
 ): void {
   for (let r = 0, i = 0; r < rows; r++) {
     const start = i;
-    if (residual) for (let c = 0; c < channels; c++, i++) y[i] = x[i] * scale[c] + shift[c] + residual[i];
+    if (center)
+      for (let c = 0; c < channels; c++, i++)
+        y[i] = (x[i] - center[c]) * scale[c] + shift[c] + (residual ? residual[i] : 0);
+    else if (residual) for (let c = 0; c < channels; c++, i++) y[i] = x[i] * scale[c] + shift[c] + residual[i];
     else for (let c = 0; c < channels; c++, i++) y[i] = x[i] * scale[c] + shift[c];
     if (kind) for (let j = start; j < i; j++) y[j] = activate(kind, y[j], alpha);
   }
@@ -85,9 +92,7 @@ export function dropout_f32(x: F32, y: F32, seed: number, threshold: number, sca
 export function grad_input_ncx_f32(
   x: F32,
   dy: F32,
-  hi: F32,
-  lo: F32,
-  invStd: F32,
+  center: F32,
   a: F32,
   b: F32,
   k: F32,
@@ -99,13 +104,12 @@ export function grad_input_ncx_f32(
 ): void {
   for (let n = 0; n < outer; n++) {
     for (let c = 0; c < channels; c++) {
-      const mean = hi[c] + lo[c];
-      const s = invStd[c];
+      const h = center[c];
       const ac = a[c];
       const bc = b[c];
       const kc = k[c];
       const start = n * stride + c * inner;
-      for (let i = start; i < start + inner; i++) dx[i] = ac * (dy[i] - kc - bc * ((x[i] - mean) * s));
+      for (let i = start; i < start + inner; i++) dx[i] = ac * (dy[i] - kc - bc * (x[i] - h));
     }
   }
 }
@@ -113,9 +117,7 @@ export function grad_input_ncx_f32(
 export function grad_input_nxc_f32(
   x: F32,
   dy: F32,
-  hi: F32,
-  lo: F32,
-  invStd: F32,
+  center: F32,
   a: F32,
   b: F32,
   k: F32,
@@ -124,60 +126,57 @@ export function grad_input_nxc_f32(
   channels: number,
 ): void {
   for (let r = 0, i = 0; r < rows; r++) {
-    for (let c = 0; c < channels; c++, i++) {
-      dx[i] = a[c] * (dy[i] - k[c] - b[c] * ((x[i] - hi[c] - lo[c]) * invStd[c]));
-    }
+    for (let c = 0; c < channels; c++, i++) dx[i] = a[c] * (dy[i] - k[c] - b[c] * (x[i] - center[c]));
   }
 }
 
 export function grad_stats_ncx_f32(
   x: F32,
   dy: F32,
-  hi: F32,
-  lo: F32,
+  center: F32,
   invStd: F32,
-  _lanes: F32 | null,
+  _sums: F64 | null,
   dbeta: F64,
-  dgamma: F64,
+  dot: F64,
   outer: number,
   channels: number,
   inner: number,
   stride: number,
 ): void {
   for (let c = 0; c < channels; c++) {
-    const mean = hi[c] + lo[c];
+    const h = center[c];
     const s = invStd[c];
     let sum = 0;
-    let dot = 0;
+    let product = 0;
     for (let n = 0; n < outer; n++) {
       const start = n * stride + c * inner;
       for (let i = start; i < start + inner; i++) {
         sum += dy[i];
-        dot += dy[i] * ((x[i] - mean) * s);
+        product += dy[i] * ((x[i] - h) * s);
       }
     }
     dbeta[c] = sum;
-    dgamma[c] = dot;
+    dot[c] = product;
   }
 }
 
 export function grad_stats_nxc_f32(
   x: F32,
   dy: F32,
-  hi: F32,
-  lo: F32,
+  center: F32,
   invStd: F32,
+  _lanes: F32 | null,
   dbeta: F64,
-  dgamma: F64,
+  dot: F64,
   rows: number,
   channels: number,
   stride: number,
 ): void {
-  for (let c = 0; c < channels; c++) dbeta[c] = dgamma[c] = 0;
+  for (let c = 0; c < channels; c++) dbeta[c] = dot[c] = 0;
   for (let r = 0; r < rows; r++) {
     for (let c = 0, i = r * stride; c < channels; c++, i++) {
       dbeta[c] += dy[i];
-      dgamma[c] += dy[i] * ((x[i] - hi[c] - lo[c]) * invStd[c]);
+      dot[c] += dy[i] * ((x[i] - center[c]) * invStd[c]);
     }
   }
 }
@@ -206,57 +205,6 @@ export function linear_f32(
   }
 }
 
-export function normalize_ncx_f32(
-  x: F32,
-  hi: F32,
-  lo: F32,
-  scale: F32,
-  beta: F32,
-  residual: F32 | null,
-  y: F32,
-  kind: number,
-  alpha: number,
-  outer: number,
-  channels: number,
-  inner: number,
-  stride: number,
-): void {
-  for (let n = 0; n < outer; n++) {
-    for (let c = 0; c < channels; c++) {
-      const mean = hi[c] + lo[c];
-      const a = scale[c];
-      const b = beta[c];
-      const start = n * stride + c * inner;
-      const end = start + inner;
-      if (residual) for (let i = start; i < end; i++) y[i] = (x[i] - mean) * a + b + residual[i];
-      else for (let i = start; i < end; i++) y[i] = (x[i] - mean) * a + b;
-      if (kind) for (let i = start; i < end; i++) y[i] = activate(kind, y[i], alpha);
-    }
-  }
-}
-
-export function normalize_nxc_f32(
-  x: F32,
-  hi: F32,
-  lo: F32,
-  scale: F32,
-  beta: F32,
-  residual: F32 | null,
-  y: F32,
-  kind: number,
-  alpha: number,
-  rows: number,
-  channels: number,
-): void {
-  for (let r = 0, i = 0; r < rows; r++) {
-    const start = i;
-    if (residual)
-      for (let c = 0; c < channels; c++, i++) y[i] = (x[i] - hi[c] - lo[c]) * scale[c] + beta[c] + residual[i];
-    else for (let c = 0; c < channels; c++, i++) y[i] = (x[i] - hi[c] - lo[c]) * scale[c] + beta[c];
-    if (kind) for (let j = start; j < i; j++) y[j] = activate(kind, y[j], alpha);
-  }
-}
-
 export function pack_f32(
   w: F32,
   packed: F32,
@@ -277,7 +225,7 @@ export function pack_f32(
 export function stats_ncx_f32(
   x: F32,
   pivot: F32,
-  _lanes: F32 | null,
+  _sums: F64 | null,
   mean: F64,
   variance: F64,
   outer: number,
@@ -305,6 +253,7 @@ export function stats_ncx_f32(
 export function stats_nxc_f32(
   x: F32,
   pivot: F32,
+  _lanes: F32 | null,
   mean: F64,
   variance: F64,
   rows: number,

@@ -52,7 +52,12 @@ const write = (name: string, length: Length, ...alias: string[]): Vector => ({
   alias,
 });
 const sums = (name: string, length: Length): Vector => ({ name, type: 'f64', access: 'write', length });
-const scratch = (name: string, length: Length): Vector => ({ name, type: 'f32', access: 'scratch', length });
+const scratch = (name: string, length: Length, type: Vector['type'] = 'f32'): Vector => ({
+  name,
+  type,
+  access: 'scratch',
+  length,
+});
 const sizes = (...names: string[]): Scalar[] => names.map((name) => ({ name, role: 'size' }));
 const parameters = (...names: string[]): Scalar[] => names.map((name) => ({ name, role: 'parameter' }));
 
@@ -60,6 +65,7 @@ const flat: Length = ({ size }) => size;
 const channel: Length = ({ channels }) => channels;
 const planes: Length = ({ outer, channels, inner, stride }) => (outer - 1) * stride + channels * inner;
 const rows: Length = ({ rows, channels }) => rows * channels;
+const lanes: Length = ({ channels }) => Math.ceil(channels / 4) * 8;
 const strided: Length = ({ rows, channels, stride }) => (rows - 1) * stride + channels;
 
 const epilogue = parameters('kind', 'alpha');
@@ -81,6 +87,7 @@ export const TABLE = {
     traffic: 8,
     args: [
       read('x', planes),
+      optional('center', channel),
       read('scale', channel),
       read('shift', channel),
       optional('residual', planes),
@@ -94,6 +101,7 @@ export const TABLE = {
     traffic: 8,
     args: [
       read('x', rows),
+      optional('center', channel),
       read('scale', channel),
       read('shift', channel),
       optional('residual', rows),
@@ -118,9 +126,7 @@ export const TABLE = {
     args: [
       read('x', planes),
       read('dy', planes),
-      read('hi', channel),
-      read('lo', channel),
-      read('invStd', channel),
+      read('center', channel),
       read('a', channel),
       read('b', channel),
       read('k', channel),
@@ -134,9 +140,7 @@ export const TABLE = {
     args: [
       read('x', rows),
       read('dy', rows),
-      read('hi', channel),
-      read('lo', channel),
-      read('invStd', channel),
+      read('center', channel),
       read('a', channel),
       read('b', channel),
       read('k', channel),
@@ -150,12 +154,11 @@ export const TABLE = {
     args: [
       read('x', planes),
       read('dy', planes),
-      read('hi', channel),
-      read('lo', channel),
+      read('center', channel),
       read('invStd', channel),
-      scratch('lanes', ({ channels }) => channels * 8),
+      scratch('sums', ({ channels }) => channels * 4, 'f64'),
       sums('dbeta', channel),
-      sums('dgamma', channel),
+      sums('dot', channel),
       ...NCX,
     ],
   },
@@ -165,11 +168,11 @@ export const TABLE = {
     args: [
       read('x', strided),
       read('dy', strided),
-      read('hi', channel),
-      read('lo', channel),
+      read('center', channel),
       read('invStd', channel),
+      scratch('lanes', lanes),
       sums('dbeta', channel),
-      sums('dgamma', channel),
+      sums('dot', channel),
       ...sizes('rows', 'channels', 'stride'),
     ],
   },
@@ -186,36 +189,6 @@ export const TABLE = {
       ...epilogue,
       ...sizes('rows', 'depth', 'cols', 'rowStride', 'depthStride'),
       ...parameters('accumulate'),
-    ],
-  },
-  normalize_ncx_f32: {
-    twin: js.normalize_ncx_f32,
-    traffic: 8,
-    args: [
-      read('x', planes),
-      read('hi', channel),
-      read('lo', channel),
-      read('scale', channel),
-      read('beta', channel),
-      optional('residual', planes),
-      write('y', planes, 'x', 'residual'),
-      ...epilogue,
-      ...NCX,
-    ],
-  },
-  normalize_nxc_f32: {
-    twin: js.normalize_nxc_f32,
-    traffic: 8,
-    args: [
-      read('x', rows),
-      read('hi', channel),
-      read('lo', channel),
-      read('scale', channel),
-      read('beta', channel),
-      optional('residual', rows),
-      write('y', rows, 'x', 'residual'),
-      ...epilogue,
-      ...sizes('rows', 'channels'),
     ],
   },
   pack_f32: {
@@ -235,7 +208,7 @@ export const TABLE = {
     args: [
       read('x', planes),
       scratch('pivot', channel),
-      scratch('lanes', ({ channels }) => channels * 8),
+      scratch('sums', ({ channels }) => channels * 4, 'f64'),
       sums('mean', channel),
       sums('variance', channel),
       ...NCX,
@@ -247,6 +220,7 @@ export const TABLE = {
     args: [
       read('x', strided),
       scratch('pivot', channel),
+      scratch('lanes', lanes),
       sums('mean', channel),
       sums('variance', channel),
       ...sizes('rows', 'channels', 'stride'),

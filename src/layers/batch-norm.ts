@@ -14,7 +14,6 @@ import {
   inverseStd,
   reserveTraining,
   setConstantGradient,
-  setGradient,
   setTraining,
   type Training,
 } from './coefficients.ts';
@@ -425,7 +424,7 @@ export class BatchNorm extends Layer {
     // not where x or the residual still have to be read from
     const g = residualGrad || (dx === x || dx === residual ? call.scratch(plan.size * 4) : dx);
     const scratch = call.scratch(activationScratch(plan));
-    const map = by === 'batch' ? { training: this.#training! } : { evaluation: this.#evaluation.last.block };
+    const map = by === 'batch' ? this.#training! : this.#evaluation.last.block;
     activationBackward(backend(), plan, x, residual, dy, g, activation, map, scratch);
     return g;
   }
@@ -441,7 +440,7 @@ export class BatchNorm extends Layer {
     this.#training ??= reserveTraining(heap, this.numFeatures);
     const v = this.#training;
     if (by === 'batch') {
-      trainBackward(current, plan, x, g, dx, v, (from, to) => setGradient(heap, v, from, to, plan.count));
+      trainBackward(current, plan, x, g, dx, v);
     } else {
       setConstantGradient(heap, v, this.#evaluation.last.source, this.#options.eps);
       constantBackward(current, plan, x, g, dx, v, learns);

@@ -99,7 +99,7 @@ export function batchNorm<X extends TensorLike, O extends TensorLike = Result<X>
     const shift = call.scratch(channels * 4);
     heap.f32.set(map.scale, scale >> 2);
     heap.f32.set(map.shift, shift >> 2);
-    affine(kernels, plan, at, { scale, shift }, added, y, activation);
+    affine(kernels, plan, at, { center: 0, scale, shift }, added, y, activation);
   });
 }
 

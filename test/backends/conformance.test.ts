@@ -77,8 +77,9 @@ function fill(arg: Vector, length: number, random: Random, flavour: Flavour): nu
       values[length - 1] = Number.NEGATIVE_INFINITY;
     }
   }
-  if (arg.name === 'lo') for (let i = 0; i < length; i++) values[i] *= 1e-7;
-  if (arg.name === 'hi' && flavour === 'offset') for (let i = 0; i < length; i++) values[i] += 4096;
+  // some channels need no centre, which kernels may make use of
+  if (arg.name === 'center')
+    for (let i = 0; i < length; i++) values[i] = i % 3 ? values[i] + (flavour === 'offset' ? 4096 : 0) : 0;
   return values;
 }
 
@@ -237,7 +238,7 @@ function scaleOf(
   const terms = sizes.depth ?? (name === 'column_sums_f32' ? 0 : 8);
   const sum: Record<string, Array32> = {};
   for (const arg of args.filter(isVector)) {
-    const sign = ['hi', 'lo', 'k', 'b'].includes(arg.name) ? -1 : 1;
+    const sign = ['center', 'k', 'b'].includes(arg.name) ? -1 : 1;
     sum[arg.name] = absolute(initial[arg.name]).map((value) => sign * value) as Array32;
   }
   const plain = { ...scalars, kind: 0, alpha: 0 } as Record<string, number>;
