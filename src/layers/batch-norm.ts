@@ -27,7 +27,15 @@ import {
   readOptions,
 } from './options.ts';
 import { LearnedParameter } from './parameter.ts';
-import { activationBackward, activationScratch, constantBackward, trainBackward, trainForward } from './passes.ts';
+import {
+  activationBackward,
+  activationScratch,
+  constantBackward,
+  stagedAffine,
+  stagedScratch,
+  trainBackward,
+  trainForward,
+} from './passes.ts';
 import { type Plan, planOf, type Ranks } from './plan.ts';
 import { RunningStats } from './running-stats.ts';
 import type { StateSlots } from './state.ts';
@@ -37,6 +45,15 @@ export interface ForwardOptions<O extends TensorLike> {
   out?: O;
   /** Added before the activation: a tensor of the input's shape. */
   residual?: TensorLike;
+}
+
+/** The tensors of a forward that has been checked, and what their shape means. */
+interface Route {
+  readonly x: Tensor;
+  readonly residual: Tensor | undefined;
+  readonly out: Tensor;
+  readonly plan: Plan;
+  readonly inputs: { x: TensorLike; residual: TensorLike | undefined };
 }
 
 /** What the last forward left for backward. */
@@ -76,6 +93,7 @@ export class BatchNorm extends Layer {
   #training: Training | undefined;
   readonly #evaluation = new EvaluationMap();
   #saved: Saved | undefined;
+  #route: Route | undefined;
   #residualGrad: TensorLike | undefined;
 
   /**
@@ -210,6 +228,16 @@ export class BatchNorm extends Layer {
    *   error nothing has changed
    */
   forward<X extends TensorLike, O extends TensorLike = Result<X>>(x: X, options: ForwardOptions<O> = {}): O {
+    const route = this.#routeOf(x, options);
+    if (route) {
+      const { plan, inputs, residual, out } = route;
+      const by = this.#statisticsFor(plan);
+      const kept = new Kept(this.subject, inputs);
+      this.#map(plan, by, route.x.ptr, residual ? residual.ptr : 0, out.ptr);
+      kept.noteOutput(out, 'forward');
+      this.#saved = { plan, by, kept };
+      return out as TensorLike as O;
+    }
     checkCallOptions(this.subject, options, ['out', 'residual']);
     const input = locate(this.subject, 'x', x);
     const plan = planOf(this.subject, shapeOf(input), this.numFeatures, this.#options.layout, this.#ranks);
@@ -231,11 +259,18 @@ export class BatchNorm extends Layer {
         this.#trackEmpty(by);
         return;
       }
-      const at = call.input(input);
-      const added = residual ? call.input(residual) : 0;
-      const to = call.output(result, { x: input, at });
-      if (by === 'batch') this.#normalizeByBatch(plan, at, added, to);
-      else affine(backend().kernels, plan, at, this.#evaluationMap(), added, to, this.#options.activation);
+      const tensors = [input, residual, result];
+      if (by === 'running' && !tensors.some((tensor) => tensor instanceof Tensor)) {
+        const map = this.#evaluationMap();
+        const scratch = call.scratch(stagedScratch(plan));
+        const { activation } = this.#options;
+        stagedAffine(backend(), plan, input.data, map, residual?.data, result.data, activation, scratch);
+      } else {
+        const at = call.input(input);
+        const added = residual ? call.input(residual) : 0;
+        this.#map(plan, by, at, added, call.output(result, { x: input, at }));
+        if (result === options.out) this.#noteRoute(plan, inputs, result);
+      }
       kept.noteOutput(result, 'forward');
     });
     this.#saved = { plan, by, kept };
@@ -323,7 +358,7 @@ export class BatchNorm extends Layer {
     this.#training?.release();
     this.#evaluation.release();
     if (this.#residualGrad instanceof Tensor) this.#residualGrad.dispose();
-    this.#training = this.#saved = this.#residualGrad = undefined;
+    this.#training = this.#saved = this.#route = this.#residualGrad = undefined;
   }
 
   /** Which statistics this batch is normalised by; throws where it has none and the policy is to throw. */
@@ -340,6 +375,28 @@ export class BatchNorm extends Layer {
       got: '1',
       context: `shape ${showShape(plan.shape)}`,
     });
+  }
+
+  /** The route of a forward on the same tensors as the last one, which has checked them. */
+  #routeOf(x: TensorLike, options: ForwardOptions<TensorLike>): Route | undefined {
+    const route = this.#route;
+    if (!route || route.x !== x || typeof options !== 'object' || options === null) return undefined;
+    if (options.out !== route.out || options.residual !== route.residual) return undefined;
+    for (const name in options) if (name !== 'out' && name !== 'residual') return undefined;
+    return route.x.disposed || route.out.disposed || route.residual?.disposed ? undefined : route;
+  }
+
+  #noteRoute(plan: Plan, inputs: Route['inputs'], out: TensorLike): void {
+    const { x, residual } = inputs;
+    this.#route =
+      x instanceof Tensor && out instanceof Tensor && (residual === undefined || residual instanceof Tensor)
+        ? { x, residual, out, plan, inputs }
+        : undefined;
+  }
+
+  #map(plan: Plan, by: 'batch' | 'running', x: number, residual: number, y: number): void {
+    if (by === 'batch') this.#normalizeByBatch(plan, x, residual, y);
+    else affine(backend().kernels, plan, x, this.#evaluationMap(), residual, y, this.#options.activation);
   }
 
   #normalizeByBatch(plan: Plan, x: number, residual: number, y: number): void {

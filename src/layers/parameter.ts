@@ -9,11 +9,13 @@ import type { StateSlot } from './state.ts';
  */
 export class Values {
   readonly #values: Float32Array;
+  readonly #bits: Int32Array;
   #version = 0;
   #exposed = false;
 
   constructor(values: Float32Array) {
     this.#values = values;
+    this.#bits = bitsOf(values);
   }
 
   /** For users: whoever has this may write to it at any time. */
@@ -40,16 +42,15 @@ export class Values {
 
   /** A copy to compare with later. */
   snapshot(): Snapshot {
-    return { version: this.#version, values: this.#values.slice() };
+    const values = this.#values.slice();
+    return { version: this.#version, values, bits: bitsOf(values) };
   }
 
-  isSame({ version, values }: Snapshot): boolean {
+  isSame({ version, bits }: Snapshot): boolean {
     if (this.#version !== version) return false;
     if (!this.#exposed) return true;
-    // bits: a NaN is the same as itself
-    const was = new Int32Array(values.buffer);
-    const is = new Int32Array(this.#values.buffer);
-    for (let i = 0; i < was.length; i++) if (is[i] !== was[i]) return false;
+    const now = this.#bits;
+    for (let i = 0; i < bits.length; i++) if (now[i] !== bits[i]) return false;
     return true;
   }
 }
@@ -57,6 +58,12 @@ export class Values {
 export interface Snapshot {
   readonly version: number;
   readonly values: Float32Array;
+  /** The same as bits: a NaN is the same as itself. */
+  readonly bits: Int32Array;
+}
+
+function bitsOf({ buffer, byteOffset, length }: Float32Array): Int32Array {
+  return new Int32Array(buffer, byteOffset, length);
 }
 
 /** A learned parameter: values, and the gradient that `backward` adds to. Both are arrays for as long as the layer lives. */

@@ -3,7 +3,7 @@
 
 import { type ActivationCode, NO_ACTIVATION } from '../kernels/activations.ts';
 import type { Backend } from '../kernels/backend.ts';
-import { type AffineVectors, affine, gradInput, gradStats, stats } from '../kernels/calls.ts';
+import { type AffineVectors, affine, type Extent, gradInput, gradStats, stats } from '../kernels/calls.ts';
 import { setGradient, type Training } from './coefficients.ts';
 import type { Plan } from './plan.ts';
 
@@ -85,9 +85,85 @@ export function constantBackward(
   affine(kernels, plan, dy, { center: 0, scale: v.scale, shift: v.k }, 0, dx, NO_ACTIVATION);
 }
 
+/** Calls `visit` for one piece of a tensor after the other, in the order of memory: whole rows or planes of one sample, or parts of a plane. */
+function walk(
+  { kernel, outer, channels, inner }: Plan,
+  most: number,
+  visit: (at: number, size: number, extent: Extent, channel: number) => void,
+): void {
+  if (kernel === 'nxc') {
+    const rows = Math.max(1, Math.floor(most / channels));
+    for (let first = 0; first < outer; first += rows) {
+      const many = Math.min(rows, outer - first);
+      visit(first * channels, many * channels, { kernel, outer: many, channels, inner }, 0);
+    }
+    return;
+  }
+  const planes = Math.max(1, Math.floor(most / inner));
+  const part = Math.min(inner, most);
+  for (let n = 0; n < outer; n++) {
+    for (let c = 0; c < channels; c += planes) {
+      const many = Math.min(planes, channels - c);
+      for (let i = 0; i < inner; i += part) {
+        const width = Math.min(part, inner - i);
+        const at = (n * channels + c) * inner + i;
+        visit(at, many * width, { kernel, outer: 1, channels: many, inner: width }, c);
+      }
+    }
+  }
+}
+
+/** The coefficients of the channels from `c` on. */
+function vectorsFrom({ center, scale, shift }: AffineVectors, c: number): AffineVectors {
+  return { center: center && center + c * 4, scale: scale + c * 4, shift: shift + c * 4 };
+}
+
+/**
+ * Values of the piece in which plain arrays are staged: 1 MB, which stays in cache. Copies of less go byte by byte on some processors
+ * (evaluation of 32x64x56x56 from and to plain arrays: 3.7 ms with 256 kB, 2.9 ms with 1 to 4 MB, 1.7 ms on tensors, 1.7 ms for the copy of
+ * one array to another; Node 20, glibc 2.36, AMD EPYC).
+ */
+const STAGE = 1 << 18;
+
+/** Bytes of scratch that `stagedAffine` needs. */
+export function stagedScratch({ size, kernel, channels }: Plan): number {
+  return 8 * pieceSize(STAGE, size, kernel === 'nxc' ? channels : 1);
+}
+
+/**
+ * The map on plain arrays: copied in, mapped and copied out piece by piece, so that the pieces stay in L2 and memory is read and written once.
+ *
+ * @param scratch memory of `stagedScratch` bytes
+ */
+export function stagedAffine(
+  { kernels, heap }: Backend,
+  plan: Plan,
+  x: Float32Array,
+  map: AffineVectors,
+  residual: Float32Array | undefined,
+  y: Float32Array,
+  activation: ActivationCode,
+  scratch: number,
+): void {
+  const added = residual ? scratch + stagedScratch(plan) / 2 : 0;
+  const piece = scratch >> 2;
+  const { f32 } = heap;
+  walk(plan, STAGE, (at, size, extent, c) => {
+    f32.set(x.subarray(at, at + size), piece);
+    if (residual) f32.set(residual.subarray(at, at + size), added >> 2);
+    affine(kernels, extent, scratch, vectorsFrom(map, c), added, scratch, activation);
+    y.set(f32.subarray(piece, piece + size), at);
+  });
+}
+
+/** Values of a piece of at most `most`, or of one row where that is longer. */
+function pieceSize(most: number, size: number, row: number): number {
+  return Math.min(size, Math.max(most, row));
+}
+
 /** Bytes of scratch that `activationBackward` needs. */
-export function activationScratch({ kernel, channels, inner, size }: Plan): number {
-  return 4 * Math.min(size, Math.max(PIECE, kernel === 'nxc' ? channels : inner));
+export function activationScratch({ size, kernel, channels }: Plan): number {
+  return 4 * pieceSize(PIECE, size, kernel === 'nxc' ? channels : 1);
 }
 
 /**
@@ -107,21 +183,9 @@ export function activationBackward(
   map: AffineVectors,
   scratch: number,
 ): void {
-  const { kernel, outer, channels, inner } = plan;
-  const unit = kernel === 'nxc' ? channels : inner;
-  const units = kernel === 'nxc' ? outer : outer * channels;
-  const most = Math.max(1, Math.floor(PIECE / unit));
-  for (let first = 0; first < units; ) {
-    // rows, or planes of one sample
-    const c = kernel === 'nxc' ? 0 : first % channels;
-    const many = Math.min(most, kernel === 'nxc' ? units - first : channels - c);
-    const at = first * unit * 4;
-    const extent =
-      kernel === 'nxc' ? { kernel, outer: many, channels, inner } : { kernel, outer: 1, channels: many, inner };
-    const from = residual ? residual + at : 0;
-    const v = { center: map.center && map.center + c * 4, scale: map.scale + c * 4, shift: map.shift + c * 4 };
-    affine(kernels, extent, x + at, v, from, scratch, NO_ACTIVATION);
-    kernels.activate_grad_f32(scratch, dy + at, g + at, activation.kind, activation.alpha, many * unit);
-    first += many;
-  }
+  walk(plan, PIECE, (from, size, extent, c) => {
+    const at = from * 4;
+    affine(kernels, extent, x + at, vectorsFrom(map, c), residual ? residual + at : 0, scratch, NO_ACTIVATION);
+    kernels.activate_grad_f32(scratch, dy + at, g + at, activation.kind, activation.alpha, size);
+  });
 }
