@@ -12,7 +12,8 @@ export type ErrorCode =
   | 'ERR_ALIAS' // memory that overlaps in a way the kernel cannot take
   | 'ERR_DISPOSED' // a tensor after dispose()
   | 'ERR_MEMORY' // more memory than there is
-  | 'ERR_BACKEND'; // a backend that this host does not have
+  | 'ERR_BACKEND' // a backend that this host does not have
+  | 'ERR_THREADS'; // a worker thread that was lost
 
 export type EvenkeelError = Error & { code: ErrorCode };
 

@@ -92,7 +92,7 @@ export function compile(stages: readonly Stage[]): Compiled {
       let at = call.input(input);
       const last = call.output(result);
       if (steps.length === 0) {
-        current.kernels.activate_f32(at, last, NO_ACTIVATION.kind, NO_ACTIVATION.alpha, countOf(shapes[0]));
+        current.parallel.activate_f32(at, last, NO_ACTIVATION.kind, NO_ACTIVATION.alpha, countOf(shapes[0]));
         return;
       }
       steps.forEach((step, i) => {
@@ -201,9 +201,9 @@ function linearStep({ heap, kernels }: Backend, node: Linear, at: number): Step 
   return {
     name: named(`linear ${inFeatures} → ${outFeatures}`, activation),
     shape: (shape) => linearShape(subject, shape, inFeatures, outFeatures),
-    run({ kernels: k }, x, y, shape) {
+    run({ parallel }, x, y, shape) {
       const rows = countOf(shape) / inFeatures;
-      k.linear_f32(x, at, bias, y, activation.kind, activation.alpha, rows, inFeatures, outFeatures, inFeatures, 1, 0);
+      parallel.linear_f32(x, at, bias, y, activation.kind, activation.alpha, rows, inFeatures, outFeatures, inFeatures, 1, 0);
     },
   };
 }
@@ -217,7 +217,7 @@ function affineStep({ heap }: Backend, { scale, shift, layout, ranks, activation
   return {
     name: named(`affine ${channels}`, activation),
     shape: (shape) => plan(shape).shape,
-    run: ({ kernels }, x, y, shape) => affine(kernels, plan(shape), x, v, 0, y, activation),
+    run: (current, x, y, shape) => affine(current, plan(shape), x, v, 0, y, activation),
   };
 }
 
@@ -225,6 +225,6 @@ function activationStep(activation: ActivationCode): Step {
   return {
     name: named('elementwise', activation),
     shape: (shape) => shape,
-    run: ({ kernels }, x, y, shape) => kernels.activate_f32(x, y, activation.kind, activation.alpha, countOf(shape)),
+    run: ({ parallel }, x, y, shape) => parallel.activate_f32(x, y, activation.kind, activation.alpha, countOf(shape)),
   };
 }

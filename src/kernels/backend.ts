@@ -10,7 +10,21 @@ export type BackendName = 'relaxed' | 'simd' | 'js';
 export interface Backend {
   readonly name: BackendName;
   readonly heap: Heap;
-  readonly kernels: Kernels;
+  /** The kernels, on this thread. */
+  kernels: Kernels;
+  /** The same, for calls that may be large: spread over threads once there are any (src/threads/). */
+  parallel: Kernels;
+  /** The threads beside this one. */
+  team?: Team;
+}
+
+/** What a backend knows of its threads. */
+export interface Team {
+  /** Threads at work, this one included. */
+  readonly count: number;
+  /** Why so many. */
+  readonly reason: string;
+  close(): Promise<void>;
 }
 
 export interface Configuration {
@@ -28,6 +42,10 @@ export interface Info {
   deterministic: boolean;
   /** Bytes of linear memory. */
   memory: number;
+  /** Threads at work, the calling one included (`setThreads`). */
+  threads: number;
+  /** Why so many. */
+  threading: string;
 }
 
 const BACKENDS: readonly BackendName[] = ['relaxed', 'simd', 'js'];
@@ -40,7 +58,8 @@ let reason = '';
 export function createBackend(name: BackendName): Backend {
   if (name === 'js') return createPlain();
   const { heap, exports } = instantiate(name);
-  return { name, heap, kernels: exports as unknown as Kernels };
+  const kernels = exports as unknown as Kernels;
+  return { name, heap, kernels, parallel: kernels };
 }
 
 /** The plain loops over an ordinary buffer, called as kernels are. */
@@ -71,7 +90,7 @@ function createPlain(): Backend {
     };
   };
   const kernels = Object.fromEntries(KERNEL_NAMES.map((name) => [name, bind(name)])) as unknown as Kernels;
-  return { name: 'js', heap, kernels };
+  return { name: 'js', heap, kernels, parallel: kernels };
 }
 
 /** The backend in use; chosen at the first call. */
@@ -158,6 +177,7 @@ export function configure(settings: Configuration): void {
         got: `${current.heap.blocks} blocks in use`,
       });
     }
+    void current.team?.close();
     current = undefined;
   }
   Object.assign(wanted, next);
@@ -174,6 +194,13 @@ function relaxedIsNotDeterministic(): Error {
 
 /** What runs, and why. Chooses the backend if nothing has been used yet. */
 export function info(): Info {
-  const { name, heap } = backend();
-  return { backend: name, reason, deterministic: name !== 'relaxed', memory: heap.size };
+  const { name, heap, team } = backend();
+  return {
+    backend: name,
+    reason,
+    deterministic: name !== 'relaxed',
+    memory: heap.size,
+    threads: team?.count ?? 1,
+    threading: team?.reason ?? 'the default',
+  };
 }

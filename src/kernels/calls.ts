@@ -2,6 +2,7 @@
 // channels begin. Layers call these and never see a pointer's arithmetic.
 
 import type { ActivationCode } from './activations.ts';
+import type { Backend } from './backend.ts';
 import type { Kernels } from './table.ts';
 
 /** What a call needs to know of a plan (src/layers/plan.ts). */
@@ -12,15 +13,24 @@ export interface Extent {
   readonly inner: number;
 }
 
+/** Values below which a call is not worth a thought about threads. */
+const SMALL = 1 << 14;
+
+function kernelsFor({ kernels, parallel }: Backend, { outer, channels, inner }: Extent): Kernels {
+  return outer * channels * inner < SMALL ? kernels : parallel;
+}
+
 /** Mean and variance of channels `from` to `to`. */
 export function stats(
-  kernels: Kernels,
-  { kernel, outer, channels, inner }: Extent,
+  backend: Backend,
+  extent: Extent,
   x: number,
   v: { pivot: number; sums: number; mean: number; variance: number },
   from: number,
   to: number,
 ): void {
+  const { kernel, outer, channels, inner } = extent;
+  const kernels = kernelsFor(backend, extent);
   const mean = v.mean + from * 8;
   const variance = v.variance + from * 8;
   const pivot = v.pivot + from * 4;
@@ -42,16 +52,18 @@ export interface AffineVectors {
 
 /** y = f((x − center)·scale + shift + residual), for channels `from` to `to` of planes; for all where channels are innermost. */
 export function affine(
-  kernels: Kernels,
-  { kernel, outer, channels, inner }: Extent,
+  backend: Backend,
+  extent: Extent,
   x: number,
   { center, scale, shift }: AffineVectors,
   residual: number,
   y: number,
   { kind, alpha }: ActivationCode,
   from = 0,
-  to = channels,
+  to = extent.channels,
 ): void {
+  const { kernel, outer, channels, inner } = extent;
+  const kernels = kernelsFor(backend, extent);
   if (kernel === 'nxc') {
     kernels.affine_nxc_f32(x, center, scale, shift, residual, y, kind, alpha, outer, channels);
     return;
@@ -76,14 +88,16 @@ export function affine(
 
 /** dbeta = Σdy and Σdy·(x − gradCenter)·invStd, which is put where dgamma will be, for channels `from` to `to`. */
 export function gradStats(
-  kernels: Kernels,
-  { kernel, outer, channels, inner }: Extent,
+  backend: Backend,
+  extent: Extent,
   x: number,
   dy: number,
   v: { gradCenter: number; invStd: number; sums: number; dbeta: number; dgamma: number },
   from: number,
   to: number,
 ): void {
+  const { kernel, outer, channels, inner } = extent;
+  const kernels = kernelsFor(backend, extent);
   const center = v.gradCenter + from * 4;
   const invStd = v.invStd + from * 4;
   const sums = v.sums + from * 32;
@@ -102,8 +116,8 @@ export function gradStats(
 
 /** dx = scale·((dy − k) − b·(x − gradCenter)), for channels `from` to `to` of planes; for all where channels are innermost. */
 export function gradInput(
-  kernels: Kernels,
-  { kernel, outer, channels, inner }: Extent,
+  backend: Backend,
+  extent: Extent,
   x: number,
   dy: number,
   v: { gradCenter: number; scale: number; b: number; k: number },
@@ -111,6 +125,8 @@ export function gradInput(
   from: number,
   to: number,
 ): void {
+  const { kernel, outer, channels, inner } = extent;
+  const kernels = kernelsFor(backend, extent);
   if (kernel === 'nxc') {
     kernels.grad_input_nxc_f32(x, dy, v.gradCenter, v.scale, v.b, v.k, dx, outer, channels);
     return;

@@ -26,12 +26,26 @@ export interface Scalar {
   readonly role: 'size' | 'parameter';
 }
 
+/** How a large call may be cut into parts that give the same bits on any number of threads. */
+export interface Split {
+  /** The size that is cut. A part's vectors begin as far along as `length` grows with it. */
+  readonly along: string;
+  /** Parts begin at multiples of this: a cache line, or the rows that a kernel takes together. */
+  readonly grain: number;
+  /** Values worked on, or multiplications. */
+  readonly work: (sizes: Sizes) => number;
+  /** The least work of a call that is cut, and the most: below it threads cost more than they save, beyond it one saturates memory. Measured; see docs/performance.md. */
+  readonly least: number;
+  readonly most: number;
+}
+
 export interface Row {
   readonly args: readonly (Vector | Scalar)[];
   // biome-ignore lint/suspicious/noExplicitAny: the twins differ in their arguments, which `args` describes
   readonly twin: (...args: any[]) => void;
   /** Bytes moved per element of the largest argument. */
   readonly traffic: number;
+  readonly split?: Split;
 }
 
 type Length = Vector['length'];
@@ -71,20 +85,46 @@ const strided: Length = ({ rows, channels, stride }) => (rows - 1) * stride + ch
 const epilogue = parameters('kind', 'alpha');
 const NCX = sizes('outer', 'channels', 'inner', 'stride');
 
+const NOTHING_SATURATES = Number.POSITIVE_INFINITY;
+const byChannels = (grain: number, least: number): Split => ({
+  along: 'channels',
+  grain,
+  work: ({ outer, rows, channels, inner }) => (outer ?? rows) * channels * (inner ?? 1),
+  least,
+  most: NOTHING_SATURATES,
+});
+const byRows = (least: number): Split => ({
+  along: 'rows',
+  grain: 1,
+  work: ({ rows, channels }) => rows * channels,
+  least,
+  most: NOTHING_SATURATES,
+});
+const bySize: Split = {
+  along: 'size',
+  grain: 16,
+  work: ({ size }) => size,
+  least: 1 << 15,
+  most: NOTHING_SATURATES,
+};
+
 export const TABLE = {
   activate_f32: {
     twin: js.activate_f32,
     traffic: 8,
+    split: bySize,
     args: [read('x', flat), write('y', flat, 'x'), ...epilogue, ...sizes('size')],
   },
   activate_grad_f32: {
     twin: js.activate_grad_f32,
     traffic: 12,
+    split: bySize,
     args: [read('x', flat), read('dy', flat), write('dx', flat, 'x', 'dy'), ...epilogue, ...sizes('size')],
   },
   affine_ncx_f32: {
     twin: js.affine_ncx_f32,
     traffic: 8,
+    split: byChannels(1, 1 << 15),
     args: [
       read('x', planes),
       optional('center', channel),
@@ -99,6 +139,7 @@ export const TABLE = {
   affine_nxc_f32: {
     twin: js.affine_nxc_f32,
     traffic: 8,
+    split: byRows(1 << 15),
     args: [
       read('x', rows),
       optional('center', channel),
@@ -123,6 +164,7 @@ export const TABLE = {
   grad_input_ncx_f32: {
     twin: js.grad_input_ncx_f32,
     traffic: 12,
+    split: byChannels(1, 1 << 15),
     args: [
       read('x', planes),
       read('dy', planes),
@@ -137,6 +179,7 @@ export const TABLE = {
   grad_input_nxc_f32: {
     twin: js.grad_input_nxc_f32,
     traffic: 12,
+    split: byRows(1 << 15),
     args: [
       read('x', rows),
       read('dy', rows),
@@ -151,6 +194,7 @@ export const TABLE = {
   grad_stats_ncx_f32: {
     twin: js.grad_stats_ncx_f32,
     traffic: 8,
+    split: byChannels(1, 1 << 15),
     args: [
       read('x', planes),
       read('dy', planes),
@@ -165,6 +209,7 @@ export const TABLE = {
   grad_stats_nxc_f32: {
     twin: js.grad_stats_nxc_f32,
     traffic: 8,
+    split: byChannels(16, 1 << 15),
     args: [
       read('x', strided),
       read('dy', strided),
@@ -179,6 +224,13 @@ export const TABLE = {
   linear_f32: {
     twin: js.linear_f32,
     traffic: 4,
+    split: {
+      along: 'rows',
+      grain: 4,
+      work: ({ rows, depth, cols }) => rows * depth * cols,
+      least: 1 << 18,
+      most: NOTHING_SATURATES,
+    },
     args: [
       read('x', ({ rows, depth, rowStride, depthStride }) =>
         depth ? (rows - 1) * rowStride + (depth - 1) * depthStride + 1 : 0,
@@ -205,6 +257,7 @@ export const TABLE = {
   stats_ncx_f32: {
     twin: js.stats_ncx_f32,
     traffic: 4,
+    split: byChannels(1, 1 << 15),
     args: [
       read('x', planes),
       scratch('pivot', channel),
@@ -217,6 +270,7 @@ export const TABLE = {
   stats_nxc_f32: {
     twin: js.stats_nxc_f32,
     traffic: 4,
+    split: byChannels(16, 1 << 15),
     args: [
       read('x', strided),
       scratch('pivot', channel),

@@ -396,7 +396,7 @@ export class BatchNorm extends Layer {
 
   #map(plan: Plan, by: 'batch' | 'running', x: number, residual: number, y: number): void {
     if (by === 'batch') this.#normalizeByBatch(plan, x, residual, y);
-    else affine(backend().kernels, plan, x, this.#evaluationMap(), residual, y, this.#options.activation);
+    else affine(backend(), plan, x, this.#evaluationMap(), residual, y, this.#options.activation);
   }
 
   #normalizeByBatch(plan: Plan, x: number, residual: number, y: number): void {
@@ -473,9 +473,9 @@ export class BatchNorm extends Layer {
   ): number {
     const { plan, by } = saved;
     const { activation } = this.#options;
-    const { kernels } = backend();
+    const { parallel } = backend();
     if (!activation.kind) {
-      if (residualGrad) kernels.activate_f32(dy, residualGrad, NO_ACTIVATION.kind, NO_ACTIVATION.alpha, plan.size);
+      if (residualGrad) parallel.activate_f32(dy, residualGrad, NO_ACTIVATION.kind, NO_ACTIVATION.alpha, plan.size);
       return dy;
     }
     // not where x or the residual still have to be read from

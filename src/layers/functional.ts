@@ -91,7 +91,8 @@ export function batchNorm<X extends TensorLike, O extends TensorLike = Result<X>
   } as const;
   return produce<O>(product, (call, result) => {
     if (plan.size === 0) return;
-    const { heap, kernels } = backend();
+    const current = backend();
+    const { heap } = current;
     const at = call.input(input);
     const added = residual ? call.input(residual) : 0;
     const y = call.output(result, { x: input, at });
@@ -99,7 +100,7 @@ export function batchNorm<X extends TensorLike, O extends TensorLike = Result<X>
     const shift = call.scratch(channels * 4);
     heap.f32.set(map.scale, scale >> 2);
     heap.f32.set(map.shift, shift >> 2);
-    affine(kernels, plan, at, { center: 0, scale, shift }, added, y, activation);
+    affine(current, plan, at, { center: 0, scale, shift }, added, y, activation);
   });
 }
 

@@ -27,7 +27,7 @@ function tileWidth({ kernel, channels, count }: Plan): number {
  * before the first value is written, and may throw.
  */
 export function trainForward(
-  { kernels }: Backend,
+  backend: Backend,
   plan: Plan,
   x: number,
   residual: number,
@@ -40,20 +40,20 @@ export function trainForward(
   const { channels } = plan;
   const width = tileWidth(plan);
   if (check) {
-    stats(kernels, plan, x, v, 0, channels);
+    stats(backend, plan, x, v, 0, channels);
     check();
   }
   for (let from = 0; from < channels; from += width) {
     const to = Math.min(channels, from + width);
-    if (!check) stats(kernels, plan, x, v, from, to);
+    if (!check) stats(backend, plan, x, v, from, to);
     derive(from, to);
-    affine(kernels, plan, x, v, residual, y, activation, from, to);
+    affine(backend, plan, x, v, residual, y, activation, from, to);
   }
 }
 
 /** The two sums, and the gradient from them. */
 export function trainBackward(
-  { kernels, heap }: Backend,
+  backend: Backend,
   plan: Plan,
   x: number,
   dy: number,
@@ -62,18 +62,18 @@ export function trainBackward(
 ): void {
   const { channels } = plan;
   const width = tileWidth(plan);
-  const sumAgain = (channel: number) => gradStats(kernels, plan, x, dy, v, channel, channel + 1);
+  const sumAgain = (channel: number) => gradStats(backend, plan, x, dy, v, channel, channel + 1);
   for (let from = 0; from < channels; from += width) {
     const to = Math.min(channels, from + width);
-    gradStats(kernels, plan, x, dy, v, from, to);
-    setGradient(heap, v, from, to, plan.count, sumAgain);
-    gradInput(kernels, plan, x, dy, v, dx, from, to);
+    gradStats(backend, plan, x, dy, v, from, to);
+    setGradient(backend.heap, v, from, to, plan.count, sumAgain);
+    gradInput(backend, plan, x, dy, v, dx, from, to);
   }
 }
 
 /** The gradient with constant statistics: dx = scale·dy. With `sums`, dbeta and dgamma as well. */
 export function constantBackward(
-  { kernels }: Backend,
+  backend: Backend,
   plan: Plan,
   x: number,
   dy: number,
@@ -81,8 +81,8 @@ export function constantBackward(
   v: Training,
   sums: boolean,
 ): void {
-  if (sums) gradStats(kernels, plan, x, dy, v, 0, plan.channels);
-  affine(kernels, plan, dy, { center: 0, scale: v.scale, shift: v.k }, 0, dx, NO_ACTIVATION);
+  if (sums) gradStats(backend, plan, x, dy, v, 0, plan.channels);
+  affine(backend, plan, dy, { center: 0, scale: v.scale, shift: v.k }, 0, dx, NO_ACTIVATION);
 }
 
 /** Calls `visit` for one piece of a tensor after the other, in the order of memory: whole rows or planes of one sample, or parts of a plane. */
@@ -136,7 +136,7 @@ export function stagedScratch({ size, kernel, channels }: Plan): number {
  * @param scratch memory of `stagedScratch` bytes
  */
 export function stagedAffine(
-  { kernels, heap }: Backend,
+  backend: Backend,
   plan: Plan,
   x: Float32Array,
   map: AffineVectors,
@@ -147,11 +147,11 @@ export function stagedAffine(
 ): void {
   const added = residual ? scratch + stagedScratch(plan) / 2 : 0;
   const piece = scratch >> 2;
-  const { f32 } = heap;
+  const { f32 } = backend.heap;
   walk(plan, STAGE, (at, size, extent, c) => {
     f32.set(x.subarray(at, at + size), piece);
     if (residual) f32.set(residual.subarray(at, at + size), added >> 2);
-    affine(kernels, extent, scratch, vectorsFrom(map, c), added, scratch, activation);
+    affine(backend, extent, scratch, vectorsFrom(map, c), added, scratch, activation);
     y.set(f32.subarray(piece, piece + size), at);
   });
 }
@@ -173,7 +173,7 @@ export function activationScratch({ size, kernel, channels }: Plan): number {
  * @param scratch memory of `activationScratch` bytes
  */
 export function activationBackward(
-  { kernels }: Backend,
+  backend: Backend,
   plan: Plan,
   x: number,
   residual: number,
@@ -185,7 +185,7 @@ export function activationBackward(
 ): void {
   walk(plan, PIECE, (from, size, extent, c) => {
     const at = from * 4;
-    affine(kernels, extent, x + at, vectorsFrom(map, c), residual ? residual + at : 0, scratch, NO_ACTIVATION);
-    kernels.activate_grad_f32(scratch, dy + at, g + at, activation.kind, activation.alpha, size);
+    affine(backend, extent, x + at, vectorsFrom(map, c), residual ? residual + at : 0, scratch, NO_ACTIVATION);
+    backend.kernels.activate_grad_f32(scratch, dy + at, g + at, activation.kind, activation.alpha, size);
   });
 }

@@ -41,7 +41,7 @@ export class ActivationLayer extends Layer {
     const y = produce<O>(product, (call, result) => {
       const at = call.input(input);
       const to = call.output(result, { x: input, at });
-      backend().kernels.activate_f32(at, to, this.#code.kind, this.#code.alpha, input.data.length);
+      backend().parallel.activate_f32(at, to, this.#code.kind, this.#code.alpha, input.data.length);
       kept.noteOutput(result, 'forward');
     });
     this.#kept = kept;
@@ -71,7 +71,7 @@ export class ActivationLayer extends Layer {
       const at = call.input(x);
       const from = call.input(given);
       const to = call.output(result, { x: given, at: from });
-      backend().kernels.activate_grad_f32(at, from, to, this.#code.kind, this.#code.alpha, given.data.length);
+      backend().parallel.activate_grad_f32(at, from, to, this.#code.kind, this.#code.alpha, given.data.length);
       kept.noteOutput(result, 'backward');
     });
   }

@@ -123,11 +123,11 @@ export class Dropout extends Layer {
       aliasing: 'in-place',
     } as const;
     return produce<O>(product, (call, result) => {
-      const { kernels } = backend();
+      const { kernels, parallel } = backend();
       const at = call.input(x);
       const to = call.output(result, { x, at });
       const size = x.data.length;
-      if (seed === undefined) kernels.activate_f32(at, to, NO_ACTIVATION.kind, NO_ACTIVATION.alpha, size);
+      if (seed === undefined) parallel.activate_f32(at, to, NO_ACTIVATION.kind, NO_ACTIVATION.alpha, size);
       else
         kernels.dropout_f32(
           at,

@@ -110,13 +110,13 @@ export class Linear extends Layer {
     const kept = new Kept(this.subject, { x: input });
     const y = produce<O>(product, (call, result) => {
       if (rows === 0) return;
-      const { heap, kernels } = backend();
+      const { heap, parallel } = backend();
       const { inFeatures: depth, outFeatures: cols } = this;
       const packed = this.#pack(call);
       const at = call.input(input);
       const bias = this.#bias ? call.scratch(cols * 4) : 0;
       if (this.#bias) heap.f32.set(this.#bias.values.now, bias >> 2);
-      kernels.linear_f32(
+      parallel.linear_f32(
         at,
         packed,
         bias,
@@ -157,14 +157,14 @@ export class Linear extends Layer {
       const from = call.input(given);
       const rows = given.data.length / this.outFeatures;
       if (rows === 0) return;
-      const { heap, kernels } = backend();
+      const { heap, kernels, parallel } = backend();
       const { inFeatures: depth, outFeatures: cols } = this;
       const sums = this.#sumGradients(call, x, from, rows);
       const weight = call.scratch(depth * cols * 4);
       heap.f32.set(this.#weight.values.now, weight >> 2);
       const packed = call.scratch(packedLength(cols, depth) * 4);
       kernels.pack_f32(weight, packed, cols, depth, depth, 1);
-      kernels.linear_f32(from, packed, 0, call.output(result), PLAIN.kind, PLAIN.alpha, rows, cols, depth, cols, 1, 0);
+      parallel.linear_f32(from, packed, 0, call.output(result), PLAIN.kind, PLAIN.alpha, rows, cols, depth, cols, 1, 0);
       this.#addGradients(sums);
       kept.noteOutput(result, 'backward');
     });
@@ -236,14 +236,14 @@ export class Linear extends Layer {
   /** dyᵀ·x and Σdy in scratch memory, nothing added yet. */
   #sumGradients(call: Call, x: TensorLike, dy: number, rows: number): { weight: number; bias: number } {
     if (rows === 0 || (this.#weight.frozen && (this.#bias?.frozen ?? true))) return { weight: 0, bias: 0 };
-    const { kernels } = backend();
+    const { kernels, parallel } = backend();
     const { inFeatures: depth, outFeatures: cols } = this;
     const at = call.input(x);
     const packed = call.scratch(packedLength(rows, depth) * 4);
     const weight = call.scratch(depth * cols * 4);
     const bias = this.#bias ? call.scratch(cols * 8) : 0;
     kernels.pack_f32(at, packed, rows, depth, depth, 1);
-    kernels.linear_f32(dy, packed, 0, weight, PLAIN.kind, PLAIN.alpha, cols, rows, depth, 1, cols, 0);
+    parallel.linear_f32(dy, packed, 0, weight, PLAIN.kind, PLAIN.alpha, cols, rows, depth, 1, cols, 0);
     if (bias) kernels.column_sums_f32(dy, bias, rows, cols);
     return { weight, bias };
   }

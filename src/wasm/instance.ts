@@ -1,24 +1,34 @@
 import { instantiateSync } from '@assemblyscript/loader';
 import type { Build } from '#wasm';
 import { compile } from '#wasm';
-import { Heap } from './memory.ts';
+import { Heap, type Store } from './memory.ts';
 
 const PAGE = 65536;
-/** One short of 4 GiB: a block that ended there would end at address 0. */
+/** One short of 4 GiB: a block that ended there would end at address 0. `asconfig.json` says the same to the compiler. */
 const MAX_PAGES = 65535;
 
 /** Instantiates one build over a memory of its own. Throws what the host throws where it cannot. */
 export function instantiate(build: Build): { heap: Heap; exports: Record<string, (...args: number[]) => void> } {
-  const memory = new WebAssembly.Memory({ initial: 1, maximum: MAX_PAGES });
+  const memory = reserveMemory(PAGE);
   const { instance } = instantiateSync(compile(build), { env: { memory } });
-  const heap = new Heap({
+  // the loader's own exports cost five times as much per call
+  return { heap: new Heap(storeIn(memory)), exports: instance.exports as Record<string, (...args: number[]) => void> };
+}
+
+/** A memory of at least `bytes` bytes. */
+export function reserveMemory(bytes: number, shared = false): WebAssembly.Memory {
+  return new WebAssembly.Memory({ initial: Math.ceil(bytes / PAGE), maximum: MAX_PAGES, shared });
+}
+
+/** A memory as a heap takes it. */
+export function storeIn(memory: WebAssembly.Memory): Store {
+  return {
     buffer: memory.buffer,
     grow(bytes) {
       memory.grow(Math.ceil(bytes / PAGE));
       return memory.buffer;
     },
+    retire: () => memory.grow(0), // detaches its buffer
     limit: MAX_PAGES * PAGE,
-  });
-  // the loader's own exports cost five times as much per call
-  return { heap, exports: instance.exports as Record<string, (...args: number[]) => void> };
+  };
 }

@@ -5,6 +5,8 @@ export interface Store {
   readonly buffer: ArrayBufferLike;
   /** Adds at least `bytes` bytes and returns the buffer from then on; views of the old one may die. Throws where there is no more. */
   grow(bytes: number): ArrayBufferLike;
+  /** Makes views of the buffer die, once it has been left for another. */
+  retire?(): void;
   readonly limit: number;
 }
 
@@ -32,7 +34,7 @@ function gapBehind(size: number): number {
  * order, neighbours joined when one is freed, so a program that repeats itself needs no more memory the second time.
  */
 export class Heap {
-  readonly #store: Store;
+  #store: Store;
   /** Free blocks in address order: start, end, start, end … */
   readonly #free: number[];
   readonly #sizes = new Map<number, number>();
@@ -49,6 +51,17 @@ export class Heap {
     this.buffer = store.buffer;
     this.f32 = new Float32Array(this.buffer);
     this.f64 = new Float64Array(this.buffer);
+  }
+
+  /** Moves everything into another store, of as many bytes or more. Blocks keep their addresses; views of the old memory die. */
+  moveTo(store: Store): void {
+    new Uint8Array(store.buffer).set(new Uint8Array(this.buffer));
+    const end = this.size;
+    const old = this.#store;
+    this.#store = store;
+    this.#look(store.buffer);
+    if (this.size > end) this.#release(end, this.size);
+    old.retire?.();
   }
 
   /** Bytes of linear memory, used or not. */
@@ -112,7 +125,7 @@ export class Heap {
     const room = this.#store.limit - end;
     try {
       if (size - tail > room) throw new RangeError('beyond the address space');
-      this.buffer = this.#store.grow(Math.min(Math.max(size + gap - tail, GROWTH), room));
+      this.#look(this.#store.grow(Math.min(Math.max(size + gap - tail, GROWTH), room)));
     } catch (cause) {
       const error = wrongValue('ERR_MEMORY', {
         subject: 'memory',
@@ -124,8 +137,13 @@ export class Heap {
       error.cause = cause;
       throw error;
     }
-    this.f32 = new Float32Array(this.buffer);
-    this.f64 = new Float64Array(this.buffer);
     this.#release(end, this.size);
+  }
+
+  /** Takes the views of a buffer. */
+  #look(buffer: ArrayBufferLike): void {
+    this.buffer = buffer;
+    this.f32 = new Float32Array(buffer);
+    this.f64 = new Float64Array(buffer);
   }
 }

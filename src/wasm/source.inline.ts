@@ -9,7 +9,12 @@ const SOURCES: Record<Build, string> = { relaxed, simd };
 
 /** Compiles one build, synchronously; throws what the host throws where it cannot. */
 export function compile(build: Build): WebAssembly.Module {
-  return new WebAssembly.Module(decode(SOURCES[build]));
+  return new WebAssembly.Module(bytesOf(build));
+}
+
+/** The bytes of one build. */
+export function bytesOf(build: Build): Uint8Array<ArrayBuffer> {
+  return decode(SOURCES[build]);
 }
 
 function decode(base64: string): Uint8Array<ArrayBuffer> {

@@ -1,0 +1,68 @@
+import { show, wrongValue } from '../errors.ts';
+import { type Backend, backend, type Team } from '../kernels/backend.ts';
+import { shareMemory } from './shared-memory.ts';
+import { WorkerTeam } from './team.ts';
+import { processors } from './worker.ts';
+
+/** More threads than this only wait for memory. */
+const MOST_THREADS = 64;
+/** `'auto'` takes no more than this: memory is shared, and is what most layers wait for. */
+const MOST_AUTOMATIC = 8;
+
+/** What each backend shares with workers; moved into shared memory once. */
+const shared = new WeakMap<Backend, ReturnType<typeof shareMemory>>();
+
+/**
+ * The number of threads on which large calls run, the calling one included. Small calls, and those that one thread finishes as fast as memory
+ * allows, stay on the calling thread. The fixed build gives the same bits on any number of threads.
+ *
+ * May be called at any time: tensors stay where they are, but views of their `data` that were taken before must be taken again. Where the host
+ * has no shared memory or refuses workers, one thread remains, and `info().threading` says why. Workers do not keep the process alive.
+ *
+ * @param threads 1 (the default without a call) to 64, or `'auto'`: one for each processor, at most 8
+ * @returns the number of threads from now on
+ * @throws ERR_OPTION for anything else
+ */
+export function setThreads(threads: number | 'auto'): number {
+  if (threads !== 'auto' && !(Number.isInteger(threads) && threads >= 1 && threads <= MOST_THREADS)) {
+    throw wrongValue('ERR_OPTION', {
+      subject: 'setThreads',
+      argument: 'threads',
+      expected: `an integer from 1 to ${MOST_THREADS}, or 'auto'`,
+      got: show(threads),
+    });
+  }
+  const current = backend();
+  const asked = threads === 'auto' ? Math.min(processors(), MOST_AUTOMATIC) : threads;
+  if (current.team?.count === asked && asked > 1) return asked;
+  void close();
+  const why = threads === 'auto' ? `${processors()} processors` : 'asked for';
+  if (asked === 1) current.team = oneThread(current, why);
+  else if (current.name === 'js') current.team = oneThread(current, 'the plain loops run on one thread');
+  else {
+    try {
+      if (!shared.has(current)) shared.set(current, shareMemory(current));
+      current.team = new WorkerTeam(current, shared.get(current)!, asked, why);
+    } catch (error) {
+      const { name, message } = error as Error;
+      current.team = oneThread(current, `refused: ${name}: ${message}`);
+    }
+  }
+  return current.team.count;
+}
+
+/** Ends all worker threads; calls run on the calling thread from now on. Resolves when the last has ended. Without workers it does nothing. */
+export async function close(): Promise<void> {
+  await backend().team?.close();
+}
+
+/** No team, and why. */
+function oneThread(current: Backend, reason: string): Team {
+  return {
+    count: 1,
+    reason,
+    close: async () => {
+      current.team = undefined;
+    },
+  };
+}

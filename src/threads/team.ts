@@ -1,0 +1,151 @@
+import { type EvenkeelError, wrongMoment } from '../errors.ts';
+import type { Backend, Team } from '../kernels/backend.ts';
+import { KERNEL_NAMES, type Kernel, type KernelName, type Kernels, rowOf } from '../kernels/table.ts';
+import { Cutter, MOST_PARTS, type Parts } from './parts.ts';
+import { ARGUMENTS, MOST_ARGUMENTS, startThread, type Thread, WORD } from './worker.ts';
+
+/** How long the calling thread waits for a part that another has begun: parts take milliseconds. */
+const LONGEST_PART = 10_000;
+
+/**
+ * The calling thread and its workers. A call is cut into parts, arguments written to a block of shared memory, and every thread takes parts
+ * until none is left: a worker that sleeps, or has not started yet, costs time but never the result.
+ */
+export class WorkerTeam implements Team {
+  readonly count: number;
+  readonly reason: string;
+  readonly #backend: Backend;
+  readonly #word: Int32Array;
+  readonly #numbers: Float64Array;
+  /** Where each kernel's arguments lie, and what has been written there. */
+  readonly #places: readonly number[];
+  readonly #written: Parts[] = [];
+  readonly #threads: Thread[] = [];
+  readonly #longest: number;
+  #lost: string | undefined;
+
+  /** Starts `count − 1` workers. Throws what the host throws where it cannot. */
+  constructor(
+    backend: Backend,
+    shared: { module: WebAssembly.Module; memory: WebAssembly.Memory },
+    count: number,
+    reason: string,
+    longest = LONGEST_PART,
+  ) {
+    this.count = count;
+    this.reason = reason;
+    this.#backend = backend;
+    this.#longest = longest;
+    const each = MOST_PARTS * MOST_ARGUMENTS;
+    this.#places = KERNEL_NAMES.map((_, index) => ARGUMENTS + index * each);
+    const control = new SharedArrayBuffer(8 * (ARGUMENTS + KERNEL_NAMES.length * each));
+    this.#word = new Int32Array(control);
+    this.#numbers = new Float64Array(control);
+    try {
+      for (let i = 1; i < count; i++) {
+        const data = { ...shared, control, names: KERNEL_NAMES, index: i };
+        this.#threads.push(
+          startThread(data, (why) => {
+            this.#lost ??= why;
+          }),
+        );
+      }
+    } catch (error) {
+      void this.#end();
+      throw error;
+    }
+    const kernels = { ...backend.kernels };
+    for (const name of KERNEL_NAMES) if (rowOf(name).split) kernels[name] = this.#spread(name);
+    backend.parallel = kernels as Kernels;
+  }
+
+  /** Ends the workers; calls run on this thread from now on. */
+  async close(): Promise<void> {
+    if (this.#backend.team === this) {
+      this.#backend.parallel = this.#backend.kernels;
+      this.#backend.team = undefined;
+    }
+    await this.#end();
+  }
+
+  async #end(): Promise<void> {
+    Atomics.store(this.#word, WORD.stop, 1);
+    Atomics.add(this.#word, WORD.generation, 1);
+    Atomics.notify(this.#word, WORD.generation);
+    await Promise.all(this.#threads.map((thread) => thread.end()));
+  }
+
+  /** A kernel whose large calls are spread over the team. */
+  #spread(name: KernelName): Kernel {
+    const kernel = this.#backend.kernels[name];
+    const cutter = new Cutter(rowOf(name));
+    const index = KERNEL_NAMES.indexOf(name);
+    return (...values) => {
+      const parts = cutter.cut(values, this.count);
+      if (parts.length) this.#run(kernel, index, parts);
+      else kernel(...values);
+    };
+  }
+
+  #run(kernel: Kernel, index: number, parts: Parts): void {
+    if (this.#lost) throw this.#disband(this.#lost);
+    const word = this.#word;
+    const place = this.#places[index];
+    if (this.#written[index] !== parts) {
+      for (let part = 0; part < parts.length; part++) this.#numbers.set(parts[part], place + part * MOST_ARGUMENTS);
+      this.#written[index] = parts;
+    }
+    word[WORD.kernel] = index;
+    word[WORD.place] = place;
+    word[WORD.arity] = parts[0].length;
+    word[WORD.parts] = parts.length;
+    Atomics.store(word, WORD.done, 0);
+    for (let part = 0; part < parts.length; part++) Atomics.store(word, WORD.open + part, 1);
+    Atomics.add(word, WORD.generation, 1);
+    if (Atomics.load(word, WORD.sleepers)) Atomics.notify(word, WORD.generation);
+    for (let part = 0; part < parts.length; part++) {
+      if (!Atomics.exchange(word, WORD.open + part, 0)) continue;
+      kernel(...parts[part]);
+      Atomics.add(word, WORD.done, 1);
+    }
+    this.#await(parts.length);
+    if (Atomics.load(word, WORD.failed)) throw this.#disband('a kernel that trapped');
+  }
+
+  /** Waits until every part is done. */
+  #await(parts: number): void {
+    const word = this.#word;
+    let done = 0;
+    let since = 0;
+    for (let looks = 1; Atomics.load(word, WORD.done) < parts; looks++) {
+      if (looks % 4096) continue;
+      const now = performance.now();
+      const seen = Atomics.load(word, WORD.done);
+      if (!since || seen > done) {
+        since = now;
+        done = seen;
+      } else if (now - since > this.#longest) {
+        throw this.#disband(`no answer for ${this.#longest / 1000} s`);
+      }
+    }
+  }
+
+  /** One thread from now on; the error to throw. */
+  #disband(why: string): EvenkeelError {
+    void this.close();
+    this.#backend.team = {
+      count: 1,
+      reason: `a worker was lost: ${why}`,
+      close: async () => {
+        this.#backend.team = undefined;
+      },
+    };
+    return wrongMoment('ERR_THREADS', {
+      subject: 'threads',
+      argument: 'a call',
+      expected: 'all workers at work',
+      got: why,
+      context: 'one thread from now on; setThreads starts new ones',
+    });
+  }
+}
