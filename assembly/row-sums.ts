@@ -1,4 +1,4 @@
-// Sums over rows with channels innermost, two for each channel: shared by stats_nxc and grad_stats_nxc.
+// Sums over rows with channels innermost, two for each channel: shared by sums_nxc and grad_sums_nxc, and by what adds up their segments.
 //
 // A few rows are read side by side, from their first channel to their last, so that memory is read in streams; their sums are added to
 // accumulators in f32 that lie in L1, two vectors for four channels, and these join the f64 sums of a block of rows.
@@ -20,6 +20,18 @@ export function flush(lanes: usize, first: usize, second: usize, channels: u32):
     joinFew(first, v128.load(lanes, 0), channels);
     joinFew(second, v128.load(lanes, 16), channels);
     clear(lanes);
+  }
+}
+
+/** Adds up the sums of all segments, in order. */
+export function total(sums: usize, to: usize, channels: u32, segments: u32): void {
+  const bytes = (<usize>channels) << 3;
+  memory.copy(to, sums, bytes);
+  for (let s: u32 = 1; s < segments; s++) {
+    sums += bytes;
+    const whole = (<usize>channels & ~1) << 3;
+    for (let c: usize = 0; c < whole; c += 16) v128.store(to + c, f64x2.add(v128.load(to + c), v128.load(sums + c)));
+    if (channels & 1) store<f64>(to + whole, load<f64>(to + whole) + load<f64>(sums + whole));
   }
 }
 

@@ -203,7 +203,20 @@ function linearStep({ heap, kernels }: Backend, node: Linear, at: number): Step 
     shape: (shape) => linearShape(subject, shape, inFeatures, outFeatures),
     run({ parallel }, x, y, shape) {
       const rows = countOf(shape) / inFeatures;
-      parallel.linear_f32(x, at, bias, y, activation.kind, activation.alpha, rows, inFeatures, outFeatures, inFeatures, 1, 0);
+      parallel.linear_f32(
+        x,
+        at,
+        bias,
+        y,
+        activation.kind,
+        activation.alpha,
+        rows,
+        inFeatures,
+        outFeatures,
+        inFeatures,
+        1,
+        0,
+      );
     },
   };
 }

@@ -20,6 +20,41 @@ function kernelsFor({ kernels, parallel }: Backend, { outer, channels, inner }: 
   return outer * channels * inner < SMALL ? kernels : parallel;
 }
 
+/** Rows of a segment, whose sums are taken by themselves: at most eight segments, a property of the shape. */
+function segmentOf(rows: number): number {
+  return Math.max(64, Math.ceil(rows / 8 / 32) * 32);
+}
+
+/** Bytes of a tensor beyond which it will not be found in a shared last-level cache. */
+const CACHED = 1 << 23;
+
+/**
+ * Are sums taken of four rows side by side? Where rows follow so closely that they are one stream, or lie in cache; otherwise the order of
+ * addresses counts for more (25088x256: 5.5 cycles per vector with four, 2.7 with one; 100352x64: 2.1 with four; Node 20, AMD EPYC).
+ */
+function sideBySide(rows: number, stride: number): boolean {
+  const row = stride * 4;
+  return row < 512 || (row < 4096 && rows * row <= CACHED);
+}
+
+/** Memory for the sums of all segments while `work` runs. */
+function withSegments(
+  { heap }: Backend,
+  rows: number,
+  channels: number,
+  work: (segment: number, segments: number, lanes: number, first: number, second: number) => void,
+): void {
+  const segment = segmentOf(rows);
+  const segments = Math.ceil(rows / segment);
+  const sums = segments * channels * 8;
+  const first = heap.alloc(2 * sums + segments * Math.ceil(channels / 4) * 32);
+  try {
+    work(segment, segments, first + 2 * sums, first, first + sums);
+  } finally {
+    heap.free(first);
+  }
+}
+
 /** Mean and variance of channels `from` to `to`. */
 export function stats(
   backend: Backend,
@@ -34,13 +69,19 @@ export function stats(
   const mean = v.mean + from * 8;
   const variance = v.variance + from * 8;
   const pivot = v.pivot + from * 4;
-  const sums = v.sums + from * 32;
   const many = to - from;
-  if (kernel === 'nxc') kernels.stats_nxc_f32(x + from * 4, pivot, sums, mean, variance, outer, many, channels);
-  else {
-    const plane = inner * 4;
-    kernels.stats_ncx_f32(x + from * plane, pivot, sums, mean, variance, outer, many, inner, channels * inner);
+  if (kernel === 'ncx') {
+    const sums = v.sums + from * 32;
+    kernels.stats_ncx_f32(x + from * inner * 4, pivot, sums, mean, variance, outer, many, inner, channels * inner);
+    return;
   }
+  const at = x + from * 4;
+  const together = sideBySide(outer, channels) ? 1 : 0;
+  withSegments(backend, outer, many, (segment, segments, lanes, sum, square) => {
+    kernels.pivot_nxc_f32(at, pivot, outer, many, channels);
+    kernels.sums_nxc_f32(at, pivot, lanes, sum, square, outer, many, channels, segment, together);
+    kernels.moments_nxc_f32(at, pivot, sum, square, mean, variance, outer, many, channels, segments);
+  });
 }
 
 /** The forward map's coefficients: y = f((x − center)·scale + shift); no centre, 0, in evaluation. */
@@ -100,18 +141,22 @@ export function gradStats(
   const kernels = kernelsFor(backend, extent);
   const center = v.gradCenter + from * 4;
   const invStd = v.invStd + from * 4;
-  const sums = v.sums + from * 32;
   const dbeta = v.dbeta + from * 8;
   const dot = v.dgamma + from * 8;
   const many = to - from;
-  if (kernel === 'nxc') {
-    const c = from * 4;
-    kernels.grad_stats_nxc_f32(x + c, dy + c, center, invStd, sums, dbeta, dot, outer, many, channels);
+  if (kernel === 'ncx') {
+    const at = from * inner * 4;
+    const sums = v.sums + from * 32;
+    const stride = channels * inner;
+    kernels.grad_stats_ncx_f32(x + at, dy + at, center, invStd, sums, dbeta, dot, outer, many, inner, stride);
     return;
   }
-  const at = from * inner * 4;
-  const stride = channels * inner;
-  kernels.grad_stats_ncx_f32(x + at, dy + at, center, invStd, sums, dbeta, dot, outer, many, inner, stride);
+  const [p, g] = [x + from * 4, dy + from * 4];
+  const together = sideBySide(outer, channels) ? 1 : 0;
+  withSegments(backend, outer, many, (segment, segments, lanes, sum, dots) => {
+    kernels.grad_sums_nxc_f32(p, g, center, invStd, lanes, sum, dots, outer, many, channels, segment, together);
+    kernels.grad_totals_nxc_f32(p, g, center, invStd, sum, dots, dbeta, dot, outer, many, channels, segments);
+  });
 }
 
 /** dx = scale·((dy − k) − b·(x − gradCenter)), for channels `from` to `to` of planes; for all where channels are innermost. */

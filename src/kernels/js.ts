@@ -160,25 +160,51 @@ export function grad_stats_ncx_f32(
   }
 }
 
-export function grad_stats_nxc_f32(
+export function grad_sums_nxc_f32(
   x: F32,
   dy: F32,
   center: F32,
   invStd: F32,
   _lanes: F32 | null,
-  dbeta: F64,
+  sum: F64,
   dot: F64,
   rows: number,
   channels: number,
   stride: number,
+  segment: number,
 ): void {
-  for (let c = 0; c < channels; c++) dbeta[c] = dot[c] = 0;
+  sum.fill(0, 0, Math.ceil(rows / segment) * channels);
+  dot.fill(0, 0, Math.ceil(rows / segment) * channels);
   for (let r = 0; r < rows; r++) {
+    const s = Math.floor(r / segment) * channels;
     for (let c = 0, i = r * stride; c < channels; c++, i++) {
-      dbeta[c] += dy[i];
-      dot[c] += dy[i] * ((x[i] - center[c]) * invStd[c]);
+      sum[s + c] += dy[i];
+      dot[s + c] += dy[i] * ((x[i] - center[c]) * invStd[c]);
     }
   }
+}
+
+export function grad_totals_nxc_f32(
+  _x: F32,
+  _dy: F32,
+  _center: F32,
+  _invStd: F32,
+  sum: F64,
+  dot: F64,
+  dbeta: F64,
+  totals: F64,
+  _rows: number,
+  channels: number,
+  _stride: number,
+  segments: number,
+): void {
+  total(sum, dbeta, channels, segments);
+  total(dot, totals, channels, segments);
+}
+
+function total(sums: F64, to: F64, channels: number, segments: number): void {
+  for (let c = 0; c < channels; c++) to[c] = sums[c];
+  for (let s = 1, i = channels; s < segments; s++) for (let c = 0; c < channels; c++, i++) to[c] += sums[i];
 }
 
 export function linear_f32(
@@ -205,6 +231,23 @@ export function linear_f32(
   }
 }
 
+export function moments_nxc_f32(
+  _x: F32,
+  pivot: F32,
+  sum: F64,
+  square: F64,
+  mean: F64,
+  variance: F64,
+  rows: number,
+  channels: number,
+  _stride: number,
+  segments: number,
+): void {
+  total(sum, mean, channels, segments);
+  total(square, variance, channels, segments);
+  for (let c = 0; c < channels; c++) settle(mean, variance, c, pivot[c], mean[c] / rows, variance[c] / rows);
+}
+
 export function pack_f32(
   w: F32,
   packed: F32,
@@ -219,6 +262,11 @@ export function pack_f32(
       for (let j = o; j < o + 8; j++) packed[at++] = j < cols ? w[k * depthStride + j * colStride] : 0;
     }
   }
+}
+
+/** The channel's first value: in double precision any shift will do. */
+export function pivot_nxc_f32(x: F32, pivot: F32, _rows: number, channels: number): void {
+  for (let c = 0; c < channels; c++) pivot[c] = finiteOr0(x[c]);
 }
 
 /** One pass, shifted by the channel's first value: the shift is all that double precision needs. */
@@ -250,28 +298,27 @@ export function stats_ncx_f32(
   }
 }
 
-export function stats_nxc_f32(
+export function sums_nxc_f32(
   x: F32,
   pivot: F32,
   _lanes: F32 | null,
-  mean: F64,
-  variance: F64,
+  sum: F64,
+  square: F64,
   rows: number,
   channels: number,
   stride: number,
+  segment: number,
 ): void {
-  for (let c = 0; c < channels; c++) {
-    pivot[c] = finiteOr0(x[c]);
-    mean[c] = variance[c] = 0;
-  }
+  sum.fill(0, 0, Math.ceil(rows / segment) * channels);
+  square.fill(0, 0, Math.ceil(rows / segment) * channels);
   for (let r = 0; r < rows; r++) {
+    const s = Math.floor(r / segment) * channels;
     for (let c = 0, i = r * stride; c < channels; c++, i++) {
       const d = x[i] - pivot[c];
-      mean[c] += d;
-      variance[c] += d * d;
+      sum[s + c] += d;
+      square[s + c] += d * d;
     }
   }
-  for (let c = 0; c < channels; c++) settle(mean, variance, c, pivot[c], mean[c] / rows, variance[c] / rows);
 }
 
 function finiteOr0(value: number): number {

@@ -30,13 +30,12 @@ export interface Scalar {
 export interface Split {
   /** The size that is cut. A part's vectors begin as far along as `length` grows with it. */
   readonly along: string;
-  /** Parts begin at multiples of this: a cache line, or the rows that a kernel takes together. */
-  readonly grain: number;
+  /** Parts begin at multiples of this: the rows that a kernel takes together. */
+  readonly grain: (sizes: Sizes) => number;
   /** Values worked on, or multiplications. */
   readonly work: (sizes: Sizes) => number;
-  /** The least work of a call that is cut, and the most: below it threads cost more than they save, beyond it one saturates memory. Measured; see docs/performance.md. */
+  /** The least work of a call that is cut: below it threads cost more than they save (docs/performance.md). */
   readonly least: number;
-  readonly most: number;
 }
 
 export interface Row {
@@ -65,6 +64,7 @@ const write = (name: string, length: Length, ...alias: string[]): Vector => ({
   length,
   alias,
 });
+const partial = (name: string, length: Length): Vector => ({ name, type: 'f64', access: 'read', length });
 const sums = (name: string, length: Length): Vector => ({ name, type: 'f64', access: 'write', length });
 const scratch = (name: string, length: Length, type: Vector['type'] = 'f32'): Vector => ({
   name,
@@ -79,34 +79,33 @@ const flat: Length = ({ size }) => size;
 const channel: Length = ({ channels }) => channels;
 const planes: Length = ({ outer, channels, inner, stride }) => (outer - 1) * stride + channels * inner;
 const rows: Length = ({ rows, channels }) => rows * channels;
-const lanes: Length = ({ channels }) => Math.ceil(channels / 4) * 8;
+const segmentsOf = ({ rows, segment }: Sizes) => Math.ceil(rows / segment);
+const segmentSums: Length = (sizes) => segmentsOf(sizes) * sizes.channels;
+const segmentLanes: Length = (sizes) => segmentsOf(sizes) * Math.ceil(sizes.channels / 4) * 8;
+const segmentTotals: Length = ({ segments, channels }) => segments * channels;
 const strided: Length = ({ rows, channels, stride }) => (rows - 1) * stride + channels;
 
 const epilogue = parameters('kind', 'alpha');
 const NCX = sizes('outer', 'channels', 'inner', 'stride');
 
-const NOTHING_SATURATES = Number.POSITIVE_INFINITY;
-const byChannels = (grain: number, least: number): Split => ({
+/** Values of a call worth cutting: some 20 µs of work. */
+const WORTHWHILE = 3 << 15;
+
+const anywhere = () => 1;
+const byChannels: Split = {
   along: 'channels',
-  grain,
-  work: ({ outer, rows, channels, inner }) => (outer ?? rows) * channels * (inner ?? 1),
-  least,
-  most: NOTHING_SATURATES,
-});
-const byRows = (least: number): Split => ({
-  along: 'rows',
-  grain: 1,
-  work: ({ rows, channels }) => rows * channels,
-  least,
-  most: NOTHING_SATURATES,
-});
-const bySize: Split = {
-  along: 'size',
-  grain: 16,
-  work: ({ size }) => size,
-  least: 1 << 15,
-  most: NOTHING_SATURATES,
+  grain: anywhere,
+  work: ({ outer, channels, inner }) => outer * channels * inner,
+  least: WORTHWHILE,
 };
+const byRows: Split = {
+  along: 'rows',
+  grain: anywhere,
+  work: ({ rows, channels }) => rows * channels,
+  least: WORTHWHILE,
+};
+const bySegments: Split = { ...byRows, grain: ({ segment }) => segment };
+const bySize: Split = { along: 'size', grain: () => 16, work: ({ size }) => size, least: WORTHWHILE };
 
 export const TABLE = {
   activate_f32: {
@@ -124,7 +123,7 @@ export const TABLE = {
   affine_ncx_f32: {
     twin: js.affine_ncx_f32,
     traffic: 8,
-    split: byChannels(1, 1 << 15),
+    split: byChannels,
     args: [
       read('x', planes),
       optional('center', channel),
@@ -139,7 +138,7 @@ export const TABLE = {
   affine_nxc_f32: {
     twin: js.affine_nxc_f32,
     traffic: 8,
-    split: byRows(1 << 15),
+    split: byRows,
     args: [
       read('x', rows),
       optional('center', channel),
@@ -164,7 +163,7 @@ export const TABLE = {
   grad_input_ncx_f32: {
     twin: js.grad_input_ncx_f32,
     traffic: 12,
-    split: byChannels(1, 1 << 15),
+    split: byChannels,
     args: [
       read('x', planes),
       read('dy', planes),
@@ -179,7 +178,7 @@ export const TABLE = {
   grad_input_nxc_f32: {
     twin: js.grad_input_nxc_f32,
     traffic: 12,
-    split: byRows(1 << 15),
+    split: byRows,
     args: [
       read('x', rows),
       read('dy', rows),
@@ -194,7 +193,7 @@ export const TABLE = {
   grad_stats_ncx_f32: {
     twin: js.grad_stats_ncx_f32,
     traffic: 8,
-    split: byChannels(1, 1 << 15),
+    split: byChannels,
     args: [
       read('x', planes),
       read('dy', planes),
@@ -206,19 +205,35 @@ export const TABLE = {
       ...NCX,
     ],
   },
-  grad_stats_nxc_f32: {
-    twin: js.grad_stats_nxc_f32,
+  grad_sums_nxc_f32: {
+    twin: js.grad_sums_nxc_f32,
     traffic: 8,
-    split: byChannels(16, 1 << 15),
+    split: bySegments,
     args: [
       read('x', strided),
       read('dy', strided),
       read('center', channel),
       read('invStd', channel),
-      scratch('lanes', lanes),
+      scratch('lanes', segmentLanes),
+      sums('sum', segmentSums),
+      sums('dot', segmentSums),
+      ...sizes('rows', 'channels', 'stride', 'segment'),
+      ...parameters('together'),
+    ],
+  },
+  grad_totals_nxc_f32: {
+    twin: js.grad_totals_nxc_f32,
+    traffic: 0,
+    args: [
+      read('x', strided),
+      read('dy', strided),
+      read('center', channel),
+      read('invStd', channel),
+      partial('sum', segmentTotals),
+      partial('dot', segmentTotals),
       sums('dbeta', channel),
-      sums('dot', channel),
-      ...sizes('rows', 'channels', 'stride'),
+      sums('total', channel),
+      ...sizes('rows', 'channels', 'stride', 'segments'),
     ],
   },
   linear_f32: {
@@ -226,10 +241,9 @@ export const TABLE = {
     traffic: 4,
     split: {
       along: 'rows',
-      grain: 4,
+      grain: () => 4,
       work: ({ rows, depth, cols }) => rows * depth * cols,
       least: 1 << 18,
-      most: NOTHING_SATURATES,
     },
     args: [
       read('x', ({ rows, depth, rowStride, depthStride }) =>
@@ -243,6 +257,19 @@ export const TABLE = {
       ...parameters('accumulate'),
     ],
   },
+  moments_nxc_f32: {
+    twin: js.moments_nxc_f32,
+    traffic: 0,
+    args: [
+      read('x', strided),
+      read('pivot', channel),
+      partial('sum', segmentTotals),
+      partial('square', segmentTotals),
+      sums('mean', channel),
+      sums('variance', channel),
+      ...sizes('rows', 'channels', 'stride', 'segments'),
+    ],
+  },
   pack_f32: {
     twin: js.pack_f32,
     traffic: 8,
@@ -254,10 +281,15 @@ export const TABLE = {
       ...sizes('depth', 'cols', 'depthStride', 'colStride'),
     ],
   },
+  pivot_nxc_f32: {
+    twin: js.pivot_nxc_f32,
+    traffic: 0,
+    args: [read('x', strided), scratch('pivot', channel), ...sizes('rows', 'channels', 'stride')],
+  },
   stats_ncx_f32: {
     twin: js.stats_ncx_f32,
     traffic: 4,
-    split: byChannels(1, 1 << 15),
+    split: byChannels,
     args: [
       read('x', planes),
       scratch('pivot', channel),
@@ -267,17 +299,18 @@ export const TABLE = {
       ...NCX,
     ],
   },
-  stats_nxc_f32: {
-    twin: js.stats_nxc_f32,
+  sums_nxc_f32: {
+    twin: js.sums_nxc_f32,
     traffic: 4,
-    split: byChannels(16, 1 << 15),
+    split: bySegments,
     args: [
       read('x', strided),
-      scratch('pivot', channel),
-      scratch('lanes', lanes),
-      sums('mean', channel),
-      sums('variance', channel),
-      ...sizes('rows', 'channels', 'stride'),
+      read('pivot', channel),
+      scratch('lanes', segmentLanes),
+      sums('sum', segmentSums),
+      sums('square', segmentSums),
+      ...sizes('rows', 'channels', 'stride', 'segment'),
+      ...parameters('together'),
     ],
   },
 } satisfies Record<string, Row>;

@@ -52,14 +52,7 @@ export function trainForward(
 }
 
 /** The two sums, and the gradient from them. */
-export function trainBackward(
-  backend: Backend,
-  plan: Plan,
-  x: number,
-  dy: number,
-  dx: number,
-  v: Training,
-): void {
+export function trainBackward(backend: Backend, plan: Plan, x: number, dy: number, dx: number, v: Training): void {
   const { channels } = plan;
   const width = tileWidth(plan);
   const sumAgain = (channel: number) => gradStats(backend, plan, x, dy, v, channel, channel + 1);

@@ -36,16 +36,17 @@ export class Cutter {
 
   #cut(values: readonly number[], threads: number): Parts {
     const { args } = this.#row;
-    const { along, grain, work, least, most } = this.#row.split!;
+    const { along, grain: grainOf, work, least } = this.#row.split!;
     const sizes: Sizes = {};
     args.forEach((arg, i) => {
       if (!isVector(arg)) sizes[arg.name] = values[i];
     });
     const amount = work(sizes);
     const whole = sizes[along];
+    const grain = grainOf(sizes);
     const units = Math.ceil(whole / grain);
     const many = Math.min(Math.max(threads, Math.ceil(amount / MOST_WORK)), MOST_PARTS, units);
-    if (!(amount >= least && amount <= most) || many < 2) return WHOLE;
+    if (!(amount >= least) || many < 2) return WHOLE;
     const border = (part: number) => Math.min(Math.floor((part * units) / many) * grain, whole);
     return Array.from({ length: many }, (_, part) => {
       const from = border(part);

@@ -1,4 +1,4 @@
-import { bytesOf, type Build } from '#wasm';
+import { type Build, bytesOf } from '#wasm';
 import type { Backend } from '../kernels/backend.ts';
 import type { Kernels } from '../kernels/table.ts';
 import { reserveMemory, storeIn } from '../wasm/instance.ts';

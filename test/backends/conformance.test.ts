@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from 'vitest';
 import { backend } from '../../src/kernels/backend.ts';
+import * as js from '../../src/kernels/js.ts';
 import { isVector, KERNEL_NAMES, type KernelName, rowOf, type Sizes, type Vector } from '../../src/kernels/table.ts';
 import { Random } from '../../src/nn/random.ts';
 
@@ -56,7 +57,9 @@ function sizesFor(name: KernelName): Sizes[] {
   } else {
     for (const rows of [1, 2, 3, 5, 15, 16, 17, 31, 32, 33, 70]) {
       for (const channels of [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 15, 16, 17, 19, 20, 23, 31, 32, 33, 37]) {
-        all.push({ rows, channels, stride: channels + (rows % 2 && has('stride') ? 3 : 0) });
+        const stride = channels + (rows % 2 && has('stride') ? 3 : 0);
+        const segment = rows % 3 ? 32 : 64;
+        all.push({ rows, channels, stride, segment, segments: Math.ceil(rows / segment) });
       }
     }
   }
@@ -90,6 +93,7 @@ const PARAMETERS: Record<string, (random: Random) => number> = {
   threshold: () => 0xb0000000,
   scale: () => 1.25,
   accumulate: (random) => random.bits() & 1,
+  together: (random) => random.bits() & 1,
 };
 
 interface Trial {
@@ -138,6 +142,15 @@ function run(name: KernelName, trial: Trial, seed: number): string | undefined {
         ? Type.from(fill(arg, length, random, trial.flavour))
         : new Type(length).fill(CANARY);
   }
+  // what is worked out from the sums of segments is given the right ones
+  const { x, dy, pivot, center, invStd, sum, square, dot } = initial as Record<string, never>;
+  const { rows, channels, stride, segment } = trial.sizes;
+  if (name === 'moments_nxc_f32') {
+    js.pivot_nxc_f32(x, pivot, rows, channels);
+    js.sums_nxc_f32(x, pivot, null, sum, square, rows, channels, stride, segment);
+  }
+  if (name === 'grad_totals_nxc_f32')
+    js.grad_sums_nxc_f32(x, dy, center, invStd, null, sum, dot, rows, channels, stride, segment);
   // activations on sums of unlike rounding may fall on either side of a corner: no activation where data are not ordinary
   if (trial.flavour !== 'ordinary' && 'kind' in scalars && name !== 'activate_f32' && name !== 'activate_grad_f32')
     scalars.kind = 0;
@@ -221,7 +234,7 @@ function scaleOf(
     return (_: string, i: number, want: number) => 8 * U * Math.abs(want) + U * Math.abs(initial.x[i]) + 1e-43;
   }
   if (name === 'activate_grad_f32') return (_: string, i: number) => 16 * U * Math.abs(initial.dy[i]) * 1.2 + 1e-43;
-  if (name.startsWith('stats')) {
+  if (name.startsWith('stats') || name.startsWith('moments')) {
     const nxc = name.includes('nxc');
     const { outer = 1, rows = 1, inner = 1, stride } = sizes;
     return (out: string, c: number, want: number) => {
@@ -238,7 +251,7 @@ function scaleOf(
   const terms = sizes.depth ?? (name === 'column_sums_f32' ? 0 : 8);
   const sum: Record<string, Array32> = {};
   for (const arg of args.filter(isVector)) {
-    const sign = ['center', 'k', 'b'].includes(arg.name) ? -1 : 1;
+    const sign = ['center', 'pivot', 'k', 'b'].includes(arg.name) ? -1 : 1;
     sum[arg.name] = absolute(initial[arg.name]).map((value) => sign * value) as Array32;
   }
   const plain = { ...scalars, kind: 0, alpha: 0 } as Record<string, number>;
@@ -264,7 +277,9 @@ describe.each(KERNEL_NAMES)('%s', (name) => {
   });
 
   const row = rowOf(name);
-  if (!row.args.some((arg) => arg.name === 'channels')) return;
+  const sizeNames = row.args.map((arg) => arg.name);
+  // what adds up sums reads x only where they are not finite
+  if (!sizeNames.includes('channels') || sizeNames.includes('segments') || name === 'pivot_nxc_f32') return;
   test('keeps NaN and Inf in their channel: every other channel has the same bits', () => {
     const { args } = row;
     const { heap, kernels } = backend();
@@ -298,7 +313,7 @@ describe.each(KERNEL_NAMES)('%s', (name) => {
           return [
             {
               values: Array.from(new View(heap.buffer as ArrayBuffer, values[k], length)),
-              perChannel: length === channels && arg.type === 'f64',
+              perChannel: arg.type === 'f64',
             },
           ];
         });
@@ -311,7 +326,7 @@ describe.each(KERNEL_NAMES)('%s', (name) => {
         let changed = 0;
         clean.forEach(({ values, perChannel }, o) => {
           values.forEach((value, i) => {
-            const channel = perChannel ? i : Math.floor((i % stride) / inner);
+            const channel = perChannel ? i % channels : Math.floor((i % stride) / inner);
             if (Object.is(value, dirty[o].values[i])) return;
             if (channel === bad) changed++;
             else {
@@ -325,4 +340,28 @@ describe.each(KERNEL_NAMES)('%s', (name) => {
       }
     }
   });
+});
+
+test('a pivot is one of the values of its channel, and no extreme one', () => {
+  const { heap, kernels } = backend();
+  const random = new Random(11);
+  for (const sizes of sizesFor('pivot_nxc_f32')) {
+    const { rows, channels, stride } = sizes;
+    const x = heap.alloc(4 * rows * stride);
+    const pivot = heap.alloc(4 * channels);
+    const values = Float32Array.from({ length: rows * stride }, () => random.normal());
+    heap.f32.set(values, x >> 2);
+    kernels.pivot_nxc_f32(x, pivot, rows, channels, stride);
+    for (let c = 0; c < channels; c++) {
+      const column = Array.from({ length: rows }, (_, r) => values[r * stride + c]);
+      const got = heap.f32[(pivot >> 2) + c];
+      expect(column).toContain(got);
+      if (rows >= 9 && backend().name !== 'js') {
+        expect(got).toBeGreaterThan(Math.min(...column));
+        expect(got).toBeLessThan(Math.max(...column));
+      }
+    }
+    heap.free(x);
+    heap.free(pivot);
+  }
 });

@@ -1,44 +1,42 @@
-import { sideBySide } from '../bands';
 import { few, madd } from '../lanes';
 import { BLOCK, flush, reset } from '../row-sums';
 
 /**
- * grad_stats_nxc — the two sums of the backward pass, channels innermost.
+ * grad_sums_nxc — the two sums of the backward pass, channels innermost, for each segment of rows by itself.
  *
- *   dbeta[c] = Σ dy[r,c]     dot[c] = Σ dy[r,c]·((x[r,c] − center[c])·invStd[c])
+ *   sum[s,c] = Σ dy[r,c]     dot[s,c] = Σ dy[r,c]·((x[r,c] − center[c])·invStd[c])     over the rows r of segment s
  *
- * layout      x, dy [rows, channels] f32, rows `stride` elements apart; center, invStd [channels] f32; lanes [⌈channels/4⌉, 8] f32,
- *             overwritten; dbeta, dot [channels] f64
- * sizes       all ≥ 1; channels need not be a multiple of 4
+ * layout      x, dy [rows, channels] f32, rows `stride` elements apart; center, invStd [channels] f32; segments, sum, dot and lanes as in
+ *             sums_nxc
+ * sizes       all ≥ 1; channels need not be a multiple of 4; segment a multiple of 32
  * alias       none
- * align       x, dy, lanes 4 bytes; dbeta, dot 8
- * accumulate  f32: single rows, or four by pairs (bands.ts), in order; blocks of 32 rows in f64, in order. In f64 throughout where the f32 sums
- *             are not finite. The order depends on rows and stride alone.
+ * align       x, dy, center, invStd and lanes 4 bytes; sum, dot 8
+ * accumulate  as sums_nxc
  * numerics    as grad_stats_ncx
  * traffic     8 bytes per element
  */
-export function grad_stats_nxc_f32(
-  x: usize, dy: usize, center: usize, invStd: usize, lanes: usize, dbeta: usize, dot: usize,
-  rows: u32, channels: u32, stride: u32,
+export function grad_sums_nxc_f32(
+  x: usize, dy: usize, center: usize, invStd: usize, lanes: usize, sum: usize, dot: usize,
+  rows: u32, channels: u32, stride: u32, segment: u32, together: u32,
 ): void {
   const row = (<usize>stride) << 2;
-  const together = sideBySide(rows, stride);
-  reset(lanes, dbeta, dot, channels);
-  let p = x;
-  let g = dy;
   for (let left = rows; left; ) {
-    const size = min(left, BLOCK);
+    const size = min(left, segment);
     left -= size;
-    let n: u32 = 0;
-    for (; together && n + 4 <= size; n += 4, p += row << 2, g += row << 2) four(p, g, row, center, invStd, lanes, channels);
-    for (; n < size; n++, p += row, g += row) one(p, g, center, invStd, lanes, channels);
-    flush(lanes, dbeta, dot, channels);
-  }
-  for (let c: u32 = 0; c < channels; c++) {
-    const at = (<usize>c) << 3;
-    const b = load<f64>(dbeta + at);
-    const d = load<f64>(dot + at);
-    if (b - b != 0 || d - d != 0) exact(x, dy, rows, row, c, center, invStd, dbeta + at, dot + at);
+    reset(lanes, sum, dot, channels);
+    for (let rest = size; rest; ) {
+      const block = min(rest, BLOCK);
+      rest -= block;
+      let n: u32 = 0;
+      if (together) {
+        for (; n + 4 <= block; n += 4, x += row << 2, dy += row << 2) four(x, dy, row, center, invStd, lanes, channels);
+      }
+      for (; n < block; n++, x += row, dy += row) one(x, dy, center, invStd, lanes, channels);
+      flush(lanes, sum, dot, channels);
+    }
+    lanes += ((<usize>channels + 3) & ~3) << 3;
+    sum += (<usize>channels) << 3;
+    dot += (<usize>channels) << 3;
   }
 }
 
@@ -107,23 +105,4 @@ function accumulate(x: usize, g: usize, center: usize, invStd: usize, lanes: usi
   const d = few(g, count);
   v128.store(lanes, f32x4.add(v128.load(lanes, 0), d), 0);
   v128.store(lanes, madd(d, hat(few(x, count), few(center, count), few(invStd, count)), v128.load(lanes, 16)), 16);
-}
-
-/** One channel in f64: for sums that leave the range of f32 on their way. */
-function exact(
-  x: usize, dy: usize, rows: u32, row: usize, c: u32, center: usize, invStd: usize, dbeta: usize, dot: usize,
-): void {
-  const offset = (<usize>c) << 2;
-  const h = <f64>load<f32>(center + offset);
-  const s = <f64>load<f32>(invStd + offset);
-  let sum: f64 = 0;
-  let product: f64 = 0;
-  let at = offset;
-  for (let n: u32 = 0; n < rows; n++, at += row) {
-    const g = <f64>load<f32>(dy + at);
-    sum += g;
-    product += g * ((<f64>load<f32>(x + at) - h) * s);
-  }
-  store<f64>(dbeta, sum);
-  store<f64>(dot, product);
 }
