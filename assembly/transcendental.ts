@@ -1,7 +1,11 @@
-// Exponentials and their kin on four f32 lanes. Every function keeps NaN and has the right limits at ±Inf.
+// Exponentials and their kin on four f32 lanes.
+//
+// `nought` is a 0 that compilers cannot see through. V8 makes a vector constant from two instructions at every use, inside the loop, since it
+// counts as cheap; one that depends on `nought` is made once, before the loop (tanh of 6400 values: 43 cycles per vector without, 20 with).
+// Every function keeps NaN and has the right limits at ±Inf.
 // Errors against the exact value, over all f32 arguments, are held to 4 units in the last place by test/backends/activations.test.ts.
 
-import { madd } from './lanes';
+import { madd, nmadd } from './lanes';
 
 // @ts-ignore: decorator
 @inline const LOG2E: f32 = 1.44269504;
@@ -11,96 +15,114 @@ import { madd } from './lanes';
 // @ts-ignore: decorator
 @inline const LN2_LO: f32 = -2.12194440e-4;
 
+/** A constant in all lanes. */
 // @ts-ignore: decorator
 @inline
-function f(value: f32): v128 {
-  return f32x4.splat(value);
+export function f(value: f32, nought: i32): v128 {
+  return f32x4.splat(reinterpret<f32>(reinterpret<i32>(value) ^ nought));
 }
+
+// Adding 1.5·2²³ rounds to an integer, which then stands in the last bits: no instruction for rounding or conversion is needed, and the bits
+// are where an exponent wants them after a shift.
+// @ts-ignore: decorator
+@inline const ROUNDER: f32 = 12582912.0;
+// @ts-ignore: decorator
+@inline const ROUNDER_BITS: i32 = 0x4b400000;
 
 /** 2ⁿ for integer lanes −126 ≤ n ≤ 127. */
 // @ts-ignore: decorator
 @inline
-function exp2i(n: v128): v128 {
-  return i32x4.shl(i32x4.add(n, i32x4.splat(127)), 23);
+function exp2i(n: v128, nought: i32): v128 {
+  return i32x4.add(i32x4.shl(n, 23), i32x4.splat(0x3f800000 ^ nought));
 }
 
-/** eʳ − 1 for |r| ≤ ln(2)/2: Taylor series to r⁸. */
+/** x·log₂e rounded to an integer n, as ROUNDER + n. */
 // @ts-ignore: decorator
 @inline
-function expm1Reduced(r: v128): v128 {
-  let p = madd(r, f(<f32>(1.0 / 40320.0)), f(<f32>(1.0 / 5040.0)));
-  p = madd(p, r, f(<f32>(1.0 / 720.0)));
-  p = madd(p, r, f(<f32>(1.0 / 120.0)));
-  p = madd(p, r, f(<f32>(1.0 / 24.0)));
-  p = madd(p, r, f(<f32>(1.0 / 6.0)));
-  p = madd(p, r, f(0.5));
-  return madd(f32x4.mul(r, r), p, r);
+function rounded(x: v128, nought: i32): v128 {
+  return madd(x, f(LOG2E, nought), f(ROUNDER, nought));
+}
+
+/** x − n·ln 2, for n as a float. */
+// @ts-ignore: decorator
+@inline
+function reduced(x: v128, n: v128, nought: i32): v128 {
+  return nmadd(n, f(LN2_LO, nought), nmadd(n, f(LN2_HI, nought), x));
+}
+
+/** eʳ − 1 for |r| ≤ ln(2)/2, as r + r²·P(r): minimax of the relative error, 1.7e-8. */
+// @ts-ignore: decorator
+@inline
+function expm1Reduced(r: v128, nought: i32): v128 {
+  const z = f32x4.mul(r, r);
+  const low = madd(r, f(<f32>0.1666654348373413, nought), f(<f32>0.4999999701976776, nought));
+  const high = madd(r, f(<f32>0.008366547524929047, nought), f(<f32>0.04166720062494278, nought));
+  const p = madd(z, madd(z, f(<f32>0.0013882516650483012, nought), high), low);
+  return madd(z, p, r);
 }
 
 /** e^(a + b), where |b| is small beside 1: b carries the digits that a could not hold. */
 // @ts-ignore: decorator
 @inline
-export function expSum(a: v128, b: v128): v128 {
-  const x = f32x4.pmax(f32x4.pmin(a, f(89)), f(-104.5));
-  const n = f32x4.nearest(f32x4.mul(x, f(LOG2E)));
-  let r = f32x4.sub(x, f32x4.mul(n, f(LN2_HI)));
-  r = f32x4.add(f32x4.sub(r, f32x4.mul(n, f(LN2_LO))), b);
-  const p = f32x4.add(expm1Reduced(r), f(1));
+export function expSum(a: v128, b: v128, nought: i32): v128 {
+  const x = f32x4.pmax(f32x4.pmin(a, f(89, nought)), f(-104.5, nought));
+  const t = rounded(x, nought);
+  const r = f32x4.add(reduced(x, f32x4.sub(t, f(ROUNDER, nought)), nought), b);
+  const p = f32x4.add(expm1Reduced(r, nought), f(1, nought));
   // in two steps, so that the result may overflow or become subnormal gradually
-  const i = i32x4.trunc_sat_f32x4_s(n);
-  const half = i32x4.shr_s(i, 1);
-  return f32x4.mul(f32x4.mul(p, exp2i(half)), exp2i(i32x4.sub(i, half)));
+  const n = i32x4.sub(t, i32x4.splat(ROUNDER_BITS ^ nought));
+  const half = i32x4.shr_s(n, 1);
+  return f32x4.mul(f32x4.mul(p, exp2i(half, nought)), exp2i(i32x4.sub(n, half), nought));
 }
 
 /** eˣ */
 // @ts-ignore: decorator
 @inline
-export function exp(x: v128): v128 {
-  return expSum(x, f(0));
+export function exp(x: v128, nought: i32): v128 {
+  return expSum(x, f(0, nought), nought);
 }
 
 /** eˣ − 1 for x ≤ 0, without cancellation near 0. */
 // @ts-ignore: decorator
 @inline
-export function expm1Negative(x: v128): v128 {
-  const t = f32x4.pmax(x, f(-30));
-  const n = f32x4.nearest(f32x4.mul(t, f(LOG2E)));
-  let r = f32x4.sub(t, f32x4.mul(n, f(LN2_HI)));
-  r = f32x4.sub(r, f32x4.mul(n, f(LN2_LO)));
-  const scale = exp2i(i32x4.trunc_sat_f32x4_s(n));
-  return madd(expm1Reduced(r), scale, f32x4.sub(scale, f(1)));
+export function expm1Negative(x: v128, nought: i32): v128 {
+  const y = f32x4.pmax(x, f(-30, nought));
+  const t = rounded(y, nought);
+  const r = reduced(y, f32x4.sub(t, f(ROUNDER, nought)), nought);
+  const scale = exp2i(t, nought); // the shift leaves no bit of ROUNDER
+  return madd(expm1Reduced(r, nought), scale, f32x4.sub(scale, f(1, nought)));
 }
 
 /** tanh x = −q / (2 + q), q = e^(−2|x|) − 1, with the sign of x. */
 // @ts-ignore: decorator
 @inline
-export function tanh(x: v128): v128 {
-  const sign = v128.and(x, i32x4.splat(0x80000000));
-  const q = expm1Negative(f32x4.mul(f32x4.abs(x), f(-2)));
-  return v128.or(f32x4.abs(f32x4.div(q, f32x4.add(q, f(2)))), sign);
+export function tanh(x: v128, nought: i32): v128 {
+  const sign = v128.and(x, i32x4.splat(0x80000000 ^ nought));
+  const q = expm1Negative(f32x4.mul(f32x4.abs(x), f(-2, nought)), nought);
+  return v128.or(f32x4.abs(f32x4.div(q, f32x4.add(q, f(2, nought)))), sign);
 }
 
 /** 1 / (1 + e^−x), as e/(1 + e) for negative x so that small values keep their digits. */
 // @ts-ignore: decorator
 @inline
-export function sigmoid(x: v128): v128 {
-  const e = exp(f32x4.neg(f32x4.abs(x)));
-  const numerator = v128.bitselect(e, f(1), f32x4.lt(x, f(0)));
-  return f32x4.div(numerator, f32x4.add(e, f(1)));
+export function sigmoid(x: v128, nought: i32): v128 {
+  const e = exp(f32x4.neg(f32x4.abs(x)), nought);
+  const numerator = v128.bitselect(e, f(1, nought), f32x4.lt(x, f(0, nought)));
+  return f32x4.div(numerator, f32x4.add(e, f(1, nought)));
 }
 
 /** ln(1 + e) for 0 ≤ e ≤ 1, as 2·artanh(e/(2 + e)). */
 // @ts-ignore: decorator
 @inline
-export function log1pUnit(e: v128): v128 {
-  const s = f32x4.div(e, f32x4.add(e, f(2)));
+export function log1pUnit(e: v128, nought: i32): v128 {
+  const s = f32x4.div(e, f32x4.add(e, f(2, nought)));
   const z = f32x4.mul(s, s);
-  let p = madd(z, f(<f32>(2.0 / 15.0)), f(<f32>(2.0 / 13.0)));
-  p = madd(p, z, f(<f32>(2.0 / 11.0)));
-  p = madd(p, z, f(<f32>(2.0 / 9.0)));
-  p = madd(p, z, f(<f32>(2.0 / 7.0)));
-  p = madd(p, z, f(<f32>(2.0 / 5.0)));
-  p = madd(p, z, f(<f32>(2.0 / 3.0)));
+  let p = madd(z, f(<f32>(2.0 / 15.0), nought), f(<f32>(2.0 / 13.0), nought));
+  p = madd(p, z, f(<f32>(2.0 / 11.0), nought));
+  p = madd(p, z, f(<f32>(2.0 / 9.0), nought));
+  p = madd(p, z, f(<f32>(2.0 / 7.0), nought));
+  p = madd(p, z, f(<f32>(2.0 / 5.0), nought));
+  p = madd(p, z, f(<f32>(2.0 / 3.0), nought));
   return madd(f32x4.mul(s, z), p, f32x4.add(s, s));
 }
 
@@ -112,29 +134,29 @@ export function log1pUnit(e: v128): v128 {
  */
 // @ts-ignore: decorator
 @inline
-export function normalCdf(x: v128): v128 {
-  const a = f32x4.pmin(f32x4.abs(x), f(20));
-  const t = f32x4.div(f(1), madd(a, f(<f32>0.35355339059327379), f(1)));
-  let p = madd(t, f(0.04535133), f(-0.245580002));
-  p = madd(p, t, f(0.516899468));
-  p = madd(p, t, f(-0.482474676));
-  p = madd(p, t, f(0.151885121));
-  p = madd(p, t, f(-0.067958251));
-  p = madd(p, t, f(0.095827193));
-  p = madd(p, t, f(0.174948597));
-  p = madd(p, t, f(0.246913561));
-  p = madd(p, t, f(0.282092867));
-  p = madd(p, t, f(0.2820948));
+export function normalCdf(x: v128, nought: i32): v128 {
+  const a = f32x4.pmin(f32x4.abs(x), f(20, nought));
+  const t = f32x4.div(f(1, nought), madd(a, f(<f32>0.35355339059327379, nought), f(1, nought)));
+  let p = madd(t, f(0.04535133, nought), f(-0.245580002, nought));
+  p = madd(p, t, f(0.516899468, nought));
+  p = madd(p, t, f(-0.482474676, nought));
+  p = madd(p, t, f(0.151885121, nought));
+  p = madd(p, t, f(-0.067958251, nought));
+  p = madd(p, t, f(0.095827193, nought));
+  p = madd(p, t, f(0.174948597, nought));
+  p = madd(p, t, f(0.246913561, nought));
+  p = madd(p, t, f(0.282092867, nought));
+  p = madd(p, t, f(0.2820948, nought));
   const upper = v128.and(a, i32x4.splat(0xfffff000));
   const lower = f32x4.mul(f32x4.sub(a, upper), f32x4.add(a, upper));
-  const e = expSum(f32x4.mul(f32x4.mul(upper, upper), f(-0.5)), f32x4.mul(lower, f(-0.5)));
-  const tail = f32x4.mul(f32x4.mul(e, f32x4.mul(p, t)), f(0.5));
-  return v128.bitselect(tail, f32x4.sub(f(1), tail), f32x4.lt(x, f(0)));
+  const e = expSum(f32x4.mul(f32x4.mul(upper, upper), f(-0.5, nought)), f32x4.mul(lower, f(-0.5, nought)), nought);
+  const tail = f32x4.mul(f32x4.mul(e, f32x4.mul(p, t)), f(0.5, nought));
+  return v128.bitselect(tail, f32x4.sub(f(1, nought), tail), f32x4.lt(x, f(0, nought)));
 }
 
 /** φ(x) = e^(−x²/2)/√(2π), the normal density. */
 // @ts-ignore: decorator
 @inline
-export function normalDensity(x: v128): v128 {
-  return f32x4.mul(exp(f32x4.mul(f32x4.mul(x, x), f(-0.5))), f(<f32>0.3989422804014327));
+export function normalDensity(x: v128, nought: i32): v128 {
+  return f32x4.mul(exp(f32x4.mul(f32x4.mul(x, x), f(-0.5, nought)), nought), f(<f32>0.3989422804014327, nought));
 }

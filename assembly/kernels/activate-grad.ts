@@ -36,12 +36,13 @@ export function activate_grad_f32(x: usize, dy: usize, dx: usize, kind: i32, alp
 @inline
 function sweep<K>(x: usize, dy: usize, dx: usize, alpha: f32, size: u32): void {
   const a = f32x4.splat(alpha);
+  const nought = size >> 31;
   const end = x + ((<usize>(size & ~3)) << 2);
   let g = dy;
   let q = dx;
   for (let p = x; p < end; p += 16, g += 16, q += 16) {
-    v128.store(q, act.gradient<K>(v128.load(p), v128.load(g), a));
+    v128.store(q, act.gradient<K>(v128.load(p), v128.load(g), a, nought));
   }
   const rest = size & 3;
-  if (rest) storeTail(q, act.gradient<K>(loadTail(end, rest), loadTail(g, rest), a), rest);
+  if (rest) storeTail(q, act.gradient<K>(loadTail(end, rest), loadTail(g, rest), a, nought), rest);
 }

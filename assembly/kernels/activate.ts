@@ -36,9 +36,17 @@ export function activate_f32(x: usize, y: usize, kind: i32, alpha: f32, size: u3
 @inline
 function sweep<K>(x: usize, y: usize, alpha: f32, size: u32): void {
   const a = f32x4.splat(alpha);
+  const nought = size >> 31;
   const end = x + ((<usize>(size & ~3)) << 2);
   let q = y;
-  for (let p = x; p < end; p += 16, q += 16) v128.store(q, act.value<K>(v128.load(p), a));
+  let p = x;
+  for (const stop = x + ((<usize>(size & ~15)) << 2); p < stop; p += 64, q += 64) {
+    v128.store(q, act.value<K>(v128.load(p, 0), a, nought), 0);
+    v128.store(q, act.value<K>(v128.load(p, 16), a, nought), 16);
+    v128.store(q, act.value<K>(v128.load(p, 32), a, nought), 32);
+    v128.store(q, act.value<K>(v128.load(p, 48), a, nought), 48);
+  }
+  for (; p < end; p += 16, q += 16) v128.store(q, act.value<K>(v128.load(p), a, nought));
   const rest = size & 3;
-  if (rest) storeTail(q, act.value<K>(loadTail(end, rest), a), rest);
+  if (rest) storeTail(q, act.value<K>(loadTail(end, rest), a, nought), rest);
 }

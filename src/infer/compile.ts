@@ -6,7 +6,7 @@ import type { AffineStage, LinearStage, Stage } from '../layers/layer.ts';
 import { planOf } from '../layers/plan.ts';
 import { Region } from '../tensors/block.ts';
 import { checkCallOptions, locate, produce } from '../tensors/call.ts';
-import { countOf, linearShape, shapeOf } from '../tensors/shape.ts';
+import { countOf, linearShape, sameShape, shapeOf } from '../tensors/shape.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
 
 const SUBJECT = 'compiled network';
@@ -39,6 +39,13 @@ interface Program {
   readonly memory: Region;
 }
 
+/** What a run on one shape does: its steps, the shapes between them, and the values of the largest in between. */
+interface Course {
+  readonly steps: readonly Step[];
+  readonly shapes: readonly (readonly number[])[];
+  readonly inner: number;
+}
+
 // stages, with the activation that has joined them
 type Linear = Omit<LinearStage, 'weight' | 'bias'> & {
   weight: Float64Array;
@@ -62,6 +69,15 @@ export function compile(stages: readonly Stage[]): Compiled {
   let general: Program | undefined;
   const buffers = [new Region(current.heap), new Region(current.heap)];
   let disposed = false;
+  /** Of the last run: programs repeat themselves. */
+  let course: Course | undefined;
+  const courseOf = (shape: readonly number[]): Course => {
+    if (shape.length !== 2) general ??= assemble(current, fuse(frozen, false));
+    const { steps } = shape.length === 2 ? flat : general!;
+    const shapes = [Array.from(shape)];
+    for (const step of steps) shapes.push(Array.from(step.shape(shapes[shapes.length - 1])));
+    return { steps, shapes, inner: Math.max(0, ...shapes.slice(1, -1).map(countOf)) };
+  };
 
   const run = <X extends TensorLike, O extends TensorLike = Result<X>>(x: X, options: { out?: O } = {}): O => {
     if (disposed) {
@@ -74,11 +90,9 @@ export function compile(stages: readonly Stage[]): Compiled {
     }
     checkCallOptions(SUBJECT, options, ['out']);
     const input = locate(SUBJECT, 'x', x);
-    const shapes = [shapeOf(input)];
-    if (shapes[0].length !== 2) general ??= assemble(current, fuse(frozen, false));
-    const { steps } = shapes[0].length === 2 ? flat : general!;
-    for (const step of steps) shapes.push(step.shape(shapes[shapes.length - 1]));
-    const inner = shapes.slice(1, -1).reduce((most, shape) => Math.max(most, countOf(shape)), 0);
+    const shape = shapeOf(input);
+    if (!course || !sameShape(course.shapes[0], shape)) course = courseOf(shape);
+    const { steps, shapes, inner } = course;
     const product = {
       subject: SUBJECT,
       like: x,
