@@ -1,12 +1,13 @@
-// What is measured: each verb of the kernel table and each layer, beside the same work done by the plain loops. A case hands over both
-// and a check that they agree; nothing is timed that has not been checked.
+// What is measured: batch norm through the layer on every shape and layout, and the other layers on shapes of their own. A case hands over
+// its own work, the same as plain loops, and a check that they agree; nothing is timed that has not been checked.
 
 import {
   BatchNorm,
-  Dropout,
+  BatchNorm1d,
   type Layer,
   Linear,
   ReLU,
+  Sequential,
   Sigmoid,
   Tanh,
   type Tensor,
@@ -16,262 +17,246 @@ import {
 import { backend } from '../dist/kernels/backend.js';
 import * as js from '../dist/kernels/js.js';
 import { Random } from '../dist/nn/random.js';
-import { type BenchLayout, type BenchShape, extentOf, SHAPES, storedShape } from './shapes.ts';
+import { measurePeak } from './peak.ts';
+import { type BenchLayout, type BenchShape, layoutsOf, SHAPES } from './shapes.ts';
+import { relativeDifference, Workload } from './workload.ts';
 
 export interface BenchCase {
-  /** `affine ncx resnet50/layer1 32x64x56x56` */
-  readonly name: string;
+  readonly op: string;
+  /** `nxc` or `ncx` for normalizations. */
+  readonly layout: string;
+  readonly shape: string;
   /** Bytes that must move at the least: each input read once, each output written once. */
   readonly bytes: number;
-  readonly ours: () => void;
+  /** Floating-point operations, where they and not bytes are the limit. */
+  readonly flops?: number;
+  readonly ours: () => unknown;
   readonly plain: () => void;
-  /** memory.copy of as many bytes; half of them read, half written. */
-  readonly copy: () => void;
+  /** memory.copy of as many bytes, half of them read and half written. */
+  readonly copy?: () => void;
+  /** Flops a second of multiply-adds in registers, measured now. */
+  readonly peak?: () => number;
   /** Largest difference between the two results, over the largest value. */
   readonly difference: () => number;
-  readonly dispose: () => void;
+  readonly dispose?: () => void;
 }
 
-/** Makes the cases one after the other: the largest hold 100 MB each. */
-export function* cases(): Generator<() => BenchCase[]> {
+/** Makes the cases one group after the other: the largest hold 400 MB. */
+export function* groups(): Generator<{ name: string; make: () => BenchCase[] }> {
   for (const shape of SHAPES) {
-    const layouts: BenchLayout[] = shape.dims.length > 2 ? ['channels-first', 'channels-last'] : ['channels-first'];
-    for (const layout of layouts) yield () => normCases(shape, layout);
+    for (const layout of layoutsOf(shape)) {
+      yield { name: `${shape.name} ${shape.dims.join('x')} ${layout}`, make: () => normCases(shape, layout) };
+    }
   }
-  yield networkCases;
+  yield { name: 'Linear', make: linearCases };
+  yield { name: 'activations', make: activationCases };
+  yield { name: 'digits/compiled', make: compiledCases };
+}
+
+/** A batch norm with a workload's parameters; by state dict, as a layer whose arrays nobody holds need not look whether they have changed. */
+export function layerFor({ layout, gamma, beta, runningMean, runningVar }: Workload, activation?: 'relu'): BatchNorm {
+  const bn = new BatchNorm(gamma.length, { layout, activation });
+  const state = bn.stateDict();
+  for (const [name, data] of Object.entries({ gamma, beta, runningMean, runningVar })) state[name].data = data;
+  bn.loadStateDict(state);
+  return bn;
 }
 
 function normCases(shape: BenchShape, layout: BenchLayout): BenchCase[] {
-  const { kernel, outer, channels, inner, size } = extentOf(shape, layout);
-  const stored = storedShape(shape, layout);
-  const label = `${kernel} ${shape.name} ${stored.join('x')}`;
-  const random = new Random(7);
-  const fill = (length: number, mean = 0, std = 1) => Float32Array.from({ length }, () => mean + std * random.normal());
-
-  const x = fill(size, 2, 3);
-  const dy = fill(size);
-  const gamma = fill(channels, 1, 0.1);
-  const beta = fill(channels);
-  const [tx, tdy, ty] = [tensor(x, stored), tensor(dy, stored), zeros(stored)];
-  const y = new Float32Array(size);
-
-  const bn = new BatchNorm(channels, { layout });
-  const relu = new BatchNorm(channels, { layout, activation: 'relu' });
-  for (const layer of [bn, relu]) {
-    // by state dict: a layer whose arrays nobody holds need not look whether they have changed
-    const state = layer.stateDict();
-    state.gamma.data.set(gamma);
-    state.beta.data.set(beta);
-    state.runningMean.data.fill(1.5);
-    state.runningVar.data.fill(8);
-    layer.loadStateDict(state);
-  }
-
-  // the plain loops' own vectors
-  const f64 = () => new Float64Array(channels);
-  const f32 = () => new Float32Array(channels);
-  const [mean, variance, dbeta, dgamma] = [f64(), f64(), f64(), f64()];
-  const [center, shift, invStd, scale] = [f32(), f32(), f32(), f32()];
-  const [a, b, k, pivot] = [f32(), f32(), f32(), f32()];
-  const count = size / channels;
-  const stride = channels * inner;
-  const stats = (from: Float32Array) =>
-    kernel === 'ncx'
-      ? js.stats_ncx_f32(from, pivot, null, mean, variance, outer, channels, inner, stride)
-      : js.stats_nxc_f32(from, pivot, null, mean, variance, outer, channels, channels);
-  const derive = () => {
-    for (let c = 0; c < channels; c++) {
-      center[c] = mean[c];
-      invStd[c] = 1 / Math.sqrt(variance[c] + 1e-5);
-      scale[c] = gamma[c] * invStd[c];
-      shift[c] = beta[c];
-    }
-  };
-  const [evalScale, evalShift] = [f32(), f32()];
-  const plainEval = (kind: number) => {
-    for (let c = 0; c < channels; c++) {
-      evalScale[c] = gamma[c] / Math.sqrt(8 + 1e-5);
-      evalShift[c] = beta[c] - 1.5 * evalScale[c];
-    }
-    if (kernel === 'ncx')
-      js.affine_ncx_f32(x, null, evalScale, evalShift, null, y, kind, 0, outer, channels, inner, stride);
-    else js.affine_nxc_f32(x, null, evalScale, evalShift, null, y, kind, 0, outer, channels);
-  };
-  const plainTrain = () => {
-    stats(x);
-    derive();
-    if (kernel === 'ncx') js.affine_ncx_f32(x, center, scale, shift, null, y, 0, 0, outer, channels, inner, stride);
-    else js.affine_nxc_f32(x, center, scale, shift, null, y, 0, 0, outer, channels);
-  };
-  const plainBackward = () => {
-    if (kernel === 'ncx')
-      js.grad_stats_ncx_f32(x, dy, center, invStd, null, dbeta, dgamma, outer, channels, inner, stride);
-    else js.grad_stats_nxc_f32(x, dy, center, invStd, null, dbeta, dgamma, outer, channels, channels);
-    for (let c = 0; c < channels; c++) {
-      a[c] = scale[c];
-      b[c] = (dgamma[c] / count) * invStd[c];
-      k[c] = dbeta[c] / count;
-    }
-    if (kernel === 'ncx') js.grad_input_ncx_f32(x, dy, center, a, b, k, y, outer, channels, inner, stride);
-    else js.grad_input_nxc_f32(x, dy, center, a, b, k, y, outer, channels);
-  };
-
-  let held = 2;
-  const dispose = () => {
-    if (--held > 0) return;
-    for (const t of [tx, tdy, ty]) t.dispose();
-    bn.dispose();
-    relu.dispose();
-  };
+  const work = new Workload(shape, layout);
+  const { stored, extent, y } = work;
+  const { kernel, size, channels } = extent;
+  const [tx, tdy, tr] = [work.x, work.dy, work.residual].map((data) => tensor(data, stored));
+  const ty = zeros(stored);
+  const [bn, relu] = [layerFor(work), layerFor(work, 'relu')];
+  const plainX = { data: work.x, shape: stored };
+  const plainY = { data: new Float32Array(size), shape: stored };
+  const agree = (data: () => Float32Array) => () => relativeDifference(data(), y);
+  const onTensors = agree(() => ty.data);
+  const common = { layout: kernel, shape: `${shape.name} ${stored.join('x')}` };
   const make = (
-    name: string,
+    op: string,
     traffic: number,
-    ours: () => void,
+    ours: () => unknown,
     plain: () => void,
-    difference: () => number,
-  ): BenchCase => {
-    held++;
-    return {
-      name: `${name} ${label}`,
-      bytes: size * traffic,
-      ours,
-      plain,
-      difference,
-      dispose,
-      copy: copyOf(tx, ty, size * traffic),
-    };
-  };
-  const compareOutput = () => relativeDifference(ty.data, y);
+    difference = onTensors,
+  ): BenchCase => ({
+    ...common,
+    op,
+    bytes: size * traffic,
+    ours,
+    plain,
+    difference,
+    copy: copyOf(tx, ty, size * traffic),
+  });
   const result = [
     make(
-      'BatchNorm eval',
+      'eval',
       8,
       () => bn.eval().forward(tx, { out: ty }),
-      () => plainEval(0),
-      compareOutput,
+      () => work.evaluate(),
     ),
     make(
-      'BatchNorm+relu eval',
+      'eval, relu',
       8,
       () => relu.eval().forward(tx, { out: ty }),
-      () => plainEval(1),
-      compareOutput,
+      () => work.evaluate(1),
+    ),
+    make(
+      'eval, residual',
+      12,
+      () => bn.eval().forward(tx, { out: ty, residual: tr }),
+      () => work.evaluate(0, work.residual),
+    ),
+    make(
+      'eval, arrays',
+      8,
+      () => bn.eval().forward(plainX, { out: plainY }),
+      () => work.evaluate(),
+      agree(() => plainY.data),
     ),
   ];
-  if (count > 1) {
+  if (size > channels) {
     result.push(
-      make('BatchNorm train', 8, () => bn.train().forward(tx, { out: ty }), plainTrain, compareOutput),
       make(
-        'BatchNorm backward',
+        'train',
+        8,
+        () => bn.train().forward(tx, { out: ty }),
+        () => work.train(),
+      ),
+      make(
+        'backward',
         12,
         () => bn.backward(tdy, { out: ty }),
-        plainBackward,
+        () => work.backward(),
         () => {
           bn.train().forward(tx, { out: ty });
-          plainTrain();
+          work.train();
           bn.backward(tdy, { out: ty });
-          plainBackward();
-          return compareOutput();
+          work.backward();
+          return onTensors();
         },
       ),
     );
   }
-  held -= 2;
-  return result;
+  return closing(result, () => {
+    for (const held of [tx, tdy, tr, ty, bn, relu]) held.dispose();
+  });
 }
 
-/** The other layers, on one batch of a hidden layer. */
-function networkCases(): BenchCase[] {
-  const [rows, features, outputs] = [64, 1024, 256];
-  const random = new Random(3);
-  const x = Float32Array.from({ length: rows * features }, () => random.normal());
-  const dy = Float32Array.from({ length: rows * outputs }, () => random.normal());
-  const tx = tensor(x, [rows, features]);
-  const result: BenchCase[] = [];
+/** Attaches the end of a group to its last case. */
+function closing(cases: BenchCase[], dispose: () => void): BenchCase[] {
+  cases.push({ ...cases.pop()!, dispose });
+  return cases;
+}
 
-  const linear = new Linear(features, outputs, { seed: 1 });
-  const weight = Float32Array.from(linear.stateDict().weight.data);
-  const bias = Float32Array.from(linear.stateDict().bias.data);
-  const packed = new Float32Array(weight.length);
-  js.pack_f32(weight, packed, features, outputs, 1, features);
-  const packedBack = new Float32Array(weight.length);
-  js.pack_f32(weight, packedBack, outputs, features, features, 1);
-  const packedX = new Float32Array(x.length);
-  js.pack_f32(x, packedX, rows, features, features, 1);
-  const [ty, tdx, tdy] = [zeros([rows, outputs]), zeros([rows, features]), tensor(dy, [rows, outputs])];
-  const [y, dx, dw] = [new Float32Array(dy.length), new Float32Array(x.length), new Float32Array(weight.length)];
-  const bytes = 4 * (x.length + weight.length + y.length);
-  result.push(
-    {
-      name: `Linear forward ${rows}x${features} → ${outputs}`,
-      bytes,
+function linearCases(): BenchCase[] {
+  const sizes = [
+    [192, 512, 512],
+    [64, 784, 100],
+    [1, 784, 100],
+  ];
+  return sizes.map(([rows, depth, cols]) => {
+    const random = new Random(3);
+    const x = Float32Array.from({ length: rows * depth }, () => random.normal());
+    const linear = new Linear(depth, cols, { seed: 1 });
+    const { weight, bias } = linear.stateDict();
+    const packed = new Float32Array(Math.ceil(cols / 8) * 8 * depth);
+    js.pack_f32(weight.data as Float32Array, packed, depth, cols, 1, depth);
+    const y = new Float32Array(rows * cols);
+    const [tx, ty] = [tensor(x, [rows, depth]), zeros([rows, cols])];
+    return {
+      op: rows === 1 ? 'GEMV' : 'GEMM',
+      layout: '',
+      shape: `${rows}x${depth}x${cols}`,
+      bytes: 4 * (x.length + weight.data.length + y.length),
+      flops: 2 * rows * depth * cols,
       ours: () => linear.forward(tx, { out: ty }),
-      plain: () => js.linear_f32(x, packed, bias, y, 0, 0, rows, features, outputs, features, 1, 0),
-      copy: copyOf(tx, tdx, bytes),
+      plain: () => js.linear_f32(x, packed, bias.data as Float32Array, y, 0, 0, rows, depth, cols, depth, 1, 0),
+      peak: measurePeak,
       difference: () => relativeDifference(ty.data, y),
-      dispose() {},
-    },
-    {
-      name: `Linear backward ${rows}x${features} → ${outputs}`,
-      bytes: 2 * bytes,
-      ours: () => linear.backward(tdy, { out: tdx }),
-      plain: () => {
-        js.linear_f32(dy, packedBack, null, dx, 0, 0, rows, outputs, features, outputs, 1, 0);
-        js.linear_f32(dy, packedX, null, dw, 0, 0, outputs, rows, features, 1, outputs, 0);
+      dispose: () => {
+        for (const held of [tx, ty, linear]) held.dispose();
       },
-      copy: copyOf(tx, tdx, 2 * bytes),
-      difference: () => relativeDifference(tdx.data, dx),
-      dispose() {},
-    },
-  );
-  const elementwise: [Layer, number][] = [
+    };
+  });
+}
+
+function activationCases(): BenchCase[] {
+  const shape = [64, 1024];
+  const random = new Random(3);
+  const x = Float32Array.from({ length: shape[0] * shape[1] }, () => 2 * random.normal());
+  const y = new Float32Array(x.length);
+  const [tx, ty] = [tensor(x, shape), zeros(shape)];
+  const layers: [Layer, number][] = [
     [new ReLU(), 1],
     [new Sigmoid(), 6],
     [new Tanh(), 7],
   ];
-  for (const [layer, kind] of elementwise) {
-    result.push({
-      name: `${layer.subject} forward ${rows}x${features}`,
-      bytes: 8 * x.length,
-      ours: () => layer.forward(tx, { out: tdx }),
-      plain: () => js.activate_f32(x, dx, kind, 0, x.length),
-      copy: copyOf(tx, tdx, 8 * x.length),
-      difference: () => relativeDifference(tdx.data, dx),
-      dispose() {},
-    });
-  }
-  const dropout = new Dropout(0.5, { seed: 1 });
-  result.push({
-    name: `Dropout forward ${rows}x${features}`,
+  const cases = layers.map(([layer, kind]) => ({
+    op: layer.subject,
+    layout: '',
+    shape: shape.join('x'),
     bytes: 8 * x.length,
-    ours: () => dropout.forward(tx, { out: tdx }),
-    plain: () => js.dropout_f32(x, dx, 1, 2 ** 31, 2, x.length),
-    copy: copyOf(tx, tdx, 8 * x.length),
-    // the masks differ; what is kept must be twice the input
-    difference: () => Math.max(...tdx.data.map((value, i) => (value === 0 ? 0 : Math.abs(value - 2 * x[i])))),
-    dispose() {},
+    ours: () => layer.forward(tx, { out: ty }),
+    plain: () => js.activate_f32(x, y, kind, 0, x.length),
+    copy: copyOf(tx, ty, 8 * x.length),
+    difference: () => relativeDifference(ty.data, y),
+  }));
+  return closing(cases, () => {
+    tx.dispose();
+    ty.dispose();
   });
-  return result;
+}
+
+/** The digits network of the examples: 784-100-100-100-10 with batch norm and tanh, made from a seed. */
+export function digitsNetwork(): Sequential {
+  const hidden = (inputs: number, seed: number) => [
+    new Linear(inputs, 100, { seed }),
+    new BatchNorm1d(100),
+    new Tanh(),
+  ];
+  const net = new Sequential(...hidden(784, 1), ...hidden(100, 2), ...hidden(100, 3), new Linear(100, 10, { seed: 4 }));
+  net.forward({ data: digitsInput(64), shape: [64, 784] }); // running statistics that are not 0 and 1
+  return net.eval();
+}
+
+export function digitsInput(rows: number): Float32Array {
+  const random = new Random(5);
+  return Float32Array.from({ length: rows * 784 }, () => Math.max(0, random.normal()));
+}
+
+function compiledCases(): BenchCase[] {
+  const net = digitsNetwork();
+  const run = net.compile();
+  return [1, 64].map((rows) => {
+    const x = { data: digitsInput(rows), shape: [rows, 784] };
+    const [tx, ty] = [tensor(x.data, x.shape), zeros([rows, 10])];
+    return {
+      op: 'compiled MLP',
+      layout: '',
+      shape: `batch ${rows}, 784-100-100-100-10`,
+      bytes: 4 * (784 * 100 + 2 * 100 * 100 + 100 * 10),
+      flops: 2 * rows * (784 * 100 + 2 * 100 * 100 + 100 * 10),
+      ours: () => run(tx, { out: ty }),
+      plain: () => net.forward(x), // the network itself, layer by layer
+      peak: measurePeak,
+      difference: () => relativeDifference(ty.data, net.forward(x).data),
+      dispose: () => {
+        tx.dispose();
+        ty.dispose();
+      },
+    };
+  });
 }
 
 /** memory.copy between two tensors, as often as it takes to move `bytes`. */
 function copyOf(from: Tensor, to: Tensor, bytes: number): () => void {
   const { kernels } = backend();
-  const size = Math.min(from.size, to.size);
-  const times = bytes / (size * 8);
+  const whole = from.size;
+  const times = bytes / (whole * 8);
   return () => {
     for (let left = times; left > 0; left--)
-      kernels.activate_f32(from.ptr, to.ptr, 0, 0, Math.floor(size * Math.min(left, 1)));
+      kernels.activate_f32(from.ptr, to.ptr, 0, 0, Math.floor(whole * Math.min(left, 1)));
   };
-}
-
-function relativeDifference(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
-  let worst = 0;
-  let largest = 1e-30;
-  for (let i = 0; i < expected.length; i++) {
-    largest = Math.max(largest, Math.abs(expected[i]));
-    const difference = Math.abs(actual[i] - expected[i]);
-    if (!(difference <= worst)) worst = Number.isNaN(difference) ? Number.POSITIVE_INFINITY : difference;
-  }
-  return worst / largest;
 }

@@ -1,105 +1,106 @@
-// npm run bench [-- --filter TEXT] [--json FILE] [--time MS]
+// npm run bench [-- --filter TEXT] [--json FILE] [--time MS] [--threads N]
 //
 // Every case is checked against the plain loops before it is timed. Times are medians; ratios are within one run, since the machine and
 // what else it is doing differ from run to run.
 
-import { writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
-import { Bench } from 'tinybench';
-import { info } from '../dist/index.js';
+import { close, info, setThreads } from '../dist/index.js';
+import { backend } from '../dist/kernels/backend.js';
 import { readArguments } from '../scripts/arguments.ts';
-import { type BenchCase, cases } from './cases.ts';
+import { type BenchCase, groups } from './cases.ts';
+import { about, keep, type Row, write } from './results.ts';
+import { timeTogether, type Work } from './timing.ts';
 
 const options = readArguments({
   options: {
     filter: { type: 'string', default: '' },
     json: { type: 'string' },
     time: { type: 'string', default: '120' },
+    threads: { type: 'string', default: '1' },
   },
 });
+const threads = Number(options.threads);
 
-interface Row {
-  name: string;
-  /** Microseconds. */
-  median: number;
-  /** Distance of the quartiles over the median. */
-  spread: number;
-  gigabytesPerSecond: number;
-  /** Time of memory.copy of the same bytes over our time: 1 is the speed of memory. */
-  ofCopy: number;
-  /** Time of the plain loops over our time. */
-  overPlain: number;
-}
-
-/** Calls per sample, so that a sample lasts long enough for the clock. */
-function repeatsOf(work: () => void): number {
-  for (let repeats = 1; ; repeats *= 4) {
-    const start = performance.now();
-    for (let i = 0; i < repeats; i++) work();
-    if (performance.now() - start > 0.05 || repeats >= 4096) return repeats;
-  }
+/** The same work on this thread alone. */
+function alone(work: Work): Work {
+  const current = backend();
+  return () => {
+    const { parallel } = current;
+    current.parallel = current.kernels;
+    work();
+    current.parallel = parallel;
+  };
 }
 
 async function measure(bench: BenchCase): Promise<Row> {
-  bench.ours();
-  bench.plain();
+  const { op, layout, shape, bytes, flops, ours, plain, copy } = bench;
+  ours();
+  plain();
   const difference = bench.difference();
-  if (!(difference < 1e-4)) throw new Error(`${bench.name}: differs from the plain loops by ${difference}`);
-  const runner = new Bench({
-    time: Number(options.time),
-    warmupTime: Number(options.time) / 4,
-    iterations: 5,
-    throws: true,
-  });
-  const works = { ours: bench.ours, copy: bench.copy, plain: bench.plain };
-  const repeats: Record<string, number> = {};
-  for (const [name, work] of Object.entries(works)) {
-    const times = (repeats[name] = repeatsOf(work));
-    runner.add(name, () => {
-      for (let i = 0; i < times; i++) work();
-    });
-  }
-  await runner.run();
-  const timeOf = (name: string) => {
-    const { result } = runner.getTask(name)!;
-    if (!('latency' in result)) throw new Error(`${bench.name}: ${name} was not timed`);
-    const { p50, p75, p25 } = result.latency as typeof result.latency & { p25?: number };
-    return { median: (p50 * 1000) / repeats[name], spread: (p75 - (p25 ?? 2 * p50 - p75)) / p50 };
-  };
-  const { median, spread } = timeOf('ours');
+  if (!(difference < 1e-4)) throw new Error(`${nameOf(bench)}: differs from the plain loops by ${difference}`);
+  const works = { ours, plain, ...(copy && { copy }), ...(threads > 1 && { one: alone(ours) }) };
+  const times: Record<string, { median: number; spread: number }> = await timeTogether(works, Number(options.time));
+  const { median, spread } = times.ours;
   return {
-    name: bench.name,
+    op,
+    layout,
+    shape,
+    bytes,
     median,
     spread,
-    gigabytesPerSecond: bench.bytes / median / 1000,
-    ofCopy: timeOf('copy').median / median,
-    overPlain: timeOf('plain').median / median,
+    gigabytesPerSecond: bytes / median / 1000,
+    overPlain: times.plain.median / median,
+    ...(copy && { ofCopy: times.copy.median / median }),
+    ...(flops && bench.peak && { ofPeak: flops / (median / 1e6) / bench.peak() }),
+    ...(threads > 1 && { overOneThread: times.one.median / median }),
   };
 }
 
-const about = {
-  machine: `${cpus()[0].model.trim()}, ${cpus().length} cores`,
-  node: process.version,
-  backend: info().backend,
-  date: new Date().toISOString().slice(0, 10),
-};
-console.log(`${about.machine}; Node ${about.node}; backend ${about.backend}; ${about.date}; one thread; medians\n`);
+function nameOf({ op, layout, shape }: Pick<BenchCase, 'op' | 'layout' | 'shape'>): string {
+  return [op, layout, shape].filter(Boolean).join(' | ');
+}
+
+const number = (value: number | undefined, digits: number, width: number) =>
+  (value === undefined ? '' : value.toFixed(digits)).padStart(width);
+
+function line(row: Row): string {
+  const { median, spread, gigabytesPerSecond, ofCopy, ofPeak, overPlain, overOneThread } = row;
+  return (
+    nameOf(row).padEnd(66) +
+    number(median, median < 100 ? 2 : 0, 10) +
+    `${number(spread * 100, 0, 6)}%` +
+    number(gigabytesPerSecond, 1, 8) +
+    number(ofCopy, 2, 9) +
+    number(ofPeak, 2, 9) +
+    number(overPlain, 1, 9) +
+    number(overOneThread, 2, 10)
+  );
+}
+
+if (threads > 1) {
+  setThreads(threads);
+  await new Promise((resolve) => setTimeout(resolve, 200)); // workers start
+}
+const head = about();
 console.log(
-  `${'case'.padEnd(66)}${'µs'.padStart(10)}${'±'.padStart(7)}${'GB/s'.padStart(8)}${'of copy'.padStart(9)}${'× plain'.padStart(9)}`,
+  `${head.machine}; Node ${head.node}; backend ${head.backend}; ${head.date}; ${head.threads} thread(s); medians`,
+);
+if (threads !== head.threads) console.log(`one thread: ${info().threading}`);
+console.log(
+  `\n${'case'.padEnd(66)}        µs      ±    GB/s  of copy  of peak  × plain${threads > 1 ? '  × alone' : ''}`,
 );
 const rows: Row[] = [];
-for (const make of cases()) {
-  for (const bench of make()) {
-    if (bench.name.includes(options.filter)) {
+for (const { make } of groups()) {
+  let cases: BenchCase[] | undefined;
+  for (const bench of (cases ??= make())) {
+    if (nameOf(bench).includes(options.filter)) {
       const row = await measure(bench);
       rows.push(row);
-      const { name, median, spread, gigabytesPerSecond, ofCopy, overPlain } = row;
-      const time = median < 100 ? median.toFixed(2) : median.toFixed(0);
-      console.log(
-        `${name.padEnd(66)}${time.padStart(10)}${`${(spread * 100).toFixed(0)}%`.padStart(7)}${gigabytesPerSecond.toFixed(1).padStart(8)}${ofCopy.toFixed(2).padStart(9)}${overPlain.toFixed(1).padStart(9)}`,
-      );
+      console.log(line(row));
     }
-    bench.dispose();
+    bench.dispose?.();
   }
 }
-if (options.json) writeFileSync(options.json, `${JSON.stringify({ about, rows }, null, 2)}\n`);
+const results = { about: head, rows };
+if (options.json) write(options.json, `${JSON.stringify(results, null, 2)}\n`);
+if (options.filter === '' && threads === 1) console.log(`\n${keep('own', results)}`);
+await close();

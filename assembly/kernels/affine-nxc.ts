@@ -51,7 +51,7 @@ function run<C, R, A>(
   x: usize, center: usize, scale: usize, shift: usize, r: usize, y: usize, rows: u32, channels: u32,
 ): void {
   const row = (<usize>channels) << 2;
-  const band = bandOf(rows, channels, CACHED);
+  const band = bandOf(rows, channels, is<R, Yes>() ? CACHED / 2 : CACHED);
   while (rows) {
     const count = min(rows, band);
     const size = row * count;

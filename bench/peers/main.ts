@@ -1,0 +1,175 @@
+// npm run bench:peers [-- --filter TEXT] [--time MS]
+//
+// The same data through evenkeel and its peers, each on one thread, in turns within one run. Outputs are compared before anything is timed.
+
+import { type Sequential, tensor, zeros } from '../../dist/index.js';
+import { readArguments } from '../../scripts/arguments.ts';
+import { digitsInput, digitsNetwork, layerFor } from '../cases.ts';
+import { about, keep, type PeerRow } from '../results.ts';
+import { type BenchLayout, type BenchShape, layoutsOf, SHAPES } from '../shapes.ts';
+import { timeTogether } from '../timing.ts';
+import { relativeDifference, Workload } from '../workload.ts';
+import { onnxruntime } from './onnxruntime.ts';
+import type { Contender, Peer } from './peer.ts';
+import { PyTorch } from './pytorch.ts';
+import { tfjs } from './tfjs.ts';
+
+const options = readArguments({
+  options: { filter: { type: 'string', default: '' }, time: { type: 'string', default: '150' } },
+});
+const time = Number(options.time);
+
+/** Shapes worth the others' time: from one row to what lies beyond cache. */
+const MEASURED = [
+  'row',
+  'tiny',
+  'resnet50/conv2 one image',
+  'resnet50/conv2 eight',
+  'resnet50/conv2',
+  'resnet50/conv5',
+];
+
+/** Looser than against the plain loops: the others compute in f32 throughout. */
+const TOLERANCE = 1e-3;
+
+const OURS: Peer = {
+  name: 'evenkeel',
+  version: '',
+  async norm(op, workload) {
+    const { x, dy, stored } = workload;
+    const [tx, tdy, ty] = [tensor(x, stored), tensor(dy, stored), zeros(stored)];
+    const bn = layerFor(workload);
+    bn.train(op !== 'eval');
+    if (op === 'backward') bn.forward(tx, { out: ty });
+    const work = op === 'backward' ? () => bn.backward(tdy, { out: ty }) : () => bn.forward(tx, { out: ty });
+    return {
+      work,
+      output: () => {
+        work();
+        return ty.data;
+      },
+      dispose: () => {
+        for (const held of [tx, tdy, ty, bn]) held.dispose();
+      },
+    };
+  },
+  async network(rows, input) {
+    const run = net.compile();
+    const [tx, ty] = [tensor(input, [rows, 784]), zeros([rows, 10])];
+    return {
+      work: () => run(tx, { out: ty }),
+      output: () => run(tx, { out: ty }).data,
+      dispose: () => {
+        for (const held of [tx, ty, run]) held.dispose();
+      },
+    };
+  },
+};
+
+const net: Sequential = digitsNetwork();
+
+async function load(name: string, start: () => Promise<Peer>): Promise<Peer | undefined> {
+  try {
+    return await start();
+  } catch (error) {
+    console.log(`without ${name}: ${(error as Error).message.split('\n')[0]}`);
+    return undefined;
+  }
+}
+
+const loaded = [
+  await load('onnxruntime-node', () => onnxruntime('onnxruntime-node')),
+  await load('onnxruntime-web', () => onnxruntime('onnxruntime-web')),
+  await load('tfjs-wasm', () => tfjs('wasm')),
+  await load('tfjs-cpu', () => tfjs('cpu')),
+];
+const peers = [OURS, ...loaded.filter((peer) => peer !== undefined)];
+const pytorch = await PyTorch.start();
+if (!pytorch) console.log('without PyTorch: no Python with torch and numpy');
+
+const versions = Object.fromEntries(peers.slice(1).map(({ name, version }) => [name, version]));
+const head = { ...about(), peers: { ...versions, ...(pytorch && { PyTorch: pytorch.version }) } };
+console.log(
+  `${head.machine}; Node ${head.node}; ${head.backend} build; one thread each; medians in µs; ${head.date}\n`,
+);
+const rows: PeerRow[] = [];
+
+/** Compares the outputs, then times everyone in turns. */
+async function compare(
+  label: Pick<PeerRow, 'op' | 'layout' | 'shape'>,
+  contenders: Record<string, Contender>,
+  expected: ArrayLike<number>,
+  external?: { name: string; result: Float32Array; time(milliseconds: number): Promise<number[]> },
+): Promise<void> {
+  const outputs: [string, ArrayLike<number>][] = external ? [[external.name, external.result]] : [];
+  for (const [name, contender] of Object.entries(contenders)) outputs.push([name, await contender.output()]);
+  for (const [name, output] of outputs) {
+    const difference = relativeDifference(output, expected);
+    if (!(difference < TOLERANCE)) throw new Error(`${name}: ${label.op} ${label.shape} differs by ${difference}`);
+  }
+  const works = Object.fromEntries(Object.entries(contenders).map(([name, { work }]) => [name, work]));
+  const samples: number[] = [];
+  const medians: Record<string, number[]> = {};
+  for (let turn = 0; turn < 3; turn++) {
+    const timings = await timeTogether(works, time / 3);
+    for (const [name, { median }] of Object.entries(timings)) (medians[name] ??= []).push(median);
+    if (external) samples.push(...(await external.time(time / 3)));
+  }
+  const times = Object.fromEntries(Object.entries(medians).map(([name, values]) => [name, middle(values)]));
+  if (external) times[external.name] = middle(samples);
+  rows.push({ ...label, times });
+  const ours = times.evenkeel;
+  const others = Object.entries(times).slice(1);
+  const text = others.map(([name, value]) => `${name} ${value.toFixed(1)} (${(value / ours).toFixed(2)}×)`);
+  console.log(
+    `${[label.op, label.layout, label.shape].filter(Boolean).join(' | ').padEnd(58)} ${ours.toFixed(2).padStart(9)}   ${text.join('   ')}`,
+  );
+  for (const { dispose } of Object.values(contenders)) dispose?.();
+}
+
+function middle(values: number[]): number {
+  return values.sort((a, b) => a - b)[values.length >> 1];
+}
+
+async function norm(op: string, shape: BenchShape, layout: BenchLayout): Promise<void> {
+  const workload = new Workload(shape, layout);
+  const label = { op, layout: workload.extent.kernel, shape: `${shape.name} ${workload.stored.join('x')}` };
+  if (!`${op} | ${label.layout} | ${label.shape}`.includes(options.filter)) return;
+  const contenders: Record<string, Contender> = {};
+  for (const peer of peers) {
+    const contender = await peer.norm(op, workload);
+    if (contender) contenders[peer.name] = contender;
+  }
+  if (op === 'eval') workload.evaluate();
+  else workload.train();
+  if (op === 'backward') workload.backward();
+  const external = pytorch && {
+    name: 'PyTorch',
+    result: await pytorch.prepare(op, workload),
+    time: (milliseconds: number) => pytorch.time(milliseconds),
+  };
+  await compare(label, contenders, workload.y, external);
+}
+
+for (const shape of SHAPES.filter(({ name }) => MEASURED.includes(name))) {
+  for (const layout of layoutsOf(shape)) {
+    await norm('eval', shape, layout);
+    if (shape.dims.length > 2) {
+      await norm('train', shape, layout);
+      await norm('backward', shape, layout);
+    }
+  }
+}
+for (const batch of [1, 64]) {
+  const label = { op: 'digits MLP', layout: '', shape: `batch ${batch}, 784-100-100-100-10` };
+  if (!`${label.op} | ${label.shape}`.includes(options.filter)) continue;
+  const input = digitsInput(batch);
+  const contenders: Record<string, Contender> = {};
+  for (const peer of peers) {
+    const contender = await peer.network(batch, input, net.stateDict());
+    if (contender) contenders[peer.name] = contender;
+  }
+  await compare(label, contenders, net.forward({ data: input, shape: [batch, 784] }).data);
+}
+pytorch?.close();
+if (options.filter === '') console.log(`\n${keep('peers', { about: head, rows })}`);

@@ -1,0 +1,88 @@
+"""PyTorch on one thread, asked over standard input: one JSON request a line, one JSON answer a line.
+
+prepare  {"do": "prepare", "op", "folder", "shape", "eps", "layout"}   reads x, dy, gamma, beta, mean, var (raw f32) from the folder
+time     {"do": "time", "milliseconds"}                               answers microseconds of single calls
+output   {"do": "output"}                                             writes the result to the folder as `y`
+"""
+import json
+import os
+import sys
+import time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+torch.set_num_threads(1)
+torch.set_num_interop_threads(1)
+print(json.dumps({"version": torch.__version__}), flush=True)
+
+work = None
+folder = None
+channels_last = False
+
+
+def read(name, shape=None):
+    data = torch.from_numpy(np.fromfile(os.path.join(folder, name), dtype=np.float32))
+    return data if shape is None else data.reshape(shape)
+
+
+def image(name, shape, layout):
+    """An input in the layout asked for. Channels last is stored [N, H, W, C] and seen as [N, C, H, W]."""
+    data = read(name, shape)
+    return data.permute(0, 3, 1, 2) if layout == "channels-last" and len(shape) == 4 else data
+
+
+def prepare(op, shape, eps, layout):
+    x = image("x", shape, layout)
+    gamma, beta, mean, var = (read(name) for name in ("gamma", "beta", "mean", "var"))
+    if op == "eval":
+        def run():
+            with torch.no_grad():
+                return F.batch_norm(x, mean, var, gamma, beta, False, 0.1, eps)
+    elif op == "train":
+        running = mean.clone(), var.clone()
+
+        def run():
+            with torch.no_grad():
+                return F.batch_norm(x, *running, gamma, beta, True, 0.1, eps)
+    else:
+        dy = image("dy", shape, layout)
+        saved = torch.native_batch_norm(x, gamma, beta, None, None, True, 0.1, eps)
+
+        def run():
+            with torch.no_grad():
+                return torch.ops.aten.native_batch_norm_backward(
+                    dy, x, gamma, None, None, saved[1], saved[2], True, eps, [True, True, True])[0]
+    return run
+
+
+for line in sys.stdin:
+    request = json.loads(line)
+    if request["do"] == "prepare":
+        folder = request["folder"]
+        channels_last = request["layout"] == "channels-last" and len(request["shape"]) == 4
+        work = prepare(request["op"], request["shape"], request["eps"], request["layout"])
+        work()
+        answer = {}
+    elif request["do"] == "time":
+        samples = []
+        end = time.perf_counter() + request["milliseconds"] / 1000
+        repeats = 1
+        while time.perf_counter() < end or len(samples) < 3:
+            start = time.perf_counter()
+            for _ in range(repeats):
+                work()
+            took = time.perf_counter() - start
+            if took < 50e-6 and repeats < 4096:
+                repeats *= 4
+                continue
+            samples.append(took / repeats * 1e6)
+        answer = {"samples": samples}
+    else:
+        result = work()
+        if channels_last:
+            result = result.permute(0, 2, 3, 1)
+        result.contiguous().numpy().tofile(os.path.join(folder, "y"))
+        answer = {}
+    print(json.dumps(answer), flush=True)
