@@ -23,7 +23,6 @@ export const SOFTPLUS: i32 = 12;
 export const MISH: i32 = 13;
 
 // The same as types, for loops that are compiled for one of them (see flags.ts).
-export class None {}
 export class Relu {}
 export class Relu6 {}
 export class LeakyRelu {}

@@ -1,4 +1,4 @@
-// From sums of differences to statistics: shared by stats_ncx and stats_nxc, and by both of their passes.
+// From sums of differences to statistics: shared by stats_ncx and moments_nxc, and by both of their passes.
 //
 // The fast pass sums d = x − h and d² in f32 over short blocks, h being a pivot near the mean, and adds the blocks in f64:
 //   mean = h + Σd/m     variance = Σd²/m − (Σd/m)²

@@ -55,7 +55,7 @@ function run<C, R, A>(
   while (rows) {
     const count = min(rows, band);
     const size = row * count;
-    if (count > 1) bandRows<C, R, A>(x, center, scale, shift, r, y, x + size, row);
+    if (count > 1) bandRows<C, R, A>(x, center, scale, shift, r, y, count, row);
     else oneRow<C, R, A>(x, center, scale, shift, r, y, row);
     x += size;
     y += size;
@@ -68,7 +68,7 @@ function run<C, R, A>(
 // @ts-ignore: decorator
 @inline
 function bandRows<C, R, A>(
-  x: usize, center: usize, scale: usize, shift: usize, r: usize, y: usize, last: usize, row: usize,
+  x: usize, center: usize, scale: usize, shift: usize, r: usize, y: usize, rows: u32, row: usize,
 ): void {
   let c: usize = 0;
   for (; c + 64 <= row; c += 64) {
@@ -86,7 +86,8 @@ function bandRows<C, R, A>(
     const b3 = v128.load(shift + c, 48);
     let q = y + c;
     let s = r + c;
-    for (let p = x + c; p < last; p += row, q += row) {
+    let p = x + c;
+    for (let n = rows; n; n--, p += row, q += row) {
       v128.store(q, mapped<C, R, A>(v128.load(p, 0), h0, a0, b0, residualAt<R>(s, 0)), 0);
       v128.store(q, mapped<C, R, A>(v128.load(p, 16), h1, a1, b1, residualAt<R>(s, 16)), 16);
       v128.store(q, mapped<C, R, A>(v128.load(p, 32), h2, a2, b2, residualAt<R>(s, 32)), 32);
@@ -99,7 +100,7 @@ function bandRows<C, R, A>(
     const h = is<C, Yes>() ? few(center + c, lanes) : f32x4.splat(0);
     const a = few(scale + c, lanes);
     const b = few(shift + c, lanes);
-    for (let p = x + c, q = y + c, s = r + c; p < last; p += row, q += row, s += row) {
+    for (let n = rows, p = x + c, q = y + c, s = r + c; n; n--, p += row, q += row, s += row) {
       storeFew(q, mapped<C, R, A>(few(p, lanes), h, a, b, residualFew<R>(s, lanes)), lanes);
     }
   }

@@ -12,7 +12,7 @@ import { loadTail, storeTail } from '../lanes';
  * sizes     all ≥ 1; inner need not be a multiple of 4
  * alias     dx may be dy or x; no other overlap
  * align     4 bytes required, 16 preferred
- * numerics  f32; differences first, so that what cancels does so before it is scaled (one value per channel, or a constant dy, gives 0);
+ * numerics  f32; differences first, so that what cancels does so before it is scaled (one value per channel gives 0);
  *           no subtraction in channels whose center is 0: the same value
  * traffic   12 bytes per element
  */

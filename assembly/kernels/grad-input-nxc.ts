@@ -23,7 +23,7 @@ export function grad_input_nxc_f32(
   while (rows) {
     const count = min(rows, band);
     const size = row * count;
-    if (count > 1) bandRows(x, dy, center, a, b, k, dx, x + size, row);
+    if (count > 1) bandRows(x, dy, center, a, b, k, dx, count, row);
     else oneRow(x, dy, center, a, b, k, dx, row);
     x += size;
     dy += size;
@@ -36,7 +36,7 @@ export function grad_input_nxc_f32(
 // @ts-ignore: decorator
 @inline
 function bandRows(
-  x: usize, dy: usize, center: usize, a: usize, b: usize, k: usize, dx: usize, last: usize, row: usize,
+  x: usize, dy: usize, center: usize, a: usize, b: usize, k: usize, dx: usize, rows: u32, row: usize,
 ): void {
   let c: usize = 0;
   for (; c + 32 <= row; c += 32) {
@@ -48,7 +48,7 @@ function bandRows(
     const b1 = v128.load(b + c, 16);
     const k0 = v128.load(k + c, 0);
     const k1 = v128.load(k + c, 16);
-    for (let p = x + c, g = dy + c, q = dx + c; p < last; p += row, g += row, q += row) {
+    for (let n = rows, p = x + c, g = dy + c, q = dx + c; n; n--, p += row, g += row, q += row) {
       v128.store(q, gradient<Yes>(v128.load(p, 0), v128.load(g, 0), h0, a0, b0, k0), 0);
       v128.store(q, gradient<Yes>(v128.load(p, 16), v128.load(g, 16), h1, a1, b1, k1), 16);
     }
@@ -59,7 +59,7 @@ function bandRows(
     const va = few(a + c, lanes);
     const vb = few(b + c, lanes);
     const vk = few(k + c, lanes);
-    for (let p = x + c, g = dy + c, q = dx + c; p < last; p += row, g += row, q += row) {
+    for (let n = rows, p = x + c, g = dy + c, q = dx + c; n; n--, p += row, g += row, q += row) {
       storeFew(q, gradient<Yes>(few(p, lanes), few(g, lanes), h, va, vb, vk), lanes);
     }
   }

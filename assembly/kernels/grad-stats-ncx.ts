@@ -1,4 +1,5 @@
 import { is, No, Yes } from '../flags';
+import { exactSums } from '../gradient';
 import { loadTail, loadTailOver, madd } from '../lanes';
 import { BLOCK, clear, firstSum, join, secondSum, SHORT } from '../plane-sums';
 
@@ -41,7 +42,7 @@ export function grad_stats_ncx_f32(
       store<f64>(dbeta + (c << 1), b);
       store<f64>(dot + (c << 1), d);
     } else {
-      exact(x + at, dy + at, center + c, invStd + c, dbeta + (c << 1), dot + (c << 1), outer, inner, row);
+      exactSums(x + at, dy + at, center + c, invStd + c, dbeta + (c << 1), dot + (c << 1), outer, inner, row);
     }
   }
 }
@@ -100,24 +101,4 @@ function sumPlane<C>(p: usize, g: usize, h: v128, s: v128, inner: u32, sums: usi
 @inline
 function hat<C>(x: v128, h: v128, s: v128): v128 {
   return f32x4.mul(is<C, Yes>() ? f32x4.sub(x, h) : x, s);
-}
-
-/** One channel in f64: for sums that leave the range of f32 on their way. */
-function exact(
-  x: usize, dy: usize, center: usize, invStd: usize, dbeta: usize, dot: usize, outer: u32, inner: u32, row: usize,
-): void {
-  const h = <f64>load<f32>(center);
-  const s = <f64>load<f32>(invStd);
-  let sum: f64 = 0;
-  let product: f64 = 0;
-  for (let n: u32 = 0; n < outer; n++) {
-    for (let i: u32 = 0; i < inner; i++) {
-      const at = (<usize>n) * row + ((<usize>i) << 2);
-      const g = <f64>load<f32>(dy + at);
-      sum += g;
-      product += g * ((<f64>load<f32>(x + at) - h) * s);
-    }
-  }
-  store<f64>(dbeta, sum);
-  store<f64>(dot, product);
 }

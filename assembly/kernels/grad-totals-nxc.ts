@@ -1,3 +1,4 @@
+import { exactSums } from '../gradient';
 import { total } from '../row-sums';
 
 /**
@@ -24,25 +25,8 @@ export function grad_totals_nxc_f32(
     const at = (<usize>c) << 3;
     const b = load<f64>(dbeta + at);
     const d = load<f64>(totals + at);
-    if (b - b != 0 || d - d != 0) exact(x, dy, rows, row, c, center, invStd, dbeta + at, totals + at);
+    if (b - b == 0 && d - d == 0) continue;
+    const v = (<usize>c) << 2;
+    exactSums(x + v, dy + v, center + v, invStd + v, dbeta + at, totals + at, rows, 1, row);
   }
-}
-
-/** One channel in f64: for sums that leave the range of f32 on their way. */
-function exact(
-  x: usize, dy: usize, rows: u32, row: usize, c: u32, center: usize, invStd: usize, dbeta: usize, dot: usize,
-): void {
-  const offset = (<usize>c) << 2;
-  const h = <f64>load<f32>(center + offset);
-  const s = <f64>load<f32>(invStd + offset);
-  let sum: f64 = 0;
-  let product: f64 = 0;
-  let at = offset;
-  for (let n: u32 = 0; n < rows; n++, at += row) {
-    const g = <f64>load<f32>(dy + at);
-    sum += g;
-    product += g * ((<f64>load<f32>(x + at) - h) * s);
-  }
-  store<f64>(dbeta, sum);
-  store<f64>(dot, product);
 }

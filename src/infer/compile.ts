@@ -208,10 +208,10 @@ function linearStep({ heap, kernels }: Backend, node: Linear, at: number): Step 
   const subject = `${SUBJECT}: linear ${inFeatures} → ${outFeatures}`;
   const bias = node.bias ? at + Math.ceil(outFeatures / 8) * 32 * inFeatures : 0;
   const weight = heap.alloc(inFeatures * outFeatures * 4);
-  heap.f32.set(node.weight, weight >> 2);
+  heap.f32.set(node.weight, weight >>> 2);
   kernels.pack_f32(weight, at, inFeatures, outFeatures, 1, inFeatures);
   heap.free(weight);
-  if (node.bias) heap.f32.set(node.bias, bias >> 2);
+  if (node.bias) heap.f32.set(node.bias, bias >>> 2);
   return {
     name: named(`linear ${inFeatures} → ${outFeatures}`, activation),
     shape: (shape) => linearShape(subject, shape, inFeatures, outFeatures),
@@ -238,8 +238,8 @@ function linearStep({ heap, kernels }: Backend, node: Linear, at: number): Step 
 function affineStep({ heap }: Backend, { scale, shift, layout, ranks, activation }: Affine, at: number): Step {
   const channels = scale.length;
   const v = { center: 0, scale: at, shift: at + Math.ceil(channels / 4) * 16 };
-  heap.f32.set(Float32Array.from(scale), v.scale >> 2);
-  heap.f32.set(Float32Array.from(shift), v.shift >> 2);
+  heap.f32.set(Float32Array.from(scale), v.scale >>> 2);
+  heap.f32.set(Float32Array.from(shift), v.shift >>> 2);
   const plan = (shape: readonly number[]) => planOf(`${SUBJECT}: affine ${channels}`, shape, channels, layout, ranks);
   return {
     name: named(`affine ${channels}`, activation),

@@ -3,7 +3,7 @@
 
 import type { ActivationCode } from './activations.ts';
 import type { Backend } from './backend.ts';
-import type { Kernels } from './table.ts';
+import { type Kernels, WORTHWHILE } from './table.ts';
 
 /** What a call needs to know of a plan (src/layers/plan.ts). */
 export interface Extent {
@@ -13,16 +13,15 @@ export interface Extent {
   readonly inner: number;
 }
 
-/** Values below which a call is not worth a thought about threads. */
-const SMALL = 1 << 14;
-
 function kernelsFor({ kernels, parallel }: Backend, { outer, channels, inner }: Extent): Kernels {
-  return outer * channels * inner < SMALL ? kernels : parallel;
+  return outer * channels * inner < WORTHWHILE ? kernels : parallel;
 }
 
-/** Rows of a segment, whose sums are taken by themselves: at most eight segments, a property of the shape. */
+/** Segments of rows whose sums are taken by themselves, at the most. A property of the shape, so that threads change nothing. */
+export const MOST_SEGMENTS = 8;
+
 function segmentOf(rows: number): number {
-  return Math.max(64, Math.ceil(rows / 8 / 32) * 32);
+  return Math.max(64, Math.ceil(rows / MOST_SEGMENTS / 32) * 32);
 }
 
 /** Bytes of a tensor beyond which it will not be found in a shared last-level cache. */
@@ -37,22 +36,12 @@ function sideBySide(rows: number, stride: number): boolean {
   return row < 512 || (row < 4096 && rows * row <= CACHED);
 }
 
-/** Memory for the sums of all segments while `work` runs. */
-function withSegments(
-  { heap }: Backend,
-  rows: number,
-  channels: number,
-  work: (segment: number, segments: number, lanes: number, first: number, second: number) => void,
-): void {
+/** Where the sums of all segments lie in a layer's memory for sums, and the accumulators behind them. */
+function segmentsIn(sums: number, rows: number, channels: number) {
   const segment = segmentOf(rows);
   const segments = Math.ceil(rows / segment);
-  const sums = segments * channels * 8;
-  const first = heap.alloc(2 * sums + segments * Math.ceil(channels / 4) * 32);
-  try {
-    work(segment, segments, first + 2 * sums, first, first + sums);
-  } finally {
-    heap.free(first);
-  }
+  const bytes = segments * channels * 8;
+  return { segment, segments, first: sums, second: sums + bytes, lanes: sums + 2 * bytes };
 }
 
 /** Mean and variance of channels `from` to `to`. */
@@ -71,17 +60,15 @@ export function stats(
   const pivot = v.pivot + from * 4;
   const many = to - from;
   if (kernel === 'ncx') {
-    const sums = v.sums + from * 32;
-    kernels.stats_ncx_f32(x + from * inner * 4, pivot, sums, mean, variance, outer, many, inner, channels * inner);
+    kernels.stats_ncx_f32(x + from * inner * 4, pivot, v.sums, mean, variance, outer, many, inner, channels * inner);
     return;
   }
   const at = x + from * 4;
   const together = sideBySide(outer, channels) ? 1 : 0;
-  withSegments(backend, outer, many, (segment, segments, lanes, sum, square) => {
-    kernels.pivot_nxc_f32(at, pivot, outer, many, channels);
-    kernels.sums_nxc_f32(at, pivot, lanes, sum, square, outer, many, channels, segment, together);
-    kernels.moments_nxc_f32(at, pivot, sum, square, mean, variance, outer, many, channels, segments);
-  });
+  const { segment, segments, first, second, lanes } = segmentsIn(v.sums, outer, many);
+  kernels.pivot_nxc_f32(at, pivot, outer, many, channels);
+  kernels.sums_nxc_f32(at, pivot, lanes, first, second, outer, many, channels, segment, together);
+  kernels.moments_nxc_f32(at, pivot, first, second, mean, variance, outer, many, channels, segments);
 }
 
 /** The forward map's coefficients: y = f((x − center)·scale + shift); no centre, 0, in evaluation. */
@@ -146,17 +133,15 @@ export function gradStats(
   const many = to - from;
   if (kernel === 'ncx') {
     const at = from * inner * 4;
-    const sums = v.sums + from * 32;
     const stride = channels * inner;
-    kernels.grad_stats_ncx_f32(x + at, dy + at, center, invStd, sums, dbeta, dot, outer, many, inner, stride);
+    kernels.grad_stats_ncx_f32(x + at, dy + at, center, invStd, v.sums, dbeta, dot, outer, many, inner, stride);
     return;
   }
   const [p, g] = [x + from * 4, dy + from * 4];
   const together = sideBySide(outer, channels) ? 1 : 0;
-  withSegments(backend, outer, many, (segment, segments, lanes, sum, dots) => {
-    kernels.grad_sums_nxc_f32(p, g, center, invStd, lanes, sum, dots, outer, many, channels, segment, together);
-    kernels.grad_totals_nxc_f32(p, g, center, invStd, sum, dots, dbeta, dot, outer, many, channels, segments);
-  });
+  const { segment, segments, first, second, lanes } = segmentsIn(v.sums, outer, many);
+  kernels.grad_sums_nxc_f32(p, g, center, invStd, lanes, first, second, outer, many, channels, segment, together);
+  kernels.grad_totals_nxc_f32(p, g, center, invStd, first, second, dbeta, dot, outer, many, channels, segments);
 }
 
 /** dx = scale·((dy − k) − b·(x − gradCenter)), for channels `from` to `to` of planes; for all where channels are innermost. */

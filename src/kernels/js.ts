@@ -224,7 +224,7 @@ export function linear_f32(
   for (let r = 0; r < rows; r++) {
     for (let o = 0; o < cols; o++) {
       let sum = accumulate ? y[r * cols + o] : bias ? bias[o] : 0;
-      let w = (o >> 3) * depth * 8 + (o & 7);
+      let w = (o >>> 3) * depth * 8 + (o & 7);
       for (let k = 0, i = r * rowStride; k < depth; k++, i += depthStride, w += 8) sum += x[i] * packed[w];
       y[r * cols + o] = kind ? activate(kind, sum, alpha) : sum;
     }

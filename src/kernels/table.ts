@@ -89,7 +89,7 @@ const epilogue = parameters('kind', 'alpha');
 const NCX = sizes('outer', 'channels', 'inner', 'stride');
 
 /** Values of a call worth cutting: some 20 µs of work. */
-const WORTHWHILE = 3 << 15;
+export const WORTHWHILE = 3 << 15;
 
 const anywhere = () => 1;
 const byChannels: Split = {

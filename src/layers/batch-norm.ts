@@ -161,14 +161,14 @@ export class BatchNorm extends Layer {
   /** Mean of the last batch that was normalised by its own statistics, `[C]`, a copy; `null` if there is none. */
   get savedMean(): Float32Array | null {
     if (this.#saved?.by !== 'batch' || this.#saved.plan.size === 0 || !this.#training) return null;
-    const at = this.#training.mean >> 3;
+    const at = this.#training.mean >>> 3;
     return Float32Array.from(backend().heap.f64.subarray(at, at + this.numFeatures));
   }
 
   /** 1/√(variance + eps) of that batch, `[C]`, a copy; `null` if there is none. */
   get savedInvStd(): Float32Array | null {
     if (this.#saved?.by !== 'batch' || this.#saved.plan.size === 0 || !this.#training) return null;
-    const at = this.#training.variance >> 3;
+    const at = this.#training.variance >>> 3;
     const { eps } = this.#options;
     return Float32Array.from(backend().heap.f64.subarray(at, at + this.numFeatures), (variance) =>
       inverseStd(variance, eps),
@@ -416,17 +416,20 @@ export class BatchNorm extends Layer {
       const channel = this.#nonFiniteChannel(v);
       if (channel < 0) return;
       this.#nonFinite++;
-      const error = wrongValue('ERR_NON_FINITE', {
+      throw wrongValue('ERR_NON_FINITE', {
         subject: this.subject,
         argument: 'x',
         expected: 'finite statistics',
-        got: `a mean of ${show(heap.f64[(v.mean >> 3) + channel])} and a variance of ${show(heap.f64[(v.variance >> 3) + channel])}`,
+        got: `a mean of ${show(heap.f64[(v.mean >>> 3) + channel])} and a variance of ${show(heap.f64[(v.variance >>> 3) + channel])}`,
         context: `channel ${channel}, shape ${showShape(plan.shape)}`,
       });
-      v.release();
-      throw error;
     };
-    trainForward(current, plan, x, residual, y, activation, v, derive, mayRefuse ? refuse : undefined);
+    try {
+      trainForward(current, plan, x, residual, y, activation, v, derive, mayRefuse ? refuse : undefined);
+    } catch (error) {
+      if (v !== this.#training) v.release();
+      throw error;
+    }
     if (v !== this.#training) this.#training?.release();
     this.#training = v;
     if (this.training) this.#track(plan, v, finite);
@@ -442,14 +445,14 @@ export class BatchNorm extends Layer {
     if (!finite) this.#nonFinite++;
     if (!this.#running || plan.count === 1 || (!finite && onNonFinite === 'skip-update')) return;
     const correction = runningVariance === 'unbiased' ? plan.count / (plan.count - 1) : 1;
-    this.#running.update(backend().heap.f64, v.mean >> 3, v.variance >> 3, momentum, correction);
+    this.#running.update(backend().heap.f64, v.mean >>> 3, v.variance >>> 3, momentum, correction);
   }
 
   /** The first channel whose statistics are not finite in f32; −1 if all are. */
   #nonFiniteChannel(v: Training): number {
     const { f64 } = backend().heap;
-    const mean = v.mean >> 3;
-    const variance = v.variance >> 3;
+    const mean = v.mean >>> 3;
+    const variance = v.variance >>> 3;
     for (let c = 0; c < this.numFeatures; c++) {
       if (!Number.isFinite(Math.fround(f64[mean + c])) || !Number.isFinite(Math.fround(f64[variance + c]))) return c;
     }
@@ -503,7 +506,7 @@ export class BatchNorm extends Layer {
       constantBackward(current, plan, x, g, dx, v, learns);
     }
     for (const { parameter, sums } of learned) {
-      if (parameter && !parameter.frozen) add(parameter.grad, heap.f64, v[sums] >> 3);
+      if (parameter && !parameter.frozen) add(parameter.grad, heap.f64, v[sums] >>> 3);
     }
   }
 

@@ -1,6 +1,7 @@
 // Vectors of channel length, worked out in f64 and stored as the kernels take them.
 
 import { backend } from '../kernels/backend.ts';
+import { MOST_SEGMENTS } from '../kernels/calls.ts';
 import { type Block, reserve } from '../tensors/block.ts';
 import type { Heap } from '../wasm/memory.ts';
 import type { Snapshot, Values } from './parameter.ts';
@@ -8,7 +9,7 @@ import type { Snapshot, Values } from './parameter.ts';
 const F64 = 8;
 const F32 = 4;
 
-/** What training works with: statistics and sums in f64, coefficients in f32, and `sums`, where kernels gather them (32 bytes per channel). */
+/** What training works with: statistics and sums in f64, coefficients in f32, and `sums`, where kernels gather them: two in f64, for as many segments of rows as there may be, and accumulators. */
 const TRAINING = {
   mean: F64,
   variance: F64,
@@ -22,7 +23,7 @@ const TRAINING = {
   shift: F32,
   b: F32,
   k: F32,
-  sums: 4 * F64,
+  sums: MOST_SEGMENTS * 3 * F64,
 };
 
 export type Training = Block<keyof typeof TRAINING>;
@@ -70,13 +71,13 @@ export function setTraining(
   beta: Float32Array | undefined,
 ): boolean {
   const { f32, f64 } = heap;
-  const means = v.mean >> 3;
-  const variances = v.variance >> 3;
-  const center = v.center >> 2;
-  const gradCenter = v.gradCenter >> 2;
-  const invStd = v.invStd >> 2;
-  const scale = v.scale >> 2;
-  const shift = v.shift >> 2;
+  const means = v.mean >>> 3;
+  const variances = v.variance >>> 3;
+  const center = v.center >>> 2;
+  const gradCenter = v.gradCenter >>> 2;
+  const invStd = v.invStd >>> 2;
+  const scale = v.scale >>> 2;
+  const shift = v.shift >>> 2;
   let zero = 0; // turns NaN at the first value that is not finite
   for (let c = from; c < to; c++) {
     const mean = f64[means + c];
@@ -139,8 +140,8 @@ export class EvaluationMap {
     const { heap } = backend();
     const channels = mean.now.length;
     this.#block ??= reserveEvaluation(heap, channels);
-    const scale = heap.f32.subarray(this.#block.scale >> 2, (this.#block.scale >> 2) + channels);
-    const shift = heap.f32.subarray(this.#block.shift >> 2, (this.#block.shift >> 2) + channels);
+    const scale = heap.f32.subarray(this.#block.scale >>> 2, (this.#block.scale >>> 2) + channels);
+    const shift = heap.f32.subarray(this.#block.shift >>> 2, (this.#block.shift >>> 2) + channels);
     evaluationMap(mean.now, variance.now, eps, gamma?.now, beta?.now, scale, shift);
     this.#madeFrom = {
       mean: mean.snapshot(),
@@ -181,23 +182,25 @@ export function setGradient(
   sumAgain: (channel: number) => void,
 ): void {
   const { f32, f64 } = heap;
-  const dbeta = v.dbeta >> 3;
-  const dgamma = v.dgamma >> 3;
-  const center = v.gradCenter >> 2;
+  const dbeta = v.dbeta >>> 3;
+  const dgamma = v.dgamma >>> 3;
+  const center = v.gradCenter >>> 2;
   for (let c = from; c < to; c++) {
-    const mean = f64[(v.mean >> 3) + c];
-    const s = f32[(v.invStd >> 2) + c];
+    const mean = f64[(v.mean >>> 3) + c];
+    const s = f32[(v.invStd >>> 2) + c];
     let left = (mean - f32[center + c]) * s;
     if (!Number.isFinite(f64[dgamma + c]) || !Number.isFinite(f64[dbeta + c])) {
-      f32[center + c] = mean;
       left = 0;
-      sumAgain(c);
+      if (!Object.is(f32[center + c], Math.fround(mean))) {
+        f32[center + c] = mean;
+        sumAgain(c);
+      }
     }
     const dot = f64[dgamma + c];
     const sum = left ? dot - left * f64[dbeta + c] : dot;
     f64[dgamma + c] = sum;
-    f32[(v.b >> 2) + c] = (sum / count) * s;
-    f32[(v.k >> 2) + c] = f64[dbeta + c] / count - (left ? left * (sum / count) : 0);
+    f32[(v.b >>> 2) + c] = (sum / count) * s;
+    f32[(v.k >>> 2) + c] = f64[dbeta + c] / count - (left ? left * (sum / count) : 0);
   }
 }
 
@@ -211,9 +214,9 @@ export function setConstantGradient(
   const { f32 } = heap;
   for (let c = 0; c < mean.length; c++) {
     const s = inverseStd(variance[c], eps);
-    f32[(v.gradCenter >> 2) + c] = mean[c];
-    f32[(v.invStd >> 2) + c] = s;
-    f32[(v.scale >> 2) + c] = gamma ? gamma[c] * s : s;
-    f32[(v.k >> 2) + c] = 0;
+    f32[(v.gradCenter >>> 2) + c] = mean[c];
+    f32[(v.invStd >>> 2) + c] = s;
+    f32[(v.scale >>> 2) + c] = gamma ? gamma[c] * s : s;
+    f32[(v.k >>> 2) + c] = 0;
   }
 }

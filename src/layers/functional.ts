@@ -98,8 +98,8 @@ export function batchNorm<X extends TensorLike, O extends TensorLike = Result<X>
     const y = call.output(result, { x: input, at });
     const scale = call.scratch(channels * 4);
     const shift = call.scratch(channels * 4);
-    heap.f32.set(map.scale, scale >> 2);
-    heap.f32.set(map.shift, shift >> 2);
+    heap.f32.set(map.scale, scale >>> 2);
+    heap.f32.set(map.shift, shift >>> 2);
     affine(current, plan, at, { center: 0, scale, shift }, added, y, activation);
   });
 }

@@ -139,11 +139,11 @@ export function stagedAffine(
   scratch: number,
 ): void {
   const added = residual ? scratch + stagedScratch(plan) / 2 : 0;
-  const piece = scratch >> 2;
+  const piece = scratch >>> 2;
   const { f32 } = backend.heap;
   walk(plan, STAGE, (at, size, extent, c) => {
     f32.set(x.subarray(at, at + size), piece);
-    if (residual) f32.set(residual.subarray(at, at + size), added >> 2);
+    if (residual) f32.set(residual.subarray(at, at + size), added >>> 2);
     affine(backend, extent, scratch, vectorsFrom(map, c), added, scratch, activation);
     y.set(f32.subarray(piece, piece + size), at);
   });

@@ -115,7 +115,7 @@ export class Linear extends Layer {
       const packed = this.#pack(call);
       const at = call.input(input);
       const bias = this.#bias ? call.scratch(cols * 4) : 0;
-      if (this.#bias) heap.f32.set(this.#bias.values.now, bias >> 2);
+      if (this.#bias) heap.f32.set(this.#bias.values.now, bias >>> 2);
       parallel.linear_f32(
         at,
         packed,
@@ -161,7 +161,7 @@ export class Linear extends Layer {
       const { inFeatures: depth, outFeatures: cols } = this;
       const sums = this.#sumGradients(call, x, from, rows);
       const weight = call.scratch(depth * cols * 4);
-      heap.f32.set(this.#weight.values.now, weight >> 2);
+      heap.f32.set(this.#weight.values.now, weight >>> 2);
       const packed = call.scratch(packedLength(cols, depth) * 4);
       kernels.pack_f32(weight, packed, cols, depth, depth, 1);
       parallel.linear_f32(from, packed, 0, call.output(result), PLAIN.kind, PLAIN.alpha, rows, cols, depth, cols, 1, 0);
@@ -218,7 +218,7 @@ export class Linear extends Layer {
     const packed = this.#packed.atLeast(packedLength(inFeatures, outFeatures) * 4);
     if (this.#packedStamp !== values.stamp) {
       const weight = call.scratch(inFeatures * outFeatures * 4);
-      heap.f32.set(values.now, weight >> 2);
+      heap.f32.set(values.now, weight >>> 2);
       kernels.pack_f32(weight, packed, inFeatures, outFeatures, 1, inFeatures);
       this.#packedStamp = values.stamp;
     }
@@ -250,8 +250,8 @@ export class Linear extends Layer {
 
   #addGradients({ weight, bias }: { weight: number; bias: number }): void {
     const { f32, f64 } = backend().heap;
-    if (weight && !this.#weight.frozen) add(this.#weight.grad, f32, weight >> 2);
-    if (bias && this.#bias && !this.#bias.frozen) add(this.#bias.grad, f64, bias >> 3);
+    if (weight && !this.#weight.frozen) add(this.#weight.grad, f32, weight >>> 2);
+    if (bias && this.#bias && !this.#bias.frozen) add(this.#bias.grad, f64, bias >>> 3);
   }
 
   #wrongOption(argument: string, expected: string, got: unknown): Error {

@@ -16,14 +16,14 @@ export function locate(subject: string, argument: string, x: TensorLike): Tensor
   }
   checkTensorLike(subject, argument, x);
   const { data } = x;
-  return { data: data.buffer === backend().heap.buffer ? data.slice() : data, shape: Array.from(shapeOf(x)) };
+  return { data: backend().heap.holds(data) ? data.slice() : data, shape: Array.from(shapeOf(x)) };
 }
 
 /** The same for `out`, which is written where it lies: a view of linear memory comes back as a tensor over that memory. */
 export function locateOut(subject: string, out: TensorLike): TensorLike {
   if (out instanceof Tensor) return locate(subject, 'out', out);
   checkTensorLike(subject, 'out', out);
-  return out.data.buffer === backend().heap.buffer ? new Tensor(shapeOf(out), out.data.byteOffset) : out;
+  return backend().heap.holds(out.data) ? new Tensor(shapeOf(out), out.data.byteOffset) : out;
 }
 
 /** Checks the options of a call by name; a tensor in their place is a forgotten `{ out }`. */
@@ -128,7 +128,7 @@ export class Call {
   input(x: TensorLike): number {
     if (x instanceof Tensor) return x.ptr;
     const at = this.scratch(x.data.length * 4);
-    this.#backend.heap.f32.set(x.data, at >> 2);
+    this.#backend.heap.f32.set(x.data, at >>> 2);
     return at;
   }
 
@@ -157,7 +157,7 @@ export class Call {
   finish(): void {
     if (!this.#copies) return;
     const { f32 } = this.#backend.heap;
-    for (const { target, at } of this.#copies) target.data.set(f32.subarray(at >> 2, (at >> 2) + target.data.length));
+    for (const { target, at } of this.#copies) target.data.set(f32.subarray(at >>> 2, (at >>> 2) + target.data.length));
   }
 
   /** Gives borrowed memory back. */

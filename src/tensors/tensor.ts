@@ -157,7 +157,7 @@ export function tensor(data: Float32Array | readonly number[], shape: readonly n
     });
   }
   // values that are a view of linear memory: growth would take them away
-  const source = data instanceof Float32Array && data.buffer === backend().heap.buffer ? data.slice() : data;
+  const source = data instanceof Float32Array && backend().heap.holds(data) ? data.slice() : data;
   const result = new Tensor(shape);
   result.data.set(source);
   return result;

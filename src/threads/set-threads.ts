@@ -1,7 +1,7 @@
 import { show, wrongValue } from '../errors.ts';
-import { type Backend, backend, type Team } from '../kernels/backend.ts';
+import { type Backend, backend } from '../kernels/backend.ts';
 import { shareMemory } from './shared-memory.ts';
-import { WorkerTeam } from './team.ts';
+import { oneThread, WorkerTeam } from './team.ts';
 import { processors } from './worker.ts';
 
 /** More threads than this only wait for memory. */
@@ -34,7 +34,7 @@ export function setThreads(threads: number | 'auto'): number {
   }
   const current = backend();
   const asked = threads === 'auto' ? Math.min(processors(), MOST_AUTOMATIC) : threads;
-  if (current.team?.count === asked && asked > 1) return asked;
+  if (current.team?.count === asked && asked > 1 && current.team.whole) return asked;
   void close();
   const why = threads === 'auto' ? `${processors()} processors` : 'asked for';
   if (asked === 1) current.team = oneThread(current, why);
@@ -51,18 +51,12 @@ export function setThreads(threads: number | 'auto'): number {
   return current.team.count;
 }
 
+/** Teams that are ending. */
+let ending: Promise<unknown> = Promise.resolve();
+
 /** Ends all worker threads; calls run on the calling thread from now on. Resolves when the last has ended. Without workers it does nothing. */
 export async function close(): Promise<void> {
-  await backend().team?.close();
-}
-
-/** No team, and why. */
-function oneThread(current: Backend, reason: string): Team {
-  return {
-    count: 1,
-    reason,
-    close: async () => {
-      current.team = undefined;
-    },
-  };
+  const ended = backend().team?.close();
+  ending = Promise.all([ending, ended]);
+  await ending;
 }

@@ -4,8 +4,22 @@ import { KERNEL_NAMES, type Kernel, type KernelName, type Kernels, rowOf } from 
 import { Cutter, MOST_PARTS, type Parts } from './parts.ts';
 import { ARGUMENTS, MOST_ARGUMENTS, startThread, type Thread, WORD } from './worker.ts';
 
-/** How long the calling thread waits for a part that another has begun: parts take milliseconds. */
+/** Milliseconds that the calling thread waits for a part that another has begun: parts take a few. */
 const LONGEST_PART = 10_000;
+/** Looks at the clock within that time, so that a process that was stopped for a while does not take the stop for silence. */
+const GLANCES = 10;
+
+/** A backend without workers, and why. */
+export function oneThread(backend: Backend, reason: string): Team {
+  return {
+    count: 1,
+    reason,
+    whole: true,
+    close: async () => {
+      backend.team = undefined;
+    },
+  };
+}
 
 /**
  * The calling thread and its workers. A call is cut into parts, arguments written to a block of shared memory, and every thread takes parts
@@ -22,7 +36,8 @@ export class WorkerTeam implements Team {
   readonly #written: Parts[] = [];
   readonly #threads: Thread[] = [];
   readonly #longest: number;
-  #lost: string | undefined;
+  /** Why a worker ended that was not told to, and whether that was before any of the team had begun. */
+  #lost: { why: string; refused: boolean } | undefined;
 
   /** Starts `count − 1` workers. Throws what the host throws where it cannot. */
   constructor(
@@ -46,7 +61,7 @@ export class WorkerTeam implements Team {
         const data = { ...shared, control, names: KERNEL_NAMES, index: i };
         this.#threads.push(
           startThread(data, (why) => {
-            this.#lost ??= why;
+            this.#lost ??= { why, refused: Atomics.load(this.#word, WORD.ready) < count - 1 };
           }),
         );
       }
@@ -57,6 +72,10 @@ export class WorkerTeam implements Team {
     const kernels = { ...backend.kernels };
     for (const name of KERNEL_NAMES) if (rowOf(name).split) kernels[name] = this.#spread(name);
     backend.parallel = kernels as Kernels;
+  }
+
+  get whole(): boolean {
+    return this.#lost === undefined;
   }
 
   /** Ends the workers; calls run on this thread from now on. */
@@ -82,13 +101,17 @@ export class WorkerTeam implements Team {
     const index = KERNEL_NAMES.indexOf(name);
     return (...values) => {
       const parts = cutter.cut(values, this.count);
-      if (parts.length) this.#run(kernel, index, parts);
-      else kernel(...values);
+      if (!parts.length) kernel(...values);
+      else if (!this.#lost) this.#run(kernel, index, parts);
+      else if (this.#lost.refused) {
+        // a host that refuses workers after it has let them be made
+        this.#retire(`refused: ${this.#lost.why}`);
+        kernel(...values);
+      } else throw this.#disband(this.#lost.why);
     };
   }
 
   #run(kernel: Kernel, index: number, parts: Parts): void {
-    if (this.#lost) throw this.#disband(this.#lost);
     const word = this.#word;
     const place = this.#places[index];
     if (this.#written[index] !== parts) {
@@ -105,7 +128,11 @@ export class WorkerTeam implements Team {
     if (Atomics.load(word, WORD.sleepers)) Atomics.notify(word, WORD.generation);
     for (let part = 0; part < parts.length; part++) {
       if (!Atomics.exchange(word, WORD.open + part, 0)) continue;
-      kernel(...parts[part]);
+      try {
+        kernel(...parts[part]);
+      } catch {
+        Atomics.store(word, WORD.failed, 1);
+      }
       Atomics.add(word, WORD.done, 1);
     }
     this.#await(parts.length);
@@ -115,31 +142,31 @@ export class WorkerTeam implements Team {
   /** Waits until every part is done. */
   #await(parts: number): void {
     const word = this.#word;
-    let done = 0;
+    const glance = this.#longest / GLANCES;
+    let done = -1;
     let since = 0;
+    let silent = 0;
     for (let looks = 1; Atomics.load(word, WORD.done) < parts; looks++) {
       if (looks % 4096) continue;
       const now = performance.now();
       const seen = Atomics.load(word, WORD.done);
-      if (!since || seen > done) {
-        since = now;
-        done = seen;
-      } else if (now - since > this.#longest) {
-        throw this.#disband(`no answer for ${this.#longest / 1000} s`);
-      }
+      if (seen !== done) silent = 0;
+      else if (now - since < glance) continue;
+      else if (++silent === GLANCES) throw this.#disband(`no answer for ${this.#longest / 1000} s`);
+      done = seen;
+      since = now;
     }
   }
 
-  /** One thread from now on; the error to throw. */
-  #disband(why: string): EvenkeelError {
+  /** One thread from now on. */
+  #retire(reason: string): void {
     void this.close();
-    this.#backend.team = {
-      count: 1,
-      reason: `a worker was lost: ${why}`,
-      close: async () => {
-        this.#backend.team = undefined;
-      },
-    };
+    this.#backend.team = oneThread(this.#backend, reason);
+  }
+
+  /** The same after a worker was lost; the error to throw. */
+  #disband(why: string): EvenkeelError {
+    this.#retire(`a worker was lost: ${why}`);
     return wrongMoment('ERR_THREADS', {
       subject: 'threads',
       argument: 'a call',

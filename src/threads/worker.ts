@@ -7,6 +7,8 @@ export const WORD = {
   sleepers: 32,
   stop: 33,
   failed: 34,
+  /** Workers that have begun to serve. */
+  ready: 35,
   kernel: 48,
   parts: 49,
   place: 50,
@@ -40,6 +42,7 @@ const serve = ({ module, memory, control, names, index }) => {
   const kernels = names.map((name) => exports[name]);
   const word = new Int32Array(control);
   const numbers = new Float64Array(control);
+  Atomics.add(word, ${WORD.ready}, 1);
   for (let seen = 0; ; ) {
     for (let looks = 0; Atomics.load(word, ${WORD.generation}) === seen; looks++) {
       if (looks < ${PATIENCE}) continue;

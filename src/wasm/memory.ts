@@ -38,6 +38,8 @@ export class Heap {
   /** Free blocks in address order: start, end, start, end … */
   readonly #free: number[];
   readonly #sizes = new Map<number, number>();
+  /** Every buffer that memory has been: views of an old one may live on where memory is shared. */
+  readonly #buffers = new WeakSet<ArrayBufferLike>();
   /** Memory as it is now. Another object after an `alloc` that made it grow. */
   buffer: ArrayBufferLike;
   /** All of memory as f32. Valid until the next `alloc`. */
@@ -49,6 +51,7 @@ export class Heap {
     this.#store = store;
     this.#free = [ALIGN, store.buffer.byteLength];
     this.buffer = store.buffer;
+    this.#buffers.add(this.buffer);
     this.f32 = new Float32Array(this.buffer);
     this.f64 = new Float64Array(this.buffer);
   }
@@ -62,6 +65,11 @@ export class Heap {
     this.#look(store.buffer);
     if (this.size > end) this.#release(end, this.size);
     old.retire?.();
+  }
+
+  /** Are these values a view of linear memory, as it is or as it was? */
+  holds({ buffer }: Float32Array): boolean {
+    return this.#buffers.has(buffer);
   }
 
   /** Bytes of linear memory, used or not. */
@@ -142,6 +150,7 @@ export class Heap {
 
   /** Takes the views of a buffer. */
   #look(buffer: ArrayBufferLike): void {
+    this.#buffers.add(buffer);
     this.buffer = buffer;
     this.f32 = new Float32Array(buffer);
     this.f64 = new Float64Array(buffer);

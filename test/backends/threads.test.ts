@@ -28,13 +28,23 @@ type WorkerClass = new (text: string, options: { workerData: { control: SharedAr
 const threadsModule = process.getBuiltinModule('node:worker_threads') as unknown as { Worker: WorkerClass };
 const NativeWorker = threadsModule.Worker;
 let started: NodeWorker[] = [];
+let controls: SharedArrayBuffer[] = [];
+
+/** Resolves when the last team that was started is all at work. */
+async function allReady(): Promise<void> {
+  const word = new Int32Array(controls.at(-1)!);
+  const workers = controls.filter((control) => control === controls.at(-1)).length;
+  while (Atomics.load(word, WORD.ready) < workers) await new Promise((resolve) => setTimeout(resolve, 5));
+}
 
 beforeEach(() => {
   started = [];
+  controls = [];
   threadsModule.Worker = class extends NativeWorker {
     constructor(...args: ConstructorParameters<WorkerClass>) {
       super(...args);
       started.push(this);
+      controls.push(args[1].workerData.control);
     }
   };
 });
@@ -221,6 +231,7 @@ if (hasThreads)
 
     test('a worker that has died gives an error, then one thread goes on', async () => {
       setThreads(2);
+      await allReady();
       expect(large()).toBe(320_000);
       const gone = ended(started[0]);
       await started[0].terminate();
@@ -233,6 +244,44 @@ if (hasThreads)
       expect(info().threading).toMatch(/^a worker was lost: an exit with code \d$/);
       expect(setThreads(2)).toBe(2);
       expect(large()).toBe(320_000);
+    });
+
+    test('asking for threads again replaces a team that has lost a worker', async () => {
+      setThreads(2);
+      await allReady();
+      const gone = ended(started[0]);
+      await started[0].terminate();
+      await gone;
+      expect(setThreads(2)).toBe(2);
+      expect(started).toHaveLength(2);
+      expect(large()).toBe(320_000);
+    });
+
+    test('workers that are refused after they were made leave one thread and a reason, and no error', async () => {
+      threadsModule.Worker = class extends NativeWorker {
+        constructor(_: string, options: ConstructorParameters<WorkerClass>[1]) {
+          super("throw new Error('not here')", options);
+          started.push(this);
+        }
+      };
+      expect(setThreads(2)).toBe(2);
+      await ended(started[0]);
+      expect(large()).toBe(320_000);
+      expect(info()).toMatchObject({ threads: 1, threading: 'refused: Error: not here' });
+    });
+
+    test('a view from before memory grew is still known as one, though it lives on', () => {
+      setThreads(2);
+      const bn = new BatchNorm2d(2);
+      const x = tensor(normals(5, 16), [2, 2, 2, 2]);
+      const view = x.data;
+      zeros([1 << 24]).dispose();
+      expect(x.data).not.toBe(view);
+      bn.forward(x, { out: { data: view, shape: [2, 2, 2, 2] } });
+      expect(() => bn.backward({ data: new Float32Array(16).fill(1), shape: [2, 2, 2, 2] })).toThrow(
+        'BatchNorm2d(2): backward expected the x of the last forward, got one that forward wrote over (out: x)',
+      );
+      x.dispose();
     });
 
     test('a worker that dies unnoticed costs time, not the result', () => {
