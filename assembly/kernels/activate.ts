@@ -40,11 +40,9 @@ function sweep<K>(x: usize, y: usize, alpha: f32, size: u32): void {
   const end = x + ((<usize>(size & ~3)) << 2);
   let q = y;
   let p = x;
-  for (const stop = x + ((<usize>(size & ~15)) << 2); p < stop; p += 64, q += 64) {
+  for (const stop = x + ((<usize>(size & ~7)) << 2); p < stop; p += 32, q += 32) {
     v128.store(q, act.value<K>(v128.load(p, 0), a, nought), 0);
     v128.store(q, act.value<K>(v128.load(p, 16), a, nought), 16);
-    v128.store(q, act.value<K>(v128.load(p, 32), a, nought), 32);
-    v128.store(q, act.value<K>(v128.load(p, 48), a, nought), 48);
   }
   for (; p < end; p += 16, q += 16) v128.store(q, act.value<K>(v128.load(p), a, nought));
   const rest = size & 3;
