@@ -2,7 +2,7 @@ import { show, showShape, wrongMoment, wrongValue } from '../errors.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { affine } from '../kernels/calls.ts';
-import { type Call, checkCallOptions, locate, makeLike, produce } from '../tensors/call.ts';
+import { Call, checkCallOptions, locate, makeLike, produce } from '../tensors/call.ts';
 import { Kept } from '../tensors/kept.ts';
 import { checkShape, sameShape, shapeOf } from '../tensors/shape.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
@@ -47,13 +47,20 @@ export interface ForwardOptions<O extends TensorLike> {
   residual?: TensorLike;
 }
 
-/** The tensors of a forward that has been checked, and what their shape means. */
+/** A forward that has been checked: what it was given, as it was then, and what its shape means. */
 interface Route {
-  readonly x: Tensor;
-  readonly residual: Tensor | undefined;
-  readonly out: Tensor;
-  readonly plan: Plan;
+  readonly given: readonly [x: TensorLike, residual: TensorLike | undefined, out: TensorLike];
   readonly inputs: { x: TensorLike; residual: TensorLike | undefined };
+  readonly out: TensorLike;
+  readonly plan: Plan;
+}
+
+/** Is a tensor of `size` values still what it was when it was located? An array may have been given away meanwhile, and be empty. */
+function isSame(given: TensorLike | undefined, located: TensorLike | undefined, size: number): boolean {
+  if (!given || !located) return given === located;
+  if (given instanceof Tensor) return given === located && !given.disposed;
+  const { data } = given;
+  return data === located.data && data.length === size && sameShape(shapeOf(given), shapeOf(located));
 }
 
 /** What the last forward left for backward. */
@@ -230,13 +237,19 @@ export class BatchNorm extends Layer {
   forward<X extends TensorLike, O extends TensorLike = Result<X>>(x: X, options: ForwardOptions<O> = {}): O {
     const route = this.#routeOf(x, options);
     if (route) {
-      const { plan, inputs, residual, out } = route;
+      const { plan, inputs, out } = route;
       const by = this.#statisticsFor(plan);
       const kept = new Kept(this.subject, inputs);
-      this.#map(plan, by, route.x.ptr, residual ? residual.ptr : 0, out.ptr);
+      const call = new Call(backend());
+      try {
+        this.#write(call, plan, by, inputs, out);
+        call.finish();
+      } finally {
+        call.end();
+      }
       kept.noteOutput(out, 'forward');
       this.#saved = { plan, by, kept };
-      return out as TensorLike as O;
+      return options.out as O;
     }
     checkCallOptions(this.subject, options, ['out', 'residual']);
     const input = locate(this.subject, 'x', x);
@@ -259,21 +272,11 @@ export class BatchNorm extends Layer {
         this.#trackEmpty(by);
         return;
       }
-      const tensors = [input, residual, result];
-      if (by === 'running' && !tensors.some((tensor) => tensor instanceof Tensor)) {
-        const map = this.#evaluationMap();
-        const scratch = call.scratch(stagedScratch(plan));
-        const { activation } = this.#options;
-        stagedAffine(backend(), plan, input.data, map, residual?.data, result.data, activation, scratch);
-      } else {
-        const at = call.input(input);
-        const added = residual ? call.input(residual) : 0;
-        this.#map(plan, by, at, added, call.output(result, { x: input, at }));
-        if (result === options.out) this.#noteRoute(plan, inputs, result);
-      }
+      this.#write(call, plan, by, inputs, result);
       kept.noteOutput(result, 'forward');
     });
     this.#saved = { plan, by, kept };
+    this.#noteRoute(x, options, plan, inputs);
     return y;
   }
 
@@ -377,26 +380,40 @@ export class BatchNorm extends Layer {
     });
   }
 
-  /** The route of a forward on the same tensors as the last one, which has checked them. */
+  /** The last forward's route, if this one is given the same: then it need not be checked again. */
   #routeOf(x: TensorLike, options: ForwardOptions<TensorLike>): Route | undefined {
     const route = this.#route;
-    if (!route || route.x !== x || typeof options !== 'object' || options === null) return undefined;
-    if (options.out !== route.out || options.residual !== route.residual) return undefined;
+    if (!route || typeof options !== 'object' || options === null) return undefined;
+    const { given, inputs, plan } = route;
+    if (given[0] !== x || given[1] !== options.residual || given[2] !== options.out) return undefined;
     for (const name in options) if (name !== 'out' && name !== 'residual') return undefined;
-    return route.x.disposed || route.out.disposed || route.residual?.disposed ? undefined : route;
+    if (!isSame(x, inputs.x, plan.size) || !isSame(options.out, route.out, plan.size)) return undefined;
+    return isSame(options.residual, inputs.residual, plan.size) ? route : undefined;
   }
 
-  #noteRoute(plan: Plan, inputs: Route['inputs'], out: TensorLike): void {
-    const { x, residual } = inputs;
-    this.#route =
-      x instanceof Tensor && out instanceof Tensor && (residual === undefined || residual instanceof Tensor)
-        ? { x, residual, out, plan, inputs }
-        : undefined;
+  /** Remembers a forward with `out`. Not one into a view of linear memory, which may die. */
+  #noteRoute(x: TensorLike, { residual, out }: ForwardOptions<TensorLike>, plan: Plan, inputs: Route['inputs']): void {
+    this.#route = undefined;
+    if (!out || plan.size === 0 || (!(out instanceof Tensor) && backend().heap.holds(out.data))) return;
+    // a record of our own of a plain array: the caller's may change
+    const kept = out instanceof Tensor ? out : { data: out.data, shape: Array.from(shapeOf(out)) };
+    this.#route = { given: [x, residual, out], inputs, out: kept, plan };
   }
 
-  #map(plan: Plan, by: 'batch' | 'running', x: number, residual: number, y: number): void {
-    if (by === 'batch') this.#normalizeByBatch(plan, x, residual, y);
-    else affine(backend(), plan, x, this.#evaluationMap(), residual, y, this.#options.activation);
+  /** The forward map, from wherever its inputs lie to wherever its output belongs. */
+  #write(call: Call, plan: Plan, by: 'batch' | 'running', { x, residual }: Route['inputs'], out: TensorLike): void {
+    const { activation } = this.#options;
+    const plain = !(x instanceof Tensor || residual instanceof Tensor || out instanceof Tensor);
+    if (by === 'running' && plain) {
+      const scratch = call.scratch(stagedScratch(plan));
+      stagedAffine(backend(), plan, x.data, this.#evaluationMap(), residual?.data, out.data, activation, scratch);
+      return;
+    }
+    const at = call.input(x);
+    const added = residual ? call.input(residual) : 0;
+    const to = call.output(out, { x, at });
+    if (by === 'batch') this.#normalizeByBatch(plan, at, added, to);
+    else affine(backend(), plan, at, this.#evaluationMap(), added, to, activation);
   }
 
   #normalizeByBatch(plan: Plan, x: number, residual: number, y: number): void {

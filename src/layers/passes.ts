@@ -141,6 +141,13 @@ export function stagedAffine(
   const added = residual ? scratch + stagedScratch(plan) / 2 : 0;
   const piece = scratch >>> 2;
   const { f32 } = backend.heap;
+  if (plan.size <= STAGE) {
+    f32.set(x, piece);
+    if (residual) f32.set(residual, added >>> 2);
+    affine(backend, plan, scratch, map, added, scratch, activation);
+    y.set(f32.subarray(piece, piece + plan.size));
+    return;
+  }
   walk(plan, STAGE, (at, size, extent, c) => {
     f32.set(x.subarray(at, at + size), piece);
     if (residual) f32.set(residual.subarray(at, at + size), added >>> 2);
