@@ -49,39 +49,32 @@ function hat(x: v128, h: v128, s: v128): v128 {
 /** Adds four rows to the accumulators. */
 // @ts-ignore: decorator
 @inline
-function four(x0: usize, g0: usize, row: usize, center: usize, invStd: usize, lanes: usize, channels: u32): void {
-  let x1 = x0 + row;
-  let x2 = x1 + row;
-  let x3 = x2 + row;
-  let g1 = g0 + row;
-  let g2 = g1 + row;
-  let g3 = g2 + row;
-  for (const end = x0 + ((<usize>channels & ~3) << 2); x0 < end; ) {
-    const h = v128.load(center);
-    const s = v128.load(invStd);
-    const d0 = v128.load(g0);
-    const d1 = v128.load(g1);
-    const d2 = v128.load(g2);
-    const d3 = v128.load(g3);
+function four(x: usize, dy: usize, row: usize, center: usize, invStd: usize, lanes: usize, channels: u32): void {
+  const x1 = x + row;
+  const x2 = x1 + row;
+  const x3 = x2 + row;
+  const g1 = dy + row;
+  const g2 = g1 + row;
+  const g3 = g2 + row;
+  let c: usize = 0;
+  for (const end = (<usize>channels & ~3) << 2; c < end; c += 16) {
+    const h = v128.load(center + c);
+    const s = v128.load(invStd + c);
+    const d0 = v128.load(dy + c);
+    const d1 = v128.load(g1 + c);
+    const d2 = v128.load(g2 + c);
+    const d3 = v128.load(g3 + c);
     const a = f32x4.add(f32x4.add(d0, d1), f32x4.add(d2, d3));
-    const b0 = madd(d1, hat(v128.load(x1), h, s), f32x4.mul(d0, hat(v128.load(x0), h, s)));
-    const b1 = madd(d3, hat(v128.load(x3), h, s), f32x4.mul(d2, hat(v128.load(x2), h, s)));
-    v128.store(lanes, f32x4.add(v128.load(lanes, 0), a), 0);
-    v128.store(lanes, f32x4.add(v128.load(lanes, 16), f32x4.add(b0, b1)), 16);
-    x0 += 16;
-    x1 += 16;
-    x2 += 16;
-    x3 += 16;
-    g0 += 16;
-    g1 += 16;
-    g2 += 16;
-    g3 += 16;
-    center += 16;
-    invStd += 16;
-    lanes += 32;
+    const b0 = madd(d1, hat(v128.load(x1 + c), h, s), f32x4.mul(d0, hat(v128.load(x + c), h, s)));
+    const b1 = madd(d3, hat(v128.load(x3 + c), h, s), f32x4.mul(d2, hat(v128.load(x2 + c), h, s)));
+    const at = lanes + (c << 1);
+    v128.store(at, f32x4.add(v128.load(at, 0), a), 0);
+    v128.store(at, f32x4.add(v128.load(at, 16), f32x4.add(b0, b1)), 16);
   }
   const rest = channels & 3;
-  if (rest) for (let n = 0; n < 4; n++, x0 += row, g0 += row) accumulate(x0, g0, center, invStd, lanes, rest);
+  if (rest) {
+    for (let n = 0; n < 4; n++, x += row, dy += row) accumulate(x + c, dy + c, center + c, invStd + c, lanes + (c << 1), rest);
+  }
 }
 
 /** Adds one row to the accumulators. */
