@@ -1,7 +1,7 @@
 import { wrongMoment } from '../errors.ts';
 import { type ActivationCode, activationName, NO_ACTIVATION } from '../kernels/activations.ts';
 import { type Backend, backend } from '../kernels/backend.ts';
-import { affine } from '../kernels/calls.ts';
+import { activate, affine, linear } from '../kernels/calls.ts';
 import type { AffineStage, LinearStage, Stage } from '../layers/layer.ts';
 import { planOf } from '../layers/plan.ts';
 import { Region } from '../tensors/block.ts';
@@ -106,7 +106,7 @@ export function compile(stages: readonly Stage[]): Compiled {
       let at = call.input(input);
       const last = call.output(result);
       if (steps.length === 0) {
-        current.parallel.activate_f32(at, last, NO_ACTIVATION.kind, NO_ACTIVATION.alpha, countOf(shapes[0]));
+        activate(current, at, last, NO_ACTIVATION, countOf(shapes[0]));
         return;
       }
       steps.forEach((step, i) => {
@@ -215,22 +215,9 @@ function linearStep({ heap, kernels }: Backend, node: Linear, at: number): Step 
   return {
     name: named(`linear ${inFeatures} → ${outFeatures}`, activation),
     shape: (shape) => linearShape(subject, shape, inFeatures, outFeatures),
-    run({ parallel }, x, y, shape) {
+    run: (current, x, y, shape) => {
       const rows = countOf(shape) / inFeatures;
-      parallel.linear_f32(
-        x,
-        at,
-        bias,
-        y,
-        activation.kind,
-        activation.alpha,
-        rows,
-        inFeatures,
-        outFeatures,
-        inFeatures,
-        1,
-        0,
-      );
+      linear(current, x, at, bias, y, activation, rows, inFeatures, outFeatures);
     },
   };
 }
@@ -252,6 +239,6 @@ function activationStep(activation: ActivationCode): Step {
   return {
     name: named('elementwise', activation),
     shape: (shape) => shape,
-    run: ({ parallel }, x, y, shape) => parallel.activate_f32(x, y, activation.kind, activation.alpha, countOf(shape)),
+    run: (current, x, y, shape) => activate(current, x, y, activation, countOf(shape)),
   };
 }

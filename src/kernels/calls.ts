@@ -3,7 +3,7 @@
 
 import type { ActivationCode } from './activations.ts';
 import type { Backend } from './backend.ts';
-import { type Kernels, WORTHWHILE } from './table.ts';
+import { type Kernels, WORTHWHILE, WORTHWHILE_PRODUCT } from './table.ts';
 
 /** What a call needs to know of a plan (src/layers/plan.ts). */
 export interface Extent {
@@ -13,8 +13,9 @@ export interface Extent {
   readonly inner: number;
 }
 
-function kernelsFor({ kernels, parallel }: Backend, { outer, channels, inner }: Extent): Kernels {
-  return outer * channels * inner < WORTHWHILE ? kernels : parallel;
+/** The kernels on this thread, or those that may spread a call of so much work over threads. */
+function kernelsFor({ kernels, parallel }: Backend, work: number, least = WORTHWHILE): Kernels {
+  return work < least ? kernels : parallel;
 }
 
 /** Segments of rows whose sums are taken by themselves, at the most. A property of the shape, so that threads change nothing. */
@@ -54,7 +55,7 @@ export function stats(
   to: number,
 ): void {
   const { kernel, outer, channels, inner } = extent;
-  const kernels = kernelsFor(backend, extent);
+  const kernels = kernelsFor(backend, outer * channels * inner);
   const mean = v.mean + from * 8;
   const variance = v.variance + from * 8;
   const pivot = v.pivot + from * 4;
@@ -91,7 +92,7 @@ export function affine(
   to = extent.channels,
 ): void {
   const { kernel, outer, channels, inner } = extent;
-  const kernels = kernelsFor(backend, extent);
+  const kernels = kernelsFor(backend, outer * channels * inner);
   if (kernel === 'nxc') {
     kernels.affine_nxc_f32(x, center, scale, shift, residual, y, kind, alpha, outer, channels);
     return;
@@ -125,7 +126,7 @@ export function gradStats(
   to: number,
 ): void {
   const { kernel, outer, channels, inner } = extent;
-  const kernels = kernelsFor(backend, extent);
+  const kernels = kernelsFor(backend, outer * channels * inner);
   const center = v.gradCenter + from * 4;
   const invStd = v.invStd + from * 4;
   const dbeta = v.dbeta + from * 8;
@@ -156,7 +157,7 @@ export function gradInput(
   to: number,
 ): void {
   const { kernel, outer, channels, inner } = extent;
-  const kernels = kernelsFor(backend, extent);
+  const kernels = kernelsFor(backend, outer * channels * inner);
   if (kernel === 'nxc') {
     kernels.grad_input_nxc_f32(x, dy, v.gradCenter, v.scale, v.b, v.k, dx, outer, channels);
     return;
@@ -176,4 +177,39 @@ export function gradInput(
     inner,
     channels * inner,
   );
+}
+
+/** y = f(x), element by element. */
+export function activate(backend: Backend, x: number, y: number, { kind, alpha }: ActivationCode, size: number): void {
+  kernelsFor(backend, size).activate_f32(x, y, kind, alpha, size);
+}
+
+/** dx = dy·f′(x), element by element. */
+export function activateGrad(
+  backend: Backend,
+  x: number,
+  dy: number,
+  dx: number,
+  { kind, alpha }: ActivationCode,
+  size: number,
+): void {
+  kernelsFor(backend, size).activate_grad_f32(x, dy, dx, kind, alpha, size);
+}
+
+/** y = f(x·w + bias): x [rows, depth], by default row-major; w [depth, cols] as `pack` leaves it; y [rows, cols]. */
+export function linear(
+  backend: Backend,
+  x: number,
+  packed: number,
+  bias: number,
+  y: number,
+  { kind, alpha }: ActivationCode,
+  rows: number,
+  depth: number,
+  cols: number,
+  rowStride = depth,
+  depthStride = 1,
+): void {
+  const kernels = kernelsFor(backend, rows * depth * cols, WORTHWHILE_PRODUCT);
+  kernels.linear_f32(x, packed, bias, y, kind, alpha, rows, depth, cols, rowStride, depthStride, 0);
 }

@@ -32,10 +32,12 @@ export interface Split {
   readonly along: string;
   /** Parts begin at multiples of this: the rows that a kernel takes together. */
   readonly grain: (sizes: Sizes) => number;
-  /** Values worked on, or multiplications. */
-  readonly work: (sizes: Sizes) => number;
+  /** Sizes whose product is the work: values, or multiplications. */
+  readonly work: readonly string[];
   /** The least work of a call that is cut: below it threads cost more than they save (docs/performance.md). */
   readonly least: number;
+  /** The most, where several threads get in one another's way beyond cache. */
+  readonly most?: number;
 }
 
 export interface Row {
@@ -91,21 +93,23 @@ const NCX = sizes('outer', 'channels', 'inner', 'stride');
 /** Values of a call worth cutting: some 20 µs of work. */
 export const WORTHWHILE = 3 << 15;
 
+/** Multiplications of a product worth cutting. */
+export const WORTHWHILE_PRODUCT = 1 << 18;
+
+/** Values of a tensor that a shared last-level cache still holds. */
+const CACHED = 1 << 23;
+
 const anywhere = () => 1;
 const byChannels: Split = {
   along: 'channels',
   grain: anywhere,
-  work: ({ outer, channels, inner }) => outer * channels * inner,
+  work: ['outer', 'channels', 'inner'],
   least: WORTHWHILE,
 };
-const byRows: Split = {
-  along: 'rows',
-  grain: anywhere,
-  work: ({ rows, channels }) => rows * channels,
-  least: WORTHWHILE,
-};
-const bySegments: Split = { ...byRows, grain: ({ segment }) => segment };
-const bySize: Split = { along: 'size', grain: () => 16, work: ({ size }) => size, least: WORTHWHILE };
+const byRows: Split = { along: 'rows', grain: anywhere, work: ['rows', 'channels'], least: WORTHWHILE };
+const byCachedRows: Split = { ...byRows, most: CACHED };
+const bySegments: Split = { ...byCachedRows, grain: ({ segment }) => segment };
+const bySize: Split = { along: 'size', grain: () => 16, work: ['size'], least: WORTHWHILE };
 
 export const TABLE = {
   activate_f32: {
@@ -178,7 +182,7 @@ export const TABLE = {
   grad_input_nxc_f32: {
     twin: js.grad_input_nxc_f32,
     traffic: 12,
-    split: byRows,
+    split: byCachedRows,
     args: [
       read('x', rows),
       read('dy', rows),
@@ -242,8 +246,8 @@ export const TABLE = {
     split: {
       along: 'rows',
       grain: () => 4,
-      work: ({ rows, depth, cols }) => rows * depth * cols,
-      least: 1 << 18,
+      work: ['rows', 'depth', 'cols'],
+      least: WORTHWHILE_PRODUCT,
     },
     args: [
       read('x', ({ rows, depth, rowStride, depthStride }) =>

@@ -1,7 +1,7 @@
 import { show, showShape, wrongMoment, wrongValue } from '../errors.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
-import { affine } from '../kernels/calls.ts';
+import { activate, affine } from '../kernels/calls.ts';
 import { Call, checkCallOptions, locate, makeLike, produce } from '../tensors/call.ts';
 import { Kept } from '../tensors/kept.ts';
 import { checkShape, sameShape, shapeOf } from '../tensors/shape.ts';
@@ -493,9 +493,8 @@ export class BatchNorm extends Layer {
   ): number {
     const { plan, by } = saved;
     const { activation } = this.#options;
-    const { parallel } = backend();
     if (!activation.kind) {
-      if (residualGrad) parallel.activate_f32(dy, residualGrad, NO_ACTIVATION.kind, NO_ACTIVATION.alpha, plan.size);
+      if (residualGrad) activate(backend(), dy, residualGrad, NO_ACTIVATION, plan.size);
       return dy;
     }
     // not where x or the residual still have to be read from

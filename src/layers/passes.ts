@@ -3,7 +3,15 @@
 
 import { type ActivationCode, NO_ACTIVATION } from '../kernels/activations.ts';
 import type { Backend } from '../kernels/backend.ts';
-import { type AffineVectors, affine, type Extent, gradInput, gradStats, stats } from '../kernels/calls.ts';
+import {
+  type AffineVectors,
+  activateGrad,
+  affine,
+  type Extent,
+  gradInput,
+  gradStats,
+  stats,
+} from '../kernels/calls.ts';
 import { setGradient, type Training } from './coefficients.ts';
 import type { Plan } from './plan.ts';
 
@@ -186,6 +194,6 @@ export function activationBackward(
   walk(plan, PIECE, (from, size, extent, c) => {
     const at = from * 4;
     affine(backend, extent, x + at, vectorsFrom(map, c), residual ? residual + at : 0, scratch, NO_ACTIVATION);
-    backend.kernels.activate_grad_f32(scratch, dy + at, g + at, activation.kind, activation.alpha, size);
+    activateGrad(backend, scratch, dy + at, g + at, activation, size);
   });
 }

@@ -1,5 +1,6 @@
 import { type Activation, type ActivationCode, activationCode, activationName } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
+import { activate, activateGrad } from '../kernels/calls.ts';
 import { Layer, type Stage } from '../layers/layer.ts';
 import { checkCallOptions, locate, produce } from '../tensors/call.ts';
 import { checkKept, Kept } from '../tensors/kept.ts';
@@ -41,7 +42,7 @@ export class ActivationLayer extends Layer {
     const y = produce<O>(product, (call, result) => {
       const at = call.input(input);
       const to = call.output(result, { x: input, at });
-      backend().parallel.activate_f32(at, to, this.#code.kind, this.#code.alpha, input.data.length);
+      activate(backend(), at, to, this.#code, input.data.length);
       kept.noteOutput(result, 'forward');
     });
     this.#kept = kept;
@@ -71,7 +72,7 @@ export class ActivationLayer extends Layer {
       const at = call.input(x);
       const from = call.input(given);
       const to = call.output(result, { x: given, at: from });
-      backend().parallel.activate_grad_f32(at, from, to, this.#code.kind, this.#code.alpha, given.data.length);
+      activateGrad(backend(), at, from, to, this.#code, given.data.length);
       kept.noteOutput(result, 'backward');
     });
   }

@@ -1,6 +1,7 @@
 import { show, wrongMoment, wrongValue } from '../errors.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
+import { activate } from '../kernels/calls.ts';
 import { Layer, type Stage } from '../layers/layer.ts';
 import { checkNames, checkRecord } from '../named-options.ts';
 import { checkCallOptions, locate, produce } from '../tensors/call.ts';
@@ -123,13 +124,13 @@ export class Dropout extends Layer {
       aliasing: 'in-place',
     } as const;
     return produce<O>(product, (call, result) => {
-      const { kernels, parallel } = backend();
+      const current = backend();
       const at = call.input(x);
       const to = call.output(result, { x, at });
       const size = x.data.length;
-      if (seed === undefined) parallel.activate_f32(at, to, NO_ACTIVATION.kind, NO_ACTIVATION.alpha, size);
+      if (seed === undefined) activate(current, at, to, NO_ACTIVATION, size);
       else
-        kernels.dropout_f32(
+        current.kernels.dropout_f32(
           at,
           to,
           seed,

@@ -1,6 +1,7 @@
 import { show, wrongKind } from '../errors.ts';
-import { NO_ACTIVATION as PLAIN } from '../kernels/activations.ts';
+import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
+import { linear } from '../kernels/calls.ts';
 import { Layer, type Stage } from '../layers/layer.ts';
 import { checkFeatures } from '../layers/options.ts';
 import { LearnedParameter } from '../layers/parameter.ts';
@@ -110,26 +111,14 @@ export class Linear extends Layer {
     const kept = new Kept(this.subject, { x: input });
     const y = produce<O>(product, (call, result) => {
       if (rows === 0) return;
-      const { heap, parallel } = backend();
+      const current = backend();
+      const { heap } = current;
       const { inFeatures: depth, outFeatures: cols } = this;
       const packed = this.#pack(call);
       const at = call.input(input);
       const bias = this.#bias ? call.scratch(cols * 4) : 0;
       if (this.#bias) heap.f32.set(this.#bias.values.now, bias >>> 2);
-      parallel.linear_f32(
-        at,
-        packed,
-        bias,
-        call.output(result),
-        PLAIN.kind,
-        PLAIN.alpha,
-        rows,
-        depth,
-        cols,
-        depth,
-        1,
-        0,
-      );
+      linear(current, at, packed, bias, call.output(result), NO_ACTIVATION, rows, depth, cols);
       kept.noteOutput(result, 'forward');
     });
     this.#kept = kept;
@@ -157,14 +146,15 @@ export class Linear extends Layer {
       const from = call.input(given);
       const rows = given.data.length / this.outFeatures;
       if (rows === 0) return;
-      const { heap, kernels, parallel } = backend();
+      const current = backend();
+      const { heap, kernels } = current;
       const { inFeatures: depth, outFeatures: cols } = this;
       const sums = this.#sumGradients(call, x, from, rows);
       const weight = call.scratch(depth * cols * 4);
       heap.f32.set(this.#weight.values.now, weight >>> 2);
       const packed = call.scratch(packedLength(cols, depth) * 4);
       kernels.pack_f32(weight, packed, cols, depth, depth, 1);
-      parallel.linear_f32(from, packed, 0, call.output(result), PLAIN.kind, PLAIN.alpha, rows, cols, depth, cols, 1, 0);
+      linear(current, from, packed, 0, call.output(result), NO_ACTIVATION, rows, cols, depth);
       this.#addGradients(sums);
       kept.noteOutput(result, 'backward');
     });
@@ -236,14 +226,15 @@ export class Linear extends Layer {
   /** dyᵀ·x and Σdy in scratch memory, nothing added yet. */
   #sumGradients(call: Call, x: TensorLike, dy: number, rows: number): { weight: number; bias: number } {
     if (rows === 0 || (this.#weight.frozen && (this.#bias?.frozen ?? true))) return { weight: 0, bias: 0 };
-    const { kernels, parallel } = backend();
+    const current = backend();
+    const { kernels } = current;
     const { inFeatures: depth, outFeatures: cols } = this;
     const at = call.input(x);
     const packed = call.scratch(packedLength(rows, depth) * 4);
     const weight = call.scratch(depth * cols * 4);
     const bias = this.#bias ? call.scratch(cols * 8) : 0;
     kernels.pack_f32(at, packed, rows, depth, depth, 1);
-    parallel.linear_f32(dy, packed, 0, weight, PLAIN.kind, PLAIN.alpha, cols, rows, depth, 1, cols, 0);
+    linear(current, dy, packed, 0, weight, NO_ACTIVATION, cols, rows, depth, 1, cols);
     if (bias) kernels.column_sums_f32(dy, bias, rows, cols);
     return { weight, bias };
   }

@@ -13,40 +13,47 @@ const WHOLE: Parts = [];
 export class Cutter {
   readonly #row: Row;
   readonly #along: number;
+  /** Where the sizes stand whose product is the work. */
+  readonly #work: readonly number[];
   readonly #last: number[] = [];
   #parts: Parts = WHOLE;
 
   constructor(row: Row) {
     this.#row = row;
-    this.#along = row.args.findIndex((arg) => arg.name === row.split!.along);
+    const place = (name: string) => row.args.findIndex((arg) => arg.name === name);
+    this.#along = place(row.split!.along);
+    this.#work = row.split!.work.map(place);
   }
 
   /** The parts of a call with these arguments; none if it is better not cut. */
   cut(values: readonly number[], threads: number): Parts {
+    const { least, most = Number.POSITIVE_INFINITY } = this.#row.split!;
+    let amount = 1;
+    for (const at of this.#work) amount *= values[at];
+    if (!(amount >= least && amount <= most)) return WHOLE;
     const last = this.#last;
     let same = last.length === values.length;
     for (let i = 0; same && i < values.length; i++) same = values[i] === last[i];
     if (!same) {
       last.length = 0;
       last.push(...values);
-      this.#parts = this.#cut(values, threads);
+      this.#parts = this.#cut(values, threads, amount);
     }
     return this.#parts;
   }
 
-  #cut(values: readonly number[], threads: number): Parts {
+  #cut(values: readonly number[], threads: number, amount: number): Parts {
     const { args } = this.#row;
-    const { along, grain: grainOf, work, least } = this.#row.split!;
+    const { along, grain: grainOf } = this.#row.split!;
     const sizes: Sizes = {};
     args.forEach((arg, i) => {
       if (!isVector(arg)) sizes[arg.name] = values[i];
     });
-    const amount = work(sizes);
     const whole = sizes[along];
     const grain = grainOf(sizes);
     const units = Math.ceil(whole / grain);
     const many = Math.min(Math.max(threads, Math.ceil(amount / MOST_WORK)), MOST_PARTS, units);
-    if (!(amount >= least) || many < 2) return WHOLE;
+    if (many < 2) return WHOLE;
     const border = (part: number) => Math.min(Math.floor((part * units) / many) * grain, whole);
     return Array.from({ length: many }, (_, part) => {
       const from = border(part);
