@@ -7,7 +7,8 @@ import { close, info, setThreads } from '../dist/index.js';
 import { backend } from '../dist/kernels/backend.js';
 import { readArguments } from '../scripts/arguments.ts';
 import { type BenchCase, groups } from './cases.ts';
-import { about, keep, type Row, write } from './results.ts';
+import type { Row } from './figures.ts';
+import { about, keep, write } from './results.ts';
 import { timeTogether, type Work } from './timing.ts';
 
 const options = readArguments({

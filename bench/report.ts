@@ -1,6 +1,6 @@
 // One page with everything inside: bars by op and shape, the machine and the method at the head, a table behind each chart.
 
-import type { About, PeerRow, Results, Row } from './results.ts';
+import type { About, PeerRow, Results, Row } from './figures.ts';
 
 const STYLE = `
 :root { color-scheme: light dark; --ink: #1c2733; --soft: #5b6875; --paper: #fbfaf7; --line: #d9d7cf; --ours: #0b6e8f; --other: #b9b4a8; }

@@ -5,7 +5,8 @@
 import { type Sequential, tensor, zeros } from '../../dist/index.js';
 import { readArguments } from '../../scripts/arguments.ts';
 import { digitsInput, digitsNetwork, layerFor } from '../cases.ts';
-import { about, keep, type PeerRow } from '../results.ts';
+import type { PeerRow } from '../figures.ts';
+import { about, keep } from '../results.ts';
 import { type BenchLayout, type BenchShape, layoutsOf, SHAPES } from '../shapes.ts';
 import { timeTogether } from '../timing.ts';
 import { relativeDifference, Workload } from '../workload.ts';

@@ -4,6 +4,7 @@ import { backend } from '../kernels/backend.ts';
 import { activate, affine } from '../kernels/calls.ts';
 import { Call, checkCallOptions, locate, makeLike, produce } from '../tensors/call.ts';
 import { Kept } from '../tensors/kept.ts';
+import { type Located, Route } from '../tensors/route.ts';
 import { checkShape, sameShape, shapeOf } from '../tensors/shape.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
 import type { Parameter } from '../types.ts';
@@ -47,22 +48,6 @@ export interface ForwardOptions<O extends TensorLike> {
   residual?: TensorLike;
 }
 
-/** A forward that has been checked: what it was given, as it was then, and what its shape means. */
-interface Route {
-  readonly given: readonly [x: TensorLike, residual: TensorLike | undefined, out: TensorLike];
-  readonly inputs: { x: TensorLike; residual: TensorLike | undefined };
-  readonly out: TensorLike;
-  readonly plan: Plan;
-}
-
-/** Is a tensor of `size` values still what it was when it was located? An array may have been given away meanwhile, and be empty. */
-function isSame(given: TensorLike | undefined, located: TensorLike | undefined, size: number): boolean {
-  if (!given || !located) return given === located;
-  if (given instanceof Tensor) return given === located && !given.disposed;
-  const { data } = given;
-  return data === located.data && data.length === size && sameShape(shapeOf(given), shapeOf(located));
-}
-
 /** What the last forward left for backward. */
 interface Saved {
   readonly plan: Plan;
@@ -100,7 +85,8 @@ export class BatchNorm extends Layer {
   #training: Training | undefined;
   readonly #evaluation = new EvaluationMap();
   #saved: Saved | undefined;
-  #route: Route | undefined;
+  /** The last forward, for the next one on the same tensors. */
+  #route: Route<Plan> | undefined;
   #residualGrad: TensorLike | undefined;
 
   /**
@@ -235,9 +221,8 @@ export class BatchNorm extends Layer {
    *   error nothing has changed
    */
   forward<X extends TensorLike, O extends TensorLike = Result<X>>(x: X, options: ForwardOptions<O> = {}): O {
-    const route = this.#routeOf(x, options);
-    if (route) {
-      const { plan, inputs, out } = route;
+    if (this.#route?.takes(x, options)) {
+      const { plan, inputs, out } = this.#route;
       const by = this.#statisticsFor(plan);
       const kept = new Kept(this.subject, inputs);
       const call = new Call(backend());
@@ -276,7 +261,7 @@ export class BatchNorm extends Layer {
       kept.noteOutput(result, 'forward');
     });
     this.#saved = { plan, by, kept };
-    this.#noteRoute(x, options, plan, inputs);
+    this.#route = Route.of(x, options, plan, inputs);
     return y;
   }
 
@@ -380,28 +365,8 @@ export class BatchNorm extends Layer {
     });
   }
 
-  /** The last forward's route, if this one is given the same: then it need not be checked again. */
-  #routeOf(x: TensorLike, options: ForwardOptions<TensorLike>): Route | undefined {
-    const route = this.#route;
-    if (!route || typeof options !== 'object' || options === null) return undefined;
-    const { given, inputs, plan } = route;
-    if (given[0] !== x || given[1] !== options.residual || given[2] !== options.out) return undefined;
-    for (const name in options) if (name !== 'out' && name !== 'residual') return undefined;
-    if (!isSame(x, inputs.x, plan.size) || !isSame(options.out, route.out, plan.size)) return undefined;
-    return isSame(options.residual, inputs.residual, plan.size) ? route : undefined;
-  }
-
-  /** Remembers a forward with `out`. Not one into a view of linear memory, which may die. */
-  #noteRoute(x: TensorLike, { residual, out }: ForwardOptions<TensorLike>, plan: Plan, inputs: Route['inputs']): void {
-    this.#route = undefined;
-    if (!out || plan.size === 0 || (!(out instanceof Tensor) && backend().heap.holds(out.data))) return;
-    // a record of our own of a plain array: the caller's may change
-    const kept = out instanceof Tensor ? out : { data: out.data, shape: Array.from(shapeOf(out)) };
-    this.#route = { given: [x, residual, out], inputs, out: kept, plan };
-  }
-
   /** The forward map, from wherever its inputs lie to wherever its output belongs. */
-  #write(call: Call, plan: Plan, by: 'batch' | 'running', { x, residual }: Route['inputs'], out: TensorLike): void {
+  #write(call: Call, plan: Plan, by: 'batch' | 'running', { x, residual }: Located, out: TensorLike): void {
     const { activation } = this.#options;
     const plain = !(x instanceof Tensor || residual instanceof Tensor || out instanceof Tensor);
     if (by === 'running' && plain) {

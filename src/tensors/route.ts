@@ -1,0 +1,59 @@
+import { backend } from '../kernels/backend.ts';
+import { sameShape, shapeOf } from './shape.ts';
+import { Tensor, type TensorLike } from './tensor.ts';
+
+/** What a call was found to be given: located tensors. */
+export type Located = { x: TensorLike; residual: TensorLike | undefined };
+
+/** A call's options, as far as they name tensors. */
+export interface Destinations {
+  readonly out?: TensorLike;
+  readonly residual?: TensorLike;
+}
+
+/** A call that has been checked: given the same again, unchanged, a layer need not look at it again. */
+export class Route<Plan extends { readonly size: number }> {
+  readonly plan: Plan;
+  readonly inputs: Located;
+  readonly out: TensorLike;
+  readonly #given: readonly [x: TensorLike, residual: TensorLike | undefined, out: TensorLike];
+
+  private constructor(given: readonly [TensorLike, TensorLike | undefined, TensorLike], plan: Plan, inputs: Located) {
+    const out = given[2];
+    this.plan = plan;
+    this.inputs = inputs;
+    // a record of our own of a plain array: the caller's may change
+    this.out = out instanceof Tensor ? out : { data: out.data, shape: Array.from(shapeOf(out)) };
+    this.#given = given;
+  }
+
+  /** Remembers a call with `out` and values in it. None into a view of linear memory, which may die. */
+  static of<Plan extends { readonly size: number }>(
+    x: TensorLike,
+    { out, residual }: Destinations,
+    plan: Plan,
+    inputs: Located,
+  ): Route<Plan> | undefined {
+    if (!out || plan.size === 0 || (!(out instanceof Tensor) && backend().heap.holds(out.data))) return undefined;
+    return new Route([x, residual, out], plan, inputs);
+  }
+
+  /** Is a call given just what this one was? False also for options that have to be refused. */
+  takes(x: TensorLike, options: Destinations): boolean {
+    const given = this.#given;
+    if (given[0] !== x || typeof options !== 'object' || options === null) return false;
+    if (given[1] !== options.residual || given[2] !== options.out) return false;
+    for (const name in options) if (name !== 'out' && name !== 'residual') return false;
+    const { size } = this.plan;
+    const { inputs } = this;
+    return isStill(x, inputs.x, size) && isStill(given[1], inputs.residual, size) && isStill(given[2], this.out, size);
+  }
+}
+
+/** Is a tensor of `size` values still what it was when it was located? An array may have been given away meanwhile, and be empty. */
+function isStill(given: TensorLike | undefined, located: TensorLike | undefined, size: number): boolean {
+  if (!given || !located) return given === located;
+  if (given instanceof Tensor) return given === located && !given.disposed;
+  const { data } = given;
+  return data === located.data && data.length === size && sameShape(shapeOf(given), shapeOf(located));
+}
