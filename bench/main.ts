@@ -20,6 +20,15 @@ const options = readArguments({
   },
 });
 const threads = Number(options.threads);
+const time = Number(options.time);
+if (!(Number.isInteger(threads) && threads >= 1 && threads <= 64))
+  refuse('--threads', 'an integer from 1 to 64', options.threads);
+if (!(time > 0)) refuse('--time', 'milliseconds', options.time);
+
+function refuse(option: string, expected: string, got: string): never {
+  console.error(`${option} expected ${expected}, got '${got}'`);
+  process.exit(2);
+}
 
 /** The same work on this thread alone. */
 function alone(work: Work): Work {
@@ -39,7 +48,7 @@ async function measure(bench: BenchCase): Promise<Row> {
   const difference = bench.difference();
   if (!(difference < 1e-4)) throw new Error(`${nameOf(bench)}: differs from the plain loops by ${difference}`);
   const works = { ours, plain, ...(copy && { copy }), ...(threads > 1 && { one: alone(ours) }) };
-  const times: Record<string, { median: number; spread: number }> = await timeTogether(works, Number(options.time));
+  const times: Record<string, { median: number; spread: number }> = await timeTogether(works, time);
   const { median, spread } = times.ours;
   return {
     op,
@@ -101,6 +110,7 @@ for (const { make } of groups()) {
     bench.dispose?.();
   }
 }
+if (rows.length === 0) refuse('--filter', 'part of the name of a case', options.filter);
 const results = { about: head, rows };
 if (options.json) write(options.json, `${JSON.stringify(results, null, 2)}\n`);
 if (options.filter === '' && threads === 1) console.log(`\n${keep('own', results)}`);

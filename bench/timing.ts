@@ -30,7 +30,7 @@ export async function timeTogether(works: Record<string, Work>, time: number): P
     for (const name of names) {
       const { result } = bench.getTask(name)!;
       if (!('latency' in result) || !result.latency.samples) throw new Error(`${name} was not timed`);
-      samples[name].push(...result.latency.samples);
+      for (const sample of result.latency.samples) samples[name].push(sample);
     }
   }
   return Object.fromEntries(names.map((name) => [name, summary(samples[name], repeats[name])]));

@@ -24,8 +24,6 @@ export interface Team {
   readonly count: number;
   /** Why so many. */
   readonly reason: string;
-  /** Are all of them still there, as far as is known? */
-  readonly whole: boolean;
   close(): Promise<void>;
 }
 

@@ -1,7 +1,7 @@
 import { show, wrongValue } from '../errors.ts';
 import { type Backend, backend } from '../kernels/backend.ts';
 import { shareMemory } from './shared-memory.ts';
-import { oneThread, WorkerTeam } from './team.ts';
+import { allEnded, oneThread, WorkerTeam } from './team.ts';
 import { processors } from './worker.ts';
 
 /** More threads than this only wait for memory. */
@@ -19,7 +19,8 @@ const shared = new WeakMap<Backend, ReturnType<typeof shareMemory>>();
  * May be called at any time: tensors stay where they are, but views of their `data` that were taken before must be taken again. Where the host
  * has no shared memory or refuses workers, one thread remains, and `info().threading` says why. Workers do not keep the process alive.
  *
- * @param threads 1 (the default without a call) to 64, or `'auto'`: one for each processor, at most 8
+ * @param threads 1 (the default without a call) to 64, or `'auto'`: one for each processor, at most 8. More threads than processors are slower
+ *   than fewer
  * @returns the number of threads from now on
  * @throws ERR_OPTION for anything else
  */
@@ -34,9 +35,12 @@ export function setThreads(threads: number | 'auto'): number {
   }
   const current = backend();
   const asked = threads === 'auto' ? Math.min(processors(), MOST_AUTOMATIC) : threads;
-  if (current.team?.count === asked && asked > 1 && current.team.whole) return asked;
-  void close();
   const why = threads === 'auto' ? `${processors()} processors` : 'asked for';
+  if (current.team instanceof WorkerTeam && current.team.count === asked && current.team.whole) {
+    current.team.reason = why;
+    return asked;
+  }
+  void close();
   if (asked === 1) current.team = oneThread(current, why);
   else if (current.name === 'js') current.team = oneThread(current, 'the plain loops run on one thread');
   else {
@@ -51,12 +55,8 @@ export function setThreads(threads: number | 'auto'): number {
   return current.team.count;
 }
 
-/** Teams that are ending. */
-let ending: Promise<unknown> = Promise.resolve();
-
 /** Ends all worker threads; calls run on the calling thread from now on. Resolves when the last has ended. Without workers it does nothing. */
 export async function close(): Promise<void> {
-  const ended = backend().team?.close();
-  ending = Promise.all([ending, ended]);
-  await ending;
+  void backend().team?.close();
+  await allEnded();
 }

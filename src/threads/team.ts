@@ -9,12 +9,19 @@ const LONGEST_PART = 10_000;
 /** Looks at the clock within that time, so that a process that was stopped for a while does not take the stop for silence. */
 const GLANCES = 10;
 
+/** Teams that are ending. */
+const ending = new Set<Promise<void>>();
+
+/** Resolves when every team that was closed has ended. */
+export async function allEnded(): Promise<void> {
+  await Promise.all(ending);
+}
+
 /** A backend without workers, and why. */
 export function oneThread(backend: Backend, reason: string): Team {
   return {
     count: 1,
     reason,
-    whole: true,
     close: async () => {
       backend.team = undefined;
     },
@@ -27,7 +34,7 @@ export function oneThread(backend: Backend, reason: string): Team {
  */
 export class WorkerTeam implements Team {
   readonly count: number;
-  readonly reason: string;
+  reason: string;
   readonly #backend: Backend;
   readonly #word: Int32Array;
   readonly #numbers: Float64Array;
@@ -74,6 +81,7 @@ export class WorkerTeam implements Team {
     backend.parallel = kernels as Kernels;
   }
 
+  /** Are all workers still there, as far as is known? */
   get whole(): boolean {
     return this.#lost === undefined;
   }
@@ -87,7 +95,13 @@ export class WorkerTeam implements Team {
     await this.#end();
   }
 
-  async #end(): Promise<void> {
+  #end(): Promise<void> {
+    const ended = this.#stop().finally(() => ending.delete(ended));
+    ending.add(ended);
+    return ended;
+  }
+
+  async #stop(): Promise<void> {
     Atomics.store(this.#word, WORD.stop, 1);
     Atomics.add(this.#word, WORD.generation, 1);
     Atomics.notify(this.#word, WORD.generation);

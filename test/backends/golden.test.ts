@@ -6,7 +6,6 @@ import {
   BatchNorm2d,
   BatchNorm3d,
   crossEntropy,
-  info,
   Linear,
   Sequential,
   SGD,
@@ -22,9 +21,6 @@ const ACTIVATIONS: Record<string, string> = {
   hardswish: 'hard-swish',
   hardsigmoid: 'hard-sigmoid',
 };
-
-/** The fixed build and the plain loops meet the strict tolerance; the relaxed build the general one. */
-const isFixed = info().backend !== 'relaxed';
 
 function plain({ data, shape }: GoldenTensor) {
   return { data: Float32Array.from(data as Float32Array), shape };
@@ -73,11 +69,11 @@ describe.each(goldenCases('batch_norm'))('$id', (golden) => {
     const { failures, check } = checker(golden);
     const training = (name: string, actual: ArrayLike<number> | null) => {
       check(name, actual, 'tol');
-      if (isFixed) check(name, actual, 'strict');
+      check(name, actual, 'strict');
     };
     const evaluation = (name: string, actual: ArrayLike<number>) => {
       check(name, actual, 'tol');
-      if (isFixed) check(name, actual, 'affine');
+      check(name, actual, 'affine');
     };
 
     for (let b = 0; b < a.batches; b++) {
