@@ -7,6 +7,7 @@
 /** Bytes of a tensor beyond which it will not be found in a shared last-level cache. */
 // @ts-ignore: decorator
 @inline export const CACHED: u32 = 1 << 23;
+
 /**
  * Rows that a map takes side by side, strip of channels after strip; one where the tensor has more than `most` bytes. Every way gives the
  * same values. (affine 25088x256: 1.8 ms by rows, 3.7 ms by bands; 12544x64, in L3: 2.5 cycles per vector by rows, 1.5 by bands;

@@ -41,16 +41,14 @@ export interface BenchCase {
   readonly dispose?: () => void;
 }
 
-/** Makes the cases one group after the other: the largest hold 400 MB. */
-export function* groups(): Generator<{ name: string; make: () => BenchCase[] }> {
+/** All cases, each group made when its turn comes: the largest hold 400 MB. */
+export function* cases(): Generator<BenchCase> {
   for (const shape of SHAPES) {
-    for (const layout of layoutsOf(shape)) {
-      yield { name: `${shape.name} ${shape.dims.join('x')} ${layout}`, make: () => normCases(shape, layout) };
-    }
+    for (const layout of layoutsOf(shape)) yield* normCases(shape, layout);
   }
-  yield { name: 'Linear', make: linearCases };
-  yield { name: 'activations', make: activationCases };
-  yield { name: 'digits/compiled', make: compiledCases };
+  yield* linearCases();
+  yield* activationCases();
+  yield* compiledCases();
 }
 
 /** A batch norm with a workload's parameters; by state dict, as a layer whose arrays nobody holds need not look whether they have changed. */

@@ -6,7 +6,7 @@
 import { close, info, setThreads } from '../dist/index.js';
 import { backend } from '../dist/kernels/backend.js';
 import { readArguments } from '../scripts/arguments.ts';
-import { type BenchCase, groups } from './cases.ts';
+import { type BenchCase, cases } from './cases.ts';
 import type { Row } from './figures.ts';
 import { about, keep, write } from './results.ts';
 import { timeTogether, type Work } from './timing.ts';
@@ -99,16 +99,13 @@ console.log(
   `\n${'case'.padEnd(66)}        µs      ±    GB/s  of copy  of peak  × plain${threads > 1 ? '  × alone' : ''}`,
 );
 const rows: Row[] = [];
-for (const { make } of groups()) {
-  let cases: BenchCase[] | undefined;
-  for (const bench of (cases ??= make())) {
-    if (nameOf(bench).includes(options.filter)) {
-      const row = await measure(bench);
-      rows.push(row);
-      console.log(line(row));
-    }
-    bench.dispose?.();
+for (const bench of cases()) {
+  if (nameOf(bench).includes(options.filter)) {
+    const row = await measure(bench);
+    rows.push(row);
+    console.log(line(row));
   }
+  bench.dispose?.();
 }
 if (rows.length === 0) refuse('--filter', 'part of the name of a case', options.filter);
 const results = { about: head, rows };

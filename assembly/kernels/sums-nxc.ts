@@ -41,38 +41,20 @@ export function sums_nxc_f32(
 // @ts-ignore: decorator
 @inline
 function four(x: usize, row: usize, pivot: usize, lanes: usize, channels: u32): void {
-  const x1 = x + row;
-  const x2 = x1 + row;
-  const x3 = x2 + row;
-  let c: usize = 0;
-  for (const end = (<usize>channels & ~7) << 2; c < end; c += 32) {
-    const h = v128.load(pivot + c, 0);
-    const d0 = f32x4.sub(v128.load(x + c, 0), h);
-    const d1 = f32x4.sub(v128.load(x1 + c, 0), h);
-    const d2 = f32x4.sub(v128.load(x2 + c, 0), h);
-    const d3 = f32x4.sub(v128.load(x3 + c, 0), h);
-    const at = lanes + (c << 1);
-    v128.store(at, f32x4.add(v128.load(at, 0), sumOf(d0, d1, d2, d3)), 0);
-    v128.store(at, f32x4.add(v128.load(at, 16), squaresOf(d0, d1, d2, d3)), 16);
-    const k = v128.load(pivot + c, 16);
-    const e0 = f32x4.sub(v128.load(x + c, 16), k);
-    const e1 = f32x4.sub(v128.load(x1 + c, 16), k);
-    const e2 = f32x4.sub(v128.load(x2 + c, 16), k);
-    const e3 = f32x4.sub(v128.load(x3 + c, 16), k);
-    v128.store(at, f32x4.add(v128.load(at, 32), sumOf(e0, e1, e2, e3)), 32);
-    v128.store(at, f32x4.add(v128.load(at, 48), squaresOf(e0, e1, e2, e3)), 48);
-  }
-  for (; c < (<usize>channels) << 2; c += 16) {
-    const count = <u32>min<usize>((((<usize>channels) << 2) - c) >> 2, 4);
-    const h = few(pivot + c, count);
-    const d0 = f32x4.sub(few(x + c, count), h);
-    const d1 = f32x4.sub(few(x1 + c, count), h);
-    const d2 = f32x4.sub(few(x2 + c, count), h);
-    const d3 = f32x4.sub(few(x3 + c, count), h);
-    const at = lanes + (c << 1);
-    v128.store(at, f32x4.add(v128.load(at, 0), sumOf(d0, d1, d2, d3)), 0);
-    v128.store(at, f32x4.add(v128.load(at, 16), squaresOf(d0, d1, d2, d3)), 16);
-  }
+  for (const end = x + ((<usize>channels & ~3) << 2); x < end; x += 16, pivot += 16, lanes += 32) accumulateFour(x, row, pivot, lanes, 4);
+  if (channels & 3) accumulateFour(x, row, pivot, lanes, channels & 3);
+}
+
+// @ts-ignore: decorator
+@inline
+function accumulateFour(x: usize, row: usize, pivot: usize, lanes: usize, count: u32): void {
+  const h = few(pivot, count);
+  const a = f32x4.sub(few(x, count), h);
+  const b = f32x4.sub(few(x + row, count), h);
+  const c = f32x4.sub(few(x + 2 * row, count), h);
+  const d = f32x4.sub(few(x + 3 * row, count), h);
+  v128.store(lanes, f32x4.add(v128.load(lanes, 0), sumOf(a, b, c, d)), 0);
+  v128.store(lanes, f32x4.add(v128.load(lanes, 16), squaresOf(a, b, c, d)), 16);
 }
 
 // @ts-ignore: decorator
@@ -102,4 +84,3 @@ function accumulate(x: usize, pivot: usize, lanes: usize, count: u32): void {
   v128.store(lanes, f32x4.add(v128.load(lanes, 0), d), 0);
   v128.store(lanes, madd(d, d, v128.load(lanes, 16)), 16);
 }
-

@@ -37,12 +37,13 @@ function sideBySide(rows: number, stride: number): boolean {
   return row < 512 || (row < 4096 && rows * row <= CACHED);
 }
 
-/** Where the sums of all segments lie in a layer's memory for sums, and the accumulators behind them. */
-function segmentsIn(sums: number, rows: number, channels: number) {
+/** How sums are taken, and where those of all segments lie in a layer's memory for sums; the accumulators are behind them. */
+function segmentsIn(sums: number, rows: number, channels: number, stride: number) {
   const segment = segmentOf(rows);
   const segments = Math.ceil(rows / segment);
   const bytes = segments * channels * 8;
-  return { segment, segments, first: sums, second: sums + bytes, lanes: sums + 2 * bytes };
+  const together = sideBySide(rows, stride) ? 1 : 0;
+  return { segment, segments, together, first: sums, second: sums + bytes, lanes: sums + 2 * bytes };
 }
 
 /** Mean and variance of channels `from` to `to`. */
@@ -65,8 +66,7 @@ export function stats(
     return;
   }
   const at = x + from * 4;
-  const together = sideBySide(outer, channels) ? 1 : 0;
-  const { segment, segments, first, second, lanes } = segmentsIn(v.sums, outer, many);
+  const { segment, segments, together, first, second, lanes } = segmentsIn(v.sums, outer, many, channels);
   kernels.pivot_nxc_f32(at, pivot, outer, many, channels);
   kernels.sums_nxc_f32(at, pivot, lanes, first, second, outer, many, channels, segment, together);
   kernels.moments_nxc_f32(at, pivot, first, second, mean, variance, outer, many, channels, segments);
@@ -139,8 +139,7 @@ export function gradStats(
     return;
   }
   const [p, g] = [x + from * 4, dy + from * 4];
-  const together = sideBySide(outer, channels) ? 1 : 0;
-  const { segment, segments, first, second, lanes } = segmentsIn(v.sums, outer, many);
+  const { segment, segments, together, first, second, lanes } = segmentsIn(v.sums, outer, many, channels);
   kernels.grad_sums_nxc_f32(p, g, center, invStd, lanes, first, second, outer, many, channels, segment, together);
   kernels.grad_totals_nxc_f32(p, g, center, invStd, first, second, dbeta, dot, outer, many, channels, segments);
 }

@@ -44,8 +44,6 @@ export interface Row {
   readonly args: readonly (Vector | Scalar)[];
   // biome-ignore lint/suspicious/noExplicitAny: the twins differ in their arguments, which `args` describes
   readonly twin: (...args: any[]) => void;
-  /** Bytes moved per element of the largest argument. */
-  readonly traffic: number;
   readonly split?: Split;
 }
 
@@ -97,7 +95,7 @@ export const WORTHWHILE = 3 << 15;
 export const WORTHWHILE_PRODUCT = 1 << 18;
 
 /** Values of a tensor that a shared last-level cache still holds. */
-const CACHED = 1 << 23;
+const CACHED_VALUES = 1 << 23;
 
 const anywhere = () => 1;
 const byChannels: Split = {
@@ -107,26 +105,23 @@ const byChannels: Split = {
   least: WORTHWHILE,
 };
 const byRows: Split = { along: 'rows', grain: anywhere, work: ['rows', 'channels'], least: WORTHWHILE };
-const byCachedRows: Split = { ...byRows, most: CACHED };
+const byCachedRows: Split = { ...byRows, most: CACHED_VALUES };
 const bySegments: Split = { ...byCachedRows, grain: ({ segment }) => segment };
 const bySize: Split = { along: 'size', grain: () => 16, work: ['size'], least: WORTHWHILE };
 
 export const TABLE = {
   activate_f32: {
     twin: js.activate_f32,
-    traffic: 8,
     split: bySize,
     args: [read('x', flat), write('y', flat, 'x'), ...epilogue, ...sizes('size')],
   },
   activate_grad_f32: {
     twin: js.activate_grad_f32,
-    traffic: 12,
     split: bySize,
     args: [read('x', flat), read('dy', flat), write('dx', flat, 'x', 'dy'), ...epilogue, ...sizes('size')],
   },
   affine_ncx_f32: {
     twin: js.affine_ncx_f32,
-    traffic: 8,
     split: byChannels,
     args: [
       read('x', planes),
@@ -141,7 +136,6 @@ export const TABLE = {
   },
   affine_nxc_f32: {
     twin: js.affine_nxc_f32,
-    traffic: 8,
     split: byRows,
     args: [
       read('x', rows),
@@ -156,17 +150,14 @@ export const TABLE = {
   },
   column_sums_f32: {
     twin: js.column_sums_f32,
-    traffic: 4,
     args: [read('x', ({ rows, cols }) => rows * cols), sums('sums', ({ cols }) => cols), ...sizes('rows', 'cols')],
   },
   dropout_f32: {
     twin: js.dropout_f32,
-    traffic: 8,
     args: [read('x', flat), write('y', flat, 'x'), ...parameters('seed', 'threshold', 'scale'), ...sizes('size')],
   },
   grad_input_ncx_f32: {
     twin: js.grad_input_ncx_f32,
-    traffic: 12,
     split: byChannels,
     args: [
       read('x', planes),
@@ -181,7 +172,6 @@ export const TABLE = {
   },
   grad_input_nxc_f32: {
     twin: js.grad_input_nxc_f32,
-    traffic: 12,
     split: byCachedRows,
     args: [
       read('x', rows),
@@ -196,7 +186,6 @@ export const TABLE = {
   },
   grad_stats_ncx_f32: {
     twin: js.grad_stats_ncx_f32,
-    traffic: 8,
     split: byChannels,
     args: [
       read('x', planes),
@@ -211,7 +200,6 @@ export const TABLE = {
   },
   grad_sums_nxc_f32: {
     twin: js.grad_sums_nxc_f32,
-    traffic: 8,
     split: bySegments,
     args: [
       read('x', strided),
@@ -227,7 +215,6 @@ export const TABLE = {
   },
   grad_totals_nxc_f32: {
     twin: js.grad_totals_nxc_f32,
-    traffic: 0,
     args: [
       read('x', strided),
       read('dy', strided),
@@ -242,7 +229,6 @@ export const TABLE = {
   },
   linear_f32: {
     twin: js.linear_f32,
-    traffic: 4,
     split: {
       along: 'rows',
       grain: () => 4,
@@ -263,7 +249,6 @@ export const TABLE = {
   },
   moments_nxc_f32: {
     twin: js.moments_nxc_f32,
-    traffic: 0,
     args: [
       read('x', strided),
       read('pivot', channel),
@@ -276,7 +261,6 @@ export const TABLE = {
   },
   pack_f32: {
     twin: js.pack_f32,
-    traffic: 8,
     args: [
       read('w', ({ depth, cols, depthStride, colStride }) =>
         depth ? (depth - 1) * depthStride + (cols - 1) * colStride + 1 : 0,
@@ -287,12 +271,10 @@ export const TABLE = {
   },
   pivot_nxc_f32: {
     twin: js.pivot_nxc_f32,
-    traffic: 0,
     args: [read('x', strided), scratch('pivot', channel), ...sizes('rows', 'channels', 'stride')],
   },
   stats_ncx_f32: {
     twin: js.stats_ncx_f32,
-    traffic: 4,
     split: byChannels,
     args: [
       read('x', planes),
@@ -305,7 +287,6 @@ export const TABLE = {
   },
   sums_nxc_f32: {
     twin: js.sums_nxc_f32,
-    traffic: 4,
     split: bySegments,
     args: [
       read('x', strided),

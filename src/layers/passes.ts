@@ -132,7 +132,7 @@ export function stagedScratch({ size, kernel, channels }: Plan): number {
 }
 
 /**
- * The map on plain arrays: copied in, mapped and copied out piece by piece, so that the pieces stay in L2 and memory is read and written once.
+ * The map on plain arrays: copied in, mapped and copied out piece by piece, so that the pieces stay in cache and memory is read and written once.
  *
  * @param scratch memory of `stagedScratch` bytes
  */
@@ -149,6 +149,7 @@ export function stagedAffine(
   const added = residual ? scratch + stagedScratch(plan) / 2 : 0;
   const piece = scratch >>> 2;
   const { f32 } = backend.heap;
+  // one piece without the walk, which costs a call of 1x64 a tenth of its time
   if (plan.size <= STAGE) {
     f32.set(x, piece);
     if (residual) f32.set(residual, added >>> 2);

@@ -23,7 +23,7 @@ export const MOST_ARGUMENTS = 16;
  * How often a worker looks for work before it goes to sleep: about a millisecond. To wake one takes some 100 µs; with less patience than a call
  * takes on one thread, a worker that came late once would fall asleep again before the next call, and come late for ever.
  */
-export const PATIENCE = 300_000;
+const PATIENCE = 300_000;
 
 export interface WorkerData {
   module: WebAssembly.Module;
