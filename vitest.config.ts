@@ -26,7 +26,11 @@ const onBackend = (name: 'simd' | 'relaxed' | 'js') => ({
 const report = process.env.EVENKEEL_TEST_REPORT;
 
 export default defineConfig({
-  resolve: { alias: { '#wasm': fileURLToPath(new URL('./src/wasm/source.inline.ts', import.meta.url)) } },
+  resolve: {
+    alias: [
+      { find: /^#wasm\/(.*)$/, replacement: `${fileURLToPath(new URL('./src/wasm/inline/', import.meta.url))}$1.ts` },
+    ],
+  },
   test: {
     pool: 'forks',
     // .ci/run reads the counts from the runner's own report

@@ -1,18 +1,3 @@
-// The export list: one line per kernel. Its rows stand in src/kernels/table.ts.
-export { activate_f32 } from './kernels/activate';
-export { activate_grad_f32 } from './kernels/activate-grad';
-export { affine_ncx_f32 } from './kernels/affine-ncx';
-export { affine_nxc_f32 } from './kernels/affine-nxc';
-export { column_sums_f32 } from './kernels/column-sums';
-export { dropout_f32 } from './kernels/dropout';
-export { grad_input_ncx_f32 } from './kernels/grad-input-ncx';
-export { grad_input_nxc_f32 } from './kernels/grad-input-nxc';
-export { grad_stats_ncx_f32 } from './kernels/grad-stats-ncx';
-export { grad_sums_nxc_f32 } from './kernels/grad-sums-nxc';
-export { grad_totals_nxc_f32 } from './kernels/grad-totals-nxc';
-export { linear_f32 } from './kernels/linear';
-export { moments_nxc_f32 } from './kernels/moments-nxc';
-export { pack_f32 } from './kernels/pack';
-export { pivot_nxc_f32 } from './kernels/pivot-nxc';
-export { stats_ncx_f32 } from './kernels/stats-ncx';
-export { sums_nxc_f32 } from './kernels/sums-nxc';
+// All kernels in one module, as `evenkeel/simd.wasm` and `evenkeel/relaxed.wasm` hold them.
+export * from './inference';
+export * from './training';

@@ -1,10 +1,12 @@
-// Builds dist/: kernels (asc, two builds) → base64 inside JavaScript → TypeScript. `prepare` runs it, so `npm ci` leaves a built package.
+// Builds dist/: kernels (asc, two builds) → text inside JavaScript, part by part → TypeScript. `prepare` runs it, so `npm ci` leaves a built
+// package.
 
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { pack } from './pack.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const require = createRequire(import.meta.url);
@@ -18,10 +20,21 @@ function tool(name, ...args) {
 
 rmSync(join(root, 'dist'), { recursive: true, force: true });
 mkdirSync(join(root, 'src/wasm/generated'), { recursive: true });
-for (const build of ['simd', 'relaxed']) {
-  tool('assemblyscript', 'asc', '--target', build);
-  const base64 = readFileSync(join(root, `dist/wasm/${build}.wasm`)).toString('base64');
-  writeFileSync(join(root, `src/wasm/generated/${build}.ts`), `export default '${base64}';\n`);
+for (const build of ['simd', 'relaxed']) tool('assemblyscript', 'asc', '--target', build);
+
+// the same options, without the entry that holds all kernels
+const { entries: _, ...config } = JSON.parse(readFileSync(join(root, 'asconfig.json'), 'utf8'));
+mkdirSync(join(root, 'build'), { recursive: true });
+writeFileSync(join(root, 'build/asconfig.json'), JSON.stringify(config));
+for (const part of ['inference', 'training']) {
+  const [simd, relaxed] = ['simd', 'relaxed'].map((build) => {
+    const file = `build/${part}-${build}.wasm`;
+    const entry = `assembly/${part}.ts`;
+    tool('assemblyscript', 'asc', entry, '--config', 'build/asconfig.json', '--target', build, '--outFile', file);
+    return readFileSync(join(root, file));
+  });
+  const text = `export default ${JSON.stringify(pack(simd, relaxed))} as const;\n`;
+  writeFileSync(join(root, `src/wasm/generated/${part}.ts`), text);
 }
 tool('typescript', 'tsc', '-p', 'src');
 copyFileSync(join(root, 'src/wasm/module.d.ts'), join(root, 'dist/wasm/module.d.ts'));

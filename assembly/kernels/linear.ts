@@ -1,5 +1,5 @@
 import { NONE } from '../activations';
-import { loadTail, madd, storeTail } from '../lanes';
+import { few, madd, storeFew } from '../lanes';
 import { activate_f32 } from './activate';
 
 /** Rows after which the activation sweeps what was written, while it lies in L1. */
@@ -9,7 +9,7 @@ import { activate_f32 } from './activate';
 /**
  * linear — rows times packed columns, with bias and activation.
  *
- *   y[r,o] = f(Σₖ x[r,k]·w[k,o] + bias[o])          accumulate = 1: + y[r,o] in place of the bias, f the identity
+ *   y[r,o] = f(Σₖ x[r,k]·w[k,o] + bias[o])          accumulate = 1: f(… + y[r,o]), a residual that lies where the result goes
  *
  * layout      x: element (r, k) lies at r·rowStride + k·depthStride; packed: w in panels of 8 columns, as `pack` writes them;
  *             bias [cols] f32 or 0: none; y [rows, cols] f32, contiguous
@@ -141,22 +141,16 @@ function single(
   }
 }
 
-/** Stores up to eight sums, with the bias or onto what is there. */
+/** Stores up to eight sums, plus the bias, onto what is there if asked. */
 function emit(y: usize, v0: v128, v1: v128, bias: usize, width: u32, accumulate: u32): void {
-  const from = accumulate ? y : bias;
-  if (width == 8) {
-    if (from) {
-      v0 = f32x4.add(v0, v128.load(from, 0));
-      v1 = f32x4.add(v1, v128.load(from, 16));
-    }
-    v128.store(y, v0, 0);
-    v128.store(y, v1, 16);
-    return;
+  if (bias) {
+    v0 = f32x4.add(v0, few(bias, min(4, width)));
+    if (width > 4) v1 = f32x4.add(v1, few(bias + 16, width - 4));
   }
-  if (width >= 4) {
-    v128.store(y, from ? f32x4.add(v0, v128.load(from)) : v0);
-    if (width > 4) storeTail(y + 16, from ? f32x4.add(v1, loadTail(from + 16, width - 4)) : v1, width - 4);
-  } else {
-    storeTail(y, from ? f32x4.add(v0, loadTail(from, width)) : v0, width);
+  if (accumulate) {
+    v0 = f32x4.add(v0, few(y, min(4, width)));
+    if (width > 4) v1 = f32x4.add(v1, few(y + 16, width - 4));
   }
+  storeFew(y, v0, min(4, width));
+  if (width > 4) storeFew(y + 16, v1, width - 4);
 }

@@ -1,7 +1,7 @@
 import { wrongMoment } from '../errors.ts';
 import { type ActivationCode, activationName, NO_ACTIVATION } from '../kernels/activations.ts';
 import { type Backend, backend } from '../kernels/backend.ts';
-import { activate, affine, linear } from '../kernels/calls.ts';
+import { activate, affine, linear } from '../kernels/inference/calls.ts';
 import type { AffineStage, LinearStage, Stage } from '../layers/layer.ts';
 import { planOf } from '../layers/plan.ts';
 import { Region } from '../tensors/block.ts';

@@ -1,19 +1,24 @@
 // Which kernels run: the relaxed SIMD build, the fixed one, or the plain loops. Decided at first use, and kept.
 
 import { show, showChoices, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
-import { instantiate } from '../wasm/instance.ts';
+import { instantiate, reserveMemory, storeIn } from '../wasm/instance.ts';
 import { Heap } from '../wasm/memory.ts';
-import { isVector, KERNEL_NAMES, type Kernel, type KernelName, type Kernels, rowOf } from './table.ts';
+import { INFERENCE, type InferenceKernels } from './inference/table.ts';
+import { isVector, type Kernel, type Part, type Row } from './row.ts';
 
 export type BackendName = 'relaxed' | 'simd' | 'js';
 
 export interface Backend {
   readonly name: BackendName;
   readonly heap: Heap;
-  /** The kernels, on this thread. */
-  kernels: Kernels;
+  /** The kernels, on this thread. Those of training join at first use (training/table.ts). */
+  kernels: InferenceKernels;
   /** The same, for calls that may be large: spread over threads once there are any (src/threads/). */
-  parallel: Kernels;
+  parallel: InferenceKernels;
+  /** The parts whose kernels are there. */
+  readonly parts: Part[];
+  /** A part's kernels over this backend's memory. Throws what the host throws where it cannot. */
+  bind: (part: Part) => Record<string, Kernel>;
   /** The threads beside this one. */
   team?: Team;
 }
@@ -54,16 +59,32 @@ const wanted: Required<Configuration> = { backend: 'auto', deterministic: false 
 let current: Backend | undefined;
 let reason = '';
 
-/** Makes a backend with a memory of its own. Throws what the host throws where it cannot. */
+/** Makes a backend with a memory of its own, for inference at first. Throws what the host throws where it cannot. */
 export function createBackend(name: BackendName): Backend {
-  if (name === 'js') return createPlain();
-  const { heap, exports } = instantiate(name);
-  const kernels = exports as unknown as Kernels;
-  return { name, heap, kernels, parallel: kernels };
+  const { heap, bind } = name === 'js' ? plain() : compiled(name);
+  const kernels = bind(INFERENCE) as InferenceKernels;
+  return { name, heap, kernels, parallel: kernels, parts: [INFERENCE], bind };
+}
+
+/** Adds the kernels of another part. */
+export function loadPart(backend: Backend, part: Part): void {
+  backend.kernels = backend.parallel = { ...backend.kernels, ...backend.bind(part) };
+  backend.parts.push(part);
+}
+
+function compiled(name: 'relaxed' | 'simd'): Pick<Backend, 'heap' | 'bind'> {
+  let memory: WebAssembly.Memory | undefined;
+  const bind = ({ source }: Part) => {
+    const module = source.compile(name); // before memory is taken: a host that refuses one should not be left with the other
+    memory ??= reserveMemory(1);
+    return instantiate(module, memory);
+  };
+  const first = bind(INFERENCE);
+  return { heap: new Heap(storeIn(memory!)), bind: (part) => (part === INFERENCE ? first : bind(part)) };
 }
 
 /** The plain loops over an ordinary buffer, called as kernels are. */
-function createPlain(): Backend {
+function plain(): Pick<Backend, 'heap' | 'bind'> {
   let buffer = new ArrayBuffer(1 << 16);
   const heap = new Heap({
     buffer,
@@ -77,8 +98,7 @@ function createPlain(): Backend {
     },
     limit: 65535 * 65536,
   });
-  const bind = (name: KernelName): Kernel => {
-    const { args, twin } = rowOf(name);
+  const kernel = ({ args, twin }: Row): Kernel => {
     const types = args.map((arg) => (isVector(arg) ? arg.type : undefined));
     return (...values) => {
       const views = values.map((value, i) => {
@@ -89,8 +109,8 @@ function createPlain(): Backend {
       twin(...views);
     };
   };
-  const kernels = Object.fromEntries(KERNEL_NAMES.map((name) => [name, bind(name)])) as unknown as Kernels;
-  return { name: 'js', heap, kernels, parallel: kernels };
+  const bind = ({ rows }: Part) => Object.fromEntries(Object.entries(rows).map(([name, row]) => [name, kernel(row)]));
+  return { heap, bind };
 }
 
 /** The backend in use; chosen at the first call. */

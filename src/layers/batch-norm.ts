@@ -1,7 +1,7 @@
 import { show, showShape, wrongMoment, wrongValue } from '../errors.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
-import { activate, affine } from '../kernels/calls.ts';
+import { activate, affine } from '../kernels/inference/calls.ts';
 import { Call, checkCallOptions, locate, makeLike, produce } from '../tensors/call.ts';
 import { Kept } from '../tensors/kept.ts';
 import { type Located, Route } from '../tensors/route.ts';

@@ -1,7 +1,7 @@
 // Vectors of channel length, worked out in f64 and stored as the kernels take them.
 
 import { backend } from '../kernels/backend.ts';
-import { MOST_SEGMENTS } from '../kernels/calls.ts';
+import { MOST_SEGMENTS } from '../kernels/training/calls.ts';
 import { type Block, reserve } from '../tensors/block.ts';
 import type { Heap } from '../wasm/memory.ts';
 import type { Snapshot, Values } from './parameter.ts';

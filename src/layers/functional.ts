@@ -1,7 +1,7 @@
 import { show, showShape, wrongKind, wrongValue } from '../errors.ts';
 import { type Activation, activationCode } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
-import { affine } from '../kernels/calls.ts';
+import { affine } from '../kernels/inference/calls.ts';
 import { checkNames, checkRecord } from '../named-options.ts';
 import { locate, produce } from '../tensors/call.ts';
 import { checkShape, shapeOf } from '../tensors/shape.ts';

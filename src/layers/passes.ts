@@ -3,15 +3,8 @@
 
 import { type ActivationCode, NO_ACTIVATION } from '../kernels/activations.ts';
 import type { Backend } from '../kernels/backend.ts';
-import {
-  type AffineVectors,
-  activateGrad,
-  affine,
-  type Extent,
-  gradInput,
-  gradStats,
-  stats,
-} from '../kernels/calls.ts';
+import { type AffineVectors, affine, type Extent } from '../kernels/inference/calls.ts';
+import { activateGrad, gradInput, gradStats, stats } from '../kernels/training/calls.ts';
 import { setGradient, type Training } from './coefficients.ts';
 import type { Plan } from './plan.ts';
 

@@ -1,6 +1,7 @@
 import { type Activation, type ActivationCode, activationCode, activationName } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
-import { activate, activateGrad } from '../kernels/calls.ts';
+import { activate } from '../kernels/inference/calls.ts';
+import { activateGrad } from '../kernels/training/calls.ts';
 import { Layer, type Stage } from '../layers/layer.ts';
 import { checkCallOptions, locate, produce } from '../tensors/call.ts';
 import { checkKept, Kept } from '../tensors/kept.ts';

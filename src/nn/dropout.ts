@@ -1,7 +1,8 @@
 import { show, wrongMoment, wrongValue } from '../errors.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
-import { activate } from '../kernels/calls.ts';
+import { activate } from '../kernels/inference/calls.ts';
+import { training } from '../kernels/training/table.ts';
 import { Layer, type Stage } from '../layers/layer.ts';
 import { checkNames, checkRecord } from '../named-options.ts';
 import { checkCallOptions, locate, produce } from '../tensors/call.ts';
@@ -130,7 +131,7 @@ export class Dropout extends Layer {
       const size = x.data.length;
       if (seed === undefined) activate(current, at, to, NO_ACTIVATION, size);
       else
-        current.kernels.dropout_f32(
+        training(current).kernels.dropout_f32(
           at,
           to,
           seed,

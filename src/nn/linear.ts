@@ -1,7 +1,8 @@
 import { show, wrongKind } from '../errors.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
-import { linear } from '../kernels/calls.ts';
+import { linear } from '../kernels/inference/calls.ts';
+import { training } from '../kernels/training/table.ts';
 import { Layer, type Stage } from '../layers/layer.ts';
 import { checkFeatures } from '../layers/options.ts';
 import { LearnedParameter } from '../layers/parameter.ts';
@@ -227,7 +228,7 @@ export class Linear extends Layer {
   #sumGradients(call: Call, x: TensorLike, dy: number, rows: number): { weight: number; bias: number } {
     if (rows === 0 || (this.#weight.frozen && (this.#bias?.frozen ?? true))) return { weight: 0, bias: 0 };
     const current = backend();
-    const { kernels } = current;
+    const { kernels } = training(current);
     const { inFeatures: depth, outFeatures: cols } = this;
     const at = call.input(x);
     const packed = call.scratch(packedLength(rows, depth) * 4);

@@ -1,4 +1,4 @@
-import { isVector, type Row, type Sizes } from '../kernels/table.ts';
+import { isVector, type Row, type Sizes } from '../kernels/row.ts';
 
 /** Work of one part at the most: a few milliseconds, so that a thread that comes late finds something left to do. */
 const MOST_WORK = 1 << 22;

@@ -1,5 +1,6 @@
 import { show, wrongValue } from '../errors.ts';
 import { type Backend, backend } from '../kernels/backend.ts';
+import { training } from '../kernels/training/table.ts';
 import { shareMemory } from './shared-memory.ts';
 import { allEnded, oneThread, WorkerTeam } from './team.ts';
 import { processors } from './worker.ts';
@@ -33,7 +34,7 @@ export function setThreads(threads: number | 'auto'): number {
       got: show(threads),
     });
   }
-  const current = backend();
+  const current = training(backend()); // workers have all kernels from the start
   const asked = threads === 'auto' ? Math.min(processors(), MOST_AUTOMATIC) : threads;
   const why = threads === 'auto' ? `${processors()} processors` : 'asked for';
   if (current.team instanceof WorkerTeam && current.team.count === asked && current.team.whole) {

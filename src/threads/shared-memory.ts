@@ -1,7 +1,7 @@
-import { type Build, bytesOf } from '#wasm';
 import type { Backend } from '../kernels/backend.ts';
-import type { Kernels } from '../kernels/table.ts';
-import { reserveMemory, storeIn } from '../wasm/instance.ts';
+import type { Part } from '../kernels/row.ts';
+import { instantiate, reserveMemory, storeIn } from '../wasm/instance.ts';
+import type { Build } from '../wasm/source.ts';
 
 /** The import of memory as the compiler writes it: "env", "memory", kind 2, limits with a maximum. */
 const IMPORT = [3, 101, 110, 118, 6, 109, 101, 109, 111, 114, 121, 2, 1];
@@ -10,21 +10,27 @@ const IMPORT = [3, 101, 110, 118, 6, 109, 101, 109, 111, 114, 121, 2, 1];
  * The same build for shared memory. A module says in one byte of its import whether memory is shared; nothing else differs, so that a second
  * pair of builds would be a second copy of every kernel.
  */
-function sharedModule(build: Build): WebAssembly.Module {
-  const bytes = bytesOf(build);
+function sharedModule({ source }: Part, build: Build): WebAssembly.Module {
+  const bytes = source.bytesOf(build);
   const at = bytes.findIndex((_, i) => IMPORT.every((byte, k) => bytes[i + k] === byte));
   if (at < 0) throw new Error('the build does not import its memory');
   bytes[at + IMPORT.length - 1] = 3;
   return new WebAssembly.Module(bytes);
 }
 
+/** Memory that threads share, and the modules of all kernels over it. */
+export interface Shared {
+  readonly modules: readonly WebAssembly.Module[];
+  readonly memory: WebAssembly.Memory;
+}
+
 /** Moves linear memory into a shared one, with everything in it, and its kernels over to it. Throws what the host throws where it cannot. */
-export function shareMemory(backend: Backend): { module: WebAssembly.Module; memory: WebAssembly.Memory } {
+export function shareMemory(backend: Backend): Shared {
   if (typeof SharedArrayBuffer === 'undefined') throw new Error('no SharedArrayBuffer');
-  const module = sharedModule(backend.name as Build);
+  const modules = backend.parts.map((part) => sharedModule(part, backend.name as Build));
   const memory = reserveMemory(backend.heap.size, true);
-  const { exports } = new WebAssembly.Instance(module, { env: { memory } });
+  const kernels = Object.assign({}, ...modules.map((module) => instantiate(module, memory)));
   backend.heap.moveTo(storeIn(memory));
-  backend.kernels = backend.parallel = exports as unknown as Kernels;
-  return { module, memory };
+  backend.kernels = backend.parallel = kernels;
+  return { modules, memory };
 }

@@ -1,7 +1,10 @@
 import { type EvenkeelError, wrongMoment } from '../errors.ts';
 import type { Backend, Team } from '../kernels/backend.ts';
-import { KERNEL_NAMES, type Kernel, type KernelName, type Kernels, rowOf } from '../kernels/table.ts';
+import type { Kernel } from '../kernels/row.ts';
+import { KERNEL_NAMES, type KernelName, rowOf } from '../kernels/table.ts';
+import type { TrainingBackend } from '../kernels/training/table.ts';
 import { Cutter, MOST_PARTS, type Parts } from './parts.ts';
+import type { Shared } from './shared-memory.ts';
 import { ARGUMENTS, MOST_ARGUMENTS, startThread, type Thread, WORD } from './worker.ts';
 
 /** Milliseconds that the calling thread waits for a part that another has begun: parts take a few. */
@@ -35,7 +38,7 @@ export function oneThread(backend: Backend, reason: string): Team {
 export class WorkerTeam implements Team {
   readonly count: number;
   reason: string;
-  readonly #backend: Backend;
+  readonly #backend: TrainingBackend;
   readonly #word: Int32Array;
   readonly #numbers: Float64Array;
   /** Where each kernel's arguments lie, and what has been written there. */
@@ -47,13 +50,7 @@ export class WorkerTeam implements Team {
   #lost: { why: string; refused: boolean } | undefined;
 
   /** Starts `count − 1` workers. Throws what the host throws where it cannot. */
-  constructor(
-    backend: Backend,
-    shared: { module: WebAssembly.Module; memory: WebAssembly.Memory },
-    count: number,
-    reason: string,
-    longest = LONGEST_PART,
-  ) {
+  constructor(backend: TrainingBackend, shared: Shared, count: number, reason: string, longest = LONGEST_PART) {
     this.count = count;
     this.reason = reason;
     this.#backend = backend;
@@ -78,7 +75,7 @@ export class WorkerTeam implements Team {
     }
     const kernels = { ...backend.kernels };
     for (const name of KERNEL_NAMES) if (rowOf(name).split) kernels[name] = this.#spread(name);
-    backend.parallel = kernels as Kernels;
+    backend.parallel = kernels;
   }
 
   /** Are all workers still there, as far as is known? */

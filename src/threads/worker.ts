@@ -26,7 +26,7 @@ export const MOST_ARGUMENTS = 16;
 const PATIENCE = 300_000;
 
 export interface WorkerData {
-  module: WebAssembly.Module;
+  modules: readonly WebAssembly.Module[];
   memory: WebAssembly.Memory;
   control: SharedArrayBuffer;
   names: readonly string[];
@@ -40,9 +40,9 @@ export interface WorkerData {
  * cache still holds them.
  */
 const SERVE = `
-const serve = ({ module, memory, control, names, index }) => {
-  const { exports } = new WebAssembly.Instance(module, { env: { memory } });
-  const kernels = names.map((name) => exports[name]);
+const serve = ({ modules, memory, control, names, index }) => {
+  const exports = modules.map((module) => new WebAssembly.Instance(module, { env: { memory } }).exports);
+  const kernels = names.map((name) => exports.find((some) => name in some)[name]);
   const word = new Int32Array(control);
   const numbers = new Float64Array(control);
   Atomics.add(word, ${WORD.ready}, 1);

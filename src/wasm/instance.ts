@@ -1,18 +1,17 @@
 import { instantiateSync } from '@assemblyscript/loader';
-import type { Build } from '#wasm';
-import { compile } from '#wasm';
-import { Heap, type Store } from './memory.ts';
+import type { Store } from './memory.ts';
 
 const PAGE = 65536;
 /** One short of 4 GiB: a block that ended there would end at address 0. `asconfig.json` says the same to the compiler. */
 const MAX_PAGES = 65535;
 
-/** Instantiates one build over a memory of its own. Throws what the host throws where it cannot. */
-export function instantiate(build: Build): { heap: Heap; exports: Record<string, (...args: number[]) => void> } {
-  const memory = reserveMemory(PAGE);
-  const { instance } = instantiateSync(compile(build), { env: { memory } });
+/** The exports of a module over this memory. Throws what the host throws where it cannot. */
+export function instantiate(
+  module: WebAssembly.Module,
+  memory: WebAssembly.Memory,
+): Record<string, (...args: number[]) => void> {
   // the loader's own exports cost five times as much per call
-  return { heap: new Heap(storeIn(memory)), exports: instance.exports as Record<string, (...args: number[]) => void> };
+  return instantiateSync(module, { env: { memory } }).instance.exports as Record<string, (...args: number[]) => void>;
 }
 
 /** A memory of at least `bytes` bytes. */

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { type ActivationName, activate, activationCode, derivative, normalCdf } from '../../src/kernels/activations.ts';
 import { backend } from '../../src/kernels/backend.ts';
+import { training } from '../../src/kernels/training/table.ts';
 
 const U = 2 ** -24;
 
@@ -23,7 +24,7 @@ function unit(value: number): number {
 }
 
 function run(name: ActivationName, x: Float32Array, dy?: Float32Array): Float32Array {
-  const { heap, kernels } = backend();
+  const { heap, kernels } = training(backend());
   const { kind, alpha } = activationCode('test', name);
   const [from, gradient, to] = [0, 1, 2].map(() => heap.alloc(x.length * 4));
   heap.f32.set(x, from >> 2);

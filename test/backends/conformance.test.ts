@@ -3,7 +3,9 @@
 import { describe, expect, test } from 'vitest';
 import { backend } from '../../src/kernels/backend.ts';
 import * as js from '../../src/kernels/js.ts';
-import { isVector, KERNEL_NAMES, type KernelName, rowOf, type Sizes, type Vector } from '../../src/kernels/table.ts';
+import { isVector, type Sizes, type Vector } from '../../src/kernels/row.ts';
+import { KERNEL_NAMES, type KernelName, rowOf } from '../../src/kernels/table.ts';
+import { training } from '../../src/kernels/training/table.ts';
 import { Random } from '../../src/nn/random.ts';
 
 const U = 2 ** -24;
@@ -126,7 +128,7 @@ function trialsFor(name: KernelName): Trial[] {
 /** Runs one trial on the kernel and on the plain loops, and returns what is wrong. */
 function run(name: KernelName, trial: Trial, seed: number): string | undefined {
   const { args, twin } = rowOf(name);
-  const { heap, kernels } = backend();
+  const { heap, kernels } = training(backend());
   const random = new Random(seed);
   const scalars: Record<string, number> = { ...trial.sizes };
   const initial: Record<string, Array32> = {};
@@ -282,7 +284,7 @@ describe.each(KERNEL_NAMES)('%s', (name) => {
   if (!sizeNames.includes('channels') || sizeNames.includes('segments') || name === 'pivot_nxc_f32') return;
   test('keeps NaN and Inf in their channel: every other channel has the same bits', () => {
     const { args } = row;
-    const { heap, kernels } = backend();
+    const { heap, kernels } = training(backend());
     for (const sizes of sizesFor(name).filter(({ channels }) => channels > 2)) {
       const { channels, inner = 1, stride = channels } = sizes;
       const bad = channels - 2;
@@ -343,7 +345,7 @@ describe.each(KERNEL_NAMES)('%s', (name) => {
 });
 
 test('a pivot is one of the values of its channel, and no extreme one', () => {
-  const { heap, kernels } = backend();
+  const { heap, kernels } = training(backend());
   const random = new Random(11);
   for (const sizes of sizesFor('pivot_nxc_f32')) {
     const { rows, channels, stride } = sizes;

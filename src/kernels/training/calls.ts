@@ -1,22 +1,9 @@
-// The verbs, called over a plan: which layout's kernel, in which order its arguments stand, and where the addresses of a range of
-// channels begin. Layers call these and never see a pointer's arithmetic.
+// The verbs of training; see ../inference/calls.ts.
 
-import type { ActivationCode } from './activations.ts';
-import type { Backend } from './backend.ts';
-import { type Kernels, WORTHWHILE, WORTHWHILE_PRODUCT } from './table.ts';
-
-/** What a call needs to know of a plan (src/layers/plan.ts). */
-export interface Extent {
-  readonly kernel: 'ncx' | 'nxc';
-  readonly outer: number;
-  readonly channels: number;
-  readonly inner: number;
-}
-
-/** The kernels on this thread, or those that may spread a call of so much work over threads. */
-function kernelsFor({ kernels, parallel }: Backend, work: number, least = WORTHWHILE): Kernels {
-  return work < least ? kernels : parallel;
-}
+import type { ActivationCode } from '../activations.ts';
+import type { Backend } from '../backend.ts';
+import { type Extent, kernelsFor } from '../inference/calls.ts';
+import { training } from './table.ts';
 
 /** Segments of rows whose sums are taken by themselves, at the most. A property of the shape, so that threads change nothing. */
 export const MOST_SEGMENTS = 8;
@@ -56,7 +43,7 @@ export function stats(
   to: number,
 ): void {
   const { kernel, outer, channels, inner } = extent;
-  const kernels = kernelsFor(backend, outer * channels * inner);
+  const kernels = kernelsFor(training(backend), outer * channels * inner);
   const mean = v.mean + from * 8;
   const variance = v.variance + from * 8;
   const pivot = v.pivot + from * 4;
@@ -72,49 +59,6 @@ export function stats(
   kernels.moments_nxc_f32(at, pivot, first, second, mean, variance, outer, many, channels, segments);
 }
 
-/** The forward map's coefficients: y = f((x − center)·scale + shift); no centre, 0, in evaluation. */
-export interface AffineVectors {
-  readonly center: number;
-  readonly scale: number;
-  readonly shift: number;
-}
-
-/** y = f((x − center)·scale + shift + residual), for channels `from` to `to` of planes; for all where channels are innermost. */
-export function affine(
-  backend: Backend,
-  extent: Extent,
-  x: number,
-  { center, scale, shift }: AffineVectors,
-  residual: number,
-  y: number,
-  { kind, alpha }: ActivationCode,
-  from = 0,
-  to = extent.channels,
-): void {
-  const { kernel, outer, channels, inner } = extent;
-  const kernels = kernelsFor(backend, outer * channels * inner);
-  if (kernel === 'nxc') {
-    kernels.affine_nxc_f32(x, center, scale, shift, residual, y, kind, alpha, outer, channels);
-    return;
-  }
-  const at = from * inner * 4;
-  const c = from * 4;
-  kernels.affine_ncx_f32(
-    x + at,
-    center ? center + c : 0,
-    scale + c,
-    shift + c,
-    residual ? residual + at : 0,
-    y + at,
-    kind,
-    alpha,
-    outer,
-    to - from,
-    inner,
-    channels * inner,
-  );
-}
-
 /** dbeta = Σdy and Σdy·(x − gradCenter)·invStd, which is put where dgamma will be, for channels `from` to `to`. */
 export function gradStats(
   backend: Backend,
@@ -126,7 +70,7 @@ export function gradStats(
   to: number,
 ): void {
   const { kernel, outer, channels, inner } = extent;
-  const kernels = kernelsFor(backend, outer * channels * inner);
+  const kernels = kernelsFor(training(backend), outer * channels * inner);
   const center = v.gradCenter + from * 4;
   const invStd = v.invStd + from * 4;
   const dbeta = v.dbeta + from * 8;
@@ -156,7 +100,7 @@ export function gradInput(
   to: number,
 ): void {
   const { kernel, outer, channels, inner } = extent;
-  const kernels = kernelsFor(backend, outer * channels * inner);
+  const kernels = kernelsFor(training(backend), outer * channels * inner);
   if (kernel === 'nxc') {
     kernels.grad_input_nxc_f32(x, dy, v.gradCenter, v.scale, v.b, v.k, dx, outer, channels);
     return;
@@ -178,11 +122,6 @@ export function gradInput(
   );
 }
 
-/** y = f(x), element by element. */
-export function activate(backend: Backend, x: number, y: number, { kind, alpha }: ActivationCode, size: number): void {
-  kernelsFor(backend, size).activate_f32(x, y, kind, alpha, size);
-}
-
 /** dx = dy·f′(x), element by element. */
 export function activateGrad(
   backend: Backend,
@@ -192,23 +131,5 @@ export function activateGrad(
   { kind, alpha }: ActivationCode,
   size: number,
 ): void {
-  kernelsFor(backend, size).activate_grad_f32(x, dy, dx, kind, alpha, size);
-}
-
-/** y = f(x·w + bias): x [rows, depth], by default row-major; w [depth, cols] as `pack` leaves it; y [rows, cols]. */
-export function linear(
-  backend: Backend,
-  x: number,
-  packed: number,
-  bias: number,
-  y: number,
-  { kind, alpha }: ActivationCode,
-  rows: number,
-  depth: number,
-  cols: number,
-  rowStride = depth,
-  depthStride = 1,
-): void {
-  const kernels = kernelsFor(backend, rows * depth * cols, WORTHWHILE_PRODUCT);
-  kernels.linear_f32(x, packed, bias, y, kind, alpha, rows, depth, cols, rowStride, depthStride, 0);
+  kernelsFor(training(backend), size).activate_grad_f32(x, dy, dx, kind, alpha, size);
 }

@@ -1,0 +1,93 @@
+// The verbs of inference, called over a plan: which layout's kernel, in which order its arguments stand, and where the addresses of a range
+// of channels begin. Layers call these and never see a pointer's arithmetic.
+
+import type { ActivationCode } from '../activations.ts';
+import type { Backend } from '../backend.ts';
+import { WORTHWHILE, WORTHWHILE_PRODUCT } from '../row.ts';
+
+/** What a call needs to know of a plan (src/layers/plan.ts). */
+export interface Extent {
+  readonly kernel: 'ncx' | 'nxc';
+  readonly outer: number;
+  readonly channels: number;
+  readonly inner: number;
+}
+
+/** The kernels on this thread, or those that may spread a call of so much work over threads. */
+export function kernelsFor<B extends Backend>(
+  { kernels, parallel }: B,
+  work: number,
+  least = WORTHWHILE,
+): B['kernels'] {
+  return work < least ? kernels : parallel;
+}
+
+/** The forward map's coefficients: y = f((x − center)·scale + shift); no centre, 0, in evaluation. */
+export interface AffineVectors {
+  readonly center: number;
+  readonly scale: number;
+  readonly shift: number;
+}
+
+/** y = f((x − center)·scale + shift + residual), for channels `from` to `to` of planes; for all where channels are innermost. */
+export function affine(
+  backend: Backend,
+  extent: Extent,
+  x: number,
+  { center, scale, shift }: AffineVectors,
+  residual: number,
+  y: number,
+  { kind, alpha }: ActivationCode,
+  from = 0,
+  to = extent.channels,
+): void {
+  const { kernel, outer, channels, inner } = extent;
+  const kernels = kernelsFor(backend, outer * channels * inner);
+  if (kernel === 'nxc') {
+    kernels.affine_nxc_f32(x, center, scale, shift, residual, y, kind, alpha, outer, channels);
+    return;
+  }
+  const at = from * inner * 4;
+  const c = from * 4;
+  kernels.affine_ncx_f32(
+    x + at,
+    center ? center + c : 0,
+    scale + c,
+    shift + c,
+    residual ? residual + at : 0,
+    y + at,
+    kind,
+    alpha,
+    outer,
+    to - from,
+    inner,
+    channels * inner,
+  );
+}
+
+/** y = f(x), element by element. */
+export function activate(backend: Backend, x: number, y: number, { kind, alpha }: ActivationCode, size: number): void {
+  kernelsFor(backend, size).activate_f32(x, y, kind, alpha, size);
+}
+
+/**
+ * y = f(x·w + bias): x [rows, depth], by default row-major; w [depth, cols] as `pack` leaves it; y [rows, cols]. With `onto` 1 what y held
+ * is added before f.
+ */
+export function linear(
+  backend: Backend,
+  x: number,
+  packed: number,
+  bias: number,
+  y: number,
+  { kind, alpha }: ActivationCode,
+  rows: number,
+  depth: number,
+  cols: number,
+  rowStride = depth,
+  depthStride = 1,
+  onto = 0,
+): void {
+  const kernels = kernelsFor(backend, rows * depth * cols, WORTHWHILE_PRODUCT);
+  kernels.linear_f32(x, packed, bias, y, kind, alpha, rows, depth, cols, rowStride, depthStride, onto);
+}
