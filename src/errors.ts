@@ -13,7 +13,9 @@ export type ErrorCode =
   | 'ERR_DISPOSED' // a tensor after dispose()
   | 'ERR_MEMORY' // more memory than there is
   | 'ERR_BACKEND' // a backend that this host does not have
-  | 'ERR_THREADS'; // a worker thread that was lost
+  | 'ERR_THREADS' // a worker thread that was lost
+  | 'ERR_FORMAT' // a file that is not what it should be
+  | 'ERR_FOLD'; // a batch norm that cannot be folded without changing the result
 
 export type EvenkeelError = Error & { code: ErrorCode };
 
@@ -46,6 +48,11 @@ export function wrongValue(code: ErrorCode, complaint: Complaint): EvenkeelError
 /** The wrong moment. */
 export function wrongMoment(code: ErrorCode, complaint: Complaint): EvenkeelError {
   return build(Error, code, complaint);
+}
+
+/** A file that is not what it should be: which part, and where in it. */
+export function malformed(format: string, part: string, expected: string, got: string, offset: number): EvenkeelError {
+  return build(RangeError, 'ERR_FORMAT', { subject: format, argument: part, expected, got, context: `offset ${offset}` });
 }
 
 /** A value in a few words, for `got`. */

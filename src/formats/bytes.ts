@@ -1,0 +1,96 @@
+import { malformed, show, wrongKind } from '../errors.ts';
+
+/** Bytes as files come. */
+export type Bytes = Uint8Array | ArrayBuffer;
+
+/** The same as a Uint8Array, without a copy. */
+export function bytesFrom(format: string, given: Bytes): Uint8Array {
+  // a plain one: the slice of a Buffer is no copy
+  if (given instanceof Uint8Array) return new Uint8Array(given.buffer, given.byteOffset, given.byteLength);
+  if (given instanceof ArrayBuffer) return new Uint8Array(given);
+  throw wrongKind('ERR_TYPE', {
+    subject: format,
+    argument: 'file',
+    expected: 'a Uint8Array or an ArrayBuffer',
+    got: show(given),
+  });
+}
+
+/** Reads bytes from front to back, and never past the end. Offsets in errors are those of the file. */
+export class ByteReader {
+  readonly format: string;
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  /** Where `bytes` begins in the file. */
+  readonly #base: number;
+  #at = 0;
+
+  constructor(format: string, bytes: Uint8Array, base = 0) {
+    this.format = format;
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#base = base;
+  }
+
+  /** Where the next byte lies in the file. */
+  get offset(): number {
+    return this.#base + this.#at;
+  }
+
+  get left(): number {
+    return this.#bytes.length - this.#at;
+  }
+
+  /** The next bytes, as a view. */
+  take(count: number, part: string): Uint8Array {
+    if (!(count >= 0 && count <= this.left)) throw this.error(part, `${count} bytes`, `${this.left} before the end`);
+    this.#at += count;
+    return this.#bytes.subarray(this.#at - count, this.#at);
+  }
+
+  u8(part: string): number {
+    return this.take(1, part)[0];
+  }
+
+  u16(part: string): number {
+    this.take(2, part);
+    return this.#view.getUint16(this.#at - 2, true);
+  }
+
+  u32(part: string): number {
+    this.take(4, part);
+    return this.#view.getUint32(this.#at - 4, true);
+  }
+
+  /** As a number: no file is beyond 2^53. */
+  u64(part: string): number {
+    this.take(8, part);
+    const value = this.#view.getBigUint64(this.#at - 8, true);
+    if (value > BigInt(Number.MAX_SAFE_INTEGER)) {
+      this.#at -= 8;
+      throw this.error(part, 'a number below 2^53', `${value}`);
+    }
+    return Number(value);
+  }
+
+  error(part: string, expected: string, got: string): Error {
+    return malformed(this.format, part, expected, got, this.offset);
+  }
+}
+
+/** Bytes one after another. */
+export function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const all = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
+
+/** A name or a text of a file for an error message: short, and on one line. */
+export function quote(text: string): string {
+  const clean = Array.from(text.slice(0, 80), (c) => (c < ' ' || c === '\u007f' ? '?' : c)).join('');
+  return `'${clean}${text.length > 80 ? '…' : ''}'`;
+}

@@ -1,0 +1,223 @@
+// HDF5 through h5wasm, an optional peer: the HDF5 library itself, compiled to WebAssembly. It is loaded when the first such file comes.
+
+import { malformed, wrongMoment } from '../errors.ts';
+import { concat, quote } from './bytes.ts';
+import { decode, type StoredTensor } from './dtypes.ts';
+
+/** A tree of groups and datasets. */
+export interface Hdf5Group {
+  readonly attributes: ReadonlyMap<string, unknown>;
+  readonly groups: ReadonlyMap<string, Hdf5Group>;
+  readonly datasets: ReadonlyMap<string, StoredTensor>;
+}
+
+const MAGIC = [0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a];
+const MOST_DEPTH = 16;
+const MOST_OBJECTS = 1 << 16;
+/** Bytes that datasets may take for each byte of the file: what is compressed, or never written, may be larger than the file. */
+const MOST_EXPANSION = 100;
+
+export function isHdf5(bytes: Uint8Array): boolean {
+  return MAGIC.every((byte, i) => bytes[i] === byte);
+}
+
+// what is used of h5wasm, as types: the peer may not be there when this is compiled
+interface Peer {
+  readonly ready: Promise<{
+    FS: {
+      writeFile(name: string, bytes: Uint8Array): void;
+      readFile(name: string): Uint8Array;
+      unlink(name: string): void;
+    };
+  }>;
+  readonly File: new (name: string, mode: 'r' | 'w') => PeerGroup & { close(): void };
+}
+interface PeerGroup {
+  readonly attrs: Record<string, { readonly value: unknown }>;
+  keys(): string[];
+  get(name: string): unknown;
+  create_group(name: string): PeerGroup;
+  create_dataset(options: { name: string; data: unknown; shape: readonly number[]; dtype: string }): unknown;
+  create_attribute(name: string, value: unknown): void;
+}
+interface PeerDataset {
+  readonly attrs: Record<string, { readonly value: unknown }>;
+  readonly shape: number[] | null;
+  readonly metadata: { type: number; size: number; signed: boolean; littleEndian: boolean; total_size: number };
+  readonly value: unknown;
+}
+
+let names = 0;
+
+async function loadPeer(format: string): Promise<{ peer: Peer; fs: Awaited<Peer['ready']>['FS'] }> {
+  try {
+    const name = 'h5wasm'; // a name in a variable: bundlers leave it to the host
+    const module = await import(/* @vite-ignore */ /* webpackIgnore: true */ name);
+    const peer = (module.default ?? module) as Peer;
+    return { peer, fs: (await peer.ready).FS };
+  } catch (cause) {
+    const error = wrongMoment('ERR_FORMAT', {
+      subject: format,
+      argument: 'HDF5',
+      expected: "the optional peer 'h5wasm' (npm install h5wasm)",
+      got: `${(cause as Error).message}`,
+    });
+    error.cause = cause;
+    throw error;
+  }
+}
+
+/** Reads the whole tree. Throws ERR_FORMAT for what is no HDF5 file, without h5wasm, and for trees without end. */
+export async function readHdf5(format: string, bytes: Uint8Array): Promise<Hdf5Group> {
+  if (!isHdf5(bytes)) throw malformed(format, 'HDF5 file', '\\x89HDF', 'other bytes', 0);
+  const { peer, fs } = await loadPeer(format);
+  const name = `evenkeel-${names++}.h5`;
+  fs.writeFile(name, bytes);
+  let file: InstanceType<Peer['File']> | undefined;
+  try {
+    file = new peer.File(name, 'r');
+    let budget = bytes.length * MOST_EXPANSION + (1 << 20);
+    let objects = 0;
+    const walk = (group: PeerGroup, path: string, depth: number): Hdf5Group => {
+      if (depth > MOST_DEPTH)
+        throw malformed(format, `group ${quote(path)}`, `at most ${MOST_DEPTH} levels`, 'more', 0);
+      const groups = new Map<string, Hdf5Group>();
+      const datasets = new Map<string, StoredTensor>();
+      for (const key of group.keys()) {
+        const at = `${path}/${key}`;
+        if (++objects > MOST_OBJECTS)
+          throw malformed(format, `group ${quote(path)}`, `at most ${MOST_OBJECTS} objects`, 'more', 0);
+        const entity = group.get(key) as { keys?: unknown; metadata?: unknown } | null;
+        if (entity && typeof entity.keys === 'function') groups.set(key, walk(entity as PeerGroup, at, depth + 1));
+        else if (entity?.metadata && 'shape' in entity) {
+          const { tensor, size } = tensorOf(format, at, entity as unknown as PeerDataset, budget);
+          budget -= size;
+          datasets.set(key, tensor);
+        } else
+          throw malformed(format, quote(at), 'a group or a dataset', 'a link out of the file, or another object', 0);
+      }
+      return { attributes: attributesOf(group), groups, datasets };
+    };
+    return walk(file, '', 0);
+  } catch (error) {
+    if ((error as { code?: string }).code === 'ERR_FORMAT') throw error;
+    throw malformed(
+      format,
+      'HDF5 file',
+      'a file that the HDF5 library reads',
+      quote((error as Error).message ?? `${error}`),
+      0,
+    );
+  } finally {
+    try {
+      file?.close();
+    } finally {
+      fs.unlink(name);
+    }
+  }
+}
+
+function attributesOf({ attrs }: { attrs: Record<string, { readonly value: unknown }> }): Map<string, unknown> {
+  return new Map(Object.entries(attrs).map(([name, attribute]) => [name, attribute.value]));
+}
+
+/** HDF5's classes of numbers: integers, floats, and bytes that mean what an attribute says (bfloat16). */
+const INTEGER = 0;
+const FLOAT = 1;
+const OPAQUE = 5;
+
+function tensorOf(
+  format: string,
+  path: string,
+  dataset: PeerDataset,
+  budget: number,
+): { tensor: StoredTensor; size: number } {
+  const { metadata, shape } = dataset;
+  const { type, size, signed, littleEndian } = metadata;
+  const dims = shape ?? [];
+  const count = dims.reduce((product, length) => product * length, 1);
+  if (!(count * size <= budget)) {
+    throw malformed(format, `dataset ${quote(path)}`, `at most ${budget} bytes`, `${count * size}`, 0);
+  }
+  const bfloat = type === OPAQUE && size === 2;
+  const dtype = bfloat
+    ? 'BF16'
+    : type === FLOAT
+      ? `F${size * 8}`
+      : type === INTEGER
+        ? `${signed ? 'I' : 'U'}${size * 8}`
+        : `HDF5 class ${type}`;
+  let bytes: Uint8Array | undefined;
+  // the library reads no half floats
+  const value = (type === FLOAT && size > 2) || type === INTEGER || bfloat ? dataset.value : undefined;
+  if (littleEndian || bfloat || size === 1) bytes = bytesIn(value);
+  return {
+    size: count * size,
+    tensor: {
+      dtype,
+      shape: dims,
+      get data() {
+        if (!bytes || bytes.length !== count * size) {
+          throw malformed(format, `dataset ${quote(path)}`, 'little-endian integers, F32, F64 or BF16', quote(dtype), 0);
+        }
+        return decode(format, path, dtype, bytes, 0);
+      },
+    },
+  };
+}
+
+function bytesIn(value: unknown): Uint8Array | undefined {
+  if (Array.isArray(value) && value.every((item) => item instanceof Uint8Array)) return concat(value);
+  if (typeof value === 'number') return undefined;
+  if (!ArrayBuffer.isView(value)) return undefined;
+  return new Uint8Array(value.buffer, value.byteOffset, value.byteLength).slice();
+}
+
+/** Datasets to write: path, values and shape; and the groups' attributes by path. */
+export interface WritableHdf5 {
+  readonly datasets: readonly {
+    readonly path: string;
+    readonly data: Float32Array;
+    readonly shape: readonly number[];
+  }[];
+  readonly attributes?: readonly { readonly path: string; readonly name: string; readonly value: string }[];
+  /** Groups that are there even if nothing is in them. */
+  readonly groups?: readonly string[];
+}
+
+/** Writes an HDF5 file of f32 datasets. Throws ERR_FORMAT without h5wasm. */
+export async function writeHdf5(
+  format: string,
+  { datasets, attributes = [], groups = [] }: WritableHdf5,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const { peer, fs } = await loadPeer(format);
+  const name = `evenkeel-${names++}.h5`;
+  const file = new peer.File(name, 'w');
+  try {
+    const known = new Map<string, PeerGroup>([['', file]]);
+    const groupAt = (path: string): PeerGroup => {
+      const found = known.get(path);
+      if (found) return found;
+      const cut = path.lastIndexOf('/');
+      const group = groupAt(cut < 0 ? '' : path.slice(0, cut)).create_group(path.slice(cut + 1));
+      known.set(path, group);
+      return group;
+    };
+    for (const path of groups) groupAt(path);
+    for (const { path, data, shape } of datasets) {
+      const cut = path.lastIndexOf('/');
+      groupAt(cut < 0 ? '' : path.slice(0, cut)).create_dataset({
+        name: path.slice(cut + 1),
+        data,
+        shape,
+        dtype: '<f',
+      });
+    }
+    for (const { path, name: key, value } of attributes) groupAt(path).create_attribute(key, value);
+  } finally {
+    file.close();
+  }
+  const bytes = Uint8Array.from(fs.readFile(name));
+  fs.unlink(name);
+  return bytes;
+}

@@ -1,0 +1,34 @@
+// NPZ: a ZIP of NPY files, as `numpy.savez` and `numpy.savez_compressed` write it.
+
+import { malformed } from '../errors.ts';
+import { type Bytes, bytesFrom, quote } from './bytes.ts';
+import type { StoredTensors } from './dtypes.ts';
+import { readArray, type WritableArray, writeNpy } from './npy.ts';
+import { readZip, writeZip } from './zip.ts';
+
+const FORMAT = 'NPZ';
+
+/**
+ * Reads an NPZ file: arrays by name, without the `.npy`.
+ *
+ * @throws ERR_FORMAT: which member, which part of it, and at which offset (inside a deflated member, of what comes out of it)
+ */
+export async function readNpz(file: Bytes): Promise<StoredTensors> {
+  const tensors = new Map();
+  for (const member of readZip(FORMAT, bytesFrom(FORMAT, file))) {
+    if (!member.name.endsWith('.npy')) {
+      throw malformed(FORMAT, `member ${quote(member.name)}`, 'a name in .npy', 'another', member.offset);
+    }
+    const name = member.name.slice(0, -4);
+    tensors.set(name, readArray(FORMAT, name, await member.read(), member.offset));
+  }
+  return tensors;
+}
+
+/** Writes an NPZ file, not compressed. Throws as `writeNpy`. */
+export function writeNpz(
+  arrays: ReadonlyMap<string, WritableArray> | Readonly<Record<string, WritableArray>>,
+): Uint8Array<ArrayBuffer> {
+  const entries = arrays instanceof Map ? [...arrays] : Object.entries(arrays as Record<string, WritableArray>);
+  return writeZip(entries.map(([name, array]) => [`${name}.npy`, writeNpy(array)] as const));
+}

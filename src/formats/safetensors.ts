@@ -1,0 +1,161 @@
+// safetensors (github.com/huggingface/safetensors): eight bytes of length, a header in JSON, and the tensors' bytes, which must lie side by
+// side and fill the rest.
+
+import { malformed, show, wrongKind, wrongValue } from '../errors.ts';
+import { ByteReader, type Bytes, bytesFrom, concat, quote } from './bytes.ts';
+import { bytesPerValue, decode, encode, isWritable, naturalType, type StoredTensor } from './dtypes.ts';
+import { asRecord, type Json, parseJson } from './json.ts';
+
+const FORMAT = 'safetensors';
+/** Longer headers are refused: the reference stops at 100 MB, which nobody needs. */
+const LONGEST_HEADER = 16 << 20;
+
+/** A tensor with the bytes it was read from. */
+export interface RawTensor extends StoredTensor {
+  /** A view of the file. */
+  readonly bytes: Uint8Array;
+}
+
+export interface SafetensorsFile {
+  /** In the order of their bytes. */
+  readonly tensors: ReadonlyMap<string, RawTensor>;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/**
+ * Reads a safetensors file. F64, F32, F16, BF16, booleans and integers below 2^53 can be read; a tensor of another type throws only when its
+ * `data` is asked for.
+ *
+ * @throws ERR_FORMAT for anything that is not a safetensors file: which part, and at which offset
+ */
+export function readSafetensors(file: Bytes): SafetensorsFile {
+  const reader = new ByteReader(FORMAT, bytesFrom(FORMAT, file));
+  const length = reader.u64('header length');
+  if (length > Math.min(reader.left, LONGEST_HEADER)) {
+    throw malformed(FORMAT, 'header length', `at most ${Math.min(reader.left, LONGEST_HEADER)}`, `${length}`, 0);
+  }
+  const header = asRecord(parseJson(FORMAT, 'header', reader.take(length, 'header'), 8));
+  if (!header) throw malformed(FORMAT, 'header', 'an object', 'another value', 8);
+  const base = reader.offset;
+  const data = reader.take(reader.left, 'data');
+  const entries = Object.keys(header)
+    .filter((name) => name !== '__metadata__')
+    .map((name) => entryOf(name, header[name], base));
+  entries.sort((a, b) => a.from - b.from || a.to - b.to);
+  let end = 0;
+  const tensors = new Map<string, RawTensor>();
+  for (const { name, dtype, shape, from, to } of entries) {
+    if (from !== end) throw malformed(FORMAT, `tensor ${quote(name)}`, `bytes from ${end} on`, `${from}`, base + from);
+    if (to > data.length)
+      throw malformed(FORMAT, `tensor ${quote(name)}`, `an end by ${data.length}`, `${to}`, base + from);
+    const bytes = data.subarray(from, to);
+    end = to;
+    tensors.set(name, {
+      dtype,
+      shape,
+      bytes,
+      get data() {
+        return decode(FORMAT, name, dtype, bytes, base + from);
+      },
+    });
+  }
+  if (end !== data.length) throw malformed(FORMAT, 'data', `${end} bytes`, `${data.length}`, base + end);
+  return { tensors, metadata: metadataOf(header.__metadata__) };
+}
+
+function entryOf(name: string, json: Json, base: number) {
+  const fail = (expected: string, got: unknown) =>
+    malformed(FORMAT, `tensor ${quote(name)}`, expected, show(got), base);
+  const entry = asRecord(json);
+  if (!entry) throw fail('{ dtype, shape, data_offsets }', json);
+  const { dtype, shape, data_offsets: offsets } = entry;
+  const isSize = (value: Json) => Number.isSafeInteger(value) && (value as number) >= 0;
+  if (typeof dtype !== 'string') throw fail('a dtype', dtype);
+  if (!Array.isArray(shape) || !shape.every(isSize)) throw fail('a shape of whole numbers', shape);
+  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize))
+    throw fail('two data_offsets', offsets);
+  const [from, to] = offsets as [number, number];
+  if (to < from) throw fail('data_offsets in order', offsets);
+  const size = bytesPerValue(dtype);
+  let bytes = size ?? 0;
+  for (const length of shape as number[]) {
+    bytes *= length;
+    if (!Number.isSafeInteger(bytes)) throw fail('fewer than 2^53 bytes', shape);
+  }
+  if (size !== undefined && bytes !== to - from) throw fail(`${bytes} bytes for this shape and type`, to - from);
+  return { name, dtype, shape: shape as number[], from, to };
+}
+
+function metadataOf(json: Json | undefined): Record<string, string> {
+  if (json === undefined) return Object.create(null);
+  const record = asRecord(json);
+  if (!record || !Object.values(record).every((value) => typeof value === 'string')) {
+    throw malformed(FORMAT, '__metadata__', 'texts by name', show(json), 8);
+  }
+  return record as Record<string, string>;
+}
+
+/** What is written: values, and as which type. `bytes` are written as they are. */
+export type Writable =
+  | { readonly data: ArrayLike<number>; readonly shape: readonly number[]; readonly dtype?: string }
+  | { readonly bytes: Uint8Array; readonly shape: readonly number[]; readonly dtype: string };
+
+/**
+ * Writes a safetensors file: tensors in the order given, the header padded so that the data begins at a multiple of 8.
+ *
+ * @param tensors by name; `dtype` is by default F32 for a Float32Array and F64 for other numbers
+ * @throws ERR_OPTION for a type that cannot be written; ERR_SHAPE where shape and values differ
+ */
+export function writeSafetensors(
+  tensors: ReadonlyMap<string, Writable> | Readonly<Record<string, Writable>>,
+  metadata: Readonly<Record<string, string>> = {},
+): Uint8Array<ArrayBuffer> {
+  if (typeof tensors !== 'object' || tensors === null) {
+    throw wrongKind('ERR_TYPE', {
+      subject: FORMAT,
+      argument: 'tensors',
+      expected: 'a Map or a record',
+      got: show(tensors),
+    });
+  }
+  const entries = tensors instanceof Map ? [...tensors] : Object.entries(tensors as Record<string, Writable>);
+  const header: [string, unknown][] = [];
+  const parts: Uint8Array[] = [];
+  let at = 0;
+  if (Object.keys(metadata).length) header.push(['__metadata__', metadata]);
+  for (const [name, tensor] of entries) {
+    const bytes = bytesOf(name, tensor);
+    const dtype = tensor.dtype ?? naturalType((tensor as { data: ArrayLike<number> }).data);
+    header.push([name, { dtype, shape: [...tensor.shape], data_offsets: [at, at + bytes.length] }]);
+    parts.push(bytes);
+    at += bytes.length;
+  }
+  // entry by entry: a record would put names that look like numbers first
+  const text = `{${header.map(([name, entry]) => `${JSON.stringify(name)}:${JSON.stringify(entry)}`).join(',')}}`;
+  const json = new TextEncoder().encode(text);
+  const padded = new Uint8Array(Math.ceil(json.length / 8) * 8).fill(32);
+  padded.set(json);
+  const length = new Uint8Array(8);
+  new DataView(length.buffer).setBigUint64(0, BigInt(padded.length), true);
+  return concat([length, padded, ...parts]);
+}
+
+function bytesOf(name: string, tensor: Writable): Uint8Array {
+  const fail = (expected: string, got: string) =>
+    wrongValue('ERR_SHAPE', { subject: FORMAT, argument: `tensor ${quote(name)}`, expected, got });
+  if (name === '__metadata__') throw fail('another name', 'the name of the metadata');
+  const count = tensor.shape.reduce((product, length) => product * length, 1);
+  if ('bytes' in tensor) return tensor.bytes;
+  const dtype = tensor.dtype ?? naturalType(tensor.data);
+  if (!isWritable(dtype)) {
+    throw wrongValue('ERR_OPTION', {
+      subject: FORMAT,
+      argument: `tensor ${quote(name)}`,
+      expected: 'a type that can be written',
+      got: show(dtype),
+    });
+  }
+  if (tensor.data.length !== count)
+    throw fail(`${count} values for shape [${tensor.shape.join(', ')}]`, `${tensor.data.length}`);
+  return encode(tensor.data, dtype);
+}

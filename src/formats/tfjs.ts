@@ -1,0 +1,168 @@
+// TensorFlow.js: a model.json with the network and a manifest of weights, and the weights' bytes in shards.
+
+import { malformed, show, wrongValue } from '../errors.ts';
+import { type Bytes, bytesFrom, concat, quote } from './bytes.ts';
+import { bytesPerValue, decode, encode, type StoredTensor, type StoredTensors } from './dtypes.ts';
+import { asRecord, type Json, parseJson } from './json.ts';
+
+const FORMAT = 'TF.js';
+
+export interface TfjsModel {
+  readonly tensors: StoredTensors;
+  /** `modelTopology` of the model.json: what Keras calls the config; null where there is none. */
+  readonly topology: Json;
+}
+
+const DTYPES: Readonly<Record<string, string>> = {
+  float32: 'F32',
+  int32: 'I32',
+  bool: 'BOOL',
+  uint8: 'U8',
+  uint16: 'U16',
+  float16: 'F16',
+};
+
+/** How a weight is stored: as it is, as half floats, or as integers with a scale. */
+interface Stored {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly dtype: string;
+  readonly scale: number;
+  readonly min: number;
+}
+
+/** The files that a model.json names, in order. Throws ERR_FORMAT. */
+export function tfjsShards(model: Bytes): string[] {
+  return manifestOf(model).groups.flatMap(({ paths }) => paths);
+}
+
+/**
+ * Reads a TF.js model: float32, float16 and quantised weights (uint8 and uint16 with scale and minimum), integers and booleans.
+ *
+ * @param model model.json
+ * @param shards the other files, by the paths that model.json gives them (`tfjsShards`)
+ * @throws ERR_FORMAT: which part, and at which offset (of a group's bytes, for weights)
+ */
+export function readTfjs(
+  model: Bytes,
+  shards: ReadonlyMap<string, Bytes> | Readonly<Record<string, Bytes>>,
+): TfjsModel {
+  const { topology, groups } = manifestOf(model);
+  const shardOf = (path: string): Uint8Array => {
+    const given =
+      shards instanceof Map
+        ? shards.get(path)
+        : Object.hasOwn(shards, path)
+          ? (shards as Record<string, Bytes>)[path]
+          : undefined;
+    if (!given) throw malformed(FORMAT, `shard ${quote(path)}`, 'its bytes', 'none', 0);
+    return bytesFrom(FORMAT, given);
+  };
+  const tensors = new Map<string, StoredTensor>();
+  for (const { paths, weights } of groups) {
+    const parts = paths.map(shardOf);
+    const bytes = parts.length === 1 ? parts[0] : concat(parts);
+    let at = 0;
+    for (const weight of weights) {
+      const { name, shape, dtype } = weight;
+      if (tensors.has(name)) throw malformed(FORMAT, `weight ${quote(name)}`, 'each name once', 'it again', at);
+      let size = bytesPerValue(dtype)!;
+      for (const length of shape) {
+        size *= length;
+        if (!Number.isSafeInteger(size))
+          throw malformed(FORMAT, `weight ${quote(name)}`, 'fewer than 2^53 bytes', show(shape), at);
+      }
+      if (size > bytes.length - at)
+        throw malformed(FORMAT, `weight ${quote(name)}`, `${size} bytes`, `${bytes.length - at}`, at);
+      tensors.set(name, tensorOf(weight, bytes.subarray(at, at + size), at));
+      at += size;
+    }
+    if (at !== bytes.length) throw malformed(FORMAT, 'shards', `${at} bytes`, `${bytes.length}`, at);
+  }
+  return { tensors, topology };
+}
+
+function tensorOf({ name, shape, dtype, scale, min }: Stored, bytes: Uint8Array, offset: number): StoredTensor {
+  const quantised = scale !== 1 || min !== 0;
+  return {
+    dtype: quantised ? 'F32' : dtype,
+    shape,
+    get data() {
+      const values = decode(FORMAT, name, dtype, bytes, offset);
+      return quantised ? Float32Array.from(values, (value) => value * scale + min) : values;
+    },
+  };
+}
+
+function manifestOf(model: Bytes) {
+  const root = asRecord(parseJson(FORMAT, 'model.json', bytesFrom(FORMAT, model)));
+  const fail = (part: string, expected: string, got: unknown) => malformed(FORMAT, part, expected, show(got), 0);
+  const manifest = root?.weightsManifest;
+  if (!root || !Array.isArray(manifest)) throw fail('model.json', 'a weightsManifest', manifest);
+  const groups = manifest.map((item) => {
+    const group = asRecord(item);
+    if (!group || !Array.isArray(group.paths) || !Array.isArray(group.weights)) {
+      throw fail('weightsManifest', '{ paths, weights }', item);
+    }
+    if (!group.paths.every((path) => typeof path === 'string')) throw fail('weightsManifest', 'paths', group.paths);
+    return { paths: group.paths as string[], weights: group.weights.map(storedOf) };
+  });
+  return { topology: root.modelTopology ?? null, groups };
+}
+
+function storedOf(json: Json): Stored {
+  const weight = asRecord(json);
+  const name = weight?.name;
+  const fail = (expected: string, got: unknown) =>
+    malformed(FORMAT, typeof name === 'string' ? `weight ${quote(name)}` : 'weight', expected, show(got), 0);
+  if (!weight || typeof name !== 'string') throw fail('{ name, shape, dtype }', json);
+  const { shape, dtype } = weight;
+  if (!Array.isArray(shape) || !shape.every((length) => Number.isSafeInteger(length) && (length as number) >= 0)) {
+    throw fail('a shape of whole numbers', shape);
+  }
+  const quantization = weight.quantization === undefined ? undefined : asRecord(weight.quantization);
+  if (weight.quantization !== undefined && !quantization) throw fail('quantization as { dtype }', weight.quantization);
+  const stored = quantization ? quantization.dtype : dtype;
+  if (typeof stored !== 'string' || !Object.hasOwn(DTYPES, stored)) {
+    throw fail(`a type among ${Object.keys(DTYPES).join(', ')}`, stored);
+  }
+  const { scale = 1, min = 0 } = quantization ?? {};
+  if (typeof scale !== 'number' || typeof min !== 'number') throw fail('numbers as scale and min', [scale, min]);
+  return { name, shape: shape as number[], dtype: DTYPES[stored], scale, min };
+}
+
+/**
+ * Writes weights as TF.js keeps them: a model.json and one shard, float32.
+ *
+ * @param topology the network as Keras describes it, if it is to be loaded as a layers model
+ * @throws ERR_SHAPE where shape and values differ
+ */
+export function writeTfjs(
+  tensors: ReadonlyMap<string, { data: ArrayLike<number>; shape: readonly number[] }>,
+  topology: unknown = null,
+): Map<string, Uint8Array<ArrayBuffer>> {
+  const shard = 'group1-shard1of1.bin';
+  const weights = [...tensors].map(([name, { data, shape }]) => {
+    const count = shape.reduce((product, length) => product * length, 1);
+    if (count !== data.length) {
+      throw wrongValue('ERR_SHAPE', {
+        subject: FORMAT,
+        argument: `weight ${quote(name)}`,
+        expected: `${count} values`,
+        got: `${data.length}`,
+      });
+    }
+    return { name, shape, dtype: 'float32' };
+  });
+  const model = {
+    format: 'layers-model',
+    generatedBy: 'evenkeel',
+    convertedBy: null,
+    modelTopology: topology,
+    weightsManifest: [{ paths: [shard], weights }],
+  };
+  return new Map([
+    ['model.json', new TextEncoder().encode(JSON.stringify(model)) as Uint8Array<ArrayBuffer>],
+    [shard, concat([...tensors.values()].map(({ data }) => encode(data, 'F32')))],
+  ]);
+}
