@@ -52,7 +52,13 @@ export function wrongMoment(code: ErrorCode, complaint: Complaint): EvenkeelErro
 
 /** A file that is not what it should be: which part, and where in it. */
 export function malformed(format: string, part: string, expected: string, got: string, offset: number): EvenkeelError {
-  return build(RangeError, 'ERR_FORMAT', { subject: format, argument: part, expected, got, context: `offset ${offset}` });
+  return build(RangeError, 'ERR_FORMAT', {
+    subject: format,
+    argument: part,
+    expected,
+    got,
+    context: `offset ${offset}`,
+  });
 }
 
 /** A value in a few words, for `got`. */

@@ -1,7 +1,10 @@
 // The public list.
 
 export type { ErrorCode, EvenkeelError } from './errors.ts';
+export { foldNorms, type Norm, type Scale, type Statistics } from './infer/affine.ts';
 export type { Compiled } from './infer/compile.ts';
+export { type Certificate, type Folded, type FoldOptions, foldConv, foldLinear } from './infer/fold.ts';
+export type { ConvWeights, LinearWeights } from './infer/weights-layout.ts';
 export type { Activation, ActivationName } from './kernels/activations.ts';
 export { type BackendName, type Configuration, configure, type Info, info } from './kernels/backend.ts';
 export { BatchNorm, type ForwardOptions } from './layers/batch-norm.ts';

@@ -158,7 +158,13 @@ function tensorOf(
       shape: dims,
       get data() {
         if (!bytes || bytes.length !== count * size) {
-          throw malformed(format, `dataset ${quote(path)}`, 'little-endian integers, F32, F64 or BF16', quote(dtype), 0);
+          throw malformed(
+            format,
+            `dataset ${quote(path)}`,
+            'little-endian integers, F32, F64 or BF16',
+            quote(dtype),
+            0,
+          );
         }
         return decode(format, path, dtype, bytes, 0);
       },

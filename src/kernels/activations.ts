@@ -47,6 +47,14 @@ export function activationName(code: ActivationCode): string {
   return NAMES[code.kind];
 }
 
+/** The activation that the numbers stand for; undefined for none. */
+export function activationOf({ kind, alpha }: ActivationCode): Activation | undefined {
+  if (!kind) return undefined;
+  const parameter = PARAMETERS[NAMES[kind]];
+  if (!parameter || alpha === parameter.standard) return NAMES[kind] as ActivationName;
+  return { name: NAMES[kind], [parameter.key]: alpha } as Activation;
+}
+
 /** Checks an activation and turns it into numbers. */
 export function activationCode(subject: string, activation: Activation | undefined | null): ActivationCode {
   if (activation == null) return NO_ACTIVATION;

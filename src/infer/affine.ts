@@ -1,0 +1,187 @@
+// What folding folds: a batch norm in evaluation as a map by channel, y = x·scale + shift, in f64.
+
+import { type EvenkeelError, show, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
+import { type Activation, activationOf } from '../kernels/activations.ts';
+import { BatchNorm } from '../layers/batch-norm.ts';
+import { evaluationMap } from '../layers/coefficients.ts';
+import { checkEps } from '../layers/options.ts';
+
+/** Statistics and parameters of a batch norm; each vector has one value per channel. */
+export interface Statistics {
+  readonly mean: ArrayLike<number>;
+  /** Divided by the count, not the count less one. */
+  readonly variance: ArrayLike<number>;
+  /** Default: 1. */
+  readonly gamma?: ArrayLike<number> | null;
+  /** Default: 0. */
+  readonly beta?: ArrayLike<number> | null;
+  /** Default 1e-5. */
+  readonly eps?: number;
+}
+
+/** A map by channel: y = x·scale + shift. */
+export interface Scale {
+  readonly scale: ArrayLike<number>;
+  /** Default: 0. */
+  readonly shift?: ArrayLike<number> | null;
+}
+
+/** A batch norm as folding takes it: a layer in evaluation mode, its statistics, or the map that they come to. */
+export type Norm = BatchNorm | Statistics | Scale;
+
+export interface Affine {
+  readonly scale: Float64Array;
+  readonly shift: Float64Array;
+  readonly activation: Activation | undefined;
+}
+
+export function isNorm(value: unknown): value is Norm {
+  if (value instanceof BatchNorm) return true;
+  return typeof value === 'object' && value !== null && ('scale' in value || 'mean' in value);
+}
+
+/**
+ * A norm's map.
+ *
+ * @throws ERR_FOLD for a layer in training mode or without running statistics, and for values that are not finite or variances below 0
+ */
+export function affineOf(subject: string, norm: Norm): Affine {
+  if (norm instanceof BatchNorm) return affineOfLayer(norm);
+  if ('scale' in norm) {
+    const scale = vector(subject, 'scale', norm.scale);
+    const shift =
+      norm.shift == null ? new Float64Array(scale.length) : vector(subject, 'shift', norm.shift, scale.length);
+    return { scale, shift, activation: undefined };
+  }
+  const mean = vector(subject, 'mean', norm.mean);
+  const optional = (name: 'gamma' | 'beta') =>
+    norm[name] == null ? undefined : vector(subject, name, norm[name], mean.length);
+  if (norm.variance == null) throw missing(subject, 'variance');
+  const variance = vector(subject, 'variance', norm.variance, mean.length);
+  const { eps = 1e-5 } = norm;
+  checkEps(subject, eps);
+  return mapOf(subject, mean, variance, eps, optional('gamma'), optional('beta'), undefined);
+}
+
+function affineOfLayer(bn: BatchNorm): Affine {
+  const { subject } = bn;
+  if (bn.training && !bn.frozen) {
+    throw wrongMoment('ERR_FOLD', {
+      subject,
+      argument: 'fold',
+      expected: 'a layer in evaluation mode',
+      got: 'one in training mode',
+    });
+  }
+  const state = bn.stateDict();
+  if (!state.runningMean) throw missing(subject, 'running statistics');
+  const { gamma, beta, runningMean, runningVar } = state;
+  const read = (name: string, entry: { data: ArrayLike<number> } | undefined) =>
+    entry && vector(subject, name, entry.data);
+  return mapOf(
+    subject,
+    vector(subject, 'runningMean', runningMean.data),
+    vector(subject, 'runningVar', runningVar.data),
+    bn.options.eps,
+    read('gamma', gamma),
+    read('beta', beta),
+    activationOf(bn.options.activation),
+  );
+}
+
+function mapOf(
+  subject: string,
+  mean: Float64Array,
+  variance: Float64Array,
+  eps: number,
+  gamma: Float64Array | undefined,
+  beta: Float64Array | undefined,
+  activation: Activation | undefined,
+): Affine {
+  const negative = variance.findIndex((value) => value < 0);
+  if (negative >= 0) {
+    throw wrongValue('ERR_FOLD', {
+      subject,
+      argument: 'variance',
+      expected: 'values of 0 or more',
+      got: `${variance[negative]}`,
+      context: `channel ${negative}`,
+    });
+  }
+  const scale = new Float64Array(mean.length);
+  const shift = new Float64Array(mean.length);
+  evaluationMap(mean, variance, eps, gamma, beta, scale, shift);
+  return { scale, shift, activation };
+}
+
+function vector(subject: string, argument: string, given: ArrayLike<number>, channels?: number): Float64Array {
+  if (typeof given !== 'object' || given === null || typeof given.length !== 'number') {
+    throw wrongKind('ERR_TYPE', { subject, argument, expected: 'an array of numbers', got: show(given) });
+  }
+  if (given.length === 0 || (channels !== undefined && given.length !== channels)) {
+    throw wrongValue('ERR_FOLD', {
+      subject,
+      argument,
+      expected: `${channels ?? 'some'} values`,
+      got: `${given.length}`,
+    });
+  }
+  const values = Float64Array.from(given);
+  const bad = values.findIndex((value) => !Number.isFinite(value));
+  if (bad >= 0) {
+    throw wrongValue('ERR_FOLD', {
+      subject,
+      argument,
+      expected: 'finite values',
+      got: `${values[bad]}`,
+      context: `channel ${bad}`,
+    });
+  }
+  return values;
+}
+
+function missing(subject: string, what: string): EvenkeelError {
+  return wrongMoment('ERR_FOLD', { subject, argument: 'fold', expected: what, got: 'none' });
+}
+
+/**
+ * Norms in a row as one map: y = (x·scale₁ + shift₁)·scale₂ + shift₂ and so on, in f64. What comes out can be folded in turn.
+ *
+ * @throws ERR_FOLD as for one norm; for different numbers of channels; for an activation between two norms
+ */
+export function foldNorms(first: Norm, ...others: readonly Norm[]): { scale: Float64Array; shift: Float64Array } {
+  const subject = 'foldNorms';
+  let folded = affineOf(subject, first);
+  for (const norm of others) {
+    if (folded.activation) throw betweenNorms(subject, folded.activation);
+    folded = chain(subject, folded, affineOf(subject, norm));
+  }
+  if (folded.activation) throw betweenNorms(subject, folded.activation);
+  return { scale: folded.scale, shift: folded.shift };
+}
+
+function chain(subject: string, first: Affine, second: Affine): Affine {
+  const { length } = first.scale;
+  if (second.scale.length !== length) {
+    throw wrongValue('ERR_FOLD', {
+      subject,
+      argument: 'a norm',
+      expected: `${length} channels`,
+      got: `${second.scale.length}`,
+    });
+  }
+  const scale = first.scale.map((value, c) => value * second.scale[c]);
+  const shift = first.shift.map((value, c) => value * second.scale[c] + second.shift[c]);
+  return { scale, shift, activation: second.activation };
+}
+
+/** An activation stands where a map would have to go through it. */
+export function betweenNorms(subject: string, activation: Activation): EvenkeelError {
+  const name = typeof activation === 'string' ? activation : activation.name;
+  return wrongValue('ERR_FOLD', {
+    subject,
+    argument: 'a norm before another map',
+    expected: 'no activation',
+    got: `'${name}'`,
+  });
+}

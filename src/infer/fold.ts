@@ -1,0 +1,215 @@
+// Batch norm folded into the weights beside it, in f64: after a linear or convolution layer W′ = W·scale by output channel and b′ = b·scale +
+// shift; before one W′ = W·scale by input channel and b′ = b + Σ W·shift.
+
+import { show, wrongKind, wrongValue } from '../errors.ts';
+import type { Activation } from '../kernels/activations.ts';
+import { checkNames, checkRecord } from '../named-options.ts';
+import { Linear } from '../nn/linear.ts';
+import { locate } from '../tensors/call.ts';
+import type { TensorLike } from '../tensors/tensor.ts';
+import { type Affine, affineOf, betweenNorms, isNorm, type Norm } from './affine.ts';
+import { convolve } from './convolve.ts';
+import { type ConvWeights, convGeometry, type Geometry, type LinearWeights, linearGeometry } from './weights-layout.ts';
+
+export interface FoldOptions {
+  /** Inputs of the first of the two layers: the error on them is measured. `[N, in]`, or as a convolution takes them in its layout. */
+  samples?: TensorLike;
+}
+
+/** What the rounding of the folded weights to f32 can do to the output, per output channel. The arithmetic of running them comes on top. */
+export interface Certificate {
+  /** Σ|W′ − exact| over the channel's weights: the error for inputs of magnitude 1. */
+  readonly weights: Float64Array;
+  /** |b′ − exact|. */
+  readonly bias: Float64Array;
+  /** The largest error for inputs no larger than `magnitude`: weights·magnitude + bias. */
+  bound(magnitude: number): Float64Array;
+  /** The largest error on the samples, both sides worked out in f64; null without samples. */
+  readonly measured: Float64Array | null;
+  /** The bound for the largest magnitude among the samples; null without samples. */
+  readonly sampleBound: Float64Array | null;
+}
+
+/** The layer as it was given, with new weights, and what they are worth. */
+export type Folded<L> = Omit<L, 'weight' | 'bias'> & {
+  readonly weight: Float32Array;
+  readonly bias: Float32Array;
+  /** What the norm applied to its output, which is still to be done; undefined without. */
+  readonly activation: Activation | undefined;
+  readonly certificate: Certificate;
+};
+
+/**
+ * Folds a batch norm into a fully connected layer. Arguments stand in the order in which data passes them: `foldLinear(linear, bn)`, or
+ * `foldLinear(bn, linear)` for a norm before the layer. Nothing is changed in place.
+ *
+ * @throws ERR_FOLD for a norm in training mode, without statistics, with variances below 0 or values that are not finite, for channel counts
+ *   that differ, for an activation between the two, and for folded weights beyond f32; ERR_SHAPE, ERR_TYPE, ERR_OPTION
+ */
+export function foldLinear(linear: Linear | LinearWeights, norm: Norm, options?: FoldOptions): Folded<LinearWeights>;
+export function foldLinear(norm: Norm, linear: Linear | LinearWeights, options?: FoldOptions): Folded<LinearWeights>;
+export function foldLinear(
+  first: Linear | LinearWeights | Norm,
+  second: Linear | LinearWeights | Norm,
+  options: FoldOptions = {},
+): Folded<LinearWeights> {
+  const subject = 'foldLinear';
+  const { layer, norm, before } = inOrder<Linear | LinearWeights>(subject, first, second);
+  const plain = layer instanceof Linear ? plainLinear(layer) : layer;
+  return fold(subject, plain, linearGeometry(subject, plain), norm, before, options);
+}
+
+/**
+ * Folds a batch norm into a convolution layer of 1, 2 or 3 dimensions: PyTorch's and Keras' layouts, transposed, grouped, depthwise. Arguments
+ * stand in the order in which data passes them: `foldConv(conv, bn)`, or `foldConv(bn, conv)`.
+ *
+ * A norm before the layer is refused where the layer pads with zeros, unless its shift is 0: in the unfolded pair the zeros come after the norm, in
+ * the folded one they would go through it, and values at the border differ. Likewise before a transposed layer, whose outputs do not all see as
+ * many inputs.
+ *
+ * @throws as `foldLinear`
+ */
+export function foldConv<C extends ConvWeights>(conv: C, norm: Norm, options?: FoldOptions): Folded<C>;
+export function foldConv<C extends ConvWeights>(norm: Norm, conv: C, options?: FoldOptions): Folded<C>;
+export function foldConv(
+  first: ConvWeights | Norm,
+  second: ConvWeights | Norm,
+  options: FoldOptions = {},
+): Folded<ConvWeights> {
+  const subject = 'foldConv';
+  const { layer, norm, before } = inOrder<ConvWeights>(subject, first, second);
+  const geometry = convGeometry(subject, layer);
+  if (before) checkBorders(subject, layer, norm);
+  return fold(subject, layer, geometry, norm, before, options);
+}
+
+function plainLinear(linear: Linear): LinearWeights {
+  const { weight, bias } = linear.stateDict();
+  return { weight: weight.data, bias: bias?.data ?? null, shape: weight.shape };
+}
+
+/** Which of two arguments is the norm. */
+function inOrder<L>(subject: string, first: unknown, second: unknown): { layer: L; norm: Affine; before: boolean } {
+  const before = isNorm(first);
+  if (before === isNorm(second)) {
+    throw wrongKind('ERR_TYPE', {
+      subject,
+      argument: 'the arguments',
+      expected: 'a layer and a norm, in either order',
+      got: before ? 'two norms' : `${show(first)} and ${show(second)}`,
+    });
+  }
+  const norm = affineOf(subject, (before ? first : second) as Norm);
+  if (before && norm.activation) throw betweenNorms(subject, norm.activation);
+  return { layer: (before ? second : first) as L, norm, before };
+}
+
+function checkBorders(subject: string, { padding = 0, transposed = false }: ConvWeights, { shift }: Affine): void {
+  if (shift.every((value) => value === 0)) return;
+  const pads = padding === 'same' || (padding !== 'valid' && [padding].flat().some((value) => value !== 0));
+  if (!pads && !transposed) return;
+  throw wrongValue('ERR_FOLD', {
+    subject,
+    argument: transposed ? 'a norm before a transposed layer' : 'a norm before zero padding',
+    expected: 'a shift of 0, as border values would differ',
+    got: show(shift),
+  });
+}
+
+function fold<L extends ConvWeights>(
+  subject: string,
+  layer: L,
+  geometry: Geometry,
+  norm: Affine,
+  before: boolean,
+  options: FoldOptions,
+): Folded<L> {
+  checkRecord(subject, options);
+  checkNames(subject, options, ['samples']);
+  const { inChannels, outChannels, outOf, inOf } = geometry;
+  const { scale, shift } = norm;
+  const channels = before ? inChannels : outChannels;
+  if (scale.length !== channels) {
+    throw wrongValue('ERR_FOLD', {
+      subject,
+      argument: 'the norm',
+      expected: `${channels} channels, as the layer ${before ? 'takes' : 'gives'}`,
+      got: `${scale.length}`,
+    });
+  }
+  const { weight, bias } = layer;
+  if (bias && bias.length !== outChannels) {
+    throw wrongValue('ERR_SHAPE', {
+      subject,
+      argument: 'bias',
+      expected: `${outChannels} values`,
+      got: `${bias.length}`,
+    });
+  }
+  const exact = new Float64Array(weight.length);
+  const exactBias = Float64Array.from({ length: outChannels }, (_, o) => (bias ? bias[o] : 0));
+  if (!before) for (let o = 0; o < outChannels; o++) exactBias[o] = exactBias[o] * scale[o] + shift[o];
+  for (let i = 0; i < weight.length; i++) {
+    const c = before ? inOf(i) : outOf(i);
+    exact[i] = weight[i] * scale[c];
+    if (before) exactBias[outOf(i)] += weight[i] * shift[c];
+  }
+  const folded = { weight: Float32Array.from(exact), bias: Float32Array.from(exactBias) };
+  const errors = {
+    weights: new Float64Array(outChannels),
+    bias: exactBias.map((value, o) => Math.abs(value - folded.bias[o])),
+  };
+  for (let i = 0; i < weight.length; i++) errors.weights[outOf(i)] += Math.abs(exact[i] - folded.weight[i]);
+  for (const [name, values] of Object.entries(folded)) {
+    const bad = values.findIndex((value) => !Number.isFinite(value));
+    if (bad >= 0) {
+      throw wrongValue('ERR_FOLD', {
+        subject,
+        argument: `the folded ${name}`,
+        expected: 'values that f32 holds',
+        got: `${(name === 'weight' ? exact : exactBias)[bad]}`,
+      });
+    }
+  }
+  const bound = (magnitude: number) => errors.weights.map((value, o) => value * magnitude + errors.bias[o]);
+  const tested =
+    options.samples === undefined ? null : measure(subject, layer, geometry, norm, before, folded, options.samples);
+  return {
+    ...layer,
+    ...folded,
+    activation: norm.activation,
+    certificate: {
+      ...errors,
+      bound,
+      measured: tested?.measured ?? null,
+      sampleBound: tested && bound(tested.magnitude),
+    },
+  };
+}
+
+/** Both sides on samples, in f64: the largest difference per output channel, and the largest input. */
+function measure(
+  subject: string,
+  layer: ConvWeights,
+  geometry: Geometry,
+  { scale, shift }: Affine,
+  before: boolean,
+  folded: { weight: Float32Array; bias: Float32Array },
+  samples: TensorLike,
+): { measured: Float64Array; magnitude: number } {
+  const input = locate(subject, 'samples', samples);
+  const run = (
+    weight: ArrayLike<number>,
+    bias: ArrayLike<number> | null | undefined,
+    map?: (value: number, channel: number) => number,
+  ) => convolve(subject, layer, geometry, weight, bias, input, map).values;
+  const pair = run(layer.weight, layer.bias, before ? (value, c) => value * scale[c] + shift[c] : undefined);
+  const one = run(folded.weight, folded.bias);
+  const measured = new Float64Array(geometry.outChannels);
+  for (let i = 0; i < pair.length; i++) {
+    const o = i % geometry.outChannels;
+    const truth = before ? pair[i] : pair[i] * scale[o] + shift[o];
+    measured[o] = Math.max(measured[o], Math.abs(truth - one[i]));
+  }
+  return { measured, magnitude: input.data.reduce((most, value) => Math.max(most, Math.abs(value)), 0) };
+}
