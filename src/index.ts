@@ -1,10 +1,12 @@
 // The public list.
 
 export type { ErrorCode, EvenkeelError } from './errors.ts';
-export { foldNorms, type Norm, type Scale, type Statistics } from './infer/affine.ts';
-export type { Compiled } from './infer/compile.ts';
-export { type Certificate, type Folded, type FoldOptions, foldConv, foldLinear } from './infer/fold.ts';
-export type { ConvWeights, LinearWeights } from './infer/weights-layout.ts';
+export { type Certificate, type Folded, type FoldOptions, foldConv, foldLinear } from './fold/fold.ts';
+export type { ConvWeights, LinearWeights } from './fold/geometry.ts';
+export { foldNorms, type Norm, type Scale, type Statistics } from './fold/norm.ts';
+export type { NetworkCertificate } from './infer/certificate.ts';
+export type { CompiledNetwork, CompileOptions } from './infer/compile.ts';
+export type { Compiled, RunOptions } from './infer/run.ts';
 export type { Activation, ActivationName } from './kernels/activations.ts';
 export { type BackendName, type Configuration, configure, type Info, info } from './kernels/backend.ts';
 export { BatchNorm, type ForwardOptions } from './layers/batch-norm.ts';
@@ -27,6 +29,7 @@ export { Linear, type LinearOptions } from './nn/linear.ts';
 export { crossEntropy, type Labels } from './nn/loss.ts';
 export { Adam, type AdamOptions, SGD, type SGDOptions } from './nn/optim.ts';
 export { Random } from './nn/random.ts';
+export { Residual } from './nn/residual.ts';
 export { Sequential } from './nn/sequential.ts';
 export { type Result, Tensor, type TensorLike, tensor, tidy, zeros } from './tensors/tensor.ts';
 export { close, setThreads } from './threads/set-threads.ts';

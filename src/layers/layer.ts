@@ -4,8 +4,11 @@ import type { Layout, Parameter, StateDict } from '../types.ts';
 import type { Ranks } from './plan.ts';
 import { readState, type StateSlots, writeState } from './state.ts';
 
-/** What a layer becomes at inference: one step of a compiled network. See src/infer/. */
-export type Stage = LinearStage | AffineStage | ActivationStage;
+/** What a layer becomes at inference. The compiler turns stages into steps: src/infer/. */
+export type Stage = (LinearStage | AffineStage | ActivationStage | NothingStage | ResidualStage) & {
+  /** The layer it comes from, for whoever reads the plan: `3 BatchNorm1d(100)`. */
+  readonly source?: string;
+};
 
 /** y = W·x + b; weight [outFeatures, inFeatures]. */
 export interface LinearStage {
@@ -28,6 +31,17 @@ export interface AffineStage {
 export interface ActivationStage {
   readonly kind: 'activation';
   readonly activation: ActivationCode;
+}
+
+/** y = x: dropout. */
+export interface NothingStage {
+  readonly kind: 'nothing';
+}
+
+/** y = x + branch(x). */
+export interface ResidualStage {
+  readonly kind: 'residual';
+  readonly branch: readonly Stage[];
 }
 
 /** What every layer is. A layer is in training mode when it is made. */
@@ -68,6 +82,11 @@ export abstract class Layer {
 
   /** The shape of the output for an input of this shape. */
   abstract outputShape(shape: readonly number[]): readonly number[];
+
+  /** @internal The layer, or the layers it is made of. */
+  leaves(): readonly Layer[] {
+    return [this];
+  }
 
   /** Learned parameters, in a fixed order. */
   parameters(): Parameter[] {

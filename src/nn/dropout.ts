@@ -98,7 +98,7 @@ export class Dropout extends Layer {
   }
 
   override stages(): Stage[] {
-    return [];
+    return [{ kind: 'nothing' }];
   }
 
   override checkpoint(): (() => void) | undefined {

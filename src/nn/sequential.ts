@@ -1,5 +1,5 @@
 import { show, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
-import { type Compiled, compile } from '../infer/compile.ts';
+import { type CompiledNetwork, type CompileOptions, compile } from '../infer/compile.ts';
 import { backend } from '../kernels/backend.ts';
 import { Layer, type Stage } from '../layers/layer.ts';
 import type { StateSlots } from '../layers/state.ts';
@@ -69,7 +69,7 @@ export class Sequential extends Layer {
           got: show(layer),
         });
     }
-    const leaves = layers.flatMap((layer) => leavesOf(layer));
+    const leaves = layers.flatMap((layer) => layer.leaves());
     const twice = leaves.find((layer, i) => leaves.indexOf(layer) !== i);
     if (twice) {
       throw wrongValue('ERR_OPTION', {
@@ -200,17 +200,22 @@ export class Sequential extends Layer {
   }
 
   /**
-   * The network in evaluation form as one function: batch norm folded into the linear layer before it, activations fused, dropout gone,
-   * weights packed. It gives what `net.eval().forward(x)` gives, within rounding, and later changes of the network do not reach it.
+   * The network in evaluation form as one function: batch norm folded into the linear layer before or behind it, activations and residual
+   * additions fused, dropout gone, weights packed, buffers planned. It gives what `net.eval().forward(x)` gives, within rounding, and later
+   * changes of the network do not reach it.
    *
-   * @throws ERR_MODE for a normalization without running statistics
+   * @throws ERR_MODE for a normalization without running statistics; ERR_OPTION, ERR_MEMORY
    */
-  compile(): Compiled {
-    return compile(this.stages());
+  compile(options: CompileOptions = {}): CompiledNetwork {
+    return compile(this.stages(), options);
   }
 
   override stages(): Stage[] {
-    return this.layers.flatMap((layer) => layer.stages());
+    return this.layers.flatMap((layer, i) => layer.stages().map((stage) => placed(stage, i, layer.subject)));
+  }
+
+  override leaves(): readonly Layer[] {
+    return this.layers.flatMap((layer) => layer.leaves());
   }
 
   override stateSlots(): StateSlots {
@@ -271,9 +276,11 @@ export class Sequential extends Layer {
   }
 }
 
-/** The layers of a network, those of networks in it among them. */
-function leavesOf(layer: Layer): readonly Layer[] {
-  return layer instanceof Sequential ? layer.layers.flatMap(leavesOf) : [layer];
+/** A stage with its place in the network before what it is: `1.0 Linear(4, 3)`. */
+function placed(stage: Stage, index: number, subject: string): Stage {
+  const source = stage.source ? `${index}.${stage.source}` : `${index} ${subject}`;
+  if (stage.kind !== 'residual') return { ...stage, source };
+  return { ...stage, source, branch: stage.branch.map((inner) => placed(inner, index, subject)) };
 }
 
 /** Hands the last result over: where it was asked for, or in memory of the input's kind. */

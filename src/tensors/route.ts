@@ -11,8 +11,14 @@ export interface Destinations {
   readonly residual?: TensorLike;
 }
 
+/** Values of a call's inputs, and of its output where they are not as many. */
+interface Extent {
+  readonly size: number;
+  readonly outSize?: number;
+}
+
 /** A call that has been checked: given the same again, unchanged, a layer need not look at it again. */
-export class Route<Plan extends { readonly size: number }> {
+export class Route<Plan extends Extent> {
   readonly plan: Plan;
   readonly inputs: Located;
   readonly out: TensorLike;
@@ -28,7 +34,7 @@ export class Route<Plan extends { readonly size: number }> {
   }
 
   /** Remembers a call with `out` and values in it. None into a view of linear memory, which may die. */
-  static of<Plan extends { readonly size: number }>(
+  static of<Plan extends Extent>(
     x: TensorLike,
     { out, residual }: Destinations,
     plan: Plan,
@@ -44,9 +50,11 @@ export class Route<Plan extends { readonly size: number }> {
     if (given[0] !== x || typeof options !== 'object' || options === null) return false;
     if (given[1] !== options.residual || given[2] !== options.out) return false;
     for (const name in options) if (name !== 'out' && name !== 'residual') return false;
-    const { size } = this.plan;
+    const { size, outSize = size } = this.plan;
     const { inputs } = this;
-    return isStill(x, inputs.x, size) && isStill(given[1], inputs.residual, size) && isStill(given[2], this.out, size);
+    return (
+      isStill(x, inputs.x, size) && isStill(given[1], inputs.residual, size) && isStill(given[2], this.out, outSize)
+    );
   }
 }
 

@@ -1,4 +1,3 @@
-import { instantiateSync } from '@assemblyscript/loader';
 import type { Store } from './memory.ts';
 
 const PAGE = 65536;
@@ -10,8 +9,7 @@ export function instantiate(
   module: WebAssembly.Module,
   memory: WebAssembly.Memory,
 ): Record<string, (...args: number[]) => void> {
-  // the loader's own exports cost five times as much per call
-  return instantiateSync(module, { env: { memory } }).instance.exports as Record<string, (...args: number[]) => void>;
+  return new WebAssembly.Instance(module, { env: { memory } }).exports as Record<string, (...args: number[]) => void>;
 }
 
 /** A memory of at least `bytes` bytes. */

@@ -387,7 +387,7 @@ describe('compile', () => {
     [
       'batch norm first',
       () => new Sequential(new BatchNorm1d(6), new Linear(6, 4, { seed: 1 }), new ReLU()),
-      ['affine 6', 'linear 6 → 4, relu'],
+      ['linear 6 → 4, relu'],
     ],
     [
       'batch norm after the activation',

@@ -3,7 +3,7 @@
 import { show, showShape, wrongValue } from '../errors.ts';
 import { shapeOf } from '../tensors/shape.ts';
 import type { PlainTensor } from '../types.ts';
-import type { ConvWeights, Geometry } from './weights-layout.ts';
+import type { ConvWeights, Geometry } from './geometry.ts';
 
 /** What a layer gives: `[N, places, out]`, places flattened. */
 export interface Outputs {

@@ -7,9 +7,9 @@ import { checkNames, checkRecord } from '../named-options.ts';
 import { Linear } from '../nn/linear.ts';
 import { locate } from '../tensors/call.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
-import { type Affine, affineOf, betweenNorms, isNorm, type Norm } from './affine.ts';
 import { convolve } from './convolve.ts';
-import { type ConvWeights, convGeometry, type Geometry, type LinearWeights, linearGeometry } from './weights-layout.ts';
+import { type ConvWeights, convGeometry, type Geometry, type LinearWeights, linearGeometry } from './geometry.ts';
+import { type Affine, affineOf, betweenNorms, isNorm, type Norm } from './norm.ts';
 
 export interface FoldOptions {
   /** Inputs of the first of the two layers: the error on them is measured. `[N, in]`, or as a convolution takes them in its layout. */

@@ -1,0 +1,164 @@
+// How far a compiled network may be from the network it was made from, on given inputs: a running error analysis in f64 (Higham, Accuracy and
+// Stability of Numerical Algorithms, chapter 3) of both, side by side.
+
+import type { ActivationCode } from '../kernels/activations.ts';
+import { activate, activationName } from '../kernels/activations.ts';
+import type { AffineStage, LinearStage, Stage } from '../layers/layer.ts';
+import { planOf } from '../layers/plan.ts';
+import { shapeOf } from '../tensors/shape.ts';
+import type { PlainTensor } from '../types.ts';
+import type { Node } from './optimize.ts';
+import type { Step } from './program.ts';
+
+/** What compiling a network costs in digits, per output channel, on the samples that were given. */
+export interface NetworkCertificate {
+  /** `run(x)` and `net.eval().forward(x)` differ by no more than this: rounded weights, and the arithmetic of both in f32. */
+  readonly bound: Float64Array;
+  /** The largest difference between `run(x)` and the network worked out in f64. */
+  readonly measured: Float64Array;
+}
+
+/** Values, and how far the f32 ones may be from them. */
+interface Valued {
+  readonly shape: readonly number[];
+  readonly value: Float64Array;
+  readonly error: Float64Array;
+}
+
+/** Unit roundoff of f32. */
+const U = 2 ** -24;
+/** Rounding of activations: 4 units in the last place at the most (test/backends/activations.test.ts), and of what they are made of. */
+const ACTIVATION_ROUNDING = 8 * U;
+/** The steepest slope of an activation; 1 for those that are not named. */
+const STEEPEST: Readonly<Record<string, number>> = {
+  silu: 1.1,
+  gelu: 1.13,
+  'gelu-tanh': 1.13,
+  'hard-swish': 1.5,
+  mish: 1.09,
+};
+/** Activations that neither round nor scale. */
+const EXACT = ['none', 'relu', 'relu6'];
+
+/** γ of a sum of n terms. */
+const gamma = (terms: number) => (terms * U) / (1 - terms * U);
+
+/** `stages` in f64, and the error of their evaluation in f32 layer by layer. */
+function throughStages(stages: readonly Stage[], input: Valued): Valued {
+  let current = input;
+  for (const stage of stages) {
+    if (stage.kind === 'linear') current = linear(current, stage, stage);
+    else if (stage.kind === 'affine') current = affine(current, stage, stage);
+    else if (stage.kind === 'activation') current = activated(current, stage.activation);
+    else if (stage.kind === 'residual') current = sum(throughStages(stage.branch, current), current);
+  }
+  return current;
+}
+
+/** The same through steps, whose weights are known exactly and rounded. */
+function throughSteps(nodes: readonly Node[], steps: readonly Step[], input: Valued): Valued {
+  const values = [input];
+  steps.forEach(({ operation, x, add, activation }, i) => {
+    const exact = nodes[i].operation;
+    let y = values[x];
+    if (exact.kind === 'linear') y = linear(y, exact, operation as LinearStage);
+    else if (exact.kind === 'affine') y = affine(y, exact, operation as AffineStage);
+    if (add >= 0) y = sum(y, values[add]);
+    values.push(activated(y, activation));
+  });
+  return values[values.length - 1];
+}
+
+/** W·x + b, worked out in f32 with other weights than the exact ones. */
+function linear({ shape, value, error }: Valued, exact: LinearStage, used: LinearStage): Valued {
+  const { inFeatures, outFeatures } = exact;
+  const rows = value.length / inFeatures;
+  const out = { value: new Float64Array(rows * outFeatures), error: new Float64Array(rows * outFeatures) };
+  const rounding = gamma(inFeatures + 2);
+  for (let r = 0; r < rows; r++) {
+    for (let o = 0; o < outFeatures; o++) {
+      const b = exact.bias ? exact.bias[o] : 0;
+      const usedBias = used.bias ? used.bias[o] : 0;
+      let total = b;
+      let inherited = Math.abs(b - usedBias);
+      let terms = Math.abs(usedBias);
+      for (let i = 0, w = o * inFeatures, k = r * inFeatures; i < inFeatures; i++, w++, k++) {
+        const reach = Math.abs(value[k]) + error[k];
+        total += exact.weight[w] * value[k];
+        inherited +=
+          Math.abs(used.weight[w]) * error[k] + Math.abs(exact.weight[w] - used.weight[w]) * Math.abs(value[k]);
+        terms += Math.abs(used.weight[w]) * reach;
+      }
+      out.value[r * outFeatures + o] = total;
+      out.error[r * outFeatures + o] = inherited + rounding * terms;
+    }
+  }
+  return { shape: [...shape.slice(0, -1), outFeatures], ...out };
+}
+
+/** x·scale + shift, whose coefficients are rounded to f32. */
+function affine({ shape, value, error }: Valued, exact: AffineStage, used: AffineStage): Valued {
+  const { channels, inner } = planOf('certificate', shape, exact.scale.length, exact.layout, exact.ranks);
+  const out = { value: new Float64Array(value.length), error: new Float64Array(value.length) };
+  for (let i = 0; i < value.length; i++) {
+    const c = Math.floor(i / inner) % channels;
+    const [s, t] = [exact.scale[c], exact.shift[c]];
+    const reach = Math.abs(value[i]) + error[i];
+    const lost =
+      Math.abs(s - Math.fround(used.scale[c])) * Math.abs(value[i]) + Math.abs(t - Math.fround(used.shift[c]));
+    out.value[i] = value[i] * s + t;
+    out.error[i] = Math.abs(s) * (1 + 2 * U) * error[i] + lost + gamma(3) * (Math.abs(s) * reach + Math.abs(t));
+  }
+  return { shape, ...out };
+}
+
+function activated(input: Valued, code: ActivationCode): Valued {
+  const name = activationName(code);
+  if (name === 'none') return input;
+  const steepest = Math.max(STEEPEST[name] ?? 1, Math.abs(code.alpha));
+  const value = input.value.map((x) => activate(code.kind, x, code.alpha));
+  const error = input.error.map((e, i) => {
+    const rounding = EXACT.includes(name)
+      ? 0
+      : ACTIVATION_ROUNDING * (Math.abs(value[i]) + Math.min(Math.abs(input.value[i]), 1));
+    return steepest * e + rounding;
+  });
+  return { shape: input.shape, value, error };
+}
+
+function sum(a: Valued, b: Valued): Valued {
+  const value = a.value.map((x, i) => x + b.value[i]);
+  const error = a.error.map((e, i) => e + b.error[i] + U * (Math.abs(value[i]) + e + b.error[i]));
+  return { shape: a.shape, value, error };
+}
+
+/** Runs the samples through everything. `run` is the compiled network. */
+export function certify(
+  stages: readonly Stage[],
+  nodes: readonly Node[],
+  steps: readonly Step[],
+  samples: PlainTensor,
+  run: (x: PlainTensor) => PlainTensor,
+): NetworkCertificate {
+  const shape = shapeOf(samples);
+  const input = { shape, value: Float64Array.from(samples.data), error: new Float64Array(samples.data.length) };
+  const forward = throughStages(stages, input);
+  const compiled = throughSteps(nodes, steps, input);
+  const got = run({ data: Float32Array.from(samples.data), shape }).data;
+  const [channels, inner] = axisOf(stages, forward.shape);
+  const bound = new Float64Array(channels);
+  const measured = new Float64Array(channels);
+  forward.value.forEach((truth, i) => {
+    const c = Math.floor(i / inner) % channels;
+    bound[c] = Math.max(bound[c], forward.error[i] + compiled.error[i]);
+    measured[c] = Math.max(measured[c], Math.abs(truth - got[i]));
+  });
+  return { bound, measured };
+}
+
+/** Channels of an output, and the values of each that lie side by side: axis 1 where a norm has its channels first, else the last. */
+function axisOf(stages: readonly Stage[], shape: readonly number[]): [channels: number, inner: number] {
+  const first = stages.some((stage) => stage.kind === 'affine' && stage.layout === 'channels-first');
+  if (!first || shape.length < 3) return [shape[shape.length - 1], 1];
+  return [shape[1], shape.slice(2).reduce((product, length) => product * length, 1)];
+}

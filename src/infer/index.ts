@@ -1,0 +1,10 @@
+// `evenkeel/infer`: compiled networks and batch norm in evaluation, without anything that trains.
+
+export type { ErrorCode, EvenkeelError } from '../errors.ts';
+export type { Bytes } from '../formats/bytes.ts';
+export type { Activation, ActivationName } from '../kernels/activations.ts';
+export { type BackendName, type Configuration, configure, type Info, info } from '../kernels/backend.ts';
+export { type Result, Tensor, type TensorLike, tensor, tidy, zeros } from '../tensors/tensor.ts';
+export type { Layout, PlainTensor } from '../types.ts';
+export { load } from './load.ts';
+export type { Compiled, RunOptions } from './run.ts';

@@ -1,0 +1,15 @@
+import type { Bytes } from '../formats/bytes.ts';
+import { checkNames, checkRecord } from '../named-options.ts';
+import { readProgram } from './file.ts';
+import { type Compiled, instantiate, type RunOptions } from './run.ts';
+
+/**
+ * A compiled network from the file that its `save()` made. It needs none of the layers it was made from.
+ *
+ * @throws ERR_FORMAT for any other file; ERR_OPTION, ERR_MEMORY
+ */
+export function load(file: Bytes, options: RunOptions = {}): Compiled {
+  checkRecord('load', options);
+  checkNames('load', options, ['maxBatch', 'inputShape']);
+  return instantiate(readProgram(file), options);
+}

@@ -1,0 +1,123 @@
+import { NO_ACTIVATION } from '../kernels/activations.ts';
+import { backend } from '../kernels/backend.ts';
+import { affine } from '../kernels/inference/calls.ts';
+import { Layer, type Stage } from '../layers/layer.ts';
+import type { StateSlots } from '../layers/state.ts';
+import { Region } from '../tensors/block.ts';
+import { checkCallOptions, locate, produce } from '../tensors/call.ts';
+import { checkShape, shapeOf } from '../tensors/shape.ts';
+import type { Result, TensorLike } from '../tensors/tensor.ts';
+import type { Parameter } from '../types.ts';
+import { Sequential } from './sequential.ts';
+
+/**
+ * Layers with a way around them (He et al. 2015): y = x + layers(x). What they give must have the shape of what they take.
+ *
+ *     new Residual(new Linear(64, 64), new BatchNorm1d(64))
+ */
+export class Residual extends Layer {
+  readonly subject = 'Residual';
+  readonly branch: Sequential;
+  /** The map x·1 + 0 of one channel: with a residual it is an addition. */
+  #one: Region | undefined;
+
+  constructor(...layers: Layer[]) {
+    super();
+    this.branch = new Sequential(...layers);
+  }
+
+  override train(on = true): this {
+    super.train(on);
+    this.branch.train(on);
+    return this;
+  }
+
+  outputShape(shape: readonly number[]): readonly number[] {
+    checkShape(this.subject, 'the output of the branch', this.branch.outputShape(shape), shape, 'shape');
+    return shape;
+  }
+
+  override parameters(): Parameter[] {
+    return this.branch.parameters();
+  }
+
+  /** @throws what the layers throw; ERR_SHAPE where they change the shape */
+  forward<X extends TensorLike, O extends TensorLike = Result<X>>(x: X, options: { out?: O } = {}): O {
+    checkCallOptions(this.subject, options, ['out']);
+    const input = locate(this.subject, 'x', x);
+    this.outputShape(shapeOf(input));
+    const restore = this.branch.checkpoint();
+    try {
+      return this.#sum(x, 'x', input, options.out, () => this.branch.forward(input));
+    } catch (error) {
+      restore();
+      throw error;
+    }
+  }
+
+  /** dx = dy + the branch's. @throws what the layers throw */
+  backward<D extends TensorLike, O extends TensorLike = Result<D>>(dy: D, options: { out?: O } = {}): O {
+    checkCallOptions(this.subject, options, ['out']);
+    const { shape } = this.branch.checkSaved();
+    const given = locate(this.subject, 'dy', dy);
+    checkShape(this.subject, 'dy', shapeOf(given), shape, 'shape');
+    return this.#sum(dy, 'dy', given, options.out, () => this.branch.backward(given));
+  }
+
+  /** @internal */
+  override checkSaved(): unknown {
+    return this.branch.checkSaved();
+  }
+
+  override stages(): Stage[] {
+    return [{ kind: 'residual', branch: this.branch.stages() }];
+  }
+
+  override leaves(): readonly Layer[] {
+    return this.branch.leaves();
+  }
+
+  override stateSlots(): StateSlots {
+    return this.branch.stateSlots();
+  }
+
+  override checkpoint(): () => void {
+    return this.branch.checkpoint();
+  }
+
+  override dispose(): void {
+    this.branch.dispose();
+    this.#one?.release();
+    this.#one = undefined;
+  }
+
+  /** a + b(), where b is a tensor of the branch's own or a plain array. */
+  #sum<O extends TensorLike>(
+    like: TensorLike,
+    name: string,
+    a: TensorLike,
+    out: O | undefined,
+    b: () => TensorLike,
+  ): O {
+    const product = {
+      subject: this.subject,
+      like,
+      shape: shapeOf(a),
+      out,
+      inputs: { [name]: a },
+      aliasing: 'apart',
+    } as const;
+    return produce<O>(product, (call, result) => {
+      const branch = b();
+      const size = a.data.length;
+      if (size === 0) return;
+      const current = backend();
+      this.#one ??= new Region(current.heap);
+      const one = this.#one.atLeast(64);
+      current.heap.f32.set([1, 0], one >>> 2);
+      const extent = { kernel: 'ncx', outer: 1, channels: 1, inner: size } as const;
+      const vectors = { center: 0, scale: one, shift: one + 4 };
+      affine(current, extent, call.input(branch), vectors, call.input(a), call.output(result), NO_ACTIVATION);
+    });
+  }
+}
