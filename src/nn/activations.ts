@@ -1,4 +1,4 @@
-import { type Activation, type ActivationCode, activationCode, activationName } from '../kernels/activations.ts';
+import { type Activation, type ActivationCode, activationCode, activationOf } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { activate } from '../kernels/inference/calls.ts';
 import { activateGrad } from '../kernels/training/calls.ts';
@@ -91,9 +91,9 @@ export class ActivationLayer extends Layer {
     this.#kept = undefined;
   }
 
-  /** The activation's name. */
-  get activation(): string {
-    return activationName(this.#code);
+  /** The activation: its name, or `{ name, slope }` and the like where a parameter is not the usual one. */
+  get activation(): Activation {
+    return activationOf(this.#code)!;
   }
 }
 

@@ -22,6 +22,7 @@ export interface GoldenCase {
   // biome-ignore lint/suspicious/noExplicitAny: differs from case to case
   expect?: any;
   tensors: Record<string, GoldenTensor>;
+  files?: Record<string, string>;
 }
 
 const ARRAYS = { f32: Float32Array, f64: Float64Array, i32: Int32Array, u8: Uint8Array };
@@ -85,4 +86,9 @@ export function errorRatio(truth: GoldenTensor, actual: ArrayLike<number>, mode:
     if (!(ratio <= worst)) worst = ratio;
   }
   return worst;
+}
+
+/** A file that a case names: a model. */
+export function goldenFile({ files }: GoldenCase, key: string): Uint8Array {
+  return Uint8Array.from(readFileSync(folder + files![key]));
 }

@@ -1,0 +1,88 @@
+// Flax (flax.linen): collections of nested dictionaries, `params` and `batch_stats`. Momentum there is the weight of the old value, the running
+// variance the biased one, channels are last; none of it stands in the weights, so that the norms' options are Flax's defaults.
+
+import { preset } from '../layers/options.ts';
+import type { StateDict } from '../types.ts';
+import {
+  Collector,
+  type Exported,
+  type ExportOptions,
+  entriesOf,
+  type Foreign,
+  type ForeignTensors,
+  fromKernel,
+  groupsOf,
+  type Imported,
+  type ImportOptions,
+  joined,
+  leavesOf,
+  NORM_LEAVES,
+  toKernel,
+} from './imported.ts';
+
+const NORM: Readonly<Record<string, string>> = { scale: 'gamma', bias: 'beta', mean: 'runningMean', var: 'runningVar' };
+const COLLECTIONS = ['params', 'batch_stats'];
+
+/** Nested dictionaries of tensors, as Flax has its variables. */
+export interface FlaxTree {
+  readonly [name: string]: Foreign | FlaxTree;
+}
+
+/**
+ * Flax's variables in our names: `params/BatchNorm_0/scale` is `BatchNorm_0.gamma`, `params/Dense_0/kernel` the transposed `Dense_0.weight`.
+ *
+ * @param variables nested dictionaries, or flat names with `/` or `.` between them (`flax.traverse_util.flatten_dict(variables, sep='/')`)
+ * @throws as `fromTorch`
+ */
+export function fromFlax(variables: ForeignTensors | FlaxTree, options: ImportOptions = {}): Imported {
+  const collector = new Collector('fromFlax', options);
+  const entries = entriesOf('fromFlax', variables as ForeignTensors).flatMap(([name, value]) => flatten(name, value));
+  for (const { name, tensors: group } of groupsOf(entries, split)) {
+    const layer = collector.rename(name);
+    const tracked = group.has('mean') || group.has('var');
+    const isNorm = tracked || group.has('scale');
+    if (isNorm) {
+      collector.norm(layer, preset('flax'));
+      for (const leaf of ['mean', 'var']) if (tracked && !group.has(leaf)) collector.missing(joined(name, leaf, '.'));
+    }
+    for (const [leaf, { full, tensor }] of group) {
+      if (isNorm && Object.hasOwn(NORM, leaf)) collector.take(full, tensor, layer, NORM[leaf]);
+      else if (leaf === 'kernel' && tensor.shape.length >= 2) collector.take(full, tensor, layer, 'weight', fromKernel);
+      else if (!isNorm && leaf === 'bias') collector.take(full, tensor, layer, 'bias');
+      else collector.unused(full);
+    }
+  }
+  return collector.finish();
+}
+
+function flatten(name: string, value: Foreign | FlaxTree): (readonly [string, Foreign])[] {
+  if (isTensor(value)) return [[name, value]];
+  return Object.entries(value as FlaxTree).flatMap(([key, inner]) => flatten(`${name}/${key}`, inner));
+}
+
+function isTensor(value: Foreign | FlaxTree): value is Foreign {
+  return 'shape' in value && 'data' in value && !('shape' in (value.data as object) && !ArrayBuffer.isView(value.data));
+}
+
+function split(name: string): readonly [string, string] {
+  const parts = name.split(name.includes('/') ? '/' : '.');
+  if (COLLECTIONS.includes(parts[0])) parts.shift();
+  return [parts.slice(0, -1).join('.'), parts[parts.length - 1]];
+}
+
+/** Our state dict under Flax's names, with `/` between them. Flax counts no batches: `batchesTracked` stays here. */
+export function toFlax(state: StateDict, options: ExportOptions = {}): Map<string, Exported> {
+  const names = new Map(Object.entries(NORM).map(([theirs, ours]) => [ours, theirs]));
+  const out = new Map<string, Exported>();
+  for (const { layer, leaf, data, shape } of leavesOf('toFlax', state, options)) {
+    if (leaf === 'batchesTracked') continue;
+    const collection = leaf.startsWith('running') ? 'batch_stats' : 'params';
+    const path = joined(
+      layer.replaceAll('.', '/'),
+      NORM_LEAVES.includes(leaf) ? names.get(leaf)! : leaf === 'weight' ? 'kernel' : leaf,
+      '/',
+    );
+    out.set(`${collection}/${path}`, leaf === 'weight' && shape.length >= 2 ? toKernel(data, shape) : { data, shape });
+  }
+  return out;
+}

@@ -1,0 +1,259 @@
+// What all importers share: foreign names taken apart into a layer's name and a tensor's, and what comes of them.
+
+import { show, showShape, wrongKind, wrongValue } from '../errors.ts';
+import { quote } from '../formats/bytes.ts';
+import type { StoredTensor, Values } from '../formats/dtypes.ts';
+import type { Layer } from '../layers/layer.ts';
+import type { BatchNormOptions } from '../layers/options.ts';
+import type { StateDict, StateEntry } from '../types.ts';
+
+/** A tensor under somebody's name: of a file that was read, or any values with a shape. */
+export type Foreign = StoredTensor | { readonly data: ArrayLike<number>; readonly shape: readonly number[] };
+
+/** Tensors by name. */
+export type ForeignTensors = ReadonlyMap<string, Foreign> | Readonly<Record<string, Foreign>>;
+
+/** Foreign weights in our words. */
+export interface Imported {
+  /** For `loadStateDict`: `fc1.weight`, `bn1.gamma`, `bn1.runningMean` … */
+  readonly state: StateDict;
+  /** By the name of each batch norm: eps, momentum, variance estimator and layout as that framework has them, for the constructor. */
+  readonly norms: Readonly<Record<string, BatchNormOptions>>;
+  /** Names that nothing was made of. */
+  readonly unused: readonly string[];
+  /** Names that should be there and are not: of `layer`, if one was given; of a norm without statistics. */
+  readonly missing: readonly string[];
+}
+
+export interface ImportOptions {
+  /** What the weights are for: its state dict says which names and shapes are needed. */
+  layer?: Layer;
+  /** Foreign layer names and ours: `{ fc1: '0', bn1: '1' }`. Default: as they are. */
+  rename?: Readonly<Record<string, string>>;
+  /** `true`: gammas and betas may be NaN or infinite. Default `false`. */
+  allowNonFinite?: boolean;
+}
+
+/** Tensors of one layer by their last name. */
+export interface Group {
+  readonly name: string;
+  readonly tensors: ReadonlyMap<string, { readonly full: string; readonly tensor: Foreign }>;
+}
+
+export function entriesOf(subject: string, tensors: ForeignTensors): (readonly [string, Foreign])[] {
+  if (tensors instanceof Map) return [...tensors];
+  if (typeof tensors !== 'object' || tensors === null) {
+    throw wrongKind('ERR_TYPE', {
+      subject,
+      argument: 'tensors',
+      expected: 'a Map or a record of tensors',
+      got: show(tensors),
+    });
+  }
+  return Object.entries(tensors);
+}
+
+/** Puts tensors together by layer; `split` takes a name apart. */
+export function groupsOf(
+  entries: readonly (readonly [string, Foreign])[],
+  split: (name: string) => readonly [layer: string, leaf: string],
+): Group[] {
+  const groups = new Map<string, Map<string, { full: string; tensor: Foreign }>>();
+  for (const [full, tensor] of entries) {
+    const [layer, leaf] = split(full);
+    const group = groups.get(layer) ?? new Map();
+    groups.set(layer, group);
+    group.set(leaf, { full, tensor });
+  }
+  return [...groups].map(([name, tensors]) => ({ name, tensors }));
+}
+
+/** Gathers an import, name by name. */
+export class Collector {
+  readonly #subject: string;
+  readonly #options: ImportOptions;
+  readonly #state = new Map<string, StateEntry>();
+  readonly #norms = new Map<string, BatchNormOptions>();
+  readonly #unused: string[] = [];
+  readonly #missing: string[] = [];
+  /** Foreign name of each of ours. */
+  readonly #origin = new Map<string, string>();
+
+  constructor(subject: string, options: ImportOptions) {
+    this.#subject = subject;
+    this.#options = options;
+  }
+
+  /** A layer's name in our network. */
+  rename(layer: string): string {
+    const { rename } = this.#options;
+    return rename && Object.hasOwn(rename, layer) ? rename[layer] : layer;
+  }
+
+  /** Takes a tensor. `change` sees its values, and gives others with their shape. */
+  take(
+    full: string,
+    tensor: Foreign,
+    layer: string,
+    ours: string,
+    change?: (values: Values, shape: readonly number[]) => { data: Values; shape: readonly number[] },
+  ): void {
+    const name = ours === '' ? layer : layer === '' ? ours : `${layer}.${ours}`;
+    const { shape } = tensor;
+    const data = tensor.data instanceof Float64Array ? tensor.data : Float32Array.from(tensor.data);
+    const count = shape.reduce((product, length) => product * length, 1);
+    if (data.length !== count)
+      throw this.#wrong(full, `${count} values for shape ${showShape(shape)}`, `${data.length}`);
+    const entry = change ? change(data as Values, shape) : { data, shape };
+    this.#check(full, ours, entry.data);
+    if (this.#state.has(name))
+      throw this.#wrong(full, `a name of its own`, `${quote(name)}, as ${quote(this.#origin.get(name)!)}`);
+    this.#origin.set(name, full);
+    this.#state.set(name, entry);
+  }
+
+  /** What a file may not say of a batch norm. */
+  #check(full: string, ours: string, data: Values): void {
+    const bad = (test: (value: number) => boolean) => data.findIndex((value) => !test(value));
+    const tests: Record<string, [(value: number) => boolean, string]> = {
+      runningVar: [(value) => value >= 0 && value < Number.POSITIVE_INFINITY, 'finite variances of 0 or more'],
+      runningMean: [Number.isFinite, 'finite means'],
+      batchesTracked: [(value) => Number.isSafeInteger(value) && value >= 0, 'a whole number of 0 or more'],
+    };
+    if (!this.#options.allowNonFinite) {
+      tests.gamma = [Number.isFinite, 'finite values'];
+      tests.beta = [Number.isFinite, 'finite values'];
+    }
+    if (!Object.hasOwn(tests, ours)) return;
+    const [test, expected] = tests[ours];
+    const at = bad(test);
+    if (at >= 0) throw this.#wrong(full, expected, `${data[at]} at ${at}`);
+  }
+
+  #wrong(full: string, expected: string, got: string): Error {
+    return wrongValue('ERR_STATE', { subject: this.#subject, argument: quote(full), expected, got });
+  }
+
+  /** A batch norm and the options it was trained with. */
+  norm(layer: string, options: BatchNormOptions): void {
+    this.#norms.set(layer, options);
+  }
+
+  unused(full: string): void {
+    this.#unused.push(full);
+  }
+
+  missing(name: string): void {
+    this.#missing.push(name);
+  }
+
+  /** The result: for `layer`, if there is one, just what it needs. */
+  finish(): Imported {
+    const { layer } = this.#options;
+    // nobody but PyTorch counts batches, and PyTorch only since 0.4.1
+    for (const name of this.#norms.keys()) {
+      const counter = name === '' ? 'batchesTracked' : `${name}.batchesTracked`;
+      if (this.#state.has(counter.replace('batchesTracked', 'runningMean')) && !this.#state.has(counter)) {
+        this.#state.set(counter, { data: new Float64Array(1), shape: [] });
+      }
+    }
+    if (layer) this.#fit(layer.stateDict());
+    return {
+      state: Object.fromEntries(this.#state),
+      norms: Object.fromEntries(this.#norms),
+      unused: this.#unused,
+      missing: this.#missing,
+    };
+  }
+
+  #fit(needed: StateDict): void {
+    for (const name of [...this.#state.keys()]) {
+      if (Object.hasOwn(needed, name)) continue;
+      this.#state.delete(name);
+      const origin = this.#origin.get(name);
+      if (origin) this.#unused.push(origin);
+    }
+    for (const [name, { shape, data }] of Object.entries(needed)) {
+      const entry = this.#state.get(name);
+      if (!entry) {
+        if (name.endsWith('batchesTracked')) this.#state.set(name, { data: new Float64Array(data.length), shape });
+        else this.#missing.push(name);
+      } else if (entry.shape.join() !== shape.join()) {
+        throw this.#wrong(
+          this.#origin.get(name) ?? name,
+          `shape ${showShape(shape)} for ${name}`,
+          showShape(entry.shape),
+        );
+      }
+    }
+  }
+}
+
+/** Moves axes: the result's axis i is the given one's axis `order[i]`. */
+export function permute(
+  values: Values,
+  shape: readonly number[],
+  order: readonly number[],
+): { data: Values; shape: number[] } {
+  const strides = shape.map((_, axis) => shape.slice(axis + 1).reduce((product, length) => product * length, 1));
+  const to = order.map((axis) => shape[axis]);
+  const data = values.slice() as Values;
+  const index = to.map(() => 0);
+  for (let i = 0; i < data.length; i++) {
+    let from = 0;
+    for (let axis = 0; axis < index.length; axis++) from += index[axis] * strides[order[axis]];
+    data[i] = values[from];
+    for (let axis = index.length - 1; axis >= 0 && ++index[axis] === to[axis]; axis--) index[axis] = 0;
+  }
+  return { data, shape: to };
+}
+
+/** `[...window, in, out]` → `[out, in, ...window]`, as Keras and Flax have kernels and we have weights. */
+export function fromKernel(values: Values, shape: readonly number[]): { data: Values; shape: number[] } {
+  const axes = shape.map((_, axis) => axis);
+  return permute(values, shape, [axes.length - 1, axes.length - 2, ...axes.slice(0, -2)]);
+}
+
+/** The way back: `[out, in, ...window]` → `[...window, in, out]`. */
+export function toKernel(values: Values, shape: readonly number[]): { data: Values; shape: number[] } {
+  const axes = shape.map((_, axis) => axis);
+  return permute(values, shape, [...axes.slice(2), 1, 0]);
+}
+
+/** A tensor to be written under a foreign name. */
+export interface Exported {
+  readonly data: Values;
+  readonly shape: readonly number[];
+  /** Where it is not F32 or F64. */
+  readonly dtype?: string;
+}
+
+export interface ExportOptions {
+  /** Foreign layer names and ours, as they were given to the import: `{ fc1: '0', bn1: '1' }`. */
+  rename?: Readonly<Record<string, string>>;
+}
+
+/** A state dict entry by entry: layer under its foreign name, last name, values. */
+export function* leavesOf(
+  subject: string,
+  state: StateDict,
+  { rename = {} }: ExportOptions,
+): Generator<{ layer: string; leaf: string; data: Values; shape: readonly number[] }> {
+  if (typeof state !== 'object' || state === null) {
+    throw wrongKind('ERR_TYPE', { subject, argument: 'state', expected: 'a state dict', got: show(state) });
+  }
+  const back = new Map(Object.entries(rename).map(([foreign, ours]) => [ours, foreign]));
+  for (const [name, { data, shape }] of Object.entries(state)) {
+    const cut = name.lastIndexOf('.');
+    const layer = name.slice(0, Math.max(cut, 0));
+    yield { layer: back.get(layer) ?? layer, leaf: name.slice(cut + 1), data: data as Values, shape };
+  }
+}
+
+/** Names of a batch norm's state here; others belong to linear and convolution layers. */
+export const NORM_LEAVES = ['gamma', 'beta', 'runningMean', 'runningVar', 'batchesTracked'];
+
+/** Joins a layer's name and a tensor's. */
+export function joined(layer: string, leaf: string, separator: string): string {
+  return layer === '' ? leaf : `${layer}${separator}${leaf}`;
+}

@@ -1,0 +1,16 @@
+// `evenkeel/weights`: files of other frameworks, and their names in ours.
+
+export type { Bytes } from '../formats/bytes.ts';
+export type { StoredTensor, StoredTensors, Values } from '../formats/dtypes.ts';
+export { readNpy, type WritableArray, writeNpy } from '../formats/npy.ts';
+export { readNpz, writeNpz } from '../formats/npz.ts';
+export { type OnnxAttribute, type OnnxInitializer, type OnnxModel, type OnnxNode, readOnnx } from '../formats/onnx.ts';
+export { readSafetensors, type SafetensorsFile, type Writable, writeSafetensors } from '../formats/safetensors.ts';
+export { readTfjs, type TfjsModel, tfjsShards, writeTfjs } from '../formats/tfjs.ts';
+export { type FlaxTree, fromFlax, toFlax } from './flax.ts';
+export type { Exported, ExportOptions, Foreign, ForeignTensors, Imported, ImportOptions } from './imported.ts';
+export { fromKeras, fromTfjs, toKeras, toTfjs } from './keras.ts';
+export { type KerasFile, type KerasLayer, readKeras, writeKeras } from './keras-file.ts';
+export { type LoadOptions, loadSequential } from './load-sequential.ts';
+export { fromOnnx, normsOf, type OnnxExportOptions, type OnnxNorm, toOnnx } from './onnx.ts';
+export { fromTorch, toTorch } from './torch.ts';
