@@ -52,13 +52,10 @@ export function wrongMoment(code: ErrorCode, complaint: Complaint): EvenkeelErro
 
 /** A file that is not what it should be: which part, and where in it. */
 export function malformed(format: string, part: string, expected: string, got: string, offset: number): EvenkeelError {
-  return build(RangeError, 'ERR_FORMAT', {
-    subject: format,
-    argument: part,
-    expected,
-    got,
-    context: `offset ${offset}`,
-  });
+  // what a file says may hold anything: one line, and no control characters
+  const clean = (text: string) => Array.from(text.slice(0, 400), (c) => (c < ' ' || c === '\u007f' ? '?' : c)).join('');
+  const complaint = { subject: format, argument: clean(part), expected: clean(expected), got: clean(got) };
+  return build(RangeError, 'ERR_FORMAT', { ...complaint, context: `offset ${offset}` });
 }
 
 /** A value in a few words, for `got`. */

@@ -89,8 +89,7 @@ export function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   return all;
 }
 
-/** A name or a text of a file for an error message: short, and on one line. */
+/** A name or a text of a file for an error message. */
 export function quote(text: string): string {
-  const clean = Array.from(text.slice(0, 80), (c) => (c < ' ' || c === '\u007f' ? '?' : c)).join('');
-  return `'${clean}${text.length > 80 ? '…' : ''}'`;
+  return `'${text.slice(0, 80)}${text.length > 80 ? '…' : ''}'`;
 }

@@ -1,4 +1,7 @@
 // HDF5 through h5wasm, an optional peer: the HDF5 library itself, compiled to WebAssembly. It is loaded when the first such file comes.
+//
+// Sizes, depth and the number of objects are checked here; what the library makes of a damaged file is its own affair, and it has been seen to read some
+// for ever. Files of strangers in this format belong in a worker that can be ended.
 
 import { malformed, wrongMoment } from '../errors.ts';
 import { concat, quote } from './bytes.ts';
@@ -6,14 +9,16 @@ import { decode, type StoredTensor } from './dtypes.ts';
 
 /** A tree of groups and datasets. */
 export interface Hdf5Group {
-  readonly attributes: ReadonlyMap<string, unknown>;
+  /** Read when asked for; undefined where there is none. */
+  readonly attribute: (name: string) => unknown;
   readonly groups: ReadonlyMap<string, Hdf5Group>;
   readonly datasets: ReadonlyMap<string, StoredTensor>;
 }
 
 const MAGIC = [0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a];
 const MOST_DEPTH = 16;
-const MOST_OBJECTS = 1 << 16;
+/** An object takes this many bytes of a file at the least: links that go round in circles show as more. */
+const LEAST_OBJECT = 64;
 /** Bytes that datasets may take for each byte of the file: what is compressed, or never written, may be larger than the file. */
 const MOST_EXPANSION = 100;
 
@@ -24,6 +29,8 @@ export function isHdf5(bytes: Uint8Array): boolean {
 // what is used of h5wasm, as types: the peer may not be there when this is compiled
 interface Peer {
   readonly ready: Promise<{
+    /** Errors are thrown, where they would be printed. */
+    activate_throwing_error_handler?(): void;
     FS: {
       writeFile(name: string, bytes: Uint8Array): void;
       readFile(name: string): Uint8Array;
@@ -54,7 +61,9 @@ async function loadPeer(format: string): Promise<{ peer: Peer; fs: Awaited<Peer[
     const name = 'h5wasm'; // a name in a variable: bundlers leave it to the host
     const module = await import(/* @vite-ignore */ /* webpackIgnore: true */ name);
     const peer = (module.default ?? module) as Peer;
-    return { peer, fs: (await peer.ready).FS };
+    const library = await peer.ready;
+    library.activate_throwing_error_handler?.();
+    return { peer, fs: library.FS };
   } catch (cause) {
     const error = wrongMoment('ERR_FORMAT', {
       subject: format,
@@ -67,8 +76,11 @@ async function loadPeer(format: string): Promise<{ peer: Peer; fs: Awaited<Peer[
   }
 }
 
-/** Reads the whole tree. Throws ERR_FORMAT for what is no HDF5 file, without h5wasm, and for trees without end. */
-export async function readHdf5(format: string, bytes: Uint8Array): Promise<Hdf5Group> {
+/**
+ * Reads the whole tree, and gives it to `use` while the file is open. Throws ERR_FORMAT for what is no HDF5 file, without h5wasm, and for trees without
+ * end.
+ */
+export async function readHdf5<T>(format: string, bytes: Uint8Array, use: (root: Hdf5Group) => T): Promise<T> {
   if (!isHdf5(bytes)) throw malformed(format, 'HDF5 file', '\\x89HDF', 'other bytes', 0);
   const { peer, fs } = await loadPeer(format);
   const name = `evenkeel-${names++}.h5`;
@@ -77,6 +89,7 @@ export async function readHdf5(format: string, bytes: Uint8Array): Promise<Hdf5G
   try {
     file = new peer.File(name, 'r');
     let budget = bytes.length * MOST_EXPANSION + (1 << 20);
+    const most = Math.ceil(bytes.length / LEAST_OBJECT);
     let objects = 0;
     const walk = (group: PeerGroup, path: string, depth: number): Hdf5Group => {
       if (depth > MOST_DEPTH)
@@ -85,8 +98,7 @@ export async function readHdf5(format: string, bytes: Uint8Array): Promise<Hdf5G
       const datasets = new Map<string, StoredTensor>();
       for (const key of group.keys()) {
         const at = `${path}/${key}`;
-        if (++objects > MOST_OBJECTS)
-          throw malformed(format, `group ${quote(path)}`, `at most ${MOST_OBJECTS} objects`, 'more', 0);
+        if (++objects > most) throw malformed(format, `group ${quote(path)}`, `at most ${most} objects`, 'more', 0);
         const entity = group.get(key) as { keys?: unknown; metadata?: unknown } | null;
         if (entity && typeof entity.keys === 'function') groups.set(key, walk(entity as PeerGroup, at, depth + 1));
         else if (entity?.metadata && 'shape' in entity) {
@@ -96,9 +108,9 @@ export async function readHdf5(format: string, bytes: Uint8Array): Promise<Hdf5G
         } else
           throw malformed(format, quote(at), 'a group or a dataset', 'a link out of the file, or another object', 0);
       }
-      return { attributes: attributesOf(group), groups, datasets };
+      return { attribute: (name) => attributeOf(format, group, name), groups, datasets };
     };
-    return walk(file, '', 0);
+    return use(walk(file, '', 0));
   } catch (error) {
     if ((error as { code?: string }).code === 'ERR_FORMAT') throw error;
     throw malformed(
@@ -117,8 +129,12 @@ export async function readHdf5(format: string, bytes: Uint8Array): Promise<Hdf5G
   }
 }
 
-function attributesOf({ attrs }: { attrs: Record<string, { readonly value: unknown }> }): Map<string, unknown> {
-  return new Map(Object.entries(attrs).map(([name, attribute]) => [name, attribute.value]));
+function attributeOf(format: string, { attrs }: PeerGroup, name: string): unknown {
+  try {
+    return Object.hasOwn(attrs, name) ? attrs[name].value : undefined;
+  } catch (error) {
+    throw malformed(format, `attribute ${quote(name)}`, 'a value that the HDF5 library reads', `${error}`, 0);
+  }
 }
 
 /** HDF5's classes of numbers: integers, floats, and bytes that mean what an attribute says (bfloat16). */

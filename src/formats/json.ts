@@ -21,8 +21,8 @@ export function parseJson(format: string, part: string, bytes: Uint8Array, base 
     throw malformed(format, part, 'UTF-8', 'other bytes', base);
   }
   let at = 0;
-  const fail = (expected: string) =>
-    malformed(format, part, expected, at < text.length ? quote(text[at]) : 'the end', base + at);
+  const fail = (expected: string, got = at < text.length ? quote(text[at]) : 'the end') =>
+    malformed(format, part, expected, got, base + at);
   const space = () => {
     while (at < text.length && ' \n\r\t'.includes(text[at])) at++;
   };
@@ -58,7 +58,7 @@ export function parseJson(format: string, part: string, bytes: Uint8Array, base 
         const key = string();
         if (key in entries) {
           at = start;
-          throw fail(`each key once, not ${quote(key)} again,`);
+          throw fail('each key once', `${quote(key)} again`);
         }
         space();
         if (text[at] !== ':') throw fail("':'");

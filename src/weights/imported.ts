@@ -32,6 +32,8 @@ export interface ImportOptions {
   rename?: Readonly<Record<string, string>>;
   /** `true`: gammas and betas may be NaN or infinite. Default `false`. */
   allowNonFinite?: boolean;
+  /** `true`: statistics are taken as they are, for whoever looks for what is wrong with them. Default `false`. */
+  lenient?: boolean;
 }
 
 /** Tensors of one layer by their last name. */
@@ -114,6 +116,7 @@ export class Collector {
 
   /** What a file may not say of a batch norm. */
   #check(full: string, ours: string, data: Values): void {
+    if (this.#options.lenient) return;
     const bad = (test: (value: number) => boolean) => data.findIndex((value) => !test(value));
     const tests: Record<string, [(value: number) => boolean, string]> = {
       runningVar: [(value) => value >= 0 && value < Number.POSITIVE_INFINITY, 'finite variances of 0 or more'],

@@ -8,6 +8,9 @@ export { type OnnxAttribute, type OnnxInitializer, type OnnxModel, type OnnxNode
 export { readSafetensors, type SafetensorsFile, type Writable, writeSafetensors } from '../formats/safetensors.ts';
 export { readTfjs, type TfjsModel, tfjsShards, writeTfjs } from '../formats/tfjs.ts';
 export { type FlaxTree, fromFlax, toFlax } from './flax.ts';
+export { foldOnnx } from './fold-onnx.ts';
+export type { FileFold, FoldedNorm } from './fold-report.ts';
+export { foldSafetensors, type SafetensorsFoldOptions } from './fold-safetensors.ts';
 export type { Exported, ExportOptions, Foreign, ForeignTensors, Imported, ImportOptions } from './imported.ts';
 export { fromKeras, fromTfjs, toKeras, toTfjs } from './keras.ts';
 export { type KerasFile, type KerasLayer, readKeras, writeKeras } from './keras-file.ts';

@@ -41,7 +41,7 @@ export interface KerasFile {
  */
 export async function readKeras(file: Bytes): Promise<KerasFile> {
   const bytes = bytesFrom(FORMAT, file);
-  if (isHdf5(bytes)) return fromHdf5(await readHdf5(FORMAT, bytes));
+  if (isHdf5(bytes)) return readHdf5(FORMAT, bytes, fromHdf5);
   const members = new Map(readZip(FORMAT, bytes).map((member) => [member.name, member]));
   const part = async (name: string) => {
     const member = members.get(name);
@@ -52,16 +52,17 @@ export async function readKeras(file: Bytes): Promise<KerasFile> {
   const metadata = await part('metadata.json');
   const layers = layersOf(parseJson(FORMAT, 'config.json', config.bytes, config.offset));
   const version = asRecord(parseJson(FORMAT, 'metadata.json', metadata.bytes, metadata.offset))?.keras_version;
-  const root = await readHdf5(FORMAT, (await part('model.weights.h5')).bytes);
-  return { tensors: numbered(root, layers), layers, version: typeof version === 'string' ? version : null };
+  const weights = (await part('model.weights.h5')).bytes;
+  const tensors = await readHdf5(FORMAT, weights, (root) => numbered(root, layers));
+  return { tensors, layers, version: typeof version === 'string' ? version : null };
 }
 
 function fromHdf5(root: Hdf5Group): KerasFile {
-  const config = textOf(root.attributes.get('model_config'));
+  const config = textOf(root.attribute('model_config'));
   const layers =
     config === undefined ? null : layersOf(parseJson(FORMAT, 'model_config', new TextEncoder().encode(config)));
-  const version = textOf(root.attributes.get('keras_version')) ?? null;
-  const legacy = root.groups.get('model_weights') ?? (root.attributes.has('layer_names') ? root : undefined);
+  const version = textOf(root.attribute('keras_version')) ?? null;
+  const legacy = root.groups.get('model_weights') ?? (root.attribute('layer_names') === undefined ? undefined : root);
   return { tensors: legacy ? named(legacy) : numbered(root, layers), layers, version };
 }
 
@@ -97,7 +98,7 @@ function numbered(root: Hdf5Group, layers: readonly KerasLayer[] | null): Map<st
       const at = path === '' ? key : `${path}/${key}`;
       const vars = inner.groups.get('vars');
       const layer = byPath?.get(at);
-      const name = layer?.name ?? prefix + (textOf(vars?.attributes.get('name')) ?? key);
+      const name = layer?.name ?? prefix + (textOf(vars?.attribute('name')) ?? key);
       const variables = [...(vars?.datasets ?? [])].sort(([a], [b]) => Number(a) - Number(b));
       const names = variableNames(layer?.className ?? classOf(key), layer?.config, variables.length);
       variables.forEach(([number, tensor], i) => {

@@ -17,6 +17,7 @@ import {
 import { lengthField } from '../formats/protobuf.ts';
 import { type Activation, activationOf } from '../kernels/activations.ts';
 import { BatchNorm } from '../layers/batch-norm.ts';
+import { BatchNorm1d } from '../layers/batch-norm-ranks.ts';
 import type { Layer } from '../layers/layer.ts';
 import type { BatchNormOptions } from '../layers/options.ts';
 import { ActivationLayer } from '../nn/activations.ts';
@@ -68,6 +69,7 @@ function normOf({ opset }: OnnxModel, node: OnnxNode): OnnxNorm {
   const label = `node ${quote(node.name || outputs[0] || 'BatchNormalization')}`;
   if (opset < 7) throw malformed(FORMAT, label, 'version 7 or later of the operators', `${opset}`, offset);
   if (inputs.length < 5) throw malformed(FORMAT, label, '5 inputs', `${inputs.length}`, offset);
+  if (outputs.length < 1) throw malformed(FORMAT, label, 'an output', 'none', offset);
   if (attributes.get('spatial') === 0) throw malformed(FORMAT, label, 'spatial 1', '0', offset);
   const [, gamma, beta, runningMean, runningVar] = inputs;
   // before version 14 training showed in the number of outputs
@@ -278,7 +280,8 @@ function chainOf(net: Sequential, prefix = ''): { layer: Layer; name: string }[]
 function rowOf(chain: readonly { layer: Layer }[]): readonly number[] | undefined {
   for (const { layer } of chain) {
     if (layer instanceof Linear) return [layer.inFeatures];
-    if (layer instanceof BatchNorm) return layer.subject.startsWith('BatchNorm1d') ? [layer.numFeatures] : undefined;
+    // a norm of any rank does not say; the linear layer behind it does
+    if (layer instanceof BatchNorm1d) return [layer.numFeatures];
   }
   return undefined;
 }

@@ -5,6 +5,7 @@ import { quote } from '../formats/bytes.ts';
 import { asRecord, type Json } from '../formats/json.ts';
 import type { Activation } from '../kernels/activations.ts';
 import { BatchNorm } from '../layers/batch-norm.ts';
+import { BatchNorm1d } from '../layers/batch-norm-ranks.ts';
 import type { Layer } from '../layers/layer.ts';
 import { ActivationLayer } from '../nn/activations.ts';
 import { Dropout } from '../nn/dropout.ts';
@@ -78,7 +79,8 @@ export function sequentialFromKeras(
       }
       case 'BatchNormalization': {
         const [channels] = trained('moving_mean');
-        built.push(new BatchNorm(channels, normOptions('loadSequential', layer)));
+        const Norm = layer.rank === 2 ? BatchNorm1d : BatchNorm;
+        built.push(new Norm(channels, normOptions('loadSequential', layer)));
         break;
       }
       case 'Activation':

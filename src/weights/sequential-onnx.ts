@@ -6,6 +6,7 @@ import type { StoredTensor, Values } from '../formats/dtypes.ts';
 import { type OnnxNode, readOnnx } from '../formats/onnx.ts';
 import type { Activation } from '../kernels/activations.ts';
 import { BatchNorm } from '../layers/batch-norm.ts';
+import { BatchNorm1d } from '../layers/batch-norm-ranks.ts';
 import type { Layer } from '../layers/layer.ts';
 import { ActivationLayer } from '../nn/activations.ts';
 import { Dropout } from '../nn/dropout.ts';
@@ -85,7 +86,8 @@ export function sequentialFromOnnx(file: Bytes, { dropSoftmax = false }: LoadOpt
       const { inputs: names, options } = norms.get(node)!;
       if (norms.get(node)!.training) throw fail('inference', 'training_mode 1');
       const read = (name: keyof typeof names) => constant(names[name], name);
-      const bn = new BatchNorm(read('gamma').data.length, options);
+      const Norm = model.inputs.get(inputs[0])?.length === 2 ? BatchNorm1d : BatchNorm;
+      const bn = new Norm(read('gamma').data.length, options);
       const state = bn.stateDict();
       for (const name of ['gamma', 'beta', 'runningMean', 'runningVar'] as const)
         state[name] = { data: read(name).data, shape: read(name).shape };

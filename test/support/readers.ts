@@ -1,0 +1,110 @@
+// Every reader of foreign bytes, with files that it reads: what hostile bytes are tried on.
+
+import { readdirSync } from 'node:fs';
+import { BatchNorm1d, Linear, Sequential, Tanh } from '../../src/index.ts';
+import { load } from '../../src/infer/load.ts';
+import {
+  foldOnnx,
+  foldSafetensors,
+  fromFlax,
+  fromKeras,
+  fromOnnx,
+  fromTfjs,
+  fromTorch,
+  loadSequential,
+  readKeras,
+  readNpy,
+  readNpz,
+  readOnnx,
+  readSafetensors,
+  readTfjs,
+  type StoredTensor,
+} from '../../src/weights/index.ts';
+import { fixture, fixturePath } from './weights.ts';
+
+export interface ReaderCase {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+  /** Reads all there is: every tensor's values, names, folds. */
+  read(bytes: Uint8Array): Promise<void>;
+}
+
+const touch = (tensors: ReadonlyMap<string, StoredTensor>) => {
+  for (const { data } of tensors.values()) void data.length;
+};
+
+const files = (folder: string, ...ends: string[]) =>
+  readdirSync(fixturePath(folder))
+    .filter((name) => ends.some((end) => name.endsWith(end)))
+    .map((name) => `${folder}/${name}`);
+
+const cases = (names: readonly string[], read: ReaderCase['read']): ReaderCase[] =>
+  names.map((name) => ({ name, bytes: fixture(name), read }));
+
+const compiled = (): ReaderCase => ({
+  name: 'a compiled network',
+  bytes: new Sequential(new Linear(3, 4, { seed: 1 }), new BatchNorm1d(4), new Tanh()).eval().compile().save(),
+  read: async (bytes) => load(bytes).dispose(),
+});
+
+/** Without HDF5, whose library is not ours. */
+export const readerCases = (): ReaderCase[] => [
+  ...cases([...files('torch', '.safetensors'), ...files('flax', '.safetensors')], async (bytes) => {
+    const { tensors } = readSafetensors(bytes);
+    touch(tensors);
+    fromTorch(tensors);
+    fromFlax(tensors);
+    foldSafetensors(bytes);
+  }),
+  ...cases(files('numpy', '.npy'), async (bytes) => void readNpy(bytes).data.length),
+  ...cases(
+    ['numpy/stored.npz', 'numpy/deflated.npz', ...files('torch', '.npz'), ...files('flax', '.npz')],
+    async (bytes) => {
+      touch(await readNpz(bytes));
+    },
+  ),
+  ...cases([...files('onnx', '.onnx'), 'torch/net.onnx'], async (bytes) => {
+    const model = readOnnx(bytes);
+    touch(model.initializers);
+    fromOnnx(model);
+    foldOnnx(bytes);
+    await loadSequential(bytes, { dropSoftmax: true });
+  }),
+  ...cases(['tfjs/plain.json', 'tfjs/uint8.json', 'tfjs/float16.json'], async (bytes) => {
+    const shards = Object.fromEntries(files('tfjs', '.bin').map((name) => [name.replace('tfjs/', ''), fixture(name)]));
+    const model = readTfjs(bytes, shards);
+    touch(model.tensors);
+    fromTfjs(model);
+  }),
+  compiled(),
+];
+
+export const kerasCases = (): ReaderCase[] =>
+  cases(files('keras', '.keras', '.h5'), async (bytes) => {
+    const file = await readKeras(bytes);
+    touch(file.tensors);
+    fromKeras(file);
+    await loadSequential(bytes, { dropSoftmax: true });
+  });
+
+/** What a reader may throw. */
+const CODES = ['ERR_FORMAT', 'ERR_STATE', 'ERR_FOLD', 'ERR_SHAPE', 'ERR_OPTION', 'ERR_TYPE', 'ERR_MEMORY'];
+
+/** What is wrong with how a reader took some bytes; undefined if it read them or refused them properly. */
+export async function complaint({ read }: ReaderCase, bytes: Uint8Array): Promise<string | undefined> {
+  const before = process.memoryUsage().arrayBuffers;
+  const start = performance.now();
+  try {
+    await read(bytes);
+  } catch (error) {
+    const { code, message, stack } = error as Error & { code?: string };
+    if (!code || !CODES.includes(code)) return `${code ?? 'no code'}: ${stack ?? message}`;
+    if (message.includes('\n') || message.length > 1000)
+      return `a message of ${message.length} characters: ${message.slice(0, 200)}`;
+  }
+  const taken = performance.now() - start;
+  if (taken > 2000) return `${Math.round(taken)} ms`;
+  // what was allocated is still there: nothing has collected it
+  const held = process.memoryUsage().arrayBuffers - before;
+  return held > 100 * bytes.length + (16 << 20) ? `${held} bytes for a file of ${bytes.length}` : undefined;
+}
