@@ -74,23 +74,27 @@ function linear({ shape, value, error }: Valued, exact: LinearStage, used: Linea
   const { inFeatures, outFeatures } = exact;
   const rows = value.length / inFeatures;
   const out = { value: new Float64Array(rows * outFeatures), error: new Float64Array(rows * outFeatures) };
-  const rounding = gamma(inFeatures + 2);
   for (let r = 0; r < rows; r++) {
     for (let o = 0; o < outFeatures; o++) {
       const b = exact.bias ? exact.bias[o] : 0;
       const usedBias = used.bias ? used.bias[o] : 0;
       let total = b;
       let inherited = Math.abs(b - usedBias);
-      let terms = Math.abs(usedBias);
+      // running error: each product rounds, and each sum on the way, in the order in which kernels add
+      let partial = 0;
+      let rounded = 0;
       for (let i = 0, w = o * inFeatures, k = r * inFeatures; i < inFeatures; i++, w++, k++) {
-        const reach = Math.abs(value[k]) + error[k];
+        const term = used.weight[w] * value[k];
+        const lost = Math.abs(used.weight[w]) * error[k];
         total += exact.weight[w] * value[k];
-        inherited +=
-          Math.abs(used.weight[w]) * error[k] + Math.abs(exact.weight[w] - used.weight[w]) * Math.abs(value[k]);
-        terms += Math.abs(used.weight[w]) * reach;
+        inherited += lost + Math.abs(exact.weight[w] - used.weight[w]) * Math.abs(value[k]);
+        partial += term;
+        rounded += Math.abs(partial) + Math.abs(term) + 2 * inherited;
       }
+      rounded += Math.abs(partial + usedBias) + 2 * inherited;
       out.value[r * outFeatures + o] = total;
-      out.error[r * outFeatures + o] = inherited + rounding * terms;
+      // sums on the way may be off by what was rounded before: 1 + γ covers that
+      out.error[r * outFeatures + o] = inherited + U * rounded * (1 + 2 * gamma(inFeatures + 2));
     }
   }
   return { shape: [...shape.slice(0, -1), outFeatures], ...out };
