@@ -1,7 +1,7 @@
 // Files: read with a progress line, written whole or not at all.
 
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { open, realpath, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
 /** From this size on reading and writing show how far they are. */
@@ -20,10 +20,13 @@ function progress(what: string, total: number, always: boolean): (done: number) 
   };
 }
 
+/** Everything in a file; a pipe is read to its end. */
 export async function readFileWhole(path: string, always = false): Promise<Uint8Array<ArrayBuffer>> {
   const file = await open(path, 'r');
   try {
-    const { size } = await file.stat();
+    const found = await file.stat();
+    if (!found.isFile()) return Uint8Array.from(await file.readFile());
+    const { size } = found;
     const show = progress(`reading ${basename(path)}`, size, always);
     const bytes = new Uint8Array(size);
     let at = 0;
@@ -33,18 +36,30 @@ export async function readFileWhole(path: string, always = false): Promise<Uint8
       at += bytesRead;
       show(at);
     }
-    if (size === 0) show(0);
     return at === size ? bytes : bytes.slice(0, at);
   } finally {
     await file.close();
   }
 }
 
-/** Writes beside the file, then renames: after an error the old file is there as it was. */
+/** Where a file really lies, and the rights it has; nothing where there is none yet. Throws for what is no file. */
+async function existing(path: string): Promise<{ path: string; mode: number | undefined }> {
+  let real = path;
+  try {
+    real = await realpath(path);
+  } catch (error) {
+    if ((error as { code?: string }).code === 'ENOENT') return { path, mode: undefined };
+    throw error;
+  }
+  const found = await stat(real);
+  if (!found.isFile()) throw new Error(`${path} is no file that could be replaced`);
+  return { path: real, mode: found.mode & 0o7777 };
+}
+
+/** Writes beside the file, then renames: after an error the old file is there as it was. A link stays a link, rights stay as they are. */
 export async function writeFileWhole(path: string, bytes: Uint8Array, always = false): Promise<void> {
-  const folder = dirname(path);
-  await mkdir(folder, { recursive: true });
-  const temporary = join(folder, `.${basename(path)}.${randomBytes(6).toString('hex')}`);
+  const target = await existing(path);
+  const temporary = join(dirname(target.path), `.${basename(target.path)}.${randomBytes(6).toString('hex')}`);
   try {
     const file = await open(temporary, 'wx');
     try {
@@ -54,11 +69,12 @@ export async function writeFileWhole(path: string, bytes: Uint8Array, always = f
         at += bytesWritten;
         show(at);
       }
+      if (target.mode !== undefined) await file.chmod(target.mode);
       await file.sync();
     } finally {
       await file.close();
     }
-    await rename(temporary, path);
+    await rename(temporary, target.path);
   } catch (error) {
     await rm(temporary, { force: true });
     throw error;

@@ -21,7 +21,7 @@ import {
   writeTfjs,
 } from '../weights/index.ts';
 import { writeFileWhole } from './files.ts';
-import { FRAMEWORKS, type Framework, importAs, normReports, openWeights } from './weights-file.ts';
+import { FRAMEWORKS, type Framework, importAs, normReports, openWeights, type WeightsFile } from './weights-file.ts';
 
 const HELP = `evenkeel: batch norm in files of weights
 
@@ -94,7 +94,7 @@ async function main(): Promise<void> {
   const other = Object.keys(values).find((option) => !['json', 'progress', ...command.options].includes(option));
   if (other) throw new UsageError(`${name} takes no --${other}`);
   const { lines, data } = await command.run(files, values);
-  print(values.json ? JSON.stringify(data) : lines.join('\n'));
+  print(values.json ? JSON.stringify(data) : lines.map(cleaned).join('\n'));
 }
 
 function parse() {
@@ -103,6 +103,11 @@ function parse() {
   } catch (error) {
     throw new UsageError((error as Error).message.split('\n')[0]);
   }
+}
+
+/** Names in files may hold anything; a terminal is to see lines of ours alone. */
+function cleaned(line: string): string {
+  return Array.from(line, (c) => (c < ' ' || (c >= '\u007f' && c < '\u00a0') ? '?' : c)).join('');
 }
 
 function print(text: string): void {
@@ -197,7 +202,8 @@ function epsFrom(given: readonly string[]): Record<string, number> {
   return Object.fromEntries(
     given.map((text) => {
       const [norm, value] = text.includes('=') ? checkPair(text) : ['*', text];
-      if (!(Number(value) >= 0)) throw new UsageError(`--eps takes a number of 0 or more, not ${show(value)}`);
+      if (value.trim() === '' || !(Number(value) >= 0))
+        throw new UsageError(`--eps takes a number of 0 or more, not ${show(value)}`);
       return [norm, Number(value)];
     }),
   );
@@ -224,6 +230,14 @@ async function convert([input, output]: string[], { from, to, rename = [], progr
   if (format.ends === '.onnx') {
     if (source || to || rename.length)
       throw new UsageError('a network becomes an ONNX model as a whole: no --from, --to or --rename');
+    if (file.kind !== 'ONNX' && file.kind !== 'Keras') {
+      throw wrongValue('ERR_FORMAT', {
+        subject: 'convert',
+        argument: basename(input),
+        expected: 'an ONNX or Keras file, which has a graph',
+        got: file.kind,
+      });
+    }
     const net = await loadSequential(file.bytes);
     await writeFileWhole(output, toOnnx(net), progress);
     return {
@@ -245,15 +259,27 @@ async function convert([input, output]: string[], { from, to, rename = [], progr
   else if (format.ends === '.npz') await writeFileWhole(output, writeNpz(tensors), progress);
   else if (format.ends === '.h5') await writeFileWhole(output, await writeKeras(tensors), progress);
   else {
-    const files = writeTfjs(tensors);
+    const files = writeTfjs(tensors, null, `${basename(output, '.json')}.group1-shard1of1`);
     // the model last: it is what says that the shards are there
     for (const [name, bytes] of [...files].reverse())
       await writeFileWhole(name === 'model.json' ? output : join(dirname(output), name), bytes, progress);
   }
   return {
-    lines: [`${tensors.size} tensors → ${output}, ${target} names`, ...unused.map((name) => `not used: ${name}`)],
+    lines: [
+      `${tensors.size} tensors → ${output}, ${target} names`,
+      ...widened(file.tensors),
+      ...unused.map((name) => `not used: ${name}`),
+    ],
     data: { in: input, out: output, to: target, tensors: [...tensors.keys()], unused, missing: imported.missing },
   };
+}
+
+/** Types that are written as others. */
+function widened(tensors: WeightsFile['tensors']): string[] {
+  const small = [...new Set([...tensors.values()].map(({ dtype }) => dtype))].filter(
+    (dtype) => dtype === 'F16' || dtype === 'BF16',
+  );
+  return small.length ? [`${small.join(' and ')} became F32: the same values in more bytes`] : [];
 }
 
 function frameworkFrom(option: string, value: string | undefined): Framework | undefined {
@@ -267,6 +293,6 @@ function frameworkFrom(option: string, value: string | undefined): Framework | u
 process.stdout.on('error', () => process.exit(0));
 
 main().catch((error: Error) => {
-  process.stderr.write(`evenkeel: ${error.message.split('\n')[0]}\n`);
+  process.stderr.write(`evenkeel: ${cleaned(error.message.split('\n')[0])}\n`);
   process.exitCode = error instanceof UsageError || (error as { code?: string }).code === 'ERR_OPTION' ? 2 : 1;
 });

@@ -1,9 +1,10 @@
 // Any file of weights: which kind it is, by its first bytes, and what is in it.
 
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { malformed } from '../errors.ts';
 import { quote } from '../formats/bytes.ts';
 import { isHdf5 } from '../formats/hdf5.ts';
+import { isInside } from '../formats/zip.ts';
 import type { BatchNormOptions } from '../layers/options.ts';
 import type { StateDict } from '../types.ts';
 import {
@@ -43,6 +44,7 @@ export interface WeightsFile {
 /** Reads a file of any kind. Throws ERR_FORMAT. */
 export async function openWeights(path: string, always = false): Promise<WeightsFile> {
   const bytes = await readFileWhole(path, always);
+  if (bytes.length === 0) throw malformed('file', basename(path), 'bytes', 'an empty file', 0);
   const starts = (...magic: number[]) => magic.every((byte, i) => bytes[i] === byte);
   if (starts(0x93, 0x4e, 0x55, 0x4d)) return of('NPY', bytes, new Map([['array', readNpy(bytes)]]));
   if (isHdf5(bytes) || (starts(0x50, 0x4b) && path.endsWith('.keras'))) {
@@ -59,7 +61,7 @@ export async function openWeights(path: string, always = false): Promise<Weights
   if (starts(0x7b)) {
     const shards = new Map<string, Uint8Array<ArrayBuffer>>();
     for (const shard of tfjsShards(bytes)) {
-      if (/(?:^|[/\\])\.\.(?:[/\\]|$)|^[/\\]|^[A-Za-z]:|\0/.test(shard)) {
+      if (!isInside(shard)) {
         throw malformed('TF.js', `shard ${quote(shard)}`, 'a file beside the model', 'a path out of its folder', 0);
       }
       shards.set(shard, await readFileWhole(join(dirname(path), shard), always));

@@ -40,7 +40,7 @@ export function convolve(
     });
   }
   const list = (name: 'stride' | 'dilation' | 'outputPadding', standard: number) =>
-    perAxis(subject, name, layer[name] ?? standard, axes);
+    perAxis(subject, name, layer[name] ?? standard, axes, name === 'outputPadding' ? 0 : 1);
   const stride = list('stride', 1);
   const dilation = list('dilation', 1);
   const extra = list('outputPadding', 0);
@@ -93,13 +93,19 @@ export function convolve(
   return { values, places, samples };
 }
 
-function perAxis(subject: string, argument: string, given: number | readonly number[], axes: number): number[] {
+function perAxis(
+  subject: string,
+  argument: string,
+  given: number | readonly number[],
+  axes: number,
+  least = 0,
+): number[] {
   const values = typeof given === 'number' ? Array.from({ length: axes }, () => given) : [...given];
-  if (values.length !== axes || !values.every((value) => Number.isInteger(value) && value >= 0)) {
+  if (values.length !== axes || !values.every((value) => Number.isInteger(value) && value >= least)) {
     throw wrongValue('ERR_OPTION', {
       subject,
       argument,
-      expected: `a whole number, or ${axes} of them`,
+      expected: `a whole number of ${least} or more, or ${axes} of them`,
       got: show(given),
     });
   }

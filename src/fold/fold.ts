@@ -79,7 +79,6 @@ export function foldConv(
   const subject = 'foldConv';
   const { layer, norm, before } = inOrder<ConvWeights>(subject, first, second);
   const geometry = convGeometry(subject, layer);
-  if (before) checkBorders(subject, layer, norm);
   return fold(subject, layer, geometry, norm, before, options);
 }
 
@@ -104,7 +103,7 @@ function inOrder<L>(subject: string, first: unknown, second: unknown): { layer: 
   return { layer: (before ? second : first) as L, norm, before };
 }
 
-function checkBorders(subject: string, { padding = 0, transposed = false }: ConvWeights, { shift }: Affine): void {
+function checkBorders(subject: string, { padding = 0, transposed = false }: ConvWeights, shift: Float64Array): void {
   if (shift.every((value) => value === 0)) return;
   const pads = padding === 'same' || (padding !== 'valid' && [padding].flat().some((value) => value !== 0));
   if (!pads && !transposed) return;
@@ -114,6 +113,61 @@ function checkBorders(subject: string, { padding = 0, transposed = false }: Conv
     expected: 'a shift of 0, as border values would differ',
     got: show(shift),
   });
+}
+
+/**
+ * The folded weights of a layer in f64, before they are rounded to whatever they will be stored as.
+ *
+ * @internal
+ * @throws ERR_FOLD for channel counts that differ and for a norm before a border that would differ; ERR_SHAPE
+ */
+export function exactFold(
+  subject: string,
+  layer: ConvWeights,
+  geometry: Geometry,
+  { scale, shift }: Pick<Affine, 'scale' | 'shift'>,
+  before: boolean,
+): { weight: Float64Array; bias: Float64Array } {
+  const { inChannels, outChannels, outOf, inOf } = geometry;
+  const channels = before ? inChannels : outChannels;
+  if (scale.length !== channels) {
+    throw wrongValue('ERR_FOLD', {
+      subject,
+      argument: 'the norm',
+      expected: `${channels} channels, as the layer ${before ? 'takes' : 'gives'}`,
+      got: `${scale.length}`,
+    });
+  }
+  const { bias: given } = layer;
+  if (given && given.length !== outChannels) {
+    throw wrongValue('ERR_SHAPE', {
+      subject,
+      argument: 'bias',
+      expected: `${outChannels} values`,
+      got: `${given.length}`,
+    });
+  }
+  if (before) checkBorders(subject, layer, shift);
+  const weight = Float64Array.from(layer.weight);
+  const bias = Float64Array.from({ length: outChannels }, (_, o) => (given ? given[o] : 0));
+  if (!before) for (let o = 0; o < outChannels; o++) bias[o] = bias[o] * scale[o] + shift[o];
+  for (let i = 0; i < weight.length; i++) {
+    const c = before ? inOf(i) : outOf(i);
+    if (before) bias[outOf(i)] += weight[i] * shift[c];
+    weight[i] *= scale[c];
+  }
+  return { weight, bias };
+}
+
+/** Σ|stored − exact| over the weights of each output channel. */
+export function roundingOf(
+  exact: Float64Array,
+  stored: ArrayLike<number>,
+  { outChannels, outOf }: Geometry,
+): Float64Array {
+  const sums = new Float64Array(outChannels);
+  for (let i = 0; i < exact.length; i++) sums[outOf(i)] += Math.abs(exact[i] - stored[i]);
+  return sums;
 }
 
 function fold<L extends ConvWeights>(
@@ -126,50 +180,35 @@ function fold<L extends ConvWeights>(
 ): Folded<L> {
   checkRecord(subject, options);
   checkNames(subject, options, ['samples']);
-  const { inChannels, outChannels, outOf, inOf } = geometry;
+  const { outChannels, outOf, inOf } = geometry;
   const { scale, shift } = norm;
-  const channels = before ? inChannels : outChannels;
-  if (scale.length !== channels) {
-    throw wrongValue('ERR_FOLD', {
-      subject,
-      argument: 'the norm',
-      expected: `${channels} channels, as the layer ${before ? 'takes' : 'gives'}`,
-      got: `${scale.length}`,
-    });
-  }
   const { weight, bias } = layer;
-  if (bias && bias.length !== outChannels) {
-    throw wrongValue('ERR_SHAPE', {
-      subject,
-      argument: 'bias',
-      expected: `${outChannels} values`,
-      got: `${bias.length}`,
-    });
-  }
-  const exact = new Float64Array(weight.length);
-  const exactBias = Float64Array.from({ length: outChannels }, (_, o) => (bias ? bias[o] : 0));
-  if (!before) for (let o = 0; o < outChannels; o++) exactBias[o] = exactBias[o] * scale[o] + shift[o];
-  for (let i = 0; i < weight.length; i++) {
-    const c = before ? inOf(i) : outOf(i);
-    exact[i] = weight[i] * scale[c];
-    if (before) exactBias[outOf(i)] += weight[i] * shift[c];
-  }
-  const folded = { weight: Float32Array.from(exact), bias: Float32Array.from(exactBias) };
-  const errors = {
-    weights: new Float64Array(outChannels),
-    bias: exactBias.map((value, o) => Math.abs(value - folded.bias[o])),
-  };
-  for (let i = 0; i < weight.length; i++) errors.weights[outOf(i)] += Math.abs(exact[i] - folded.weight[i]);
-  for (const [name, values] of Object.entries(folded)) {
-    const bad = values.findIndex((value) => !Number.isFinite(value));
+  const exact = exactFold(subject, layer, geometry, norm, before);
+  const folded = { weight: Float32Array.from(exact.weight), bias: Float32Array.from(exact.bias) };
+  for (const name of ['weight', 'bias'] as const) {
+    const bad = folded[name].findIndex((value) => !Number.isFinite(value));
     if (bad >= 0) {
       throw wrongValue('ERR_FOLD', {
         subject,
         argument: `the folded ${name}`,
         expected: 'values that f32 holds',
-        got: `${(name === 'weight' ? exact : exactBias)[bad]}`,
+        got: `${exact[name][bad]}`,
       });
     }
+  }
+  // what is lost in f64 as well, so that the bound is one: every term of a sum rounds
+  const lost = (weight.length / outChannels + 4) * 2 ** -52;
+  const errors = {
+    weights: roundingOf(exact.weight, folded.weight, geometry),
+    bias: exact.bias.map((value, o) => {
+      const terms = before ? 0 : Math.abs((bias ? bias[o] : 0) * scale[o]) + Math.abs(shift[o]);
+      return Math.abs(value - folded.bias[o]) + terms * lost;
+    }),
+  };
+  for (let i = 0; i < weight.length; i++) {
+    const o = outOf(i);
+    errors.weights[o] += Math.abs(exact.weight[i]) * lost;
+    if (before) errors.bias[o] += Math.abs(weight[i] * shift[inOf(i)]) * lost;
   }
   const bound = (magnitude: number) => errors.weights.map((value, o) => value * magnitude + errors.bias[o]);
   const tested =

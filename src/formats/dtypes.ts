@@ -1,7 +1,7 @@
 // Number types of files, and what becomes of them here: floats up to 32 bits are Float32Array, doubles and integers Float64Array. Nothing is
 // rounded on the way in: an integer that a double cannot hold is refused.
 
-import { malformed } from '../errors.ts';
+import { malformed, wrongValue } from '../errors.ts';
 import { quote } from './bytes.ts';
 
 /** Values as the library takes them. */
@@ -87,15 +87,30 @@ export function decode(format: string, name: string, dtype: string, bytes: Uint8
   return values;
 }
 
-/** The bytes of values in a type of a file, which must be able to hold them. */
+/** The bytes of values in a type of a file. Throws ERR_OPTION for an integer that it does not hold. */
 export function encode(values: ArrayLike<number>, dtype: string): Uint8Array<ArrayBuffer> {
-  const { set, bytes: size } = TYPES[dtype];
+  const { get, set, bytes: size } = TYPES[dtype];
   if (littleEndian && dtype === 'F32') return new Uint8Array(Float32Array.from(values).buffer);
   if (littleEndian && dtype === 'F64') return new Uint8Array(Float64Array.from(values).buffer);
   const bytes = new Uint8Array(values.length * size);
   const view = new DataView(bytes.buffer);
-  for (let i = 0; i < values.length; i++) set!(view, i * size, values[i]);
+  const whole = !/^B?F/.test(dtype);
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i];
+    if (whole && !Number.isSafeInteger(value)) throw unheld(dtype, value);
+    set!(view, i * size, value);
+    if (whole && dtype !== 'BOOL' && Number(get!(view, i * size)) !== value) throw unheld(dtype, value);
+  }
   return bytes;
+}
+
+function unheld(dtype: string, value: number): Error {
+  return wrongValue('ERR_OPTION', {
+    subject: 'a file',
+    argument: `dtype ${dtype}`,
+    expected: 'values that it holds',
+    got: `${value}`,
+  });
 }
 
 /** May values be written as this type? */

@@ -6,6 +6,7 @@
 import { malformed, wrongMoment } from '../errors.ts';
 import { concat, quote } from './bytes.ts';
 import { decode, type StoredTensor } from './dtypes.ts';
+import { mostInflated } from './zip.ts';
 
 /** A tree of groups and datasets. */
 export interface Hdf5Group {
@@ -19,8 +20,6 @@ const MAGIC = [0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a];
 const MOST_DEPTH = 16;
 /** An object takes this many bytes of a file at the least: links that go round in circles show as more. */
 const LEAST_OBJECT = 64;
-/** Bytes that datasets may take for each byte of the file: what is compressed, or never written, may be larger than the file. */
-const MOST_EXPANSION = 100;
 
 export function isHdf5(bytes: Uint8Array): boolean {
   return MAGIC.every((byte, i) => bytes[i] === byte);
@@ -88,7 +87,7 @@ export async function readHdf5<T>(format: string, bytes: Uint8Array, use: (root:
   let file: InstanceType<Peer['File']> | undefined;
   try {
     file = new peer.File(name, 'r');
-    let budget = bytes.length * MOST_EXPANSION + (1 << 20);
+    let budget = mostInflated(bytes.length); // what is compressed, or never written, may be larger than the file
     const most = Math.ceil(bytes.length / LEAST_OBJECT);
     let objects = 0;
     const walk = (group: PeerGroup, path: string, depth: number): Hdf5Group => {

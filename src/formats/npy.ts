@@ -6,7 +6,7 @@ import { decode, encode, naturalType, type StoredTensor } from './dtypes.ts';
 
 const FORMAT = 'NPY';
 const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
-const LONGEST_HEADER = 1 << 16;
+const LONGEST_HEADER = 1 << 14;
 
 /** Types of NumPy, without the byte order. */
 const DTYPES: Readonly<Record<string, { dtype: string; bytes: number }>> = {
@@ -84,10 +84,11 @@ export function readArray(format: string, name: string, file: Uint8Array, base: 
 
 /** The three entries of the header, whatever their order; undefined for anything else. */
 function headerOf(text: string): { descr: string; fortran: boolean; shape: number[] } | undefined {
-  const body = /^\{(.*?),?\s*\}\s*$/s.exec(text)?.[1];
-  if (body === undefined) return undefined;
+  const trimmed = text.trim();
+  if (!trimmed.startsWith('{') || !trimmed.endsWith('}')) return undefined;
+  const body = trimmed.slice(1, -1).replace(/\s+/g, ' ').trim();
   const entry =
-    /\s*'(\w+)'\s*:\s*(?:'([^']{1,16})'|(True|False)|\(((?:\s*\d{1,16}L?\s*,)*(?:\s*\d{1,16}L?)?\s*)\))\s*(?:,|$)/y;
+    / ?'(\w{1,16})' ?: ?(?:'([^']{1,16})'|(True|False)|\(((?: ?\d{1,16}L? ?,)*(?: ?\d{1,16}L?)?) ?\)) ?(?:, ?|$)/y;
   const found = new Map<string, RegExpExecArray>();
   while (entry.lastIndex < body.length) {
     const match = entry.exec(body);

@@ -1,10 +1,11 @@
 // NPZ: a ZIP of NPY files, as `numpy.savez` and `numpy.savez_compressed` write it.
 
-import { malformed } from '../errors.ts';
+import { malformed, wrongValue } from '../errors.ts';
+import { checkRecord } from '../named-options.ts';
 import { type Bytes, bytesFrom, quote } from './bytes.ts';
 import type { StoredTensors } from './dtypes.ts';
 import { readArray, type WritableArray, writeNpy } from './npy.ts';
-import { readZip, writeZip } from './zip.ts';
+import { isInside, readZip, writeZip } from './zip.ts';
 
 const FORMAT = 'NPZ';
 
@@ -16,6 +17,7 @@ const FORMAT = 'NPZ';
 export async function readNpz(file: Bytes): Promise<StoredTensors> {
   const tensors = new Map();
   for (const member of readZip(FORMAT, bytesFrom(FORMAT, file))) {
+    if (member.name.endsWith('/')) continue;
     if (!member.name.endsWith('.npy')) {
       throw malformed(FORMAT, `member ${quote(member.name)}`, 'a name in .npy', 'another', member.offset);
     }
@@ -29,6 +31,16 @@ export async function readNpz(file: Bytes): Promise<StoredTensors> {
 export function writeNpz(
   arrays: ReadonlyMap<string, WritableArray> | Readonly<Record<string, WritableArray>>,
 ): Uint8Array<ArrayBuffer> {
+  checkRecord(FORMAT, arrays);
   const entries = arrays instanceof Map ? [...arrays] : Object.entries(arrays as Record<string, WritableArray>);
+  const outside = entries.find(([name]) => !isInside(`${name}.npy`));
+  if (outside) {
+    throw wrongValue('ERR_OPTION', {
+      subject: FORMAT,
+      argument: 'a name',
+      expected: 'one inside the archive',
+      got: quote(outside[0]),
+    });
+  }
   return writeZip(entries.map(([name, array]) => [`${name}.npy`, writeNpy(array)] as const));
 }

@@ -54,6 +54,8 @@ export interface OnnxModel {
   /** Shapes of the graph's inputs by name; undefined for a length that is not given. */
   readonly inputs: ReadonlyMap<string, readonly (number | undefined)[]>;
   readonly outputs: readonly string[];
+  /** Shapes of values, as far as the model says them. */
+  readonly shapes: ReadonlyMap<string, readonly (number | undefined)[]>;
   /** The model's and its graph's fields in order: what a changed model is written from. */
   readonly fields: readonly Field[];
   readonly graphFields: readonly Field[];
@@ -125,7 +127,12 @@ function graphOf(graph: Field) {
   const initializers = new Map<string, OnnxInitializer>();
   const inputs = new Map<string, (number | undefined)[]>();
   const outputs: string[] = [];
+  const shapes = new Map<string, (number | undefined)[]>();
   for (const field of graphFields) {
+    if (field.number === 11 || field.number === 12 || field.number === 13) {
+      const { name, shape } = valueInfoOf(field);
+      if (shape) shapes.set(name, shape);
+    }
     if (field.number === 1) nodes.push(nodeOf(field, 0));
     else if (field.number === 5) {
       const { name, tensor } = tensorOf('initializer', field);
@@ -134,13 +141,13 @@ function graphOf(graph: Field) {
       initializers.set(name, Object.defineProperty(tensor, 'raw', { value: field.raw }) as OnnxInitializer);
     } else if (field.number === 11) {
       const { name, shape } = valueInfoOf(field);
-      inputs.set(name, shape);
+      inputs.set(name, shape ?? []);
     } else if (field.number === 12) outputs.push(valueInfoOf(field).name);
     else if (field.number === 15)
       throw malformed(FORMAT, 'sparse_initializer', 'dense tensors', 'a sparse one', field.offset);
   }
   for (const name of initializers.keys()) inputs.delete(name); // before version 4 of the format initializers were inputs as well
-  return { nodes, initializers, inputs, outputs, graphFields };
+  return { nodes, initializers, inputs, outputs, shapes, graphFields };
 }
 
 function nodeOf(field: Field, depth: number): OnnxNode {
@@ -178,7 +185,7 @@ function attributeOf(field: Field, captured: string[], depth: number): { name: s
     else if (inner.number === 20) type = numberIn(FORMAT, 'attribute type', inner);
     else if (inner.number === 2) value = floatOf(numberIn(FORMAT, 'attribute', inner));
     else if (inner.number === 3) value = numberIn(FORMAT, 'attribute', inner);
-    else if (inner.number === 4) value = textIn(FORMAT, 'attribute', inner);
+    else if (inner.number === 4) value = textOrNothing(bytesIn(FORMAT, 'attribute', inner));
     else if (inner.number === 5) value = tensorOf('attribute tensor', inner).tensor;
     else if (inner.number === 6 || inner.number === 11) capture(inner, captured, depth + 1);
     else if (inner.number === 7) {
@@ -194,6 +201,15 @@ function attributeOf(field: Field, captured: string[], depth: number): { name: s
   return { name, value };
 }
 
+/** Attributes may be bytes that are no text. */
+function textOrNothing(bytes: Uint8Array): string | undefined {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    return undefined;
+  }
+}
+
 /** Names that a graph inside a node uses. */
 function capture(graph: Field, captured: string[], depth: number): void {
   if (depth > MOST_DEPTH)
@@ -206,9 +222,9 @@ function capture(graph: Field, captured: string[], depth: number): void {
   }
 }
 
-function valueInfoOf(field: Field): { name: string; shape: (number | undefined)[] } {
+function valueInfoOf(field: Field): { name: string; shape: (number | undefined)[] | undefined } {
   let name = '';
-  const shape: (number | undefined)[] = [];
+  let shape: (number | undefined)[] | undefined;
   const into = function* (outer: Field, number: number): Generator<Field> {
     for (const inner of fieldsOf(FORMAT, 'value_info', bytesIn(FORMAT, 'value_info', outer), outer.offset)) {
       if (inner.number === number) yield inner;
@@ -218,6 +234,7 @@ function valueInfoOf(field: Field): { name: string; shape: (number | undefined)[
   for (const type of into(field, 2)) {
     for (const tensor of into(type, 1)) {
       for (const dims of into(tensor, 2)) {
+        shape ??= [];
         for (const dim of into(dims, 1)) {
           let length: number | undefined;
           for (const value of into(dim, 1)) length = numberIn(FORMAT, 'value_info', value);
@@ -325,6 +342,10 @@ function fromLists(label: string, dtype: string, count: number, lists: readonly 
 /** An attribute as it is written: whole numbers as integers, unless they stand in `{ float }`. */
 export type WritableAttribute = number | string | readonly number[] | { readonly float: number };
 
+function typeNumber(dtype: string): number {
+  return Number(Object.keys(TYPES).find((key) => TYPES[Number(key)] === dtype));
+}
+
 /** A tensor as a field of a message: initializer of a graph (5). */
 export function tensorField(
   number: number,
@@ -333,12 +354,11 @@ export function tensorField(
   shape: readonly number[],
   dtype: string = naturalType(data),
 ): Uint8Array {
-  const type = Object.keys(TYPES).find((key) => TYPES[Number(key)] === dtype);
   return lengthField(number, [
     ...shape.map((length) => integerField(1, length)),
-    integerField(2, Number(type)),
+    integerField(2, typeNumber(dtype)),
     lengthField(8, name),
-    lengthField(9, encode(data, dtype)),
+    lengthField(9, data instanceof Uint8Array ? data : encode(data, dtype)),
   ]);
 }
 
@@ -368,12 +388,17 @@ function attributeFields(value: WritableAttribute): Uint8Array[] {
   return [...value.map((item) => integerField(8, item)), integerField(20, 7)];
 }
 
-/** An input (11) or output (12) of a graph: f32, lengths by number or by name. */
-export function valueField(number: 11 | 12, name: string, shape: readonly (number | string)[]): Uint8Array {
+/** An input (11) or output (12) of a graph: lengths by number or by name. */
+export function valueField(
+  number: 11 | 12,
+  name: string,
+  shape: readonly (number | string)[],
+  dtype = 'F32',
+): Uint8Array {
   const dims = shape.map((length) =>
     lengthField(1, [typeof length === 'number' ? integerField(1, length) : lengthField(2, length)]),
   );
-  const type = lengthField(1, [integerField(1, 1), lengthField(2, dims)]);
+  const type = lengthField(1, [integerField(1, typeNumber(dtype)), lengthField(2, dims)]);
   return lengthField(number, [lengthField(1, name), lengthField(2, [type])]);
 }
 

@@ -118,6 +118,14 @@ export function writeSafetensors(
       got: show(tensors),
     });
   }
+  if (!Object.values(metadata).every((value) => typeof value === 'string')) {
+    throw wrongKind('ERR_TYPE', {
+      subject: FORMAT,
+      argument: 'metadata',
+      expected: 'texts by name',
+      got: show(metadata),
+    });
+  }
   const entries = tensors instanceof Map ? [...tensors] : Object.entries(tensors as Record<string, Writable>);
   const header: [string, unknown][] = [];
   const parts: Uint8Array[] = [];
@@ -144,8 +152,16 @@ function bytesOf(name: string, tensor: Writable): Uint8Array {
   const fail = (expected: string, got: string) =>
     wrongValue('ERR_SHAPE', { subject: FORMAT, argument: `tensor ${quote(name)}`, expected, got });
   if (name === '__metadata__') throw fail('another name', 'the name of the metadata');
+  const isTensor = typeof tensor === 'object' && tensor !== null && Array.isArray(tensor.shape);
+  if (!isTensor || !('bytes' in tensor || typeof tensor.data?.length === 'number'))
+    throw fail('{ data, shape }', show(tensor));
   const count = tensor.shape.reduce((product, length) => product * length, 1);
-  if ('bytes' in tensor) return tensor.bytes;
+  if ('bytes' in tensor) {
+    const size = bytesPerValue(tensor.dtype);
+    if (size !== undefined && tensor.bytes.length !== count * size)
+      throw fail(`${count * size} bytes for shape [${tensor.shape.join(', ')}]`, `${tensor.bytes.length}`);
+    return tensor.bytes;
+  }
   const dtype = tensor.dtype ?? naturalType(tensor.data);
   if (!isWritable(dtype)) {
     throw wrongValue('ERR_OPTION', {

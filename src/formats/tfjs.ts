@@ -1,6 +1,7 @@
 // TensorFlow.js: a model.json with the network and a manifest of weights, and the weights' bytes in shards.
 
 import { malformed, show, wrongValue } from '../errors.ts';
+import { checkRecord } from '../named-options.ts';
 import { type Bytes, bytesFrom, concat, quote } from './bytes.ts';
 import { bytesPerValue, decode, encode, type StoredTensor, type StoredTensors } from './dtypes.ts';
 import { asRecord, type Json, parseJson } from './json.ts';
@@ -135,13 +136,16 @@ function storedOf(json: Json): Stored {
  * Writes weights as TF.js keeps them: a model.json and one shard, float32.
  *
  * @param topology the network as Keras describes it, if it is to be loaded as a layers model
+ * @param name of the shard, without `.bin`
  * @throws ERR_SHAPE where shape and values differ
  */
 export function writeTfjs(
   tensors: ReadonlyMap<string, { data: ArrayLike<number>; shape: readonly number[] }>,
   topology: unknown = null,
+  name = 'group1-shard1of1',
 ): Map<string, Uint8Array<ArrayBuffer>> {
-  const shard = 'group1-shard1of1.bin';
+  checkRecord(FORMAT, tensors);
+  const shard = `${name}.bin`;
   const weights = [...tensors].map(([name, { data, shape }]) => {
     const count = shape.reduce((product, length) => product * length, 1);
     if (count !== data.length) {

@@ -12,9 +12,19 @@ export interface ZipMember {
   read(): Promise<Uint8Array>;
 }
 
-/** Inflated bytes for each deflated one at the most: weights do not shrink a hundred times, bombs do. */
+/**
+ * Bytes that a file may become for each of its own: weights do not shrink a hundred times, bombs do. Up to 64 MB what deflate can do at all, for
+ * arrays of zeros.
+ */
 const MOST_EXPANSION = 100;
-const SMALL = 1 << 20;
+const MOST_DEFLATE = 1032;
+const HARMLESS = 64 << 20;
+
+/** The largest that so many bytes may become. */
+export function mostInflated(bytes: number): number {
+  return Math.max(bytes * MOST_EXPANSION, Math.min(bytes * MOST_DEFLATE + 1024, HARMLESS));
+}
+
 const MOST_MEMBERS = 1 << 16;
 
 const END = 0x06054b50;
@@ -23,6 +33,11 @@ const LOCATOR64 = 0x07064b50;
 const ENTRY = 0x02014b50;
 const LOCAL = 0x04034b50;
 
+/** Does a path stay in its folder? */
+export function isInside(path: string): boolean {
+  return !/(?:^|[/\\])\.\.(?:[/\\]|$)|^[/\\]|^[A-Za-z]:|\0/.test(path);
+}
+
 /** The members of an archive, in the order of its directory. Throws ERR_FORMAT. */
 export function readZip(format: string, file: Uint8Array): ZipMember[] {
   const { entries, start, size } = directoryOf(format, file);
@@ -30,6 +45,7 @@ export function readZip(format: string, file: Uint8Array): ZipMember[] {
   const members: ZipMember[] = [];
   const names = new Set<string>();
   const extents: [number, number][] = [];
+  let total = 0;
   for (let i = 0; i < entries; i++) {
     const at = reader.offset;
     if (reader.u32('directory') !== ENTRY) throw malformed(format, 'directory', 'an entry', 'other bytes', at);
@@ -49,7 +65,7 @@ export function readZip(format: string, file: Uint8Array): ZipMember[] {
     readZip64(format, reader.take(extraLength, 'directory'), sizes, at);
     reader.take(commentLength, 'directory');
     const label = `member ${quote(name)}`;
-    if (/(?:^|[/\\])\.\.(?:[/\\]|$)|^[/\\]|^[A-Za-z]:|\0/.test(name)) {
+    if (!isInside(name)) {
       throw malformed(format, label, 'a name inside the archive', 'a path out of it', at);
     }
     if (names.has(name)) throw malformed(format, label, 'each name once', 'it again', at);
@@ -61,8 +77,9 @@ export function readZip(format: string, file: Uint8Array): ZipMember[] {
     if (method === 0 && sizes.packed !== sizes.full) {
       throw malformed(format, label, `${sizes.full} bytes`, `${sizes.packed}`, at);
     }
-    if (sizes.full > sizes.packed * MOST_EXPANSION + SMALL) {
-      throw malformed(format, label, `at most ${sizes.packed * MOST_EXPANSION + SMALL} bytes`, `${sizes.full}`, at);
+    total += sizes.full;
+    if (sizes.full > mostInflated(sizes.packed) || total > mostInflated(file.length)) {
+      throw malformed(format, label, `at most ${mostInflated(sizes.packed)} bytes`, `${sizes.full}`, at);
     }
     members.push({
       name,
@@ -168,14 +185,14 @@ async function inflate(
 ): Promise<Uint8Array> {
   const stream = new Blob([packed as BlobPart]).stream().pipeThrough(new DecompressionStream('deflate-raw'));
   const reader = stream.getReader();
-  const out = new Uint8Array(size);
+  const parts: Uint8Array[] = []; // no larger than what has come out so far
   let at = 0;
   try {
     for (;;) {
       const { done, value } = await reader.read();
       if (done) break;
       if (at + value.length > size) throw malformed(format, label, `${size} bytes`, 'more', offset);
-      out.set(value, at);
+      parts.push(value);
       at += value.length;
     }
   } catch (error) {
@@ -184,7 +201,7 @@ async function inflate(
     throw malformed(format, label, 'deflated bytes', `${(error as Error).message}`, offset);
   }
   if (at < size) throw malformed(format, label, `${size} bytes`, `${at}`, offset);
-  return out;
+  return concat(parts);
 }
 
 /** Writes an archive of stored members. */

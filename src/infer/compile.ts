@@ -1,6 +1,5 @@
 // A small compiler: stages → optimized nodes → a program → a function that runs it.
 
-import { show, wrongKind } from '../errors.ts';
 import type { Stage } from '../layers/layer.ts';
 import { checkNames, checkRecord } from '../named-options.ts';
 import { locate } from '../tensors/call.ts';
@@ -35,18 +34,6 @@ const SUBJECT = 'compile';
 export function compile(stages: readonly Stage[], options: CompileOptions): CompiledNetwork {
   checkRecord(SUBJECT, options);
   checkNames(SUBJECT, options, ['maxBatch', 'inputShape', 'samples']);
-  const { inputShape } = options;
-  if (
-    inputShape !== undefined &&
-    !(Array.isArray(inputShape) && inputShape.every((n) => Number.isInteger(n) && n >= 1))
-  ) {
-    throw wrongKind('ERR_OPTION', {
-      subject: SUBJECT,
-      argument: 'inputShape',
-      expected: 'lengths of 1 or more',
-      got: show(inputShape),
-    });
-  }
   const samples = options.samples === undefined ? undefined : locate(SUBJECT, 'samples', options.samples);
   const flat = built(stages, true);
   const other = built(stages, false);

@@ -111,7 +111,7 @@ function copyOf(stage: LinearStage | AffineStage): Linear | Affine {
 
 /** Is the axis that a norm scales the one that a linear layer reads or writes? */
 function sameAxis({ layout, ranks }: Affine, flat: boolean): boolean {
-  return layout === 'channels-last' || (flat && ranks[0] <= 2);
+  return flat ? ranks[0] <= 2 : layout === 'channels-last';
 }
 
 /** Folds a map into the step before it: y = (W·x + b)·scale + shift. Returns why not, where it cannot. */
@@ -138,9 +138,9 @@ function foldBack(
   }
   const { outFeatures, inFeatures, weight, bias } = before;
   if (!sameAxis(operation, flat) || outFeatures !== scale.length) return 'a linear layer of another axis before it';
-  for (let i = 0; i < weight.length; i++) weight[i] *= scale[Math.floor(i / inFeatures)];
-  before.bias = Float64Array.from(scale, (value, o) => (bias ? bias[o] : 0) * value + shift[o]);
-  return undefined;
+  const folded = weight.map((value, i) => value * scale[Math.floor(i / inFeatures)]);
+  const sums = Float64Array.from(scale, (value, o) => (bias ? bias[o] : 0) * value + shift[o]);
+  return setWeights(before, folded, sums);
 }
 
 /** Folds a map into the linear layer behind it: y = W·(x·scale + shift) + b. Returns why not, where it cannot. */
@@ -159,11 +159,22 @@ function foldForward(
   const { weight, bias, inFeatures, outFeatures } = behind;
   if (!sameAxis(node.operation, flat) || inFeatures !== scale.length) return 'a linear layer of another axis behind it';
   const sums = Float64Array.from({ length: outFeatures }, (_, o) => (bias ? bias[o] : 0));
-  for (let i = 0; i < weight.length; i++) {
-    sums[Math.floor(i / inFeatures)] += weight[i] * shift[i % inFeatures];
-    weight[i] *= scale[i % inFeatures];
-  }
-  behind.bias = sums;
+  weight.forEach((value, i) => {
+    sums[Math.floor(i / inFeatures)] += value * shift[i % inFeatures];
+  });
+  return setWeights(
+    behind,
+    weight.map((value, i) => value * scale[i % inFeatures]),
+    sums,
+  );
+}
+
+/** Gives a layer folded weights, unless they are beyond f32 where the layers by themselves are not. Returns why not. */
+function setWeights(layer: Linear, weight: Float64Array, bias: Float64Array): string | undefined {
+  const held = (values: Float64Array) => values.every((value) => Number.isFinite(Math.fround(value)));
+  if (!held(weight) || !held(bias)) return 'folded weights beyond f32';
+  layer.weight = weight;
+  layer.bias = bias;
   return undefined;
 }
 

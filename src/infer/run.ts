@@ -1,6 +1,6 @@
 // Runs a program: weights packed once, values in as few buffers as their lives allow, and for each shape a list of calls that is worked out once.
 
-import { show, wrongMoment, wrongValue } from '../errors.ts';
+import { show, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { type Backend, backend } from '../kernels/backend.ts';
 import { activate, affine, linear } from '../kernels/inference/calls.ts';
@@ -8,7 +8,7 @@ import { type Plan, planOf } from '../layers/plan.ts';
 import { Region } from '../tensors/block.ts';
 import { Call, checkCallOptions, locate, produce } from '../tensors/call.ts';
 import { Route } from '../tensors/route.ts';
-import { countOf, linearShape, sameShape, shapeOf } from '../tensors/shape.ts';
+import { checkShape, countOf, linearShape, sameShape, shapeOf } from '../tensors/shape.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
 import { type AffineOperation, type Program, type Step, stepName } from './program.ts';
 
@@ -82,7 +82,7 @@ export function instantiate(program: Program, options: RunOptions = {}): Compile
 
   const shapesFor = (steps: readonly Step[], shape: readonly number[]) => {
     const shapes: (readonly number[])[] = [Array.from(shape)];
-    for (const { operation, x } of steps) {
+    for (const { operation, x, add } of steps) {
       const given = shapes[x];
       if (operation.kind === 'linear') {
         const { inFeatures, outFeatures } = operation;
@@ -91,6 +91,7 @@ export function instantiate(program: Program, options: RunOptions = {}): Compile
         if (operation.kind === 'affine') planFor(operation, given);
         shapes.push(given);
       }
+      if (add >= 0) checkShape(SUBJECT, 'a residual', shapes[add], shapes[shapes.length - 1], 'shape');
     }
     return shapes;
   };
@@ -213,6 +214,17 @@ function planFirst(
       argument: 'maxBatch',
       expected: 'an integer of 1 or more',
       got: show(maxBatch),
+    });
+  }
+  if (
+    inputShape !== undefined &&
+    !(Array.isArray(inputShape) && inputShape.every((n) => Number.isInteger(n) && n >= 1))
+  ) {
+    throw wrongKind('ERR_OPTION', {
+      subject: SUBJECT,
+      argument: 'inputShape',
+      expected: 'lengths of 1 or more',
+      got: show(inputShape),
     });
   }
   const row = inputShape ?? rowOf(program);

@@ -8,12 +8,11 @@ import type { Program, Step } from './program.ts';
 /** A program as one file, for `load`. */
 export function writeProgram({ flat, general }: Program): Uint8Array<ArrayBuffer> {
   const tensors = new Map<string, Writable>();
-  const names = new Map<Float32Array, string>();
   const store = (data: Float32Array | null, shape: readonly number[], name: string): string | null => {
     if (!data) return null;
-    const known =
-      names.get(data) ?? [...tensors].find(([, tensor]) => 'data' in tensor && sameValues(tensor.data, data))?.[0];
-    names.set(data, known ?? name);
+    const known = [...tensors].find(
+      ([, tensor]) => 'data' in tensor && tensor.shape.join() === shape.join() && sameValues(tensor.data, data),
+    )?.[0];
     if (!known) tensors.set(name, { data, shape });
     return known ?? name;
   };

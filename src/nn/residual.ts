@@ -44,7 +44,7 @@ export class Residual extends Layer {
   /** @throws what the layers throw; ERR_SHAPE where they change the shape */
   forward<X extends TensorLike, O extends TensorLike = Result<X>>(x: X, options: { out?: O } = {}): O {
     checkCallOptions(this.subject, options, ['out']);
-    const input = locate(this.subject, 'x', x);
+    const input = this.branch.detached(locate(this.subject, 'x', x));
     this.outputShape(shapeOf(input));
     const restore = this.branch.checkpoint();
     try {
@@ -59,7 +59,7 @@ export class Residual extends Layer {
   backward<D extends TensorLike, O extends TensorLike = Result<D>>(dy: D, options: { out?: O } = {}): O {
     checkCallOptions(this.subject, options, ['out']);
     const { shape } = this.branch.checkSaved();
-    const given = locate(this.subject, 'dy', dy);
+    const given = this.branch.detached(locate(this.subject, 'dy', dy));
     checkShape(this.subject, 'dy', shapeOf(given), shape, 'shape');
     return this.#sum(dy, 'dy', given, options.out, () => this.branch.backward(given));
   }

@@ -233,6 +233,11 @@ export class Sequential extends Layer {
     };
   }
 
+  /** @internal A tensor that the next call writes over, as a copy. */
+  detached(x: TensorLike): TensorLike {
+    return x instanceof Tensor && this.#owns(x) ? { data: x.data.slice(), shape: x.shape } : x;
+  }
+
   override dispose(): void {
     for (const layer of this.layers) layer.dispose();
     this.#forget();
@@ -242,7 +247,7 @@ export class Sequential extends Layer {
 
   /** Does a tensor lie in the network's own memory? */
   #owns(x: Tensor): boolean {
-    return this.#memory!.all.some((region) => region.atLeast(0) === x.ptr);
+    return !!this.#memory?.all.some((region) => region.atLeast(0) === x.ptr);
   }
 
   #forget(): void {

@@ -2,9 +2,11 @@
 // variance the biased one, channels are last; none of it stands in the weights, so that the norms' options are Flax's defaults.
 
 import { preset } from '../layers/options.ts';
+import { checkRecord } from '../named-options.ts';
 import type { StateDict } from '../types.ts';
 import {
   Collector,
+  checkTensor,
   type Exported,
   type ExportOptions,
   entriesOf,
@@ -17,6 +19,7 @@ import {
   joined,
   leavesOf,
   NORM_LEAVES,
+  put,
   toKernel,
 } from './imported.ts';
 
@@ -49,19 +52,23 @@ export function fromFlax(variables: ForeignTensors | FlaxTree, options: ImportOp
       if (isNorm && Object.hasOwn(NORM, leaf)) collector.take(full, tensor, layer, NORM[leaf]);
       else if (leaf === 'kernel' && tensor.shape.length >= 2) collector.take(full, tensor, layer, 'weight', fromKernel);
       else if (!isNorm && leaf === 'bias') collector.take(full, tensor, layer, 'bias');
-      else collector.unused(full);
+      else {
+        checkTensor('fromFlax', full, tensor);
+        collector.unused(full);
+      }
     }
   }
   return collector.finish();
 }
 
 function flatten(name: string, value: Foreign | FlaxTree): (readonly [string, Foreign])[] {
+  checkRecord('fromFlax', value);
   if (isTensor(value)) return [[name, value]];
   return Object.entries(value as FlaxTree).flatMap(([key, inner]) => flatten(`${name}/${key}`, inner));
 }
 
 function isTensor(value: Foreign | FlaxTree): value is Foreign {
-  return 'shape' in value && 'data' in value && !('shape' in (value.data as object) && !ArrayBuffer.isView(value.data));
+  return Array.isArray(value.shape);
 }
 
 function split(name: string): readonly [string, string] {
@@ -82,7 +89,12 @@ export function toFlax(state: StateDict, options: ExportOptions = {}): Map<strin
       NORM_LEAVES.includes(leaf) ? names.get(leaf)! : leaf === 'weight' ? 'kernel' : leaf,
       '/',
     );
-    out.set(`${collection}/${path}`, leaf === 'weight' && shape.length >= 2 ? toKernel(data, shape) : { data, shape });
+    put(
+      'toFlax',
+      out,
+      `${collection}/${path}`,
+      leaf === 'weight' && shape.length >= 2 ? toKernel(data, shape) : { data, shape },
+    );
   }
   return out;
 }

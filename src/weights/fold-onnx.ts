@@ -1,14 +1,12 @@
 // Batch norm of an ONNX model, folded into the layers beside it. Fields of the file that do not change are carried over byte for byte.
 
 import type { EvenkeelError } from '../errors.ts';
-import { type Folded, foldConv, foldLinear } from '../fold/fold.ts';
-import type { ConvWeights, LinearWeights } from '../fold/geometry.ts';
+import type { ConvWeights } from '../fold/geometry.ts';
 import type { Statistics } from '../fold/norm.ts';
 import { type Bytes, bytesFrom, concat } from '../formats/bytes.ts';
-import { naturalType } from '../formats/dtypes.ts';
 import { type OnnxModel, type OnnxNode, readOnnx, tensorField, valueField } from '../formats/onnx.ts';
 import { bytesIn, type Field, fieldsOf, lengthField, textIn } from '../formats/protobuf.ts';
-import type { FileFold, FoldedNorm } from './fold-report.ts';
+import { type FileFold, type FoldedNorm, type StoredFold, storedFold } from './fold-report.ts';
 import { constantsOf, normsOf, type OnnxNorm } from './onnx.ts';
 
 const FORMAT = 'ONNX';
@@ -43,6 +41,7 @@ export function foldOnnx(file: Bytes): FileFold {
     else {
       folded.push(result.report);
       current = rewritten(model, result.changes);
+      kept.clear(); // what stood in the way may be gone
     }
   }
   const names = new Map(normsOf(readOnnx(current)).map(({ node, name }) => [node.outputs[0], name]));
@@ -51,6 +50,45 @@ export function foldOnnx(file: Bytes): FileFold {
     folded,
     kept: [...kept].map(([output, reason]) => ({ norm: names.get(output) ?? output, reason })),
   };
+}
+
+/** A norm scales axis 1, a product's output is the last: the same in rank 2 alone. */
+const OTHER_AXIS = 'a MatMul before it whose output is not known to have rank 2';
+/** Operators that give as many axes as they take. */
+const KEEP_RANK = [
+  'Relu',
+  'LeakyRelu',
+  'Elu',
+  'Sigmoid',
+  'Tanh',
+  'Softplus',
+  'HardSigmoid',
+  'HardSwish',
+  'Gelu',
+  'Mish',
+  'Clip',
+  'Dropout',
+  'Identity',
+  'Cast',
+  'BatchNormalization',
+];
+
+/** Axes of a value: as the model says, or as follows from what it is made of. */
+function rankOf(model: OnnxModel, value: string): number | undefined {
+  let at = value;
+  for (let steps = 0; steps <= model.nodes.length; steps++) {
+    const known = model.shapes.get(at);
+    if (known) return known.length;
+    const node = model.nodes.find(({ outputs }) => outputs[0] === at);
+    if (node?.domain !== '') return undefined;
+    if (node.op === 'Gemm' || node.op === 'Flatten') return 2;
+    const [first, second] = node.inputs.map((name) => model.initializers.get(name)?.shape.length);
+    if (node.op === 'MatMul' && second === 2) at = node.inputs[0];
+    else if (node.op === 'Add' && first === 1) at = node.inputs[1];
+    else if (KEEP_RANK.includes(node.op) || (node.op === 'Add' && second === 1)) at = node.inputs[0];
+    else return undefined;
+  }
+  return undefined;
 }
 
 type Attempt = { report: FoldedNorm; changes: Changes } | { reason: string };
@@ -91,6 +129,7 @@ function foldBack(model: OnnxModel, norm: OnnxNorm, statistics: Statistics): Att
   if (!LAYERS.includes(layer.op) || layer.domain !== '') return { reason: `${layer.op} before it` };
   // MatMul has no bias: the norm's place is taken by an addition
   if (layer.op === 'MatMul') {
+    if (rankOf(model, value) !== 2) return { reason: OTHER_AXIS };
     return attempt(model, norm, layer, statistics, false, (changes, biasName) => {
       changes.nodes.set(
         norm.node,
@@ -116,6 +155,7 @@ function foldIntoSum(model: OnnxModel, norm: OnnxNorm, statistics: Statistics, s
   const layer = model.nodes.find(({ outputs }) => outputs[0] === product);
   if (layer?.op !== 'MatMul' || layer.domain !== '' || !constants.has(bias)) return { reason: 'Add before it' };
   if (uses(model, product) !== 1) return { reason: 'the product before it is used elsewhere' };
+  if (rankOf(model, product) !== 2) return { reason: OTHER_AXIS };
   const place = (changes: Changes, biasName: string) => {
     changes.nodes.set(sum, rename(sum, { inputs: [product, biasName], outputs: [norm.node.outputs[0]] }));
     changes.nodes.set(norm.node, null);
@@ -159,54 +199,44 @@ function attempt(
   if (layer.op === 'Gemm' && (number('beta', 1) !== 1 || number('alpha', 1) !== 1 || number('transA', 0) !== 0)) {
     return { reason: 'a Gemm with alpha, beta or transA' };
   }
-  if (weight.shape.length < 2 || (bias && bias.shape.length !== 1))
+  const isLinear = layer.op === 'Gemm' || layer.op === 'MatMul';
+  const oneRow = bias === undefined || bias.shape.slice(0, -1).every((length) => length === 1);
+  if (weight.shape.length < 2 || (isLinear && weight.shape.length !== 2) || !oneRow) {
     return { reason: `weights of ${layer.op} of another rank` };
-  let result: Folded<LinearWeights>;
+  }
+  const pads = layer.attributes.get('pads') as readonly number[] | undefined;
+  const automatic = layer.attributes.get('auto_pad');
+  const padded = automatic === 'SAME_UPPER' || automatic === 'SAME_LOWER' || pads?.some((pad) => pad !== 0);
+  const plain: ConvWeights = {
+    weight: weight.data,
+    bias: bias?.data,
+    shape: weight.shape,
+    ...(isLinear
+      ? { layout: layer.op === 'Gemm' && number('transB', 0) === 1 ? 'torch' : 'keras' }
+      : { transposed: layer.op === 'ConvTranspose', groups: number('group', 1), padding: padded ? 1 : 0 }),
+  };
+  const dtype = ['F64', 'F16', 'BF16'].includes(weight.dtype) ? weight.dtype : 'F32';
+  let result: StoredFold;
   try {
-    if (layer.op === 'Gemm' || layer.op === 'MatMul') {
-      if (weight.shape.length !== 2) return { reason: `weights of ${layer.op} of another rank` };
-      const layout = layer.op === 'Gemm' && number('transB', 0) === 1 ? 'torch' : 'keras';
-      const linear = { weight: weight.data, bias: bias?.data, shape: weight.shape, layout } as const;
-      result = before ? foldLinear(statistics, linear) : foldLinear(linear, statistics);
-    } else {
-      const pads = layer.attributes.get('pads') as readonly number[] | undefined;
-      const automatic = layer.attributes.get('auto_pad');
-      const padded = automatic === 'SAME_UPPER' || automatic === 'SAME_LOWER' || pads?.some((pad) => pad !== 0);
-      const conv: ConvWeights = {
-        weight: weight.data,
-        bias: bias?.data,
-        shape: weight.shape,
-        transposed: layer.op === 'ConvTranspose',
-        groups: number('group', 1),
-        padding: padded ? 1 : 0,
-      };
-      result = before ? foldConv(statistics, conv) : foldConv(conv, statistics);
-    }
+    result = storedFold(FORMAT, plain, statistics, before, { weight: dtype, bias: dtype });
   } catch (error) {
     if (!['ERR_FOLD', 'ERR_SHAPE'].includes((error as EvenkeelError).code)) throw error;
     return { reason: (error as Error).message };
   }
   const changes: Changes = { nodes: new Map(), initializers: new Map(), added: [], values: new Set() };
-  const put = (
-    name: string | undefined,
-    data: Float32Array,
-    shape: readonly number[],
-    dtype: string,
-    suffix: string,
-  ): string => {
+  const put = (name: string | undefined, bytes: Uint8Array, shape: readonly number[], suffix: string): string => {
     if (name && model.initializers.has(name) && uses(model, name) === 1) {
-      changes.initializers.set(name, tensorField(5, name, data, shape, dtype));
+      changes.initializers.set(name, tensorField(5, name, bytes, shape, dtype));
       return name;
     }
     const fresh = unused(model, name && constants.has(name) ? `${name}.folded` : `${weightName}.${suffix}`);
-    changes.added.push(tensorField(5, fresh, data, shape, dtype));
+    changes.added.push(tensorField(5, fresh, bytes, shape, dtype));
     // before version 4 of the format an initializer is an input as well
-    if (model.irVersion < 4) changes.added.push(valueField(11, fresh, shape));
+    if (model.irVersion < 4) changes.added.push(valueField(11, fresh, shape, dtype));
     return fresh;
   };
-  const dtype = ['F64', 'F16', 'BF16'].includes(weight.dtype) ? weight.dtype : naturalType(result.weight);
-  const newWeight = put(weightName, result.weight, weight.shape, dtype, 'folded');
-  const newBias = put(biasName, result.bias, [result.bias.length], dtype, 'folded_bias');
+  const newWeight = put(weightName, result.weight, weight.shape, 'folded');
+  const newBias = put(biasName, result.bias, [result.outChannels], 'folded_bias');
   if (layer.op === 'MatMul' && newWeight !== weightName) {
     changes.nodes.set(layer, rename(layer, { inputs: [layer.inputs[0], newWeight], outputs: layer.outputs }));
   }
@@ -215,7 +245,6 @@ function attempt(
     const own = norm.node.inputs.filter((input) => input === name).length;
     if (model.initializers.has(name) && uses(model, name) === own) changes.initializers.set(name, null);
   }
-  const rounding = result.certificate.weights.reduce((most, value) => Math.max(most, value), 0);
   const { name, options } = norm;
   return {
     changes,
@@ -225,7 +254,7 @@ function attempt(
       side: before ? 'before' : 'behind',
       channels: statistics.mean.length,
       eps: options.eps!,
-      rounding,
+      rounding: result.rounding,
     },
   };
 }

@@ -1,5 +1,11 @@
 // What folding a file came to, norm by norm.
 
+import { wrongValue } from '../errors.ts';
+import { exactFold, roundingOf } from '../fold/fold.ts';
+import { type ConvWeights, convGeometry, linearGeometry } from '../fold/geometry.ts';
+import { affineOf, type Statistics } from '../fold/norm.ts';
+import { decode, encode } from '../formats/dtypes.ts';
+
 export interface FileFold {
   readonly file: Uint8Array<ArrayBuffer>;
   readonly folded: readonly FoldedNorm[];
@@ -14,6 +20,47 @@ export interface FoldedNorm {
   readonly side: 'before' | 'behind';
   readonly channels: number;
   readonly eps: number;
-  /** What the rounding of the new weights can do to an output, for inputs of magnitude 1: the channel with the most. */
+  /** What the rounding of the new weights, to the type they are stored as, can do to an output for inputs of magnitude 1: the channel with the most. */
   readonly rounding: number;
+}
+
+/** Folded weights as they are stored. */
+export interface StoredFold {
+  readonly weight: Uint8Array<ArrayBuffer>;
+  readonly bias: Uint8Array<ArrayBuffer>;
+  readonly outChannels: number;
+  readonly rounding: number;
+}
+
+/**
+ * Folds in f64 and rounds once, to the types of the file.
+ *
+ * @throws ERR_FOLD as `foldConv`, and for values that the type does not hold
+ */
+export function storedFold(
+  subject: string,
+  layer: ConvWeights,
+  statistics: Statistics,
+  before: boolean,
+  dtypes: { readonly weight: string; readonly bias: string },
+): StoredFold {
+  const geometry = layer.shape.length === 2 ? linearGeometry(subject, layer) : convGeometry(subject, layer);
+  const exact = exactFold(subject, layer, geometry, affineOf(subject, statistics), before);
+  const stored = (name: 'weight' | 'bias') => {
+    const bytes = encode(exact[name], dtypes[name]);
+    const values = decode(subject, name, dtypes[name], bytes, 0);
+    const bad = values.findIndex((value) => !Number.isFinite(value));
+    if (bad >= 0) {
+      throw wrongValue('ERR_FOLD', {
+        subject,
+        argument: `the folded ${name}`,
+        expected: `values that ${dtypes[name]} holds`,
+        got: `${exact[name][bad]}`,
+      });
+    }
+    return { bytes, values };
+  };
+  const weight = stored('weight');
+  const rounding = roundingOf(exact.weight, weight.values, geometry).reduce((most, value) => Math.max(most, value), 0);
+  return { weight: weight.bytes, bias: stored('bias').bytes, outChannels: geometry.outChannels, rounding };
 }

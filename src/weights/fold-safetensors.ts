@@ -1,13 +1,11 @@
 // Batch norm of a safetensors file, folded. There is no graph in such a file: names say which layer a norm follows.
 
 import { show, wrongKind, wrongValue } from '../errors.ts';
-import { foldConv, foldLinear } from '../fold/fold.ts';
 import { type Bytes, quote } from '../formats/bytes.ts';
-import { encode } from '../formats/dtypes.ts';
 import { type RawTensor, readSafetensors, type Writable, writeSafetensors } from '../formats/safetensors.ts';
 import { checkEps } from '../layers/options.ts';
 import { checkNames, checkRecord } from '../named-options.ts';
-import type { FileFold, FoldedNorm } from './fold-report.ts';
+import { type FileFold, type FoldedNorm, storedFold } from './fold-report.ts';
 import { fromTorch } from './torch.ts';
 
 export interface SafetensorsFoldOptions {
@@ -39,6 +37,8 @@ export function foldSafetensors(file: Bytes, options: SafetensorsFoldOptions = {
   checkRecord(SUBJECT, options);
   checkNames(SUBJECT, options, ['pairs', 'eps', 'transposed', 'groups']);
   const { pairs = {}, eps = 1e-5, transposed = [], groups = {} } = options;
+  checkRecord(SUBJECT, pairs);
+  checkRecord(SUBJECT, groups);
   const { tensors, metadata } = readSafetensors(file);
   const norms = [...tensors.keys()].filter((name) => /(?:^|\.)running_mean$/.test(name)).map(layerOf);
   for (const name of [...Object.keys(pairs), ...(typeof eps === 'object' ? Object.keys(eps) : [])]) {
@@ -48,6 +48,17 @@ export function foldSafetensors(file: Bytes, options: SafetensorsFoldOptions = {
         argument: 'a norm',
         expected: norms.map(quote).join(', ') || 'none',
         got: quote(name),
+      });
+    }
+  }
+  for (const [option, layers] of Object.entries({ transposed, groups: Object.keys(groups) })) {
+    const unknown = layers.find((layer) => !tensors.has(joined(layer, 'weight')));
+    if (unknown !== undefined) {
+      throw wrongValue('ERR_OPTION', {
+        subject: SUBJECT,
+        argument: option,
+        expected: 'names of layers in the file',
+        got: quote(unknown),
       });
     }
   }
@@ -87,30 +98,29 @@ export function foldSafetensors(file: Bytes, options: SafetensorsFoldOptions = {
     }
     taken.set(layer, norm);
     const own = [...tensors].filter(([name]) => layerOf(name) === norm);
-    const { state } = fromTorch(new Map(own));
-    const read = (name: string) => state[joined(norm, name)]?.data;
+    const { state } = fromTorch(new Map(own.map(([name, tensor]) => [name.slice(name.lastIndexOf('.') + 1), tensor])));
     const mine = typeof eps === 'number' ? eps : (eps[norm] ?? eps['*'] ?? 1e-5);
     checkEps(SUBJECT, mine);
-    if (!read('runningVar'))
+    if (!state.runningVar) {
       throw wrongKind('ERR_FOLD', { subject: SUBJECT, argument: quote(norm), expected: 'a running_var', got: 'none' });
+    }
     const statistics = {
-      mean: read('runningMean'),
-      variance: read('runningVar'),
-      gamma: read('gamma'),
-      beta: read('beta'),
+      mean: state.runningMean.data,
+      variance: state.runningVar.data,
+      gamma: state.gamma?.data,
+      beta: state.beta?.data,
       eps: mine,
     };
     const bias = tensors.get(joined(layer, 'bias'));
     const plain = { weight: weight.data, bias: bias?.data, shape: weight.shape };
-    const result =
-      weight.shape.length === 2
-        ? foldLinear(plain, statistics)
-        : foldConv({ ...plain, transposed: transposed.includes(layer), groups: groups[layer] ?? 1 }, statistics);
-    changed.set(joined(layer, 'weight'), stored(result.weight, weight.shape, weight.dtype));
-    changed.set(joined(layer, 'bias'), stored(result.bias, [result.bias.length], bias?.dtype ?? weight.dtype));
+    const shaped = { ...plain, transposed: transposed.includes(layer), groups: groups[layer] ?? 1 };
+    const dtypes = { weight: weight.dtype, bias: bias?.dtype ?? weight.dtype };
+    const result = storedFold(SUBJECT, weight.shape.length === 2 ? plain : shaped, statistics, false, dtypes);
+    const { outChannels: channels, rounding } = result;
+    changed.set(joined(layer, 'weight'), { bytes: result.weight, shape: weight.shape, dtype: dtypes.weight });
+    changed.set(joined(layer, 'bias'), { bytes: result.bias, shape: [channels], dtype: dtypes.bias });
     for (const [name] of own) gone.add(name);
-    const rounding = result.certificate.weights.reduce((most, value) => Math.max(most, value), 0);
-    folded.push({ norm, into: layer, side: 'behind', channels: result.bias.length, eps: mine, rounding });
+    folded.push({ norm, into: layer, side: 'behind', channels, eps: mine, rounding });
   }
   const out = new Map<string, Writable>();
   for (const [name, tensor] of tensors) {
@@ -121,10 +131,6 @@ export function foldSafetensors(file: Bytes, options: SafetensorsFoldOptions = {
     if (name.endsWith('weight') && changed.has(name) && !tensors.has(bias)) out.set(bias, changed.get(bias)!);
   }
   return { file: writeSafetensors(out, metadata), folded, kept };
-}
-
-function stored(values: Float32Array, shape: readonly number[], dtype: string): Writable {
-  return { bytes: encode(values, dtype), shape, dtype };
 }
 
 function layerOf(name: string): string {

@@ -5,6 +5,7 @@ import { quote } from '../formats/bytes.ts';
 import type { StoredTensor, Values } from '../formats/dtypes.ts';
 import type { Layer } from '../layers/layer.ts';
 import type { BatchNormOptions } from '../layers/options.ts';
+import { checkNames, checkRecord } from '../named-options.ts';
 import type { StateDict, StateEntry } from '../types.ts';
 
 /** A tensor under somebody's name: of a file that was read, or any values with a shape. */
@@ -34,6 +35,14 @@ export interface ImportOptions {
   allowNonFinite?: boolean;
   /** `true`: statistics are taken as they are, for whoever looks for what is wrong with them. Default `false`. */
   lenient?: boolean;
+}
+
+/** Checks that something is a tensor, without looking at its values. */
+export function checkTensor(subject: string, name: string, tensor: unknown): void {
+  const { shape } = (tensor ?? {}) as { shape?: unknown };
+  if (typeof tensor !== 'object' || !Array.isArray(shape) || !('data' in tensor!)) {
+    throw wrongKind('ERR_TYPE', { subject, argument: quote(name), expected: '{ data, shape }', got: show(tensor) });
+  }
 }
 
 /** Tensors of one layer by their last name. */
@@ -82,6 +91,8 @@ export class Collector {
   readonly #origin = new Map<string, string>();
 
   constructor(subject: string, options: ImportOptions) {
+    checkRecord(subject, options);
+    checkNames(subject, options, ['layer', 'rename', 'allowNonFinite', 'lenient']);
     this.#subject = subject;
     this.#options = options;
   }
@@ -101,6 +112,7 @@ export class Collector {
     change?: (values: Values, shape: readonly number[]) => { data: Values; shape: readonly number[] },
   ): void {
     const name = ours === '' ? layer : layer === '' ? ours : `${layer}.${ours}`;
+    checkTensor(this.#subject, full, tensor);
     const { shape } = tensor;
     const data = tensor.data instanceof Float64Array ? tensor.data : Float32Array.from(tensor.data);
     const count = shape.reduce((product, length) => product * length, 1);
@@ -242,11 +254,11 @@ export function* leavesOf(
   state: StateDict,
   { rename = {} }: ExportOptions,
 ): Generator<{ layer: string; leaf: string; data: Values; shape: readonly number[] }> {
-  if (typeof state !== 'object' || state === null) {
-    throw wrongKind('ERR_TYPE', { subject, argument: 'state', expected: 'a state dict', got: show(state) });
-  }
+  checkRecord(subject, state);
   const back = new Map(Object.entries(rename).map(([foreign, ours]) => [ours, foreign]));
-  for (const [name, { data, shape }] of Object.entries(state)) {
+  for (const [name, entry] of Object.entries(state)) {
+    checkTensor(subject, name, entry);
+    const { data, shape } = entry;
     const cut = name.lastIndexOf('.');
     const layer = name.slice(0, Math.max(cut, 0));
     yield { layer: back.get(layer) ?? layer, leaf: name.slice(cut + 1), data: data as Values, shape };
@@ -255,6 +267,14 @@ export function* leavesOf(
 
 /** Names of a batch norm's state here; others belong to linear and convolution layers. */
 export const NORM_LEAVES = ['gamma', 'beta', 'runningMean', 'runningVar', 'batchesTracked'];
+
+/** Adds to what is written; two tensors of one name would lose one of them. */
+export function put(subject: string, out: Map<string, Exported>, name: string, tensor: Exported): void {
+  if (out.has(name)) {
+    throw wrongValue('ERR_STATE', { subject, argument: quote(name), expected: 'a name of its own', got: 'it twice' });
+  }
+  out.set(name, tensor);
+}
 
 /** Joins a layer's name and a tensor's. */
 export function joined(layer: string, leaf: string, separator: string): string {

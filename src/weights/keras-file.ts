@@ -71,15 +71,18 @@ function textOf(value: unknown): string | undefined {
   return value instanceof Uint8Array ? new TextDecoder().decode(value) : undefined;
 }
 
-/** tf.keras and `.h5`: a group for each layer, datasets under the variable's name, whose last part counts (`bn/bn/gamma:0`). */
+/** tf.keras and `.h5`: a group for each layer, datasets under the variable's whole name (`bn/bn/gamma:0`). */
 function named(root: Hdf5Group): Map<string, StoredTensor> {
   const tensors = new Map<string, StoredTensor>();
   for (const [layer, group] of root.groups) {
-    const walk = ({ groups, datasets }: Hdf5Group) => {
-      for (const [name, tensor] of datasets) add(tensors, `${layer}/${name.replace(/:\d+$/, '')}`, tensor);
-      for (const inner of groups.values()) walk(inner);
+    const walk = ({ groups, datasets }: Hdf5Group, path: readonly string[]) => {
+      // the layer's own name, and that of the model around it, come again; layers inside of it are part of the name
+      const inner = path.slice(path.lastIndexOf(layer) + 1);
+      for (const [name, tensor] of datasets)
+        add(tensors, [layer, ...inner, name.replace(/:\d+$/, '')].join('/'), tensor);
+      for (const [key, next] of groups) walk(next, [...path, key]);
     };
-    walk(group);
+    walk(group, []);
   }
   return tensors;
 }

@@ -5,6 +5,7 @@ import { wrongValue } from '../errors.ts';
 import type { Json } from '../formats/json.ts';
 import type { TfjsModel } from '../formats/tfjs.ts';
 import { type BatchNormOptions, preset } from '../layers/options.ts';
+import { checkRecord } from '../named-options.ts';
 import type { StateDict } from '../types.ts';
 import {
   Collector,
@@ -19,6 +20,7 @@ import {
   joined,
   leavesOf,
   NORM_LEAVES,
+  put,
   toKernel,
 } from './imported.ts';
 import { type KerasFile, type KerasLayer, layersOf } from './keras-file.ts';
@@ -39,6 +41,7 @@ const NORM: Readonly<Record<string, string>> = {
  * @throws as `fromTorch`; ERR_STATE for an axis that is neither the first nor the last
  */
 export function fromKeras(file: KerasFile | ForeignTensors, options: ImportOptions = {}): Imported {
+  checkRecord('fromKeras', file);
   const isFile = 'layers' in file && 'tensors' in file && !(file instanceof Map);
   const { tensors, layers } = isFile ? (file as KerasFile) : { tensors: file as ForeignTensors, layers: null };
   return collect('fromKeras', tensors, layers, options);
@@ -51,6 +54,7 @@ export function fromKeras(file: KerasFile | ForeignTensors, options: ImportOptio
  * @throws as `fromKeras`
  */
 export function fromTfjs(model: TfjsModel | ForeignTensors, options: ImportOptions = {}): Imported {
+  checkRecord('fromTfjs', model);
   const isModel = 'topology' in model && 'tensors' in model && !(model instanceof Map);
   if (!isModel) return collect('fromTfjs', model as ForeignTensors, null, options);
   const { tensors, topology } = model as TfjsModel;
@@ -136,7 +140,7 @@ export function toKeras(state: StateDict, options: ExportOptions = {}): Map<stri
     if (leaf === 'batchesTracked') continue;
     const name = NORM_LEAVES.includes(leaf) ? names.get(leaf)! : leaf === 'weight' ? 'kernel' : leaf;
     const path = joined(layer.replaceAll('.', '/'), name, '/');
-    out.set(path, leaf === 'weight' && shape.length >= 2 ? toKernel(data, shape) : { data, shape });
+    put('toKeras', out, path, leaf === 'weight' && shape.length >= 2 ? toKernel(data, shape) : { data, shape });
   }
   return out;
 }

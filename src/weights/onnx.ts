@@ -1,9 +1,9 @@
 // ONNX models: https://onnx.ai/onnx/operators/onnx__BatchNormalization.html. Momentum there is the weight of the old value, the running variance the
 // biased one, channels are axis 1.
 
-import { malformed, wrongValue } from '../errors.ts';
+import { malformed, show, wrongValue } from '../errors.ts';
 import { type Bytes, quote } from '../formats/bytes.ts';
-import type { StoredTensor } from '../formats/dtypes.ts';
+import type { StoredTensor, Values } from '../formats/dtypes.ts';
 import {
   nodeField,
   type OnnxModel,
@@ -20,11 +20,12 @@ import { BatchNorm } from '../layers/batch-norm.ts';
 import { BatchNorm1d } from '../layers/batch-norm-ranks.ts';
 import type { Layer } from '../layers/layer.ts';
 import type { BatchNormOptions } from '../layers/options.ts';
+import { checkNames, checkRecord } from '../named-options.ts';
 import { ActivationLayer } from '../nn/activations.ts';
 import { Dropout } from '../nn/dropout.ts';
 import { Linear } from '../nn/linear.ts';
 import { Sequential } from '../nn/sequential.ts';
-import { Collector, fromKernel, type Imported, type ImportOptions } from './imported.ts';
+import { Collector, fromKernel, type Imported, type ImportOptions, permute } from './imported.ts';
 import { newWeight } from './keras.ts';
 
 const FORMAT = 'ONNX';
@@ -41,16 +42,53 @@ export interface OnnxNorm {
   readonly inputs: Readonly<Record<'gamma' | 'beta' | 'runningMean' | 'runningVar', string>>;
 }
 
-/** Initializers, and constants of nodes, by the names under which nodes take them. */
+/** Initializers, and what nodes make of constants alone, by the names under which nodes take them. */
 export function constantsOf(model: OnnxModel): Map<string, StoredTensor> {
   const constants = new Map<string, StoredTensor>(model.initializers);
-  for (const { op, domain, inputs, outputs, attributes } of model.nodes) {
-    if (domain !== '' || outputs.length !== 1) continue;
-    const value =
-      op === 'Constant' ? attributes.get('value') : op === 'Identity' ? constants.get(inputs[0]) : undefined;
-    if (typeof value === 'object' && value !== null && 'dtype' in value) constants.set(outputs[0], value);
+  for (const node of model.nodes) {
+    if (node.domain !== '' || node.outputs.length !== 1) continue;
+    const value = constantOf(node, constants);
+    if (value) constants.set(node.outputs[0], value);
   }
   return constants;
+}
+
+function constantOf(
+  { op, inputs, attributes }: OnnxNode,
+  constants: Map<string, StoredTensor>,
+): StoredTensor | undefined {
+  const given = constants.get(inputs[0]);
+  if (op === 'Identity') return given;
+  if (op === 'Transpose' && given?.shape.length === 2) {
+    const order = (attributes.get('perm') as readonly number[] | undefined) ?? [1, 0];
+    if (order.join() !== '1,0') return order.join() === '0,1' ? given : undefined;
+    const [rows, cols] = given.shape;
+    return {
+      dtype: given.dtype,
+      shape: [cols, rows],
+      get data() {
+        return permute(given.data, given.shape, [1, 0]).data;
+      },
+    };
+  }
+  if (op !== 'Constant') return undefined;
+  for (const [name, dtype] of [
+    ['value_float', 'F32'],
+    ['value_floats', 'F32'],
+    ['value_int', 'I64'],
+    ['value_ints', 'I64'],
+  ]) {
+    const value = attributes.get(name);
+    if (value === undefined) continue;
+    const list = [value as number | readonly number[]].flat();
+    return {
+      dtype,
+      shape: Array.isArray(value) ? [list.length] : [],
+      data: dtype === 'F32' ? Float32Array.from(list) : Float64Array.from(list),
+    };
+  }
+  const value = attributes.get('value');
+  return typeof value === 'object' && value !== null && 'dtype' in value ? value : undefined;
 }
 
 /**
@@ -111,7 +149,8 @@ export function shortest(value: unknown, standard: number): number {
  * @throws ERR_FORMAT for bytes that are no model; ERR_STATE as `fromTorch`
  */
 export function fromOnnx(model: OnnxModel | Bytes, options: ImportOptions = {}): Imported {
-  const parsed = model instanceof Uint8Array || model instanceof ArrayBuffer ? readOnnx(model) : model;
+  const isModel = typeof model === 'object' && model !== null && 'nodes' in model;
+  const parsed = isModel ? (model as OnnxModel) : readOnnx(model as Bytes);
   const collector = new Collector('fromOnnx', options);
   const constants = constantsOf(parsed);
   const used = new Set<string>();
@@ -126,13 +165,24 @@ export function fromOnnx(model: OnnxModel | Bytes, options: ImportOptions = {}):
     collector.norm(layer, norm.options);
     for (const [ours, tensor] of Object.entries(norm.inputs)) take(tensor, layer, ours);
   }
+  const scaled = (by: number) => (values: Values, shape: readonly number[]) => ({
+    data: by === 1 ? values : Float64Array.from(values, (value) => value * by),
+    shape,
+  });
   for (const node of parsed.nodes) {
     if (node.domain !== '' || (node.op !== 'Gemm' && node.op !== 'MatMul')) continue;
-    const [, weight, bias] = node.inputs;
-    if (!constants.has(weight) || used.has(weight)) continue;
+    const [, weight, own] = node.inputs;
+    if (constants.get(weight)?.shape.length !== 2 || used.has(weight)) continue;
     const layer = collector.rename(layerName(weight) ?? (node.name || node.outputs[0]));
-    take(weight, layer, 'weight', node.attributes.get('transB') === 1 ? undefined : fromKernel);
-    if (node.op === 'Gemm' && bias && constants.has(bias)) take(bias, layer, 'bias');
+    const number = (name: string) => (node.op === 'Gemm' ? shortest(node.attributes.get(name), 1) : 1);
+    take(weight, layer, 'weight', (values, shape) => {
+      const ours = node.attributes.get('transB') === 1 ? { data: values, shape } : fromKernel(values, shape);
+      return scaled(number('alpha'))(ours.data, ours.shape);
+    });
+    // MatMul has its bias in an addition
+    const sum = parsed.nodes.find(({ op, inputs }) => op === 'Add' && inputs.includes(node.outputs[0]));
+    const bias = node.op === 'Gemm' ? own : sum?.inputs.find((name) => constants.get(name)?.shape.length === 1);
+    if (bias && constants.has(bias)) take(bias, layer, 'bias', scaled(number('beta')));
   }
   for (const name of parsed.initializers.keys()) if (!used.has(name)) collector.unused(name);
   return collector.finish();
@@ -169,6 +219,9 @@ export interface OnnxExportOptions {
  * @throws ERR_OPTION for layers that have no operator, for normalizations without statistics or with channels last, and for an unknown row
  */
 export function toOnnx(net: Sequential, options: OnnxExportOptions = {}): Uint8Array<ArrayBuffer> {
+  if (!(net instanceof Sequential)) throw refusal('net', 'a Sequential', show(net));
+  checkRecord('toOnnx', options);
+  checkNames('toOnnx', options, ['inputShape']);
   const leaves = chainOf(net);
   const row = options.inputShape ?? rowOf(leaves);
   if (!row) throw refusal('inputShape', "one row's shape, as the network does not say it", 'none');

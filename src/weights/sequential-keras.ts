@@ -95,7 +95,9 @@ export function sequentialFromKeras(
       case 'Dropout':
         built.push(new Dropout(typeof config.rate === 'number' ? config.rate : 0.5));
         break;
-      case 'Flatten':
+      case 'Flatten': // of rows it does nothing; of what comes in, whoever calls the network has done it
+        if (built.length && layer.rank !== 2)
+          throw fail('rows, or the beginning of the network', 'Flatten behind a layer');
         break;
       default:
         throw fail('Dense, BatchNormalization, an activation, Dropout or Flatten', className);

@@ -18,8 +18,8 @@ import { constantsOf, normsOf, shortest } from './onnx.ts';
 
 const FORMAT = 'ONNX';
 
-/** Nodes that leave `[N, features]` as it is. */
-const NOTHING = ['Identity', 'Flatten', 'Cast'];
+/** ONNX' number for float32. */
+const FLOAT = 1;
 
 /** Builds the network. Throws ERR_FORMAT, by the node's name, where the graph is no chain of layers that there are here. */
 export function sequentialFromOnnx(file: Bytes, { dropSoftmax = false }: LoadOptions): Sequential {
@@ -32,6 +32,7 @@ export function sequentialFromOnnx(file: Bytes, { dropSoftmax = false }: LoadOpt
     throw malformed(FORMAT, 'graph', 'one input', `${inputs.length}: ${inputs.map(quote).join(', ')}`, 0);
   if (model.outputs.length !== 1) throw malformed(FORMAT, 'graph', 'one output', `${model.outputs.length}`, 0);
   let value = inputs[0];
+  const skipped = new Set<OnnxNode>();
   const nodes = model.nodes.filter(({ outputs }) => !outputs.every((name) => constants.has(name)));
 
   nodes.forEach((node, i) => {
@@ -44,6 +45,7 @@ export function sequentialFromOnnx(file: Bytes, { dropSoftmax = false }: LoadOpt
       return found;
     };
     const given = node.inputs.filter((name) => name !== '' && !constants.has(name));
+    if (skipped.has(node)) return;
     if (given.length !== 1 || given[0] !== value)
       throw fail(`${quote(value)} as its one input: a chain`, given.map(quote).join(', ') || 'none');
     if (node.domain !== '') throw fail("an operator of ONNX's own", `domain ${quote(node.domain)}`);
@@ -52,7 +54,28 @@ export function sequentialFromOnnx(file: Bytes, { dropSoftmax = false }: LoadOpt
     const number = (name: string, standard: number) => shortest(attributes.get(name), standard);
     const add = (activation: Activation) => layers.push(new ActivationLayer(activation));
 
-    if (NOTHING.includes(op)) return;
+    if (op === 'Identity') return;
+    if (op === 'Cast') {
+      if (attributes.get('to') !== FLOAT) throw fail('a cast to float32', `type ${attributes.get('to')}`);
+      return;
+    }
+    if (op === 'Flatten') {
+      // of rows it does nothing; of what comes in, whoever calls the network has done it
+      if (number('axis', 1) !== 1) throw fail('axis 1', `${number('axis', 1)}`);
+      const rank = model.shapes.get(from)?.length ?? 2;
+      if (layers.length && rank !== 2) throw fail('rows, or the beginning of the graph', `rank ${rank} behind a layer`);
+      return;
+    }
+    if (op === 'Sigmoid') {
+      // x·sigmoid(x), as SiLU is exported
+      const next = nodes[i + 1];
+      if (next?.op === 'Mul' && [...next.inputs].sort().join() === [from, value].sort().join()) {
+        value = next.outputs[0];
+        skipped.add(next);
+        add('silu');
+        return;
+      }
+    }
     if (op === 'Gemm' || op === 'MatMul') {
       if (attributes.get('transA') || node.inputs[0] !== from)
         throw fail('a constant on the right', 'the input there, or transposed');

@@ -14,6 +14,7 @@ import {
   type ImportOptions,
   joined,
   leavesOf,
+  put,
 } from './imported.ts';
 
 const NORM: Readonly<Record<string, string>> = {
@@ -78,7 +79,7 @@ export function toTorch(state: StateDict, options: ExportOptions = {}): Map<stri
   const out = new Map<string, Exported>();
   for (const { layer, leaf, data, shape } of leavesOf('toTorch', state, options)) {
     const dtype = leaf === 'batchesTracked' ? { dtype: 'I64' } : undefined;
-    out.set(joined(layer, names.get(leaf) ?? leaf, '.'), { data, shape, ...dtype });
+    put('toTorch', out, joined(layer, names.get(leaf) ?? leaf, '.'), { data, shape, ...dtype });
   }
   return out;
 }

@@ -302,6 +302,41 @@ test('buffers are planned for a batch, and a run within it takes no memory', () 
   run.dispose();
 });
 
+test('a layer of zeros comes back from its file', () => {
+  const net = new Sequential(linear(4, 8), new Linear(8, 1, { init: () => {} })).eval();
+  const run = net.compile();
+  const x = plain(3, 4);
+  const loaded = load(run.save());
+  expect(loaded(x)).toEqual(run(x));
+  loaded.dispose();
+  run.dispose();
+});
+
+test('weights that only fit apart are left apart', () => {
+  const net = new Sequential(
+    new Linear(1, 1, { bias: false, init: (weight) => weight.fill(1e20) }),
+    new BatchNorm1d(1),
+  ).eval();
+  (net.layers[1] as BatchNorm1d).gamma!.data.fill(1e20);
+  const run = net.compile();
+  const x = { data: Float32Array.of(1e-10), shape: [1, 1] };
+  expect(run(x).data[0]).toBeCloseTo(net.forward(x).data[0], -25);
+  expect(run.explain()).toContain('stays: 1 BatchNorm1d(1): folded weights beyond f32; nothing behind it');
+  run.dispose();
+});
+
+test('a Residual of what its own branch gave', () => {
+  const inner = linear(3, 3);
+  const block = new Residual(inner).eval();
+  const x = tensor(plain(1, 3).data, [1, 3]);
+  const given = block.branch.forward(x);
+  const copy = { data: given.data.slice(), shape: [1, 3] };
+  const y = block.forward(given);
+  const want = block.forward(copy);
+  expect(Float32Array.from(y.data)).toEqual(want.data);
+  for (const one of [x, y]) one.dispose();
+});
+
 describe('what compile refuses', () => {
   test.each([
     [

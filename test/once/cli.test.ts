@@ -1,7 +1,19 @@
 // The command line, as people and scripts call it.
 
 import { spawn, spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -128,6 +140,20 @@ describe('inspect', () => {
     expect(json('inspect', fixturePath(name))).toMatchObject({ kind, framework });
   });
 
+  test('a pipe is read to its end, and names cannot write lines', () => {
+    writeFileSync(at('names.safetensors'), writeSafetensors({ 'x\u001b[31m\nforged: ok': { data: [1], shape: [1] } }));
+    const { stdout } = evenkeel('inspect', 'names.safetensors');
+    expect(stdout).toContain('x?[31m?forged: ok');
+    const shell = (line: string) =>
+      spawnSync('sh', ['-c', line, process.execPath, main], { cwd: folder, encoding: 'utf8' });
+    expect(
+      JSON.parse(shell('cat convnet.safetensors | "$0" "$1" inspect /dev/stdin --json').stdout).tensors.length,
+    ).toBe(20);
+    expect(shell('printf "" | "$0" "$1" inspect /dev/stdin').stderr).toBe(
+      'evenkeel: file: stdin expected bytes, got an empty file (offset 0)\n',
+    );
+  });
+
   test('finds statistics that look wrong', () => {
     const vector = (...data: number[]) => ({ data: Float32Array.from(data), shape: [data.length] });
     writeFileSync(
@@ -214,7 +240,7 @@ describe('fold', () => {
     );
     expect(told.folded.length).toBe(3);
     expect(evenkeel('fold', 'renamed.safetensors', 'out.safetensors', '--pair', 'early=conv2').stderr).toBe(
-      'evenkeel: foldConv: the norm expected 12 channels, as the layer gives, got 6\n',
+      'evenkeel: foldSafetensors: the norm expected 12 channels, as the layer gives, got 6\n',
     );
   });
 
@@ -291,6 +317,37 @@ describe('fold', () => {
     for (const name of readdirSync(folder)) if (name.startsWith('.')) rmSync(at(name));
   });
 
+  test('a link stays a link, rights stay as they are, and what is no file is not replaced', () => {
+    writeFileSync(at('real.safetensors'), 'old');
+    chmodSync(at('real.safetensors'), 0o640);
+    symlinkSync('real.safetensors', at('link.safetensors'));
+    json('fold', 'convnet.safetensors', 'link.safetensors');
+    expect(readlinkSync(at('link.safetensors'))).toBe('real.safetensors');
+    expect(statSync(at('real.safetensors')).mode & 0o777).toBe(0o640);
+    expect(readSafetensors(new Uint8Array(readFileSync(at('real.safetensors')))).tensors.has('conv1.bias')).toBe(true);
+    for (const name of ['/dev/null', '.'])
+      expect(evenkeel('fold', 'convnet.safetensors', name)).toMatchObject({
+        status: 1,
+        stderr: `evenkeel: ${name} is no file that could be replaced\n`,
+      });
+    expect(evenkeel('fold', 'convnet.safetensors', 'nowhere/out.safetensors').stderr).toMatch(/^evenkeel: ENOENT: /);
+  });
+
+  test('wrappers around every name, and layers that are not there', () => {
+    const { tensors } = readSafetensors(goldenFile(convnet, 'weights'));
+    writeFileSync(
+      at('wrapped.safetensors'),
+      writeSafetensors(new Map([...tensors].map(([name, tensor]) => [`module.${name}`, tensor]))),
+    );
+    expect(
+      json('fold', 'wrapped.safetensors', 'out.safetensors').folded.map(({ into }: { into: string }) => into),
+    ).toEqual(['module.conv1', 'module.conv2', 'module.conv3']);
+    expect(evenkeel('fold', 'convnet.safetensors', 'out.safetensors', '--transposed', 'nope')).toMatchObject({
+      status: 2,
+      stderr: "evenkeel: foldSafetensors: transposed expected names of layers in the file, got 'nope'\n",
+    });
+  });
+
   test('--progress shows how far it is', () => {
     const { stderr, status } = evenkeel('fold', 'convnet.safetensors', 'out.safetensors', '--progress');
     expect(status).toBe(0);
@@ -323,10 +380,11 @@ describe('convert', () => {
   });
 
   test('TF.js → TF.js, with a shard beside the model', () => {
+    mkdirSync(at('web'));
     json('convert', fixturePath('tfjs/uint8.json'), 'web/model.json');
-    expect(existsSync(at('web/group1-shard1of1.bin'))).toBe(true);
+    expect(existsSync(at('web/model.group1-shard1of1.bin'))).toBe(true);
     const model = readTfjs(new Uint8Array(readFileSync(at('web/model.json'))), {
-      'group1-shard1of1.bin': new Uint8Array(readFileSync(at('web/group1-shard1of1.bin'))),
+      'model.group1-shard1of1.bin': new Uint8Array(readFileSync(at('web/model.group1-shard1of1.bin'))),
     });
     expect([...model.tensors.get('first/kernel')!.data]).toEqual(
       answers('tfjs/answers.json').weights.uint8['first/kernel'],

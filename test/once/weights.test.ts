@@ -3,6 +3,8 @@
 import { execFileSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { nodeField, tensorField, valueField, writeModel } from '../../src/formats/onnx.ts';
+import { lengthField } from '../../src/formats/protobuf.ts';
 import {
   ActivationLayer,
   BatchNorm,
@@ -16,6 +18,8 @@ import {
   Tanh,
 } from '../../src/index.ts';
 import {
+  foldOnnx,
+  foldSafetensors,
   fromFlax,
   fromKeras,
   fromOnnx,
@@ -652,4 +656,122 @@ test.each(goldenCases('eval_convnet'))('$id: folded convolutions give the output
   expect(errorRatio(T.block3_out_mean, means, 'tol')).toBeLessThanOrEqual(1);
   const fc = { weight: tensors.get('fc.weight')!.data, bias: tensors.get('fc.bias')!.data, shape: [4, 12] };
   expect(errorRatio(T.logits, convolve({ data: means, shape: [16, 12] }, fc).data, 'tol')).toBeLessThanOrEqual(1);
+});
+
+describe('found by others', () => {
+  const vector = (...data: number[]) => ({ data: Float32Array.from(data), shape: [data.length] });
+
+  test('names that collide on the way out are refused', () => {
+    const state = { 'a.weight': vector(1, 2), 'b.gamma': vector(3, 4) };
+    expect(() => toTorch(state, { rename: { c: 'a', d: 'b' } })).not.toThrow();
+    expect(() => toTorch({ weight: vector(1), gamma: vector(2) })).toThrow(
+      "toTorch: 'weight' expected a name of its own, got it twice",
+    );
+  });
+
+  test('a norm behind a product of unknown rank is left alone', () => {
+    const node = (op: string, inputs: string[], output: string) => nodeField(op, output, inputs, [output]);
+    const model = (shape: (number | string)[]) =>
+      writeModel(
+        [
+          node('MatMul', ['x', 'W'], 'a'),
+          node('BatchNormalization', ['a', 's', 'b', 'm', 'v'], 'y'),
+          lengthField(2, 'g'),
+          tensorField(
+            5,
+            'W',
+            Float32Array.from({ length: 12 }, (_, i) => i),
+            [2, 6],
+          ),
+          ...['s', 'b', 'm', 'v'].map((name) =>
+            tensorField(
+              5,
+              name,
+              Float32Array.from({ length: 6 }, (_, i) => i + 1),
+              [6],
+            ),
+          ),
+          valueField(11, 'x', shape),
+          valueField(12, 'y', shape.slice(0, -1).concat(6)),
+        ],
+        15,
+      );
+    expect(foldOnnx(model(['n', 6, 2])).kept).toEqual([
+      { norm: 'y', reason: 'a MatMul before it whose output is not known to have rank 2; no layer behind it' },
+    ]);
+    expect(foldOnnx(model(['n', 2])).folded.length).toBe(1);
+  });
+
+  test('the rounding of half floats is what half floats round', () => {
+    const halves = (data: number[], shape: number[]) => ({ data: Float32Array.from(data), shape, dtype: 'F16' });
+    const file = (weight: number, gamma: number) =>
+      writeSafetensors({
+        'fc.weight': halves([weight, 0.1], [1, 2]),
+        'bn.weight': halves([gamma], [1]),
+        'bn.bias': halves([0], [1]),
+        'bn.running_mean': halves([0], [1]),
+        'bn.running_var': halves([1], [1]),
+      });
+    const { folded, file: out } = foldSafetensors(file(0.3, 1.1));
+    const { data } = readSafetensors(out).tensors.get('fc.weight')!;
+    const scale = halfOf(1.1) / Math.sqrt(1 + 1e-5);
+    const lost = Math.abs(data[0] - halfOf(0.3) * scale) + Math.abs(data[1] - halfOf(0.1) * scale);
+    expect(folded[0].rounding).toBeCloseTo(lost, 9);
+    expect(folded[0].rounding).toBeGreaterThan(1e-5);
+    expect(() => foldSafetensors(file(100, 1000))).toThrow(
+      'foldSafetensors: the folded weight expected values that F16 holds, got',
+    );
+  });
+  const halfOf = (value: number) =>
+    readSafetensors(writeSafetensors({ a: { data: [value], shape: [1], dtype: 'F16' } })).tensors.get('a')!.data[0];
+
+  test('integers that a type does not hold are refused', () => {
+    expect(() => writeSafetensors({ a: { data: [1.5], shape: [1], dtype: 'I64' } })).toThrow(
+      'a file: dtype I64 expected values that it holds, got 1.5',
+    );
+    expect(() => writeSafetensors({ a: { data: [1e20], shape: [1], dtype: 'I32' } })).toThrow(
+      'expected values that it holds, got 100000000000000000000',
+    );
+    expect(() => writeSafetensors({ a: { bytes: new Uint8Array(3), shape: [4], dtype: 'F32' } })).toThrow(
+      "safetensors: tensor 'a' expected 16 bytes for shape [4], got 3",
+    );
+    expect(() => writeNpz({ '../a': { data: [1], shape: [1] } })).toThrow(
+      "NPZ: a name expected one inside the archive, got '../a'",
+    );
+  });
+
+  test('zeros that deflate to nothing are no bomb', async () => {
+    expect([...(await readNpz(fixture('numpy/zeros.npz'))).get('w')!.shape]).toEqual([1024, 1024]);
+  });
+
+  test.each([
+    ['fromTorch', () => fromTorch(null as never)],
+    ['fromKeras', () => fromKeras(null as never)],
+    ['fromTfjs', () => fromTfjs(null as never)],
+    ['fromFlax', () => fromFlax({ a: null } as never)],
+    ['fromFlax', () => fromFlax({ a: { shape: [1] } } as never)],
+    ['fromOnnx', () => fromOnnx(null as never)],
+    ['toTorch', () => toTorch({ a: null } as never)],
+    ['toKeras', () => toKeras(null as never)],
+    ['toOnnx', () => toOnnx(null as never)],
+    ['writeNpz', () => writeNpz(null as never)],
+    ['writeTfjs', () => writeTfjs(null as never)],
+    ['writeSafetensors', () => writeSafetensors({ a: null } as never)],
+    ['writeSafetensors', () => writeSafetensors({ a: { data: null, shape: [1] } } as never)],
+    ['an unknown option', () => fromTorch({}, { renam: {} } as never)],
+    ['no options', () => fromTorch({}, null as never)],
+    ['pairs', () => foldSafetensors(fixture('torch/net.f32.safetensors'), { pairs: null } as never)],
+  ])('%s gives an error with a code', (_, call) => {
+    expect(call).toThrow(expect.objectContaining({ code: expect.stringMatching(/^ERR_/) }));
+  });
+
+  test('SiLU and transposed constants, as exporters write them', async () => {
+    const net = new Sequential(
+      new Linear(3, 4, { seed: 1 }),
+      new ActivationLayer('silu'),
+      new Linear(4, 2, { seed: 2 }),
+    );
+    const x = { data: Float32Array.of(1, -2, 3, 0.5, 0, -1), shape: [2, 3] };
+    expect((await loadSequential(toOnnx(net.eval()))).forward(x).data).toEqual(net.forward(x).data);
+  });
 });
