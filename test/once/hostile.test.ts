@@ -19,7 +19,7 @@ import {
   writeSafetensors,
 } from '../../src/weights/index.ts';
 import { mutate } from '../fuzz/mutate.ts';
-import { complaint, readerCases } from '../support/readers.ts';
+import { complaint, kerasCases, readerCases } from '../support/readers.ts';
 import { fixture } from '../support/weights.ts';
 
 const text = (value: string) => new TextEncoder().encode(value);
@@ -37,6 +37,18 @@ describe.each(cases.map((one) => [one.name, one] as const))('%s', (_, one) => {
       expect([seed, await complaint(one, mutate(one.bytes, seed))]).toEqual([seed, undefined]);
     }
   });
+});
+
+test('Keras files cut anywhere', async () => {
+  for (const one of kerasCases()) {
+    for (let length = 0; length < one.bytes.length; length += 211) {
+      expect([one.name, length, await complaint(one, one.bytes.slice(0, length))]).toEqual([
+        one.name,
+        length,
+        undefined,
+      ]);
+    }
+  }
 });
 
 /** A safetensors file around a header. */

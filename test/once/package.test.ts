@@ -5,7 +5,9 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, w
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
 import { instantiateSync } from '@assemblyscript/loader';
+import { build } from 'esbuild';
 import { describe, expect, test } from 'vitest';
 import { KERNEL_NAMES } from '../../src/kernels/table.ts';
 
@@ -68,6 +70,34 @@ describe('the package', () => {
     const { backend, reason } = JSON.parse(text);
     expect(backend).toBe('js');
     expect(reason).toMatch(/^the best this host has; relaxed: ReferenceError: .*; simd: ReferenceError: /);
+  });
+});
+
+describe('a bundle', () => {
+  const bundle = async (code: string) => {
+    const { outputFiles } = await build({
+      stdin: { contents: code, resolveDir: root },
+      bundle: true,
+      minify: true,
+      format: 'esm',
+      platform: 'neutral',
+      write: false,
+    });
+    return { text: outputFiles[0].text, gzip: gzipSync(outputFiles[0].contents, { level: 9 }).length };
+  };
+
+  test('that serves compiled networks holds nothing that trains', async () => {
+    const { text, gzip } = await bundle("export { load } from 'evenkeel/infer'");
+    expect(text).toContain('affine_ncx_f32');
+    for (const word of ['grad_', 'stats_ncx', 'runningMean', 'loadStateDict', 'setThreads'])
+      expect(text).not.toContain(word);
+    expect(gzip).toBeLessThan(20_700); // both builds of the kernels are 8.9 kB of it
+  });
+
+  test('that reads safetensors holds no kernel', async () => {
+    const { text, gzip } = await bundle("export { readSafetensors, fromTorch } from 'evenkeel/weights'");
+    expect(text).not.toContain('WebAssembly');
+    expect(gzip).toBeLessThan(6000);
   });
 });
 
