@@ -60,14 +60,15 @@ async function bodyOf(request: IncomingMessage): Promise<Buffer> {
 
 function imageFrom(type: string | undefined, body: Buffer): Float32Array {
   let image: Float32Array;
-  if (type === 'application/json') {
+  if (type?.startsWith('application/json')) {
     let pixels: unknown;
     try {
       pixels = JSON.parse(body.toString()).pixels;
     } catch {
       throw new BadRequest(400, 'JSON expected');
     }
-    if (!Array.isArray(pixels) || pixels.length !== PIXELS) throw new BadRequest(400, `${PIXELS} pixels expected`);
+    if (!Array.isArray(pixels) || pixels.length !== PIXELS || !pixels.every((pixel) => typeof pixel === 'number'))
+      throw new BadRequest(400, `${PIXELS} pixels expected`);
     image = Float32Array.from(pixels);
   } else {
     if (body.length !== PIXELS * 4) throw new BadRequest(400, `${PIXELS * 4} bytes expected, got ${body.length}`);

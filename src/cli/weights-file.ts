@@ -3,7 +3,7 @@
 import { basename, dirname, join } from 'node:path';
 import { malformed } from '../errors.ts';
 import { quote } from '../formats/bytes.ts';
-import { isHdf5 } from '../formats/hdf5.ts';
+import { isHdf5 } from '../formats/recognize.ts';
 import { isInside } from '../formats/zip.ts';
 import type { BatchNormOptions } from '../layers/options.ts';
 import type { StateDict } from '../types.ts';
@@ -24,6 +24,7 @@ import {
   readTfjs,
   tfjsShards,
 } from '../weights/index.ts';
+import { normsIn } from '../weights/stored-norms.ts';
 import { readFileWhole } from './files.ts';
 
 export const KINDS = ['safetensors', 'NPZ', 'NPY', 'ONNX', 'TF.js', 'Keras'] as const;
@@ -37,6 +38,8 @@ export interface WeightsFile {
   readonly tensors: ReadonlyMap<string, Foreign & { readonly dtype?: string }>;
   /** Whose names these are. */
   readonly framework: Framework;
+  /** Does the file say eps and the like? */
+  readonly saysOptions: boolean;
   /** In our names. */
   import(options?: ImportOptions): Imported;
 }
@@ -54,6 +57,7 @@ export async function openWeights(path: string, always = false): Promise<Weights
       bytes,
       tensors: file.tensors,
       framework: 'keras',
+      saysOptions: file.layers !== null,
       import: (options) => fromKeras(file, options),
     };
   }
@@ -72,11 +76,13 @@ export async function openWeights(path: string, always = false): Promise<Weights
       bytes,
       tensors: model.tensors,
       framework: 'tfjs',
+      saysOptions: model.topology !== null,
       import: (options) => fromTfjs(model, options),
     };
   }
   // a safetensors header begins with its length, below 2^56, and a brace
-  if (bytes[8] === 0x7b && bytes[7] === 0) return of('safetensors', bytes, readSafetensors(bytes).tensors);
+  if (bytes[8] === 0x7b && bytes[7] === 0)
+    return of('safetensors', bytes, readSafetensors(bytes).tensors, normsIn(readSafetensors(bytes).metadata));
   if (path.endsWith('.safetensors')) readSafetensors(bytes); // for its error
   const model = readOnnx(bytes);
   return {
@@ -84,13 +90,25 @@ export async function openWeights(path: string, always = false): Promise<Weights
     bytes,
     tensors: model.initializers,
     framework: 'onnx',
+    saysOptions: true,
     import: (options) => fromOnnx(model, options),
   };
 }
 
-function of(kind: Kind, bytes: Uint8Array<ArrayBuffer>, tensors: ReadonlyMap<string, Foreign>): WeightsFile {
+function of(
+  kind: Kind,
+  bytes: Uint8Array<ArrayBuffer>,
+  tensors: ReadonlyMap<string, Foreign>,
+  said: Readonly<Record<string, BatchNormOptions>> = {},
+): WeightsFile {
   const framework = frameworkOf([...tensors.keys()]);
-  return { kind, bytes, tensors, framework, import: (options) => importAs(framework, tensors, options) };
+  const saysOptions = Object.keys(said).length > 0;
+  const read = (options?: ImportOptions): Imported => {
+    const imported = importAs(framework, tensors, options);
+    const norms = Object.entries(imported.norms).map(([name, standard]) => [name, { ...standard, ...said[name] }]);
+    return { ...imported, norms: Object.fromEntries(norms) };
+  };
+  return { kind, bytes, tensors, framework, saysOptions, import: read };
 }
 
 /** Tensors in the words of a framework, in ours. */

@@ -6,6 +6,7 @@
 import { malformed, wrongMoment } from '../errors.ts';
 import { concat, quote } from './bytes.ts';
 import { decode, type StoredTensor } from './dtypes.ts';
+import { isHdf5 } from './recognize.ts';
 import { mostInflated } from './zip.ts';
 
 /** A tree of groups and datasets. */
@@ -16,14 +17,9 @@ export interface Hdf5Group {
   readonly datasets: ReadonlyMap<string, StoredTensor>;
 }
 
-const MAGIC = [0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a];
 const MOST_DEPTH = 16;
 /** An object takes this many bytes of a file at the least: links that go round in circles show as more. */
 const LEAST_OBJECT = 64;
-
-export function isHdf5(bytes: Uint8Array): boolean {
-  return MAGIC.every((byte, i) => bytes[i] === byte);
-}
 
 // what is used of h5wasm, as types: the peer may not be there when this is compiled
 interface Peer {

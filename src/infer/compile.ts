@@ -25,8 +25,13 @@ export interface CompiledNetwork extends Compiled {
   explain(rank?: number): string;
   /** On the samples given to `compile`; null without. */
   readonly certificate: NetworkCertificate | null;
-  /** One file, which `load` of `evenkeel/infer` reads: a safetensors file with the steps in its metadata. */
-  save(): Uint8Array<ArrayBuffer>;
+  /**
+   * One file, which `load` of `evenkeel/infer` reads: a safetensors file with the steps in its metadata.
+   *
+   * @param options.rowsOnly `true`: for inputs of rank 2 alone. Where norms have their channels first, other ranks need weights of their own, and the
+   *   file is half as large without them. Default `false`
+   */
+  save(options?: { rowsOnly?: boolean }): Uint8Array<ArrayBuffer>;
 }
 
 const SUBJECT = 'compile';
@@ -54,7 +59,8 @@ export function compile(stages: readonly Stage[], options: CompileOptions): Comp
   return Object.assign(run, {
     explain: (rank = 2) => explainProgram(forRank(rank).optimized, forRank(rank).steps, forRank(rank).rounding),
     certificate,
-    save: () => writeProgram(program),
+    save: ({ rowsOnly = false }: { rowsOnly?: boolean } = {}) =>
+      writeProgram(rowsOnly ? { flat: program.flat, general: null, rowsOnly } : program),
   });
 }
 

@@ -48,6 +48,7 @@ export function readProgram(file: Bytes): Program {
   return {
     flat: steps(json.flat, 'flat'),
     general: json.general === null ? null : steps(json.general, 'general'),
+    rowsOnly: json.rowsOnly === true,
   };
 }
 

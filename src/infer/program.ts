@@ -48,6 +48,8 @@ export interface Program {
   readonly flat: readonly Step[];
   /** For inputs of other ranks, where channels and features may be different axes; null where that makes no difference. */
   readonly general: readonly Step[] | null;
+  /** Inputs of other ranks are refused. */
+  readonly rowsOnly?: boolean;
 }
 
 /** A step in a few words. */

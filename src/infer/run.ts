@@ -15,7 +15,7 @@ import { type AffineOperation, type Program, type Step, stepName } from './progr
 const SUBJECT = 'compiled network';
 
 /** A compiled network: evaluation of the network it was made from, within rounding, and independent of it from then on. */
-export interface Compiled {
+export interface Compiled extends Disposable {
   /**
    * Synchronous. With `out`, and a batch no larger than what has been planned for, it allocates nothing.
    *
@@ -67,6 +67,14 @@ export function instantiate(program: Program, options: RunOptions = {}): Compile
   const flat = load(current, program.flat);
   let general: Loaded | undefined;
   const loadedFor = (rank: number): Loaded => {
+    if (rank !== 2 && program.rowsOnly) {
+      throw wrongValue('ERR_SHAPE', {
+        subject: SUBJECT,
+        argument: 'x',
+        expected: 'rank 2, for which it was saved',
+        got: `rank ${rank}`,
+      });
+    }
     if (rank === 2 || !program.general) return flat;
     general ??= load(current, program.general);
     return general;
@@ -189,7 +197,7 @@ export function instantiate(program: Program, options: RunOptions = {}): Compile
       throw error;
     }
   }
-  return Object.assign(run, { steps: flat.steps.map(stepName), dispose });
+  return Object.assign(run, { steps: flat.steps.map(stepName), dispose, [Symbol.dispose]: dispose });
 }
 
 const NONE = {};

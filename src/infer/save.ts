@@ -6,7 +6,7 @@ import { FORMAT, VERSION } from './file.ts';
 import type { Program, Step } from './program.ts';
 
 /** A program as one file, for `load`. */
-export function writeProgram({ flat, general }: Program): Uint8Array<ArrayBuffer> {
+export function writeProgram({ flat, general, rowsOnly = false }: Program): Uint8Array<ArrayBuffer> {
   const tensors = new Map<string, Writable>();
   const store = (data: Float32Array | null, shape: readonly number[], name: string): string | null => {
     if (!data) return null;
@@ -42,6 +42,7 @@ export function writeProgram({ flat, general }: Program): Uint8Array<ArrayBuffer
   const program = JSON.stringify({
     flat: flat.map((step, i) => describe(step, `flat.${i}`)),
     general: general?.map((step, i) => describe(step, `general.${i}`)) ?? null,
+    rowsOnly,
   });
   return writeSafetensors(tensors, { format: FORMAT, version: VERSION, program });
 }

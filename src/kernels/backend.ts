@@ -75,7 +75,7 @@ export function loadPart(backend: Backend, part: Part): void {
 function compiled(name: 'relaxed' | 'simd'): Pick<Backend, 'heap' | 'bind'> {
   let memory: WebAssembly.Memory | undefined;
   const bind = ({ source }: Part) => {
-    const module = source.compile(name); // before memory is taken: a host that refuses one should not be left with the other
+    const module = source.compile(name) as WebAssembly.Module; // before memory is taken: a host that refuses one should not be left with the other
     memory ??= reserveMemory(1);
     return instantiate(module, memory);
   };

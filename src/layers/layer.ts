@@ -83,9 +83,9 @@ export abstract class Layer {
   /** The shape of the output for an input of this shape. */
   abstract outputShape(shape: readonly number[]): readonly number[];
 
-  /** @internal The layer, or the layers it is made of. */
-  leaves(): readonly Layer[] {
-    return [this];
+  /** @internal The layer, or the layers it is made of, by their names in a state dict. */
+  named(prefix = ''): readonly (readonly [name: string, layer: Layer])[] {
+    return [[prefix, this]];
   }
 
   /** Learned parameters, in a fixed order. */

@@ -73,8 +73,8 @@ export class Residual extends Layer {
     return [{ kind: 'residual', branch: this.branch.stages() }];
   }
 
-  override leaves(): readonly Layer[] {
-    return this.branch.leaves();
+  override named(prefix = ''): readonly (readonly [name: string, layer: Layer])[] {
+    return this.branch.named(prefix);
   }
 
   override stateSlots(): StateSlots {

@@ -69,7 +69,7 @@ export class Sequential extends Layer {
           got: show(layer),
         });
     }
-    const leaves = layers.flatMap((layer) => layer.leaves());
+    const leaves = layers.flatMap((layer) => layer.named().map(([, leaf]) => leaf));
     const twice = leaves.find((layer, i) => leaves.indexOf(layer) !== i);
     if (twice) {
       throw wrongValue('ERR_OPTION', {
@@ -214,8 +214,8 @@ export class Sequential extends Layer {
     return this.layers.flatMap((layer, i) => layer.stages().map((stage) => placed(stage, i, layer.subject)));
   }
 
-  override leaves(): readonly Layer[] {
-    return this.layers.flatMap((layer) => layer.leaves());
+  override named(prefix = ''): readonly (readonly [name: string, layer: Layer])[] {
+    return this.layers.flatMap((layer, i) => layer.named(prefix === '' ? `${i}` : `${prefix}.${i}`));
   }
 
   override stateSlots(): StateSlots {

@@ -22,6 +22,8 @@ export interface FoldedNorm {
   readonly eps: number;
   /** What the rounding of the new weights, to the type they are stored as, can do to an output for inputs of magnitude 1: the channel with the most. */
   readonly rounding: number;
+  /** What was assumed. */
+  readonly note?: string;
 }
 
 /** Folded weights as they are stored. */

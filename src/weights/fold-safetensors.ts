@@ -6,12 +6,16 @@ import { type RawTensor, readSafetensors, type Writable, writeSafetensors } from
 import { checkEps } from '../layers/options.ts';
 import { checkNames, checkRecord } from '../named-options.ts';
 import { type FileFold, type FoldedNorm, storedFold } from './fold-report.ts';
+import { normsIn } from './stored-norms.ts';
 import { fromTorch } from './torch.ts';
 
 export interface SafetensorsFoldOptions {
   /** Norms and the layers they follow: `{ bn1: 'conv1' }`. Default: as names say. */
   pairs?: Readonly<Record<string, string>>;
-  /** A file of weights does not say eps. Default 1e-5, PyTorch's; one for all, or by norm, with `*` for those that are not named. */
+  /**
+   * A file of weights does not say eps, unless `npx evenkeel convert` wrote it. Default then what it says, else 1e-5, PyTorch's; one for all, or by
+   * norm, with `*` for those that are not named.
+   */
   eps?: number | Readonly<Record<string, number>>;
   /** Layers that are transposed convolutions. */
   transposed?: readonly string[];
@@ -36,7 +40,7 @@ const LOOKS_TRANSPOSED = /transpose|deconv|(?:^|[._])up(?:conv|sample)?\d*$/i;
 export function foldSafetensors(file: Bytes, options: SafetensorsFoldOptions = {}): FileFold {
   checkRecord(SUBJECT, options);
   checkNames(SUBJECT, options, ['pairs', 'eps', 'transposed', 'groups']);
-  const { pairs = {}, eps = 1e-5, transposed = [], groups = {} } = options;
+  const { pairs = {}, eps = {}, transposed = [], groups = {} } = options;
   checkRecord(SUBJECT, pairs);
   checkRecord(SUBJECT, groups);
   const { tensors, metadata } = readSafetensors(file);
@@ -62,6 +66,7 @@ export function foldSafetensors(file: Bytes, options: SafetensorsFoldOptions = {
       });
     }
   }
+  const said = normsIn(metadata);
   const folded: FoldedNorm[] = [];
   const kept: { norm: string; reason: string }[] = [];
   const changed = new Map<string, Writable>();
@@ -99,7 +104,7 @@ export function foldSafetensors(file: Bytes, options: SafetensorsFoldOptions = {
     taken.set(layer, norm);
     const own = [...tensors].filter(([name]) => layerOf(name) === norm);
     const { state } = fromTorch(new Map(own.map(([name, tensor]) => [name.slice(name.lastIndexOf('.') + 1), tensor])));
-    const mine = typeof eps === 'number' ? eps : (eps[norm] ?? eps['*'] ?? 1e-5);
+    const mine = typeof eps === 'number' ? eps : (eps[norm] ?? eps['*'] ?? said[norm]?.eps ?? 1e-5);
     checkEps(SUBJECT, mine);
     if (!state.runningVar) {
       throw wrongKind('ERR_FOLD', { subject: SUBJECT, argument: quote(norm), expected: 'a running_var', got: 'none' });
@@ -120,7 +125,16 @@ export function foldSafetensors(file: Bytes, options: SafetensorsFoldOptions = {
     changed.set(joined(layer, 'weight'), { bytes: result.weight, shape: weight.shape, dtype: dtypes.weight });
     changed.set(joined(layer, 'bias'), { bytes: result.bias, shape: [channels], dtype: dtypes.bias });
     for (const [name] of own) gone.add(name);
-    folded.push({ norm, into: layer, side: 'behind', channels, eps: mine, rounding });
+    const square = weight.shape.length > 2 && weight.shape[0] === weight.shape[1] && !transposed.includes(layer);
+    folded.push({
+      norm,
+      into: layer,
+      side: 'behind',
+      channels,
+      eps: mine,
+      rounding,
+      ...(square && { note: 'as many channels in as out: taken for a convolution that is not transposed' }),
+    });
   }
   const out = new Map<string, Writable>();
   for (const [name, tensor] of tensors) {

@@ -24,6 +24,8 @@ export interface Imported {
   readonly unused: readonly string[];
   /** Names that should be there and are not: of `layer`, if one was given; of a norm without statistics. */
   readonly missing: readonly string[];
+  /** Options of `layer`'s norms that are not those of `norms`, in sentences: with another eps the same weights give other results. */
+  readonly differences: readonly string[];
 }
 
 export interface ImportOptions {
@@ -51,7 +53,10 @@ export interface Group {
   readonly tensors: ReadonlyMap<string, { readonly full: string; readonly tensor: Foreign }>;
 }
 
-export function entriesOf(subject: string, tensors: ForeignTensors): (readonly [string, Foreign])[] {
+export function entriesOf(subject: string, given: ForeignTensors): (readonly [string, Foreign])[] {
+  // a file that was read, with its tensors in it
+  const inner = given && !(given instanceof Map) ? (given as { tensors?: unknown }).tensors : undefined;
+  const tensors = inner instanceof Map ? (inner as ForeignTensors) : given;
   if (tensors instanceof Map) return [...tensors];
   if (typeof tensors !== 'object' || tensors === null) {
     throw wrongKind('ERR_TYPE', {
@@ -84,9 +89,11 @@ export class Collector {
   readonly #subject: string;
   readonly #options: ImportOptions;
   readonly #state = new Map<string, StateEntry>();
-  readonly #norms = new Map<string, BatchNormOptions>();
+  readonly #norms = new Map<string, { readonly options: BatchNormOptions; readonly stated: boolean }>();
   readonly #unused: string[] = [];
   readonly #missing: string[] = [];
+  /** Foreign names of layers. */
+  readonly #seen = new Set<string>();
   /** Foreign name of each of ours. */
   readonly #origin = new Map<string, string>();
 
@@ -100,6 +107,7 @@ export class Collector {
   /** A layer's name in our network. */
   rename(layer: string): string {
     const { rename } = this.#options;
+    this.#seen.add(layer);
     return rename && Object.hasOwn(rename, layer) ? rename[layer] : layer;
   }
 
@@ -149,9 +157,9 @@ export class Collector {
     return wrongValue('ERR_STATE', { subject: this.#subject, argument: quote(full), expected, got });
   }
 
-  /** A batch norm and the options it was trained with. */
-  norm(layer: string, options: BatchNormOptions): void {
-    this.#norms.set(layer, options);
+  /** A batch norm and the options it was trained with. Not `stated`: nobody says so, they are what it would be made with. */
+  norm(layer: string, options: BatchNormOptions, stated = true): void {
+    this.#norms.set(layer, { options, stated });
   }
 
   unused(full: string): void {
@@ -164,7 +172,16 @@ export class Collector {
 
   /** The result: for `layer`, if there is one, just what it needs. */
   finish(): Imported {
-    const { layer } = this.#options;
+    const { layer, rename = {} } = this.#options;
+    const unknown = Object.keys(rename).find((name) => !this.#seen.has(name));
+    if (unknown !== undefined) {
+      throw wrongValue('ERR_OPTION', {
+        subject: this.#subject,
+        argument: 'rename',
+        expected: `layers of the file: ${[...this.#seen].map(quote).join(', ')}`,
+        got: quote(unknown),
+      });
+    }
     // nobody but PyTorch counts batches, and PyTorch only since 0.4.1
     for (const name of this.#norms.keys()) {
       const counter = name === '' ? 'batchesTracked' : `${name}.batchesTracked`;
@@ -175,10 +192,25 @@ export class Collector {
     if (layer) this.#fit(layer.stateDict());
     return {
       state: Object.fromEntries(this.#state),
-      norms: Object.fromEntries(this.#norms),
+      norms: Object.fromEntries([...this.#norms].map(([name, { options }]) => [name, options])),
       unused: this.#unused,
       missing: this.#missing,
+      differences: this.#differences(),
     };
+  }
+
+  #differences(): string[] {
+    const layers = new Map(this.#options.layer?.named());
+    return [...this.#norms].flatMap(([name, { options, stated }]) => {
+      // by its looks, so that who reads weights does not carry the layers
+      const { options: ours, subject } = (layers.get(name) ?? {}) as { options?: BatchNormOptions; subject?: string };
+      if (!ours || !stated) return [];
+      return (['eps', 'momentum', 'runningVariance', 'layout'] as const)
+        .filter(
+          (option) => options[option] !== ours[option] && !(option === 'layout' && subject?.startsWith('BatchNorm1d')),
+        )
+        .map((option) => `${name || subject}: ${option} is ${options[option]} there, ${ours[option]} here`);
+    });
   }
 
   #fit(needed: StateDict): void {

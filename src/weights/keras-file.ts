@@ -7,8 +7,9 @@
 import { malformed, show } from '../errors.ts';
 import { type Bytes, bytesFrom, quote } from '../formats/bytes.ts';
 import type { StoredTensor } from '../formats/dtypes.ts';
-import { type Hdf5Group, isHdf5, readHdf5, writeHdf5 } from '../formats/hdf5.ts';
+import { type Hdf5Group, readHdf5, writeHdf5 } from '../formats/hdf5.ts';
 import { asRecord, type Json, parseJson } from '../formats/json.ts';
+import { isHdf5, recognized } from '../formats/recognize.ts';
 import { readZip } from '../formats/zip.ts';
 import type { Exported } from './imported.ts';
 
@@ -42,7 +43,7 @@ export interface KerasFile {
 export async function readKeras(file: Bytes): Promise<KerasFile> {
   const bytes = bytesFrom(FORMAT, file);
   if (isHdf5(bytes)) return readHdf5(FORMAT, bytes, fromHdf5);
-  const members = new Map(readZip(FORMAT, bytes).map((member) => [member.name, member]));
+  const members = new Map(archiveOf(bytes).map((member) => [member.name, member]));
   const part = async (name: string) => {
     const member = members.get(name);
     if (!member) throw malformed(FORMAT, '.keras archive', `a member '${name}'`, 'none', 0);
@@ -55,6 +56,14 @@ export async function readKeras(file: Bytes): Promise<KerasFile> {
   const weights = (await part('model.weights.h5')).bytes;
   const tensors = await readHdf5(FORMAT, weights, (root) => numbered(root, layers));
   return { tensors, layers, version: typeof version === 'string' ? version : null };
+}
+
+/** The members of a .keras archive. */
+function archiveOf(bytes: Uint8Array) {
+  const members = readZip(FORMAT, bytes);
+  const known = members.some(({ name }) => name === 'config.json') ? undefined : recognized(bytes);
+  if (known?.includes('pickle')) throw malformed(FORMAT, 'file', 'a .keras archive', known, 0);
+  return members;
 }
 
 function fromHdf5(root: Hdf5Group): KerasFile {

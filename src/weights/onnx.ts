@@ -24,6 +24,7 @@ import { checkNames, checkRecord } from '../named-options.ts';
 import { ActivationLayer } from '../nn/activations.ts';
 import { Dropout } from '../nn/dropout.ts';
 import { Linear } from '../nn/linear.ts';
+import { Residual } from '../nn/residual.ts';
 import { Sequential } from '../nn/sequential.ts';
 import { Collector, fromKernel, type Imported, type ImportOptions, permute } from './imported.ts';
 import { newWeight } from './keras.ts';
@@ -222,7 +223,9 @@ export function toOnnx(net: Sequential, options: OnnxExportOptions = {}): Uint8A
   if (!(net instanceof Sequential)) throw refusal('net', 'a Sequential', show(net));
   checkRecord('toOnnx', options);
   checkNames('toOnnx', options, ['inputShape']);
-  const leaves = chainOf(net);
+  const leaves = net.named().map(([name, layer]) => ({ name, layer }));
+  const residual = net.layers.find((layer) => layer instanceof Residual);
+  if (residual) throw refusal('a layer', 'a chain', residual.subject);
   const row = options.inputShape ?? rowOf(leaves);
   if (!row) throw refusal('inputShape', "one row's shape, as the network does not say it", 'none');
   const nodes: Uint8Array[] = [];
@@ -320,14 +323,6 @@ export function toOnnx(net: Sequential, options: OnnxExportOptions = {}): Uint8A
     ],
     opset,
   );
-}
-
-/** The layers in a row, those of networks in it among them, with their names in a state dict. */
-function chainOf(net: Sequential, prefix = ''): { layer: Layer; name: string }[] {
-  return net.layers.flatMap((layer, i) => {
-    const name = `${prefix}${i}`;
-    return layer instanceof Sequential ? chainOf(layer, `${name}.`) : [{ layer, name }];
-  });
 }
 
 function rowOf(chain: readonly { layer: Layer }[]): readonly number[] | undefined {

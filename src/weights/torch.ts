@@ -54,7 +54,7 @@ export function fromTorch(tensors: ForeignTensors, options: ImportOptions = {}):
     const tracked = group.has('running_mean') || group.has('running_var');
     const isNorm = tracked || group.get('weight')?.tensor.shape.length === 1;
     if (isNorm) {
-      collector.norm(layer, preset('torch'));
+      collector.norm(layer, preset('torch'), false);
       for (const leaf of ['running_mean', 'running_var']) {
         if (tracked && !group.has(leaf)) collector.missing(joined(name, leaf, '.'));
       }

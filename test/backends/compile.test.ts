@@ -312,6 +312,19 @@ test('a layer of zeros comes back from its file', () => {
   run.dispose();
 });
 
+test('a file for rows alone is half as large, and refuses others', () => {
+  const net = settled(linear(40, 60), new BatchNorm1d(60), new ReLU(), linear(60, 40));
+  using run = net.compile();
+  const [all, rows] = [run.save(), run.save({ rowsOnly: true })];
+  expect(rows.length).toBeLessThan(all.length * 0.8);
+  using loaded = load(rows);
+  const x = plain(3, 40);
+  expect(loaded(x)).toEqual(run(x));
+  expect(() => loaded(plain(2, 60, 40))).toThrow(
+    'compiled network: x expected rank 2, for which it was saved, got rank 3',
+  );
+});
+
 test('weights that only fit apart are left apart', () => {
   const net = new Sequential(
     new Linear(1, 1, { bias: false, init: (weight) => weight.fill(1e20) }),

@@ -244,6 +244,13 @@ describe('fold', () => {
     );
   });
 
+  test('the output is the format of the input', () => {
+    expect(evenkeel('fold', 'convnet.onnx', 'out.safetensors')).toMatchObject({
+      status: 2,
+      stderr: 'evenkeel: fold writes what it reads, here ONNX: out.safetensors is another format\n',
+    });
+  });
+
   test('half floats stay half floats', () => {
     writeFileSync(at('half.safetensors'), fixture('torch/net.f16.safetensors'));
     const { folded } = json('fold', 'half.safetensors', 'out.safetensors', '--pair', 'bn1=fc1', '--pair', 'bn2=fc2');
@@ -389,6 +396,12 @@ describe('convert', () => {
     expect([...model.tensors.get('first/kernel')!.data]).toEqual(
       answers('tfjs/answers.json').weights.uint8['first/kernel'],
     );
+  });
+
+  test('eps stays with the weights', () => {
+    json('convert', fixturePath('onnx/convs.onnx'), 'convs.safetensors');
+    const { norms } = json('inspect', 'convs.safetensors');
+    expect(norms.map(({ options }: { options: { eps: number } }) => options.eps)).toEqual([1e-5, 0.01]);
   });
 
   test('names of other frameworks, and other layer names', () => {

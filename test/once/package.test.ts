@@ -73,6 +73,41 @@ describe('the package', () => {
   });
 });
 
+test('types need no browser: strict, for Node alone', () => {
+  const folder = mkdtempSync(join(root, 'build/types-'));
+  try {
+    const code = `import { BatchNorm1d, foldConv, Linear, Sequential } from 'evenkeel';
+import { load } from 'evenkeel/infer';
+import { fromTorch, readSafetensors } from 'evenkeel/weights';
+import { readFileSync } from 'node:fs';
+const net = new Sequential(new Linear(2, 2), new BatchNorm1d(2));
+net.loadStateDict(fromTorch(readSafetensors(readFileSync('x')).tensors, { layer: net }).state);
+const run = load(net.compile({ maxBatch: 4 }).save());
+const y: Float32Array = run({ data: new Float32Array(2), shape: [1, 2] }).data;
+const { certificate } = foldConv({ weight: y, shape: [2, 2, 1], padding: 'same' }, { scale: [1, 2] });
+export const bound: Float64Array = certificate.bound(1);
+`;
+    writeFileSync(join(folder, 'use.mts'), code);
+    node(
+      'node_modules/typescript/bin/tsc',
+      '--noEmit',
+      '--strict',
+      '--ignoreConfig',
+      '--module',
+      'nodenext',
+      '--target',
+      'es2022',
+      '--lib',
+      'es2022,esnext.disposable',
+      '--types',
+      'node',
+      join(folder, 'use.mts'),
+    );
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
 describe('a bundle', () => {
   const bundle = async (code: string) => {
     const { outputFiles } = await build({

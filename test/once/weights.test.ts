@@ -225,6 +225,7 @@ describe('PyTorch', () => {
       norms: { bn: BatchNorm.preset('torch') },
       unused: [],
       missing: [],
+      differences: [],
     });
     const odd = { 'module.bn.weight_ih_l0': { data: [1], shape: [1] }, ...tensors };
     expect(fromTorch(odd).unused).toEqual(['module.bn.weight_ih_l0']);
@@ -659,6 +660,42 @@ test.each(goldenCases('eval_convnet'))('$id: folded convolutions give the output
 });
 
 describe('found by others', () => {
+  test('options that differ are told: with another eps the same weights give other results', async () => {
+    const net = new Sequential(new Linear(4, 6), new BatchNorm1d(6), new Tanh(), new Linear(6, 2));
+    const file = await readKeras(fixture('keras/functional.new.keras'));
+    const [dense, norm, , last] = file.layers!.slice(1).map(({ name }) => name);
+    const { differences } = fromKeras(file, { layer: net, rename: { [dense]: '0', [norm]: '1', [last]: '3' } });
+    expect(differences.slice(0, 2)).toEqual([
+      '1: eps is 0.001 there, 0.00001 here',
+      '1: momentum is 0.01 there, 0.1 here',
+    ]);
+    expect(() => fromKeras(file, { rename: { nobody: '0' } })).toThrow(
+      /^fromKeras: rename expected layers of the file: .*, got 'nobody'$/,
+    );
+  });
+
+  test('files given to the wrong reader are named', async () => {
+    const pickle = Uint8Array.from([0x80, 2, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20]);
+    const hint = 'write safetensors with save_file(model.state_dict(), …)';
+    expect(() => readSafetensors(pickle)).toThrow(
+      `safetensors: file expected a safetensors file, got a pickle: ${hint} (offset 0)`,
+    );
+    expect(() => readSafetensors(fixture('torch/net.npz'))).toThrow('got a ZIP archive: NPZ or .keras');
+    await expect(loadSequential(pickle)).rejects.toThrow(
+      `loadSequential: file expected an ONNX or Keras file, got a pickle: ${hint}`,
+    );
+    await expect(loadSequential(fixture('torch/net.f32.safetensors'))).rejects.toThrow(
+      'got a safetensors file, which has no graph',
+    );
+    await expect(readNpz(fixture('torch/net.pt'))).rejects.toThrow(
+      'NPZ: file expected an NPZ file, got a file of torch.save, which is a pickle',
+    );
+    await expect(loadSequential(fixture('torch/net.pt'))).rejects.toThrow(
+      'Keras: file expected a .keras archive, got a file of torch.save',
+    );
+    expect(fromTorch(readSafetensors(fixture('torch/net.f32.safetensors')) as never).unused).toEqual([]); // the file as well as its tensors
+  });
+
   const vector = (...data: number[]) => ({ data: Float32Array.from(data), shape: [data.length] });
 
   test('names that collide on the way out are refused', () => {
