@@ -3,20 +3,8 @@
 
 import { malformed, show } from '../errors.ts';
 import { type Bytes, bytesFrom, concat, quote } from './bytes.ts';
-import { bytesPerValue, decode, encode, naturalType, type StoredTensor, type Values } from './dtypes.ts';
-import {
-  bytesIn,
-  type Field,
-  fieldsOf,
-  floatField,
-  floatOf,
-  integerField,
-  lengthField,
-  numberIn,
-  numbersIn,
-  textIn,
-  viewOf,
-} from './protobuf.ts';
+import { bytesPerValue, decode, encode, type StoredTensor, type Values } from './dtypes.ts';
+import { bytesIn, type Field, fieldsOf, floatOf, numberIn, numbersIn, textIn, viewOf } from './protobuf.ts';
 
 const FORMAT = 'ONNX';
 
@@ -64,7 +52,7 @@ export interface OnnxModel {
 const MOST_DEPTH = 16;
 
 /** TensorProto.DataType in the words of safetensors, and which list holds its values where raw_data does not. */
-const TYPES: Readonly<Record<number, string>> = {
+export const TYPES: Readonly<Record<number, string>> = {
   1: 'F32',
   2: 'U8',
   3: 'I8',
@@ -335,79 +323,4 @@ function fromLists(label: string, dtype: string, count: number, lists: readonly 
   if (!values.every((value) => Number.isSafeInteger(value)))
     throw malformed(FORMAT, label, 'integers below 2^53', 'larger ones', offset);
   return Float64Array.from(values);
-}
-
-// ---- writing
-
-/** An attribute as it is written: whole numbers as integers, unless they stand in `{ float }`. */
-export type WritableAttribute = number | string | readonly number[] | { readonly float: number };
-
-function typeNumber(dtype: string): number {
-  return Number(Object.keys(TYPES).find((key) => TYPES[Number(key)] === dtype));
-}
-
-/** A tensor as a field of a message: initializer of a graph (5). */
-export function tensorField(
-  number: number,
-  name: string,
-  data: ArrayLike<number>,
-  shape: readonly number[],
-  dtype: string = naturalType(data),
-): Uint8Array {
-  return lengthField(number, [
-    ...shape.map((length) => integerField(1, length)),
-    integerField(2, typeNumber(dtype)),
-    lengthField(8, name),
-    lengthField(9, data instanceof Uint8Array ? data : encode(data, dtype)),
-  ]);
-}
-
-/** A node as a field of a graph. */
-export function nodeField(
-  op: string,
-  name: string,
-  inputs: readonly string[],
-  outputs: readonly string[],
-  attributes: Readonly<Record<string, WritableAttribute>> = {},
-): Uint8Array {
-  return lengthField(1, [
-    ...inputs.map((input) => lengthField(1, input)),
-    ...outputs.map((output) => lengthField(2, output)),
-    lengthField(3, name),
-    lengthField(4, op),
-    ...Object.entries(attributes).map(([key, value]) =>
-      lengthField(5, [lengthField(1, key), ...attributeFields(value)]),
-    ),
-  ]);
-}
-
-function attributeFields(value: WritableAttribute): Uint8Array[] {
-  if (typeof value === 'number') return [integerField(3, value), integerField(20, 2)];
-  if (typeof value === 'string') return [lengthField(4, value), integerField(20, 3)];
-  if ('float' in value) return [floatField(2, value.float), integerField(20, 1)];
-  return [...value.map((item) => integerField(8, item)), integerField(20, 7)];
-}
-
-/** An input (11) or output (12) of a graph: lengths by number or by name. */
-export function valueField(
-  number: 11 | 12,
-  name: string,
-  shape: readonly (number | string)[],
-  dtype = 'F32',
-): Uint8Array {
-  const dims = shape.map((length) =>
-    lengthField(1, [typeof length === 'number' ? integerField(1, length) : lengthField(2, length)]),
-  );
-  const type = lengthField(1, [integerField(1, typeNumber(dtype)), lengthField(2, dims)]);
-  return lengthField(number, [lengthField(1, name), lengthField(2, [type])]);
-}
-
-/** A model around a graph's fields. */
-export function writeModel(graph: readonly Uint8Array[], opset: number): Uint8Array<ArrayBuffer> {
-  return concat([
-    integerField(1, 8),
-    lengthField(2, 'evenkeel'),
-    lengthField(7, graph),
-    lengthField(8, [lengthField(1, ''), integerField(2, opset)]),
-  ]);
 }

@@ -6,10 +6,11 @@ import { type Backend, backend } from '../kernels/backend.ts';
 import { activate, affine, linear } from '../kernels/inference/calls.ts';
 import { type Plan, planOf } from '../layers/plan.ts';
 import { Region } from '../tensors/block.ts';
-import { Call, checkCallOptions, locate, produce } from '../tensors/call.ts';
+import { checkCallOptions, locate, produce } from '../tensors/call.ts';
 import { Route } from '../tensors/route.ts';
 import { checkShape, countOf, linearShape, sameShape, shapeOf } from '../tensors/shape.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
+import { type Loaded, load, padded } from './load-steps.ts';
 import { type AffineOperation, type Program, type Step, stepName } from './program.ts';
 
 const SUBJECT = 'compiled network';
@@ -39,16 +40,6 @@ export interface RunOptions {
   inputShape?: readonly number[];
 }
 
-/** Steps over weights in memory of their own. */
-interface Loaded {
-  readonly steps: readonly Step[];
-  /** Where each step's vectors and packed weights lie. */
-  readonly at: readonly number[];
-  readonly memory: Region;
-  /** Which buffer each value lies in; −1 is the caller's. */
-  readonly slots: readonly number[];
-}
-
 /** The calls of one shape. */
 interface Course {
   readonly shapes: readonly (readonly number[])[];
@@ -60,7 +51,6 @@ interface Course {
 
 /** How many shapes are remembered. */
 const MOST_COURSES = 8;
-const LANES = 8;
 
 export function instantiate(program: Program, options: RunOptions = {}): Compiled {
   const current = backend();
@@ -278,76 +268,6 @@ function reserve(
     buffers[slot].atLeast(bytes);
     moved();
   });
-}
-
-/** Puts the vectors and packed weights of all steps into one piece of memory. */
-function load(current: Backend, steps: readonly Step[]): Loaded {
-  const memory = new Region(current.heap);
-  const sizes = steps.map(bytesOf);
-  let next = memory.atLeast(sizes.reduce((sum, bytes) => sum + bytes, 64));
-  const at = steps.map((step, i) => {
-    const start = next;
-    next += sizes[i];
-    fill(current, step, start);
-    return start;
-  });
-  return { steps, at, memory, slots: slotsOf(steps) };
-}
-
-const padded = (values: number) => Math.ceil(values / LANES) * LANES * 4;
-
-function bytesOf({ operation, add }: Step): number {
-  if (operation.kind === 'linear') return padded(operation.outFeatures) * (operation.inFeatures + 1);
-  if (operation.kind === 'affine') return 2 * padded(operation.scale.length);
-  return add >= 0 ? 2 * padded(1) : 0;
-}
-
-function fill({ heap, kernels }: Backend, { operation, add }: Step, at: number): void {
-  if (operation.kind === 'linear') {
-    const { weight, bias, inFeatures, outFeatures } = operation;
-    const call = new Call(backend());
-    try {
-      const from = call.scratch(weight.length * 4);
-      heap.f32.set(weight, from >>> 2);
-      kernels.pack_f32(from, at, inFeatures, outFeatures, 1, inFeatures);
-    } finally {
-      call.end();
-    }
-    if (bias) heap.f32.set(bias, (at + padded(outFeatures) * inFeatures) >>> 2);
-  } else if (operation.kind === 'affine') {
-    heap.f32.set(operation.scale, at >>> 2);
-    heap.f32.set(operation.shift, (at + padded(operation.scale.length)) >>> 2);
-  } else if (add >= 0) {
-    heap.f32[at >>> 2] = 1;
-    heap.f32[(at + padded(1)) >>> 2] = 0;
-  }
-}
-
-/**
- * A buffer for every value: one that is free, or that of a value which is read here for the last time where the kernel can write over it. The input
- * and the output are the caller's.
- */
-function slotsOf(steps: readonly Step[]): number[] {
-  const last: number[] = [];
-  steps.forEach(({ x, add }, i) => {
-    last[x] = i;
-    if (add >= 0) last[add] = i;
-  });
-  const slots = [-1];
-  const free: number[] = [];
-  let count = 0;
-  steps.forEach(({ operation, x, add }, i) => {
-    const dying = [...new Set([x, add])].filter((value) => value > 0 && last[value] === i).map((value) => slots[value]);
-    let slot = -1;
-    if (i < steps.length - 1) {
-      // a linear kernel adds onto what is there, but must not read where it writes
-      const over = operation.kind === 'linear' ? (add === x ? -1 : add) : last[x] === i && x > 0 ? x : add;
-      slot = over > 0 && last[over] === i ? slots[over] : (free.pop() ?? count++);
-    }
-    slots.push(slot);
-    for (const one of dying) if (one !== slot && one >= 0) free.push(one);
-  });
-  return slots;
 }
 
 /** One step's kernel call on values of these shapes. */

@@ -4,23 +4,17 @@
 import { preset } from '../layers/options.ts';
 import { checkRecord } from '../named-options.ts';
 import type { StateDict } from '../types.ts';
+import { fromKernel, toKernel } from './axes.ts';
+import { type Exported, type ExportOptions, joined, leavesOf, NORM_LEAVES, put } from './exported.ts';
 import {
   Collector,
   checkTensor,
-  type Exported,
-  type ExportOptions,
   entriesOf,
   type Foreign,
   type ForeignTensors,
-  fromKernel,
   groupsOf,
   type Imported,
   type ImportOptions,
-  joined,
-  leavesOf,
-  NORM_LEAVES,
-  put,
-  toKernel,
 } from './imported.ts';
 
 const NORM: Readonly<Record<string, string>> = { scale: 'gamma', bias: 'beta', mean: 'runningMean', var: 'runningVar' };

@@ -11,7 +11,7 @@ import { type Hdf5Group, readHdf5, writeHdf5 } from '../formats/hdf5.ts';
 import { asRecord, type Json, parseJson } from '../formats/json.ts';
 import { isHdf5, recognized } from '../formats/recognize.ts';
 import { readZip } from '../formats/zip.ts';
-import type { Exported } from './imported.ts';
+import type { Exported } from './exported.ts';
 
 const FORMAT = 'Keras';
 

@@ -7,22 +7,9 @@ import type { TfjsModel } from '../formats/tfjs.ts';
 import { type BatchNormOptions, preset } from '../layers/options.ts';
 import { checkRecord } from '../named-options.ts';
 import type { StateDict } from '../types.ts';
-import {
-  Collector,
-  type Exported,
-  type ExportOptions,
-  entriesOf,
-  type ForeignTensors,
-  fromKernel,
-  groupsOf,
-  type Imported,
-  type ImportOptions,
-  joined,
-  leavesOf,
-  NORM_LEAVES,
-  put,
-  toKernel,
-} from './imported.ts';
+import { fromKernel, toKernel } from './axes.ts';
+import { type Exported, type ExportOptions, joined, leavesOf, NORM_LEAVES, put } from './exported.ts';
+import { Collector, entriesOf, type ForeignTensors, groupsOf, type Imported, type ImportOptions } from './imported.ts';
 import { type KerasFile, type KerasLayer, layersOf } from './keras-file.ts';
 
 const NORM: Readonly<Record<string, string>> = {

@@ -12,7 +12,7 @@ import { ActivationLayer } from '../nn/activations.ts';
 import { Dropout } from '../nn/dropout.ts';
 import { Linear } from '../nn/linear.ts';
 import { Sequential } from '../nn/sequential.ts';
-import { fromKernel } from './imported.ts';
+import { fromKernel } from './axes.ts';
 import type { LoadOptions } from './load-sequential.ts';
 import { constantsOf, normsOf, shortest } from './onnx.ts';
 

@@ -3,19 +3,8 @@
 
 import { preset } from '../layers/options.ts';
 import type { StateDict } from '../types.ts';
-import {
-  Collector,
-  type Exported,
-  type ExportOptions,
-  entriesOf,
-  type ForeignTensors,
-  groupsOf,
-  type Imported,
-  type ImportOptions,
-  joined,
-  leavesOf,
-  put,
-} from './imported.ts';
+import { type Exported, type ExportOptions, joined, leavesOf, put } from './exported.ts';
+import { Collector, entriesOf, type ForeignTensors, groupsOf, type Imported, type ImportOptions } from './imported.ts';
 
 const NORM: Readonly<Record<string, string>> = {
   weight: 'gamma',

@@ -3,7 +3,7 @@
 import { execFileSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { nodeField, tensorField, valueField, writeModel } from '../../src/formats/onnx.ts';
+import { nodeField, tensorField, valueField, writeModel } from '../../src/formats/onnx-write.ts';
 import { lengthField } from '../../src/formats/protobuf.ts';
 import {
   ActivationLayer,

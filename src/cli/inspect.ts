@@ -1,0 +1,54 @@
+// evenkeel inspect FILE
+
+import { basename } from 'node:path';
+import type { Report, Values } from './command.ts';
+import { normReports, openWeights } from './weights-file.ts';
+
+export async function inspect([path]: string[], { progress }: Values): Promise<Report> {
+  const file = await openWeights(path, progress);
+  const imported = file.import({ allowNonFinite: true, lenient: true });
+  const norms = normReports(imported);
+  const tensors = [...file.tensors].map(([name, tensor]) => ({
+    name,
+    dtype: tensor.dtype ?? 'F32',
+    shape: tensor.shape,
+  }));
+  const values = tensors.reduce((sum, { shape }) => sum + shape.reduce((product, length) => product * length, 1), 0);
+  const wrong = norms.reduce((sum, { findings }) => sum + findings.length, 0);
+  const unread = file.framework === 'keras' ? imported.unused.filter((name) => /\/vars\/\d+$/.test(name)) : [];
+  const assumed = file.saysOptions ? '' : ` (${file.framework} defaults: the file does not say)`;
+  const lines = [
+    `${basename(path)}: ${file.kind}, ${file.framework} names, ${tensors.length} tensors, ${values.toLocaleString('en')} values`,
+    '',
+    ...columns([
+      ['tensor', 'type', 'shape'],
+      ...tensors.map(({ name, dtype, shape }) => [name, dtype, `[${shape.join(', ')}]`]),
+    ]),
+    '',
+    `${norms.length} batch norm${norms.length === 1 ? '' : 's'}`,
+    ...norms.flatMap(({ name, channels, options, findings }) => [
+      `  ${name || '(the whole file)'}: ${channels} channels, eps ${options.eps}, momentum ${options.momentum}, ${options.runningVariance} variance${assumed}`,
+      ...findings.map((finding) => `    ! ${finding}`),
+    ]),
+    ...imported.missing.map((name) => `  ! missing: ${name}`),
+    ...unread.map((name) => `  ! not known what it is: ${name}`),
+    wrong ? `${wrong} finding${wrong === 1 ? '' : 's'}` : 'statistics look sound',
+  ];
+  return {
+    lines,
+    data: {
+      file: path,
+      kind: file.kind,
+      framework: file.framework,
+      tensors,
+      norms,
+      missing: imported.missing,
+      findings: wrong,
+    },
+  };
+}
+
+function columns(rows: readonly (readonly string[])[]): string[] {
+  const widths = rows[0].map((_, i) => Math.max(...rows.map((row) => row[i].length)));
+  return rows.map((row) => `  ${row.map((cell, i) => cell.padEnd(widths[i])).join('  ')}`.trimEnd());
+}
