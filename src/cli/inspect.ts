@@ -25,11 +25,12 @@ export async function inspect([path]: string[], { progress }: Values): Promise<R
       ...tensors.map(({ name, dtype, shape }) => [name, dtype, `[${shape.join(', ')}]`]),
     ]),
     '',
-    `${norms.length} batch norm${norms.length === 1 ? '' : 's'}`,
-    ...norms.flatMap(({ name, channels, options, findings }) => [
-      `  ${name || '(the whole file)'}: ${channels} channels, eps ${options.eps}, momentum ${options.momentum}, ${options.runningVariance} variance${assumed}`,
+    `${norms.length + file.otherNorms.length} normalization layer${norms.length + file.otherNorms.length === 1 ? '' : 's'}`,
+    ...norms.flatMap(({ name, kind, channels, options, findings }) => [
+      `  ${name || '(the whole file)'}: ${kind}, ${channels} channels${kind === 'batch norm' ? `, eps ${options.eps}, momentum ${options.momentum}, ${options.runningVariance} variance${assumed}` : ''}`,
       ...findings.map((finding) => `    ! ${finding}`),
     ]),
+    ...file.otherNorms.map((other) => `  ${other}`),
     ...imported.missing.map((name) => `  ! missing: ${name}`),
     ...unread.map((name) => `  ! not known what it is: ${name}`),
     wrong ? `${wrong} finding${wrong === 1 ? '' : 's'}` : 'statistics look sound',
@@ -42,6 +43,7 @@ export async function inspect([path]: string[], { progress }: Values): Promise<R
       framework: file.framework,
       tensors,
       norms,
+      otherNorms: file.otherNorms,
       missing: imported.missing,
       findings: wrong,
     },

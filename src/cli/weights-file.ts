@@ -38,6 +38,8 @@ export interface WeightsFile {
   readonly tensors: ReadonlyMap<string, Foreign & { readonly dtype?: string }>;
   /** Whose names these are. */
   readonly framework: Framework;
+  /** Normalization layers of other kinds, as far as the file says so: `LayerNormalization ln_1`. */
+  readonly otherNorms: readonly string[];
   /** Does the file say eps and the like? */
   readonly saysOptions: boolean;
   /** In our names. */
@@ -58,6 +60,9 @@ export async function openWeights(path: string, always = false): Promise<Weights
       tensors: file.tensors,
       framework: 'keras',
       saysOptions: file.layers !== null,
+      otherNorms: (file.layers ?? [])
+        .filter(({ className }) => isOtherNorm(className))
+        .map(({ className, name }) => `${className} ${name}`),
       import: (options) => fromKeras(file, options),
     };
   }
@@ -77,6 +82,7 @@ export async function openWeights(path: string, always = false): Promise<Weights
       tensors: model.tensors,
       framework: 'tfjs',
       saysOptions: model.topology !== null,
+      otherNorms: [],
       import: (options) => fromTfjs(model, options),
     };
   }
@@ -91,6 +97,9 @@ export async function openWeights(path: string, always = false): Promise<Weights
     tensors: model.initializers,
     framework: 'onnx',
     saysOptions: true,
+    otherNorms: model.nodes
+      .filter(({ op }) => isOtherNorm(op))
+      .map(({ op, name, outputs }) => `${op} ${name || outputs[0]}`),
     import: (options) => fromOnnx(model, options),
   };
 }
@@ -108,7 +117,12 @@ function of(
     const norms = Object.entries(imported.norms).map(([name, standard]) => [name, { ...standard, ...said[name] }]);
     return { ...imported, norms: Object.fromEntries(norms) };
   };
-  return { kind, bytes, tensors, framework, saysOptions, import: read };
+  return { kind, bytes, tensors, framework, saysOptions, otherNorms: [], import: read };
+}
+
+/** LayerNormalization and its kin, in ONNX' and Keras' words. */
+function isOtherNorm(kind: string): boolean {
+  return /Norm/.test(kind) && kind !== 'BatchNormalization';
 }
 
 /** Tensors in the words of a framework, in ours. */
@@ -129,9 +143,11 @@ function frameworkOf(names: readonly string[]): Framework {
   return names.some((name) => /(?:^|\/)kernel(?::0)?$/.test(name)) ? 'keras' : 'torch';
 }
 
-/** A batch norm in a file. */
+/** A norm in a file. */
 export interface NormReport {
   readonly name: string;
+  /** Without statistics it may be of any kind: layer, group or instance norm, or a batch norm that tracks none. */
+  readonly kind: 'batch norm' | 'norm without statistics';
   readonly channels: number;
   readonly options: BatchNormOptions;
   /** What looks wrong, in sentences. */
@@ -142,7 +158,7 @@ export interface NormReport {
 const EXPLODING = 1e3;
 const DEAD = 1e-8;
 
-/** The batch norms of some weights, and what looks wrong with their statistics. */
+/** The norms of some weights, and what looks wrong with their statistics. */
 export function normReports({ state, norms }: { state: StateDict; norms: Imported['norms'] }): NormReport[] {
   return Object.entries(norms).map(([name, options]) => {
     const read = (leaf: string) => state[name === '' ? leaf : `${name}.${leaf}`]?.data;
@@ -188,6 +204,6 @@ export function normReports({ state, norms }: { state: StateDict; norms: Importe
       );
     if (variance && mean && all.length && all.every((c) => variance[c] === 1 && mean[c] === 0))
       findings.push('statistics as at the beginning: it was never trained');
-    return { name, channels, options, findings };
+    return { name, kind: mean || variance ? 'batch norm' : 'norm without statistics', channels, options, findings };
   });
 }

@@ -18,6 +18,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, test } from 'vitest';
+import { nodeField, tensorField, valueField, writeModel } from '../../src/formats/onnx-write.ts';
+import { lengthField } from '../../src/formats/protobuf.ts';
 import {
   loadSequential,
   readKeras,
@@ -138,6 +140,23 @@ describe('inspect', () => {
     ['numpy/f4.npy', 'NPY', 'torch'],
   ])('%s is %s with names of %s', (name, kind, framework) => {
     expect(json('inspect', fixturePath(name))).toMatchObject({ kind, framework });
+  });
+
+  test('norms of other kinds are named as what they are known to be', () => {
+    writeFileSync(
+      at('layer.safetensors'),
+      writeSafetensors({ 'ln.weight': { data: [1, 2], shape: [2] }, 'ln.bias': { data: [1, 2], shape: [2] } }),
+    );
+    expect(evenkeel('inspect', 'layer.safetensors').stdout).toContain(
+      '1 normalization layer\n  ln: norm without statistics, 2 channels\n',
+    );
+    const node = nodeField('LayerNormalization', 'ln', ['x', 's'], ['y'], { axis: -1 });
+    const scale = tensorField(5, 's', [1, 2], [2], 'F32');
+    writeFileSync(
+      at('layer.onnx'),
+      writeModel([node, lengthField(2, 'g'), scale, valueField(11, 'x', ['n', 2]), valueField(12, 'y', ['n', 2])], 17),
+    );
+    expect(json('inspect', 'layer.onnx')).toMatchObject({ norms: [], otherNorms: ['LayerNormalization ln'] });
   });
 
   test('a pipe is read to its end, and names cannot write lines', () => {
