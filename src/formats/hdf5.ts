@@ -26,6 +26,10 @@ interface Peer {
   readonly ready: Promise<{
     /** Errors are thrown, where they would be printed. */
     activate_throwing_error_handler?(): void;
+    get_dataset_data(file: bigint, path: string, counts: null, offsets: null, strides: null, to: bigint): number;
+    _malloc(bytes: number): number;
+    _free(at: number): void;
+    readonly HEAPU8: Uint8Array;
     FS: {
       writeFile(name: string, bytes: Uint8Array): void;
       readFile(name: string): Uint8Array;
@@ -43,6 +47,8 @@ interface PeerGroup {
   create_attribute(name: string, value: unknown): void;
 }
 interface PeerDataset {
+  readonly file_id: bigint;
+  readonly path: string;
   readonly attrs: Record<string, { readonly value: unknown }>;
   readonly shape: number[] | null;
   readonly metadata: { type: number; size: number; signed: boolean; littleEndian: boolean; total_size: number };
@@ -51,14 +57,16 @@ interface PeerDataset {
 
 let names = 0;
 
-async function loadPeer(format: string): Promise<{ peer: Peer; fs: Awaited<Peer['ready']>['FS'] }> {
+type Library = Awaited<Peer['ready']>;
+
+async function loadPeer(format: string): Promise<{ peer: Peer; library: Library }> {
   try {
     const name = 'h5wasm'; // a name in a variable: bundlers leave it to the host
     const module = await import(/* @vite-ignore */ /* webpackIgnore: true */ name);
     const peer = (module.default ?? module) as Peer;
     const library = await peer.ready;
     library.activate_throwing_error_handler?.();
-    return { peer, fs: library.FS };
+    return { peer, library };
   } catch (cause) {
     const error = wrongMoment('ERR_FORMAT', {
       subject: format,
@@ -77,7 +85,8 @@ async function loadPeer(format: string): Promise<{ peer: Peer; fs: Awaited<Peer[
  */
 export async function readHdf5<T>(format: string, bytes: Uint8Array, use: (root: Hdf5Group) => T): Promise<T> {
   if (!isHdf5(bytes)) throw malformed(format, 'HDF5 file', '\\x89HDF', 'other bytes', 0);
-  const { peer, fs } = await loadPeer(format);
+  const { peer, library } = await loadPeer(format);
+  const { FS: fs } = library;
   const name = `evenkeel-${names++}.h5`;
   fs.writeFile(name, bytes);
   let file: InstanceType<Peer['File']> | undefined;
@@ -97,7 +106,7 @@ export async function readHdf5<T>(format: string, bytes: Uint8Array, use: (root:
         const entity = group.get(key) as { keys?: unknown; metadata?: unknown } | null;
         if (entity && typeof entity.keys === 'function') groups.set(key, walk(entity as PeerGroup, at, depth + 1));
         else if (entity?.metadata && 'shape' in entity) {
-          const { tensor, size } = tensorOf(format, at, entity as unknown as PeerDataset, budget);
+          const { tensor, size } = tensorOf(format, at, entity as unknown as PeerDataset, budget, library);
           budget -= size;
           datasets.set(key, tensor);
         } else
@@ -142,6 +151,7 @@ function tensorOf(
   path: string,
   dataset: PeerDataset,
   budget: number,
+  library: Library,
 ): { tensor: StoredTensor; size: number } {
   const { metadata, shape } = dataset;
   const { type, size, signed, littleEndian } = metadata;
@@ -151,6 +161,7 @@ function tensorOf(
     throw malformed(format, `dataset ${quote(path)}`, `at most ${budget} bytes`, `${count * size}`, 0);
   }
   const bfloat = type === OPAQUE && size === 2;
+  const isNumeric = type === FLOAT || type === INTEGER || bfloat;
   const dtype = bfloat
     ? 'BF16'
     : type === FLOAT
@@ -159,8 +170,8 @@ function tensorOf(
         ? `${signed ? 'I' : 'U'}${size * 8}`
         : `HDF5 class ${type}`;
   let bytes: Uint8Array | undefined;
-  // the library reads no half floats
-  const value = (type === FLOAT && size > 2) || type === INTEGER || bfloat ? dataset.value : undefined;
+  const half = type === FLOAT && size === 2;
+  const value = half ? rawBytes(library, dataset, count * size) : isNumeric ? dataset.value : undefined;
   if (littleEndian || bfloat || size === 1) bytes = bytesIn(value);
   return {
     size: count * size,
@@ -181,6 +192,17 @@ function tensorOf(
       },
     },
   };
+}
+
+/** The bytes of half floats, which the wrapper around the library does not read where the host has no such arrays. */
+function rawBytes(library: Library, { file_id, path }: PeerDataset, bytes: number): Uint8Array {
+  const at = library._malloc(bytes);
+  try {
+    library.get_dataset_data(file_id, path, null, null, null, BigInt(at));
+    return library.HEAPU8.slice(at, at + bytes);
+  } finally {
+    library._free(at);
+  }
 }
 
 function bytesIn(value: unknown): Uint8Array | undefined {
@@ -207,7 +229,8 @@ export async function writeHdf5(
   format: string,
   { datasets, attributes = [], groups = [] }: WritableHdf5,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const { peer, fs } = await loadPeer(format);
+  const { peer, library } = await loadPeer(format);
+  const { FS: fs } = library;
   const name = `evenkeel-${names++}.h5`;
   const file = new peer.File(name, 'w');
   try {

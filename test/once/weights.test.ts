@@ -423,6 +423,14 @@ describe('Keras', () => {
     expect(Object.keys(state)).toEqual(['bn.gamma', 'bn.beta', 'bn.runningMean', 'bn.runningVar', 'bn.batchesTracked']);
   });
 
+  test('half floats and bfloat16', async () => {
+    const { tensors } = await readKeras(fixture('keras/small.new.weights.h5'));
+    expect(tensors.get('brain/kernel')!.dtype).toBe('BF16');
+    expect(tensors.get('half/kernel')!.dtype).toBe('F16');
+    const want = answers('keras/small.json');
+    for (const name of Object.keys(want)) expect([...tensors.get(name)!.data]).toEqual(want[name]);
+  });
+
   test('a path is as good as bytes', async () => {
     const net = await loadSequential(fixturePath('keras/functional.new.keras'));
     expect(net.layers.length).toBe(5);
