@@ -24,11 +24,11 @@ import {
   readTfjs,
   tfjsShards,
 } from '../weights/index.ts';
+import { joined } from '../weights/names.ts';
 import { normsIn } from '../weights/stored-norms.ts';
 import { readFileWhole } from './files.ts';
 
-export const KINDS = ['safetensors', 'NPZ', 'NPY', 'ONNX', 'TF.js', 'Keras'] as const;
-export type Kind = (typeof KINDS)[number];
+export type Kind = 'safetensors' | 'NPZ' | 'NPY' | 'ONNX' | 'TF.js' | 'Keras';
 export const FRAMEWORKS = ['torch', 'keras', 'flax', 'onnx', 'tfjs'] as const;
 export type Framework = (typeof FRAMEWORKS)[number];
 
@@ -87,8 +87,10 @@ export async function openWeights(path: string, always = false): Promise<Weights
     };
   }
   // a safetensors header begins with its length, below 2^56, and a brace
-  if (bytes[8] === 0x7b && bytes[7] === 0)
-    return of('safetensors', bytes, readSafetensors(bytes).tensors, normsIn(readSafetensors(bytes).metadata));
+  if (bytes[8] === 0x7b && bytes[7] === 0) {
+    const { tensors, metadata } = readSafetensors(bytes);
+    return of('safetensors', bytes, tensors, normsIn(metadata));
+  }
   if (path.endsWith('.safetensors')) readSafetensors(bytes); // for its error
   const model = readOnnx(bytes);
   return {
@@ -161,7 +163,7 @@ const DEAD = 1e-8;
 /** The norms of some weights, and what looks wrong with their statistics. */
 export function normReports({ state, norms }: { state: StateDict; norms: Imported['norms'] }): NormReport[] {
   return Object.entries(norms).map(([name, options]) => {
-    const read = (leaf: string) => state[name === '' ? leaf : `${name}.${leaf}`]?.data;
+    const read = (leaf: string) => state[joined(name, leaf)]?.data;
     const [gamma, mean, variance] = [read('gamma'), read('runningMean'), read('runningVar')];
     const eps = options.eps ?? 1e-5;
     const channels = (gamma ?? variance ?? mean ?? read('beta'))?.length ?? 0;

@@ -5,14 +5,9 @@ import { shapeOf } from '../tensors/shape.ts';
 import type { PlainTensor } from '../types.ts';
 import type { ConvWeights, Geometry } from './geometry.ts';
 
-/** What a layer gives: `[N, places, out]`, places flattened. */
-export interface Outputs {
-  readonly values: Float64Array;
-  readonly places: number;
-  readonly samples: number;
-}
-
 /**
+ * What a layer gives: `[N, places, out]`, places flattened.
+ *
  * @param input `[N, in, ...]` in PyTorch's layout, `[N, ..., in]` in Keras'
  * @param map applied to every input value on its way in
  * @throws ERR_SHAPE for samples that do not fit the layer
@@ -25,7 +20,7 @@ export function convolve(
   bias: ArrayLike<number> | null | undefined,
   input: PlainTensor,
   map: (value: number, channel: number) => number = (value) => value,
-): Outputs {
+): Float64Array {
   const { inChannels, outChannels, window, outOf, inOf, tapOf } = geometry;
   const shape = shapeOf(input);
   const last = layer.layout === 'keras';
@@ -90,7 +85,7 @@ export function convolve(
       }
     }
   }
-  return { values, places, samples };
+  return values;
 }
 
 function perAxis(

@@ -241,7 +241,7 @@ function measure(
     weight: ArrayLike<number>,
     bias: ArrayLike<number> | null | undefined,
     map?: (value: number, channel: number) => number,
-  ) => convolve(subject, layer, geometry, weight, bias, input, map).values;
+  ) => convolve(subject, layer, geometry, weight, bias, input, map);
   const pair = run(layer.weight, layer.bias, before ? (value, c) => value * scale[c] + shift[c] : undefined);
   const one = run(folded.weight, folded.bias);
   const measured = new Float64Array(geometry.outChannels);

@@ -117,21 +117,18 @@ function graphOf(graph: Field) {
   const outputs: string[] = [];
   const shapes = new Map<string, (number | undefined)[]>();
   for (const field of graphFields) {
-    if (field.number === 11 || field.number === 12 || field.number === 13) {
-      const { name, shape } = valueInfoOf(field);
-      if (shape) shapes.set(name, shape);
-    }
     if (field.number === 1) nodes.push(nodeOf(field, 0));
     else if (field.number === 5) {
       const { name, tensor } = tensorOf('initializer', field);
       if (initializers.has(name))
         throw malformed(FORMAT, `initializer ${quote(name)}`, 'each name once', 'it again', field.offset);
       initializers.set(name, Object.defineProperty(tensor, 'raw', { value: field.raw }) as OnnxInitializer);
-    } else if (field.number === 11) {
+    } else if (field.number === 11 || field.number === 12 || field.number === 13) {
       const { name, shape } = valueInfoOf(field);
-      inputs.set(name, shape ?? []);
-    } else if (field.number === 12) outputs.push(valueInfoOf(field).name);
-    else if (field.number === 15)
+      if (shape) shapes.set(name, shape);
+      if (field.number === 11) inputs.set(name, shape ?? []);
+      else if (field.number === 12) outputs.push(name);
+    } else if (field.number === 15)
       throw malformed(FORMAT, 'sparse_initializer', 'dense tensors', 'a sparse one', field.offset);
   }
   for (const name of initializers.keys()) inputs.delete(name); // before version 4 of the format initializers were inputs as well

@@ -1,6 +1,6 @@
 // Steps in linear memory: weights packed once, and a buffer for every value for as long as it lives.
 
-import { type Backend, backend } from '../kernels/backend.ts';
+import type { Backend } from '../kernels/backend.ts';
 import { Region } from '../tensors/block.ts';
 import { Call } from '../tensors/call.ts';
 import type { Step } from './program.ts';
@@ -40,10 +40,11 @@ function bytesOf({ operation, add }: Step): number {
   return add >= 0 ? 2 * padded(1) : 0;
 }
 
-function fill({ heap, kernels }: Backend, { operation, add }: Step, at: number): void {
+function fill(current: Backend, { operation, add }: Step, at: number): void {
+  const { heap, kernels } = current;
   if (operation.kind === 'linear') {
     const { weight, bias, inFeatures, outFeatures } = operation;
-    const call = new Call(backend());
+    const call = new Call(current);
     try {
       const from = call.scratch(weight.length * 4);
       heap.f32.set(weight, from >>> 2);

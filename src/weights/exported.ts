@@ -5,7 +5,9 @@ import { quote } from '../formats/bytes.ts';
 import type { Values } from '../formats/dtypes.ts';
 import { checkRecord } from '../named-options.ts';
 import type { StateDict } from '../types.ts';
+import { toKernel } from './axes.ts';
 import { checkTensor } from './imported.ts';
+import { joined, parted } from './names.ts';
 
 /** A tensor to be written under a foreign name. */
 export interface Exported {
@@ -31,14 +33,10 @@ export function* leavesOf(
   for (const [name, entry] of Object.entries(state)) {
     checkTensor(subject, name, entry);
     const { data, shape } = entry;
-    const cut = name.lastIndexOf('.');
-    const layer = name.slice(0, Math.max(cut, 0));
-    yield { layer: back.get(layer) ?? layer, leaf: name.slice(cut + 1), data: data as Values, shape };
+    const [layer, leaf] = parted(name);
+    yield { layer: back.get(layer) ?? layer, leaf, data: data as Values, shape };
   }
 }
-
-/** Names of a batch norm's state here; others belong to linear and convolution layers. */
-export const NORM_LEAVES = ['gamma', 'beta', 'runningMean', 'runningVar', 'batchesTracked'];
 
 /** Adds to what is written; two tensors of one name would lose one of them. */
 export function put(subject: string, out: Map<string, Exported>, name: string, tensor: Exported): void {
@@ -48,7 +46,31 @@ export function put(subject: string, out: Map<string, Exported>, name: string, t
   out.set(name, tensor);
 }
 
-/** Joins a layer's name and a tensor's. */
-export function joined(layer: string, leaf: string, separator: string): string {
-  return layer === '' ? leaf : `${layer}${separator}${leaf}`;
+/**
+ * A state dict for the frameworks that lay kernels out with the inputs first, put `/` between names, and count no batches: `batchesTracked` stays here.
+ *
+ * @param norm foreign names of a batch norm's tensors, and ours
+ * @param collection what stands before the names, by our last name
+ */
+export function withKernels(
+  subject: string,
+  state: StateDict,
+  options: ExportOptions,
+  norm: Readonly<Record<string, string>>,
+  collection: (leaf: string) => string = () => '',
+): Map<string, Exported> {
+  const names = inverted(norm).set('weight', 'kernel');
+  const out = new Map<string, Exported>();
+  for (const { layer, leaf, data, shape } of leavesOf(subject, state, options)) {
+    if (leaf === 'batchesTracked') continue;
+    const path = joined(layer.replaceAll('.', '/'), names.get(leaf) ?? leaf, '/');
+    const tensor = leaf === 'weight' && shape.length >= 2 ? toKernel(data, shape) : { data, shape };
+    put(subject, out, joined(collection(leaf), path, '/'), tensor);
+  }
+  return out;
+}
+
+/** Foreign names by ours. */
+export function inverted(names: Readonly<Record<string, string>>): Map<string, string> {
+  return new Map(Object.entries(names).map(([theirs, ours]) => [ours, theirs]));
 }

@@ -4,8 +4,8 @@
 import { preset } from '../layers/options.ts';
 import { checkRecord } from '../named-options.ts';
 import type { StateDict } from '../types.ts';
-import { fromKernel, toKernel } from './axes.ts';
-import { type Exported, type ExportOptions, joined, leavesOf, NORM_LEAVES, put } from './exported.ts';
+import { fromKernel } from './axes.ts';
+import { type Exported, type ExportOptions, withKernels } from './exported.ts';
 import {
   Collector,
   checkTensor,
@@ -16,6 +16,7 @@ import {
   type Imported,
   type ImportOptions,
 } from './imported.ts';
+import { joined } from './names.ts';
 
 const NORM: Readonly<Record<string, string>> = { scale: 'gamma', bias: 'beta', mean: 'runningMean', var: 'runningVar' };
 const COLLECTIONS = ['params', 'batch_stats'];
@@ -40,7 +41,7 @@ export function fromFlax(variables: ForeignTensors | FlaxTree, options: ImportOp
     const isNorm = tracked || group.has('scale');
     if (isNorm) {
       collector.norm(layer, preset('flax'));
-      for (const leaf of ['mean', 'var']) if (tracked && !group.has(leaf)) collector.missing(joined(name, leaf, '.'));
+      for (const leaf of ['mean', 'var']) if (tracked && !group.has(leaf)) collector.missing(joined(name, leaf));
     }
     for (const [leaf, { full, tensor }] of group) {
       if (isNorm && Object.hasOwn(NORM, leaf)) collector.take(full, tensor, layer, NORM[leaf]);
@@ -73,22 +74,5 @@ function split(name: string): readonly [string, string] {
 
 /** Our state dict under Flax's names, with `/` between them. Flax counts no batches: `batchesTracked` stays here. */
 export function toFlax(state: StateDict, options: ExportOptions = {}): Map<string, Exported> {
-  const names = new Map(Object.entries(NORM).map(([theirs, ours]) => [ours, theirs]));
-  const out = new Map<string, Exported>();
-  for (const { layer, leaf, data, shape } of leavesOf('toFlax', state, options)) {
-    if (leaf === 'batchesTracked') continue;
-    const collection = leaf.startsWith('running') ? 'batch_stats' : 'params';
-    const path = joined(
-      layer.replaceAll('.', '/'),
-      NORM_LEAVES.includes(leaf) ? names.get(leaf)! : leaf === 'weight' ? 'kernel' : leaf,
-      '/',
-    );
-    put(
-      'toFlax',
-      out,
-      `${collection}/${path}`,
-      leaf === 'weight' && shape.length >= 2 ? toKernel(data, shape) : { data, shape },
-    );
-  }
-  return out;
+  return withKernels('toFlax', state, options, NORM, (leaf) => (leaf.startsWith('running') ? 'batch_stats' : 'params'));
 }

@@ -4,6 +4,7 @@ import type { EvenkeelError } from '../errors.ts';
 import type { ConvWeights } from '../fold/geometry.ts';
 import type { Statistics } from '../fold/norm.ts';
 import { type Bytes, bytesFrom, concat } from '../formats/bytes.ts';
+import type { StoredTensor } from '../formats/dtypes.ts';
 import { type OnnxModel, type OnnxNode, readOnnx } from '../formats/onnx.ts';
 import { tensorField, valueField } from '../formats/onnx-write.ts';
 import { bytesIn, type Field, fieldsOf, lengthField, textIn } from '../formats/protobuf.ts';
@@ -12,6 +13,11 @@ import { constantsOf, normsOf, type OnnxNorm } from './onnx.ts';
 
 const FORMAT = 'ONNX';
 const LAYERS = ['Conv', 'ConvTranspose', 'Gemm', 'MatMul'];
+
+/** A model, and what in it is constant. */
+interface Model extends OnnxModel {
+  readonly constants: ReadonlyMap<string, StoredTensor>;
+}
 
 /** Changes to a graph: what is written in the place of a node or an initializer. */
 interface Changes {
@@ -34,9 +40,15 @@ export function foldOnnx(file: Bytes): FileFold {
   const kept = new Map<string, string>();
   // one at a time: what has been folded may be folded into again
   for (;;) {
-    const model = readOnnx(current);
-    const norm = normsOf(model).find(({ node }) => !kept.has(node.outputs[0]));
-    if (!norm) break;
+    const parsed = readOnnx(current);
+    const model: Model = { ...parsed, constants: constantsOf(parsed) };
+    const norms = normsOf(model);
+    const norm = norms.find(({ node }) => !kept.has(node.outputs[0]));
+    if (!norm) {
+      const names = new Map(norms.map(({ node, name }) => [node.outputs[0], name]));
+      const left = [...kept].map(([output, reason]) => ({ norm: names.get(output) ?? output, reason }));
+      return { file: Uint8Array.from(current), folded, kept: left };
+    }
     const result = foldNorm(model, norm);
     if ('reason' in result) kept.set(norm.node.outputs[0], result.reason);
     else {
@@ -45,12 +57,6 @@ export function foldOnnx(file: Bytes): FileFold {
       kept.clear(); // what stood in the way may be gone
     }
   }
-  const names = new Map(normsOf(readOnnx(current)).map(({ node, name }) => [node.outputs[0], name]));
-  return {
-    file: Uint8Array.from(current),
-    folded,
-    kept: [...kept].map(([output, reason]) => ({ norm: names.get(output) ?? output, reason })),
-  };
 }
 
 /** A norm scales axis 1, a product's output is the last: the same in rank 2 alone. */
@@ -75,7 +81,7 @@ const KEEP_RANK = [
 ];
 
 /** Axes of a value: as the model says, or as follows from what it is made of. */
-function rankOf(model: OnnxModel, value: string): number | undefined {
+function rankOf(model: Model, value: string): number | undefined {
   let at = value;
   for (let steps = 0; steps <= model.nodes.length; steps++) {
     const known = model.shapes.get(at);
@@ -94,9 +100,9 @@ function rankOf(model: OnnxModel, value: string): number | undefined {
 
 type Attempt = { report: FoldedNorm; changes: Changes } | { reason: string };
 
-function foldNorm(model: OnnxModel, norm: OnnxNorm): Attempt {
+function foldNorm(model: Model, norm: OnnxNorm): Attempt {
   if (norm.training) return { reason: 'it is in training mode' };
-  const constants = constantsOf(model);
+  const { constants } = model;
   const { inputs, options } = norm;
   for (const name of Object.values(inputs)) if (!constants.has(name)) return { reason: `${name} is no constant` };
   const statistics = {
@@ -113,7 +119,7 @@ function foldNorm(model: OnnxModel, norm: OnnxNorm): Attempt {
 }
 
 /** How many nodes and outputs take a value. */
-function uses(model: OnnxModel, value: string): number {
+function uses(model: Model, value: string): number {
   const inNodes = model.nodes.reduce(
     (sum, { inputs, captured }) => sum + [...inputs, ...captured].filter((name) => name === value).length,
     0,
@@ -121,7 +127,7 @@ function uses(model: OnnxModel, value: string): number {
   return inNodes + model.outputs.filter((name) => name === value).length;
 }
 
-function foldBack(model: OnnxModel, norm: OnnxNorm, statistics: Statistics): Attempt {
+function foldBack(model: Model, norm: OnnxNorm, statistics: Statistics): Attempt {
   const [value] = norm.node.inputs;
   const layer = model.nodes.find(({ outputs }) => outputs[0] === value);
   if (!layer) return { reason: 'no node before it' };
@@ -149,8 +155,8 @@ function foldBack(model: OnnxModel, norm: OnnxNorm, statistics: Statistics): Att
 }
 
 /** MatMul and Add, as TensorFlow's exporter writes a linear layer. */
-function foldIntoSum(model: OnnxModel, norm: OnnxNorm, statistics: Statistics, sum: OnnxNode): Attempt {
-  const constants = constantsOf(model);
+function foldIntoSum(model: Model, norm: OnnxNorm, statistics: Statistics, sum: OnnxNode): Attempt {
+  const { constants } = model;
   if (sum.inputs.length !== 2) return { reason: 'Add before it' };
   const [product, bias] = constants.has(sum.inputs[0]) ? [sum.inputs[1], sum.inputs[0]] : sum.inputs;
   const layer = model.nodes.find(({ outputs }) => outputs[0] === product);
@@ -165,7 +171,7 @@ function foldIntoSum(model: OnnxModel, norm: OnnxNorm, statistics: Statistics, s
   return attempt(model, norm, layer, statistics, false, place, bias);
 }
 
-function foldForward(model: OnnxModel, norm: OnnxNorm, statistics: Statistics): Attempt {
+function foldForward(model: Model, norm: OnnxNorm, statistics: Statistics): Attempt {
   const [value] = norm.node.outputs;
   const layer = model.nodes.find(({ inputs }) => inputs[0] === value);
   if (uses(model, value) !== 1) return { reason: 'its output is used elsewhere' };
@@ -183,7 +189,7 @@ function foldForward(model: OnnxModel, norm: OnnxNorm, statistics: Statistics): 
 
 /** Folds one pair; `place` says what becomes of the nodes. */
 function attempt(
-  model: OnnxModel,
+  model: Model,
   norm: OnnxNorm,
   layer: OnnxNode,
   statistics: Statistics,
@@ -191,7 +197,7 @@ function attempt(
   place: (changes: Changes, biasName: string, weightName: string) => void,
   biasName: string | undefined = layer.inputs[2],
 ): Attempt {
-  const constants = constantsOf(model);
+  const { constants } = model;
   const [, weightName] = layer.inputs;
   const weight = constants.get(weightName);
   const bias = biasName ? constants.get(biasName) : undefined;
@@ -260,7 +266,7 @@ function attempt(
   };
 }
 
-function unused(model: OnnxModel, name: string): string {
+function unused(model: Model, name: string): string {
   const names = new Set([
     ...model.initializers.keys(),
     ...model.nodes.flatMap(({ inputs, outputs, captured }) => [...inputs, ...outputs, ...captured]),
@@ -288,7 +294,7 @@ function rename(
 }
 
 /** The model with changes, field by field. */
-function rewritten(model: OnnxModel, { nodes, initializers, added, values }: Changes): Uint8Array<ArrayBuffer> {
+function rewritten(model: Model, { nodes, initializers, added, values }: Changes): Uint8Array<ArrayBuffer> {
   let node = 0;
   const names = [...model.initializers.keys()];
   let initializer = 0;

@@ -6,6 +6,7 @@ import { type RawTensor, readSafetensors, type Writable, writeSafetensors } from
 import { checkEps } from '../layers/options.ts';
 import { checkNames, checkRecord } from '../named-options.ts';
 import { type FileFold, type FoldedNorm, storedFold } from './fold-report.ts';
+import { joined, parted } from './names.ts';
 import { normsIn } from './stored-norms.ts';
 import { fromTorch } from './torch.ts';
 
@@ -103,7 +104,7 @@ export function foldSafetensors(file: Bytes, options: SafetensorsFoldOptions = {
     }
     taken.set(layer, norm);
     const own = [...tensors].filter(([name]) => layerOf(name) === norm);
-    const { state } = fromTorch(new Map(own.map(([name, tensor]) => [name.slice(name.lastIndexOf('.') + 1), tensor])));
+    const { state } = fromTorch(new Map(own.map(([name, tensor]) => [parted(name)[1], tensor])));
     const mine = typeof eps === 'number' ? eps : (eps[norm] ?? eps['*'] ?? said[norm]?.eps ?? 1e-5);
     checkEps(SUBJECT, mine);
     if (!state.runningVar) {
@@ -148,18 +149,13 @@ export function foldSafetensors(file: Bytes, options: SafetensorsFoldOptions = {
 }
 
 function layerOf(name: string): string {
-  return name.slice(0, Math.max(name.lastIndexOf('.'), 0));
-}
-
-function joined(layer: string, leaf: string): string {
-  return layer === '' ? leaf : `${layer}.${leaf}`;
+  return parted(name)[0];
 }
 
 /** The layer that a norm follows, by name; or why there is none. */
 function layerBefore(norm: string, tensors: ReadonlyMap<string, RawTensor>): string | { reason: string } {
   const channels = tensors.get(joined(norm, 'running_mean'))!.shape[0];
-  const parent = layerOf(norm);
-  const own = norm.slice(parent.length ? parent.length + 1 : 0);
+  const [parent, own] = parted(norm);
   const names: string[] = [];
   if (/^\d+$/.test(own)) names.push(`${Number(own) - 1}`);
   for (const word of NORM_WORDS) {

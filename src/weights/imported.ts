@@ -7,6 +7,7 @@ import type { Layer } from '../layers/layer.ts';
 import type { BatchNormOptions } from '../layers/options.ts';
 import { checkNames, checkRecord } from '../named-options.ts';
 import type { StateDict, StateEntry } from '../types.ts';
+import { joined } from './names.ts';
 
 /** A tensor under somebody's name: of a file that was read, or any values with a shape. */
 export type Foreign = StoredTensor | { readonly data: ArrayLike<number>; readonly shape: readonly number[] };
@@ -119,10 +120,10 @@ export class Collector {
     ours: string,
     change?: (values: Values, shape: readonly number[]) => { data: Values; shape: readonly number[] },
   ): void {
-    const name = ours === '' ? layer : layer === '' ? ours : `${layer}.${ours}`;
+    const name = joined(layer, ours);
     checkTensor(this.#subject, full, tensor);
-    const { shape } = tensor;
-    const data = tensor.data instanceof Float64Array ? tensor.data : Float32Array.from(tensor.data);
+    const { shape, data: stored } = tensor; // a file's tensor decodes its data each time it is asked
+    const data = stored instanceof Float64Array ? stored : Float32Array.from(stored);
     const count = shape.reduce((product, length) => product * length, 1);
     if (data.length !== count)
       throw this.#wrong(full, `${count} values for shape ${showShape(shape)}`, `${data.length}`);
@@ -184,8 +185,8 @@ export class Collector {
     }
     // nobody but PyTorch counts batches, and PyTorch only since 0.4.1
     for (const name of this.#norms.keys()) {
-      const counter = name === '' ? 'batchesTracked' : `${name}.batchesTracked`;
-      if (this.#state.has(counter.replace('batchesTracked', 'runningMean')) && !this.#state.has(counter)) {
+      const counter = joined(name, 'batchesTracked');
+      if (this.#state.has(joined(name, 'runningMean')) && !this.#state.has(counter)) {
         this.#state.set(counter, { data: new Float64Array(1), shape: [] });
       }
     }

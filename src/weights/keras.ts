@@ -7,10 +7,11 @@ import type { TfjsModel } from '../formats/tfjs.ts';
 import { type BatchNormOptions, preset } from '../layers/options.ts';
 import { checkRecord } from '../named-options.ts';
 import type { StateDict } from '../types.ts';
-import { fromKernel, toKernel } from './axes.ts';
-import { type Exported, type ExportOptions, joined, leavesOf, NORM_LEAVES, put } from './exported.ts';
+import { fromKernel } from './axes.ts';
+import { type Exported, type ExportOptions, withKernels } from './exported.ts';
 import { Collector, entriesOf, type ForeignTensors, groupsOf, type Imported, type ImportOptions } from './imported.ts';
 import { type KerasFile, type KerasLayer, layersOf } from './keras-file.ts';
+import { joined } from './names.ts';
 
 const NORM: Readonly<Record<string, string>> = {
   gamma: 'gamma',
@@ -121,15 +122,7 @@ export function newWeight(old: number): number {
  * Our state dict under Keras' names, kernels transposed. Keras counts no batches: `batchesTracked` stays here.
  */
 export function toKeras(state: StateDict, options: ExportOptions = {}): Map<string, Exported> {
-  const names = new Map(Object.entries(NORM).map(([theirs, ours]) => [ours, theirs]));
-  const out = new Map<string, Exported>();
-  for (const { layer, leaf, data, shape } of leavesOf('toKeras', state, options)) {
-    if (leaf === 'batchesTracked') continue;
-    const name = NORM_LEAVES.includes(leaf) ? names.get(leaf)! : leaf === 'weight' ? 'kernel' : leaf;
-    const path = joined(layer.replaceAll('.', '/'), name, '/');
-    put('toKeras', out, path, leaf === 'weight' && shape.length >= 2 ? toKernel(data, shape) : { data, shape });
-  }
-  return out;
+  return withKernels('toKeras', state, options, NORM);
 }
 
 /** Our state dict under TF.js' names, which are Keras': for `writeTfjs`. */

@@ -1,6 +1,7 @@
 // A network as an ONNX model.
 
 import { show, wrongValue } from '../errors.ts';
+import type { Values } from '../formats/dtypes.ts';
 import { nodeField, tensorField, valueField, type WritableAttribute, writeModel } from '../formats/onnx-write.ts';
 import { lengthField } from '../formats/protobuf.ts';
 import { type Activation, activationOf } from '../kernels/activations.ts';
@@ -13,6 +14,7 @@ import { Dropout } from '../nn/dropout.ts';
 import { Linear } from '../nn/linear.ts';
 import { Residual } from '../nn/residual.ts';
 import { Sequential } from '../nn/sequential.ts';
+import { toKernel } from './axes.ts';
 
 /** Activations with an operator of their own, its attributes, and the version it came with. */
 const OPERATORS: Readonly<
@@ -99,16 +101,13 @@ export function toOnnx(net: Sequential, options: OnnxExportOptions = {}): Uint8A
   for (const { layer, name } of leaves) {
     if (layer instanceof Linear) {
       const { weight, bias } = layer.stateDict();
-      const { inFeatures, outFeatures } = layer;
       if (row.length === 1) {
         const inputs = [store(`${name}.weight`, weight.data, weight.shape)];
         if (bias) inputs.push(store(`${name}.bias`, bias.data, bias.shape));
         append('Gemm', name, inputs, { transB: 1 });
       } else {
-        const transposed = new Float32Array(weight.data.length);
-        for (let o = 0; o < outFeatures; o++)
-          for (let k = 0; k < inFeatures; k++) transposed[k * outFeatures + o] = weight.data[o * inFeatures + k];
-        append('MatMul', name, [store(`${name}.weight`, transposed, [inFeatures, outFeatures])]);
+        const { data, shape } = toKernel(weight.data as Values, weight.shape);
+        append('MatMul', name, [store(`${name}.weight`, data, shape)]);
         if (bias) append('Add', `${name}.add`, [store(`${name}.bias`, bias.data, bias.shape)]);
       }
     } else if (layer instanceof BatchNorm) appendNorm(layer, name);

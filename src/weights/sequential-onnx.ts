@@ -108,13 +108,15 @@ export function sequentialFromOnnx(file: Bytes, { dropSoftmax = false }: LoadOpt
     } else if (op === 'BatchNormalization') {
       const { inputs: names, options } = norms.get(node)!;
       if (norms.get(node)!.training) throw fail('inference', 'training_mode 1');
-      const read = (name: keyof typeof names) => constant(names[name], name);
+      const read = (name: keyof typeof names) => {
+        const { data, shape } = constant(names[name], name);
+        return { data, shape };
+      };
       const Norm = model.inputs.get(inputs[0])?.length === 2 ? BatchNorm1d : BatchNorm;
-      const bn = new Norm(read('gamma').data.length, options);
-      const state = bn.stateDict();
-      for (const name of ['gamma', 'beta', 'runningMean', 'runningVar'] as const)
-        state[name] = { data: read(name).data, shape: read(name).shape };
-      bn.loadStateDict(state);
+      const gamma = read('gamma');
+      const bn = new Norm(gamma.data.length, options);
+      const [beta, runningMean, runningVar] = [read('beta'), read('runningMean'), read('runningVar')];
+      bn.loadStateDict({ ...bn.stateDict(), gamma, beta, runningMean, runningVar });
       layers.push(bn);
     } else if (op === 'Dropout') {
       const ratio = node.inputs[1] ? constant(node.inputs[1], 'ratio').data[0] : number('ratio', 0.5);

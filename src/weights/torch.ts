@@ -3,8 +3,9 @@
 
 import { preset } from '../layers/options.ts';
 import type { StateDict } from '../types.ts';
-import { type Exported, type ExportOptions, joined, leavesOf, put } from './exported.ts';
+import { type Exported, type ExportOptions, inverted, leavesOf, put } from './exported.ts';
 import { Collector, entriesOf, type ForeignTensors, groupsOf, type Imported, type ImportOptions } from './imported.ts';
+import { joined, parted } from './names.ts';
 
 const NORM: Readonly<Record<string, string>> = {
   weight: 'gamma',
@@ -38,14 +39,14 @@ export function fromTorch(tensors: ForeignTensors, options: ImportOptions = {}):
       return [short, tensor] as const;
     });
   }
-  for (const { name, tensors: group } of groupsOf(entries, split)) {
+  for (const { name, tensors: group } of groupsOf(entries, parted)) {
     const layer = collector.rename(name);
     const tracked = group.has('running_mean') || group.has('running_var');
     const isNorm = tracked || group.get('weight')?.tensor.shape.length === 1;
     if (isNorm) {
       collector.norm(layer, preset('torch'), false);
       for (const leaf of ['running_mean', 'running_var']) {
-        if (tracked && !group.has(leaf)) collector.missing(joined(name, leaf, '.'));
+        if (tracked && !group.has(leaf)) collector.missing(joined(name, leaf));
       }
     }
     for (const [leaf, { full, tensor }] of group) {
@@ -57,18 +58,13 @@ export function fromTorch(tensors: ForeignTensors, options: ImportOptions = {}):
   return collector.finish();
 }
 
-function split(name: string): readonly [string, string] {
-  const cut = name.lastIndexOf('.');
-  return [name.slice(0, Math.max(cut, 0)), name.slice(cut + 1)];
-}
-
 /** Our state dict under PyTorch's names: for `writeSafetensors`, and `torch.load_state_dict` behind it. The counter is an I64, as there. */
 export function toTorch(state: StateDict, options: ExportOptions = {}): Map<string, Exported> {
-  const names = new Map(Object.entries(NORM).map(([theirs, ours]) => [ours, theirs]));
+  const names = inverted(NORM);
   const out = new Map<string, Exported>();
   for (const { layer, leaf, data, shape } of leavesOf('toTorch', state, options)) {
     const dtype = leaf === 'batchesTracked' ? { dtype: 'I64' } : undefined;
-    put('toTorch', out, joined(layer, names.get(leaf) ?? leaf, '.'), { data, shape, ...dtype });
+    put('toTorch', out, joined(layer, names.get(leaf) ?? leaf), { data, shape, ...dtype });
   }
   return out;
 }
