@@ -1,6 +1,7 @@
 // Steps in linear memory: weights packed once, and a buffer for every value for as long as it lives.
 
 import type { Backend } from '../kernels/backend.ts';
+import { IDENTITY } from '../kernels/inference/calls.ts';
 import { Region } from '../tensors/block.ts';
 import { Call } from '../tensors/call.ts';
 import type { Step } from './program.ts';
@@ -37,7 +38,7 @@ export const padded = (values: number) => Math.ceil(values / LANES) * LANES * 4;
 function bytesOf({ operation, add }: Step): number {
   if (operation.kind === 'linear') return padded(operation.outFeatures) * (operation.inFeatures + 1);
   if (operation.kind === 'affine') return 2 * padded(operation.scale.length);
-  return add >= 0 ? 2 * padded(1) : 0;
+  return add >= 0 ? padded(IDENTITY.length) : 0;
 }
 
 function fill(current: Backend, { operation, add }: Step, at: number): void {
@@ -57,8 +58,7 @@ function fill(current: Backend, { operation, add }: Step, at: number): void {
     heap.f32.set(operation.scale, at >>> 2);
     heap.f32.set(operation.shift, (at + padded(operation.scale.length)) >>> 2);
   } else if (add >= 0) {
-    heap.f32[at >>> 2] = 1;
-    heap.f32[(at + padded(1)) >>> 2] = 0;
+    heap.f32.set(IDENTITY, at >>> 2);
   }
 }
 

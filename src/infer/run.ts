@@ -3,7 +3,7 @@
 import { show, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { type Backend, backend } from '../kernels/backend.ts';
-import { activate, affine, linear } from '../kernels/inference/calls.ts';
+import { activate, affine, linear, sum } from '../kernels/inference/calls.ts';
 import { type Plan, planOf } from '../layers/plan.ts';
 import { Region } from '../tensors/block.ts';
 import { checkCallOptions, locate, produce } from '../tensors/call.ts';
@@ -299,7 +299,5 @@ function callOf(
   }
   const size = countOf(shape);
   if (add < 0) return () => activate(current, from(), to(), activation, size);
-  const extent = { kernel: 'ncx', outer: 1, channels: 1, inner: size } as const;
-  const vectors = { center: 0, scale: at, shift: at + padded(1) };
-  return () => affine(current, extent, from(), vectors, residual(), to(), activation);
+  return () => sum(current, from(), at, residual(), to(), activation, size);
 }

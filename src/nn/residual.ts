@@ -1,6 +1,6 @@
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
-import { affine } from '../kernels/inference/calls.ts';
+import { IDENTITY, sum } from '../kernels/inference/calls.ts';
 import { Layer, type Stage } from '../layers/layer.ts';
 import type { StateSlots } from '../layers/state.ts';
 import { Region } from '../tensors/block.ts';
@@ -18,8 +18,8 @@ import { Sequential } from './sequential.ts';
 export class Residual extends Layer {
   readonly subject = 'Residual';
   readonly branch: Sequential;
-  /** The map x·1 + 0 of one channel: with a residual it is an addition. */
-  #one: Region | undefined;
+  /** Where IDENTITY lies. */
+  #identity: Region | undefined;
 
   constructor(...layers: Layer[]) {
     super();
@@ -87,8 +87,8 @@ export class Residual extends Layer {
 
   override dispose(): void {
     this.branch.dispose();
-    this.#one?.release();
-    this.#one = undefined;
+    this.#identity?.release();
+    this.#identity = undefined;
   }
 
   /** a + b(), where b is a tensor of the branch's own or a plain array. */
@@ -112,12 +112,10 @@ export class Residual extends Layer {
       const size = a.data.length;
       if (size === 0) return;
       const current = backend();
-      this.#one ??= new Region(current.heap);
-      const one = this.#one.atLeast(64);
-      current.heap.f32.set([1, 0], one >>> 2);
-      const extent = { kernel: 'ncx', outer: 1, channels: 1, inner: size } as const;
-      const vectors = { center: 0, scale: one, shift: one + 4 };
-      affine(current, extent, call.input(branch), vectors, call.input(a), call.output(result), NO_ACTIVATION);
+      this.#identity ??= new Region(current.heap);
+      const identity = this.#identity.atLeast(64);
+      current.heap.f32.set(IDENTITY, identity >>> 2);
+      sum(current, call.input(branch), identity, call.input(a), call.output(result), NO_ACTIVATION, size);
     });
   }
 }

@@ -65,6 +65,23 @@ export function affine(
   );
 }
 
+/** Scale and shift of the map x·1 + 0, by which `sum` adds. */
+export const IDENTITY = [1, 0];
+
+/** y = f(x + residual), element by element: the affine map of one channel; `identity` is where IDENTITY lies. */
+export function sum(
+  backend: Backend,
+  x: number,
+  identity: number,
+  residual: number,
+  y: number,
+  { kind, alpha }: ActivationCode,
+  size: number,
+): void {
+  const kernels = kernelsFor(backend, size);
+  kernels.affine_ncx_f32(x, 0, identity, identity + 4, residual, y, kind, alpha, 1, 1, size, size);
+}
+
 /** y = f(x), element by element. */
 export function activate(backend: Backend, x: number, y: number, { kind, alpha }: ActivationCode, size: number): void {
   kernelsFor(backend, size).activate_f32(x, y, kind, alpha, size);
