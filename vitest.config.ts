@@ -18,6 +18,7 @@ const onBackend = (name: 'simd' | 'relaxed' | 'js') => ({
     name,
     include: ['test/backends/**/*.test.ts'],
     exclude: EXCLUDED[name],
+    setupFiles: ['test/support/kernels.ts'],
     env: { EVENKEEL_BACKEND: name },
     execArgv: name === 'relaxed' && !hasRelaxed ? [relaxedFlag] : [],
   },

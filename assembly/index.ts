@@ -1,3 +1,4 @@
 // All kernels in one module, as `evenkeel/simd.wasm` and `evenkeel/relaxed.wasm` hold them.
-export * from './inference';
-export * from './training';
+export * from './parts/inference';
+export * from './parts/linear';
+export * from './parts/training';

@@ -13,10 +13,10 @@ import {
   type Tensor,
   tensor,
   zeros,
-} from '../dist/index.js';
-import { backend } from '../dist/kernels/backend.js';
-import * as js from '../dist/kernels/js.js';
-import { Random } from '../dist/nn/random.js';
+} from '../src/index.ts';
+import { backend } from '../src/kernels/backend.ts';
+import * as js from '../src/kernels/js.ts';
+import { Random } from '../src/nn/random.ts';
 import { measurePeak } from './peak.ts';
 import { type BenchLayout, type BenchShape, layoutsOf, SHAPES } from './shapes.ts';
 import { relativeDifference, Workload } from './workload.ts';
@@ -170,7 +170,7 @@ function linearCases(): BenchCase[] {
       bytes: 4 * (x.length + weight.data.length + y.length),
       flops: 2 * rows * depth * cols,
       ours: () => linear.forward(tx, { out: ty }),
-      plain: () => js.linear_f32(x, packed, bias.data as Float32Array, y, 0, 0, rows, depth, cols, depth, 1, 0),
+      plain: () => js.linear_f32(x, packed, bias.data as Float32Array, y, rows, depth, cols, depth, 1, 0),
       peak: measurePeak,
       difference: () => relativeDifference(ty.data, y),
       dispose: () => {

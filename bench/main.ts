@@ -3,9 +3,9 @@
 // Every case is checked against the plain loops before it is timed. Times are medians; ratios are within one run, since the machine and
 // what else it is doing differ from run to run.
 
-import { close, info, setThreads } from '../dist/index.js';
-import { backend } from '../dist/kernels/backend.js';
 import { readArguments } from '../scripts/arguments.ts';
+import { close, info, setThreads } from '../src/index.ts';
+import { backend } from '../src/kernels/backend.ts';
 import { type BenchCase, cases } from './cases.ts';
 import type { Row } from './figures.ts';
 import { about, keep, write } from './results.ts';

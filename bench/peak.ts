@@ -3,7 +3,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { info } from '../dist/index.js';
+import { info } from '../src/index.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 

@@ -3,7 +3,7 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { info } from '../dist/index.js';
+import { info } from '../src/index.ts';
 import type { About, Results } from './figures.ts';
 import { page } from './report.ts';
 

@@ -1,7 +1,7 @@
 // The data of one batch norm, and the same work as plain loops: what everything else is checked against.
 
-import * as js from '../dist/kernels/js.js';
-import { Random } from '../dist/nn/random.js';
+import * as js from '../src/kernels/js.ts';
+import { Random } from '../src/nn/random.ts';
 import { type BenchLayout, type BenchShape, extentOf, storedShape } from './shapes.ts';
 
 export const EPS = 1e-5;

@@ -1,15 +1,22 @@
-// Builds dist/: kernels (asc, two builds) → text inside JavaScript, part by part → TypeScript. `prepare` runs it, so `npm ci` leaves a built
-// package.
+// Builds dist/: kernels (asc) → the fixed build out of the relaxed one → text inside JavaScript, part by part → a few modules of JavaScript and
+// their types. `prepare` runs it, so `npm ci` leaves a built package.
 
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { pack } from './pack.mjs';
+import { build, transform } from 'esbuild';
+import { rollup } from 'rollup';
+import { dts } from 'rollup-plugin-dts';
+import { fixedOf, labelled } from './fixed.mjs';
+import { checkPacked, pack, textOf } from './pack.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const require = createRequire(import.meta.url);
+const inRoot = (...parts) => join(root, ...parts);
+const { version } = JSON.parse(readFileSync(inRoot('package.json'), 'utf8'));
 
 function tool(name, ...args) {
   const manifest = require.resolve(`${name}/package.json`);
@@ -18,24 +25,98 @@ function tool(name, ...args) {
   execFileSync(process.execPath, [script, ...args.slice(1)], { cwd: root, stdio: 'inherit' });
 }
 
-rmSync(join(root, 'dist'), { recursive: true, force: true });
-mkdirSync(join(root, 'src/wasm/generated'), { recursive: true });
-for (const build of ['simd', 'relaxed']) tool('assemblyscript', 'asc', '--target', build);
-
-// the same options, without the entry that holds all kernels
-const { entries: _, ...config } = JSON.parse(readFileSync(join(root, 'asconfig.json'), 'utf8'));
-mkdirSync(join(root, 'build'), { recursive: true });
-writeFileSync(join(root, 'build/asconfig.json'), JSON.stringify(config));
-for (const part of ['inference', 'training']) {
-  const [simd, relaxed] = ['simd', 'relaxed'].map((build) => {
-    const file = `build/${part}-${build}.wasm`;
-    const entry = `assembly/${part}.ts`;
-    tool('assemblyscript', 'asc', entry, '--config', 'build/asconfig.json', '--target', build, '--outFile', file);
-    return readFileSync(join(root, file));
-  });
-  const text = `export default ${JSON.stringify(pack(simd, relaxed))} as const;\n`;
-  writeFileSync(join(root, `src/wasm/generated/${part}.ts`), text);
+for (const folder of ['dist/wasm', 'src/wasm/generated', 'build']) {
+  rmSync(inRoot(folder), { recursive: true, force: true });
+  mkdirSync(inRoot(folder), { recursive: true });
 }
+rmSync(inRoot('dist'), { recursive: true });
+mkdirSync(inRoot('dist/wasm'), { recursive: true });
+
+// the same options as asconfig.json, without its entry
+const { entries, ...config } = JSON.parse(readFileSync(inRoot('asconfig.json'), 'utf8'));
+writeFileSync(inRoot('build/asconfig.json'), JSON.stringify(config));
+function compile(entry, target, ...options) {
+  const file = `build/${target}-${entry.replace(/\W+/g, '-')}.wasm`;
+  tool(
+    'assemblyscript',
+    'asc',
+    entry,
+    '--config',
+    'build/asconfig.json',
+    '--target',
+    target,
+    '--outFile',
+    file,
+    ...options,
+  );
+  return readFileSync(inRoot(file));
+}
+const generate = (name, value) =>
+  writeFileSync(inRoot(`src/wasm/generated/${name}.ts`), `export default ${JSON.stringify(value)} as const;\n`);
+
+const unpacker = compile('assembly/unpack.ts', 'simd', '--shrinkLevel', '2');
+generate('unpack', [unpacker.length, textOf(unpacker)]);
+for (const part of ['inference', 'linear', 'training']) {
+  const builds = fixedOf(compile(`assembly/parts/${part}.ts`, 'relaxed'));
+  const packed = pack(builds.fixed);
+  checkPacked(unpacker, packed, builds);
+  generate(part, packed);
+}
+const relaxed = compile(entries[0], 'relaxed');
+const label = `${version} ${createHash('sha256').update(relaxed).digest('hex').slice(0, 8)}`;
+generate('label', label);
+const { fixed } = fixedOf(relaxed);
+writeFileSync(inRoot('dist/wasm/simd.wasm'), labelled(fixed, `simd ${label}`));
+writeFileSync(inRoot('dist/wasm/relaxed.wasm'), labelled(relaxed, `relaxed ${label}`));
+
 // the library knows no Node; the command line does
-for (const project of ['src', 'src/cli']) tool('typescript', 'tsc', '-p', project);
-copyFileSync(join(root, 'src/wasm/module.d.ts'), join(root, 'dist/wasm/module.d.ts'));
+for (const project of ['src', 'src/cli']) tool('typescript', 'tsc', '-p', project, '--noEmit');
+/** Modules of JavaScript, minified: one for each entry, and what they share in others. */
+async function bundle(entries, from, to, external) {
+  const { outputFiles } = await build({
+    entryPoints: entries.map((name) => inRoot(from, `${name}.ts`)),
+    outdir: inRoot(to),
+    bundle: true,
+    splitting: true,
+    chunkNames: 'shared/[hash]',
+    format: 'esm',
+    platform: 'neutral',
+    target: 'es2022',
+    minifyIdentifiers: true,
+    minifySyntax: true,
+    legalComments: 'none',
+    external,
+    write: false,
+  });
+  for (const { path, text } of outputFiles) {
+    mkdirSync(dirname(path), { recursive: true });
+    // spaces go together with comments, among them those that mark calls as pure, by which bundlers leave out what is not used: they wait as an operand
+    const { code } = await transform(text.replaceAll('/* @__PURE__ */', 'PURE|'), { minifyWhitespace: true });
+    // an import for its effects alone, where nothing has any
+    const annotated = code
+      .replaceAll('PURE|', '/*@__PURE__*/')
+      .replaceAll('import([', 'import(/* @vite-ignore *//* webpackIgnore: true */[');
+    writeFileSync(path, annotated.replace(/(?<=^|;)import"[^"]*";/g, ''));
+  }
+}
+const entriesOf = ['js', 'index', 'infer/index', 'weights/index', 'cli/main'];
+await bundle(entriesOf, 'src', 'dist', ['#wasm/*', 'h5wasm', 'node:*']);
+const sourcesOf = ['inline/inference', 'inline/linear', 'inline/training', 'workerd', 'edge-light'];
+await bundle(sourcesOf, 'src/wasm', 'dist/wasm', ['*.wasm', '*.wasm?module']);
+copyFileSync(inRoot('src/wasm/module.d.ts'), inRoot('dist/wasm/module.d.ts'));
+
+const types = await rollup({
+  input: {
+    js: inRoot('src/js.ts'),
+    'infer/index': inRoot('src/infer/list.ts'),
+    'weights/index': inRoot('src/weights/index.ts'),
+  },
+  external: [/^#wasm/],
+  plugins: [dts({ tsconfig: inRoot('src/tsconfig.json') })],
+});
+await types.write({
+  dir: inRoot('dist'),
+  format: 'es',
+  entryFileNames: '[name].d.ts',
+  chunkFileNames: 'shared/[name].d.ts',
+});

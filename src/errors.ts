@@ -19,43 +19,38 @@ export type ErrorCode =
 
 export type EvenkeelError = Error & { code: ErrorCode };
 
-interface Complaint {
-  /** Who complains: `BatchNorm(64)`. */
-  subject: string;
-  /** What about: `x`, `backward`. */
-  argument: string;
-  expected: string;
-  got: string;
-  context?: string;
-}
+/**
+ * What every message says: who complains (`BatchNorm(64)`), what about (`x`, `backward`), what was expected and what came, and where or why. In this
+ * order everywhere: names of properties would be in every bundle, once for every message.
+ */
+type Complaint = [code: ErrorCode, subject: string, argument: string, expected: string, got: string, context?: string];
 
-function build(Kind: new (message: string) => Error, code: ErrorCode, complaint: Complaint): EvenkeelError {
-  const { subject, argument, expected, got, context } = complaint;
+function build(Kind: new (message: string) => Error, complaint: Complaint): EvenkeelError {
+  const [code, subject, argument, expected, got, context] = complaint;
   const message = `${subject}: ${argument} expected ${expected}, got ${got}${context ? ` (${context})` : ''}`;
   return Object.assign(new Kind(message), { code });
 }
 
 /** The wrong kind of argument. */
-export function wrongKind(code: ErrorCode, complaint: Complaint): EvenkeelError {
-  return build(TypeError, code, complaint);
+export function wrongKind(...complaint: Complaint): EvenkeelError {
+  return build(TypeError, complaint);
 }
 
 /** The right kind with a wrong value. */
-export function wrongValue(code: ErrorCode, complaint: Complaint): EvenkeelError {
-  return build(RangeError, code, complaint);
+export function wrongValue(...complaint: Complaint): EvenkeelError {
+  return build(RangeError, complaint);
 }
 
 /** The wrong moment. */
-export function wrongMoment(code: ErrorCode, complaint: Complaint): EvenkeelError {
-  return build(Error, code, complaint);
+export function wrongMoment(...complaint: Complaint): EvenkeelError {
+  return build(Error, complaint);
 }
 
 /** A file that is not what it should be: which part, and where in it. */
 export function malformed(format: string, part: string, expected: string, got: string, offset: number): EvenkeelError {
   // what a file says may hold anything: one line, and no control characters
   const clean = (text: string) => Array.from(text.slice(0, 400), (c) => (c < ' ' || c === '\u007f' ? '?' : c)).join('');
-  const complaint = { subject: format, argument: clean(part), expected: clean(expected), got: clean(got) };
-  return build(RangeError, 'ERR_FORMAT', { ...complaint, context: `offset ${offset}` });
+  return wrongValue('ERR_FORMAT', format, clean(part), clean(expected), clean(got), `offset ${offset}`);
 }
 
 /** A value in a few words, for `got`. */

@@ -1,36 +1,47 @@
-// The public list.
+// The public list: what js.ts has, and behind each name the kernels that it runs. Names that run none come as they are.
 
-export type { ErrorCode, EvenkeelError } from './errors.ts';
-export { type Certificate, type Folded, type FoldOptions, foldConv, foldLinear } from './fold/fold.ts';
-export type { ConvWeights, LinearWeights } from './fold/geometry.ts';
-export { foldNorms, type Norm, type Scale, type Statistics } from './fold/norm.ts';
-export type { NetworkCertificate } from './infer/certificate.ts';
-export type { CompiledNetwork, CompileOptions } from './infer/compile.ts';
-export type { Compiled, RunOptions } from './infer/run.ts';
-export type { Activation, ActivationName } from './kernels/activations.ts';
-export { type BackendName, type Configuration, configure, type Info, info } from './kernels/backend.ts';
-export { BatchNorm, type ForwardOptions } from './layers/batch-norm.ts';
-export { BatchNorm1d, BatchNorm2d, BatchNorm3d } from './layers/batch-norm-ranks.ts';
-export { type BatchNormArguments, batchNorm } from './layers/functional.ts';
-export { Layer } from './layers/layer.ts';
-export type { BatchNormOptions, Preset } from './layers/options.ts';
-export { ActivationLayer, ReLU, Sigmoid, Tanh } from './nn/activations.ts';
-export { Dropout, type DropoutOptions } from './nn/dropout.ts';
-export {
-  heNormal,
-  heUniform,
-  type Initializer,
-  normal,
-  torchUniform,
-  xavierNormal,
-  xavierUniform,
-} from './nn/initializers.ts';
-export { Linear, type LinearOptions } from './nn/linear.ts';
-export { crossEntropy, type Labels } from './nn/loss.ts';
-export { Adam, type AdamOptions, SGD, type SGDOptions } from './nn/optim.ts';
-export { Random } from './nn/random.ts';
-export { Residual } from './nn/residual.ts';
-export { Sequential } from './nn/sequential.ts';
-export { type Result, Tensor, type TensorLike, tensor, tidy, zeros } from './tensors/tensor.ts';
-export { close, setThreads } from './threads/set-threads.ts';
-export type { Layout, Parameter, PlainTensor, StateDict, StateEntry } from './types.ts';
+import inference from '#wasm/inference';
+import linear from '#wasm/linear';
+import training from '#wasm/training';
+import * as plain from './js.ts';
+import { provide } from './wasm/source.ts';
+
+export * from './js.ts';
+
+export const Tensor = /* @__PURE__ */ provide(plain.Tensor, { inference });
+export type Tensor = plain.Tensor;
+export const tensor = /* @__PURE__ */ provide(plain.tensor, { inference });
+export const zeros = /* @__PURE__ */ provide(plain.zeros, { inference });
+export const tidy = /* @__PURE__ */ provide(plain.tidy, { inference });
+export const configure = /* @__PURE__ */ provide(plain.configure, { inference });
+export const info = /* @__PURE__ */ provide(plain.info, { inference });
+export const init = /* @__PURE__ */ provide(plain.init, { inference });
+export const batchNorm = /* @__PURE__ */ provide(plain.batchNorm, { inference });
+export const crossEntropy = /* @__PURE__ */ provide(plain.crossEntropy, { inference });
+
+export const BatchNorm = /* @__PURE__ */ provide(plain.BatchNorm, { inference, training });
+export type BatchNorm = plain.BatchNorm;
+export const BatchNorm1d = /* @__PURE__ */ provide(plain.BatchNorm1d, { inference, training });
+export type BatchNorm1d = plain.BatchNorm1d;
+export const BatchNorm2d = /* @__PURE__ */ provide(plain.BatchNorm2d, { inference, training });
+export type BatchNorm2d = plain.BatchNorm2d;
+export const BatchNorm3d = /* @__PURE__ */ provide(plain.BatchNorm3d, { inference, training });
+export type BatchNorm3d = plain.BatchNorm3d;
+export const ActivationLayer = /* @__PURE__ */ provide(plain.ActivationLayer, { inference, training });
+export type ActivationLayer = plain.ActivationLayer;
+export const ReLU = /* @__PURE__ */ provide(plain.ReLU, { inference, training });
+export type ReLU = plain.ReLU;
+export const Sigmoid = /* @__PURE__ */ provide(plain.Sigmoid, { inference, training });
+export type Sigmoid = plain.Sigmoid;
+export const Tanh = /* @__PURE__ */ provide(plain.Tanh, { inference, training });
+export type Tanh = plain.Tanh;
+export const Dropout = /* @__PURE__ */ provide(plain.Dropout, { inference, training });
+export type Dropout = plain.Dropout;
+export const Residual = /* @__PURE__ */ provide(plain.Residual, { inference, training });
+export type Residual = plain.Residual;
+
+export const Linear = /* @__PURE__ */ provide(plain.Linear, { inference, linear, training });
+export type Linear = plain.Linear;
+export const Sequential = /* @__PURE__ */ provide(plain.Sequential, { inference, linear, training });
+export type Sequential = plain.Sequential;
+export const setThreads = /* @__PURE__ */ provide(plain.setThreads, { inference, linear, training });

@@ -3,7 +3,7 @@ import { show, showChoices, wrongKind } from './errors.ts';
 /** Checks that options are an object. */
 export function checkRecord(subject: string, given: unknown): void {
   if (typeof given !== 'object' || given === null) {
-    throw wrongKind('ERR_OPTION', { subject, argument: 'options', expected: 'an object', got: show(given) });
+    throw wrongKind('ERR_OPTION', subject, 'options', 'an object', show(given));
   }
 }
 
@@ -11,7 +11,7 @@ export function checkRecord(subject: string, given: unknown): void {
 export function checkNames(subject: string, given: object, known: readonly string[]): void {
   for (const name in given) {
     if (!known.includes(name)) {
-      throw wrongKind('ERR_OPTION', { subject, argument: 'options', expected: showChoices(known), got: show(name) });
+      throw wrongKind('ERR_OPTION', subject, 'options', showChoices(known), show(name));
     }
   }
 }

@@ -1,5 +1,5 @@
 import * as act from '../activations';
-import { loadTail, storeTail } from '../lanes';
+import { few, storeFew } from '../lanes';
 
 /**
  * activate — an activation, element by element.
@@ -37,14 +37,15 @@ export function activate_f32(x: usize, y: usize, kind: i32, alpha: f32, size: u3
 function sweep<K>(x: usize, y: usize, alpha: f32, size: u32): void {
   const a = f32x4.splat(alpha);
   const nought = size >> 31;
-  const end = x + ((<usize>(size & ~3)) << 2);
   let q = y;
   let p = x;
   for (const stop = x + ((<usize>(size & ~7)) << 2); p < stop; p += 32, q += 32) {
     v128.store(q, act.value<K>(v128.load(p, 0), a, nought), 0);
     v128.store(q, act.value<K>(v128.load(p, 16), a, nought), 16);
   }
-  for (; p < end; p += 16, q += 16) v128.store(q, act.value<K>(v128.load(p), a, nought));
-  const rest = size & 3;
-  if (rest) storeTail(q, act.value<K>(loadTail(end, rest), a, nought), rest);
+  for (let left = size & 7; left; p += 16, q += 16) {
+    const n = min(left, 4);
+    storeFew(q, act.value<K>(few(p, n), a, nought), n);
+    left -= n;
+  }
 }

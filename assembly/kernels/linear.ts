@@ -1,15 +1,13 @@
-import { NONE } from '../activations';
 import { few, madd, storeFew } from '../lanes';
-import { activate_f32 } from './activate';
 
-/** Rows after which the activation sweeps what was written, while it lies in L1. */
+/** Rows that are taken together: their values stay in L1 for every panel. */
 // @ts-ignore: decorator
 @inline const BAND: u32 = 32;
 
 /**
- * linear — rows times packed columns, with bias and activation.
+ * linear — rows times packed columns, with bias.
  *
- *   y[r,o] = f(Σₖ x[r,k]·w[k,o] + bias[o])          accumulate = 1: f(… + y[r,o]), a residual that lies where the result goes
+ *   y[r,o] = Σₖ x[r,k]·w[k,o] + bias[o]          accumulate = 1: … + y[r,o], a residual that lies where the result goes
  *
  * layout      x: element (r, k) lies at r·rowStride + k·depthStride; packed: w in panels of 8 columns, as `pack` writes them;
  *             bias [cols] f32 or 0: none; y [rows, cols] f32, contiguous
@@ -20,7 +18,7 @@ import { activate_f32 } from './activate';
  * traffic     2·rows·depth·cols flops; tiles of 4 rows × 8 columns (one row: × 16 columns), one splat per row and step
  */
 export function linear_f32(
-  x: usize, packed: usize, bias: usize, y: usize, kind: i32, alpha: f32,
+  x: usize, packed: usize, bias: usize, y: usize,
   rows: u32, depth: u32, cols: u32, rowStride: u32, depthStride: u32, accumulate: u32,
 ): void {
   const row = (<usize>rowStride) << 2;
@@ -49,7 +47,6 @@ export function linear_f32(
     for (let r = groups; r < last; r++) {
       single(x + (<usize>r) * row, step, packed, panel, bias, y + (<usize>r) * out, depth, cols, accumulate);
     }
-    if (kind != NONE) activate_f32(bandY, bandY, kind, alpha, (last - first) * cols);
   }
 }
 

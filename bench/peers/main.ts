@@ -2,8 +2,8 @@
 //
 // The same data through evenkeel and its peers, each on one thread, in turns within one run. Outputs are compared before anything is timed.
 
-import { type Sequential, tensor, zeros } from '../../dist/index.js';
 import { readArguments } from '../../scripts/arguments.ts';
+import { type Sequential, tensor, zeros } from '../../src/index.ts';
 import { digitsInput, digitsNetwork, layerFor } from '../cases.ts';
 import type { PeerRow } from '../figures.ts';
 import { about, keep } from '../results.ts';

@@ -42,12 +42,7 @@ export async function convert([input, output]: string[], { from, to, rename = []
     if (source || to || rename.length)
       throw new UsageError('a network becomes an ONNX model as a whole: no --from, --to or --rename');
     if (file.kind !== 'ONNX' && file.kind !== 'Keras') {
-      throw wrongValue('ERR_FORMAT', {
-        subject: 'convert',
-        argument: basename(input),
-        expected: 'an ONNX or Keras file, which has a graph',
-        got: file.kind,
-      });
+      throw wrongValue('ERR_FORMAT', 'convert', basename(input), 'an ONNX or Keras file, which has a graph', file.kind);
     }
     const net = await loadSequential(file.bytes);
     await writeFileWhole(output, toOnnx(net), progress);

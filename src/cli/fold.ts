@@ -14,12 +14,7 @@ export async function fold(
 ): Promise<Report> {
   const file = await openWeights(input, progress);
   if (file.kind !== 'safetensors' && file.kind !== 'ONNX') {
-    throw wrongValue('ERR_FORMAT', {
-      subject: 'fold',
-      argument: basename(input),
-      expected: 'a safetensors or ONNX file',
-      got: file.kind,
-    });
+    throw wrongValue('ERR_FORMAT', 'fold', basename(input), 'a safetensors or ONNX file', file.kind);
   }
   if (
     !output.endsWith(file.kind === 'ONNX' ? '.onnx' : '.safetensors') &&

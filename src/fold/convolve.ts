@@ -27,12 +27,7 @@ export function convolve(
   const axes = window.length;
   const sizes = last ? shape.slice(1, -1) : shape.slice(2);
   if (shape.length !== axes + 2 || shape[last ? axes + 1 : 1] !== inChannels) {
-    throw wrongValue('ERR_SHAPE', {
-      subject,
-      argument: 'samples',
-      expected: `rank ${axes + 2} with ${inChannels} channels`,
-      got: showShape(shape),
-    });
+    throw wrongValue('ERR_SHAPE', subject, 'samples', `rank ${axes + 2} with ${inChannels} channels`, showShape(shape));
   }
   const list = (name: 'stride' | 'dilation' | 'outputPadding', standard: number) =>
     perAxis(subject, name, layer[name] ?? standard, axes, name === 'outputPadding' ? 0 : 1);
@@ -48,12 +43,7 @@ export function convolve(
       : Math.floor((size + before + after - reach - 1) / stride[a]) + 1;
   });
   if (outSizes.some((size) => size < 1)) {
-    throw wrongValue('ERR_SHAPE', {
-      subject,
-      argument: 'samples',
-      expected: 'at least one window',
-      got: showShape(shape),
-    });
+    throw wrongValue('ERR_SHAPE', subject, 'samples', 'at least one window', showShape(shape));
   }
   const places = outSizes.reduce((product, size) => product * size, 1);
   const inPlaces = sizes.reduce((product, size) => product * size, 1);
@@ -97,12 +87,13 @@ function perAxis(
 ): number[] {
   const values = typeof given === 'number' ? Array.from({ length: axes }, () => given) : [...given];
   if (values.length !== axes || !values.every((value) => Number.isInteger(value) && value >= least)) {
-    throw wrongValue('ERR_OPTION', {
+    throw wrongValue(
+      'ERR_OPTION',
       subject,
       argument,
-      expected: `a whole number of ${least} or more, or ${axes} of them`,
-      got: show(given),
-    });
+      `a whole number of ${least} or more, or ${axes} of them`,
+      show(given),
+    );
   }
   return values;
 }
@@ -126,12 +117,7 @@ function paddingOf(
     });
   }
   if (padding === 'same') {
-    throw wrongValue('ERR_OPTION', {
-      subject,
-      argument: 'padding',
-      expected: 'numbers for a transposed layer with samples',
-      got: "'same'",
-    });
+    throw wrongValue('ERR_OPTION', subject, 'padding', 'numbers for a transposed layer with samples', "'same'");
   }
   return perAxis(subject, 'padding', padding === 'valid' ? 0 : padding, window.length).map((both) => ({
     before: both,

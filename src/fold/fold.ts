@@ -91,12 +91,13 @@ function plainLinear(linear: Linear): LinearWeights {
 function inOrder<L>(subject: string, first: unknown, second: unknown): { layer: L; norm: Affine; before: boolean } {
   const before = isNorm(first);
   if (before === isNorm(second)) {
-    throw wrongKind('ERR_TYPE', {
+    throw wrongKind(
+      'ERR_TYPE',
       subject,
-      argument: 'the arguments',
-      expected: 'a layer and a norm, in either order',
-      got: before ? 'two norms' : `${show(first)} and ${show(second)}`,
-    });
+      'the arguments',
+      'a layer and a norm, in either order',
+      before ? 'two norms' : `${show(first)} and ${show(second)}`,
+    );
   }
   const norm = affineOf(subject, (before ? first : second) as Norm);
   if (before && norm.activation) throw betweenNorms(subject, norm.activation);
@@ -107,12 +108,13 @@ function checkBorders(subject: string, { padding = 0, transposed = false }: Conv
   if (shift.every((value) => value === 0)) return;
   const pads = padding === 'same' || (padding !== 'valid' && [padding].flat().some((value) => value !== 0));
   if (!pads && !transposed) return;
-  throw wrongValue('ERR_FOLD', {
+  throw wrongValue(
+    'ERR_FOLD',
     subject,
-    argument: transposed ? 'a norm before a transposed layer' : 'a norm before zero padding',
-    expected: 'a shift of 0, as border values would differ',
-    got: show(shift),
-  });
+    transposed ? 'a norm before a transposed layer' : 'a norm before zero padding',
+    'a shift of 0, as border values would differ',
+    show(shift),
+  );
 }
 
 /**
@@ -131,21 +133,17 @@ export function exactFold(
   const { inChannels, outChannels, outOf, inOf } = geometry;
   const channels = before ? inChannels : outChannels;
   if (scale.length !== channels) {
-    throw wrongValue('ERR_FOLD', {
+    throw wrongValue(
+      'ERR_FOLD',
       subject,
-      argument: 'the norm',
-      expected: `${channels} channels, as the layer ${before ? 'takes' : 'gives'}`,
-      got: `${scale.length}`,
-    });
+      'the norm',
+      `${channels} channels, as the layer ${before ? 'takes' : 'gives'}`,
+      `${scale.length}`,
+    );
   }
   const { bias: given } = layer;
   if (given && given.length !== outChannels) {
-    throw wrongValue('ERR_SHAPE', {
-      subject,
-      argument: 'bias',
-      expected: `${outChannels} values`,
-      got: `${given.length}`,
-    });
+    throw wrongValue('ERR_SHAPE', subject, 'bias', `${outChannels} values`, `${given.length}`);
   }
   if (before) checkBorders(subject, layer, shift);
   const weight = Float64Array.from(layer.weight);
@@ -188,12 +186,7 @@ function fold<L extends ConvWeights>(
   for (const name of ['weight', 'bias'] as const) {
     const bad = folded[name].findIndex((value) => !Number.isFinite(value));
     if (bad >= 0) {
-      throw wrongValue('ERR_FOLD', {
-        subject,
-        argument: `the folded ${name}`,
-        expected: 'values that f32 holds',
-        got: `${exact[name][bad]}`,
-      });
+      throw wrongValue('ERR_FOLD', subject, `the folded ${name}`, 'values that f32 holds', `${exact[name][bad]}`);
     }
   }
   // what is lost in f64 as well, so that the bound is one: every term of a sum rounds

@@ -65,20 +65,16 @@ function geometryOf(subject: string, given: ConvWeights): Geometry {
   const { shape, layout = 'torch', transposed = false, depthwise = false, groups = 1 } = given;
   checkChoice(subject, 'layout', layout, ['torch', 'keras']);
   if (!Number.isInteger(groups) || groups < 1) {
-    throw wrongValue('ERR_OPTION', {
-      subject,
-      argument: 'groups',
-      expected: 'an integer of 1 or more',
-      got: show(groups),
-    });
+    throw wrongValue('ERR_OPTION', subject, 'groups', 'an integer of 1 or more', show(groups));
   }
   if (depthwise && (layout !== 'keras' || transposed || groups !== 1)) {
-    throw wrongValue('ERR_OPTION', {
+    throw wrongValue(
+      'ERR_OPTION',
       subject,
-      argument: 'depthwise',
-      expected: "layout 'keras', not transposed, without groups",
-      got: `layout '${layout}'${transposed ? ', transposed' : ''}, ${groups} groups`,
-    });
+      'depthwise',
+      "layout 'keras', not transposed, without groups",
+      `layout '${layout}'${transposed ? ', transposed' : ''}, ${groups} groups`,
+    );
   }
   const keras = layout === 'keras';
   const window = keras ? shape.slice(0, -2) : shape.slice(2);
@@ -105,16 +101,11 @@ function geometryOf(subject: string, given: ConvWeights): Geometry {
 
 function checkWeights(subject: string, given: LinearWeights): void {
   if (typeof given !== 'object' || given === null) {
-    throw wrongKind('ERR_TYPE', {
-      subject,
-      argument: 'the layer',
-      expected: '{ weight, bias?, shape }',
-      got: show(given),
-    });
+    throw wrongKind('ERR_TYPE', subject, 'the layer', '{ weight, bias?, shape }', show(given));
   }
   const { weight, bias, shape } = given;
   if (!Array.isArray(shape) || !shape.every((length) => Number.isInteger(length) && length >= 1)) {
-    throw wrongKind('ERR_SHAPE', { subject, argument: 'shape', expected: 'lengths of 1 or more', got: show(shape) });
+    throw wrongKind('ERR_SHAPE', subject, 'shape', 'lengths of 1 or more', show(shape));
   }
   const count = shape.reduce((product, length) => product * length, 1);
   for (const [name, values] of [
@@ -123,19 +114,20 @@ function checkWeights(subject: string, given: LinearWeights): void {
   ] as const) {
     if (values == null && name === 'bias') continue;
     if (typeof values !== 'object' || values === null || typeof values.length !== 'number') {
-      throw wrongKind('ERR_TYPE', { subject, argument: name, expected: 'an array of numbers', got: show(values) });
+      throw wrongKind('ERR_TYPE', subject, name, 'an array of numbers', show(values));
     }
   }
   if (weight.length !== count) {
-    throw wrongValue('ERR_SHAPE', {
+    throw wrongValue(
+      'ERR_SHAPE',
       subject,
-      argument: 'weight',
-      expected: `${count} values for shape ${showShape(shape)}`,
-      got: `${weight.length}`,
-    });
+      'weight',
+      `${count} values for shape ${showShape(shape)}`,
+      `${weight.length}`,
+    );
   }
 }
 
 function wrongShape(subject: string, expected: string, shape: readonly number[]): Error {
-  return wrongValue('ERR_SHAPE', { subject, argument: 'shape', expected, got: showShape(shape) });
+  return wrongValue('ERR_SHAPE', subject, 'shape', expected, showShape(shape));
 }

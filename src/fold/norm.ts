@@ -69,12 +69,7 @@ export function affineOf(subject: string, norm: Norm): Affine {
 function affineOfLayer(bn: BatchNorm): Affine {
   const { subject } = bn;
   if (bn.training && !bn.frozen) {
-    throw wrongMoment('ERR_FOLD', {
-      subject,
-      argument: 'fold',
-      expected: 'a layer in evaluation mode',
-      got: 'one in training mode',
-    });
+    throw wrongMoment('ERR_FOLD', subject, 'fold', 'a layer in evaluation mode', 'one in training mode');
   }
   const state = bn.stateDict();
   if (!state.runningMean) throw missing(subject, 'running statistics');
@@ -103,13 +98,14 @@ function mapOf(
 ): Affine {
   const negative = variance.findIndex((value) => value < 0);
   if (negative >= 0) {
-    throw wrongValue('ERR_FOLD', {
+    throw wrongValue(
+      'ERR_FOLD',
       subject,
-      argument: 'variance',
-      expected: 'values of 0 or more',
-      got: `${variance[negative]}`,
-      context: `channel ${negative}`,
-    });
+      'variance',
+      'values of 0 or more',
+      `${variance[negative]}`,
+      `channel ${negative}`,
+    );
   }
   const scale = new Float64Array(mean.length);
   const shift = new Float64Array(mean.length);
@@ -119,32 +115,21 @@ function mapOf(
 
 function vector(subject: string, argument: string, given: ArrayLike<number>, channels?: number): Float64Array {
   if (typeof given !== 'object' || given === null || typeof given.length !== 'number') {
-    throw wrongKind('ERR_TYPE', { subject, argument, expected: 'an array of numbers', got: show(given) });
+    throw wrongKind('ERR_TYPE', subject, argument, 'an array of numbers', show(given));
   }
   if (given.length === 0 || (channels !== undefined && given.length !== channels)) {
-    throw wrongValue('ERR_FOLD', {
-      subject,
-      argument,
-      expected: `${channels ?? 'some'} values`,
-      got: `${given.length}`,
-    });
+    throw wrongValue('ERR_FOLD', subject, argument, `${channels ?? 'some'} values`, `${given.length}`);
   }
   const values = Float64Array.from(given);
   const bad = values.findIndex((value) => !Number.isFinite(value));
   if (bad >= 0) {
-    throw wrongValue('ERR_FOLD', {
-      subject,
-      argument,
-      expected: 'finite values',
-      got: `${values[bad]}`,
-      context: `channel ${bad}`,
-    });
+    throw wrongValue('ERR_FOLD', subject, argument, 'finite values', `${values[bad]}`, `channel ${bad}`);
   }
   return values;
 }
 
 function missing(subject: string, what: string): EvenkeelError {
-  return wrongMoment('ERR_FOLD', { subject, argument: 'fold', expected: what, got: 'none' });
+  return wrongMoment('ERR_FOLD', subject, 'fold', what, 'none');
 }
 
 /**
@@ -166,12 +151,7 @@ export function foldNorms(first: Norm, ...others: readonly Norm[]): { scale: Flo
 function chain(subject: string, first: Affine, second: Affine): Affine {
   const { length } = first.scale;
   if (second.scale.length !== length) {
-    throw wrongValue('ERR_FOLD', {
-      subject,
-      argument: 'a norm',
-      expected: `${length} channels`,
-      got: `${second.scale.length}`,
-    });
+    throw wrongValue('ERR_FOLD', subject, 'a norm', `${length} channels`, `${second.scale.length}`);
   }
   const scale = first.scale.map((value, c) => value * second.scale[c]);
   const shift = first.shift.map((value, c) => value * second.scale[c] + second.shift[c]);
@@ -181,10 +161,5 @@ function chain(subject: string, first: Affine, second: Affine): Affine {
 /** An activation stands where a map would have to go through it. */
 export function betweenNorms(subject: string, activation: Activation): EvenkeelError {
   const name = typeof activation === 'string' ? activation : activation.name;
-  return wrongValue('ERR_FOLD', {
-    subject,
-    argument: 'a norm before another map',
-    expected: 'no activation',
-    got: `'${name}'`,
-  });
+  return wrongValue('ERR_FOLD', subject, 'a norm before another map', 'no activation', `'${name}'`);
 }

@@ -8,12 +8,7 @@ export function bytesFrom(format: string, given: Bytes): Uint8Array {
   // a plain one: the slice of a Buffer is no copy
   if (given instanceof Uint8Array) return new Uint8Array(given.buffer, given.byteOffset, given.byteLength);
   if (given instanceof ArrayBuffer) return new Uint8Array(given);
-  throw wrongKind('ERR_TYPE', {
-    subject: format,
-    argument: 'file',
-    expected: 'a Uint8Array or an ArrayBuffer',
-    got: show(given),
-  });
+  throw wrongKind('ERR_TYPE', format, 'file', 'a Uint8Array or an ArrayBuffer', show(given));
 }
 
 /** Reads bytes from front to back, and never past the end. Offsets in errors are those of the file. */

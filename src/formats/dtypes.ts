@@ -57,23 +57,23 @@ const TYPES: Readonly<Record<string, DType>> = {
   C128: { bytes: 16 },
 };
 
-const READABLE = Object.keys(TYPES).filter((name) => TYPES[name].get);
+const readable = () => Object.keys(TYPES).filter((name) => TYPES[name].get);
 
 /** Bytes of one value; undefined for a type nobody knows. */
 export function bytesPerValue(dtype: string): number | undefined {
   return Object.hasOwn(TYPES, dtype) ? TYPES[dtype].bytes : undefined;
 }
 
-const littleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
+const littleEndian = () => new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
 
 /** Converts values; `offset` is where they lie in the file. */
 export function decode(format: string, name: string, dtype: string, bytes: Uint8Array, offset: number): Values {
   const { get, bytes: size, single } = TYPES[dtype] ?? { bytes: 1 };
   if (!get)
-    throw malformed(format, `tensor ${quote(name)}`, `a type among ${READABLE.join(', ')}`, quote(dtype), offset);
+    throw malformed(format, `tensor ${quote(name)}`, `a type among ${readable().join(', ')}`, quote(dtype), offset);
   const count = Math.floor(bytes.length / size);
-  if (littleEndian && dtype === 'F32') return new Float32Array(bytes.slice().buffer);
-  if (littleEndian && dtype === 'F64') return new Float64Array(bytes.slice().buffer);
+  if (littleEndian() && dtype === 'F32') return new Float32Array(bytes.slice().buffer);
+  if (littleEndian() && dtype === 'F64') return new Float64Array(bytes.slice().buffer);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const values = single ? new Float32Array(count) : new Float64Array(count);
   for (let i = 0; i < count; i++) {
@@ -90,8 +90,8 @@ export function decode(format: string, name: string, dtype: string, bytes: Uint8
 /** The bytes of values in a type of a file. Throws ERR_OPTION for an integer that it does not hold. */
 export function encode(values: ArrayLike<number>, dtype: string): Uint8Array<ArrayBuffer> {
   const { get, set, bytes: size } = TYPES[dtype];
-  if (littleEndian && dtype === 'F32') return new Uint8Array(Float32Array.from(values).buffer);
-  if (littleEndian && dtype === 'F64') return new Uint8Array(Float64Array.from(values).buffer);
+  if (littleEndian() && dtype === 'F32') return new Uint8Array(Float32Array.from(values).buffer);
+  if (littleEndian() && dtype === 'F64') return new Uint8Array(Float64Array.from(values).buffer);
   const bytes = new Uint8Array(values.length * size);
   const view = new DataView(bytes.buffer);
   const whole = !/^B?F/.test(dtype);
@@ -105,12 +105,7 @@ export function encode(values: ArrayLike<number>, dtype: string): Uint8Array<Arr
 }
 
 function unheld(dtype: string, value: number): Error {
-  return wrongValue('ERR_OPTION', {
-    subject: 'a file',
-    argument: `dtype ${dtype}`,
-    expected: 'values that it holds',
-    got: `${value}`,
-  });
+  return wrongValue('ERR_OPTION', 'a file', `dtype ${dtype}`, 'values that it holds', `${value}`);
 }
 
 /** May values be written as this type? */
@@ -123,7 +118,7 @@ export function naturalType(values: ArrayLike<number>): 'F32' | 'F64' {
   return values instanceof Float32Array ? 'F32' : 'F64';
 }
 
-const scratch = new DataView(new ArrayBuffer(4));
+const scratch = /* @__PURE__ */ new DataView(/* @__PURE__ */ new ArrayBuffer(4));
 
 function bits(value: number): number {
   scratch.setInt32(0, value);

@@ -61,19 +61,20 @@ type Library = Awaited<Peer['ready']>;
 
 async function loadPeer(format: string): Promise<{ peer: Peer; library: Library }> {
   try {
-    const name = 'h5wasm'; // a name in a variable: bundlers leave it to the host
+    const name = ['h5wasm'].join(); // a name that bundlers do not see: they leave it to the host
     const module = await import(/* @vite-ignore */ /* webpackIgnore: true */ name);
     const peer = (module.default ?? module) as Peer;
     const library = await peer.ready;
     library.activate_throwing_error_handler?.();
     return { peer, library };
   } catch (cause) {
-    const error = wrongMoment('ERR_FORMAT', {
-      subject: format,
-      argument: 'HDF5',
-      expected: "the optional peer 'h5wasm' (npm install h5wasm)",
-      got: `${(cause as Error).message}`,
-    });
+    const error = wrongMoment(
+      'ERR_FORMAT',
+      format,
+      'HDF5',
+      "the optional peer 'h5wasm' (npm install h5wasm)",
+      `${(cause as Error).message}`,
+    );
     error.cause = cause;
     throw error;
   }

@@ -142,23 +142,19 @@ export interface WritableArray {
 export function writeNpy({ data, shape, dtype = naturalType(data) }: WritableArray): Uint8Array<ArrayBuffer> {
   const descr = Object.keys(DTYPES).find((name) => DTYPES[name].dtype === dtype);
   if (!descr) {
-    throw wrongValue('ERR_OPTION', {
-      subject: FORMAT,
-      argument: 'dtype',
-      expected: Object.values(DTYPES)
+    throw wrongValue(
+      'ERR_OPTION',
+      FORMAT,
+      'dtype',
+      Object.values(DTYPES)
         .map((type) => type.dtype)
         .join(', '),
-      got: show(dtype),
-    });
+      show(dtype),
+    );
   }
   const count = shape.reduce((product, size) => product * size, 1);
   if (count !== data.length) {
-    throw wrongValue('ERR_SHAPE', {
-      subject: FORMAT,
-      argument: 'data',
-      expected: `${count} values for shape [${shape.join(', ')}]`,
-      got: `${data.length}`,
-    });
+    throw wrongValue('ERR_SHAPE', FORMAT, 'data', `${count} values for shape [${shape.join(', ')}]`, `${data.length}`);
   }
   const order = DTYPES[descr].bytes === 1 ? '|' : '<';
   const dims = shape.length === 1 ? `${shape[0]},` : shape.join(', ');

@@ -39,12 +39,7 @@ export function writeNpz(
   const entries = arrays instanceof Map ? [...arrays] : Object.entries(arrays as Record<string, WritableArray>);
   const outside = entries.find(([name]) => !isInside(`${name}.npy`));
   if (outside) {
-    throw wrongValue('ERR_OPTION', {
-      subject: FORMAT,
-      argument: 'a name',
-      expected: 'one inside the archive',
-      got: quote(outside[0]),
-    });
+    throw wrongValue('ERR_OPTION', FORMAT, 'a name', 'one inside the archive', quote(outside[0]));
   }
   return writeZip(entries.map(([name, array]) => [`${name}.npy`, writeNpy(array)] as const));
 }

@@ -117,20 +117,10 @@ export function writeSafetensors(
   metadata: Readonly<Record<string, string>> = {},
 ): Uint8Array<ArrayBuffer> {
   if (typeof tensors !== 'object' || tensors === null) {
-    throw wrongKind('ERR_TYPE', {
-      subject: FORMAT,
-      argument: 'tensors',
-      expected: 'a Map or a record',
-      got: show(tensors),
-    });
+    throw wrongKind('ERR_TYPE', FORMAT, 'tensors', 'a Map or a record', show(tensors));
   }
   if (!Object.values(metadata).every((value) => typeof value === 'string')) {
-    throw wrongKind('ERR_TYPE', {
-      subject: FORMAT,
-      argument: 'metadata',
-      expected: 'texts by name',
-      got: show(metadata),
-    });
+    throw wrongKind('ERR_TYPE', FORMAT, 'metadata', 'texts by name', show(metadata));
   }
   const entries = tensors instanceof Map ? [...tensors] : Object.entries(tensors as Record<string, Writable>);
   const header: [string, unknown][] = [];
@@ -156,7 +146,7 @@ export function writeSafetensors(
 
 function bytesOf(name: string, tensor: Writable): Uint8Array {
   const fail = (expected: string, got: string) =>
-    wrongValue('ERR_SHAPE', { subject: FORMAT, argument: `tensor ${quote(name)}`, expected, got });
+    wrongValue('ERR_SHAPE', FORMAT, `tensor ${quote(name)}`, expected, got);
   if (name === '__metadata__') throw fail('another name', 'the name of the metadata');
   const isTensor = typeof tensor === 'object' && tensor !== null && Array.isArray(tensor.shape);
   if (!isTensor || !('bytes' in tensor || typeof tensor.data?.length === 'number'))
@@ -170,12 +160,7 @@ function bytesOf(name: string, tensor: Writable): Uint8Array {
   }
   const dtype = tensor.dtype ?? naturalType(tensor.data);
   if (!isWritable(dtype)) {
-    throw wrongValue('ERR_OPTION', {
-      subject: FORMAT,
-      argument: `tensor ${quote(name)}`,
-      expected: 'a type that can be written',
-      got: show(dtype),
-    });
+    throw wrongValue('ERR_OPTION', FORMAT, `tensor ${quote(name)}`, 'a type that can be written', show(dtype));
   }
   if (tensor.data.length !== count)
     throw fail(`${count} values for shape [${tensor.shape.join(', ')}]`, `${tensor.data.length}`);

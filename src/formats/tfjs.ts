@@ -149,12 +149,7 @@ export function writeTfjs(
   const weights = [...tensors].map(([name, { data, shape }]) => {
     const count = shape.reduce((product, length) => product * length, 1);
     if (count !== data.length) {
-      throw wrongValue('ERR_SHAPE', {
-        subject: FORMAT,
-        argument: `weight ${quote(name)}`,
-        expected: `${count} values`,
-        got: `${data.length}`,
-      });
+      throw wrongValue('ERR_SHAPE', FORMAT, `weight ${quote(name)}`, `${count} values`, `${data.length}`);
     }
     return { name, shape, dtype: 'float32' };
   });

@@ -1,10 +1,18 @@
-// `evenkeel/infer`: compiled networks and batch norm in evaluation, without anything that trains.
+// `evenkeel/infer`: compiled networks in evaluation, without anything that trains. Behind each name the kernels that it runs, as in src/index.ts.
 
-export type { ErrorCode, EvenkeelError } from '../errors.ts';
-export type { Bytes } from '../formats/bytes.ts';
-export type { Activation, ActivationName } from '../kernels/activations.ts';
-export { type BackendName, type Configuration, configure, type Info, info } from '../kernels/backend.ts';
-export { type Result, Tensor, type TensorLike, tensor, tidy, zeros } from '../tensors/tensor.ts';
-export type { Layout, PlainTensor } from '../types.ts';
-export { load } from './load.ts';
-export type { Compiled, RunOptions } from './run.ts';
+import inference from '#wasm/inference';
+import linear from '#wasm/linear';
+import { provide } from '../wasm/source.ts';
+import * as plain from './list.ts';
+
+export * from './list.ts';
+
+export const Tensor = /* @__PURE__ */ provide(plain.Tensor, { inference });
+export type Tensor = plain.Tensor;
+export const tensor = /* @__PURE__ */ provide(plain.tensor, { inference });
+export const zeros = /* @__PURE__ */ provide(plain.zeros, { inference });
+export const tidy = /* @__PURE__ */ provide(plain.tidy, { inference });
+export const configure = /* @__PURE__ */ provide(plain.configure, { inference });
+export const info = /* @__PURE__ */ provide(plain.info, { inference });
+export const init = /* @__PURE__ */ provide(plain.init, { inference });
+export const load = /* @__PURE__ */ provide(plain.load, { inference, linear });

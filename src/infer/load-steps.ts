@@ -1,7 +1,8 @@
 // Steps in linear memory: weights packed once, and a buffer for every value for as long as it lives.
 
-import type { Backend } from '../kernels/backend.ts';
+import type { Backend } from '../kernels/create-backend.ts';
 import { IDENTITY } from '../kernels/inference/calls.ts';
+import { pack } from '../kernels/linear/calls.ts';
 import { Region } from '../tensors/block.ts';
 import { Call } from '../tensors/call.ts';
 import type { Step } from './program.ts';
@@ -42,14 +43,14 @@ function bytesOf({ operation, add }: Step): number {
 }
 
 function fill(current: Backend, { operation, add }: Step, at: number): void {
-  const { heap, kernels } = current;
+  const { heap } = current;
   if (operation.kind === 'linear') {
     const { weight, bias, inFeatures, outFeatures } = operation;
     const call = new Call(current);
     try {
       const from = call.scratch(weight.length * 4);
       heap.f32.set(weight, from >>> 2);
-      kernels.pack_f32(from, at, inFeatures, outFeatures, 1, inFeatures);
+      pack(current, from, at, inFeatures, outFeatures, 1, inFeatures);
     } finally {
       call.end();
     }

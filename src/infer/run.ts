@@ -2,8 +2,10 @@
 
 import { show, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
-import { type Backend, backend } from '../kernels/backend.ts';
-import { activate, affine, linear, sum } from '../kernels/inference/calls.ts';
+import { backend } from '../kernels/backend.ts';
+import type { Backend } from '../kernels/create-backend.ts';
+import { activate, affine, sum } from '../kernels/inference/calls.ts';
+import { linear } from '../kernels/linear/calls.ts';
 import { type Plan, planOf } from '../layers/plan.ts';
 import { Region } from '../tensors/block.ts';
 import { checkCallOptions, locate, produce } from '../tensors/call.ts';
@@ -58,12 +60,7 @@ export function instantiate(program: Program, options: RunOptions = {}): Compile
   let general: Loaded | undefined;
   const loadedFor = (rank: number): Loaded => {
     if (rank !== 2 && program.rowsOnly) {
-      throw wrongValue('ERR_SHAPE', {
-        subject: SUBJECT,
-        argument: 'x',
-        expected: 'rank 2, for which it was saved',
-        got: `rank ${rank}`,
-      });
+      throw wrongValue('ERR_SHAPE', SUBJECT, 'x', 'rank 2, for which it was saved', `rank ${rank}`);
     }
     if (rank === 2 || !program.general) return flat;
     general ??= load(current, program.general);
@@ -137,12 +134,7 @@ export function instantiate(program: Program, options: RunOptions = {}): Compile
 
   const run = <X extends TensorLike, O extends TensorLike = Result<X>>(x: X, given: { out?: O } = NONE): O => {
     if (disposed) {
-      throw wrongMoment('ERR_DISPOSED', {
-        subject: SUBJECT,
-        argument: 'a run',
-        expected: 'a live network',
-        got: 'one that was disposed',
-      });
+      throw wrongMoment('ERR_DISPOSED', SUBJECT, 'a run', 'a live network', 'one that was disposed');
     }
     if (route?.takes(x, given)) {
       again(route.plan, x, given.out!);
@@ -207,32 +199,17 @@ function planFirst(
   plan: (shape: readonly number[]) => void,
 ): void {
   if (!Number.isInteger(maxBatch) || maxBatch! < 1) {
-    throw wrongValue('ERR_OPTION', {
-      subject: SUBJECT,
-      argument: 'maxBatch',
-      expected: 'an integer of 1 or more',
-      got: show(maxBatch),
-    });
+    throw wrongValue('ERR_OPTION', SUBJECT, 'maxBatch', 'an integer of 1 or more', show(maxBatch));
   }
   if (
     inputShape !== undefined &&
     !(Array.isArray(inputShape) && inputShape.every((n) => Number.isInteger(n) && n >= 1))
   ) {
-    throw wrongKind('ERR_OPTION', {
-      subject: SUBJECT,
-      argument: 'inputShape',
-      expected: 'lengths of 1 or more',
-      got: show(inputShape),
-    });
+    throw wrongKind('ERR_OPTION', SUBJECT, 'inputShape', 'lengths of 1 or more', show(inputShape));
   }
   const row = inputShape ?? rowOf(program);
   if (!row) {
-    throw wrongValue('ERR_OPTION', {
-      subject: SUBJECT,
-      argument: 'inputShape',
-      expected: "one row's shape, as the network does not say it",
-      got: 'none',
-    });
+    throw wrongValue('ERR_OPTION', SUBJECT, 'inputShape', "one row's shape, as the network does not say it", 'none');
   }
   plan([maxBatch!, ...row]);
 }

@@ -60,42 +60,22 @@ export function activationCode(subject: string, activation: Activation | undefin
   if (activation == null) return NO_ACTIVATION;
   const given = typeof activation === 'string' ? { name: activation } : (activation as Record<string, unknown>);
   if (typeof given !== 'object') {
-    throw wrongKind('ERR_OPTION', {
-      subject,
-      argument: 'activation',
-      expected: 'a name or { name }',
-      got: show(activation),
-    });
+    throw wrongKind('ERR_OPTION', subject, 'activation', 'a name or { name }', show(activation));
   }
   const kind = NAMES.indexOf(given.name as ActivationName);
   if (kind < 1) {
-    throw wrongValue('ERR_OPTION', {
-      subject,
-      argument: 'activation',
-      expected: showChoices(NAMES.slice(1)),
-      got: show(given.name),
-    });
+    throw wrongValue('ERR_OPTION', subject, 'activation', showChoices(NAMES.slice(1)), show(given.name));
   }
   const parameter = PARAMETERS[NAMES[kind]];
   for (const key of Object.keys(given)) {
     if (key === 'name' || key === parameter?.key) continue;
     const known = parameter ? showChoices(['name', parameter.key]) : "'name'";
-    throw wrongKind('ERR_OPTION', {
-      subject,
-      argument: `activation '${NAMES[kind]}'`,
-      expected: `the options ${known}`,
-      got: show(key),
-    });
+    throw wrongKind('ERR_OPTION', subject, `activation '${NAMES[kind]}'`, `the options ${known}`, show(key));
   }
   if (!parameter) return { kind, alpha: 0 };
   const value = (given as Record<string, unknown>)[parameter.key] ?? parameter.standard;
   if (typeof value !== 'number' || !Number.isFinite(value)) {
-    throw wrongValue('ERR_OPTION', {
-      subject,
-      argument: `activation '${NAMES[kind]}'`,
-      expected: `a finite ${parameter.key}`,
-      got: show(value),
-    });
+    throw wrongValue('ERR_OPTION', subject, `activation '${NAMES[kind]}'`, `a finite ${parameter.key}`, show(value));
   }
   return { kind, alpha: value };
 }

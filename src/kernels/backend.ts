@@ -1,42 +1,26 @@
 // Which kernels run: the relaxed SIMD build, the fixed one, or the plain loops. Decided at first use, and kept.
 
 import { show, showChoices, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
-import { instantiate, reserveMemory, storeIn } from '../wasm/instance.ts';
-import { Heap } from '../wasm/memory.ts';
-import { INFERENCE, type InferenceKernels } from './inference/table.ts';
-import { isVector, type Kernel, type Part, type Row } from './row.ts';
-
-export type BackendName = 'relaxed' | 'simd' | 'js';
-
-export interface Backend {
-  readonly name: BackendName;
-  readonly heap: Heap;
-  /** The kernels, on this thread. Those of training join at first use (training/table.ts). */
-  kernels: InferenceKernels;
-  /** The same, for calls that may be large: spread over threads once there are any (src/threads/). */
-  parallel: InferenceKernels;
-  /** The parts whose kernels are there. */
-  readonly parts: Part[];
-  /** A part's kernels over this backend's memory. Throws what the host throws where it cannot. */
-  bind: (part: Part) => Record<string, Kernel>;
-  /** The threads beside this one. */
-  team?: Team;
-}
-
-/** What a backend knows of its threads. */
-export interface Team {
-  /** Threads at work, this one included. */
-  readonly count: number;
-  /** Why so many. */
-  readonly reason: string;
-  close(): Promise<void>;
-}
+import { checkNames, checkRecord } from '../named-options.ts';
+import { LinearMemory } from '../wasm/linear-memory.ts';
+import { type Build, sourceOf } from '../wasm/source.ts';
+import { type Backend, type BackendName, createBackend } from './create-backend.ts';
+import { buildOf, compileGiven } from './given-module.ts';
+import { INFERENCE } from './inference/part.ts';
 
 export interface Configuration {
   /** `'auto'` (default): the best this host has. Or one of `'relaxed'`, `'simd'`, `'js'`, for tests and comparisons. */
   backend?: BackendName | 'auto';
   /** `true`: never the relaxed build, whose fused multiply-add rounds as the processor likes. Same bits on every machine. Default `false`. */
   deterministic?: boolean;
+}
+
+export interface Initialization extends Configuration {
+  /**
+   * `evenkeel/simd.wasm` or `evenkeel/relaxed.wasm` of this release, as a `WebAssembly.Module` or as bytes, for hosts that compile nothing themselves.
+   * It takes the place of the modules that the library brings along.
+   */
+  module?: object;
 }
 
 export interface Info {
@@ -56,77 +40,37 @@ export interface Info {
 const BACKENDS: readonly BackendName[] = ['relaxed', 'simd', 'js'];
 
 const wanted: Required<Configuration> = { backend: 'auto', deterministic: false };
+/** The module that init was given. */
+let given: { readonly build: Build; readonly module: object } | undefined;
+/** Modules for inference that init has compiled. */
+const compiled: Partial<Record<Build, object>> = {};
 let current: Backend | undefined;
 let reason = '';
-
-/** Makes a backend with a memory of its own, for inference at first. Throws what the host throws where it cannot. */
-export function createBackend(name: BackendName): Backend {
-  const { heap, bind } = name === 'js' ? plain() : compiled(name);
-  const kernels = bind(INFERENCE) as InferenceKernels;
-  return { name, heap, kernels, parallel: kernels, parts: [INFERENCE], bind };
-}
-
-/** Adds the kernels of another part. */
-export function loadPart(backend: Backend, part: Part): void {
-  backend.kernels = backend.parallel = { ...backend.kernels, ...backend.bind(part) };
-  backend.parts.push(part);
-}
-
-function compiled(name: 'relaxed' | 'simd'): Pick<Backend, 'heap' | 'bind'> {
-  let memory: WebAssembly.Memory | undefined;
-  const bind = ({ source }: Part) => {
-    const module = source.compile(name) as WebAssembly.Module; // before memory is taken: a host that refuses one should not be left with the other
-    memory ??= reserveMemory(1);
-    return instantiate(module, memory);
-  };
-  const first = bind(INFERENCE);
-  return { heap: new Heap(storeIn(memory!)), bind: (part) => (part === INFERENCE ? first : bind(part)) };
-}
-
-/** The plain loops over an ordinary buffer, called as kernels are. */
-function plain(): Pick<Backend, 'heap' | 'bind'> {
-  let buffer = new ArrayBuffer(1 << 16);
-  const heap = new Heap({
-    buffer,
-    grow(bytes) {
-      const larger = new ArrayBuffer(Math.ceil((buffer.byteLength + bytes) / 8) * 8);
-      new Uint8Array(larger).set(new Uint8Array(buffer));
-      // views of the old memory must die here as they do in WebAssembly: a write to one would be lost in silence
-      if (typeof structuredClone === 'function') structuredClone(buffer, { transfer: [buffer] });
-      buffer = larger;
-      return buffer;
-    },
-    limit: 65535 * 65536,
-  });
-  const kernel = ({ args, twin }: Row): Kernel => {
-    const types = args.map((arg) => (isVector(arg) ? arg.type : undefined));
-    return (...values) => {
-      const views = values.map((value, i) => {
-        if (types[i] === undefined) return value;
-        if (value === 0) return null;
-        return types[i] === 'f32' ? new Float32Array(buffer, value) : new Float64Array(buffer, value);
-      });
-      twin(...views);
-    };
-  };
-  const bind = ({ rows }: Part) => Object.fromEntries(Object.entries(rows).map(([name, row]) => [name, kernel(row)]));
-  return { heap, bind };
-}
 
 /** The backend in use; chosen at the first call. */
 export function backend(): Backend {
   return current ?? choose();
 }
 
-function choose(): Backend {
+/** What is tried, in this order. */
+function order(asked: BackendName | 'auto'): readonly BackendName[] {
+  if (asked !== 'auto') return [asked];
+  if (given) return [given.build, 'js'];
+  return BACKENDS.filter((name) => !(wanted.deterministic && name === 'relaxed'));
+}
+
+function choose(linear = new LinearMemory()): Backend {
   const asked = wanted.backend === 'auto' ? fromEnvironment() : wanted.backend;
   if (wanted.deterministic && asked === 'relaxed') throw relaxedIsNotDeterministic();
-  const order = asked === 'auto' ? BACKENDS.filter((name) => !(wanted.deterministic && name === 'relaxed')) : [asked];
   const refusals: string[] = [];
-  for (const name of order) {
+  for (const name of order(asked)) {
     try {
-      current = createBackend(name);
-      const why = asked === 'auto' ? 'the best this host has' : 'asked for';
+      current = createBackend(name, {
+        linear,
+        moduleOf: (part, build) =>
+          given?.build === build ? given.module : part === INFERENCE ? compiled[build] : undefined,
+      });
+      const why = asked !== 'auto' ? 'asked for' : given ? 'the module given to init' : 'the best this host has';
       reason = [why, ...refusals].join('; ');
       return current;
     } catch (error) {
@@ -134,13 +78,7 @@ function choose(): Backend {
       refusals.push(`${name}: ${kind}: ${message}`);
     }
   }
-  throw wrongValue('ERR_BACKEND', {
-    subject: 'configure',
-    argument: 'backend',
-    expected: 'one that this host has',
-    got: show(asked),
-    context: refusals.join('; '),
-  });
+  throw wrongValue('ERR_BACKEND', 'configure', 'backend', 'one that this host has', show(asked), refusals.join('; '));
 }
 
 function fromEnvironment(): BackendName | 'auto' {
@@ -152,7 +90,7 @@ function fromEnvironment(): BackendName | 'auto' {
 function checkBackend(subject: string, value: unknown): BackendName | 'auto' {
   const names = ['auto', ...BACKENDS];
   if (names.includes(value as string)) return value as BackendName | 'auto';
-  throw wrongValue('ERR_OPTION', { subject, argument: 'backend', expected: showChoices(names), got: show(value) });
+  throw wrongValue('ERR_OPTION', subject, 'backend', showChoices(names), show(value));
 }
 
 /**
@@ -160,56 +98,82 @@ function checkBackend(subject: string, value: unknown): BackendName | 'auto' {
  * throws ERR_MODE. The environment variable EVENKEEL_BACKEND stands for `backend` where that is `'auto'`.
  */
 export function configure(settings: Configuration): void {
-  if (typeof settings !== 'object' || settings === null) {
-    throw wrongKind('ERR_OPTION', {
-      subject: 'configure',
-      argument: 'settings',
-      expected: 'an object',
-      got: show(settings),
-    });
+  apply('configure', settings, given);
+}
+
+/**
+ * Makes the library ready: compiles the kernels of the forward map without blocking, where the host can. Nobody has to call it; the first call that
+ * needs a kernel compiles it otherwise, synchronously, in about a millisecond. Later calls resolve at once.
+ *
+ * @param settings those of `configure`, and `module` for hosts that hand over compiled modules
+ * @throws (rejects with) ERR_OPTION for settings it does not take; ERR_TYPE for a module that is not this release's; ERR_MODE for a module, or another
+ *   backend, once linear memory holds something. Nothing has changed then
+ */
+export async function init(settings: Initialization = {}): Promise<void> {
+  checkRecord('init', settings);
+  const { module, ...configuration } = settings;
+  if (module === undefined) apply('init', configuration, given);
+  else {
+    const ready = await compileGiven(module);
+    apply('init', configuration, { build: buildOf(ready), module: ready });
   }
-  for (const [key, value] of Object.entries(settings)) {
-    if (key === 'backend') checkBackend('configure', value);
-    else if (key !== 'deterministic') {
-      throw wrongKind('ERR_OPTION', {
-        subject: 'configure',
-        argument: 'a setting',
-        expected: "'backend' or 'deterministic'",
-        got: show(key),
-      });
-    } else if (typeof value !== 'boolean') {
-      throw wrongKind('ERR_OPTION', {
-        subject: 'configure',
-        argument: 'deterministic',
-        expected: 'true or false',
-        got: show(value),
-      });
+  if (current) return;
+  const linear = new LinearMemory();
+  if (!given) {
+    const asked = wanted.backend === 'auto' ? fromEnvironment() : wanted.backend;
+    for (const build of order(asked)) {
+      if (build === 'js' || compiled[build]) break;
+      try {
+        compiled[build] = await WebAssembly.compile(sourceOf(INFERENCE.name).bytesOf(build, linear));
+        break;
+      } catch {
+        // choose() asks again, and says why
+      }
     }
   }
+  if (!current) choose(linear);
+}
+
+function apply(subject: string, settings: Configuration, module: typeof given): void {
+  checkRecord(subject, settings);
+  checkNames(subject, settings, ['backend', 'deterministic']);
+  if (settings.backend !== undefined) checkBackend(subject, settings.backend);
+  if (settings.deterministic !== undefined && typeof settings.deterministic !== 'boolean') {
+    throw wrongKind('ERR_OPTION', subject, 'deterministic', 'true or false', show(settings.deterministic));
+  }
   const next = { ...wanted, ...settings };
-  if (next.deterministic && next.backend === 'relaxed') throw relaxedIsNotDeterministic();
-  if (current && (next.backend !== wanted.backend || next.deterministic !== wanted.deterministic)) {
+  if (next.deterministic && (next.backend === 'relaxed' || module?.build === 'relaxed'))
+    throw relaxedIsNotDeterministic();
+  if (module && next.backend !== 'auto' && next.backend !== 'js' && next.backend !== module.build) {
+    throw wrongValue(
+      'ERR_OPTION',
+      subject,
+      'backend',
+      `'auto', '${module.build}' or 'js' with ${module.build}.wasm`,
+      show(next.backend),
+    );
+  }
+  const changes =
+    next.backend !== wanted.backend || next.deterministic !== wanted.deterministic || module?.module !== given?.module;
+  if (current && changes) {
     if (current.heap.blocks > 0) {
-      throw wrongMoment('ERR_MODE', {
-        subject: 'configure',
-        argument: 'a change',
-        expected: 'to come before the first tensor',
-        got: `${current.heap.blocks} blocks in use`,
-      });
+      throw wrongMoment(
+        'ERR_MODE',
+        subject,
+        'a change',
+        'to come before the first tensor',
+        `${current.heap.blocks} blocks in use`,
+      );
     }
     void current.team?.close();
     current = undefined;
   }
   Object.assign(wanted, next);
+  given = module;
 }
 
 function relaxedIsNotDeterministic(): Error {
-  return wrongValue('ERR_OPTION', {
-    subject: 'configure',
-    argument: 'backend',
-    expected: "'auto', 'simd' or 'js' when deterministic",
-    got: "'relaxed'",
-  });
+  return wrongValue('ERR_OPTION', 'configure', 'backend', "'auto', 'simd' or 'js' when deterministic", "'relaxed'");
 }
 
 /** What runs, and why. Chooses the backend if nothing has been used yet. */

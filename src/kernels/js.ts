@@ -1,4 +1,5 @@
 // All kernels as plain loops.
 
 export * from './inference/js.ts';
+export * from './linear/js.ts';
 export * from './training/js.ts';

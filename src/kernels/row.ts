@@ -1,6 +1,6 @@
 // What a row of the kernel tables says, and the words that rows are written in.
 
-import type { ModuleSource } from '../wasm/source.ts';
+import { WORTHWHILE } from './part.ts';
 
 /** The values of a kernel's size arguments, by name. */
 export type Sizes = Record<string, number>;
@@ -39,10 +39,9 @@ export interface Split {
   readonly most?: number;
 }
 
+/** What has to be known of a kernel to check it, and to share its calls out among threads. */
 export interface Row {
   readonly args: readonly (Vector | Scalar)[];
-  // biome-ignore lint/suspicious/noExplicitAny: the twins differ in their arguments, which `args` describes
-  readonly twin: (...args: any[]) => void;
   readonly split?: Split;
 }
 
@@ -84,14 +83,8 @@ export const segmentLanes: Length = (sizes) => segmentsOf(sizes) * Math.ceil(siz
 export const segmentTotals: Length = ({ segments, channels }) => segments * channels;
 export const strided: Length = ({ rows, channels, stride }) => (rows - 1) * stride + channels;
 
-export const epilogue = parameters('kind', 'alpha');
-export const NCX = sizes('outer', 'channels', 'inner', 'stride');
-
-/** Values of a call worth cutting: some 20 µs of work. */
-export const WORTHWHILE = 3 << 15;
-
-/** Multiplications of a product worth cutting. */
-export const WORTHWHILE_PRODUCT = 1 << 18;
+export const epilogue = /* @__PURE__ */ parameters('kind', 'alpha');
+export const NCX = /* @__PURE__ */ sizes('outer', 'channels', 'inner', 'stride');
 
 /** Values of a tensor that a shared last-level cache still holds. */
 const CACHED_VALUES = 1 << 23;
@@ -104,19 +97,12 @@ export const byChannels: Split = {
   least: WORTHWHILE,
 };
 export const byRows: Split = { along: 'rows', grain: anywhere, work: ['rows', 'channels'], least: WORTHWHILE };
-export const byCachedRows: Split = { ...byRows, most: CACHED_VALUES };
-export const bySegments: Split = { ...byCachedRows, grain: ({ segment }) => segment };
+export const byCachedRows: Split = /* @__PURE__ */ Object.assign({}, byRows, { most: CACHED_VALUES });
+export const bySegments: Split = /* @__PURE__ */ Object.assign({}, byCachedRows, {
+  grain: ({ segment }: Sizes) => segment,
+});
 export const bySize: Split = { along: 'size', grain: () => 16, work: ['size'], least: WORTHWHILE };
 
 export function isVector(arg: Vector | Scalar): arg is Vector {
   return 'access' in arg;
-}
-
-/** A kernel over linear memory: pointers and sizes, in the order of its row. */
-export type Kernel = (...args: number[]) => void;
-
-/** Kernels that come together: their rows, and where their module is. */
-export interface Part {
-  readonly rows: Readonly<Record<string, Row>>;
-  readonly source: ModuleSource;
 }

@@ -356,13 +356,14 @@ export class BatchNorm extends Layer {
     const { onSingleValue } = this.#options;
     if (onSingleValue === 'use-running') return 'running';
     if (onSingleValue === 'skip-update') return 'batch';
-    throw wrongValue('ERR_SINGLE_VALUE', {
-      subject: this.subject,
-      argument: this.training ? 'training' : 'evaluation without running statistics',
-      expected: 'at least 2 values per channel',
-      got: '1',
-      context: `shape ${showShape(plan.shape)}`,
-    });
+    throw wrongValue(
+      'ERR_SINGLE_VALUE',
+      this.subject,
+      this.training ? 'training' : 'evaluation without running statistics',
+      'at least 2 values per channel',
+      '1',
+      `shape ${showShape(plan.shape)}`,
+    );
   }
 
   /** The forward map, from wherever its inputs lie to wherever its output belongs. */
@@ -398,13 +399,14 @@ export class BatchNorm extends Layer {
       const channel = this.#nonFiniteChannel(v);
       if (channel < 0) return;
       this.#nonFinite++;
-      throw wrongValue('ERR_NON_FINITE', {
-        subject: this.subject,
-        argument: 'x',
-        expected: 'finite statistics',
-        got: `a mean of ${show(heap.f64[(v.mean >>> 3) + channel])} and a variance of ${show(heap.f64[(v.variance >>> 3) + channel])}`,
-        context: `channel ${channel}, shape ${showShape(plan.shape)}`,
-      });
+      throw wrongValue(
+        'ERR_NON_FINITE',
+        this.subject,
+        'x',
+        'finite statistics',
+        `a mean of ${show(heap.f64[(v.mean >>> 3) + channel])} and a variance of ${show(heap.f64[(v.variance >>> 3) + channel])}`,
+        `channel ${channel}, shape ${showShape(plan.shape)}`,
+      );
     };
     try {
       trainForward(current, plan, x, residual, y, activation, v, derive, mayRefuse ? refuse : undefined);
@@ -510,7 +512,7 @@ export class BatchNorm extends Layer {
   }
 
   #wrongMoment(argument: string, expected: string, got: string): Error {
-    return wrongMoment('ERR_MODE', { subject: this.subject, argument, expected, got });
+    return wrongMoment('ERR_MODE', this.subject, argument, expected, got);
   }
 }
 

@@ -58,21 +58,11 @@ export function batchNorm<X extends TensorLike, O extends TensorLike = Result<X>
     if (vector == null && name !== 'variance') continue;
     checkVector(name, vector);
     if (vector!.length !== channels) {
-      throw wrongValue('ERR_SHAPE', {
-        subject: SUBJECT,
-        argument: name,
-        expected: `${channels} values, as many as mean`,
-        got: `${vector!.length}`,
-      });
+      throw wrongValue('ERR_SHAPE', SUBJECT, name, `${channels} values, as many as mean`, `${vector!.length}`);
     }
   }
   if (Array.prototype.some.call(variance, (v) => v < 0)) {
-    throw wrongValue('ERR_OPTION', {
-      subject: SUBJECT,
-      argument: 'variance',
-      expected: 'values of 0 or more',
-      got: show(variance),
-    });
+    throw wrongValue('ERR_OPTION', SUBJECT, 'variance', 'values of 0 or more', show(variance));
   }
   // before memory is taken: a vector may be a view of it
   const map = { scale: new Float32Array(channels), shift: new Float32Array(channels) };
@@ -107,17 +97,7 @@ export function batchNorm<X extends TensorLike, O extends TensorLike = Result<X>
 function checkVector(name: string, vector: unknown): void {
   if (vector instanceof Float32Array || (Array.isArray(vector) && vector.every((value) => typeof value === 'number'))) {
     if ((vector as ArrayLike<number>).length > 0) return;
-    throw wrongValue('ERR_SHAPE', {
-      subject: SUBJECT,
-      argument: name,
-      expected: 'a value per channel',
-      got: showShape([0]),
-    });
+    throw wrongValue('ERR_SHAPE', SUBJECT, name, 'a value per channel', showShape([0]));
   }
-  throw wrongKind('ERR_TYPE', {
-    subject: SUBJECT,
-    argument: name,
-    expected: 'a Float32Array or an array of numbers',
-    got: show(vector),
-  });
+  throw wrongKind('ERR_TYPE', SUBJECT, name, 'a Float32Array or an array of numbers', show(vector));
 }

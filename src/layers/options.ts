@@ -55,34 +55,19 @@ export function readOptions(subject: string, given: BatchNormOptions) {
   checkEps(subject, options.eps);
   const { momentum } = options;
   if (momentum !== null && !(typeof momentum === 'number' && momentum >= 0 && momentum <= 1)) {
-    throw wrongValue('ERR_OPTION', {
-      subject,
-      argument: 'momentum',
-      expected: 'a number from 0 to 1, or null',
-      got: show(momentum),
-    });
+    throw wrongValue('ERR_OPTION', subject, 'momentum', 'a number from 0 to 1, or null', show(momentum));
   }
   if (typeof options.affine !== 'boolean')
     checkChoice(subject, 'affine', options.affine, ['gamma', 'beta'], 'true, false, ');
   if (typeof options.trackRunningStats !== 'boolean') {
-    throw wrongKind('ERR_OPTION', {
-      subject,
-      argument: 'trackRunningStats',
-      expected: 'true or false',
-      got: show(options.trackRunningStats),
-    });
+    throw wrongKind('ERR_OPTION', subject, 'trackRunningStats', 'true or false', show(options.trackRunningStats));
   }
   checkLayout(subject, options.layout);
   checkChoice(subject, 'runningVariance', options.runningVariance, ['unbiased', 'biased']);
   checkChoice(subject, 'onSingleValue', options.onSingleValue, ['throw', 'use-running', 'skip-update']);
   checkChoice(subject, 'onNonFinite', options.onNonFinite, ['propagate', 'skip-update', 'throw']);
   if (options.onSingleValue === 'use-running' && !options.trackRunningStats) {
-    throw wrongValue('ERR_OPTION', {
-      subject,
-      argument: "onSingleValue 'use-running'",
-      expected: 'trackRunningStats: true',
-      got: 'false',
-    });
+    throw wrongValue('ERR_OPTION', subject, "onSingleValue 'use-running'", 'trackRunningStats: true', 'false');
   }
   return { ...options, activation: activationCode(subject, options.activation) };
 }
@@ -92,23 +77,13 @@ const MOST_FEATURES = 2 ** 24;
 /** Checks that a constructor was given a whole number of features. */
 export function checkFeatures(subject: string, argument: string, value: unknown): void {
   if (!Number.isInteger(value) || (value as number) < 1 || (value as number) > MOST_FEATURES) {
-    throw wrongValue('ERR_OPTION', {
-      subject,
-      argument,
-      expected: `an integer from 1 to ${MOST_FEATURES}`,
-      got: show(value),
-    });
+    throw wrongValue('ERR_OPTION', subject, argument, `an integer from 1 to ${MOST_FEATURES}`, show(value));
   }
 }
 
 export function checkEps(subject: string, eps: unknown): void {
   if (typeof eps !== 'number' || !(eps >= 0) || eps === Number.POSITIVE_INFINITY) {
-    throw wrongValue('ERR_OPTION', {
-      subject,
-      argument: 'eps',
-      expected: 'a finite number of 0 or more',
-      got: show(eps),
-    });
+    throw wrongValue('ERR_OPTION', subject, 'eps', 'a finite number of 0 or more', show(eps));
   }
 }
 
@@ -124,7 +99,7 @@ export function checkChoice(
   also = '',
 ): void {
   if (!choices.includes(value as string)) {
-    throw wrongValue('ERR_OPTION', { subject, argument, expected: also + showChoices(choices), got: show(value) });
+    throw wrongValue('ERR_OPTION', subject, argument, also + showChoices(choices), show(value));
   }
 }
 

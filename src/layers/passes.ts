@@ -2,7 +2,7 @@
 // there.
 
 import { type ActivationCode, NO_ACTIVATION } from '../kernels/activations.ts';
-import type { Backend } from '../kernels/backend.ts';
+import type { Backend } from '../kernels/create-backend.ts';
 import { type AffineVectors, affine, type Extent } from '../kernels/inference/calls.ts';
 import { activateGrad, gradInput, gradStats, stats } from '../kernels/training/calls.ts';
 import { setGradient, type Training } from './coefficients.ts';

@@ -38,13 +38,14 @@ export function planOf(
   if (rank < ranks[0] || rank > ranks[1]) throw wrongRank(subject, shape, ranks);
   const axis = layout === 'channels-first' ? 1 : rank - 1;
   if (shape[axis] !== channels) {
-    throw wrongValue('ERR_SHAPE', {
+    throw wrongValue(
+      'ERR_SHAPE',
       subject,
-      argument: 'x',
-      expected: `${channels} channels on axis ${axis}`,
-      got: `${shape[axis]}`,
-      context: `shape ${showShape(shape)}, ${layout}`,
-    });
+      'x',
+      `${channels} channels on axis ${axis}`,
+      `${shape[axis]}`,
+      `shape ${showShape(shape)}, ${layout}`,
+    );
   }
   let before = 1;
   let after = 1;
@@ -63,11 +64,5 @@ function wrongRank(subject: string, shape: readonly number[], [least, most]: Ran
       : most === Number.POSITIVE_INFINITY
         ? `rank ${least} or more`
         : `rank ${least} to ${most}`;
-  return wrongValue('ERR_SHAPE', {
-    subject,
-    argument: 'x',
-    expected,
-    got: `rank ${shape.length}`,
-    context: `shape ${showShape(shape)}`,
-  });
+  return wrongValue('ERR_SHAPE', subject, 'x', expected, `rank ${shape.length}`, `shape ${showShape(shape)}`);
 }

@@ -28,22 +28,12 @@ export function readState(slots: StateSlots): StateDict {
  */
 export function writeState(subject: string, slots: StateSlots, state: StateDict): void {
   if (typeof state !== 'object' || state === null) {
-    throw wrongKind('ERR_STATE', {
-      subject,
-      argument: 'state',
-      expected: 'a record of names to { data, shape }',
-      got: show(state),
-    });
+    throw wrongKind('ERR_STATE', subject, 'state', 'a record of names to { data, shape }', show(state));
   }
   const names = Object.keys(slots);
   for (const name of Object.keys(state)) {
     if (!Object.hasOwn(slots, name)) {
-      throw wrongValue('ERR_STATE', {
-        subject,
-        argument: 'state',
-        expected: `only ${names.join(', ') || 'no entries'}`,
-        got: `'${name}'`,
-      });
+      throw wrongValue('ERR_STATE', subject, 'state', `only ${names.join(', ') || 'no entries'}`, `'${name}'`);
     }
   }
   const checked = names.map((name) => [slots[name], checkEntry(subject, name, slots[name], state)] as const);
@@ -52,29 +42,24 @@ export function writeState(subject: string, slots: StateSlots, state: StateDict)
 
 function checkEntry(subject: string, name: string, slot: StateSlot, state: StateDict): ArrayLike<number> {
   if (!Object.hasOwn(state, name)) {
-    throw wrongValue('ERR_STATE', { subject, argument: 'state', expected: `an entry '${name}'`, got: 'none' });
+    throw wrongValue('ERR_STATE', subject, 'state', `an entry '${name}'`, 'none');
   }
   const argument = `state '${name}'`;
   const entry = state[name] as { data?: unknown; shape?: unknown } | null;
   if (typeof entry !== 'object' || entry === null || !Array.isArray(entry.shape)) {
-    throw wrongKind('ERR_STATE', { subject, argument, expected: '{ data, shape }', got: show(entry) });
+    throw wrongKind('ERR_STATE', subject, argument, '{ data, shape }', show(entry));
   }
   if (!sameShape(entry.shape, slot.shape)) {
-    throw wrongValue('ERR_STATE', {
-      subject,
-      argument,
-      expected: `shape ${showShape(slot.shape)}`,
-      got: showShape(entry.shape),
-    });
+    throw wrongValue('ERR_STATE', subject, argument, `shape ${showShape(slot.shape)}`, showShape(entry.shape));
   }
   const values = numbersIn(entry.data);
-  if (!values) throw wrongKind('ERR_STATE', { subject, argument, expected: 'numbers', got: show(entry.data) });
+  if (!values) throw wrongKind('ERR_STATE', subject, argument, 'numbers', show(entry.data));
   const size = countOf(slot.shape);
   if (values.length !== size) {
-    throw wrongValue('ERR_STATE', { subject, argument, expected: `${size} values`, got: `${values.length}` });
+    throw wrongValue('ERR_STATE', subject, argument, `${size} values`, `${values.length}`);
   }
   const refusal = slot.refuse?.(values);
-  if (refusal) throw wrongValue('ERR_STATE', { subject, argument, expected: refusal, got: show(Array.from(values)) });
+  if (refusal) throw wrongValue('ERR_STATE', subject, argument, refusal, show(Array.from(values)));
   return values;
 }
 

@@ -2,7 +2,7 @@ import { show, wrongMoment, wrongValue } from '../errors.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { activate } from '../kernels/inference/calls.ts';
-import { training } from '../kernels/training/table.ts';
+import { training } from '../kernels/training/part.ts';
 import { Layer, type Stage } from '../layers/layer.ts';
 import { checkNames, checkRecord } from '../named-options.ts';
 import { checkCallOptions, locate, produce } from '../tensors/call.ts';
@@ -37,23 +37,13 @@ export class Dropout extends Layer {
     super();
     this.subject = `Dropout(${p})`;
     if (typeof p !== 'number' || !(p >= 0 && p <= 1)) {
-      throw wrongValue('ERR_OPTION', {
-        subject: 'Dropout',
-        argument: 'p',
-        expected: 'a number from 0 to 1',
-        got: show(p),
-      });
+      throw wrongValue('ERR_OPTION', 'Dropout', 'p', 'a number from 0 to 1', show(p));
     }
     checkRecord(this.subject, options);
     checkNames(this.subject, options, ['seed']);
     const { seed } = options;
     if (seed !== undefined && !Number.isFinite(seed)) {
-      throw wrongValue('ERR_OPTION', {
-        subject: this.subject,
-        argument: 'seed',
-        expected: 'a finite number',
-        got: show(seed),
-      });
+      throw wrongValue('ERR_OPTION', this.subject, 'seed', 'a finite number', show(seed));
     }
     this.p = p;
     this.#random = new Random(seed);
@@ -87,12 +77,7 @@ export class Dropout extends Layer {
   /** @internal */
   override checkSaved(): Mask {
     if (!this.#mask) {
-      throw wrongMoment('ERR_MODE', {
-        subject: this.subject,
-        argument: 'backward',
-        expected: 'the mask of a forward',
-        got: 'none',
-      });
+      throw wrongMoment('ERR_MODE', this.subject, 'backward', 'the mask of a forward', 'none');
     }
     return this.#mask;
   }

@@ -7,12 +7,7 @@ export type Initializer = (values: Float32Array, fanIn: number, fanOut: number, 
 /** Normal with the given standard deviation. */
 export function normal(std = 1): Initializer {
   if (typeof std !== 'number' || !(std >= 0) || std === Number.POSITIVE_INFINITY) {
-    throw wrongValue('ERR_OPTION', {
-      subject: 'normal',
-      argument: 'std',
-      expected: 'a finite number of 0 or more',
-      got: show(std),
-    });
+    throw wrongValue('ERR_OPTION', 'normal', 'std', 'a finite number of 0 or more', show(std));
   }
   return (values, _fanIn, _fanOut, random) => {
     for (let i = 0; i < values.length; i++) values[i] = std * random.normal();

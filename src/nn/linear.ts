@@ -1,8 +1,8 @@
 import { show, wrongKind } from '../errors.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
-import { linear } from '../kernels/inference/calls.ts';
-import { training } from '../kernels/training/table.ts';
+import { linear, pack } from '../kernels/linear/calls.ts';
+import { training } from '../kernels/training/part.ts';
 import { Layer, type Stage } from '../layers/layer.ts';
 import { checkFeatures } from '../layers/options.ts';
 import { LearnedParameter } from '../layers/parameter.ts';
@@ -148,13 +148,13 @@ export class Linear extends Layer {
       const rows = given.data.length / this.outFeatures;
       if (rows === 0) return;
       const current = backend();
-      const { heap, kernels } = current;
+      const { heap } = current;
       const { inFeatures: depth, outFeatures: cols } = this;
       const sums = this.#sumGradients(call, x, from, rows);
       const weight = call.scratch(depth * cols * 4);
       heap.f32.set(this.#weight.values.now, weight >>> 2);
       const packed = call.scratch(packedLength(cols, depth) * 4);
-      kernels.pack_f32(weight, packed, cols, depth, depth, 1);
+      pack(current, weight, packed, cols, depth, depth, 1);
       linear(current, from, packed, 0, call.output(result), NO_ACTIVATION, rows, cols, depth);
       this.#addGradients(sums);
       kept.noteOutput(result, 'backward');
@@ -202,7 +202,8 @@ export class Linear extends Layer {
 
   /** The weight as the kernel reads it, packed again only if it may have changed. */
   #pack(call: Call): number {
-    const { heap, kernels } = backend();
+    const current = backend();
+    const { heap } = current;
     const { inFeatures, outFeatures } = this;
     const { values } = this.#weight;
     this.#packed ??= new Region(heap);
@@ -210,7 +211,7 @@ export class Linear extends Layer {
     if (this.#packedStamp !== values.stamp) {
       const weight = call.scratch(inFeatures * outFeatures * 4);
       heap.f32.set(values.now, weight >>> 2);
-      kernels.pack_f32(weight, packed, inFeatures, outFeatures, 1, inFeatures);
+      pack(current, weight, packed, inFeatures, outFeatures, 1, inFeatures);
       this.#packedStamp = values.stamp;
     }
     return packed;
@@ -228,15 +229,14 @@ export class Linear extends Layer {
   #sumGradients(call: Call, x: TensorLike, dy: number, rows: number): { weight: number; bias: number } {
     if (rows === 0 || (this.#weight.frozen && (this.#bias?.frozen ?? true))) return { weight: 0, bias: 0 };
     const current = backend();
-    const { kernels } = training(current);
     const { inFeatures: depth, outFeatures: cols } = this;
     const at = call.input(x);
     const packed = call.scratch(packedLength(rows, depth) * 4);
     const weight = call.scratch(depth * cols * 4);
     const bias = this.#bias ? call.scratch(cols * 8) : 0;
-    kernels.pack_f32(at, packed, rows, depth, depth, 1);
+    pack(current, at, packed, rows, depth, depth, 1);
     linear(current, dy, packed, 0, weight, NO_ACTIVATION, cols, rows, depth, 1, cols);
-    if (bias) kernels.column_sums_f32(dy, bias, rows, cols);
+    if (bias) training(current).kernels.column_sums_f32(dy, bias, rows, cols);
     return { weight, bias };
   }
 
@@ -247,7 +247,7 @@ export class Linear extends Layer {
   }
 
   #wrongOption(argument: string, expected: string, got: unknown): Error {
-    return wrongKind('ERR_OPTION', { subject: this.subject, argument, expected, got: show(got) });
+    return wrongKind('ERR_OPTION', this.subject, argument, expected, show(got));
   }
 }
 

@@ -22,12 +22,7 @@ export function crossEntropy<X extends TensorLike>(logits: X, labels: Labels): {
   const shape = shapeOf(given);
   const [rows, classes] = shape;
   if (shape.length !== 2 || rows < 1 || classes < 1) {
-    throw wrongValue('ERR_SHAPE', {
-      subject: SUBJECT,
-      argument: 'logits',
-      expected: '[N, classes] with N of 1 or more',
-      got: showShape(shape),
-    });
+    throw wrongValue('ERR_SHAPE', SUBJECT, 'logits', '[N, classes] with N of 1 or more', showShape(shape));
   }
   checkLabels(labels, rows, classes);
   const grad = logits instanceof Tensor ? (logits.companion as Result<X>) : makeLike(logits, shape);
@@ -49,30 +44,15 @@ export function crossEntropy<X extends TensorLike>(logits: X, labels: Labels): {
 
 function checkLabels(labels: Labels, rows: number, classes: number): void {
   if (!Array.isArray(labels) && !(ArrayBuffer.isView(labels) && 'length' in labels)) {
-    throw wrongKind('ERR_TYPE', {
-      subject: SUBJECT,
-      argument: 'labels',
-      expected: 'an array of class indices',
-      got: show(labels),
-    });
+    throw wrongKind('ERR_TYPE', SUBJECT, 'labels', 'an array of class indices', show(labels));
   }
   if (labels.length !== rows) {
-    throw wrongValue('ERR_SHAPE', {
-      subject: SUBJECT,
-      argument: 'labels',
-      expected: `${rows} class indices, one per row`,
-      got: `${labels.length}`,
-    });
+    throw wrongValue('ERR_SHAPE', SUBJECT, 'labels', `${rows} class indices, one per row`, `${labels.length}`);
   }
   for (let n = 0; n < rows; n++) {
     const label = labels[n];
     if (!Number.isInteger(label) || label < 0 || label >= classes) {
-      throw wrongValue('ERR_LABEL', {
-        subject: SUBJECT,
-        argument: `labels[${n}]`,
-        expected: `an integer from 0 to ${classes - 1}`,
-        got: show(label),
-      });
+      throw wrongValue('ERR_LABEL', SUBJECT, `labels[${n}]`, `an integer from 0 to ${classes - 1}`, show(label));
     }
   }
 }

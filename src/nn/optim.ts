@@ -14,12 +14,13 @@ abstract class Optimizer {
         (p) => p?.data instanceof Float32Array && p.grad instanceof Float32Array && p.data.length === p.grad.length,
       )
     ) {
-      throw wrongKind('ERR_TYPE', {
+      throw wrongKind(
+        'ERR_TYPE',
         subject,
-        argument: 'parameters',
-        expected: 'an array of { data, grad } of equal lengths',
-        got: show(parameters),
-      });
+        'parameters',
+        'an array of { data, grad } of equal lengths',
+        show(parameters),
+      );
     }
     this.#parameters = [...parameters];
   }
@@ -74,14 +75,9 @@ export class SGD extends Optimizer {
     this.weightDecay = atLeast0('SGD', 'weightDecay', options.weightDecay, 0);
     this.nesterov = options.nesterov ?? false;
     if (typeof this.nesterov !== 'boolean')
-      throw wrongKind('ERR_OPTION', {
-        subject: 'SGD',
-        argument: 'nesterov',
-        expected: 'true or false',
-        got: show(this.nesterov),
-      });
+      throw wrongKind('ERR_OPTION', 'SGD', 'nesterov', 'true or false', show(this.nesterov));
     if (this.nesterov && this.momentum === 0)
-      throw wrongValue('ERR_OPTION', { subject: 'SGD', argument: 'nesterov', expected: 'momentum above 0', got: '0' });
+      throw wrongValue('ERR_OPTION', 'SGD', 'nesterov', 'momentum above 0', '0');
   }
 
   protected override move(values: Float32Array, grad: Float32Array, i: number): void {
@@ -132,12 +128,7 @@ export class Adam extends Optimizer {
     this.weightDecay = atLeast0('Adam', 'weightDecay', options.weightDecay, 0);
     const betas = options.betas ?? [0.9, 0.999];
     if (!Array.isArray(betas) || betas.length !== 2 || !betas.every((beta) => beta >= 0 && beta < 1)) {
-      throw wrongValue('ERR_OPTION', {
-        subject: 'Adam',
-        argument: 'betas',
-        expected: 'two numbers of 0 or more and below 1',
-        got: show(betas),
-      });
+      throw wrongValue('ERR_OPTION', 'Adam', 'betas', 'two numbers of 0 or more and below 1', show(betas));
     }
     this.betas = [betas[0], betas[1]];
   }
@@ -169,5 +160,5 @@ export class Adam extends Optimizer {
 function atLeast0(subject: string, argument: string, value: number | undefined, standard: number): number {
   if (value === undefined) return standard;
   if (typeof value === 'number' && value >= 0 && value < Number.POSITIVE_INFINITY) return value;
-  throw wrongValue('ERR_OPTION', { subject, argument, expected: 'a finite number of 0 or more', got: show(value) });
+  throw wrongValue('ERR_OPTION', subject, argument, 'a finite number of 0 or more', show(value));
 }

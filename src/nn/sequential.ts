@@ -61,23 +61,18 @@ export class Sequential extends Layer {
   constructor(...layers: Layer[]) {
     super();
     for (const layer of layers) {
-      if (!(layer instanceof Layer))
-        throw wrongKind('ERR_TYPE', {
-          subject: this.subject,
-          argument: 'a layer',
-          expected: 'a Layer',
-          got: show(layer),
-        });
+      if (!(layer instanceof Layer)) throw wrongKind('ERR_TYPE', this.subject, 'a layer', 'a Layer', show(layer));
     }
     const leaves = layers.flatMap((layer) => layer.named().map(([, leaf]) => leaf));
     const twice = leaves.find((layer, i) => leaves.indexOf(layer) !== i);
     if (twice) {
-      throw wrongValue('ERR_OPTION', {
-        subject: this.subject,
-        argument: 'each layer',
-        expected: 'a place of its own, since it keeps what its backward needs',
-        got: `${twice.subject} twice`,
-      });
+      throw wrongValue(
+        'ERR_OPTION',
+        this.subject,
+        'each layer',
+        'a place of its own, since it keeps what its backward needs',
+        `${twice.subject} twice`,
+      );
     }
     this.layers = layers;
   }
@@ -184,12 +179,7 @@ export class Sequential extends Layer {
   /** @internal Throws before the first gradient has been added to. */
   override checkSaved(): Current {
     if (!this.#current) {
-      throw wrongMoment('ERR_MODE', {
-        subject: this.subject,
-        argument: 'backward',
-        expected: 'a forward before it',
-        got: 'none',
-      });
+      throw wrongMoment('ERR_MODE', this.subject, 'backward', 'a forward before it', 'none');
     }
     for (const layer of this.layers) layer.checkSaved();
     return this.#current;

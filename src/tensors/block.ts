@@ -1,7 +1,7 @@
 import type { Heap } from '../wasm/memory.ts';
 
 /** Frees what a program forgot. A net only: it never runs in a synchronous loop. */
-const forgotten = new FinalizationRegistry<() => void>((free) => free());
+const forgotten = /* @__PURE__ */ new FinalizationRegistry<() => void>((free) => free());
 
 /** A piece of linear memory that belongs to a layer and is made larger when more is asked of it. */
 export class Region {

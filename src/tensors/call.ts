@@ -1,5 +1,6 @@
 import { show, showShape, wrongKind, wrongValue } from '../errors.ts';
-import { type Backend, backend } from '../kernels/backend.ts';
+import { backend } from '../kernels/backend.ts';
+import type { Backend } from '../kernels/create-backend.ts';
 import { checkNames } from '../named-options.ts';
 import type { PlainTensor } from '../types.ts';
 import { checkShape, checkTensorLike, shapeOf, sizeOf } from './shape.ts';
@@ -29,12 +30,7 @@ export function locateOut(subject: string, out: TensorLike): TensorLike {
 /** Checks the options of a call by name; a tensor in their place is a forgotten `{ out }`. */
 export function checkCallOptions(subject: string, options: object, known: readonly string[]): void {
   if (typeof options !== 'object' || options === null || options instanceof Tensor || ArrayBuffer.isView(options)) {
-    throw wrongKind('ERR_OPTION', {
-      subject,
-      argument: 'options',
-      expected: `{ ${known.join(', ')} }`,
-      got: show(options),
-    });
+    throw wrongKind('ERR_OPTION', subject, 'options', `{ ${known.join(', ')} }`, show(options));
   }
   checkNames(subject, options, known);
 }
@@ -78,16 +74,14 @@ export function checkOut(product: Product): TensorLike {
     // a plain array is copied before anything is written, so that its own memory is always good enough
     if (distance === 0 && (aliasing === 'in-place' || !(out instanceof Tensor))) continue;
     if (x.data.length > 0 && distance < out.data.byteLength && -distance < x.data.byteLength) {
-      throw wrongValue('ERR_ALIAS', {
+      throw wrongValue(
+        'ERR_ALIAS',
         subject,
-        argument: 'out',
-        expected:
-          aliasing === 'in-place'
-            ? `the memory of ${name} itself, or memory apart from it`
-            : `memory apart from ${name}`,
-        got: distance === 0 ? `${name} itself` : 'a partial overlap',
-        context: `shape ${showShape(shape)}${distance ? `, ${Math.abs(distance)} bytes apart` : ''}`,
-      });
+        'out',
+        aliasing === 'in-place' ? `the memory of ${name} itself, or memory apart from it` : `memory apart from ${name}`,
+        distance === 0 ? `${name} itself` : 'a partial overlap',
+        `shape ${showShape(shape)}${distance ? `, ${Math.abs(distance)} bytes apart` : ''}`,
+      );
     }
   }
   return out;

@@ -26,12 +26,13 @@ export class Kept<Inputs extends Readonly<Record<string, TensorLike | undefined>
   check(): void {
     if (this.#lost) {
       const { name, by } = this.#lost;
-      throw wrongMoment('ERR_MODE', {
-        subject: this.#subject,
-        argument: 'backward',
-        expected: `the ${name} of the last forward`,
-        got: `one that ${by} wrote over (out: ${name})`,
-      });
+      throw wrongMoment(
+        'ERR_MODE',
+        this.#subject,
+        'backward',
+        `the ${name} of the last forward`,
+        `one that ${by} wrote over (out: ${name})`,
+      );
     }
     for (const name in this.inputs) {
       const x = this.inputs[name];
@@ -43,7 +44,7 @@ export class Kept<Inputs extends Readonly<Record<string, TensorLike | undefined>
 /** The inputs of the last forward, after checking that there was one and that they are still there. */
 export function checkKept<K extends { check(): void }>(subject: string, kept: K | undefined): K {
   if (!kept) {
-    throw wrongMoment('ERR_MODE', { subject, argument: 'backward', expected: 'the input of a forward', got: 'none' });
+    throw wrongMoment('ERR_MODE', subject, 'backward', 'the input of a forward', 'none');
   }
   kept.check();
   return kept;

@@ -7,36 +7,27 @@ const MOST_VALUES = 2 ** 30;
 /** The number of values of a shape, after checking that it is one. */
 export function sizeOf(subject: string, argument: string, shape: readonly number[]): number {
   if (!Array.isArray(shape) && !(ArrayBuffer.isView(shape) && 'length' in shape)) {
-    throw wrongKind('ERR_TYPE', {
-      subject,
-      argument: `${argument}.shape`,
-      expected: 'an array of sizes',
-      got: show(shape),
-    });
+    throw wrongKind('ERR_TYPE', subject, `${argument}.shape`, 'an array of sizes', show(shape));
   }
   let size = 1;
   let empty = false;
   for (const length of shape) {
     if (!Number.isInteger(length) || length < 0) {
-      throw wrongValue('ERR_SHAPE', {
-        subject,
-        argument: `${argument}.shape`,
-        expected: 'integers of 0 or more',
-        got: showShape(shape),
-      });
+      throw wrongValue('ERR_SHAPE', subject, `${argument}.shape`, 'integers of 0 or more', showShape(shape));
     }
     if (length === 0) empty = true;
     else size *= length;
   }
   if (empty) return 0;
   if (size > MOST_VALUES) {
-    throw wrongValue('ERR_MEMORY', {
+    throw wrongValue(
+      'ERR_MEMORY',
       subject,
-      argument: `${argument}.shape`,
-      expected: `at most ${MOST_VALUES} values (4 GiB)`,
-      got: `${size}`,
-      context: `shape ${showShape(shape)}; use smaller batches`,
-    });
+      `${argument}.shape`,
+      `at most ${MOST_VALUES} values (4 GiB)`,
+      `${size}`,
+      `shape ${showShape(shape)}; use smaller batches`,
+    );
   }
   return size;
 }
@@ -50,26 +41,28 @@ export function shapeOf(x: PlainTensor): readonly number[] {
 export function checkTensorLike(subject: string, argument: string, x: unknown): asserts x is PlainTensor {
   const data = (x as { data?: unknown } | null | undefined)?.data;
   if (typeof x !== 'object' || x === null || !('shape' in x || 'dims' in x)) {
-    throw wrongKind('ERR_TYPE', { subject, argument, expected: 'a Tensor or { data, shape }', got: show(x) });
+    throw wrongKind('ERR_TYPE', subject, argument, 'a Tensor or { data, shape }', show(x));
   }
   if (!(data instanceof Float32Array)) {
-    throw wrongKind('ERR_TYPE', {
+    throw wrongKind(
+      'ERR_TYPE',
       subject,
-      argument: `${argument}.data`,
-      expected: 'a Float32Array',
-      got: data === null || typeof data !== 'object' ? show(data) : data.constructor.name,
-    });
+      `${argument}.data`,
+      'a Float32Array',
+      data === null || typeof data !== 'object' ? show(data) : data.constructor.name,
+    );
   }
   const shape = shapeOf(x as PlainTensor);
   const size = sizeOf(subject, argument, shape);
   if (data.length !== size) {
-    throw wrongValue('ERR_SHAPE', {
+    throw wrongValue(
+      'ERR_SHAPE',
       subject,
-      argument: `${argument}.data`,
-      expected: `${size} values`,
-      got: `${data.length}`,
-      context: `shape ${showShape(shape)}`,
-    });
+      `${argument}.data`,
+      `${size} values`,
+      `${data.length}`,
+      `shape ${showShape(shape)}`,
+    );
   }
 }
 
@@ -89,7 +82,7 @@ export function checkShape(
   of: string,
 ): void {
   if (sameShape(got, expected)) return;
-  throw wrongValue('ERR_SHAPE', { subject, argument, expected: `${of} ${showShape(expected)}`, got: showShape(got) });
+  throw wrongValue('ERR_SHAPE', subject, argument, `${of} ${showShape(expected)}`, showShape(got));
 }
 
 /** The number of values of a shape that has been checked. */
@@ -108,14 +101,8 @@ export function linearShape(
   if (last >= 1 && shape[last] === inFeatures) return [...shape.slice(0, last), outFeatures];
   const context = `shape ${showShape(shape)}`;
   if (last < 1) {
-    throw wrongValue('ERR_SHAPE', {
-      subject,
-      argument: 'x',
-      expected: 'rank 2 or more',
-      got: `rank ${shape.length}`,
-      context,
-    });
+    throw wrongValue('ERR_SHAPE', subject, 'x', 'rank 2 or more', `rank ${shape.length}`, context);
   }
   const expected = `${inFeatures} features on axis ${last}`;
-  throw wrongValue('ERR_SHAPE', { subject, argument: 'x', expected, got: `${shape[last]}`, context });
+  throw wrongValue('ERR_SHAPE', subject, 'x', expected, `${shape[last]}`, context);
 }

@@ -17,7 +17,9 @@ export type Result<X> = X extends Tensor
     : { data: Float32Array; shape: number[] };
 
 /** Frees what a program forgot. A net only: it never runs in a synchronous loop. */
-const forgotten = new FinalizationRegistry<{ heap: Heap; ptr: number }>(({ heap, ptr }) => heap.free(ptr));
+const forgotten = /* @__PURE__ */ new FinalizationRegistry<{ heap: Heap; ptr: number }>(({ heap, ptr }) =>
+  heap.free(ptr),
+);
 
 /** The tensors made inside the `tidy` calls under way, innermost last. */
 const scopes: Set<Tensor>[] = [];
@@ -111,13 +113,14 @@ export class Tensor implements Disposable {
 }
 
 export function disposed(subject: string, argument: string, x: Tensor): Error {
-  return wrongMoment('ERR_DISPOSED', {
+  return wrongMoment(
+    'ERR_DISPOSED',
     subject,
     argument,
-    expected: 'a live tensor',
-    got: 'one that was disposed',
-    context: `shape ${showShape(x.shape)}`,
-  });
+    'a live tensor',
+    'one that was disposed',
+    `shape ${showShape(x.shape)}`,
+  );
 }
 
 /**
@@ -129,32 +132,15 @@ export function disposed(subject: string, argument: string, x: Tensor): Error {
  */
 export function tensor(data: Float32Array | readonly number[], shape: readonly number[]): Tensor {
   if (!(data instanceof Float32Array) && !Array.isArray(data)) {
-    throw wrongKind('ERR_TYPE', {
-      subject: 'tensor',
-      argument: 'data',
-      expected: 'a Float32Array or an array of numbers',
-      got: show(data),
-    });
+    throw wrongKind('ERR_TYPE', 'tensor', 'data', 'a Float32Array or an array of numbers', show(data));
   }
   if (Array.isArray(data)) {
     const at = Array.from(data).findIndex((value) => typeof value !== 'number');
-    if (at >= 0)
-      throw wrongKind('ERR_TYPE', {
-        subject: 'tensor',
-        argument: `data[${at}]`,
-        expected: 'a number',
-        got: show(data[at]),
-      });
+    if (at >= 0) throw wrongKind('ERR_TYPE', 'tensor', `data[${at}]`, 'a number', show(data[at]));
   }
   const size = sizeOf('tensor', 'data', shape);
   if (data.length !== size) {
-    throw wrongValue('ERR_SHAPE', {
-      subject: 'tensor',
-      argument: 'data',
-      expected: `${size} values`,
-      got: `${data.length}`,
-      context: `shape ${showShape(shape)}`,
-    });
+    throw wrongValue('ERR_SHAPE', 'tensor', 'data', `${size} values`, `${data.length}`, `shape ${showShape(shape)}`);
   }
   // values that are a view of linear memory: growth would take them away
   const source = data instanceof Float32Array && backend().heap.holds(data) ? data.slice() : data;
@@ -175,8 +161,7 @@ export function zeros(shape: readonly number[]): Tensor {
  * What an outer `tidy` surrounds belongs to that one afterwards.
  */
 export function tidy<T>(work: () => T): T {
-  if (typeof work !== 'function')
-    throw wrongKind('ERR_TYPE', { subject: 'tidy', argument: 'work', expected: 'a function', got: show(work) });
+  if (typeof work !== 'function') throw wrongKind('ERR_TYPE', 'tidy', 'work', 'a function', show(work));
   const scope = new Set<Tensor>();
   scopes.push(scope);
   let survivors: Tensor[] = [];
@@ -199,12 +184,7 @@ function tensorsIn(value: unknown): Tensor[] {
   if (value instanceof Tensor) return [value];
   if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return [];
   if (value instanceof Promise) {
-    throw wrongKind('ERR_TYPE', {
-      subject: 'tidy',
-      argument: 'work',
-      expected: 'a synchronous function',
-      got: 'one that returns a Promise',
-    });
+    throw wrongKind('ERR_TYPE', 'tidy', 'work', 'a synchronous function', 'one that returns a Promise');
   }
   return Object.values(value).flatMap((part) =>
     part instanceof Tensor ? [part] : Array.isArray(part) ? tensorsIn(part) : [],

@@ -1,6 +1,6 @@
 import { show, wrongValue } from '../errors.ts';
-import { type Backend, backend } from '../kernels/backend.ts';
-import { training } from '../kernels/training/table.ts';
+import { backend } from '../kernels/backend.ts';
+import { withAll } from '../kernels/table.ts';
 import { shareMemory } from './shared-memory.ts';
 import { allEnded, oneThread, WorkerTeam } from './team.ts';
 import { processors } from './worker.ts';
@@ -9,9 +9,6 @@ import { processors } from './worker.ts';
 const MOST_THREADS = 64;
 /** `'auto'` takes no more than this: memory is shared, and is what most layers wait for. */
 const MOST_AUTOMATIC = 8;
-
-/** What each backend shares with workers; moved into shared memory once. */
-const shared = new WeakMap<Backend, ReturnType<typeof shareMemory>>();
 
 /**
  * The number of threads on which large calls run, the calling one included. Small calls, and those that one thread finishes as fast as memory
@@ -27,14 +24,15 @@ const shared = new WeakMap<Backend, ReturnType<typeof shareMemory>>();
  */
 export function setThreads(threads: number | 'auto'): number {
   if (threads !== 'auto' && !(Number.isInteger(threads) && threads >= 1 && threads <= MOST_THREADS)) {
-    throw wrongValue('ERR_OPTION', {
-      subject: 'setThreads',
-      argument: 'threads',
-      expected: `an integer from 1 to ${MOST_THREADS}, or 'auto'`,
-      got: show(threads),
-    });
+    throw wrongValue(
+      'ERR_OPTION',
+      'setThreads',
+      'threads',
+      `an integer from 1 to ${MOST_THREADS}, or 'auto'`,
+      show(threads),
+    );
   }
-  const current = training(backend()); // workers have all kernels from the start
+  const current = withAll(backend()); // workers have all kernels from the start
   const asked = threads === 'auto' ? Math.min(processors(), MOST_AUTOMATIC) : threads;
   const why = threads === 'auto' ? `${processors()} processors` : 'asked for';
   if (current.team instanceof WorkerTeam && current.team.count === asked && current.team.whole) {
@@ -46,8 +44,7 @@ export function setThreads(threads: number | 'auto'): number {
   else if (current.name === 'js') current.team = oneThread(current, 'the plain loops run on one thread');
   else {
     try {
-      if (!shared.has(current)) shared.set(current, shareMemory(current));
-      current.team = new WorkerTeam(current, shared.get(current)!, asked, why);
+      current.team = new WorkerTeam(current, shareMemory(current), asked, why);
     } catch (error) {
       const { name, message } = error as Error;
       current.team = oneThread(current, `refused: ${name}: ${message}`);

@@ -1,8 +1,7 @@
 import { type EvenkeelError, wrongMoment } from '../errors.ts';
-import type { Backend, Team } from '../kernels/backend.ts';
-import type { Kernel } from '../kernels/row.ts';
-import { KERNEL_NAMES, type KernelName, rowOf } from '../kernels/table.ts';
-import type { TrainingBackend } from '../kernels/training/table.ts';
+import type { Backend, Team } from '../kernels/create-backend.ts';
+import type { Kernel } from '../kernels/part.ts';
+import { type CompleteBackend, KERNEL_NAMES, type KernelName, rowOf } from '../kernels/table.ts';
 import { Cutter, MOST_PARTS, type Parts } from './parts.ts';
 import type { Shared } from './shared-memory.ts';
 import { ARGUMENTS, MOST_ARGUMENTS, startThread, type Thread, WORD } from './worker.ts';
@@ -38,7 +37,7 @@ export function oneThread(backend: Backend, reason: string): Team {
 export class WorkerTeam implements Team {
   readonly count: number;
   reason: string;
-  readonly #backend: TrainingBackend;
+  readonly #backend: CompleteBackend;
   readonly #word: Int32Array;
   readonly #numbers: Float64Array;
   /** Where each kernel's arguments lie, and what has been written there. */
@@ -50,7 +49,7 @@ export class WorkerTeam implements Team {
   #lost: { why: string; refused: boolean } | undefined;
 
   /** Starts `count − 1` workers. Throws what the host throws where it cannot. */
-  constructor(backend: TrainingBackend, shared: Shared, count: number, reason: string, longest = LONGEST_PART) {
+  constructor(backend: CompleteBackend, shared: Shared, count: number, reason: string, longest = LONGEST_PART) {
     this.count = count;
     this.reason = reason;
     this.#backend = backend;
@@ -178,12 +177,13 @@ export class WorkerTeam implements Team {
   /** The same after a worker was lost; the error to throw. */
   #disband(why: string): EvenkeelError {
     this.#retire(`a worker was lost: ${why}`);
-    return wrongMoment('ERR_THREADS', {
-      subject: 'threads',
-      argument: 'a call',
-      expected: 'all workers at work',
-      got: why,
-      context: 'one thread from now on; setThreads starts new ones',
-    });
+    return wrongMoment(
+      'ERR_THREADS',
+      'threads',
+      'a call',
+      'all workers at work',
+      why,
+      'one thread from now on; setThreads starts new ones',
+    );
   }
 }

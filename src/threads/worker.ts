@@ -39,7 +39,7 @@ export interface WorkerData {
  * last of all, so that one who comes late finds nothing, or a call that is complete. The same parts on the same processor call after call: its
  * cache still holds them.
  */
-const SERVE = `
+const serve = () => `
 const serve = ({ modules, memory, control, names, index }) => {
   const exports = modules.map((module) => new WebAssembly.Instance(module, { env: { memory } }).exports);
   const kernels = names.map((name) => exports.find((some) => name in some)[name]);
@@ -89,11 +89,11 @@ interface NodeHost {
   getBuiltinModule?(name: string): unknown;
 }
 
-const host = (globalThis as { process?: NodeHost }).process;
+const host = () => (globalThis as { process?: NodeHost }).process;
 
 /** Logical processors of this machine. */
 export function processors(): number {
-  const os = host?.getBuiltinModule?.('node:os') as { availableParallelism(): number } | undefined;
+  const os = host()?.getBuiltinModule?.('node:os') as { availableParallelism(): number } | undefined;
   return os?.availableParallelism() ?? globalThis.navigator?.hardwareConcurrency ?? 1;
 }
 
@@ -107,11 +107,11 @@ export function startThread(data: WorkerData, lost: (why: string) => void): Thre
   const report = (why: string) => {
     if (!ending) lost(why);
   };
-  const threads = host?.getBuiltinModule?.('node:worker_threads') as
+  const threads = host()?.getBuiltinModule?.('node:worker_threads') as
     | { Worker: new (text: string, options: object) => NodeWorker }
     | undefined;
   if (threads) {
-    const text = `${SERVE}serve(require('node:worker_threads').workerData);`;
+    const text = `${serve()}serve(require('node:worker_threads').workerData);`;
     // no options of the main thread: its loaders would have to run in every worker
     const worker = new threads.Worker(text, { eval: true, workerData: data, execArgv: [], name: 'evenkeel' });
     worker.unref();
@@ -125,7 +125,7 @@ export function startThread(data: WorkerData, lost: (why: string) => void): Thre
     };
   }
   const url = URL.createObjectURL(
-    new Blob([`${SERVE}onmessage = ({ data }) => serve(data);`], { type: 'text/javascript' }),
+    new Blob([`${serve()}onmessage = ({ data }) => serve(data);`], { type: 'text/javascript' }),
   );
   const worker = new Worker(url, { name: 'evenkeel' });
   worker.onerror = (event) => report(event.message || 'an error');

@@ -135,13 +135,14 @@ export class Heap {
       if (size - tail > room) throw new RangeError('beyond the address space');
       this.#look(this.#store.grow(Math.min(Math.max(size + gap - tail, GROWTH), room)));
     } catch (cause) {
-      const error = wrongValue('ERR_MEMORY', {
-        subject: 'memory',
-        argument: 'a request',
-        expected: `at most ${room + tail} bytes more`,
-        got: `${size} bytes`,
-        context: `${this.blocks} blocks in use; dispose() of tensors, tidy(() => …) or smaller batches free memory`,
-      });
+      const error = wrongValue(
+        'ERR_MEMORY',
+        'memory',
+        'a request',
+        `at most ${room + tail} bytes more`,
+        `${size} bytes`,
+        `${this.blocks} blocks in use; dispose() of tensors, tidy(() => …) or smaller batches free memory`,
+      );
       error.cause = cause;
       throw error;
     }

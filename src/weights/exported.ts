@@ -41,7 +41,7 @@ export function* leavesOf(
 /** Adds to what is written; two tensors of one name would lose one of them. */
 export function put(subject: string, out: Map<string, Exported>, name: string, tensor: Exported): void {
   if (out.has(name)) {
-    throw wrongValue('ERR_STATE', { subject, argument: quote(name), expected: 'a name of its own', got: 'it twice' });
+    throw wrongValue('ERR_STATE', subject, quote(name), 'a name of its own', 'it twice');
   }
   out.set(name, tensor);
 }

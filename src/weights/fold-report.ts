@@ -53,12 +53,13 @@ export function storedFold(
     const values = decode(subject, name, dtypes[name], bytes, 0);
     const bad = values.findIndex((value) => !Number.isFinite(value));
     if (bad >= 0) {
-      throw wrongValue('ERR_FOLD', {
+      throw wrongValue(
+        'ERR_FOLD',
         subject,
-        argument: `the folded ${name}`,
-        expected: `values that ${dtypes[name]} holds`,
-        got: `${exact[name][bad]}`,
-      });
+        `the folded ${name}`,
+        `values that ${dtypes[name]} holds`,
+        `${exact[name][bad]}`,
+      );
     }
     return { bytes, values };
   };

@@ -48,23 +48,13 @@ export function foldSafetensors(file: Bytes, options: SafetensorsFoldOptions = {
   const norms = [...tensors.keys()].filter((name) => /(?:^|\.)running_mean$/.test(name)).map(layerOf);
   for (const name of [...Object.keys(pairs), ...(typeof eps === 'object' ? Object.keys(eps) : [])]) {
     if (name !== '*' && !norms.includes(name)) {
-      throw wrongValue('ERR_OPTION', {
-        subject: SUBJECT,
-        argument: 'a norm',
-        expected: norms.map(quote).join(', ') || 'none',
-        got: quote(name),
-      });
+      throw wrongValue('ERR_OPTION', SUBJECT, 'a norm', norms.map(quote).join(', ') || 'none', quote(name));
     }
   }
   for (const [option, layers] of Object.entries({ transposed, groups: Object.keys(groups) })) {
     const unknown = layers.find((layer) => !tensors.has(joined(layer, 'weight')));
     if (unknown !== undefined) {
-      throw wrongValue('ERR_OPTION', {
-        subject: SUBJECT,
-        argument: option,
-        expected: 'names of layers in the file',
-        got: quote(unknown),
-      });
+      throw wrongValue('ERR_OPTION', SUBJECT, option, 'names of layers in the file', quote(unknown));
     }
   }
   const said = normsIn(metadata);
@@ -81,12 +71,13 @@ export function foldSafetensors(file: Bytes, options: SafetensorsFoldOptions = {
     }
     const weight = tensors.get(joined(layer, 'weight'));
     if (!weight)
-      throw wrongValue('ERR_OPTION', {
-        subject: SUBJECT,
-        argument: `the layer of ${quote(norm)}`,
-        expected: `a tensor ${quote(joined(layer, 'weight'))}`,
-        got: 'none',
-      });
+      throw wrongValue(
+        'ERR_OPTION',
+        SUBJECT,
+        `the layer of ${quote(norm)}`,
+        `a tensor ${quote(joined(layer, 'weight'))}`,
+        'none',
+      );
     if (!Object.hasOwn(pairs, norm) && LOOKS_TRANSPOSED.test(layer) && !transposed.includes(layer)) {
       kept.push({
         norm,
@@ -95,12 +86,13 @@ export function foldSafetensors(file: Bytes, options: SafetensorsFoldOptions = {
       continue;
     }
     if (taken.has(layer)) {
-      throw wrongValue('ERR_FOLD', {
-        subject: SUBJECT,
-        argument: quote(norm),
-        expected: 'a layer of its own',
-        got: `${quote(layer)}, as ${quote(taken.get(layer)!)}`,
-      });
+      throw wrongValue(
+        'ERR_FOLD',
+        SUBJECT,
+        quote(norm),
+        'a layer of its own',
+        `${quote(layer)}, as ${quote(taken.get(layer)!)}`,
+      );
     }
     taken.set(layer, norm);
     const own = [...tensors].filter(([name]) => layerOf(name) === norm);
@@ -108,7 +100,7 @@ export function foldSafetensors(file: Bytes, options: SafetensorsFoldOptions = {
     const mine = typeof eps === 'number' ? eps : (eps[norm] ?? eps['*'] ?? said[norm]?.eps ?? 1e-5);
     checkEps(SUBJECT, mine);
     if (!state.runningVar) {
-      throw wrongKind('ERR_FOLD', { subject: SUBJECT, argument: quote(norm), expected: 'a running_var', got: 'none' });
+      throw wrongKind('ERR_FOLD', SUBJECT, quote(norm), 'a running_var', 'none');
     }
     const statistics = {
       mean: state.runningMean.data,
@@ -179,7 +171,7 @@ function layerBefore(norm: string, tensors: ReadonlyMap<string, RawTensor>): str
 export function checkPair(text: string): [norm: string, value: string] {
   const cut = text.indexOf('=');
   if (cut < 1 || cut === text.length - 1) {
-    throw wrongValue('ERR_OPTION', { subject: SUBJECT, argument: 'a pair', expected: "'norm=layer'", got: show(text) });
+    throw wrongValue('ERR_OPTION', SUBJECT, 'a pair', "'norm=layer'", show(text));
   }
   return [text.slice(0, cut), text.slice(cut + 1)];
 }

@@ -44,7 +44,7 @@ export interface ImportOptions {
 export function checkTensor(subject: string, name: string, tensor: unknown): void {
   const { shape } = (tensor ?? {}) as { shape?: unknown };
   if (typeof tensor !== 'object' || !Array.isArray(shape) || !('data' in tensor!)) {
-    throw wrongKind('ERR_TYPE', { subject, argument: quote(name), expected: '{ data, shape }', got: show(tensor) });
+    throw wrongKind('ERR_TYPE', subject, quote(name), '{ data, shape }', show(tensor));
   }
 }
 
@@ -60,12 +60,7 @@ export function entriesOf(subject: string, given: ForeignTensors): (readonly [st
   const tensors = inner instanceof Map ? (inner as ForeignTensors) : given;
   if (tensors instanceof Map) return [...tensors];
   if (typeof tensors !== 'object' || tensors === null) {
-    throw wrongKind('ERR_TYPE', {
-      subject,
-      argument: 'tensors',
-      expected: 'a Map or a record of tensors',
-      got: show(tensors),
-    });
+    throw wrongKind('ERR_TYPE', subject, 'tensors', 'a Map or a record of tensors', show(tensors));
   }
   return Object.entries(tensors);
 }
@@ -155,7 +150,7 @@ export class Collector {
   }
 
   #wrong(full: string, expected: string, got: string): Error {
-    return wrongValue('ERR_STATE', { subject: this.#subject, argument: quote(full), expected, got });
+    return wrongValue('ERR_STATE', this.#subject, quote(full), expected, got);
   }
 
   /** A batch norm and the options it was trained with. Not `stated`: nobody says so, they are what it would be made with. */
@@ -176,12 +171,13 @@ export class Collector {
     const { layer, rename = {} } = this.#options;
     const unknown = Object.keys(rename).find((name) => !this.#seen.has(name));
     if (unknown !== undefined) {
-      throw wrongValue('ERR_OPTION', {
-        subject: this.#subject,
-        argument: 'rename',
-        expected: `layers of the file: ${[...this.#seen].map(quote).join(', ')}`,
-        got: quote(unknown),
-      });
+      throw wrongValue(
+        'ERR_OPTION',
+        this.#subject,
+        'rename',
+        `layers of the file: ${[...this.#seen].map(quote).join(', ')}`,
+        quote(unknown),
+      );
     }
     // nobody but PyTorch counts batches, and PyTorch only since 0.4.1
     for (const name of this.#norms.keys()) {

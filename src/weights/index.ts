@@ -1,5 +1,11 @@
 // `evenkeel/weights`: files of other frameworks, and their names in ours.
 
+import inference from '#wasm/inference';
+import linear from '#wasm/linear';
+import training from '#wasm/training';
+import { provide } from '../wasm/source.ts';
+import * as networks from './load-sequential.ts';
+
 export type { Bytes } from '../formats/bytes.ts';
 export type { StoredTensor, StoredTensors, Values } from '../formats/dtypes.ts';
 export { readNpy, type WritableArray, writeNpy } from '../formats/npy.ts';
@@ -15,7 +21,10 @@ export { foldSafetensors, type SafetensorsFoldOptions } from './fold-safetensors
 export type { Foreign, ForeignTensors, Imported, ImportOptions } from './imported.ts';
 export { fromKeras, fromTfjs, toKeras, toTfjs } from './keras.ts';
 export { type KerasFile, type KerasLayer, readKeras, writeKeras } from './keras-file.ts';
-export { type LoadOptions, loadSequential } from './load-sequential.ts';
+export type { LoadOptions } from './load-sequential.ts';
 export { fromOnnx, normsOf, type OnnxNorm } from './onnx.ts';
 export { type OnnxExportOptions, toOnnx } from './onnx-export.ts';
 export { fromTorch, toTorch } from './torch.ts';
+
+/** Makes layers, and so brings their kernels along (src/index.ts). */
+export const loadSequential = /* @__PURE__ */ provide(networks.loadSequential, { inference, linear, training });

@@ -95,12 +95,7 @@ export function normOptions(subject: string, { name, config, rank }: KerasLayer)
   const several = Array.isArray(config.axis) && config.axis.length !== 1;
   const last = axis === undefined || axis === -1 || (rank === undefined ? Number(axis) > 1 : axis === rank - 1);
   if (several || (!last && axis !== 1)) {
-    throw wrongValue('ERR_STATE', {
-      subject,
-      argument: `'${name}' axis`,
-      expected: '1 or the last',
-      got: JSON.stringify(config.axis),
-    });
+    throw wrongValue('ERR_STATE', subject, `'${name}' axis`, '1 or the last', JSON.stringify(config.axis));
   }
   return {
     eps: typeof epsilon === 'number' ? epsilon : standard.eps,

@@ -43,12 +43,7 @@ async function contentOf(file: Bytes | string | URL): Promise<Bytes> {
     | { readFile(path: string | URL): Promise<Uint8Array> }
     | undefined;
   if (!fs) {
-    throw wrongKind('ERR_TYPE', {
-      subject: 'loadSequential',
-      argument: 'file',
-      expected: 'bytes, as this host has no files',
-      got: show(String(file)),
-    });
+    throw wrongKind('ERR_TYPE', 'loadSequential', 'file', 'bytes, as this host has no files', show(String(file)));
   }
   return fs.readFile(file);
 }

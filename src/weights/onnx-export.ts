@@ -159,5 +159,5 @@ function rowOf(chain: readonly { layer: Layer }[]): readonly number[] | undefine
 }
 
 function refusal(argument: string, expected: string, got: string): Error {
-  return wrongValue('ERR_OPTION', { subject: 'toOnnx', argument, expected, got });
+  return wrongValue('ERR_OPTION', 'toOnnx', argument, expected, got);
 }

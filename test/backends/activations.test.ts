@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { type ActivationName, activate, activationCode, derivative, normalCdf } from '../../src/kernels/activations.ts';
 import { backend } from '../../src/kernels/backend.ts';
-import { training } from '../../src/kernels/training/table.ts';
+import { training } from '../../src/kernels/training/part.ts';
 
 const U = 2 ** -24;
 

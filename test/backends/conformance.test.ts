@@ -2,14 +2,21 @@
 
 import { describe, expect, test } from 'vitest';
 import { backend } from '../../src/kernels/backend.ts';
+import { INFERENCE } from '../../src/kernels/inference/part.ts';
 import * as js from '../../src/kernels/js.ts';
+import { LINEAR } from '../../src/kernels/linear/part.ts';
+import type { Twin } from '../../src/kernels/part.ts';
 import { isVector, type Sizes, type Vector } from '../../src/kernels/row.ts';
-import { KERNEL_NAMES, type KernelName, rowOf } from '../../src/kernels/table.ts';
-import { training } from '../../src/kernels/training/table.ts';
+import { KERNEL_NAMES, type KernelName, rowOf, withAll } from '../../src/kernels/table.ts';
+import { TRAINING } from '../../src/kernels/training/part.ts';
 import { Random } from '../../src/nn/random.ts';
 
 const U = 2 ** -24;
 const GUARD = 4;
+const TWINS: Record<KernelName, Twin> = { ...INFERENCE.twins, ...LINEAR.twins, ...TRAINING.twins } as Record<
+  KernelName,
+  Twin
+>;
 const CANARY = 12345.678;
 
 type Array32 = Float32Array | Float64Array;
@@ -127,8 +134,9 @@ function trialsFor(name: KernelName): Trial[] {
 
 /** Runs one trial on the kernel and on the plain loops, and returns what is wrong. */
 function run(name: KernelName, trial: Trial, seed: number): string | undefined {
-  const { args, twin } = rowOf(name);
-  const { heap, kernels } = training(backend());
+  const { args } = rowOf(name);
+  const [, twin] = TWINS[name];
+  const { heap, kernels } = withAll(backend());
   const random = new Random(seed);
   const scalars: Record<string, number> = { ...trial.sizes };
   const initial: Record<string, Array32> = {};
@@ -230,7 +238,8 @@ function scaleOf(
   initial: Record<string, Array32>,
   scalars: Record<string, number>,
 ) {
-  const { args, twin } = rowOf(name);
+  const { args } = rowOf(name);
+  const [, twin] = TWINS[name];
   if (name === 'pack_f32') return () => 0;
   if (name === 'activate_f32' || name === 'dropout_f32') {
     return (_: string, i: number, want: number) => 8 * U * Math.abs(want) + U * Math.abs(initial.x[i]) + 1e-43;
@@ -284,7 +293,7 @@ describe.each(KERNEL_NAMES)('%s', (name) => {
   if (!sizeNames.includes('channels') || sizeNames.includes('segments') || name === 'pivot_nxc_f32') return;
   test('keeps NaN and Inf in their channel: every other channel has the same bits', () => {
     const { args } = row;
-    const { heap, kernels } = training(backend());
+    const { heap, kernels } = withAll(backend());
     for (const sizes of sizesFor(name).filter(({ channels }) => channels > 2)) {
       const { channels, inner = 1, stride = channels } = sizes;
       const bad = channels - 2;
@@ -345,7 +354,7 @@ describe.each(KERNEL_NAMES)('%s', (name) => {
 });
 
 test('a pivot is one of the values of its channel, and no extreme one', () => {
-  const { heap, kernels } = training(backend());
+  const { heap, kernels } = withAll(backend());
   const random = new Random(11);
   for (const sizes of sizesFor('pivot_nxc_f32')) {
     const { rows, channels, stride } = sizes;
@@ -365,5 +374,16 @@ test('a pivot is one of the values of its channel, and no extreme one', () => {
     }
     heap.free(x);
     heap.free(pivot);
+  }
+});
+
+test('the vectors of the plain loops are those of the row, and come first', () => {
+  expect(Object.keys(TWINS).sort()).toEqual([...KERNEL_NAMES].sort());
+  for (const name of KERNEL_NAMES) {
+    const { args } = rowOf(name);
+    const [vectors] = TWINS[name];
+    const types = args.slice(0, vectors.length).map((arg) => (isVector(arg) ? { f32: 'f', f64: 'd' }[arg.type] : '-'));
+    expect([name, types.join('')]).toEqual([name, vectors]);
+    expect(args.slice(vectors.length).some(isVector)).toBe(false);
   }
 });

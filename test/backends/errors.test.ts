@@ -358,7 +358,7 @@ const cases: Record<string, Case> = {
     () => configure(any({ threads: 2 })),
     'TypeError',
     'ERR_OPTION',
-    "configure: a setting expected 'backend' or 'deterministic', got 'threads'",
+    "configure: options expected 'backend' or 'deterministic', got 'threads'",
   ],
   backend: [
     () => configure({ backend: any('gpu') }),
@@ -408,7 +408,7 @@ const cases: Record<string, Case> = {
     () => configure(any(null)),
     'TypeError',
     'ERR_OPTION',
-    'configure: settings expected an object, got null',
+    'configure: options expected an object, got null',
   ],
   'tidy without work': [() => tidy(any(5)), 'TypeError', 'ERR_TYPE', 'tidy: work expected a function, got 5'],
   'tensor of words': [

@@ -6,8 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { BatchNorm2d, close, info, Linear, setThreads, type Tensor, tensor, zeros } from '../../src/index.ts';
 import { backend } from '../../src/kernels/backend.ts';
 import { isVector, type Sizes } from '../../src/kernels/row.ts';
-import { KERNEL_NAMES, rowOf } from '../../src/kernels/table.ts';
-import { training } from '../../src/kernels/training/table.ts';
+import { KERNEL_NAMES, rowOf, withAll } from '../../src/kernels/table.ts';
 import { Random } from '../../src/nn/random.ts';
 import { Cutter, MOST_PARTS } from '../../src/threads/parts.ts';
 import { shareMemory } from '../../src/threads/shared-memory.ts';
@@ -81,7 +80,7 @@ if (hasThreads)
       const random = new Random(3);
       const parameters: Record<string, number> = { kind: 7, alpha: 0.25, accumulate: 0, together: 1 };
       expect(setThreads(3)).toBe(3);
-      const { heap, kernels, parallel } = training(backend());
+      const { heap, kernels, parallel } = withAll(backend());
       const blocks: { at: number; length: number; f64: boolean; out: boolean }[] = [];
       const values = row.args.map((arg) => {
         if (!isVector(arg)) return sizes[arg.name] ?? parameters[arg.name];
@@ -293,7 +292,7 @@ if (hasThreads)
     });
 
     test('a worker that takes a part and never answers gives an error, not a hang', async () => {
-      const current = training(backend());
+      const current = withAll(backend());
       setThreads(1); // memory may be shared already or not
       class Thief extends NativeWorker {
         constructor(_: string, options: ConstructorParameters<WorkerClass>[1]) {

@@ -40,15 +40,12 @@ describe('the package', () => {
   });
 
   test('imports nothing, no module of Node, and knows no file of its own', () => {
-    expect(modules.length).toBeGreaterThan(20);
+    expect(modules.length).toBeGreaterThan(8);
     for (const name of modules) {
       const text = readFileSync(join(root, 'dist', name), 'utf8');
-      expect(
-        [...text.matchAll(/(?:from|import) '([^'.][^']*)'/g)]
-          .map((match) => match[1])
-          .filter((from) => !/^#wasm\//.test(from)),
-      ).toEqual([]);
-      expect(text).not.toMatch(/import\.meta/);
+      const imported = [...text.matchAll(/(?:\bfrom|\bimport)\s*["']([^"']+)["']/g)].map((match) => match[1]);
+      expect(imported.filter((from) => !/^(\.|#wasm\/)/.test(from))).toEqual([]);
+      expect(text).not.toMatch(/import\.meta|node:(?!worker_threads|os)/); // those two are asked of the host, if it is Node
     }
   });
 
@@ -57,7 +54,9 @@ describe('the package', () => {
     const targets = [...Object.values(manifest.exports), ...Object.values(manifest.imports)].flatMap((entry) =>
       typeof entry === 'string' ? [entry] : Object.values(entry as object),
     );
-    for (const target of targets) expect([target, existsSync(join(root, target as string))]).toEqual([target, true]);
+    const parts = ['inference', 'linear', 'training'];
+    const files = (targets as string[]).flatMap((target) => parts.map((part) => target.replace('*', part)));
+    for (const file of files) expect([file, existsSync(join(root, file))]).toEqual([file, true]);
     expect(manifest.dependencies).toBeUndefined();
   });
 

@@ -2,8 +2,8 @@
 // of channels begin. Layers call these and never see a pointer's arithmetic.
 
 import type { ActivationCode } from '../activations.ts';
-import type { Backend } from '../backend.ts';
-import { WORTHWHILE, WORTHWHILE_PRODUCT } from '../row.ts';
+import type { Backend } from '../create-backend.ts';
+import { WORTHWHILE } from '../part.ts';
 
 /** What a call needs to know of a plan (src/layers/plan.ts). */
 export interface Extent {
@@ -85,26 +85,4 @@ export function sum(
 /** y = f(x), element by element. */
 export function activate(backend: Backend, x: number, y: number, { kind, alpha }: ActivationCode, size: number): void {
   kernelsFor(backend, size).activate_f32(x, y, kind, alpha, size);
-}
-
-/**
- * y = f(x·w + bias): x [rows, depth], by default row-major; w [depth, cols] as `pack` leaves it; y [rows, cols]. With `onto` 1 what y held
- * is added before f.
- */
-export function linear(
-  backend: Backend,
-  x: number,
-  packed: number,
-  bias: number,
-  y: number,
-  { kind, alpha }: ActivationCode,
-  rows: number,
-  depth: number,
-  cols: number,
-  rowStride = depth,
-  depthStride = 1,
-  onto = 0,
-): void {
-  const kernels = kernelsFor(backend, rows * depth * cols, WORTHWHILE_PRODUCT);
-  kernels.linear_f32(x, packed, bias, y, kind, alpha, rows, depth, cols, rowStride, depthStride, onto);
 }

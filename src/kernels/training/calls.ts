@@ -1,9 +1,9 @@
 // The verbs of training; see ../inference/calls.ts.
 
 import type { ActivationCode } from '../activations.ts';
-import type { Backend } from '../backend.ts';
+import type { Backend } from '../create-backend.ts';
 import { type Extent, kernelsFor } from '../inference/calls.ts';
-import { training } from './table.ts';
+import { training } from './part.ts';
 
 /** Segments of rows whose sums are taken by themselves, at the most. A property of the shape, so that threads change nothing. */
 export const MOST_SEGMENTS = 8;

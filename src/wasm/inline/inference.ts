@@ -1,4 +1,4 @@
 import packed from '../generated/inference.ts';
 import { packedSource } from '../packed.ts';
 
-export const { compile, bytesOf } = packedSource(packed);
+export default /* @__PURE__ */ packedSource(packed);

@@ -1,0 +1,11 @@
+// What `evenkeel/infer` has, before its kernels join (index.ts).
+
+export type { ErrorCode, EvenkeelError } from '../errors.ts';
+export type { Bytes } from '../formats/bytes.ts';
+export type { Activation, ActivationName } from '../kernels/activations.ts';
+export { type Configuration, configure, type Info, type Initialization, info, init } from '../kernels/backend.ts';
+export type { BackendName } from '../kernels/create-backend.ts';
+export { type Result, Tensor, type TensorLike, tensor, tidy, zeros } from '../tensors/tensor.ts';
+export type { Layout, PlainTensor } from '../types.ts';
+export { load } from './load.ts';
+export type { Compiled, RunOptions } from './run.ts';

@@ -1,0 +1,37 @@
+// The public list, without WebAssembly: `evenkeel/js`, where the plain loops run. `evenkeel` is the same with kernels (index.ts).
+
+export type { ErrorCode, EvenkeelError } from './errors.ts';
+export { type Certificate, type Folded, type FoldOptions, foldConv, foldLinear } from './fold/fold.ts';
+export type { ConvWeights, LinearWeights } from './fold/geometry.ts';
+export { foldNorms, type Norm, type Scale, type Statistics } from './fold/norm.ts';
+export type { NetworkCertificate } from './infer/certificate.ts';
+export type { CompiledNetwork, CompileOptions } from './infer/compile.ts';
+export type { Compiled, RunOptions } from './infer/run.ts';
+export type { Activation, ActivationName } from './kernels/activations.ts';
+export { type Configuration, configure, type Info, type Initialization, info, init } from './kernels/backend.ts';
+export type { BackendName } from './kernels/create-backend.ts';
+export { BatchNorm, type ForwardOptions } from './layers/batch-norm.ts';
+export { BatchNorm1d, BatchNorm2d, BatchNorm3d } from './layers/batch-norm-ranks.ts';
+export { type BatchNormArguments, batchNorm } from './layers/functional.ts';
+export { Layer } from './layers/layer.ts';
+export type { BatchNormOptions, Preset } from './layers/options.ts';
+export { ActivationLayer, ReLU, Sigmoid, Tanh } from './nn/activations.ts';
+export { Dropout, type DropoutOptions } from './nn/dropout.ts';
+export {
+  heNormal,
+  heUniform,
+  type Initializer,
+  normal,
+  torchUniform,
+  xavierNormal,
+  xavierUniform,
+} from './nn/initializers.ts';
+export { Linear, type LinearOptions } from './nn/linear.ts';
+export { crossEntropy, type Labels } from './nn/loss.ts';
+export { Adam, type AdamOptions, SGD, type SGDOptions } from './nn/optim.ts';
+export { Random } from './nn/random.ts';
+export { Residual } from './nn/residual.ts';
+export { Sequential } from './nn/sequential.ts';
+export { type Result, Tensor, type TensorLike, tensor, tidy, zeros } from './tensors/tensor.ts';
+export { close, setThreads } from './threads/set-threads.ts';
+export type { Layout, Parameter, PlainTensor, StateDict, StateEntry } from './types.ts';

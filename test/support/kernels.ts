@@ -1,0 +1,2 @@
+// Brings the kernels along, for tests that begin below the public list.
+import '../../src/index.ts';
