@@ -28,9 +28,7 @@ const report = process.env.EVENKEEL_TEST_REPORT;
 
 export default defineConfig({
   resolve: {
-    alias: [
-      { find: /^#wasm\/(.*)$/, replacement: `${fileURLToPath(new URL('./src/wasm/inline/', import.meta.url))}$1.ts` },
-    ],
+    alias: { '#wasm': fileURLToPath(new URL('./src/wasm/inline.ts', import.meta.url)) },
   },
   test: {
     pool: 'forks',

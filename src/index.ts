@@ -1,8 +1,6 @@
 // The public list: what js.ts has, and behind each name the kernels that it runs. Names that run none come as they are.
 
-import inference from '#wasm/inference';
-import linear from '#wasm/linear';
-import training from '#wasm/training';
+import { inference, linear, training } from '#wasm';
 import * as plain from './js.ts';
 import { provide } from './wasm/source.ts';
 

@@ -55,8 +55,7 @@ function run<C, R, A>(
   while (rows) {
     const count = min(rows, band);
     const size = row * count;
-    if (count > 1) bandRows<C, R, A>(x, center, scale, shift, r, y, count, row);
-    else oneRow<C, R, A>(x, center, scale, shift, r, y, row);
+    bandRows<C, R, A>(x, center, scale, shift, r, y, count, row);
     x += size;
     y += size;
     r += size;
@@ -103,28 +102,6 @@ function bandRows<C, R, A>(
     for (let n = rows, p = x + c, q = y + c, s = r + c; n; n--, p += row, q += row, s += row) {
       storeFew(q, mapped<C, R, A>(few(p, lanes), h, a, b, residualFew<R>(s, lanes)), lanes);
     }
-  }
-}
-
-// @ts-ignore: decorator
-@inline
-function oneRow<C, R, A>(x: usize, center: usize, scale: usize, shift: usize, r: usize, y: usize, row: usize): void {
-  let c: usize = 0;
-  for (; c + 64 <= row; c += 64) {
-    const v0 = mapped<C, R, A>(v128.load(x + c, 0), centerAt<C>(center + c, 0), v128.load(scale + c, 0), v128.load(shift + c, 0), residualAt<R>(r + c, 0));
-    const v1 = mapped<C, R, A>(v128.load(x + c, 16), centerAt<C>(center + c, 16), v128.load(scale + c, 16), v128.load(shift + c, 16), residualAt<R>(r + c, 16));
-    const v2 = mapped<C, R, A>(v128.load(x + c, 32), centerAt<C>(center + c, 32), v128.load(scale + c, 32), v128.load(shift + c, 32), residualAt<R>(r + c, 32));
-    const v3 = mapped<C, R, A>(v128.load(x + c, 48), centerAt<C>(center + c, 48), v128.load(scale + c, 48), v128.load(shift + c, 48), residualAt<R>(r + c, 48));
-    v128.store(y + c, v0, 0);
-    v128.store(y + c, v1, 16);
-    v128.store(y + c, v2, 32);
-    v128.store(y + c, v3, 48);
-  }
-  for (; c < row; c += 16) {
-    const lanes = <u32>min<usize>((row - c) >> 2, 4);
-    const h = is<C, Yes>() ? few(center + c, lanes) : f32x4.splat(0);
-    const v = mapped<C, R, A>(few(x + c, lanes), h, few(scale + c, lanes), few(shift + c, lanes), residualFew<R>(r + c, lanes));
-    storeFew(y + c, v, lanes);
   }
 }
 

@@ -1,7 +1,6 @@
-// `evenkeel/infer`: compiled networks in evaluation, without anything that trains. Behind each name the kernels that it runs, as in src/index.ts.
+// `evenkeel/infer`: compiled networks and batch norm in evaluation, without anything that trains. Behind each name the kernels that it runs, as in src/index.ts.
 
-import inference from '#wasm/inference';
-import linear from '#wasm/linear';
+import { inference, linear } from '#wasm';
 import { provide } from '../wasm/source.ts';
 import * as plain from './list.ts';
 
@@ -15,4 +14,5 @@ export const tidy = /* @__PURE__ */ provide(plain.tidy, { inference });
 export const configure = /* @__PURE__ */ provide(plain.configure, { inference });
 export const info = /* @__PURE__ */ provide(plain.info, { inference });
 export const init = /* @__PURE__ */ provide(plain.init, { inference });
+export const batchNorm = /* @__PURE__ */ provide(plain.batchNorm, { inference });
 export const load = /* @__PURE__ */ provide(plain.load, { inference, linear });

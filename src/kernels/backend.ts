@@ -60,8 +60,7 @@ function order(asked: BackendName | 'auto'): readonly BackendName[] {
 }
 
 function choose(linear = new LinearMemory()): Backend {
-  const asked = wanted.backend === 'auto' ? fromEnvironment() : wanted.backend;
-  if (wanted.deterministic && asked === 'relaxed') throw relaxedIsNotDeterministic();
+  const asked = askedFor(wanted);
   const refusals: string[] = [];
   for (const name of order(asked)) {
     try {
@@ -81,7 +80,8 @@ function choose(linear = new LinearMemory()): Backend {
   throw wrongValue('ERR_BACKEND', 'configure', 'backend', 'one that this host has', show(asked), refusals.join('; '));
 }
 
-function fromEnvironment(): BackendName | 'auto' {
+function askedFor({ backend }: Required<Configuration>): BackendName | 'auto' {
+  if (backend !== 'auto') return backend;
   const value = (globalThis as { process?: { env?: Record<string, string | undefined> } }).process?.env
     ?.EVENKEEL_BACKEND;
   return value ? checkBackend('EVENKEEL_BACKEND', value) : 'auto';
@@ -120,8 +120,7 @@ export async function init(settings: Initialization = {}): Promise<void> {
   if (current) return;
   const linear = new LinearMemory();
   if (!given) {
-    const asked = wanted.backend === 'auto' ? fromEnvironment() : wanted.backend;
-    for (const build of order(asked)) {
+    for (const build of order(askedFor(wanted))) {
       if (build === 'js' || compiled[build]) break;
       try {
         compiled[build] = await WebAssembly.compile(sourceOf(INFERENCE.name).bytesOf(build, linear));
@@ -142,8 +141,9 @@ function apply(subject: string, settings: Configuration, module: typeof given): 
     throw wrongKind('ERR_OPTION', subject, 'deterministic', 'true or false', show(settings.deterministic));
   }
   const next = { ...wanted, ...settings };
-  if (next.deterministic && (next.backend === 'relaxed' || module?.build === 'relaxed'))
-    throw relaxedIsNotDeterministic();
+  if (next.deterministic && (askedFor(next) === 'relaxed' || module?.build === 'relaxed')) {
+    throw wrongValue('ERR_OPTION', subject, 'backend', "'auto', 'simd' or 'js' when deterministic", "'relaxed'");
+  }
   if (module && next.backend !== 'auto' && next.backend !== 'js' && next.backend !== module.build) {
     throw wrongValue(
       'ERR_OPTION',
@@ -170,10 +170,6 @@ function apply(subject: string, settings: Configuration, module: typeof given): 
   }
   Object.assign(wanted, next);
   given = module;
-}
-
-function relaxedIsNotDeterministic(): Error {
-  return wrongValue('ERR_OPTION', 'configure', 'backend', "'auto', 'simd' or 'js' when deterministic", "'relaxed'");
 }
 
 /** What runs, and why. Chooses the backend if nothing has been used yet. */

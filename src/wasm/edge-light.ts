@@ -4,4 +4,6 @@
 import simd from './simd.wasm?module';
 import { compiledSource } from './source.ts';
 
-export default /* @__PURE__ */ compiledSource({ simd });
+const source = /* @__PURE__ */ compiledSource({ simd });
+
+export { source as inference, source as linear, source as training };

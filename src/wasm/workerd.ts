@@ -4,4 +4,6 @@ import relaxed from './relaxed.wasm';
 import simd from './simd.wasm';
 import { compiledSource } from './source.ts';
 
-export default /* @__PURE__ */ compiledSource({ simd, relaxed });
+const source = /* @__PURE__ */ compiledSource({ simd, relaxed });
+
+export { source as inference, source as linear, source as training };

@@ -1,8 +1,6 @@
 // `evenkeel/weights`: files of other frameworks, and their names in ours.
 
-import inference from '#wasm/inference';
-import linear from '#wasm/linear';
-import training from '#wasm/training';
+import { inference, linear, training } from '#wasm';
 import { provide } from '../wasm/source.ts';
 import * as networks from './load-sequential.ts';
 

@@ -44,8 +44,8 @@ describe('the package', () => {
     for (const name of modules) {
       const text = readFileSync(join(root, 'dist', name), 'utf8');
       const imported = [...text.matchAll(/(?:\bfrom|\bimport)\s*["']([^"']+)["']/g)].map((match) => match[1]);
-      expect(imported.filter((from) => !/^(\.|#wasm\/)/.test(from))).toEqual([]);
-      expect(text).not.toMatch(/import\.meta|node:(?!worker_threads|os)/); // those two are asked of the host, if it is Node
+      expect(imported.filter((from) => !/^(\.|#wasm$)/.test(from))).toEqual([]);
+      expect(text).not.toMatch(/import\.meta/);
     }
   });
 
@@ -54,9 +54,7 @@ describe('the package', () => {
     const targets = [...Object.values(manifest.exports), ...Object.values(manifest.imports)].flatMap((entry) =>
       typeof entry === 'string' ? [entry] : Object.values(entry as object),
     );
-    const parts = ['inference', 'linear', 'training'];
-    const files = (targets as string[]).flatMap((target) => parts.map((part) => target.replace('*', part)));
-    for (const file of files) expect([file, existsSync(join(root, file))]).toEqual([file, true]);
+    for (const target of targets) expect([target, existsSync(join(root, target as string))]).toEqual([target, true]);
     expect(manifest.dependencies).toBeUndefined();
   });
 

@@ -1,4 +1,0 @@
-import packed from '../generated/inference.ts';
-import { packedSource } from '../packed.ts';
-
-export default /* @__PURE__ */ packedSource(packed);
