@@ -241,9 +241,7 @@ export class Sequential extends Layer {
   }
 
   #forget(): void {
-    for (const { input, outputs, gradients } of this.#stations.values()) {
-      for (const tensor of [input, ...outputs, ...gradients]) tensor.dispose();
-    }
+    for (const stations of this.#stations.values()) for (const tensor of tensorsOf(stations)) tensor.dispose();
     this.#stations.clear();
     this.#current = undefined;
   }
@@ -252,7 +250,8 @@ export class Sequential extends Layer {
   #stationsFor(shapes: readonly (readonly number[])[]): Stations {
     const key = shapes[0].join('x');
     const known = this.#stations.get(key);
-    if (known) return known;
+    // a caller may have disposed of what an earlier call returned: the memory is still the network's, the tensor is not
+    if (known && !tensorsOf(known).some((tensor) => tensor.disposed)) return known;
     this.#memory ??= reserveMemory(backend().heap, this.layers.length);
     const { input, outputs, gradients, all } = this.#memory;
     const bytes = shapes.map((shape) => 4 * countOf(shape));
@@ -269,6 +268,10 @@ export class Sequential extends Layer {
     this.#stations.set(key, stations);
     return stations;
   }
+}
+
+function tensorsOf({ input, outputs, gradients }: Stations): Tensor[] {
+  return [input, ...outputs, ...gradients];
 }
 
 /** A stage with its place in the network before what it is: `1.0 Linear(4, 3)`. */

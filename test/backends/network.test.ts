@@ -311,6 +311,22 @@ describe('Sequential', () => {
     expect(net.parameters().map((p) => p.grad)).toEqual(other.parameters().map((p) => p.grad));
   });
 
+  test('what it returned may be disposed of: the next step is the same as without', () => {
+    const run = (tidyUp: boolean) => {
+      const net = build();
+      const x = tensor(batch(5, 4).data, [4, 6]);
+      const seen: number[] = [];
+      for (let step = 0; step < 3; step++) {
+        const y = net.forward(x);
+        const dx = net.backward(tensor(batch(step, 4, 3).data, [4, 3]));
+        seen.push(...y.data, ...dx.data);
+        if (tidyUp) for (const held of [y, dx]) held.dispose();
+      }
+      return seen;
+    };
+    expect(run(true)).toEqual(run(false));
+  });
+
   test('an empty batch passes, first or later', () => {
     const net = build();
     const empty = { data: new Float32Array(0), shape: [0, 6] };

@@ -1,0 +1,97 @@
+// A page that trains and infers, in headless browsers; with and without a content security policy that allows WebAssembly.
+
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { createRequire } from 'node:module';
+import { build } from 'esbuild';
+import { type Answer, answerIn, type Host, Skipped } from './host.ts';
+import { app, debian, packages, work } from './install.ts';
+
+/** What a driver does: opens an address, waits for the page's answer, and hands it over. */
+type Visit = (url: string) => Promise<string>;
+
+async function served(policy: string, visit: Visit): Promise<Answer> {
+  const file = `${work}bundles/page.js`;
+  await build({ entryPoints: [`${app}main.mjs`], outfile: file, bundle: true, minify: true, format: 'esm', logLevel: 'silent' });
+  // the program prints its answer; the page shows it
+  const page = `<!doctype html><title>probe</title><pre id="answer"></pre><script type="module" src="/page.js" nonce="a"></script>`;
+  const script = `const show = (text) => (document.getElementById('answer').textContent += text + '\\n');
+const log = console.log; console.log = (text) => { log(text); show(text); };
+addEventListener('error', ({ message }) => show('error: ' + message));
+${readFileSync(file, 'utf8')}`;
+  const server = createServer((request, response) => {
+    const isScript = request.url === '/page.js';
+    response.setHeader('content-type', isScript ? 'text/javascript' : 'text/html');
+    if (policy) response.setHeader('content-security-policy', policy);
+    response.end(isScript ? script : page);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  try {
+    return answerIn(await visit(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`));
+  } finally {
+    server.close();
+  }
+}
+
+const READ = "document.getElementById('answer')?.textContent ?? ''";
+
+interface Page {
+  goto(url: string): Promise<unknown>;
+  evaluate(code: string): Promise<string>;
+}
+
+interface Browser {
+  newPage(): Promise<Page>;
+  close(): Promise<void>;
+}
+
+async function answerOf(browser: Browser, url: string): Promise<string> {
+  try {
+    const page = await browser.newPage();
+    await page.goto(url);
+    for (let tries = 0; tries < 200; tries++) {
+      const text = await page.evaluate(READ);
+      if (text) return text;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    throw new Error('the page gave no answer');
+  } finally {
+    await browser.close();
+  }
+}
+
+const chromium: Visit = async (url) => {
+  const executablePath = await debian('/usr/bin/chromium-headless-shell', 'chromium-headless-shell');
+  const { chromium } = createRequire(await packages('playwright', 'playwright-core'))('playwright-core');
+  return answerOf(await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-quic'] }), url);
+};
+
+const firefox: Visit = async (url) => {
+  const executablePath = await debian('/usr/bin/firefox-esr', 'firefox-esr');
+  const puppeteer = createRequire(await packages('puppeteer', 'puppeteer-core@24'))('puppeteer-core');
+  const browser = await puppeteer.launch({ browser: 'firefox', executablePath, headless: true });
+  return answerOf(browser, url);
+};
+
+const page = (name: string, visit: Visit, policy = '', expected: Partial<Host> = {}): Host => ({
+  name,
+  backend: 'relaxed',
+  ...expected,
+  run: async () => {
+    if (process.platform !== 'linux') throw new Skipped('browsers are looked for where Debian puts them');
+    return served(policy, visit);
+  },
+});
+
+const NONCE = "script-src 'nonce-a'";
+
+export const browsers: Host[] = [
+  page('Chromium', chromium),
+  page("Chromium, CSP with 'wasm-unsafe-eval'", chromium, `${NONCE} 'wasm-unsafe-eval'`),
+  page('Chromium, CSP without it', chromium, NONCE, {
+    backend: 'js',
+    reason: /simd: CompileError: .*(Content Security Policy|unsafe-eval)/,
+  }),
+  page('Firefox', firefox),
+];
