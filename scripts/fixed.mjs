@@ -28,7 +28,7 @@ const [MUL, ADD, SUB] = [0xe6, 0xe4, 0xe5].map((op) => [FUSED, op, 1]);
 
 /** What stands for a fused instruction, with locals t and u. */
 const FIXED = {
-  [MADD]: (t, u) => [SET, ...t, ...MUL, GET, ...t, ...ADD],
+  [MADD]: (t) => [SET, ...t, ...MUL, GET, ...t, ...ADD],
   [NMADD]: (t, u) => [SET, ...t, ...MUL, SET, ...u, GET, ...t, GET, ...u, ...SUB],
 };
 const back = (op) => (t, u) => [FUSED, op, 2, ...new Array(FIXED[op](t, u).length - 3).fill(NOP)];

@@ -18,7 +18,7 @@ export const batchNorm = /* @__PURE__ */ provide(plain.batchNorm, { inference })
 export const crossEntropy = /* @__PURE__ */ provide(plain.crossEntropy, { inference });
 
 export const BatchNorm = /* @__PURE__ */ provide(plain.BatchNorm, { inference, training });
-export type BatchNorm = plain.BatchNorm;
+export type BatchNorm<R extends number = number> = plain.BatchNorm<R>;
 export const BatchNorm1d = /* @__PURE__ */ provide(plain.BatchNorm1d, { inference, training });
 export type BatchNorm1d = plain.BatchNorm1d;
 export const BatchNorm2d = /* @__PURE__ */ provide(plain.BatchNorm2d, { inference, training });

@@ -32,6 +32,6 @@ export { Adam, type AdamOptions, SGD, type SGDOptions } from './nn/optim.ts';
 export { Random } from './nn/random.ts';
 export { Residual } from './nn/residual.ts';
 export { Sequential } from './nn/sequential.ts';
-export { type Result, Tensor, type TensorLike, tensor, tidy, zeros } from './tensors/tensor.ts';
+export { type OfRank, type Result, Tensor, type TensorLike, tensor, tidy, zeros } from './tensors/tensor.ts';
 export { close, setThreads } from './threads/set-threads.ts';
 export type { Layout, Parameter, PlainTensor, StateDict, StateEntry } from './types.ts';

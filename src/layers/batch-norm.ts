@@ -6,7 +6,7 @@ import { Call, checkCallOptions, locate, makeLike, produce } from '../tensors/ca
 import { Kept } from '../tensors/kept.ts';
 import { type Located, Route } from '../tensors/route.ts';
 import { checkShape, sameShape, shapeOf } from '../tensors/shape.ts';
-import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
+import { type OfRank, type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
 import type { Parameter } from '../types.ts';
 import {
   type Evaluation,
@@ -67,7 +67,7 @@ interface Saved {
  *     const y = bn.forward(x);     // training
  *     const dx = bn.backward(dy);  // adds to bn.gamma.grad and bn.beta.grad
  */
-export class BatchNorm extends Layer {
+export class BatchNorm<R extends number = number> extends Layer {
   /** `BatchNorm.preset('keras')`: that framework's eps, momentum, variance estimator and layout as options. */
   static preset(name: Preset): ReturnType<typeof preset> {
     return preset(name);
@@ -220,7 +220,10 @@ export class BatchNorm extends Layer {
    * @throws ERR_SHAPE, ERR_TYPE, ERR_ALIAS, ERR_DISPOSED; ERR_SINGLE_VALUE and ERR_NON_FINITE as the options say; ERR_MEMORY. After an
    *   error nothing has changed
    */
-  forward<X extends TensorLike, O extends TensorLike = Result<X>>(x: X, options: ForwardOptions<O> = {}): O {
+  forward<const X extends TensorLike, O extends TensorLike = Result<X>>(
+    x: X & OfRank<X, R>,
+    options: ForwardOptions<O> = {},
+  ): O {
     if (this.#route?.takes(x, options)) {
       const { plan, inputs, out } = this.#route;
       const by = this.#statisticsFor(plan);

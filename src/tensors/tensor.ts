@@ -16,6 +16,21 @@ export type Result<X> = X extends Tensor
     ? { data: Float32Array; dims: number[] }
     : { data: Float32Array; shape: number[] };
 
+type RankOf<X> = X extends { readonly shape: infer S extends readonly unknown[] }
+  ? S['length']
+  : X extends { readonly dims: infer S extends readonly unknown[] }
+    ? S['length']
+    : number;
+
+/** What an input of type X must be besides: of one of the ranks R, where its shape is a literal that says its rank. */
+export type OfRank<X, R extends number> = number extends R
+  ? unknown
+  : number extends RankOf<X>
+    ? unknown
+    : RankOf<X> extends R
+      ? unknown
+      : { readonly shape: readonly number[] & { readonly length: R } };
+
 /** Frees what a program forgot. A net only: it never runs in a synchronous loop. */
 const forgotten = /* @__PURE__ */ new FinalizationRegistry<{ heap: Heap; ptr: number }>(({ heap, ptr }) =>
   heap.free(ptr),

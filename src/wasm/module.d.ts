@@ -1,3 +1,8 @@
-/** The type of `evenkeel/simd.wasm` and `evenkeel/relaxed.wasm`, on hosts and bundlers that import WebAssembly as a module. */
-declare const module: WebAssembly.Module;
+/**
+ * What `evenkeel/simd.wasm` and `evenkeel/relaxed.wasm` are on hosts and bundlers that import WebAssembly as a module: a `WebAssembly.Module`, where a
+ * program's types know that word.
+ */
+declare const module: typeof globalThis extends { WebAssembly: { Module: { prototype: infer Module extends object } } }
+  ? Module
+  : object;
 export default module;

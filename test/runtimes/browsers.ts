@@ -2,8 +2,8 @@
 
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { createRequire } from 'node:module';
+import type { AddressInfo } from 'node:net';
 import { build } from 'esbuild';
 import { type Answer, answerIn, type Host, Skipped } from './host.ts';
 import { app, debian, packages, work } from './install.ts';
@@ -13,7 +13,14 @@ type Visit = (url: string) => Promise<string>;
 
 async function served(policy: string, visit: Visit): Promise<Answer> {
   const file = `${work}bundles/page.js`;
-  await build({ entryPoints: [`${app}main.mjs`], outfile: file, bundle: true, minify: true, format: 'esm', logLevel: 'silent' });
+  await build({
+    entryPoints: [`${app}main.mjs`],
+    outfile: file,
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    logLevel: 'silent',
+  });
   // the program prints its answer; the page shows it
   const page = `<!doctype html><title>probe</title><pre id="answer"></pre><script type="module" src="/page.js" nonce="a"></script>`;
   const script = `const show = (text) => (document.getElementById('answer').textContent += text + '\\n');

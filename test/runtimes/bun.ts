@@ -4,7 +4,11 @@ import { app, packages, work } from './install.ts';
 const bun = async () => `${await packages('bun', 'bun')}node_modules/.bin/bun`;
 
 export const buns: Host[] = [
-  { name: 'Bun, run', backend: 'relaxed', run: async () => answerIn(await sh(await bun(), ['run', 'main.mjs'], { cwd: app })) },
+  {
+    name: 'Bun, run',
+    backend: 'relaxed',
+    run: async () => answerIn(await sh(await bun(), ['run', 'main.mjs'], { cwd: app })),
+  },
   {
     name: 'Bun, build --compile',
     backend: 'relaxed',

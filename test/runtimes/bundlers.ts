@@ -66,7 +66,16 @@ export const bundlers: Host[] = [
       const folder = inFolder('rollup');
       await sh(
         `${tools}node_modules/.bin/rollup`,
-        [`${app}main.mjs`, '-p', '@rollup/plugin-node-resolve', '--failAfterWarnings', '-f', 'es', '-o', `${folder}bundle.mjs`],
+        [
+          `${app}main.mjs`,
+          '-p',
+          '@rollup/plugin-node-resolve',
+          '--failAfterWarnings',
+          '-f',
+          'es',
+          '-o',
+          `${folder}bundle.mjs`,
+        ],
         { cwd: tools },
       );
       return alone(`${folder}bundle.mjs`);

@@ -39,11 +39,20 @@ export interface Outcome {
 }
 
 /** Runs a command to its end; what it printed. */
-export function sh(file: string, args: readonly string[], options: { cwd?: string; env?: NodeJS.ProcessEnv; timeout?: number } = {}): Promise<string> {
+export function sh(
+  file: string,
+  args: readonly string[],
+  options: { cwd?: string; env?: NodeJS.ProcessEnv; timeout?: number } = {},
+): Promise<string> {
   return new Promise((resolve, reject) => {
     const { timeout = 120_000, ...rest } = options;
     execFile(file, args, { maxBuffer: 1 << 26, timeout, killSignal: 'SIGKILL', ...rest }, (error, stdout, stderr) => {
-      if (error) reject(new Error(`${file.split('/').at(-1)} ${args.join(' ').slice(0, 200)}: ${error.message.slice(0, 300)}\n${(stdout + stderr).slice(-1500)}`));
+      if (error)
+        reject(
+          new Error(
+            `${file.split('/').at(-1)} ${args.join(' ').slice(0, 200)}: ${error.message.slice(0, 300)}\n${(stdout + stderr).slice(-1500)}`,
+          ),
+        );
       else resolve(stdout);
     });
   });
@@ -62,8 +71,10 @@ const TOLERANCE = 2e-5;
 export function judge({ best, fixed }: Answer, expected: Answer, { backend, reason }: Host): string | undefined {
   if (backend && best.backend !== backend) return `backend ${best.backend} (${best.reason}), expected ${backend}`;
   if (reason && !reason.test(best.reason)) return `reason: ${best.reason}`;
-  if (fixed.backend === 'simd' && fixed.bits !== expected.fixed.bits) return `other bits on the fixed build: ${fixed.bits}`;
-  if (fixed.backend !== (best.backend === 'js' ? 'js' : 'simd')) return `deterministic: ${fixed.backend} (${fixed.reason})`;
+  if (fixed.backend === 'simd' && fixed.bits !== expected.fixed.bits)
+    return `other bits on the fixed build: ${fixed.bits}`;
+  if (fixed.backend !== (best.backend === 'js' ? 'js' : 'simd'))
+    return `deterministic: ${fixed.backend} (${fixed.reason})`;
   for (const { values } of [best, fixed]) {
     if (values.length !== expected.fixed.values.length) return `${values.length} values`;
     const worst = Math.max(...values.map((value, i) => Math.abs(value - expected.fixed.values[i])));

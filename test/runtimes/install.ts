@@ -58,7 +58,10 @@ export async function packages(folder: string, ...specs: string[]): Promise<stri
   mkdirSync(to, { recursive: true });
   if (!existsSync(`${to}package.json`)) writeFileSync(`${to}package.json`, JSON.stringify({ private: true }));
   try {
-    await sh('npm', ['install', '--no-save', '--no-package-lock', '--no-audit', '--no-fund', ...specs], { cwd: to, timeout: 300_000 });
+    await sh('npm', ['install', '--no-save', '--no-package-lock', '--no-audit', '--no-fund', ...specs], {
+      cwd: to,
+      timeout: 300_000,
+    });
   } catch (error) {
     throw new Skipped(`npm install ${specs.join(' ')} failed: ${(error as Error).message.split('\n')[0]}`);
   }

@@ -4,8 +4,8 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { browsers } from './browsers.ts';
-import { bundlers } from './bundlers.ts';
 import { buns } from './bun.ts';
+import { bundlers } from './bundlers.ts';
 import { deno } from './deno.ts';
 import { type Host, judge, type Outcome, Skipped } from './host.ts';
 import { installPackage, root, work } from './install.ts';
@@ -18,8 +18,8 @@ const { values } = parseArgs({
 });
 
 const reference = nodes[0];
-const hosts = [...nodes, ...deno, ...buns, ...workers, ...next, ...browsers, ...bundlers].filter(
-  ({ name, heavy }) => (values.only ? name.toLowerCase().includes(values.only.toLowerCase()) : values.all || !heavy),
+const hosts = [...nodes, ...deno, ...buns, ...workers, ...next, ...browsers, ...bundlers].filter(({ name, heavy }) =>
+  values.only ? name.toLowerCase().includes(values.only.toLowerCase()) : values.all || !heavy,
 );
 
 mkdirSync(`${work}bundles`, { recursive: true });
@@ -45,7 +45,9 @@ async function outcomeOf(host: Host): Promise<Outcome> {
   }
   const outcome = { name: host.name, state, backend, note, seconds: (performance.now() - start) / 1000 };
   const mark = { passed: '✓', failed: '✗', skipped: '–' }[state];
-  console.log(`${mark} ${host.name.padEnd(40)} ${backend.padEnd(8)} ${outcome.seconds.toFixed(1).padStart(6)} s  ${note}`);
+  console.log(
+    `${mark} ${host.name.padEnd(40)} ${backend.padEnd(8)} ${outcome.seconds.toFixed(1).padStart(6)} s  ${note}`,
+  );
   return outcome;
 }
 

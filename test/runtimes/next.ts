@@ -41,7 +41,11 @@ export function GET() {
       const env = { ...process.env, NEXT_TELEMETRY_DISABLED: '1', NODE_ENV: 'production' } as NodeJS.ProcessEnv;
       await sh(process.execPath, [cli, 'build'], { cwd: folder, env, timeout: 300_000 });
       const port = await freePort();
-      const server = spawn(process.execPath, [cli, 'start', '-p', `${port}`], { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] });
+      const server = spawn(process.execPath, [cli, 'start', '-p', `${port}`], {
+        cwd: folder,
+        env,
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
       let said = '';
       for (const stream of [server.stdout, server.stderr])
         stream.on('data', (chunk) => {

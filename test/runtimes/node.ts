@@ -24,10 +24,7 @@ const refused = (name: string, reason: RegExp, run: (node: string) => Promise<st
 });
 
 export const nodes: Host[] = [
-  ...[20, 22, 24, 26].flatMap((major) => [
-    program(major, 'import', 'main.mjs'),
-    program(major, 'require', 'main.cjs'),
-  ]),
+  ...[20, 22, 24, 26].flatMap((major) => [program(major, 'import', 'main.mjs'), program(major, 'require', 'main.cjs')]),
   refused('Node 20, --jitless', /relaxed: ReferenceError: .*; simd: ReferenceError: /, (node) =>
     sh(node, ['--jitless', 'main.mjs'], { cwd: app }),
   ),

@@ -31,7 +31,10 @@ function work(k, infer) {
   for (let step = 0; step < 3; step++) {
     const y = net.forward(x);
     keep(y.data);
-    const { grad } = k.crossEntropy(y, Array.from({ length: 17 }, (_, i) => i % 5));
+    const { grad } = k.crossEntropy(
+      y,
+      Array.from({ length: 17 }, (_, i) => i % 5),
+    );
     net.zeroGrad();
     const dx = net.backward(grad);
     keep(dx.data);

@@ -101,7 +101,10 @@ export const workers: Host[] = [
       );
       const env = { ...process.env, WRANGLER_SEND_METRICS: 'false', CI: '1' };
       const wrangler = `${tools}node_modules/wrangler/bin/wrangler.js`;
-      await sh(await nodeOf(24), [wrangler, 'deploy', '--dry-run', '--outdir', out, '--config', 'wrangler.json'], { cwd: app, env });
+      await sh(await nodeOf(24), [wrangler, 'deploy', '--dry-run', '--outdir', out, '--config', 'wrangler.json'], {
+        cwd: app,
+        env,
+      });
       return ask(out, asModules(out, 'worker.js'));
     },
   },

@@ -1,0 +1,50 @@
+// What a bundle weighs, minified and gzipped, and what is in it: `npm run size` prints the table, a test holds the budgets.
+
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
+import { build } from 'esbuild';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/** What is bundled, and the most it may weigh, in bytes. */
+export const BUDGETS = [
+  { name: 'batch norm in evaluation', code: "export { batchNorm } from 'evenkeel'", budget: 12_000 },
+  { name: 'compiled networks', code: "export { load } from 'evenkeel/infer'", budget: 17_000 },
+  { name: 'the same without WebAssembly', code: "export { batchNorm } from 'evenkeel/js'", budget: 6_200 },
+  { name: 'the BatchNorm layer', code: "export { BatchNorm2d } from 'evenkeel'", budget: 25_500 },
+  { name: 'all of evenkeel', code: "export * from 'evenkeel'", budget: 48_000 },
+  { name: 'reading safetensors', code: "export { readSafetensors, fromTorch } from 'evenkeel/weights'", budget: 6_000 },
+];
+
+/** @returns {Promise<{ raw: number, gzip: number, text: string, parts: Record<string, number> }>} bytes; of parts, before gzip */
+export async function measure(code) {
+  const { outputFiles, metafile } = await build({
+    stdin: { contents: code, resolveDir: root },
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    platform: 'neutral',
+    write: false,
+    metafile: true,
+    tsconfigRaw: {}, // as a user's bundler sees it
+    logLevel: 'silent',
+  });
+  const parts = {};
+  for (const [file, { bytesInOutput }] of Object.entries(Object.values(metafile.outputs)[0].inputs)) {
+    const part = file.includes('/wasm/inline') ? 'kernels' : file.includes('/shared/') ? 'shared' : 'names';
+    parts[part] = (parts[part] ?? 0) + bytesInOutput;
+  }
+  const [{ contents, text }] = outputFiles;
+  return { raw: contents.length, gzip: gzipSync(contents, { level: 9 }).length, text, parts };
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const row = (...cells) => cells.map((cell, i) => (i ? `${cell}`.padStart(10) : cell.padEnd(30))).join('');
+  console.log(row('', 'gzip', 'budget', 'raw', 'kernels', 'JavaScript'));
+  for (const { name, code, budget } of BUDGETS) {
+    const { raw, gzip, parts } = await measure(code);
+    console.log(row(name, gzip, budget, raw, parts.kernels ?? 0, raw - (parts.kernels ?? 0)));
+    if (gzip > budget) process.exitCode = 1;
+  }
+}

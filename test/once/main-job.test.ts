@@ -1,0 +1,48 @@
+// What `npm start` leaves behind, and what long loops do.
+
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const node = (...args: string[]) => execFileSync(process.execPath, args, { cwd: root, encoding: 'utf8' });
+
+test('resident memory stays flat over 100,000 rounds in one synchronous loop', () => {
+  const { layer, network } = JSON.parse(node('test/support/flat.mjs'));
+  expect(layer[1] / layer[0]).toBeLessThan(1.1);
+  expect(network[1] / network[0]).toBeLessThan(1.1);
+});
+
+test('a compiled network runs into out without garbage', () => {
+  // bytes per run; a call that has to be checked makes a kilobyte
+  const { tensors, arrays } = JSON.parse(node('--expose-gc', 'test/support/garbage.mjs'));
+  expect(tensors).toBeLessThan(16);
+  expect(arrays).toBeLessThan(64);
+});
+
+test('the main job leaves a whole report page, and no other file', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'evenkeel-'));
+  try {
+    writeFileSync(join(folder, 'keep.txt'), 'kept');
+    const text = execFileSync(
+      process.execPath,
+      ['--import', 'tsx', 'examples/digits/main.ts', '--quick', '--steps', '60', '--report', folder],
+      { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] },
+    );
+    expect(text).toMatch(/sigmoid: With batch norm the net (reaches|does not reach)/);
+    expect(text).toMatch(/test accuracy \d/);
+    expect(readdirSync(folder).sort()).toEqual(['index.html', 'keep.txt']);
+    const page = readFileSync(join(folder, 'index.html'), 'utf8');
+    expect(page.startsWith('<!doctype html>')).toBe(true);
+    expect(page.trimEnd().endsWith('</html>')).toBe(true);
+    expect(page.match(/<svg viewBox/g)!.length).toBe(8);
+    expect(page).not.toMatch(/NaN|undefined|Infinity/);
+    expect(page).not.toMatch(/https?:\/\//);
+    expect(statSync(join(folder, 'index.html')).size).toBeGreaterThan(10_000);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});

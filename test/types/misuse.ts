@@ -1,0 +1,44 @@
+// What must not compile. Each line would be an error at run time too.
+
+import { BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d, Linear, ReLU, Sequential, tensor } from 'evenkeel';
+
+const data = new Float32Array(6);
+
+// @ts-expect-error a misspelt layout
+new BatchNorm2d(3, { layout: 'channel-last' });
+// @ts-expect-error momentum is a number, or null
+new BatchNorm2d(3, { momentum: '0.1' });
+// @ts-expect-error no such option
+new BatchNorm2d(3, { epsilon: 1e-3 });
+// @ts-expect-error no such activation
+new BatchNorm2d(3, { activation: 'swish' });
+// @ts-expect-error a slope is leaky-relu's
+new BatchNorm2d(3, { activation: { name: 'elu', slope: 0.1 } });
+// @ts-expect-error no such framework
+BatchNorm.preset('pytorch');
+// @ts-expect-error rank 2 for a layer of rank 5
+new BatchNorm3d(3).forward({ data, shape: [2, 3] });
+// @ts-expect-error the same by its other name
+new BatchNorm3d(3).forward({ data, dims: [2, 3] });
+// @ts-expect-error rank 4 for a layer of rank 2 or 3
+new BatchNorm1d(3).forward({ data, shape: [1, 3, 2, 1] });
+// @ts-expect-error a Float64Array
+new BatchNorm1d(3).forward({ data: new Float64Array(6), shape: [2, 3] });
+// @ts-expect-error no shape
+new BatchNorm1d(3).forward({ data });
+// @ts-expect-error a function is no layer
+new Sequential(new Linear(3, 3), Math.tanh);
+
+// What must.
+const bn = new BatchNorm1d(3, { momentum: null, layout: 'channels-last', activation: { name: 'elu', alpha: 0.5 } });
+const plain: { data: Float32Array; shape: number[] } = bn.forward({ data, shape: [2, 3] });
+const named: { data: Float32Array; dims: number[] } = bn.forward({ data, dims: [2, 3] });
+const shape: readonly number[] = [2, 3];
+new BatchNorm3d(3).forward({ data, shape }); // a rank that is not known is found out at run time
+new BatchNorm(3).forward({ data, shape: [2, 3] });
+const t = tensor(data, [2, 3]);
+const y: typeof t = bn.forward(t, { out: t });
+const layer: BatchNorm = bn; // the name is a type as well
+new Sequential(new Linear(3, 3), layer, new ReLU());
+
+export { named, plain, y };
