@@ -83,7 +83,7 @@ function plain(): Base {
       const larger = new ArrayBuffer(Math.ceil((buffer.byteLength + bytes) / 8) * 8);
       new Uint8Array(larger).set(new Uint8Array(buffer));
       // views of the old memory must die here as they do in WebAssembly: a write to one would be lost in silence
-      if (typeof structuredClone === 'function') structuredClone(buffer, { transfer: [buffer] });
+      globalThis.structuredClone?.(buffer, { transfer: [buffer] });
       buffer = larger;
       return buffer;
     },

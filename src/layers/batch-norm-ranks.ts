@@ -3,6 +3,7 @@ import type { Ranks } from './plan.ts';
 
 /** Batch normalization of `[N, C]` or `[N, C, L]`; with `layout: 'channels-last'` of `[N, C]` or `[N, L, C]`. */
 export class BatchNorm1d extends BatchNorm<2 | 3> {
+  static override readonly name: string = 'BatchNorm1d';
   protected override form(): { kind: string; ranks: Ranks } {
     return { kind: 'BatchNorm1d', ranks: [2, 3] };
   }
@@ -10,6 +11,7 @@ export class BatchNorm1d extends BatchNorm<2 | 3> {
 
 /** Batch normalization of `[N, C, H, W]`; with `layout: 'channels-last'` of `[N, H, W, C]`. */
 export class BatchNorm2d extends BatchNorm<4> {
+  static override readonly name: string = 'BatchNorm2d';
   protected override form(): { kind: string; ranks: Ranks } {
     return { kind: 'BatchNorm2d', ranks: [4, 4] };
   }
@@ -17,6 +19,7 @@ export class BatchNorm2d extends BatchNorm<4> {
 
 /** Batch normalization of `[N, C, D, H, W]`; with `layout: 'channels-last'` of `[N, D, H, W, C]`. */
 export class BatchNorm3d extends BatchNorm<5> {
+  static override readonly name: string = 'BatchNorm3d';
   protected override form(): { kind: string; ranks: Ranks } {
     return { kind: 'BatchNorm3d', ranks: [5, 5] };
   }

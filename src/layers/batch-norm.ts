@@ -68,6 +68,7 @@ interface Saved {
  *     const dx = bn.backward(dy);  // adds to bn.gamma.grad and bn.beta.grad
  */
 export class BatchNorm<R extends number = number> extends Layer {
+  static override readonly name: string = 'BatchNorm';
   /** `BatchNorm.preset('keras')`: that framework's eps, momentum, variance estimator and layout as options. */
   static preset(name: Preset): ReturnType<typeof preset> {
     return preset(name);

@@ -46,6 +46,8 @@ export interface ResidualStage {
 
 /** What every layer is. A layer is in training mode when it is made. */
 export abstract class Layer {
+  /** What programs are shown, however the library was minified. */
+  static readonly name: string = 'Layer';
   /** Who it is, in errors: `BatchNorm(64)`. */
   abstract readonly subject: string;
   #training = true;

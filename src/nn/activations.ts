@@ -10,6 +10,7 @@ import type { Result, TensorLike } from '../tensors/tensor.ts';
 
 /** An activation as a layer of its own, for inputs of any shape. Where it follows a normalization, that layer's `activation` option saves a pass. */
 export class ActivationLayer extends Layer {
+  static override readonly name: string = 'ActivationLayer';
   readonly subject: string;
   readonly #code: ActivationCode;
   #kept: Kept<{ x: TensorLike }> | undefined;
@@ -99,6 +100,7 @@ export class ActivationLayer extends Layer {
 
 /** Hyperbolic tangent. */
 export class Tanh extends ActivationLayer {
+  static override readonly name: string = 'Tanh';
   constructor() {
     super('tanh', 'Tanh');
   }
@@ -106,6 +108,7 @@ export class Tanh extends ActivationLayer {
 
 /** 1/(1 + e⁻ˣ). */
 export class Sigmoid extends ActivationLayer {
+  static override readonly name: string = 'Sigmoid';
   constructor() {
     super('sigmoid', 'Sigmoid');
   }
@@ -113,6 +116,7 @@ export class Sigmoid extends ActivationLayer {
 
 /** max(x, 0); NaN stays NaN. */
 export class ReLU extends ActivationLayer {
+  static override readonly name: string = 'ReLU';
   constructor() {
     super('relu', 'ReLU');
   }

@@ -26,6 +26,7 @@ interface Mask {
  * 1 − p; in evaluation values pass as they are. The same seed gives the same masks on every machine and backend.
  */
 export class Dropout extends Layer {
+  static override readonly name: string = 'Dropout';
   readonly subject: string;
   /** Probability of dropping a value. */
   readonly p: number;

@@ -37,6 +37,7 @@ export function packedLength(depth: number, cols: number): number {
  * Names and layout are PyTorch's: `weight` `[outFeatures, inFeatures]`, `bias` `[outFeatures]`.
  */
 export class Linear extends Layer {
+  static override readonly name: string = 'Linear';
   readonly subject: string;
   readonly inFeatures: number;
   readonly outFeatures: number;

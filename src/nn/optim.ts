@@ -59,6 +59,7 @@ export interface SGDOptions {
  * Nesterov, v without).
  */
 export class SGD extends Optimizer {
+  static override readonly name: string = 'SGD';
   lr: number;
   readonly momentum: number;
   readonly weightDecay: number;
@@ -112,6 +113,7 @@ export interface AdamOptions {
 
 /** Adam (Kingma & Ba 2015), as torch.optim.Adam. */
 export class Adam extends Optimizer {
+  static override readonly name: string = 'Adam';
   lr: number;
   readonly betas: readonly [number, number];
   readonly eps: number;

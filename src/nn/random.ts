@@ -1,5 +1,6 @@
 /** A seeded source of random numbers (sfc32, Chris Doty-Humphrey's small fast counting generator). Same numbers on every machine. */
 export class Random {
+  static readonly name: string = 'Random';
   #a: number;
   #b: number;
   #c: number;

@@ -16,6 +16,7 @@ import { Sequential } from './sequential.ts';
  *     new Residual(new Linear(64, 64), new BatchNorm1d(64))
  */
 export class Residual extends Layer {
+  static override readonly name: string = 'Residual';
   readonly subject = 'Residual';
   readonly branch: Sequential;
   /** Where IDENTITY lies. */

@@ -51,6 +51,7 @@ interface Current {
  * output is a plain array of its own.
  */
 export class Sequential extends Layer {
+  static override readonly name: string = 'Sequential';
   readonly subject = 'Sequential';
   readonly layers: readonly Layer[];
   #memory: Memory | undefined;
@@ -61,7 +62,7 @@ export class Sequential extends Layer {
   constructor(...layers: Layer[]) {
     super();
     for (const layer of layers) {
-      if (!(layer instanceof Layer)) throw wrongKind('ERR_TYPE', this.subject, 'a layer', 'a Layer', show(layer));
+      if (!(layer instanceof Layer)) throw wrongKind('ERR_TYPE', this.subject, 'a layer', 'a Layer', showLayer(layer));
     }
     const leaves = layers.flatMap((layer) => layer.named().map(([, leaf]) => leaf));
     const twice = leaves.find((layer, i) => leaves.indexOf(layer) !== i);
@@ -272,6 +273,13 @@ export class Sequential extends Layer {
 
 function tensorsOf({ input, outputs, gradients }: Stations): Tensor[] {
   return [input, ...outputs, ...gradients];
+}
+
+/** What is no layer here, but may be one elsewhere. */
+function showLayer(value: unknown): string {
+  const { subject, forward } = (value ?? {}) as Partial<Layer>;
+  if (typeof subject !== 'string' || typeof forward !== 'function') return show(value);
+  return `${subject} of another copy of evenkeel`;
 }
 
 /** A stage with its place in the network before what it is: `1.0 Linear(4, 3)`. */

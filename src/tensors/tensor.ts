@@ -46,6 +46,7 @@ const scopes: Set<Tensor>[] = [];
  * network (see `Sequential`).
  */
 export class Tensor implements Disposable {
+  static readonly name: string = 'Tensor';
   /** Sizes along each axis. */
   readonly shape: readonly number[];
   /** Number of values. */

@@ -1,12 +1,14 @@
 // Which backend runs, and why: what is asked for, what a host refuses, what a program hands over.
 
-import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
+const hasRelaxed = WebAssembly.validate(new Uint8Array(readFileSync(join(root, 'dist/wasm/relaxed.wasm'))));
 const node = (...args: string[]) => execFileSync(process.execPath, args, { cwd: root, encoding: 'utf8' });
 
 test('works without WebAssembly, and says why', () => {
@@ -27,7 +29,6 @@ describe('the choice of backend', () => {
       ['--input-type=module', '-e', `import { configure, info, zeros } from 'evenkeel'; ${code}`],
       { cwd: root, encoding: 'utf8', env: { ...process.env, EVENKEEL_BACKEND: env } },
     ).trim();
-  const hasRelaxed = WebAssembly.validate(new Uint8Array(readFileSync(join(root, 'dist/wasm/relaxed.wasm'))));
 
   test('is relaxed where the host validates it, else simd', () => {
     expect(choose('', 'console.log(info().backend)')).toBe(hasRelaxed ? 'relaxed' : 'simd');
@@ -73,4 +74,192 @@ describe('the choice of backend', () => {
         /^RangeError ERR_BACKEND configure: backend expected one that this host has, got 'relaxed' \(relaxed: CompileError: .*\)$/,
       );
   });
+});
+
+describe('init', () => {
+  /** What a program prints, line by line; `wasm(name)` reads one of the package's modules. */
+  const lines = (code: string, env: NodeJS.ProcessEnv = {}) =>
+    execFileSync(
+      process.execPath,
+      [
+        '--input-type=module',
+        '-e',
+        `import { BatchNorm1d, configure, info, init, zeros } from 'evenkeel';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+const wasm = (name) => readFileSync(createRequire(${JSON.stringify(join(root, 'package.json'))}).resolve('evenkeel/' + name));
+const tried = async (settings) => { try { await init(settings); console.log('done'); } catch (error) { console.log(error.name, error.code, error.message); } };
+const batch = () => new BatchNorm1d(2).forward({ data: Float32Array.of(1, 2, 3, 5), shape: [2, 2] }).data.join();
+${code}`,
+      ],
+      { cwd: root, encoding: 'utf8', env: { ...process.env, EVENKEEL_BACKEND: '', ...env } },
+    )
+      .trim()
+      .split('\n');
+  const first = 'configure({ deterministic: true }); ';
+  const NOT_OURS =
+    'TypeError ERR_TYPE init: module expected evenkeel/simd.wasm or evenkeel/relaxed.wasm of this release, compiled or as bytes, got';
+
+  test('makes ready what the first call would, and may be called again', () => {
+    const without = lines('console.log(info().backend, info().reason, batch())');
+    expect(lines('await init(); await init(); console.log(info().backend, info().reason, batch())')).toEqual(without);
+    expect(lines('await Promise.all([init(), init()]); console.log(info().backend, info().reason, batch())')).toEqual(
+      without,
+    );
+  });
+
+  test('takes what configure takes', () => {
+    expect(lines("await init({ backend: 'js' }); console.log(info().backend, info().reason)")).toEqual([
+      'js asked for',
+    ]);
+    expect(lines('await init({ deterministic: true }); console.log(info().backend)')).toEqual(['simd']);
+    expect(lines("await tried({ backend: 'gpu' }); await tried(null); await tried({ threads: 2 })")).toEqual([
+      "RangeError ERR_OPTION init: backend expected 'auto', 'relaxed', 'simd' or 'js', got 'gpu'",
+      'TypeError ERR_OPTION init: options expected an object, got null',
+      "TypeError ERR_OPTION init: options expected 'backend' or 'deterministic', got 'threads'",
+    ]);
+  });
+
+  test('takes a module, compiled or as bytes, in place of its own', () => {
+    const [expected] = lines(`${first}console.log(batch())`);
+    for (const module of ["wasm('simd.wasm')", "new WebAssembly.Module(wasm('simd.wasm'))"])
+      expect(
+        lines(`await init({ module: ${module} }); console.log(info().backend, info().reason); console.log(batch())`),
+      ).toEqual(['simd the module given to init', expected]);
+  });
+
+  test('compiles nothing of its own then', () => {
+    expect(
+      lines(`const module = await WebAssembly.compile(wasm('simd.wasm'));
+const { Module } = WebAssembly;
+WebAssembly.Module = new Proxy(Module, { construct() { throw new Error('refused'); } });
+await init({ module });
+console.log(info().backend, batch().length > 0);`),
+    ).toEqual(['simd true']);
+  });
+
+  test('a wrong module is refused, and everything works as before', () => {
+    const empty = 'Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0)';
+    const old = `Buffer.from(wasm('simd.wasm').toString('latin1').replace(/(?<=simd 0\\.1\\.0 )\\w{8}$/, '00000000'), 'latin1')`;
+    const said = lines(
+      `for (const module of [1, null, {}, Uint8Array.of(1, 2, 3), ${empty}, ${old}]) await tried({ module });
+console.log(info().reason.split(';')[0], batch().length > 0);`,
+    );
+    expect(said.slice(0, 3)).toEqual([`${NOT_OURS} 1`, `${NOT_OURS} null`, `${NOT_OURS} Object`]);
+    expect(said[3]).toMatch(
+      /^TypeError ERR_TYPE init: .*, got bytes that this host does not compile: WebAssembly\.compile\(\): /,
+    );
+    expect(said[4]).toBe(`${NOT_OURS} another module`);
+    expect(said[5]).toBe(`${NOT_OURS} one of another release: simd 0.1.0 00000000`);
+    expect(said[6]).toBe('the best this host has true');
+  });
+
+  test('after the first use another module is refused, and nothing changes', () => {
+    expect(
+      lines(`const held = zeros([3]); await tried({ module: wasm('simd.wasm') }); await tried(); console.log(info().reason.split(';')[0]);
+held.dispose(); await tried({ module: wasm('simd.wasm') }); console.log(info().reason);`),
+    ).toEqual([
+      'Error ERR_MODE init: a change expected to come before the first tensor, got 1 blocks in use',
+      'done',
+      'the best this host has',
+      'done',
+      'the module given to init',
+    ]);
+  });
+
+  test('a module of one build and a wish for another contradict each other', () => {
+    expect(
+      lines("await tried({ module: wasm('simd.wasm'), backend: 'relaxed' }); console.log(info().reason.split(';')[0])"),
+    ).toEqual([
+      "RangeError ERR_OPTION init: backend expected 'auto', 'simd' or 'js' with simd.wasm, got 'relaxed'",
+      'the best this host has',
+    ]);
+  });
+
+  test.runIf(hasRelaxed)('a relaxed module is not deterministic', () => {
+    expect(lines("await tried({ module: wasm('relaxed.wasm'), deterministic: true })")).toEqual([
+      "RangeError ERR_OPTION init: backend expected 'auto', 'simd' or 'js' when deterministic, got 'relaxed'",
+    ]);
+    expect(lines("await init({ module: wasm('relaxed.wasm') }); console.log(info().backend)")).toEqual(['relaxed']);
+  });
+});
+
+describe('a host that refuses', () => {
+  const told = (flags: string[], code: string) => {
+    const use = `import { BatchNorm1d, info, init } from 'evenkeel'; ${code}
+const y = new BatchNorm1d(2).forward({ data: Float32Array.of(1, 2, 3, 5), shape: [2, 2] });
+console.log(JSON.stringify({ ...info(), y: [...y.data].map(Math.round) }));`;
+    return JSON.parse(node(...flags, '--input-type=module', '-e', use));
+  };
+
+  test('to compile runs the plain loops, with and without init', () => {
+    const refusal = `WebAssembly.Module = function () { throw new WebAssembly.CompileError('disallowed by embedder'); };
+WebAssembly.compile = () => Promise.reject(new WebAssembly.CompileError('disallowed by embedder'));`;
+    for (const code of [refusal, `${refusal} await init();`]) {
+      const { backend, reason, y } = told([], code);
+      expect(backend).toBe('js');
+      expect(reason).toBe(
+        'the best this host has; relaxed: CompileError: disallowed by embedder; simd: CompileError: disallowed by embedder',
+      );
+      expect(y).toEqual([-1, -1, 1, 1]);
+    }
+  });
+
+  test('memory runs the plain loops, and says so', () => {
+    const { backend, reason } = told(
+      [],
+      "WebAssembly.Memory = function () { throw new RangeError('could not allocate memory'); };",
+    );
+    expect(backend).toBe('js');
+    expect(reason).toMatch(/simd: RangeError: could not allocate memory$/);
+  });
+
+  test('to know WebAssembly at all, as --jitless does', () => {
+    const { backend, y } = told(['--jitless'], '');
+    expect([backend, y]).toEqual(['js', [-1, -1, 1, 1]]);
+  });
+
+  test.runIf(process.platform === 'linux')('address space, by ulimit', () => {
+    const code = "import { info } from 'evenkeel'; console.log(JSON.stringify(info()))";
+    const command = `ulimit -v 4000000 && exec '${process.execPath}' --input-type=module -e "${code}"`;
+    const { backend, reason } = JSON.parse(execFileSync('bash', ['-c', command], { cwd: root, encoding: 'utf8' }));
+    expect(backend).toBe('js');
+    expect(reason).toMatch(/simd: RangeError: .*could not allocate memory/i);
+  });
+
+  test('relaxed SIMD takes no memory for the attempt: one memory for each thread', () => {
+    const code = `let count = 0; WebAssembly.Memory = new Proxy(WebAssembly.Memory, { construct(...args) { count++; return Reflect.construct(...args); } });
+process.on('exit', () => console.error(count));`;
+    const { backend } = told([], code);
+    const memories = spawnSync(
+      process.execPath,
+      [
+        '--input-type=module',
+        '-e',
+        `${code} const { Linear, Sequential, info } = await import('evenkeel'); new Sequential(new Linear(2, 2)).forward({ data: new Float32Array(2), shape: [1, 2] });`,
+      ],
+      { cwd: root, encoding: 'utf8' },
+    ).stderr.trim();
+    expect([backend === 'js', memories]).toEqual([false, '1']);
+  });
+});
+
+test('two copies of the library in one process: each has its own memory, tensors pass as plain arrays, layers are refused by name', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'evenkeel-'));
+  try {
+    cpSync(join(root, 'dist'), join(folder, 'dist'), { recursive: true });
+    cpSync(join(root, 'package.json'), join(folder, 'package.json'));
+    const code = `import * as a from 'evenkeel';
+const b = await import(${JSON.stringify(join(folder, 'dist/index.js'))});
+const x = a.tensor(Float32Array.of(1, 2, 3, 5), [2, 2]);
+const y = new b.BatchNorm1d(2).forward(x);
+console.log([...y.data].map(Math.round).join(), y instanceof b.Tensor, [...x.data].join(), a.info().memory > 0, b.info().memory > 0);
+try { new a.Sequential(new b.Linear(2, 2)); } catch (error) { console.log(error.message); }`;
+    expect(node('--input-type=module', '-e', code).trim().split('\n')).toEqual([
+      '-1,-1,1,1 false 1,2,3,5 true true',
+      'Sequential: a layer expected a Layer, got Linear(2, 2) of another copy of evenkeel',
+    ]);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
