@@ -27,6 +27,13 @@ export interface Host {
   run(): Promise<Answer>;
 }
 
+/** A program that judges itself: throws what is wrong, returns its backend. */
+export interface Example {
+  readonly name: string;
+  readonly heavy?: boolean;
+  run(): Promise<string>;
+}
+
 /** What cannot be tried here, and why. */
 export class Skipped extends Error {}
 

@@ -7,7 +7,8 @@ import { browsers } from './browsers.ts';
 import { buns } from './bun.ts';
 import { bundlers } from './bundlers.ts';
 import { deno } from './deno.ts';
-import { type Host, judge, type Outcome, Skipped } from './host.ts';
+import { examples } from './examples.ts';
+import { type Example, type Host, judge, type Outcome, Skipped } from './host.ts';
 import { installPackage, root, work } from './install.ts';
 import { next } from './next.ts';
 import { nodes } from './node.ts';
@@ -18,8 +19,8 @@ const { values } = parseArgs({
 });
 
 const reference = nodes[0];
-const hosts = [...nodes, ...deno, ...buns, ...workers, ...next, ...browsers, ...bundlers].filter(({ name, heavy }) =>
-  values.only ? name.toLowerCase().includes(values.only.toLowerCase()) : values.all || !heavy,
+const hosts = [...nodes, ...deno, ...buns, ...workers, ...next, ...browsers, ...bundlers, ...examples].filter(
+  ({ name, heavy }) => (values.only ? name.toLowerCase().includes(values.only.toLowerCase()) : values.all || !heavy),
 );
 
 mkdirSync(`${work}bundles`, { recursive: true });
@@ -27,18 +28,21 @@ installPackage();
 const expected = await reference.run();
 if (expected.fixed.backend !== 'simd') throw new Error(`the reference ran on ${expected.fixed.backend}`);
 
-async function outcomeOf(host: Host): Promise<Outcome> {
+async function outcomeOf(host: Host | Example): Promise<Outcome> {
   const start = performance.now();
   let state: Outcome['state'] = 'passed';
   let backend = '';
   let note = '';
   try {
     const answer = await host.run();
-    backend = answer.best.backend;
-    const wrong = judge(answer, expected, host);
-    if (wrong) [state, note] = ['failed', wrong];
-    else if (backend === 'js') note = answer.best.reason;
-    else note = answer.best.backend === 'relaxed' ? 'fixed build: same bits' : 'same bits';
+    if (typeof answer === 'string') [backend, note] = [answer, "Node's answers"];
+    else {
+      backend = answer.best.backend;
+      const wrong = judge(answer, expected, host as Host);
+      if (wrong) [state, note] = ['failed', wrong];
+      else if (backend === 'js') note = answer.best.reason;
+      else note = backend === 'relaxed' ? 'fixed build: same bits' : 'same bits';
+    }
   } catch (error) {
     state = error instanceof Skipped ? 'skipped' : 'failed';
     note = (error as Error).message;

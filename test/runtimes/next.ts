@@ -2,9 +2,9 @@
 
 import { spawn } from 'node:child_process';
 import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { answerIn, type Host, sh } from './host.ts';
+import { type Host, sh } from './host.ts';
 import { app, packages } from './install.ts';
-import { fetchSoon, freePort } from './workerd.ts';
+import { answering, freePort, probed } from './workerd.ts';
 
 export const next: Host[] = [
   {
@@ -52,7 +52,8 @@ export function GET() {
           said += chunk;
         });
       try {
-        return answerIn(await fetchSoon(`http://127.0.0.1:${port}/probe`, server, () => said));
+        await answering(`http://127.0.0.1:${port}/`, server, () => said);
+        return await probed(`http://127.0.0.1:${port}/probe`);
       } finally {
         server.kill('SIGKILL');
       }

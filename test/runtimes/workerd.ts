@@ -6,19 +6,25 @@ import { type Answer, answerIn, type Host, sh } from './host.ts';
 import { app, packages, work } from './install.ts';
 import { nodeOf } from './node.ts';
 
-const DATE = '2026-11-01';
+export const DATE = '2026-11-01';
 
-/** Serves a folder of modules with workerd, and asks the worker once. `modules`: the first is the worker. */
-async function ask(folder: string, modules: readonly { name: string; wasm: boolean }[]): Promise<Answer> {
+/** Serves a folder with workerd, a worker and the modules beside it, as long as `use` takes. */
+export async function serving<T>(
+  folder: string,
+  main: string,
+  use: (url: string) => Promise<T>,
+  date = DATE,
+): Promise<T> {
   const port = await freePort();
-  const list = modules
-    .map(({ name, wasm }) => `(name = "${name}", ${wasm ? 'wasm' : 'esModule'} = embed "${name}")`)
+  const names = [main, ...readdirSync(folder).filter((name) => name.endsWith('.wasm'))];
+  const list = names
+    .map((name) => `(name = "${name}", ${name === main ? 'esModule' : 'wasm'} = embed "${name}")`)
     .join(', ');
   writeFileSync(
     `${folder}config.capnp`,
     `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
-  services = [(name = "main", worker = (modules = [${list}], compatibilityDate = "${DATE}"))],
+  services = [(name = "main", worker = (modules = [${list}], compatibilityDate = "${date}"))],
   sockets = [(name = "http", address = "127.0.0.1:${port}", http = (), service = "main")]
 );
 `,
@@ -30,27 +36,30 @@ const config :Workerd.Config = (
     said += chunk;
   });
   try {
-    return answerIn(await fetchSoon(`http://127.0.0.1:${port}/`, server, () => said));
+    const url = `http://127.0.0.1:${port}/`;
+    await answering(url, server, () => said);
+    return await use(url);
   } finally {
     server.kill('SIGKILL');
   }
 }
 
-/** The text behind an address, as soon as somebody answers there. */
-export async function fetchSoon(url: string, server: ChildProcess, said: () => string): Promise<string> {
-  for (let tries = 0; tries < 300; tries++) {
-    if (server.exitCode !== null) break;
+/** Waits until somebody answers at an address, whatever he says. */
+export async function answering(url: string, server: ChildProcess, said: () => string): Promise<void> {
+  for (let tries = 0; tries < 300 && server.exitCode === null; tries++) {
     try {
-      const response = await fetch(url);
-      const text = await response.text();
-      if (!response.ok) throw new SyntaxError(`${response.status}: ${text.slice(0, 600)}`);
-      return text;
-    } catch (error) {
-      if (error instanceof SyntaxError) throw error;
+      await (await fetch(url)).text();
+      return;
+    } catch {
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
   }
   throw new Error(`no answer from ${url}: ${said().slice(-800)}`);
+}
+
+/** What the probe behind an address says. */
+export async function probed(url: string): Promise<Answer> {
+  return answerIn(await (await fetch(url)).text());
 }
 
 export function freePort(): Promise<number> {
@@ -61,12 +70,6 @@ export function freePort(): Promise<number> {
     });
   });
 }
-
-const asModules = (folder: string, main: string) =>
-  [main, ...readdirSync(folder).filter((name) => name.endsWith('.wasm'))].map((name) => ({
-    name,
-    wasm: name.endsWith('.wasm'),
-  }));
 
 export const workers: Host[] = [
   {
@@ -86,7 +89,7 @@ export const workers: Host[] = [
         loader: { '.wasm': 'copy' },
         assetNames: '[name]',
       });
-      return ask(folder, asModules(folder, 'worker.js'));
+      return serving(folder, 'worker.js', probed);
     },
   },
   {
@@ -105,7 +108,7 @@ export const workers: Host[] = [
         cwd: app,
         env,
       });
-      return ask(out, asModules(out, 'worker.js'));
+      return serving(out, 'worker.js', probed);
     },
   },
 ];
