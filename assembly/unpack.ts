@@ -40,9 +40,27 @@ let odds: usize = 0;
 let range: u32 = 0;
 let code: u32 = 0;
 
-/** Refills what is known of the number to be told. */
+/** Bits of the text that have been read, and not yet used: the last `bits` of `held`. */
+let held: u32 = 0;
+let bits: u32 = 0;
+
+/** The digit to base 91 that a character stands for: all that print are digits but " ' \\ `. */
+// @ts-ignore: decorator
+@inline
+function digit(p: usize): u32 {
+  const c: u32 = load<u8>(p);
+  return c - 32 - u32(c > 34) - u32(c > 39) - u32(c > 92) - u32(c > 96);
+}
+
+/** Refills what is known of the number to be told: eight bits, of thirteen in two characters, the lower digit first. */
 function byte(): void {
-  code = (code << 8) | load<u8>(next++);
+  if (bits < 8) {
+    held = (held << 13) | (digit(next) + 91 * digit(next + 1));
+    next += 2;
+    bits += 13;
+  }
+  bits -= 8;
+  code = (code << 8) | ((held >>> bits) & 255);
   range <<= 8;
 }
 
@@ -73,10 +91,11 @@ function number(base: u32): u32 {
 }
 
 /**
- * Unpacks `size` bytes to `out` from what lies at `packed`, followed by four zeros. `scratch` are 64 kB.
+ * Unpacks `size` bytes to `out` from the text at `packed`. `scratch` are 64 kB.
  */
 export function unpack(packed: usize, out: usize, size: u32, scratch: usize): void {
   next = packed;
+  bits = 0;
   odds = scratch;
   for (let i: u32 = 0; i < CONTEXTS; i++) store<u32>(scratch + (<usize>i << 2), 0x8000);
   range = 0;

@@ -11,7 +11,7 @@ import { build, transform } from 'esbuild';
 import { rollup } from 'rollup';
 import { dts } from 'rollup-plugin-dts';
 import { fixedOf, labelled } from './fixed.mjs';
-import { checkPacked, pack, textOf } from './pack.mjs';
+import { checkPacked, pack } from './pack.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const require = createRequire(import.meta.url);
@@ -60,8 +60,8 @@ const PROBE = '0061736d010000000105016000017b030201000a13011100 4100fd0f 4100fd0
   ' ',
   '',
 );
-generate('probe', [PROBE.length / 2, textOf(Buffer.from(PROBE, 'hex'))]);
-generate('unpack', [unpacker.length, textOf(unpacker)]);
+generate('probe', PROBE);
+generate('unpack', unpacker.toString('hex'));
 for (const part of ['inference', 'linear', 'training']) {
   const builds = fixedOf(compile(`assembly/parts/${part}.ts`, 'relaxed'));
   const packed = pack(builds.fixed);

@@ -35,7 +35,7 @@ export function checkPacked(unpacker, [size, text], { fixed, back }) {
   const { unpack, relax } = new WebAssembly.Instance(new WebAssembly.Module(unpacker), { env: { memory } }).exports;
   const output = 1 << 17;
   const packed = output + size;
-  Buffer.from(memory.buffer).set(bytesOf(text), packed);
+  Buffer.from(memory.buffer).write(text, packed, 'latin1');
   const unpacked = () => Buffer.from(memory.buffer, output, size);
   unpack(packed, output, size, 1 << 16);
   if (!unpacked().equals(fixed)) throw new Error('the unpacker makes another fixed build of the text');
@@ -251,19 +251,8 @@ function parse(data, matches, odds) {
   return ops.reverse();
 }
 
-function bytesOf(text) {
-  const bytes = [];
-  let held = 0;
-  let bits = 0;
-  for (let i = 0; i < text.length; i += 2) {
-    held = ((held << 13) | (DIGITS.indexOf(text[i]) + 91 * DIGITS.indexOf(text[i + 1]))) & 0x3fffff;
-    for (bits += 13; bits >= 8; ) bytes.push((held >>> (bits -= 8)) & 255);
-  }
-  return bytes;
-}
-
-/** 13 bits in two characters. */
-export function textOf(bytes) {
+/** 13 bits in two characters, the lower digit to base 91 first; as assembly/unpack.ts reads them. */
+function textOf(bytes) {
   let text = '';
   let held = 0;
   let bits = 0;

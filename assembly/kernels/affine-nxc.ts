@@ -45,8 +45,6 @@ function piece<C>(
   }
 }
 
-// @ts-ignore: decorator
-@inline
 function run<C, R, A>(
   x: usize, center: usize, scale: usize, shift: usize, r: usize, y: usize, rows: u32, channels: u32,
 ): void {
