@@ -7,7 +7,14 @@ import { expect, test } from 'vitest';
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
 test('links lead to files', () => {
-  for (const page of ['README.md', 'CONTRIBUTING.md', 'docs/weights.md', 'docs/inference.md', 'docs/performance.md']) {
+  for (const page of [
+    'README.md',
+    'CONTRIBUTING.md',
+    'docs/weights.md',
+    'docs/inference.md',
+    'docs/performance.md',
+    'docs/hosts.md',
+  ]) {
     const text = readFileSync(root + page, 'utf8');
     for (const [, link] of text.matchAll(/\]\(([^)#:]+)\)/g)) {
       const from = new URL(`file://${root}${page}`);

@@ -50,20 +50,35 @@ export default {
 };
 `;
 
+/** Why the registry cannot be reached: said once, it is not asked again. */
+let unreachable: string | undefined;
+
 /** The folder of packages from the npm registry, installed at the first call; skips where the registry does not answer. */
 export async function packages(folder: string, ...specs: string[]): Promise<string> {
   const to = `${work}${folder}/`;
   const names = specs.map((spec) => spec.replace(/(?<=.)@.*$/, ''));
   if (names.every((name) => existsSync(`${to}node_modules/${name}`))) return to;
+  if (unreachable) throw new Skipped(unreachable);
   mkdirSync(to, { recursive: true });
   if (!existsSync(`${to}package.json`)) writeFileSync(`${to}package.json`, JSON.stringify({ private: true }));
   try {
-    await sh('npm', ['install', '--no-save', '--no-package-lock', '--no-audit', '--no-fund', ...specs], {
+    const options = [
+      '--no-save',
+      '--no-package-lock',
+      '--no-audit',
+      '--no-fund',
+      '--fetch-timeout=30000',
+      '--fetch-retries=1',
+    ];
+    await sh('npm', ['install', ...options, ...specs], {
       cwd: to,
       timeout: 300_000,
     });
   } catch (error) {
-    throw new Skipped(`npm install ${specs.join(' ')} failed: ${(error as Error).message.split('\n')[0]}`);
+    const message = (error as Error).message;
+    const why = `npm install ${specs.join(' ')} failed: ${message.split('\n')[0]}`;
+    if (/ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|timeout/i.test(message)) unreachable = why;
+    throw new Skipped(why);
   }
   return to;
 }

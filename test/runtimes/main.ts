@@ -28,7 +28,13 @@ installPackage();
 const expected = await reference.run();
 if (expected.fixed.backend !== 'simd') throw new Error(`the reference ran on ${expected.fixed.backend}`);
 
+/** Programs that start servers and browsers fail now and then for reasons of the machine: a second failure counts. */
 async function outcomeOf(host: Host | Example): Promise<Outcome> {
+  const outcome = await attempt(host);
+  return outcome.state === 'failed' ? attempt(host) : outcome;
+}
+
+async function attempt(host: Host | Example): Promise<Outcome> {
   const start = performance.now();
   let state: Outcome['state'] = 'passed';
   let backend = '';
@@ -63,13 +69,20 @@ if (values.json) writeFileSync(values.json, JSON.stringify(outcomes, undefined, 
 if (values.all && !values.only) writeTable();
 process.exitCode = count('failed') ? 1 : 0;
 
-/** The README's table: one row for each host that passed, between two marks. */
+/** The README's table, between two marks: who runs what. */
 function writeTable(): void {
   const file = `${root}README.md`;
   const text = readFileSync(file, 'utf8');
-  const rows = outcomes.map(({ name, state, backend }) => `| ${name} | ${state === 'passed' ? backend : state} |`);
+  const words: Record<string, string> = { relaxed: 'relaxed SIMD', simd: 'fixed SIMD', js: 'plain loops' };
+  const groups = new Map<string, string[]>();
+  for (const { name, state, backend } of outcomes) {
+    const group = state === 'passed' ? words[backend] : state;
+    groups.set(group, [...(groups.get(group) ?? []), name]);
+  }
+  const order = [...Object.values(words), 'skipped', 'failed'].filter((group) => groups.has(group));
+  const rows = order.map((group) => `| ${group} | ${groups.get(group)!.join('; ')} |`);
   const date = new Date().toISOString().slice(0, 10);
-  const table = `| host (${date}) | backend |\n|---|---|\n${rows.join('\n')}\n`;
+  const table = `| ${date} | |\n|---|---|\n${rows.join('\n')}\n`;
   const [open, close] = ['<!-- runtimes -->\n', '<!-- /runtimes -->'];
   const [from, to] = [text.indexOf(open), text.indexOf(close)];
   if (from < 0 || to < from) throw new Error('the README has no place for the table');
