@@ -219,13 +219,16 @@ WebAssembly.compile = () => Promise.reject(new WebAssembly.CompileError('disallo
     expect([backend, y]).toEqual(['js', [-1, -1, 1, 1]]);
   });
 
-  test.runIf(process.platform === 'linux')('address space, by ulimit', () => {
-    const code = "import { info } from 'evenkeel'; console.log(JSON.stringify(info()))";
-    const command = `ulimit -v 4000000 && exec '${process.execPath}' --input-type=module -e "${code}"`;
-    const { backend, reason } = JSON.parse(execFileSync('bash', ['-c', command], { cwd: root, encoding: 'utf8' }));
-    expect(backend).toBe('js');
-    expect(reason).toMatch(/simd: RangeError: .*could not allocate memory/i);
-  });
+  test.runIf(process.platform === 'linux')(
+    'address space, by ulimit: later engines do with less, Node 20 does not',
+    () => {
+      const code = "import { info } from 'evenkeel'; console.log(JSON.stringify(info()))";
+      const command = `ulimit -v 4000000 && exec '${process.execPath}' --input-type=module -e "${code}"`;
+      const { backend, reason } = JSON.parse(execFileSync('bash', ['-c', command], { cwd: root, encoding: 'utf8' }));
+      if (process.versions.node.startsWith('20.')) expect(backend).toBe('js');
+      if (backend === 'js') expect(reason).toMatch(/simd: RangeError: .*could not allocate memory/i);
+    },
+  );
 
   test('relaxed SIMD takes no memory for the attempt: one memory for each thread', () => {
     const code = `let count = 0; WebAssembly.Memory = new Proxy(WebAssembly.Memory, { construct(...args) { count++; return Reflect.construct(...args); } });
