@@ -17,6 +17,29 @@ export const BUDGETS = [
   { name: 'reading safetensors', code: "export { readSafetensors, fromTorch } from 'evenkeel/weights'", budget: 6_000 },
 ];
 
+/** Minified bytes by folder of the source, largest first. */
+async function contents(code) {
+  const source = code.replace(
+    /'evenkeel(\/\w+)?'/,
+    (_, path) => `'./src${{ '/infer': '/infer/index', '/weights': '/weights/index' }[path] ?? path ?? '/index'}.ts'`,
+  );
+  const { metafile } = await build({
+    stdin: { contents: source, resolveDir: root, loader: 'ts' },
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    platform: 'neutral',
+    write: false,
+    metafile: true,
+  });
+  const folders = new Map();
+  for (const [file, { bytesInOutput }] of Object.entries(Object.values(metafile.outputs)[0].inputs)) {
+    const folder = /src\/(wasm\/generated|\w+)\//.exec(file)?.[1] ?? 'errors and names';
+    folders.set(folder, (folders.get(folder) ?? 0) + bytesInOutput);
+  }
+  return [...folders].filter(([, bytes]) => bytes > 0).sort((a, b) => b[1] - a[1]);
+}
+
 /** @returns {Promise<{ raw: number, gzip: number, text: string, parts: Record<string, number> }>} bytes; of parts, before gzip */
 export async function measure(code) {
   const { outputFiles, metafile } = await build({
@@ -41,10 +64,15 @@ export async function measure(code) {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const row = (...cells) => cells.map((cell, i) => (i ? `${cell}`.padStart(10) : cell.padEnd(30))).join('');
+  console.log('bytes; below each bundle what is in it, minified\n');
   console.log(row('', 'gzip', 'budget', 'raw', 'kernels', 'JavaScript'));
   for (const { name, code, budget } of BUDGETS) {
     const { raw, gzip, parts } = await measure(code);
     console.log(row(name, gzip, budget, raw, parts.kernels ?? 0, raw - (parts.kernels ?? 0)));
+    const folders = await contents(code);
+    console.log(
+      `  ${folders.map(([folder, bytes]) => `${folder.replace('wasm/generated', 'kernels as text')} ${bytes}`).join(', ')}`,
+    );
     if (gzip > budget) process.exitCode = 1;
   }
 }

@@ -62,8 +62,13 @@ export function show(value: unknown): string {
     const values = Array.from(value as ArrayLike<unknown>);
     return `[${values.slice(0, 8).map(show).join(', ')}${values.length > 8 ? ', …' : ''}]`;
   }
-  if (typeof value === 'object') return value.constructor?.name ?? 'object';
+  if (typeof value === 'object') return kindOf(value);
   return typeof value;
+}
+
+/** What an object calls itself: its class may have lost its name in a bundle. */
+export function kindOf(value: object): string {
+  return (value as { [Symbol.toStringTag]?: string })[Symbol.toStringTag] ?? value.constructor?.name ?? 'object';
 }
 
 export function showShape(shape: readonly unknown[]): string {

@@ -1,4 +1,4 @@
-import { show, showShape, wrongKind, wrongValue } from '../errors.ts';
+import { kindOf, show, showShape, wrongKind, wrongValue } from '../errors.ts';
 import type { PlainTensor } from '../types.ts';
 
 /** Largest number of f32 values that 4 GiB hold. */
@@ -49,7 +49,7 @@ export function checkTensorLike(subject: string, argument: string, x: unknown): 
       subject,
       `${argument}.data`,
       'a Float32Array',
-      data === null || typeof data !== 'object' ? show(data) : data.constructor.name,
+      data === null || typeof data !== 'object' ? show(data) : kindOf(data),
     );
   }
   const shape = shapeOf(x as PlainTensor);

@@ -7,11 +7,13 @@ import type { AddressInfo } from 'node:net';
 import { build } from 'esbuild';
 import { type Answer, answerIn, type Host, Skipped } from './host.ts';
 import { app, debian, packages, work } from './install.ts';
+import { nodes } from './node.ts';
 
 /** What a driver does: opens an address, waits for the page's answer, and hands it over. */
 type Visit = (url: string) => Promise<string>;
 
 async function served(policy: string, visit: Visit): Promise<Answer> {
+  const expected = await reference.run();
   const file = `${work}bundles/page.js`;
   await build({
     entryPoints: [`${app}main.mjs`],
@@ -24,7 +26,13 @@ async function served(policy: string, visit: Visit): Promise<Answer> {
   // the program prints its answer; the page shows it
   const page = `<!doctype html><title>probe</title><pre id="answer"></pre><script type="module" src="/page.js" nonce="a"></script>`;
   const script = `const show = (text) => (document.getElementById('answer').textContent += text + '\\n');
-const log = console.log; console.log = (text) => { log(text); show(text); };
+const expected = ${JSON.stringify(expected.fixed)};
+console.log = (text) => {
+  const { fixed } = JSON.parse(text);
+  const near = fixed.values.every((value, i) => Math.abs(value - expected.values[i]) <= 2e-5);
+  const right = near && (fixed.backend === 'js' || fixed.bits === expected.bits);
+  show(right ? text : 'the page found other results: ' + text);
+};
 addEventListener('error', ({ message }) => show('error: ' + message));
 ${readFileSync(file, 'utf8')}`;
   const server = createServer((request, response) => {
@@ -40,6 +48,9 @@ ${readFileSync(file, 'utf8')}`;
     server.close();
   }
 }
+
+/** What the page holds its results against. */
+const [reference] = nodes;
 
 const READ = "document.getElementById('answer')?.textContent ?? ''";
 

@@ -1,6 +1,6 @@
 // The functions of examples/serverless as they are deployed: the same digits, the same answers on each host.
 
-import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
@@ -32,8 +32,6 @@ function copy(): void {
   mkdirSync(folder, { recursive: true });
   cpSync(`${root}examples/serverless`, folder, { recursive: true });
   cpSync(`${app}node_modules`, `${folder}node_modules`, { recursive: true });
-  // not a part of the package around it: `evenkeel` is what was installed
-  writeFileSync(`${folder}package.json`, JSON.stringify({ private: true, type: 'module' }));
 }
 
 /** Judges a host's answers by those of Node here; returns the backend. */
@@ -66,8 +64,8 @@ export const examples: Example[] = [
     name: 'Lambda example (Runtime API emulator)',
     run: async () => {
       copy();
-      const { build: command } = JSON.parse(readFileSync(`${folder}lambda/package.json`, 'utf8')).scripts;
-      await sh(`${root}node_modules/.bin/esbuild`, command.split(' ').slice(1), { cwd: `${folder}lambda` });
+      const { lambda } = JSON.parse(readFileSync(`${folder}package.json`, 'utf8')).scripts;
+      await sh(`${root}node_modules/.bin/esbuild`, lambda.split(' ').slice(1), { cwd: folder });
       const events = [...images, new Uint8Array(3)].map((image) => ({
         body: Buffer.from(image).toString('base64'),
         isBase64Encoded: true,
@@ -87,9 +85,11 @@ export const examples: Example[] = [
       copy();
       const wrangler = `${await packages('wrangler', 'wrangler')}node_modules/wrangler/bin/wrangler.js`;
       const env = { ...process.env, WRANGLER_SEND_METRICS: 'false', CI: '1' };
-      const cwd = `${folder}cloudflare/`;
-      await sh(await nodeOf(24), [wrangler, 'deploy', '--dry-run', '--outdir', `${cwd}out`], { cwd, env });
-      return serving(`${cwd}out/`, 'worker.js', (url) => ask((body) => fetch(url, { method: 'POST', body })), DATE);
+      const { cloudflare } = JSON.parse(readFileSync(`${folder}package.json`, 'utf8')).scripts;
+      const out = `${folder}cloudflare/out/`;
+      const args = [...cloudflare.split(' ').slice(1), '--dry-run', '--outdir', out];
+      await sh(await nodeOf(24), [wrangler, ...args], { cwd: folder, env });
+      return serving(out, 'worker.js', (url) => ask((body) => fetch(url, { method: 'POST', body })), DATE);
     },
   },
   {
@@ -97,7 +97,7 @@ export const examples: Example[] = [
     run: async () => {
       copy();
       const { outputFiles } = await build({
-        entryPoints: [`${folder}vercel/api/classify.js`],
+        entryPoints: [`${folder}api/classify.js`],
         bundle: true,
         format: 'iife',
         globalName: 'edge',
