@@ -96,8 +96,11 @@ async function bundle(entries, from, to, external) {
   });
   for (const { path, text } of outputFiles) {
     mkdirSync(dirname(path), { recursive: true });
-    // spaces go together with comments, among them those that mark calls as pure, by which bundlers leave out what is not used: they wait as an operand
-    const { code } = await transform(text.replaceAll('/* @__PURE__ */', 'PURE|'), { minifyWhitespace: true });
+    // lines, as a host prints the one in which an error was thrown; spaces go together with comments, among them those that mark calls as pure, by which bundlers leave out what is not used: they wait as an operand
+    const { code } = await transform(text.replaceAll('/* @__PURE__ */', 'PURE|'), {
+      minifyWhitespace: true,
+      lineLimit: 200,
+    });
     // an import for its effects alone, where nothing has any
     const annotated = code
       .replaceAll('PURE|', '/*@__PURE__*/')
@@ -120,9 +123,15 @@ const types = await rollup({
   external: ['#wasm'],
   plugins: [dts({ tsconfig: inRoot('src/tsconfig.json') })],
 });
-await types.write({
-  dir: inRoot('dist'),
+const { output } = await types.generate({
   format: 'es',
   entryFileNames: '[name].d.ts',
   chunkFileNames: 'shared/[name].d.ts',
 });
+for (const { fileName, code } of output) {
+  // TypeScript reads references at the top of a file alone
+  const reference = /^\/\/\/ <reference .*\n/gm;
+  const references = [...new Set(code.match(reference))].join('');
+  mkdirSync(dirname(inRoot('dist', fileName)), { recursive: true });
+  writeFileSync(inRoot('dist', fileName), references + code.replace(reference, ''));
+}

@@ -13,8 +13,9 @@ export type { BackendName } from './kernels/create-backend.ts';
 export { BatchNorm, type ForwardOptions } from './layers/batch-norm.ts';
 export { BatchNorm1d, BatchNorm2d, BatchNorm3d } from './layers/batch-norm-ranks.ts';
 export { type BatchNormArguments, batchNorm } from './layers/functional.ts';
-export { Layer } from './layers/layer.ts';
-export type { BatchNormOptions, Preset } from './layers/options.ts';
+export { Layer, type Stage } from './layers/layer.ts';
+export type { BatchNormOptions, BatchNormSettings, Preset } from './layers/options.ts';
+export type { StateSlot, StateSlots } from './layers/state.ts';
 export { ActivationLayer, ReLU, Sigmoid, Tanh } from './nn/activations.ts';
 export { Dropout, type DropoutOptions } from './nn/dropout.ts';
 export {
@@ -28,7 +29,7 @@ export {
 } from './nn/initializers.ts';
 export { Linear, type LinearOptions } from './nn/linear.ts';
 export { crossEntropy, type Labels } from './nn/loss.ts';
-export { Adam, type AdamOptions, SGD, type SGDOptions } from './nn/optim.ts';
+export { Adam, type AdamOptions, type Optimizer, SGD, type SGDOptions } from './nn/optim.ts';
 export { Random } from './nn/random.ts';
 export { Residual } from './nn/residual.ts';
 export { Sequential } from './nn/sequential.ts';

@@ -1,10 +1,11 @@
 import { show, showChoices, wrongKind } from './errors.ts';
 
 /** Checks that options are an object. */
-export function checkRecord(subject: string, given: unknown): void {
+export function checkRecord<T>(subject: string, given: T): T & object {
   if (typeof given !== 'object' || given === null) {
     throw wrongKind('ERR_OPTION', subject, 'options', 'an object', show(given));
   }
+  return given;
 }
 
 /** Checks that every option is one of those known: a misspelt one would be ignored in silence. */

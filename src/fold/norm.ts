@@ -1,7 +1,7 @@
 // What folding folds: a batch norm in evaluation as a map by channel, y = x·scale + shift, in f64.
 
 import { type EvenkeelError, show, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
-import { type Activation, activationOf } from '../kernels/activations.ts';
+import type { Activation } from '../kernels/activations.ts';
 import { BatchNorm } from '../layers/batch-norm.ts';
 import { evaluationMap } from '../layers/coefficients.ts';
 import { checkEps } from '../layers/options.ts';
@@ -83,7 +83,7 @@ function affineOfLayer(bn: BatchNorm): Affine {
     bn.options.eps,
     read('gamma', gamma),
     read('beta', beta),
-    activationOf(bn.options.activation),
+    bn.options.activation,
   );
 }
 

@@ -4,7 +4,7 @@ import { show, showChoices, wrongKind, wrongMoment, wrongValue } from '../errors
 import { checkNames, checkRecord } from '../named-options.ts';
 import { LinearMemory } from '../wasm/linear-memory.ts';
 import { type Build, sourceOf } from '../wasm/source.ts';
-import { type Backend, type BackendName, createBackend } from './create-backend.ts';
+import { type Backend, type BackendName, createBackend, type Supplies } from './create-backend.ts';
 import { buildOf, compileGiven } from './given-module.ts';
 import { INFERENCE } from './inference/part.ts';
 
@@ -28,6 +28,7 @@ export interface Info {
   backend: BackendName;
   /** Why: what was asked for, and what refused. */
   reason: string;
+  /** Does every host with this backend give the same bits? All but `'relaxed'` do. */
   deterministic: boolean;
   /** Bytes of linear memory. */
   memory: number;
@@ -38,14 +39,21 @@ export interface Info {
 }
 
 const BACKENDS: readonly BackendName[] = ['relaxed', 'simd', 'js'];
+const SETTINGS = ['backend', 'deterministic'];
 
 const wanted: Required<Configuration> = { backend: 'auto', deterministic: false };
 /** The module that init was given. */
 let given: { readonly build: Build; readonly module: object } | undefined;
+/** Modules that init has made ready; nothing before it is called. */
+let moduleOf: Supplies['moduleOf'];
+/** What the backend is where none is asked for by name. */
+let best = 'the best this host has';
 /** Modules for inference that init has compiled. */
 const compiled: Partial<Record<Build, object>> = {};
 let current: Backend | undefined;
 let reason = '';
+/** Why there is one thread where nobody has asked for more. */
+let threading = 'the default';
 
 /** The backend in use; chosen at the first call. */
 export function backend(): Backend {
@@ -56,28 +64,24 @@ export function backend(): Backend {
 function order(asked: BackendName | 'auto'): readonly BackendName[] {
   if (asked !== 'auto') return [asked];
   if (given) return [given.build, 'js'];
-  return BACKENDS.filter((name) => !(wanted.deterministic && name === 'relaxed'));
+  return wanted.deterministic ? ['simd', 'js'] : BACKENDS;
 }
 
-function choose(linear = new LinearMemory()): Backend {
+function choose(linear = new LinearMemory(), subject = 'configure'): Backend {
   const asked = askedFor(wanted);
   const refusals: string[] = [];
   for (const name of order(asked)) {
     try {
-      current = createBackend(name, {
-        linear,
-        moduleOf: (part, build) =>
-          given?.build === build ? given.module : part === INFERENCE ? compiled[build] : undefined,
-      });
-      const why = asked !== 'auto' ? 'asked for' : given ? 'the module given to init' : 'the best this host has';
-      reason = [why, ...refusals].join('; ');
+      current = createBackend(name, { linear, moduleOf });
+      reason = [asked === 'auto' ? best : 'asked for', ...refusals].join('; ');
       return current;
     } catch (error) {
       const { name: kind, message } = error as Error;
       refusals.push(`${name}: ${kind}: ${message}`);
     }
   }
-  throw wrongValue('ERR_BACKEND', 'configure', 'backend', 'one that this host has', show(asked), refusals.join('; '));
+  const why = refusals.join('; ');
+  throw wrongValue('ERR_BACKEND', subject, 'backend', 'one that this host has', show(asked), why);
 }
 
 function askedFor({ backend }: Required<Configuration>): BackendName | 'auto' {
@@ -94,28 +98,43 @@ function checkBackend(subject: string, value: unknown): BackendName | 'auto' {
 }
 
 /**
- * Library-wide settings. Call it before the first tensor or layer is used: once linear memory holds something, changing the backend
- * throws ERR_MODE. The environment variable EVENKEEL_BACKEND stands for `backend` where that is `'auto'`.
+ * Library-wide settings. Call it before the first tensor or layer is used: once linear memory holds something, another backend is refused. The
+ * environment variable EVENKEEL_BACKEND stands for `backend` where that is `'auto'`. Threads end with the backend they ran on.
+ *
+ * @throws ERR_OPTION for settings it does not take; ERR_BACKEND for a backend that this host does not have; ERR_MODE for another one than that in use,
+ *   once linear memory holds something. Nothing has changed then
  */
 export function configure(settings: Configuration): void {
+  checkNames('configure', checkRecord('configure', settings), SETTINGS);
   apply('configure', settings, given);
 }
+
+/** The last `init`: those that overlap take effect in the order in which they were called. */
+let last: Promise<unknown> = Promise.resolve();
 
 /**
  * Makes the library ready: compiles the kernels of the forward map without blocking, where the host can. Nobody has to call it; the first call that
  * needs a kernel compiles it otherwise, synchronously, in about a millisecond. Later calls resolve at once.
  *
  * @param settings those of `configure`, and `module` for hosts that hand over compiled modules
- * @throws (rejects with) ERR_OPTION for settings it does not take; ERR_TYPE for a module that is not this release's; ERR_MODE for a module, or another
- *   backend, once linear memory holds something. Nothing has changed then
+ * @throws (rejects with) what `configure` throws; ERR_TYPE for a module that is not this release's. Nothing has changed then
  */
-export async function init(settings: Initialization = {}): Promise<void> {
-  checkRecord('init', settings);
+export function init(settings: Initialization = {}): Promise<void> {
+  const mine = last.then(() => prepare(settings));
+  last = mine.catch(() => {});
+  return mine;
+}
+
+async function prepare(settings: Initialization): Promise<void> {
+  checkNames('init', checkRecord('init', settings), [...SETTINGS, 'module']);
   const { module, ...configuration } = settings;
+  moduleOf = (part, build) =>
+    given?.build === build ? given.module : part === INFERENCE ? compiled[build] : undefined;
   if (module === undefined) apply('init', configuration, given);
   else {
     const ready = await compileGiven(module);
     apply('init', configuration, { build: buildOf(ready), module: ready });
+    best = 'the module given to init';
   }
   if (current) return;
   const linear = new LinearMemory();
@@ -130,46 +149,59 @@ export async function init(settings: Initialization = {}): Promise<void> {
       }
     }
   }
-  if (!current) choose(linear);
+  if (!current) choose(linear, 'init');
 }
 
+/** Takes settings over, all or none of them. A backend that is asked for by name is made at once: whether the host has it should not be found out later. */
 function apply(subject: string, settings: Configuration, module: typeof given): void {
-  checkRecord(subject, settings);
-  checkNames(subject, settings, ['backend', 'deterministic']);
-  if (settings.backend !== undefined) checkBackend(subject, settings.backend);
-  if (settings.deterministic !== undefined && typeof settings.deterministic !== 'boolean') {
-    throw wrongKind('ERR_OPTION', subject, 'deterministic', 'true or false', show(settings.deterministic));
-  }
-  const next = { ...wanted, ...settings };
-  if (next.deterministic && (askedFor(next) === 'relaxed' || module?.build === 'relaxed')) {
+  const { backend = wanted.backend, deterministic = wanted.deterministic } = settings;
+  checkBackend(subject, backend);
+  if (typeof deterministic !== 'boolean')
+    throw wrongKind('ERR_OPTION', subject, 'deterministic', 'true or false', show(deterministic));
+  const next = { backend, deterministic };
+  if (deterministic && (askedFor(next) === 'relaxed' || module?.build === 'relaxed')) {
     throw wrongValue('ERR_OPTION', subject, 'backend', "'auto', 'simd' or 'js' when deterministic", "'relaxed'");
   }
-  if (module && next.backend !== 'auto' && next.backend !== 'js' && next.backend !== module.build) {
-    throw wrongValue(
-      'ERR_OPTION',
-      subject,
-      'backend',
-      `'auto', '${module.build}' or 'js' with ${module.build}.wasm`,
-      show(next.backend),
-    );
+  if (module && backend !== 'auto' && backend !== 'js' && backend !== module.build) {
+    const expected = `'auto', '${module.build}' or 'js' with ${module.build}.wasm`;
+    throw wrongValue('ERR_OPTION', subject, 'backend', expected, show(backend));
   }
-  const changes =
-    next.backend !== wanted.backend || next.deterministic !== wanted.deterministic || module?.module !== given?.module;
-  if (current && changes) {
-    if (current.heap.blocks > 0) {
-      throw wrongMoment(
-        'ERR_MODE',
-        subject,
-        'a change',
-        'to come before the first tensor',
-        `${current.heap.blocks} blocks in use`,
-      );
+  const before = { settings: { ...wanted }, given, current, reason };
+  if (current && (module?.module !== given?.module || !fits(current, next))) {
+    const { blocks } = current.heap;
+    if (blocks > 0) {
+      const got = `${blocks} ${blocks === 1 ? 'block' : 'blocks'} of memory in use`;
+      throw wrongMoment('ERR_MODE', subject, 'another backend', 'to be asked for before the first tensor', got);
     }
-    void current.team?.close();
     current = undefined;
   }
   Object.assign(wanted, next);
   given = module;
+  if (current || backend === 'auto') {
+    endThreads(before.current);
+    return;
+  }
+  try {
+    choose(undefined, subject);
+    endThreads(before.current);
+  } catch (error) {
+    Object.assign(wanted, before.settings);
+    ({ given, current, reason } = before);
+    throw error;
+  }
+}
+
+/** Is the backend in use what these settings ask for? */
+function fits({ name }: Backend, { backend, deterministic }: Required<Configuration>): boolean {
+  if (backend !== 'auto') return backend === name;
+  return wanted.backend === 'auto' && (deterministic ? name !== 'relaxed' : !wanted.deterministic);
+}
+
+/** Ends the threads of a backend that was left for another. */
+function endThreads(left: Backend | undefined): void {
+  if (!left?.team || left === current) return;
+  if (left.team.count > 1) threading = 'the backend has changed since setThreads';
+  void left.team.close();
 }
 
 /** What runs, and why. Chooses the backend if nothing has been used yet. */
@@ -181,6 +213,6 @@ export function info(): Info {
     deterministic: name !== 'relaxed',
     memory: heap.size,
     threads: team?.count ?? 1,
-    threading: team?.reason ?? 'the default',
+    threading: team?.reason ?? threading,
   };
 }

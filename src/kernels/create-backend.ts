@@ -2,7 +2,7 @@
 
 import { instantiate, LinearMemory } from '../wasm/linear-memory.ts';
 import { Heap } from '../wasm/memory.ts';
-import { type Build, sourceOf } from '../wasm/source.ts';
+import { type Build, isProvided, sourceOf } from '../wasm/source.ts';
 import { INFERENCE, type InferenceKernels } from './inference/part.ts';
 import type { Kernel, Part, Twin } from './part.ts';
 
@@ -67,6 +67,8 @@ function compiled(build: Build, { linear, moduleOf }: Supplies): Base {
       return linear.heap;
     },
     bind(part) {
+      // a program may mix names that bring kernels with names of evenkeel/js, which bring none
+      if (part !== INFERENCE && !isProvided(part.name)) return loopsOver(part, () => linear.heap.buffer);
       const module = moduleOf?.(part, build) ?? sourceOf(part.name).compile(build, linear);
       return instantiate(module, linear.memory);
     },
@@ -74,7 +76,7 @@ function compiled(build: Build, { linear, moduleOf }: Supplies): Base {
   };
 }
 
-/** The plain loops over an ordinary buffer, called as kernels are. */
+/** The plain loops over an ordinary buffer. */
 function plain(): Base {
   let buffer = new ArrayBuffer(1 << 16);
   const heap = new Heap({
@@ -89,8 +91,21 @@ function plain(): Base {
     },
     limit: 65535 * 65536,
   });
-  const kernel = ([vectors, loops]: Twin): Kernel => {
-    return (...values) => {
+  return {
+    heap,
+    bind: (part) => loopsOver(part, () => buffer),
+    bytesOf() {
+      throw new Error('plain loops have no module');
+    },
+  };
+}
+
+/** A part's plain loops, called as kernels are. */
+function loopsOver({ twins }: Part, memory: () => ArrayBufferLike): Record<string, Kernel> {
+  const kernel =
+    ([vectors, loops]: Twin): Kernel =>
+    (...values) => {
+      const buffer = memory();
       const views = values.map((value, i) => {
         if (i >= vectors.length) return value;
         if (value === 0) return null;
@@ -98,11 +113,5 @@ function plain(): Base {
       });
       loops(...views);
     };
-  };
-  const bind = ({ twins }: Part) =>
-    Object.fromEntries(Object.entries<Twin>(twins).map(([name, twin]) => [name, kernel(twin)]));
-  const bytesOf = () => {
-    throw new Error('plain loops have no module');
-  };
-  return { heap, bind, bytesOf };
+  return Object.fromEntries(Object.entries<Twin>(twins).map(([name, twin]) => [name, kernel(twin)]));
 }

@@ -9,7 +9,11 @@ export async function compileGiven(module: unknown): Promise<object> {
   if (module instanceof WebAssembly.Module) return module;
   if (!(module instanceof ArrayBuffer) && !ArrayBuffer.isView(module)) throw notOurs(show(module));
   try {
-    return await WebAssembly.compile(module as BufferSource);
+    // a copy: a view of shared memory, or of no bytes, is not what compilers take
+    const bytes = ArrayBuffer.isView(module)
+      ? new Uint8Array(module.buffer, module.byteOffset, module.byteLength)
+      : module;
+    return await WebAssembly.compile(new Uint8Array(bytes as ArrayBuffer));
   } catch (cause) {
     const error = notOurs(`bytes that this host does not compile: ${(cause as Error).message}`);
     error.cause = cause;

@@ -1,5 +1,5 @@
 import { show, showShape, wrongMoment, wrongValue } from '../errors.ts';
-import { NO_ACTIVATION } from '../kernels/activations.ts';
+import { activationOf, NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { activate, affine } from '../kernels/inference/calls.ts';
 import { Call, checkCallOptions, locate, makeLike, produce } from '../tensors/call.ts';
@@ -21,6 +21,7 @@ import {
 import { Layer, type Stage } from './layer.ts';
 import {
   type BatchNormOptions,
+  type BatchNormSettings,
   checkFeatures,
   type Preset,
   preset,
@@ -114,9 +115,9 @@ export class BatchNorm<R extends number = number> extends Layer {
     return { kind: 'BatchNorm', ranks: [2, Number.POSITIVE_INFINITY] };
   }
 
-  /** The options in force, defaults filled in. */
-  get options(): Readonly<ResolvedOptions> {
-    return this.#options;
+  /** The options in force, defaults filled in: for another layer of the same kind. */
+  get options(): Readonly<BatchNormSettings> {
+    return { ...this.#options, activation: activationOf(this.#options.activation) };
   }
 
   /** Learned scale, `[C]`, 1 at first; `null` without one. */

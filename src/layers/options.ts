@@ -43,6 +43,9 @@ const DEFAULTS: Required<Omit<BatchNormOptions, 'activation'>> = {
   onNonFinite: 'propagate',
 };
 
+/** Options with their defaults filled in. */
+export type BatchNormSettings = typeof DEFAULTS & Pick<BatchNormOptions, 'activation'>;
+
 export type ResolvedOptions = ReturnType<typeof readOptions>;
 
 /** Checks every option, and fills in the defaults. */
@@ -50,8 +53,7 @@ export function readOptions(subject: string, given: BatchNormOptions) {
   checkRecord(subject, given);
   checkNames(subject, given, [...Object.keys(DEFAULTS), 'activation']);
   const defined = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
-  const options = { ...DEFAULTS, ...(defined as BatchNormOptions) } as typeof DEFAULTS &
-    Pick<BatchNormOptions, 'activation'>;
+  const options = { ...DEFAULTS, ...(defined as BatchNormOptions) } as BatchNormSettings;
   checkEps(subject, options.eps);
   const { momentum } = options;
   if (momentum !== null && !(typeof momentum === 'number' && momentum >= 0 && momentum <= 1)) {

@@ -4,7 +4,8 @@ import { checkNames, checkRecord } from '../named-options.ts';
 import type { Parameter } from '../types.ts';
 
 /** What optimizers share: the parameters, and passing by those that are frozen. */
-abstract class Optimizer {
+/** What optimizers have in common. */
+export abstract class Optimizer {
   readonly #parameters: readonly Parameter[];
 
   constructor(subject: string, parameters: readonly Parameter[]) {

@@ -14,7 +14,7 @@ const MOST_AUTOMATIC = 8;
  * The number of threads on which large calls run, the calling one included. Small calls, and those that one thread finishes as fast as memory
  * allows, stay on the calling thread. The fixed build gives the same bits on any number of threads.
  *
- * May be called at any time: tensors stay where they are, but views of their `data` that were taken before must be taken again. Where the host
+ * May be called at any time; another backend ends them (`configure`, `init`): tensors stay where they are, but views of their `data` that were taken before must be taken again. Where the host
  * has no shared memory or refuses workers, one thread remains, and `info().threading` says why. Workers do not keep the process alive.
  *
  * @param threads 1 (the default without a call) to 64, or `'auto'`: one for each processor, at most 8. More threads than processors are slower

@@ -22,7 +22,8 @@ export function compiledSource(modules: Partial<Record<Build, object>>): ModuleS
     compile(build) {
       const module = modules[build];
       if (!module) throw new Error(`this host was not given ${build}.wasm`);
-      return module;
+      // a bundler that was told to treat such files as data
+      return ArrayBuffer.isView(module) ? new WebAssembly.Module(module as BufferSource) : module;
     },
     bytesOf() {
       throw new Error('this host hands over modules without their bytes');
@@ -41,6 +42,10 @@ const sources: Partial<Record<PartName, ModuleSource>> = {};
 export function provide<T>(value: T, parts: Partial<Record<PartName, ModuleSource>>): T {
   Object.assign(sources, parts);
   return value;
+}
+
+export function isProvided(part: PartName): boolean {
+  return part in sources;
 }
 
 export function sourceOf(part: PartName): ModuleSource {

@@ -19,10 +19,16 @@ export { foldSafetensors, type SafetensorsFoldOptions } from './fold-safetensors
 export type { Foreign, ForeignTensors, Imported, ImportOptions } from './imported.ts';
 export { fromKeras, fromTfjs, toKeras, toTfjs } from './keras.ts';
 export { type KerasFile, type KerasLayer, readKeras, writeKeras } from './keras-file.ts';
-export type { LoadOptions } from './load-sequential.ts';
+export type { FileUrl, LoadOptions } from './load-sequential.ts';
 export { fromOnnx, normsOf, type OnnxNorm } from './onnx.ts';
 export { type OnnxExportOptions, toOnnx } from './onnx-export.ts';
 export { fromTorch, toTorch } from './torch.ts';
 
-/** Makes layers, and so brings their kernels along (src/index.ts). */
+/**
+ * A network from an ONNX or Keras file, where its graph is a chain of fully connected layers, batch norm, activations and dropout, with its weights, in
+ * evaluation mode.
+ *
+ * @param file bytes, or where there is a file system a path
+ * @throws ERR_FORMAT where the file is none of these, or its graph no such chain: at which node
+ */
 export const loadSequential = /* @__PURE__ */ provide(networks.loadSequential, { inference, linear, training });

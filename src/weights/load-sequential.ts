@@ -12,6 +12,11 @@ export interface LoadOptions {
   dropSoftmax?: boolean;
 }
 
+/** A URL, in the words of programs whose types know none. */
+export interface FileUrl {
+  readonly href: string;
+}
+
 interface Host {
   getBuiltinModule?(name: string): unknown;
 }
@@ -23,7 +28,7 @@ interface Host {
  * @param file bytes, or where there is a file system a path
  * @throws ERR_FORMAT where the file is none of these, or its graph no such chain: at which node
  */
-export async function loadSequential(file: Bytes | string | URL, options: LoadOptions = {}): Promise<Sequential> {
+export async function loadSequential(file: Bytes | string | FileUrl, options: LoadOptions = {}): Promise<Sequential> {
   checkRecord('loadSequential', options);
   checkNames('loadSequential', options, ['dropSoftmax']);
   const bytes = bytesFrom('loadSequential', await contentOf(file));
@@ -36,11 +41,11 @@ export async function loadSequential(file: Bytes | string | URL, options: LoadOp
   return sequentialFromKeras({ layers, ...keras }, options);
 }
 
-async function contentOf(file: Bytes | string | URL): Promise<Bytes> {
-  if (typeof file !== 'string' && !(file instanceof URL)) return file;
+async function contentOf(file: Bytes | string | FileUrl): Promise<Bytes> {
+  if (typeof file !== 'string' && !('href' in file)) return file;
   const host = (globalThis as { process?: Host }).process;
   const fs = host?.getBuiltinModule?.('node:fs/promises') as
-    | { readFile(path: string | URL): Promise<Uint8Array> }
+    | { readFile(path: string | FileUrl): Promise<Uint8Array> }
     | undefined;
   if (!fs) {
     throw wrongKind('ERR_TYPE', 'loadSequential', 'file', 'bytes, as this host has no files', show(String(file)));

@@ -4,7 +4,7 @@ import { show, wrongValue } from '../errors.ts';
 import type { Values } from '../formats/dtypes.ts';
 import { nodeField, tensorField, valueField, type WritableAttribute, writeModel } from '../formats/onnx-write.ts';
 import { lengthField } from '../formats/protobuf.ts';
-import { type Activation, activationOf } from '../kernels/activations.ts';
+import type { Activation } from '../kernels/activations.ts';
 import { BatchNorm } from '../layers/batch-norm.ts';
 import { BatchNorm1d } from '../layers/batch-norm-ranks.ts';
 import type { Layer } from '../layers/layer.ts';
@@ -133,7 +133,7 @@ export function toOnnx(net: Sequential, options: OnnxExportOptions = {}): Uint8A
       ],
       { epsilon: { float: eps }, momentum: { float: momentum === null ? 1 : 1 - momentum } },
     );
-    activate(activationOf(activation), `${name}.activation`);
+    activate(activation, `${name}.activation`);
   }
   nodes.push(nodeField('Identity', 'output', [value], ['output']));
   const outputShape = net.outputShape([1, ...row]).slice(1);

@@ -608,3 +608,16 @@ test('values of large magnitude and small spread keep their digits', () => {
   expect(worstDifference(bn.runningVar!, variance)).toBeLessThan(1e-6);
   expect(worstDifference(y, truth)).toBeLessThan(2e-6);
 });
+
+test('options are those in force, and make another layer of the kind', () => {
+  const bn = new BatchNorm1d(3, { eps: 1e-3, momentum: null, activation: { name: 'elu', alpha: 0.5 } });
+  const again = new BatchNorm1d(3, bn.options);
+  expect(again.options).toEqual(bn.options);
+  expect(bn.options).toMatchObject({
+    eps: 1e-3,
+    momentum: null,
+    activation: { name: 'elu', alpha: 0.5 },
+    layout: 'channels-first',
+  });
+  expect(new BatchNorm1d(3).options.activation).toBeUndefined();
+});

@@ -5,6 +5,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
 import { describe, expect, test } from 'vitest';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
@@ -55,7 +56,7 @@ describe('the choice of backend', () => {
 
   test('cannot change once memory is in use', () => {
     expect(complaint('', "zeros([3]); configure({ backend: 'js' });")).toBe(
-      'Error ERR_MODE configure: a change expected to come before the first tensor, got 1 blocks in use',
+      'Error ERR_MODE configure: another backend expected to be asked for before the first tensor, got 1 block of memory in use',
     );
   });
 
@@ -116,13 +117,59 @@ ${code}`,
     expect(lines("await tried({ backend: 'gpu' }); await tried(null); await tried({ threads: 2 })")).toEqual([
       "RangeError ERR_OPTION init: backend expected 'auto', 'relaxed', 'simd' or 'js', got 'gpu'",
       'TypeError ERR_OPTION init: options expected an object, got null',
-      "TypeError ERR_OPTION init: options expected 'backend' or 'deterministic', got 'threads'",
+      "TypeError ERR_OPTION init: options expected 'backend', 'deterministic' or 'module', got 'threads'",
     ]);
+  });
+
+  test('undefined settings are settings not given', () => {
+    expect(
+      lines(
+        'configure({ backend: undefined, deterministic: undefined }); await init({ module: undefined }); console.log(batch().length > 0)',
+      ),
+    ).toEqual(['true']);
+  });
+
+  test('what is in force already may be asked for at any time', () => {
+    expect(
+      lines(`configure({ deterministic: true }); zeros([3]); configure({ deterministic: true }); configure({ backend: 'simd' });
+await tried({ backend: 'simd', deterministic: true }); console.log(info().backend)`),
+    ).toEqual(['done', 'simd']);
+  });
+
+  test('a backend that the host lacks is refused when it is asked for, and nothing changes', () => {
+    const refused = `const { Module } = WebAssembly; WebAssembly.Module = new Proxy(Module, { construct() { throw new Error('refused'); } });
+console.log(info().backend); await tried({ backend: 'simd' });
+try { configure({ backend: 'relaxed' }); } catch (error) { console.log(error.code, error.message); }
+console.log(info().backend, batch().length > 0);`;
+    expect(lines(refused)).toEqual([
+      'js',
+      "RangeError ERR_BACKEND init: backend expected one that this host has, got 'simd' (simd: Error: refused)",
+      "ERR_BACKEND configure: backend expected one that this host has, got 'relaxed' (relaxed: Error: refused)",
+      'js true',
+    ]);
+  });
+
+  test('calls that overlap take effect in their order', () => {
+    expect(
+      lines(`const slow = init({ module: wasm('simd.wasm') }); const fast = init({ backend: 'js' });
+await Promise.all([slow, fast]); console.log(info().backend);`),
+    ).toEqual(['js']);
+  });
+
+  test('threads end with the backend they ran on, and info says so', () => {
+    expect(
+      lines(`const { setThreads } = await import('evenkeel'); configure({ deterministic: true });
+console.log(setThreads(2)); await tried({}); console.log(info().threads); await tried({ module: wasm('simd.wasm') });
+console.log(info().threads, info().threading, batch().length > 0);`),
+    ).toEqual(['2', 'done', '2', 'done', '1 the backend has changed since setThreads true']);
   });
 
   test('takes a module, compiled or as bytes, in place of its own', () => {
     const [expected] = lines(`${first}console.log(batch())`);
-    for (const module of ["wasm('simd.wasm')", "new WebAssembly.Module(wasm('simd.wasm'))"])
+    const view = "new DataView(Uint8Array.from(wasm('simd.wasm')).buffer)";
+    const shared =
+      "(() => { const bytes = wasm('simd.wasm'); const view = new Uint8Array(new SharedArrayBuffer(bytes.length)); view.set(bytes); return view; })()";
+    for (const module of [view, shared, "wasm('simd.wasm')", "new WebAssembly.Module(wasm('simd.wasm'))"])
       expect(
         lines(`await init({ module: ${module} }); console.log(info().backend, info().reason); console.log(batch())`),
       ).toEqual(['simd the module given to init', expected]);
@@ -159,7 +206,7 @@ console.log(info().reason.split(';')[0], batch().length > 0);`,
       lines(`const held = zeros([3]); await tried({ module: wasm('simd.wasm') }); await tried(); console.log(info().reason.split(';')[0]);
 held.dispose(); await tried({ module: wasm('simd.wasm') }); console.log(info().reason);`),
     ).toEqual([
-      'Error ERR_MODE init: a change expected to come before the first tensor, got 1 blocks in use',
+      'Error ERR_MODE init: another backend expected to be asked for before the first tensor, got 1 block of memory in use',
       'done',
       'the best this host has',
       'done',
@@ -265,4 +312,27 @@ try { new a.Sequential(new b.Linear(2, 2)); } catch (error) { console.log(error.
   } finally {
     rmSync(folder, { recursive: true });
   }
+});
+
+test('names that bring kernels and names of evenkeel/js mix: parts that nobody brought run as plain loops', async () => {
+  const code = `import { configure, info, tensor } from 'evenkeel';
+import { BatchNorm1d, Linear, Sequential, SGD, crossEntropy } from 'evenkeel/js';
+configure({ deterministic: true });
+const net = new Sequential(new Linear(3, 4, { seed: 1 }), new BatchNorm1d(4), new Linear(4, 2, { seed: 2 }));
+const x = tensor(Float32Array.from({ length: 15 }, (_, i) => Math.sin(i)), [5, 3]);
+const sgd = new SGD(net.parameters(), { lr: 0.1 });
+for (let i = 0; i < 3; i++) { const { grad } = crossEntropy(net.forward(x), [0, 1, 0, 1, 1]); net.zeroGrad(); net.backward(grad); sgd.step(); }
+console.log(info().backend, JSON.stringify([...net.eval().compile()(x).data].map((v) => v.toFixed(4))));`;
+  const { outputFiles } = await build({
+    stdin: { contents: code, resolveDir: root },
+    bundle: true,
+    format: 'esm',
+    platform: 'neutral',
+    tsconfigRaw: {},
+    write: false,
+  });
+  const [mixed] = node('--input-type=module', '-e', outputFiles[0].text).trim().split('\n');
+  const [whole] = node('--input-type=module', '-e', code.replace("'evenkeel/js'", "'evenkeel'")).trim().split('\n');
+  expect(mixed).toBe(whole);
+  expect(mixed).toMatch(/^simd /);
 });

@@ -6,9 +6,12 @@ import file from './network.js';
 const PIXELS = 784;
 let network;
 
-/** @param {Uint8Array} grey 784 bytes, 0 to 255, row by row @throws {RangeError} for any other number of them */
+/** What is wrong with a request, and not with us. */
+export class BadRequest extends Error {}
+
+/** @param {Uint8Array} grey 784 bytes, 0 to 255, row by row @throws {BadRequest} for any other number of them */
 export function classify(grey) {
-  if (grey.length !== PIXELS) throw new RangeError(`${PIXELS} bytes expected, got ${grey.length}`);
+  if (grey.length !== PIXELS) throw new BadRequest(`${PIXELS} bytes expected, got ${grey.length}`);
   network ??= load(Uint8Array.from(atob(file), (c) => c.charCodeAt(0)));
   const { data: logits } = network({ data: Float32Array.from(grey, (value) => value / 255), shape: [1, PIXELS] });
   const top = Math.max(...logits);
@@ -23,7 +26,7 @@ export async function respond(request) {
   try {
     return Response.json(classify(new Uint8Array(await request.arrayBuffer())));
   } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
+    if (!(error instanceof BadRequest)) throw error;
     return Response.json({ error: error.message }, { status: 400 });
   }
 }
