@@ -56,14 +56,13 @@ export function malformed(format: string, part: string, expected: string, got: s
 /** A value in a few words, for `got`. */
 export function show(value: unknown): string {
   if (typeof value === 'string') return `'${value}'`;
-  if (typeof value === 'number' || typeof value === 'bigint' || value == null || typeof value === 'boolean')
-    return String(value);
+  if (typeof value === 'function' || typeof value === 'symbol') return typeof value;
+  if (typeof value !== 'object' || value === null) return `${value}`;
   if (Array.isArray(value) || (ArrayBuffer.isView(value) && 'length' in value)) {
     const values = Array.from(value as ArrayLike<unknown>);
     return `[${values.slice(0, 8).map(show).join(', ')}${values.length > 8 ? ', …' : ''}]`;
   }
-  if (typeof value === 'object') return kindOf(value);
-  return typeof value;
+  return kindOf(value);
 }
 
 /** What an object calls itself: its class may have lost its name in a bundle. */

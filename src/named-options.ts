@@ -1,11 +1,10 @@
 import { show, showChoices, wrongKind } from './errors.ts';
 
 /** Checks that options are an object. */
-export function checkRecord<T>(subject: string, given: T): T & object {
+export function checkRecord(subject: string, given: unknown): void {
   if (typeof given !== 'object' || given === null) {
     throw wrongKind('ERR_OPTION', subject, 'options', 'an object', show(given));
   }
-  return given;
 }
 
 /** Checks that every option is one of those known: a misspelt one would be ignored in silence. */

@@ -105,7 +105,8 @@ function checkBackend(subject: string, value: unknown): BackendName | 'auto' {
  *   once linear memory holds something. Nothing has changed then
  */
 export function configure(settings: Configuration): void {
-  checkNames('configure', checkRecord('configure', settings), SETTINGS);
+  checkRecord('configure', settings);
+  checkNames('configure', settings, SETTINGS);
   apply('configure', settings, given);
 }
 
@@ -126,7 +127,8 @@ export function init(settings: Initialization = {}): Promise<void> {
 }
 
 async function prepare(settings: Initialization): Promise<void> {
-  checkNames('init', checkRecord('init', settings), [...SETTINGS, 'module']);
+  checkRecord('init', settings);
+  checkNames('init', settings, [...SETTINGS, 'module']);
   const { module, ...configuration } = settings;
   moduleOf = (part, build) =>
     given?.build === build ? given.module : part === INFERENCE ? compiled[build] : undefined;

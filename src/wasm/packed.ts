@@ -36,5 +36,5 @@ export function packedSource([size, text]: Packed): ModuleSource {
 }
 
 function bytesIn(hex: string): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(hex.match(/../g)!, (digits) => Number.parseInt(digits, 16));
+  return Uint8Array.from(hex.match(/../g)!, (digits) => Number(`0x${digits}`));
 }
