@@ -25,12 +25,8 @@ function tool(name, ...args) {
   execFileSync(process.execPath, [script, ...args.slice(1)], { cwd: root, stdio: 'inherit' });
 }
 
-for (const folder of ['dist/wasm', 'src/wasm/generated', 'build']) {
-  rmSync(inRoot(folder), { recursive: true, force: true });
-  mkdirSync(inRoot(folder), { recursive: true });
-}
-rmSync(inRoot('dist'), { recursive: true });
-mkdirSync(inRoot('dist/wasm'), { recursive: true });
+for (const folder of ['dist', 'src/wasm/generated', 'build']) rmSync(inRoot(folder), { recursive: true, force: true });
+for (const folder of ['dist/wasm', 'src/wasm/generated', 'build']) mkdirSync(inRoot(folder), { recursive: true });
 
 // the same options as asconfig.json, without its entry
 const { entries, ...config } = JSON.parse(readFileSync(inRoot('asconfig.json'), 'utf8'));
@@ -56,10 +52,7 @@ const generate = (name, value) =>
 
 const unpacker = compile('assembly/unpack.ts', 'simd', '--shrinkLevel', '2');
 // one f32x4.relaxed_madd, of three zeros
-const PROBE = '0061736d010000000105016000017b030201000a13011100 4100fd0f 4100fd0f 4100fd0f fd8502 0b'.replaceAll(
-  ' ',
-  '',
-);
+const PROBE = '0061736d010000000105016000017b030201000a130111004100fd0f4100fd0f4100fd0ffd85020b';
 generate('probe', PROBE);
 generate('unpack', unpacker.toString('hex'));
 for (const part of ['inference', 'linear', 'training']) {
@@ -77,6 +70,7 @@ writeFileSync(inRoot('dist/wasm/relaxed.wasm'), labelled(relaxed, `relaxed ${lab
 
 // the library knows no Node; the command line does
 for (const project of ['src', 'src/cli']) tool('typescript', 'tsc', '-p', project, '--noEmit');
+
 /** Modules of JavaScript, minified: one for each entry, and what they share in others. */
 async function bundle(entries, from, to, external) {
   const { outputFiles } = await build({
@@ -96,7 +90,8 @@ async function bundle(entries, from, to, external) {
   });
   for (const { path, text } of outputFiles) {
     mkdirSync(dirname(path), { recursive: true });
-    // lines, as a host prints the one in which an error was thrown; spaces go together with comments, among them those that mark calls as pure, by which bundlers leave out what is not used: they wait as an operand
+    // lines, as a host prints the one in which an error was thrown; spaces go together with comments, among them those that mark calls as pure, by
+    // which bundlers leave out what is not used: they wait as an operand
     const { code } = await transform(text.replaceAll('/* @__PURE__ */', 'PURE|'), {
       minifyWhitespace: true,
       lineLimit: 200,
@@ -108,8 +103,7 @@ async function bundle(entries, from, to, external) {
     writeFileSync(path, annotated.replace(/(?<=^|;)import"[^"]*";/g, ''));
   }
 }
-const entriesOf = ['js', 'index', 'infer/index', 'weights/index', 'cli/main'];
-await bundle(entriesOf, 'src', 'dist', ['#wasm', 'node:*']);
+await bundle(['js', 'index', 'infer/index', 'weights/index', 'cli/main'], 'src', 'dist', ['#wasm', 'node:*']);
 for (const source of ['inline', 'workerd', 'edge-light'])
   await bundle([source], 'src/wasm', 'dist/wasm', ['*.wasm', '*.wasm?module']);
 copyFileSync(inRoot('src/wasm/module.d.ts'), inRoot('dist/wasm/module.d.ts'));

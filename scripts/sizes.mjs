@@ -17,49 +17,47 @@ export const BUDGETS = [
   { name: 'reading safetensors', code: "export { readSafetensors, fromTorch } from 'evenkeel/weights'", budget: 6_000 },
 ];
 
+/** A minified bundle, and the bytes in it of what `nameOf` gives one name. */
+async function bundled(stdin, nameOf, options = {}) {
+  const { outputFiles, metafile } = await build({
+    stdin: { ...stdin, resolveDir: root },
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    platform: 'neutral',
+    write: false,
+    metafile: true,
+    logLevel: 'silent',
+    ...options,
+  });
+  const parts = {};
+  for (const [file, { bytesInOutput }] of Object.entries(Object.values(metafile.outputs)[0].inputs)) {
+    const part = nameOf(file);
+    parts[part] = (parts[part] ?? 0) + bytesInOutput;
+  }
+  return { output: outputFiles[0], parts };
+}
+
 /** Minified bytes by folder of the source, largest first. */
 async function contents(code) {
   const source = code.replace(
     /'evenkeel(\/\w+)?'/,
     (_, path) => `'./src${{ '/infer': '/infer/index', '/weights': '/weights/index' }[path] ?? path ?? '/index'}.ts'`,
   );
-  const { metafile } = await build({
-    stdin: { contents: source, resolveDir: root, loader: 'ts' },
-    bundle: true,
-    minify: true,
-    format: 'esm',
-    platform: 'neutral',
-    write: false,
-    metafile: true,
-  });
-  const folders = new Map();
-  for (const [file, { bytesInOutput }] of Object.entries(Object.values(metafile.outputs)[0].inputs)) {
-    const folder = /src\/(wasm\/generated|\w+)\//.exec(file)?.[1] ?? 'errors and names';
-    folders.set(folder, (folders.get(folder) ?? 0) + bytesInOutput);
-  }
-  return [...folders].filter(([, bytes]) => bytes > 0).sort((a, b) => b[1] - a[1]);
+  const folderOf = (file) => /src\/(wasm\/generated|\w+)\//.exec(file)?.[1] ?? 'errors and names';
+  const { parts } = await bundled({ contents: source, loader: 'ts' }, folderOf);
+  return Object.entries(parts)
+    .filter(([, bytes]) => bytes > 0)
+    .sort((a, b) => b[1] - a[1]);
 }
 
 /** @returns {Promise<{ raw: number, gzip: number, text: string, parts: Record<string, number> }>} bytes; of parts, before gzip */
 export async function measure(code) {
-  const { outputFiles, metafile } = await build({
-    stdin: { contents: code, resolveDir: root },
-    bundle: true,
-    minify: true,
-    format: 'esm',
-    platform: 'neutral',
-    write: false,
-    metafile: true,
-    tsconfigRaw: {}, // as a user's bundler sees it
-    logLevel: 'silent',
-  });
-  const parts = {};
-  for (const [file, { bytesInOutput }] of Object.entries(Object.values(metafile.outputs)[0].inputs)) {
-    const part = file.includes('/wasm/inline') ? 'kernels' : file.includes('/shared/') ? 'shared' : 'names';
-    parts[part] = (parts[part] ?? 0) + bytesInOutput;
-  }
-  const [{ contents, text }] = outputFiles;
-  return { raw: contents.length, gzip: gzipSync(contents, { level: 9 }).length, text, parts };
+  const partOf = (file) => (file.includes('/wasm/inline') ? 'kernels' : file.includes('/shared/') ? 'shared' : 'names');
+  // as a user's bundler sees it
+  const { output, parts } = await bundled({ contents: code }, partOf, { tsconfigRaw: {} });
+  const { contents: bytes, text } = output;
+  return { raw: bytes.length, gzip: gzipSync(bytes, { level: 9 }).length, text, parts };
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -3,7 +3,7 @@
 
 import { show, wrongKind, wrongValue } from '../errors.ts';
 import type { Activation } from '../kernels/activations.ts';
-import { checkNames, checkRecord } from '../named-options.ts';
+import { checkNames } from '../named-options.ts';
 import { Linear } from '../nn/linear.ts';
 import { locate } from '../tensors/call.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
@@ -176,7 +176,6 @@ function fold<L extends ConvWeights>(
   before: boolean,
   options: FoldOptions,
 ): Folded<L> {
-  checkRecord(subject, options);
   checkNames(subject, options, ['samples']);
   const { outChannels, outOf, inOf } = geometry;
   const { scale, shift } = norm;

@@ -5,7 +5,7 @@ import type { Activation } from '../kernels/activations.ts';
 import { BatchNorm } from '../layers/batch-norm.ts';
 import { evaluationMap } from '../layers/coefficients.ts';
 import { checkEps } from '../layers/options.ts';
-import { checkNames, checkRecord } from '../named-options.ts';
+import { checkNames } from '../named-options.ts';
 
 /** Statistics and parameters of a batch norm; each vector has one value per channel. */
 export interface Statistics {
@@ -48,7 +48,6 @@ export function isNorm(value: unknown): value is Norm {
  */
 export function affineOf(subject: string, norm: Norm): Affine {
   if (norm instanceof BatchNorm) return affineOfLayer(norm);
-  checkRecord(subject, norm);
   checkNames(subject, norm, 'scale' in norm ? ['scale', 'shift'] : ['mean', 'variance', 'gamma', 'beta', 'eps']);
   if ('scale' in norm) {
     const scale = vector(subject, 'scale', norm.scale);

@@ -1,7 +1,7 @@
 // A small compiler: stages → optimized nodes → a program → a function that runs it.
 
 import type { Stage } from '../layers/layer.ts';
-import { checkNames, checkRecord } from '../named-options.ts';
+import { checkNames } from '../named-options.ts';
 import { locate } from '../tensors/call.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 import { certify, type NetworkCertificate } from './certificate.ts';
@@ -37,7 +37,6 @@ export interface CompiledNetwork extends Compiled {
 const SUBJECT = 'compile';
 
 export function compile(stages: readonly Stage[], options: CompileOptions): CompiledNetwork {
-  checkRecord(SUBJECT, options);
   checkNames(SUBJECT, options, ['maxBatch', 'inputShape', 'samples']);
   const samples = options.samples === undefined ? undefined : locate(SUBJECT, 'samples', options.samples);
   const flat = built(stages, true);

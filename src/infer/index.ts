@@ -1,4 +1,5 @@
-// `evenkeel/infer`: compiled networks and batch norm in evaluation, without anything that trains. Behind each name the kernels that it runs, as in src/index.ts.
+// `evenkeel/infer`: compiled networks and batch norm in evaluation, without anything that trains. Behind each name the kernels that it runs, as in
+// src/index.ts; names of both are provided in both, since a module for them would be one more file to load at the start of each.
 
 import { inference, linear } from '#wasm';
 import { provide } from '../wasm/source.ts';

@@ -1,5 +1,5 @@
 import type { Bytes } from '../formats/bytes.ts';
-import { checkNames, checkRecord } from '../named-options.ts';
+import { checkNames } from '../named-options.ts';
 import { readProgram } from './file.ts';
 import { type Compiled, instantiate, type RunOptions } from './run.ts';
 
@@ -9,7 +9,6 @@ import { type Compiled, instantiate, type RunOptions } from './run.ts';
  * @throws ERR_FORMAT for any other file; ERR_OPTION, ERR_MEMORY
  */
 export function load(file: Bytes, options: RunOptions = {}): Compiled {
-  checkRecord('load', options);
   checkNames('load', options, ['maxBatch', 'inputShape']);
   return instantiate(readProgram(file), options);
 }

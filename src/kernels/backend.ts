@@ -1,7 +1,7 @@
 // Which kernels run: the relaxed SIMD build, the fixed one, or the plain loops. Decided at first use, and kept.
 
 import { show, showChoices, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
-import { checkNames, checkRecord } from '../named-options.ts';
+import { checkNames } from '../named-options.ts';
 import { LinearMemory } from '../wasm/linear-memory.ts';
 import { type Build, sourceOf } from '../wasm/source.ts';
 import { type Backend, type BackendName, createBackend, type Supplies } from './create-backend.ts';
@@ -105,7 +105,6 @@ function checkBackend(subject: string, value: unknown): BackendName | 'auto' {
  *   once linear memory holds something. Nothing has changed then
  */
 export function configure(settings: Configuration): void {
-  checkRecord('configure', settings);
   checkNames('configure', settings, SETTINGS);
   apply('configure', settings, given);
 }
@@ -127,7 +126,6 @@ export function init(settings: Initialization = {}): Promise<void> {
 }
 
 async function prepare(settings: Initialization): Promise<void> {
-  checkRecord('init', settings);
   checkNames('init', settings, [...SETTINGS, 'module']);
   const { module, ...configuration } = settings;
   moduleOf = (part, build) =>
@@ -179,18 +177,14 @@ function apply(subject: string, settings: Configuration, module: typeof given): 
   }
   Object.assign(wanted, next);
   given = module;
-  if (current || backend === 'auto') {
-    endThreads(before.current);
-    return;
-  }
   try {
-    choose(undefined, subject);
-    endThreads(before.current);
+    if (!current && backend !== 'auto') choose(undefined, subject);
   } catch (error) {
     Object.assign(wanted, before.settings);
     ({ given, current, reason } = before);
     throw error;
   }
+  endThreads(before.current);
 }
 
 /** Is the backend in use what these settings ask for? */

@@ -1,6 +1,6 @@
 // A backend: kernels over a memory of their own, compiled ones or the plain loops.
 
-import { instantiate, LinearMemory } from '../wasm/linear-memory.ts';
+import { instantiate, type LinearMemory } from '../wasm/linear-memory.ts';
 import { Heap } from '../wasm/memory.ts';
 import { type Build, isProvided, sourceOf } from '../wasm/source.ts';
 import { INFERENCE, type InferenceKernels } from './inference/part.ts';
@@ -42,7 +42,7 @@ export interface Supplies {
 }
 
 /** Makes a backend for inference at first. Throws what the host throws where it cannot. */
-export function createBackend(name: BackendName, supplies: Supplies = { linear: new LinearMemory() }): Backend {
+export function createBackend(name: BackendName, supplies: Supplies): Backend {
   const base = name === 'js' ? plain() : compiled(name, supplies);
   const kernels = base.bind(INFERENCE) as InferenceKernels;
   const { heap } = base; // after the kernels: where a host refuses to compile them, memory stays untaken

@@ -2,7 +2,7 @@ import { show, showShape, wrongKind, wrongValue } from '../errors.ts';
 import { type Activation, activationCode } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { affine } from '../kernels/inference/calls.ts';
-import { checkNames, checkRecord } from '../named-options.ts';
+import { checkNames } from '../named-options.ts';
 import { locate, produce } from '../tensors/call.ts';
 import { checkShape, shapeOf } from '../tensors/shape.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
@@ -42,7 +42,6 @@ export function batchNorm<X extends TensorLike, O extends TensorLike = Result<X>
   x: X,
   settings: BatchNormArguments<O>,
 ): O {
-  checkRecord(SUBJECT, settings);
   checkNames(SUBJECT, settings, NAMES);
   const { mean, variance, gamma, beta, eps = 1e-5, layout = 'channels-first' } = settings;
   checkEps(SUBJECT, eps);

@@ -1,6 +1,6 @@
 import { show, showChoices, wrongKind, wrongValue } from '../errors.ts';
 import { type Activation, activationCode } from '../kernels/activations.ts';
-import { checkNames, checkRecord } from '../named-options.ts';
+import { checkNames } from '../named-options.ts';
 import type { Layout } from '../types.ts';
 
 /** Options of the batch normalization layers. Defaults are PyTorch's. */
@@ -50,7 +50,6 @@ export type ResolvedOptions = ReturnType<typeof readOptions>;
 
 /** Checks every option, and fills in the defaults. */
 export function readOptions(subject: string, given: BatchNormOptions) {
-  checkRecord(subject, given);
   checkNames(subject, given, [...Object.keys(DEFAULTS), 'activation']);
   const defined = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
   const options = { ...DEFAULTS, ...(defined as BatchNormOptions) } as BatchNormSettings;

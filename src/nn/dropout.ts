@@ -4,7 +4,7 @@ import { backend } from '../kernels/backend.ts';
 import { activate } from '../kernels/inference/calls.ts';
 import { training } from '../kernels/training/part.ts';
 import { Layer, type Stage } from '../layers/layer.ts';
-import { checkNames, checkRecord } from '../named-options.ts';
+import { checkNames } from '../named-options.ts';
 import { checkCallOptions, locate, produce } from '../tensors/call.ts';
 import { checkShape, shapeOf } from '../tensors/shape.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
@@ -40,7 +40,6 @@ export class Dropout extends Layer {
     if (typeof p !== 'number' || !(p >= 0 && p <= 1)) {
       throw wrongValue('ERR_OPTION', 'Dropout', 'p', 'a number from 0 to 1', show(p));
     }
-    checkRecord(this.subject, options);
     checkNames(this.subject, options, ['seed']);
     const { seed } = options;
     if (seed !== undefined && !Number.isFinite(seed)) {

@@ -7,7 +7,7 @@ import { Layer, type Stage } from '../layers/layer.ts';
 import { checkFeatures } from '../layers/options.ts';
 import { LearnedParameter } from '../layers/parameter.ts';
 import type { StateSlots } from '../layers/state.ts';
-import { checkNames, checkRecord } from '../named-options.ts';
+import { checkNames } from '../named-options.ts';
 import { Region } from '../tensors/block.ts';
 import { Call, checkCallOptions, locate, produce } from '../tensors/call.ts';
 import { checkKept, Kept } from '../tensors/kept.ts';
@@ -54,7 +54,6 @@ export class Linear extends Layer {
     checkFeatures('Linear', 'inFeatures', inFeatures);
     checkFeatures('Linear', 'outFeatures', outFeatures);
     this.subject = `Linear(${inFeatures}, ${outFeatures})`;
-    checkRecord(this.subject, options);
     checkNames(this.subject, options, ['bias', 'init', 'seed']);
     const { bias = true, init, seed } = options;
     if (typeof bias !== 'boolean') throw this.#wrongOption('bias', 'true or false', bias);

@@ -1,6 +1,6 @@
 import { show, wrongKind, wrongValue } from '../errors.ts';
 import { LearnedParameter } from '../layers/parameter.ts';
-import { checkNames, checkRecord } from '../named-options.ts';
+import { checkNames } from '../named-options.ts';
 import type { Parameter } from '../types.ts';
 
 /** What optimizers share: the parameters, and passing by those that are frozen. */
@@ -70,7 +70,6 @@ export class SGD extends Optimizer {
   /** @throws ERR_OPTION, ERR_TYPE */
   constructor(parameters: readonly Parameter[], options: SGDOptions = {}) {
     super('SGD', parameters);
-    checkRecord('SGD', options);
     checkNames('SGD', options, ['lr', 'momentum', 'weightDecay', 'nesterov']);
     this.lr = atLeast0('SGD', 'lr', options.lr, 0.01);
     this.momentum = atLeast0('SGD', 'momentum', options.momentum, 0);
@@ -124,7 +123,6 @@ export class Adam extends Optimizer {
   /** @throws ERR_OPTION, ERR_TYPE */
   constructor(parameters: readonly Parameter[], options: AdamOptions = {}) {
     super('Adam', parameters);
-    checkRecord('Adam', options);
     checkNames('Adam', options, ['lr', 'betas', 'eps', 'weightDecay']);
     this.lr = atLeast0('Adam', 'lr', options.lr, 1e-3);
     this.eps = atLeast0('Adam', 'eps', options.eps, 1e-8);

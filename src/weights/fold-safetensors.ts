@@ -39,7 +39,6 @@ const LOOKS_TRANSPOSED = /transpose|deconv|(?:^|[._])up(?:conv|sample)?\d*$/i;
  * @throws ERR_FORMAT, ERR_STATE for a file that is wrong; ERR_FOLD for pairs that cannot be folded; ERR_OPTION
  */
 export function foldSafetensors(file: Bytes, options: SafetensorsFoldOptions = {}): FileFold {
-  checkRecord(SUBJECT, options);
   checkNames(SUBJECT, options, ['pairs', 'eps', 'transposed', 'groups']);
   const { pairs = {}, eps = {}, transposed = [], groups = {} } = options;
   checkRecord(SUBJECT, pairs);

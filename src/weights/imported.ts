@@ -5,7 +5,7 @@ import { quote } from '../formats/bytes.ts';
 import type { StoredTensor, Values } from '../formats/dtypes.ts';
 import type { Layer } from '../layers/layer.ts';
 import type { BatchNormOptions } from '../layers/options.ts';
-import { checkNames, checkRecord } from '../named-options.ts';
+import { checkNames } from '../named-options.ts';
 import type { StateDict, StateEntry } from '../types.ts';
 import { joined } from './names.ts';
 
@@ -94,7 +94,6 @@ export class Collector {
   readonly #origin = new Map<string, string>();
 
   constructor(subject: string, options: ImportOptions) {
-    checkRecord(subject, options);
     checkNames(subject, options, ['layer', 'rename', 'allowNonFinite', 'lenient']);
     this.#subject = subject;
     this.#options = options;

@@ -1,7 +1,7 @@
 import { malformed, show, wrongKind } from '../errors.ts';
 import { type Bytes, bytesFrom } from '../formats/bytes.ts';
 import { isHdf5, recognized } from '../formats/recognize.ts';
-import { checkNames, checkRecord } from '../named-options.ts';
+import { checkNames } from '../named-options.ts';
 import type { Sequential } from '../nn/sequential.ts';
 import { readKeras } from './keras-file.ts';
 import { sequentialFromKeras } from './sequential-keras.ts';
@@ -29,7 +29,6 @@ interface Host {
  * @throws ERR_FORMAT where the file is none of these, or its graph no such chain: at which node
  */
 export async function loadSequential(file: Bytes | string | FileUrl, options: LoadOptions = {}): Promise<Sequential> {
-  checkRecord('loadSequential', options);
   checkNames('loadSequential', options, ['dropSoftmax']);
   const bytes = bytesFrom('loadSequential', await contentOf(file));
   const isZip = bytes[0] === 0x50 && bytes[1] === 0x4b;

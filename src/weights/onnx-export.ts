@@ -8,7 +8,7 @@ import type { Activation } from '../kernels/activations.ts';
 import { BatchNorm } from '../layers/batch-norm.ts';
 import { BatchNorm1d } from '../layers/batch-norm-ranks.ts';
 import type { Layer } from '../layers/layer.ts';
-import { checkNames, checkRecord } from '../named-options.ts';
+import { checkNames } from '../named-options.ts';
 import { ActivationLayer } from '../nn/activations.ts';
 import { Dropout } from '../nn/dropout.ts';
 import { Linear } from '../nn/linear.ts';
@@ -48,7 +48,6 @@ export interface OnnxExportOptions {
  */
 export function toOnnx(net: Sequential, options: OnnxExportOptions = {}): Uint8Array<ArrayBuffer> {
   if (!(net instanceof Sequential)) throw refusal('net', 'a Sequential', show(net));
-  checkRecord('toOnnx', options);
   checkNames('toOnnx', options, ['inputShape']);
   const leaves = net.named().map(([name, layer]) => ({ name, layer }));
   const residual = net.layers.find((layer) => layer instanceof Residual);

@@ -12,6 +12,14 @@ const root = fileURLToPath(new URL('../../', import.meta.url));
 const hasRelaxed = WebAssembly.validate(new Uint8Array(readFileSync(join(root, 'dist/wasm/relaxed.wasm'))));
 const node = (...args: string[]) => execFileSync(process.execPath, args, { cwd: root, encoding: 'utf8' });
 
+/** What a program prints, with a backend asked for by the environment, or none. */
+const program = (backend: string, code: string) =>
+  execFileSync(process.execPath, ['--input-type=module', '-e', code], {
+    cwd: root,
+    encoding: 'utf8',
+    env: { ...process.env, EVENKEEL_BACKEND: backend },
+  }).trim();
+
 test('works without WebAssembly, and says why', () => {
   const text = node(
     '--input-type=module',
@@ -25,11 +33,7 @@ test('works without WebAssembly, and says why', () => {
 
 describe('the choice of backend', () => {
   const choose = (env: string, code: string) =>
-    execFileSync(
-      process.execPath,
-      ['--input-type=module', '-e', `import { configure, info, zeros } from 'evenkeel'; ${code}`],
-      { cwd: root, encoding: 'utf8', env: { ...process.env, EVENKEEL_BACKEND: env } },
-    ).trim();
+    program(env, `import { configure, info, zeros } from 'evenkeel'; ${code}`);
 
   test('is relaxed where the host validates it, else simd', () => {
     expect(choose('', 'console.log(info().backend)')).toBe(hasRelaxed ? 'relaxed' : 'simd');
@@ -79,24 +83,17 @@ describe('the choice of backend', () => {
 
 describe('init', () => {
   /** What a program prints, line by line; `wasm(name)` reads one of the package's modules. */
-  const lines = (code: string, env: NodeJS.ProcessEnv = {}) =>
-    execFileSync(
-      process.execPath,
-      [
-        '--input-type=module',
-        '-e',
-        `import { BatchNorm1d, configure, info, init, zeros } from 'evenkeel';
+  const lines = (code: string) =>
+    program(
+      '',
+      `import { BatchNorm1d, configure, info, init, zeros } from 'evenkeel';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 const wasm = (name) => readFileSync(createRequire(${JSON.stringify(join(root, 'package.json'))}).resolve('evenkeel/' + name));
 const tried = async (settings) => { try { await init(settings); console.log('done'); } catch (error) { console.log(error.name, error.code, error.message); } };
 const batch = () => new BatchNorm1d(2).forward({ data: Float32Array.of(1, 2, 3, 5), shape: [2, 2] }).data.join();
 ${code}`,
-      ],
-      { cwd: root, encoding: 'utf8', env: { ...process.env, EVENKEEL_BACKEND: '', ...env } },
-    )
-      .trim()
-      .split('\n');
+    ).split('\n');
   const first = 'configure({ deterministic: true }); ';
   const NOT_OURS =
     'TypeError ERR_TYPE init: module expected evenkeel/simd.wasm or evenkeel/relaxed.wasm of this release, compiled or as bytes, got';

@@ -3,17 +3,16 @@
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
-import type { AddressInfo } from 'node:net';
 import { build } from 'esbuild';
-import { type Answer, answerIn, type Host, Skipped } from './host.ts';
+import { type Answer, answerIn, type Host, listening, Skipped } from './host.ts';
 import { app, debian, packages, work } from './install.ts';
-import { nodes } from './node.ts';
+import { expectedAnswer } from './node.ts';
 
 /** What a driver does: opens an address, waits for the page's answer, and hands it over. */
 type Visit = (url: string) => Promise<string>;
 
 async function served(policy: string, visit: Visit): Promise<Answer> {
-  const expected = await reference.run();
+  const expected = await expectedAnswer();
   const file = `${work}bundles/page.js`;
   await build({
     entryPoints: [`${app}main.mjs`],
@@ -23,7 +22,7 @@ async function served(policy: string, visit: Visit): Promise<Answer> {
     format: 'esm',
     logLevel: 'silent',
   });
-  // the program prints its answer; the page shows it
+  // the program prints its answer; the page judges it, and shows it
   const page = `<!doctype html><title>probe</title><pre id="answer"></pre><script type="module" src="/page.js" nonce="a"></script>`;
   const script = `const show = (text) => (document.getElementById('answer').textContent += text + '\\n');
 const expected = ${JSON.stringify(expected.fixed)};
@@ -41,16 +40,13 @@ ${readFileSync(file, 'utf8')}`;
     if (policy) response.setHeader('content-security-policy', policy);
     response.end(isScript ? script : page);
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const port = await listening(server);
   try {
-    return answerIn(await visit(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`));
+    return answerIn(await visit(`http://127.0.0.1:${port}/`));
   } finally {
     server.close();
   }
 }
-
-/** What the page holds its results against. */
-const [reference] = nodes;
 
 const READ = "document.getElementById('answer')?.textContent ?? ''";
 

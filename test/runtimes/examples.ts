@@ -9,8 +9,7 @@ import type { Example } from './host.ts';
 import { sh } from './host.ts';
 import { app, packages, root, work } from './install.ts';
 import { invoke } from './lambda.ts';
-import { nodeOf } from './node.ts';
-import { DATE, serving } from './workerd.ts';
+import { serving, wranglerBundle } from './workerd.ts';
 
 const COUNT = 20;
 const folder = `${work}serverless/`;
@@ -70,7 +69,7 @@ export const examples: Example[] = [
         body: Buffer.from(image).toString('base64'),
         isBase64Encoded: true,
       }));
-      const { answers } = await invoke(`${folder}lambda/dist/handler.mjs`, events);
+      const answers = await invoke(`${folder}lambda/dist/handler.mjs`, events);
       const bodies = (answers as { statusCode: number; body: string }[]).map(({ statusCode, body }) => ({
         statusCode,
         ...JSON.parse(body),
@@ -83,13 +82,10 @@ export const examples: Example[] = [
     name: 'Cloudflare example (wrangler, workerd)',
     run: async () => {
       copy();
-      const wrangler = `${await packages('wrangler', 'wrangler')}node_modules/wrangler/bin/wrangler.js`;
-      const env = { ...process.env, WRANGLER_SEND_METRICS: 'false', CI: '1' };
       const { cloudflare } = JSON.parse(readFileSync(`${folder}package.json`, 'utf8')).scripts;
       const out = `${folder}cloudflare/out/`;
-      const args = [...cloudflare.split(' ').slice(1), '--dry-run', '--outdir', out];
-      await sh(await nodeOf(24), [wrangler, ...args], { cwd: folder, env });
-      return serving(out, 'worker.js', (url) => ask((body) => fetch(url, { method: 'POST', body })), DATE);
+      await wranglerBundle(folder, cloudflare.split('--config ')[1], out);
+      return serving(out, 'worker.js', (url) => ask((body) => fetch(url, { method: 'POST', body })));
     },
   },
   {

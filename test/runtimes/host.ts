@@ -1,6 +1,7 @@
 // What a host is, and how its answer is judged.
 
 import { execFile } from 'node:child_process';
+import type { AddressInfo, Server } from 'node:net';
 
 export interface Run {
   backend: string;
@@ -62,6 +63,13 @@ export function sh(
         );
       else resolve(stdout);
     });
+  });
+}
+
+/** Listens on a port of the machine's choice, which it returns. */
+export function listening(server: Server): Promise<number> {
+  return new Promise((resolve) => {
+    server.listen(0, '127.0.0.1', () => resolve((server.address() as AddressInfo).port));
   });
 }
 

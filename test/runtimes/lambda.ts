@@ -2,7 +2,7 @@
 
 import { spawn } from 'node:child_process';
 import { createServer, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { listening } from './host.ts';
 
 /** What the runtime inside Lambda does with a handler, in a few lines. */
 const BOOTSTRAP = `const api = 'http://' + process.env.AWS_LAMBDA_RUNTIME_API + '/2018-06-01/runtime/invocation/';
@@ -18,19 +18,14 @@ for (;;) {
   }
 }`;
 
-/** Starts a function, gives it the events one by one, and ends it. `seconds` of the first: from the start of the process to its answer. */
-export async function invoke(
-  handler: string,
-  events: readonly object[],
-): Promise<{ answers: unknown[]; seconds: number }> {
+/** Starts a function, gives it the events one by one, and ends it. */
+export async function invoke(handler: string, events: readonly object[]): Promise<unknown[]> {
   const answers: unknown[] = [];
   let waiting: ServerResponse | undefined;
   let done = () => {};
   const finished = new Promise<void>((resolve) => {
     done = resolve;
   });
-  const start = performance.now();
-  let seconds = 0;
   const give = () => {
     if (!waiting || answers.length === events.length) return;
     waiting.setHeader('lambda-runtime-aws-request-id', `${answers.length}`);
@@ -48,15 +43,13 @@ export async function invoke(
       text += chunk;
     });
     request.on('end', () => {
-      if (!answers.length) seconds = (performance.now() - start) / 1000;
       answers.push(JSON.parse(text));
       response.statusCode = 202;
       response.end('{}');
       if (answers.length === events.length) done();
     });
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
+  const port = await listening(server);
   const child = spawn(process.execPath, ['--input-type=module', '-e', BOOTSTRAP], {
     env: { ...process.env, AWS_LAMBDA_RUNTIME_API: `127.0.0.1:${port}`, HANDLER: handler },
     stdio: ['ignore', 'inherit', 'pipe'],
@@ -76,5 +69,5 @@ export async function invoke(
     server.closeAllConnections();
     server.close();
   }
-  return { answers, seconds };
+  return answers;
 }

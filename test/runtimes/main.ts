@@ -11,21 +11,20 @@ import { examples } from './examples.ts';
 import { type Example, type Host, judge, type Outcome, Skipped } from './host.ts';
 import { installPackage, root, work } from './install.ts';
 import { next } from './next.ts';
-import { nodes } from './node.ts';
+import { expectedAnswer, nodes } from './node.ts';
 import { workers } from './workerd.ts';
 
 const { values } = parseArgs({
   options: { all: { type: 'boolean', default: false }, only: { type: 'string' }, json: { type: 'string' } },
 });
 
-const reference = nodes[0];
 const hosts = [...nodes, ...deno, ...buns, ...workers, ...next, ...browsers, ...bundlers, ...examples].filter(
   ({ name, heavy }) => (values.only ? name.toLowerCase().includes(values.only.toLowerCase()) : values.all || !heavy),
 );
 
 mkdirSync(`${work}bundles`, { recursive: true });
 installPackage();
-const expected = await reference.run();
+const expected = await expectedAnswer();
 if (expected.fixed.backend !== 'simd') throw new Error(`the reference ran on ${expected.fixed.backend}`);
 
 /** Programs that start servers and browsers fail now and then for reasons of the machine: a second failure counts. */

@@ -1,5 +1,4 @@
-import type { Host } from './host.ts';
-import { answerIn, sh } from './host.ts';
+import { type Answer, answerIn, type Host, sh } from './host.ts';
 import { app, packages } from './install.ts';
 
 /** The executable of a release line; this process's own where it is that. */
@@ -33,3 +32,11 @@ export const nodes: Host[] = [
   ),
   program(24, '--permission', '--permission', '--allow-fs-read=*', 'main.mjs'),
 ];
+
+let expected: Promise<Answer> | undefined;
+
+/** What every host is held against: the answer of the first. */
+export function expectedAnswer(): Promise<Answer> {
+  expected ??= nodes[0].run();
+  return expected;
+}

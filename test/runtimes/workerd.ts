@@ -2,19 +2,14 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { build } from 'esbuild';
-import { type Answer, answerIn, type Host, sh } from './host.ts';
+import { type Answer, answerIn, type Host, listening, sh } from './host.ts';
 import { app, packages, work } from './install.ts';
 import { nodeOf } from './node.ts';
 
-export const DATE = '2026-11-01';
+const DATE = '2026-11-01';
 
 /** Serves a folder with workerd, a worker and the modules beside it, as long as `use` takes. */
-export async function serving<T>(
-  folder: string,
-  main: string,
-  use: (url: string) => Promise<T>,
-  date = DATE,
-): Promise<T> {
+export async function serving<T>(folder: string, main: string, use: (url: string) => Promise<T>): Promise<T> {
   const port = await freePort();
   const names = [main, ...readdirSync(folder).filter((name) => name.endsWith('.wasm'))];
   const list = names
@@ -24,7 +19,7 @@ export async function serving<T>(
     `${folder}config.capnp`,
     `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
-  services = [(name = "main", worker = (modules = [${list}], compatibilityDate = "${date}"))],
+  services = [(name = "main", worker = (modules = [${list}], compatibilityDate = "${DATE}"))],
   sockets = [(name = "http", address = "127.0.0.1:${port}", http = (), service = "main")]
 );
 `,
@@ -62,13 +57,19 @@ export async function probed(url: string): Promise<Answer> {
   return answerIn(await (await fetch(url)).text());
 }
 
-export function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  const port = await listening(server);
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+/** What `wrangler deploy` would upload, in a folder. */
+export async function wranglerBundle(cwd: string, config: string, out: string): Promise<void> {
+  const wrangler = `${await packages('wrangler', 'wrangler')}node_modules/wrangler/bin/wrangler.js`;
+  const env = { ...process.env, WRANGLER_SEND_METRICS: 'false', CI: '1' };
+  const args = ['deploy', '--config', config, '--dry-run', '--outdir', out];
+  await sh(await nodeOf(24), [wrangler, ...args], { cwd, env });
 }
 
 export const workers: Host[] = [
@@ -96,18 +97,12 @@ export const workers: Host[] = [
     name: 'wrangler deploy --dry-run, in workerd',
     backend: 'relaxed',
     run: async () => {
-      const tools = await packages('wrangler', 'wrangler');
       const out = `${work}wrangler/out/`;
       writeFileSync(
         `${app}wrangler.json`,
         JSON.stringify({ name: 'probe', main: 'worker.mjs', compatibility_date: DATE }),
       );
-      const env = { ...process.env, WRANGLER_SEND_METRICS: 'false', CI: '1' };
-      const wrangler = `${tools}node_modules/wrangler/bin/wrangler.js`;
-      await sh(await nodeOf(24), [wrangler, 'deploy', '--dry-run', '--outdir', out, '--config', 'wrangler.json'], {
-        cwd: app,
-        env,
-      });
+      await wranglerBundle(app, 'wrangler.json', out);
       return serving(out, 'worker.js', probed);
     },
   },
