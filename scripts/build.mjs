@@ -55,7 +55,7 @@ const unpacker = compile('assembly/unpack.ts', 'simd', '--shrinkLevel', '2');
 const PROBE = '0061736d010000000105016000017b030201000a130111004100fd0f4100fd0f4100fd0ffd85020b';
 generate('probe', PROBE);
 generate('unpack', unpacker.toString('hex'));
-for (const part of ['inference', 'linear', 'training']) {
+for (const part of ['inference', 'linear', 'masked', 'rows', 'training']) {
   const builds = fixedOf(compile(`assembly/parts/${part}.ts`, 'relaxed'));
   const packed = pack(builds.fixed);
   checkPacked(unpacker, packed, builds);

@@ -1,6 +1,6 @@
 // The public list: what js.ts has, and behind each name the kernels that it runs. Names that run none come as they are.
 
-import { inference, linear, training } from '#wasm';
+import { inference, linear, masked, rows, training } from '#wasm';
 import * as plain from './js.ts';
 import { provide } from './wasm/source.ts';
 
@@ -17,13 +17,13 @@ export const init = /* @__PURE__ */ provide(plain.init, { inference });
 export const batchNorm = /* @__PURE__ */ provide(plain.batchNorm, { inference });
 export const crossEntropy = /* @__PURE__ */ provide(plain.crossEntropy, { inference });
 
-export const BatchNorm = /* @__PURE__ */ provide(plain.BatchNorm, { inference, training });
+export const BatchNorm = /* @__PURE__ */ provide(plain.BatchNorm, { inference, masked, training });
 export type BatchNorm<R extends number = number> = plain.BatchNorm<R>;
-export const BatchNorm1d = /* @__PURE__ */ provide(plain.BatchNorm1d, { inference, training });
+export const BatchNorm1d = /* @__PURE__ */ provide(plain.BatchNorm1d, { inference, masked, training });
 export type BatchNorm1d = plain.BatchNorm1d;
-export const BatchNorm2d = /* @__PURE__ */ provide(plain.BatchNorm2d, { inference, training });
+export const BatchNorm2d = /* @__PURE__ */ provide(plain.BatchNorm2d, { inference, masked, training });
 export type BatchNorm2d = plain.BatchNorm2d;
-export const BatchNorm3d = /* @__PURE__ */ provide(plain.BatchNorm3d, { inference, training });
+export const BatchNorm3d = /* @__PURE__ */ provide(plain.BatchNorm3d, { inference, masked, training });
 export type BatchNorm3d = plain.BatchNorm3d;
 export const ActivationLayer = /* @__PURE__ */ provide(plain.ActivationLayer, { inference, training });
 export type ActivationLayer = plain.ActivationLayer;
@@ -42,4 +42,4 @@ export const Linear = /* @__PURE__ */ provide(plain.Linear, { inference, linear,
 export type Linear = plain.Linear;
 export const Sequential = /* @__PURE__ */ provide(plain.Sequential, { inference, linear, training });
 export type Sequential = plain.Sequential;
-export const setThreads = /* @__PURE__ */ provide(plain.setThreads, { inference, linear, training });
+export const setThreads = /* @__PURE__ */ provide(plain.setThreads, { inference, linear, masked, rows, training });

@@ -134,7 +134,7 @@ function setPivots(x: usize, pivot: usize, outer: u32, channels: u32, inner: u32
 }
 
 /** One channel in f64, around `pivot`. */
-function exact(base: usize, pivot: f64, mean: usize, variance: usize, outer: u32, inner: u32, row: usize): void {
+export function exact(base: usize, pivot: f64, mean: usize, variance: usize, outer: u32, inner: u32, row: usize): void {
   const h = f64x2.splat(pivot);
   let s0 = f64x2.splat(0);
   let s1 = f64x2.splat(0);

@@ -2,4 +2,6 @@
 
 export * from './inference/js.ts';
 export * from './linear/js.ts';
+export * from './masked/js.ts';
+export * from './rows/js.ts';
 export * from './training/js.ts';

@@ -81,6 +81,8 @@ const segmentsOf = ({ rows, segment }: Sizes) => Math.ceil(rows / segment);
 export const segmentSums: Length = (sizes) => segmentsOf(sizes) * sizes.channels;
 export const segmentLanes: Length = (sizes) => segmentsOf(sizes) * Math.ceil(sizes.channels / 4) * 8;
 export const segmentTotals: Length = ({ segments, channels }) => segments * channels;
+/** Rows and columns of a matrix. */
+export const matrix: Length = ({ rows, cols }) => rows * cols;
 export const strided: Length = ({ rows, channels, stride }) => (rows - 1) * stride + channels;
 
 export const epilogue = /* @__PURE__ */ parameters('kind', 'alpha');
@@ -97,6 +99,7 @@ export const byChannels: Split = {
   least: WORTHWHILE,
 };
 export const byRows: Split = { along: 'rows', grain: anywhere, work: ['rows', 'channels'], least: WORTHWHILE };
+export const byWholeRows: Split = { along: 'rows', grain: anywhere, work: ['rows', 'cols'], least: WORTHWHILE };
 export const byCachedRows: Split = /* @__PURE__ */ Object.assign({}, byRows, { most: CACHED_VALUES });
 export const bySegments: Split = /* @__PURE__ */ Object.assign({}, byCachedRows, {
   grain: ({ segment }: Sizes) => segment,

@@ -4,16 +4,22 @@ import type { Backend } from './create-backend.ts';
 import { INFERENCE_ROWS } from './inference/table.ts';
 import { withLinear } from './linear/part.ts';
 import { LINEAR_ROWS } from './linear/table.ts';
+import { withMasked } from './masked/part.ts';
+import { MASKED_ROWS } from './masked/table.ts';
 import type { Row } from './row.ts';
+import { withRows } from './rows/part.ts';
+import { ROWS_ROWS } from './rows/table.ts';
 import { training } from './training/part.ts';
 import { TRAINING_ROWS } from './training/table.ts';
 
-const TABLE = /* @__PURE__ */ Object.assign({}, INFERENCE_ROWS, LINEAR_ROWS, TRAINING_ROWS) satisfies Record<
-  string,
-  Row
->;
+type Table = typeof INFERENCE_ROWS & typeof LINEAR_ROWS & typeof MASKED_ROWS & typeof ROWS_ROWS & typeof TRAINING_ROWS;
 
-export type KernelName = keyof typeof TABLE;
+const TABLE: Table & Record<string, Row> = /* @__PURE__ */ Object.assign(
+  {},
+  ...[INFERENCE_ROWS, LINEAR_ROWS, MASKED_ROWS, ROWS_ROWS, TRAINING_ROWS],
+);
+
+export type KernelName = keyof Table;
 
 export const KERNEL_NAMES = /* @__PURE__ */ Object.keys(TABLE) as KernelName[];
 
@@ -27,5 +33,5 @@ export type CompleteBackend = ReturnType<typeof withAll>;
 
 /** The same backend with all kernels. */
 export function withAll(backend: Backend) {
-  return training(withLinear(backend));
+  return withRows(withMasked(training(withLinear(backend))));
 }

@@ -6,4 +6,4 @@ import { compiledSource } from './source.ts';
 
 const source = /* @__PURE__ */ compiledSource({ simd });
 
-export { source as inference, source as linear, source as training };
+export { source as inference, source as linear, source as masked, source as rows, source as training };

@@ -32,7 +32,7 @@ export function compiledSource(modules: Partial<Record<Build, object>>): ModuleS
 }
 
 /** Kernels that come together. */
-export type PartName = 'inference' | 'linear' | 'training';
+export type PartName = 'inference' | 'linear' | 'masked' | 'rows' | 'training';
 
 const sources: Partial<Record<PartName, ModuleSource>> = {};
 

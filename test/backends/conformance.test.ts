@@ -5,18 +5,18 @@ import { backend } from '../../src/kernels/backend.ts';
 import { INFERENCE } from '../../src/kernels/inference/part.ts';
 import * as js from '../../src/kernels/js.ts';
 import { LINEAR } from '../../src/kernels/linear/part.ts';
+import { MASKED } from '../../src/kernels/masked/part.ts';
 import type { Twin } from '../../src/kernels/part.ts';
 import { isVector, type Sizes, type Vector } from '../../src/kernels/row.ts';
+import { ROWS } from '../../src/kernels/rows/part.ts';
 import { KERNEL_NAMES, type KernelName, rowOf, withAll } from '../../src/kernels/table.ts';
 import { TRAINING } from '../../src/kernels/training/part.ts';
 import { Random } from '../../src/nn/random.ts';
 
 const U = 2 ** -24;
 const GUARD = 4;
-const TWINS: Record<KernelName, Twin> = { ...INFERENCE.twins, ...LINEAR.twins, ...TRAINING.twins } as Record<
-  KernelName,
-  Twin
->;
+const PARTS = [INFERENCE, LINEAR, MASKED, ROWS, TRAINING];
+const TWINS = Object.assign({}, ...PARTS.map(({ twins }) => twins)) as Record<KernelName, Twin>;
 const CANARY = 12345.678;
 
 type Array32 = Float32Array | Float64Array;
@@ -41,7 +41,9 @@ function sizesFor(name: KernelName): Sizes[] {
         [3, 2, 5],
         [5, 3, 0],
       ]) {
-        all.push({ outer, channels, inner, stride: channels * inner + gap });
+        // weights of places, or of every element
+        const [sampleStep, channelStep] = inner % 2 ? [inner, 0] : [channels * inner, inner];
+        all.push({ outer, channels, inner, stride: channels * inner + gap, sampleStep, channelStep });
       }
     }
   } else if (has('depth')) {
@@ -62,7 +64,10 @@ function sizesFor(name: KernelName): Sizes[] {
       }
     }
   } else if (has('cols')) {
-    for (const rows of [0, 1, 2, 5, 33]) for (let cols = 1; cols <= 19; cols++) all.push({ rows, cols });
+    const least = name === 'column_sums_f32' ? 0 : 1;
+    for (const rows of [least, 1, 2, 5, 33])
+      for (let cols = 1; cols <= 19; cols++) all.push({ rows, cols, segment: cols % 3 ? 32 : 64 });
+    for (const cols of [64, 513, 2050]) all.push({ rows: 3, cols, segment: 32 }, { rows: 70, cols, segment: 64 });
   } else {
     for (const rows of [1, 2, 3, 5, 15, 16, 17, 31, 32, 33, 70]) {
       for (const channels of [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 15, 16, 17, 19, 20, 23, 31, 32, 33, 37]) {
@@ -89,6 +94,8 @@ function fill(arg: Vector, length: number, random: Random, flavour: Flavour): nu
       values[length - 1] = Number.NEGATIVE_INFINITY;
     }
   }
+  // places that count, that do not, and that count in part
+  if (arg.name === 'weights') for (let i = 0; i < length; i++) values[i] = [1, 0, 0.75, 1][i % 4];
   // some channels need no centre, which kernels may make use of
   if (arg.name === 'center')
     for (let i = 0; i < length; i++) values[i] = i % 3 ? values[i] + (flavour === 'offset' ? 4096 : 0) : 0;
@@ -102,6 +109,8 @@ const PARAMETERS: Record<string, (random: Random) => number> = {
   threshold: () => 0xb0000000,
   scale: () => 1.25,
   accumulate: (random) => random.bits() & 1,
+  eps: () => 1e-5,
+  centred: (random) => random.bits() & 1,
   together: (random) => random.bits() & 1,
 };
 
@@ -259,6 +268,7 @@ function scaleOf(
       return (8 * U * sum) / count;
     };
   }
+  if (name === 'norm_rows_f32' || name === 'grad_rows_f32') return rowScale(name, sizes, initial, scalars);
   const terms = sizes.depth ?? (name === 'column_sums_f32' ? 0 : 8);
   const sum: Record<string, Array32> = {};
   for (const arg of args.filter(isVector)) {
@@ -270,6 +280,49 @@ function scaleOf(
   // no activation is steeper than 1.2; each adds 4 units in the last place of its own
   return (out: string, i: number, want: number) =>
     (terms + 4) * U * Math.abs(sum[out][i]) * 2.4 + 8 * U * Math.abs(want) + 1e-30;
+}
+
+/** The same for norms of rows, from the parts of their formulas. */
+function rowScale(
+  name: KernelName,
+  { rows, cols }: Sizes,
+  initial: Record<string, Array32>,
+  scalars: Record<string, number>,
+) {
+  const { x, dy, gamma, beta, residual, center, invStd, left } = initial;
+  const column = Array.from({ length: cols }, (_, j) => j);
+  const most = Array.from({ length: rows }, (_, r) => Math.max(...column.map((j) => Math.abs(x[r * cols + j]))));
+  if (name === 'norm_rows_f32') {
+    return (out: string, i: number, want: number) => {
+      if (out === 'y')
+        return 16 * U * (Math.abs(want) + 2 * Math.abs(beta[i % cols]) + 2 * Math.abs(residual[i])) + 1e-30;
+      if (out === 'left') return 4 * U * most[i] * (1 / Math.sqrt(scalars.eps));
+      return 16 * U * Math.abs(want) + (out === 'center' ? 4 * U * most[i] : 0);
+    };
+  }
+  const hat = (i: number) => {
+    const r = Math.floor(i / cols);
+    return (Math.abs(x[i]) + Math.abs(center[r])) * Math.abs(invStd[r]) + Math.abs(left[r]);
+  };
+  const sums = most.map((_, r) => {
+    const terms = column.map((j) => [Math.abs(dy[r * cols + j] * gamma[j]), hat(r * cols + j)]);
+    return [terms.reduce((sum, [g]) => sum + g, 0) / cols, terms.reduce((sum, [g, h]) => sum + g * h, 0) / cols];
+  });
+  return (out: string, i: number, want: number) => {
+    if (out === 'dx') {
+      const r = Math.floor(i / cols);
+      const terms = Math.abs(dy[i] * gamma[i % cols]) + sums[r][0] + hat(i) * sums[r][1];
+      return 40 * U * (Math.abs(invStd[r]) * terms + Math.abs(want)) + 1e-30;
+    }
+    let sum = 0;
+    const { segment } = scalars;
+    const first = Math.floor(i / cols) * segment;
+    for (let r = first; r < Math.min(rows, first + segment); r++) {
+      const at = r * cols + (i % cols);
+      sum += Math.abs(dy[at]) * (out === 'dgamma' ? hat(at) : 1);
+    }
+    return 29 * U * sum + 1e-30;
+  };
 }
 
 function absolute(values: Array32): Array32 {
@@ -290,7 +343,13 @@ describe.each(KERNEL_NAMES)('%s', (name) => {
   const row = rowOf(name);
   const sizeNames = row.args.map((arg) => arg.name);
   // what adds up sums reads x only where they are not finite
-  if (!sizeNames.includes('channels') || sizeNames.includes('segments') || name === 'pivot_nxc_f32') return;
+  if (
+    !sizeNames.includes('channels') ||
+    !sizeNames.includes('x') ||
+    sizeNames.includes('segments') ||
+    name === 'pivot_nxc_f32'
+  )
+    return;
   test('keeps NaN and Inf in their channel: every other channel has the same bits', () => {
     const { args } = row;
     const { heap, kernels } = withAll(backend());

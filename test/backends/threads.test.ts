@@ -61,9 +61,10 @@ const ended = (worker: NodeWorker) => new Promise<void>((resolve) => worker.once
 function largeSizes(args: readonly { name: string }[]): Sizes {
   const has = (name: string) => args.some((arg) => arg.name === name);
   if (has('size')) return { size: 150_003 };
-  if (has('inner')) return { outer: 3, channels: 37, inner: 1301, stride: 37 * 1301 + 5 };
+  if (has('inner'))
+    return { outer: 3, channels: 37, inner: 1301, stride: 37 * 1301 + 5, sampleStep: 1301, channelStep: 0 };
   if (has('depth')) return { rows: 131, depth: 77, cols: 45, rowStride: 77, depthStride: 1 };
-  return { rows: 3001, channels: 37, stride: has('stride') ? 41 : 37, segment: 384, segments: 8 };
+  return { rows: 3001, channels: 37, cols: 37, stride: has('stride') ? 41 : 37, segment: 384, segments: 8 };
 }
 
 if (hasThreads)

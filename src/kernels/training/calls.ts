@@ -8,7 +8,8 @@ import { training } from './part.ts';
 /** Segments of rows whose sums are taken by themselves, at the most. A property of the shape, so that threads change nothing. */
 export const MOST_SEGMENTS = 8;
 
-function segmentOf(rows: number): number {
+/** Rows of a segment, but for the last. */
+export function segmentOf(rows: number): number {
   return Math.max(64, Math.ceil(rows / MOST_SEGMENTS / 32) * 32);
 }
 

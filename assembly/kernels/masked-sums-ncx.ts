@@ -1,0 +1,96 @@
+import { foldF64, loadTail, madd, sumF64 } from '../lanes';
+
+/**
+ * masked_sums_ncx — weighted sums of each channel, channel planes.
+ *
+ *   d = (x[n,c,i] − center[c])·invStd[c]
+ *   without dy   sum[c] = Σ w·d                dot[c] = Σ w·d²          for statistics
+ *   with dy      sum[c] = Σ dy[n,c,i]          dot[c] = Σ dy[n,c,i]·d   for gradients
+ *   over the places whose weight w is not 0
+ *
+ * layout      x, dy [outer, channels, inner] f32, inner contiguous, samples `stride` elements apart; dy may be 0: none; weights: that of place
+ *             (n, c, i) at n·sampleStep + c·channelStep + i; center, invStd [channels] f32; sum, dot [channels] f64
+ * sizes       all ≥ 1 (steps ≥ 0); inner need not be a multiple of 4
+ * alias       none
+ * align       x, dy, weights, center, invStd 4 bytes; sum, dot 8
+ * accumulate  f32 in two accumulators over 512 elements, then f64
+ * numerics    a weight of 0 selects: what is stored there may be anything, NaN included. For statistics the caller asks again with a better center and
+ *             scale where the first were poor
+ * traffic     4 bytes per element, 8 with dy, and the weights
+ */
+export function masked_sums_ncx_f32(
+  x: usize, dy: usize, weights: usize, center: usize, invStd: usize, sum: usize, dot: usize,
+  outer: u32, channels: u32, inner: u32, stride: u32, sampleStep: u32, channelStep: u32,
+): void {
+  memory.fill(sum, 0, (<usize>channels) << 3);
+  memory.fill(dot, 0, (<usize>channels) << 3);
+  for (let n: u32 = 0; n < outer; n++) {
+    for (let c: u32 = 0; c < channels; c++) {
+      const at = ((<usize>n) * stride + (<usize>c) * inner) << 2;
+      const w = weights + (((<usize>n) * sampleStep + (<usize>c) * channelStep) << 2);
+      const v = (<usize>c) << 2;
+      plane(x + at, dy ? dy + at : 0, w, v128.load32_splat(center + v), v128.load32_splat(invStd + v), sum + (v << 1), dot + (v << 1), inner);
+    }
+  }
+}
+
+/** Elements summed in f32 before they join the f64 sums. */
+// @ts-ignore: decorator
+@inline const BLOCK: u32 = 512;
+
+function plane(x: usize, dy: usize, w: usize, h: v128, s: v128, sum: usize, dot: usize, inner: u32): void {
+  while (inner) {
+    const size = min(inner, BLOCK);
+    inner -= size;
+    let a0 = f32x4.splat(0);
+    let a1 = f32x4.splat(0);
+    let b0 = f32x4.splat(0);
+    let b1 = f32x4.splat(0);
+    let i = size;
+    for (; i >= 8; i -= 8, x += 32, w += 32) {
+      const w0 = v128.load(w, 0);
+      const w1 = v128.load(w, 16);
+      const d0 = distance(v128.load(x, 0), h, s, w0);
+      const d1 = distance(v128.load(x, 16), h, s, w1);
+      const g0 = dy ? selected(v128.load(dy, 0), w0) : f32x4.mul(w0, d0);
+      const g1 = dy ? selected(v128.load(dy, 16), w1) : f32x4.mul(w1, d1);
+      a0 = f32x4.add(a0, g0);
+      a1 = f32x4.add(a1, g1);
+      b0 = madd(g0, d0, b0);
+      b1 = madd(g1, d1, b1);
+      if (dy) dy += 32;
+    }
+    if (i >= 4) {
+      const w0 = v128.load(w);
+      const d0 = distance(v128.load(x), h, s, w0);
+      const g0 = dy ? selected(v128.load(dy), w0) : f32x4.mul(w0, d0);
+      a0 = f32x4.add(a0, g0);
+      b0 = madd(g0, d0, b0);
+      x += 16;
+      w += 16;
+      if (dy) dy += 16;
+      i -= 4;
+    }
+    if (i) {
+      const w0 = loadTail(w, i);
+      const d0 = distance(loadTail(x, i), h, s, w0);
+      const g0 = dy ? selected(loadTail(dy, i), w0) : f32x4.mul(w0, d0);
+      a1 = f32x4.add(a1, g0);
+      b1 = madd(g0, d0, b1);
+    }
+    store<f64>(sum, load<f64>(sum) + sumF64(foldF64(f32x4.add(a0, a1))));
+    store<f64>(dot, load<f64>(dot) + sumF64(foldF64(f32x4.add(b0, b1))));
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function selected(v: v128, w: v128): v128 {
+  return v128.and(v, f32x4.ne(w, f32x4.splat(0)));
+}
+
+// @ts-ignore: decorator
+@inline
+function distance(x: v128, h: v128, s: v128, w: v128): v128 {
+  return selected(f32x4.mul(f32x4.sub(x, h), s), w);
+}
