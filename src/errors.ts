@@ -6,6 +6,7 @@ export type ErrorCode =
   | 'ERR_OPTION' // an unknown option, or a value it does not take
   | 'ERR_SINGLE_VALUE' // one value per channel in training
   | 'ERR_NON_FINITE' // NaN or Inf in a batch, where the policy is to throw
+  | 'ERR_MASK' // a mask without a place that counts, or values and lengths it cannot have
   | 'ERR_MODE' // the wrong moment: backward before forward, a frozen layer without statistics
   | 'ERR_STATE' // a state dict that does not fit
   | 'ERR_LABEL' // a class index out of range

@@ -1,24 +1,11 @@
-import { show, showShape, wrongMoment, wrongValue } from '../errors.ts';
-import { activationOf, NO_ACTIVATION } from '../kernels/activations.ts';
+import { show, showShape, wrongValue } from '../errors.ts';
+import { activationOf } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
-import { activate, affine } from '../kernels/inference/calls.ts';
-import { Call, checkCallOptions, locate, makeLike, produce } from '../tensors/call.ts';
-import { Kept } from '../tensors/kept.ts';
-import { type Located, Route } from '../tensors/route.ts';
-import { checkShape, sameShape, shapeOf } from '../tensors/shape.ts';
-import { type OfRank, type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
-import type { Parameter } from '../types.ts';
-import {
-  type Evaluation,
-  EvaluationMap,
-  evaluationMap,
-  inverseStd,
-  reserveTraining,
-  setConstantGradient,
-  setTraining,
-  type Training,
-} from './coefficients.ts';
-import { Layer, type Stage } from './layer.ts';
+import type { OfRank, Result, TensorLike } from '../tensors/tensor.ts';
+import { ChannelNorm, type ChannelPass, type MaskedForwardOptions, type Settled } from './channel-norm.ts';
+import type { Training } from './coefficients.ts';
+import { forwardTogether, type MicroStep } from './micro-batches.ts';
+import { learned } from './norm.ts';
 import {
   type BatchNormOptions,
   type BatchNormSettings,
@@ -28,34 +15,9 @@ import {
   type ResolvedOptions,
   readOptions,
 } from './options.ts';
-import { LearnedParameter } from './parameter.ts';
-import {
-  activationBackward,
-  activationScratch,
-  constantBackward,
-  stagedAffine,
-  stagedScratch,
-  trainBackward,
-  trainForward,
-} from './passes.ts';
-import { type Plan, planOf, type Ranks } from './plan.ts';
+import type { Ranks } from './plan.ts';
 import { RunningStats } from './running-stats.ts';
-import type { StateSlots } from './state.ts';
-
-export interface ForwardOptions<O extends TensorLike> {
-  /** Where to write the output: a tensor of the input's shape, or `x` itself for in-place work. */
-  out?: O;
-  /** Added before the activation: a tensor of the input's shape. */
-  residual?: TensorLike;
-}
-
-/** What the last forward left for backward. */
-interface Saved {
-  readonly plan: Plan;
-  /** Normalised by the batch's statistics, or by the running ones? */
-  readonly by: 'batch' | 'running';
-  readonly kept: Kept<{ x: TensorLike; residual: TensorLike | undefined }>;
-}
+import type { Run } from './runs.ts';
 
 /**
  * Batch normalization (Ioffe & Szegedy 2015) of inputs of any rank ≥ 2: `[N, C, ...]`, or `[N, ..., C]` with
@@ -68,7 +30,7 @@ interface Saved {
  *     const y = bn.forward(x);     // training
  *     const dx = bn.backward(dy);  // adds to bn.gamma.grad and bn.beta.grad
  */
-export class BatchNorm<R extends number = number> extends Layer {
+export class BatchNorm<R extends number = number> extends ChannelNorm<R> {
   static override readonly name: string = 'BatchNorm';
   /** `BatchNorm.preset('keras')`: that framework's eps, momentum, variance estimator and layout as options. */
   static preset(name: Preset): ReturnType<typeof preset> {
@@ -77,19 +39,15 @@ export class BatchNorm<R extends number = number> extends Layer {
 
   readonly subject: string;
   readonly numFeatures: number;
-  readonly #options: ResolvedOptions;
-  readonly #ranks: Ranks;
-  readonly #gamma: LearnedParameter | undefined;
-  readonly #beta: LearnedParameter | undefined;
-  readonly #running: RunningStats | undefined;
+  /** @internal */
+  protected readonly settings: ResolvedOptions;
+  /** @internal */
+  protected readonly learned: ReturnType<typeof learned>;
+  /** @internal */
+  protected readonly ranks: Ranks;
   #frozen = false;
   #nonFinite = 0;
-  #training: Training | undefined;
-  readonly #evaluation = new EvaluationMap();
-  #saved: Saved | undefined;
-  /** The last forward, for the next one on the same tensors. */
-  #route: Route<Plan> | undefined;
-  #residualGrad: TensorLike | undefined;
+  #micro: MicroStep | undefined;
 
   /**
    * @param numFeatures channels, C
@@ -101,13 +59,10 @@ export class BatchNorm<R extends number = number> extends Layer {
     checkFeatures(kind, 'numFeatures', numFeatures);
     this.subject = `${kind}(${numFeatures})`;
     this.numFeatures = numFeatures;
-    this.#ranks = ranks;
-    this.#options = readOptions(this.subject, options);
-    const { affine: learned, trackRunningStats } = this.#options;
-    const filled = (value: number) => new LearnedParameter([numFeatures], new Float32Array(numFeatures).fill(value));
-    if (learned === true || learned === 'gamma') this.#gamma = filled(1);
-    if (learned === true || learned === 'beta') this.#beta = filled(0);
-    if (trackRunningStats) this.#running = new RunningStats(numFeatures);
+    this.ranks = ranks;
+    this.settings = readOptions(this.subject, options);
+    this.learned = learned(this.settings.affine, [numFeatures]);
+    if (this.settings.trackRunningStats) this.running = new RunningStats(numFeatures);
   }
 
   /** @internal The name in errors, and the ranks taken. */
@@ -115,29 +70,24 @@ export class BatchNorm<R extends number = number> extends Layer {
     return { kind: 'BatchNorm', ranks: [2, Number.POSITIVE_INFINITY] };
   }
 
+  /** @internal */
+  protected get channels(): number {
+    return this.numFeatures;
+  }
+
   /** The options in force, defaults filled in: for another layer of the same kind. */
   get options(): Readonly<BatchNormSettings> {
-    return { ...this.#options, activation: activationOf(this.#options.activation) };
-  }
-
-  /** Learned scale, `[C]`, 1 at first; `null` without one. */
-  get gamma(): Parameter | null {
-    return this.#gamma ?? null;
-  }
-
-  /** Learned shift, `[C]`, 0 at first; `null` without one. */
-  get beta(): Parameter | null {
-    return this.#beta ?? null;
+    return { ...this.settings, activation: activationOf(this.settings.activation) };
   }
 
   /** Mean over the batches seen, `[C]`; `null` with `trackRunningStats: false`. */
   get runningMean(): Float32Array | null {
-    return this.#running?.mean.open ?? null;
+    return this.running?.mean.open ?? null;
   }
 
   /** Variance over the batches seen, `[C]`; `null` with `trackRunningStats: false`. */
   get runningVar(): Float32Array | null {
-    return this.#running?.variance.open ?? null;
+    return this.running?.variance.open ?? null;
   }
 
   /**
@@ -145,37 +95,12 @@ export class BatchNorm<R extends number = number> extends Layer {
    * cumulative average.
    */
   get batchesTracked(): number {
-    return this.#running?.batches ?? 0;
+    return this.running?.batches ?? 0;
   }
 
   /** Training batches whose statistics were not finite, since the layer was made or reset. */
   get nonFiniteBatches(): number {
     return this.#nonFinite;
-  }
-
-  /** Mean of the last batch that was normalised by its own statistics, `[C]`, a copy; `null` if there is none. */
-  get savedMean(): Float32Array | null {
-    if (this.#saved?.by !== 'batch' || this.#saved.plan.size === 0 || !this.#training) return null;
-    const at = this.#training.mean >>> 3;
-    return Float32Array.from(backend().heap.f64.subarray(at, at + this.numFeatures));
-  }
-
-  /** 1/√(variance + eps) of that batch, `[C]`, a copy; `null` if there is none. */
-  get savedInvStd(): Float32Array | null {
-    if (this.#saved?.by !== 'batch' || this.#saved.plan.size === 0 || !this.#training) return null;
-    const at = this.#training.variance >>> 3;
-    const { eps } = this.#options;
-    return Float32Array.from(backend().heap.f64.subarray(at, at + this.numFeatures), (variance) =>
-      inverseStd(variance, eps),
-    );
-  }
-
-  /**
-   * Gradient with respect to `residual`, from the last `backward` after a forward that had one; else `null`. Where `dy` was a Tensor it
-   * is one that belongs to the layer and is written again by the next backward.
-   */
-  get residualGrad(): TensorLike | null {
-    return this.#residualGrad ?? null;
   }
 
   get frozen(): boolean {
@@ -189,8 +114,7 @@ export class BatchNorm<R extends number = number> extends Layer {
    * @throws ERR_MODE without running statistics
    */
   freeze(): this {
-    if (!this.#running)
-      throw this.#wrongMoment('freeze', 'running statistics', 'a layer with trackRunningStats: false');
+    if (!this.running) throw this.wrongMoment('freeze', 'running statistics', 'a layer with trackRunningStats: false');
     return this.#setFrozen(true);
   }
 
@@ -200,74 +124,24 @@ export class BatchNorm<R extends number = number> extends Layer {
 
   /** Running mean 0, running variance 1, no batches. */
   resetRunningStats(): void {
-    this.#running?.reset();
+    this.running?.reset();
     this.#nonFinite = 0;
-    this.#saved = undefined;
-  }
-
-  override parameters(): Parameter[] {
-    return [this.#gamma, this.#beta].filter((parameter) => parameter !== undefined);
-  }
-
-  outputShape(shape: readonly number[]): readonly number[] {
-    planOf(this.subject, shape, this.numFeatures, this.#options.layout, this.#ranks);
-    return shape;
+    this.forget();
   }
 
   /**
-   * Normalises `x`, adds `residual`, applies the activation.
+   * Normalises `x`, adds `residual`, applies the activation. Places that a mask leaves out have no part in the statistics, and their output is 0.
    *
    * @param x `[N, C, ...]`, or `[N, ..., C]`; a batch with no values is returned as it is
    * @returns the output, of x's shape: `out`, or new memory of x's kind
-   * @throws ERR_SHAPE, ERR_TYPE, ERR_ALIAS, ERR_DISPOSED; ERR_SINGLE_VALUE and ERR_NON_FINITE as the options say; ERR_MEMORY. After an
+   * @throws ERR_SHAPE, ERR_TYPE, ERR_ALIAS, ERR_DISPOSED, ERR_MASK; ERR_SINGLE_VALUE and ERR_NON_FINITE as the options say; ERR_MEMORY. After an
    *   error nothing has changed
    */
-  forward<const X extends TensorLike, O extends TensorLike = Result<X>>(
+  override forward<const X extends TensorLike, O extends TensorLike = Result<X>>(
     x: X & OfRank<X, R>,
-    options: ForwardOptions<O> = {},
+    options: MaskedForwardOptions<O> = {},
   ): O {
-    if (this.#route?.takes(x, options)) {
-      const { plan, inputs, out } = this.#route;
-      const by = this.#statisticsFor(plan);
-      const kept = new Kept(this.subject, inputs);
-      const call = new Call(backend());
-      try {
-        this.#write(call, plan, by, inputs, out);
-        call.finish();
-      } finally {
-        call.end();
-      }
-      kept.noteOutput(out, 'forward');
-      this.#saved = { plan, by, kept };
-      return options.out as O;
-    }
-    checkCallOptions(this.subject, options, ['out', 'residual']);
-    const input = locate(this.subject, 'x', x);
-    const plan = planOf(this.subject, shapeOf(input), this.numFeatures, this.#options.layout, this.#ranks);
-    const residual = options.residual === undefined ? undefined : locate(this.subject, 'residual', options.residual);
-    if (residual) checkShape(this.subject, 'residual', shapeOf(residual), plan.shape, 'shape');
-    const by = this.#statisticsFor(plan);
-    const inputs = { x: input, residual };
-    const product = {
-      subject: this.subject,
-      like: x,
-      shape: plan.shape,
-      out: options.out,
-      inputs,
-      aliasing: 'in-place',
-    } as const;
-    const kept = new Kept(this.subject, inputs);
-    const y = produce<O>(product, (call, result) => {
-      if (plan.size === 0) {
-        this.#trackEmpty(by);
-        return;
-      }
-      this.#write(call, plan, by, inputs, result);
-      kept.noteOutput(result, 'forward');
-    });
-    this.#saved = { plan, by, kept };
-    this.#route = Route.of(x, options, plan, inputs);
-    return y;
+    return super.forward<X, O>(x, options);
   }
 
   /**
@@ -279,235 +153,132 @@ export class BatchNorm<R extends number = number> extends Layer {
    * @throws ERR_MODE before a forward, or if the forward wrote over its input; ERR_SHAPE, ERR_TYPE, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY.
    *   After an error nothing has changed
    */
-  backward<D extends TensorLike, O extends TensorLike = Result<D>>(dy: D, options: { out?: O } = {}): O {
-    checkCallOptions(this.subject, options, ['out']);
-    const saved = this.checkSaved();
-    const { plan, kept } = saved;
-    const given = locate(this.subject, 'dy', dy);
-    checkShape(this.subject, 'dy', shapeOf(given), plan.shape, 'shape');
-    const { x, residual } = kept.inputs;
-    const product = {
-      subject: this.subject,
-      like: dy,
-      shape: plan.shape,
-      out: options.out,
-      inputs: { dy: given, x, residual },
-      aliasing: 'in-place',
-    } as const;
-    return produce<O>(product, (call, result) => {
-      const residualGrad = residual && this.#residualGradLike(dy, plan.shape);
-      if (plan.size > 0) {
-        const at = call.input(x);
-        const from = call.input(given);
-        const to = call.output(result, { x: given, at: from });
-        const dz = residualGrad ? call.output(residualGrad) : 0;
-        const g = this.#throughActivation(saved, call, at, residual ? call.input(residual) : 0, from, dz, to);
-        this.#gradients(saved, at, g, to);
-      }
-      this.#residualGrad = residualGrad;
-      kept.noteOutput(result, 'backward');
-    });
+  override backward<D extends TensorLike, O extends TensorLike = Result<D>>(dy: D, options: { out?: O } = {}): O {
+    return super.backward<D, O>(dy, options);
   }
 
-  /** @internal */
-  override checkSaved(): Saved {
-    if (!this.#saved) throw this.#wrongMoment('backward', 'the saved statistics of a training forward', 'none');
-    this.#saved.kept.check();
-    return this.#saved;
-  }
-
-  override stateSlots(): StateSlots {
-    return {
-      ...(this.#gamma && { gamma: this.#gamma.slot() }),
-      ...(this.#beta && { beta: this.#beta.slot() }),
-      ...this.#running?.slots(),
-    };
-  }
-
-  override checkpoint(): (() => void) | undefined {
-    return this.training ? this.#running?.checkpoint() : undefined;
-  }
-
-  override stages(): Stage[] {
-    const running = this.#running;
-    if (!running) throw this.#wrongMoment('compile', 'running statistics', 'a layer with trackRunningStats: false');
-    const scale = new Float64Array(this.numFeatures);
-    const shift = new Float64Array(this.numFeatures);
-    evaluationMap(
-      running.mean.now,
-      running.variance.now,
-      this.#options.eps,
-      this.#gamma?.values.now,
-      this.#beta?.values.now,
-      scale,
-      shift,
+  /**
+   * Forward of micro-batches as if they were one batch: their statistics are merged before the first is mapped, and running statistics move once.
+   *
+   * @param xs of any sizes along the first axis
+   * @throws as `forward`; ERR_OPTION without any
+   */
+  override forwardMicroBatches<X extends TensorLike>(xs: readonly X[]): Result<X>[] {
+    if (!this.training || this.#frozen) return super.forwardMicroBatches(xs);
+    const { ys, step } = forwardTogether(
+      {
+        subject: this.subject,
+        settings: this.settings,
+        learned: this.learned,
+        planOf: (shape) => this.planOf(shape),
+        settle: (count, v, finite) => this.#settleTogether(count, v, finite, `${xs.length} micro-batches`),
+        adjust: (v) => this.adjust(v, 0, 0, this.numFeatures),
+        adjustGradient: (v) => this.adjustGradient(v, 0),
+      },
+      xs,
     );
-    const stages: Stage[] = [{ kind: 'affine', scale, shift, layout: this.#options.layout, ranks: this.#ranks }];
-    if (this.#options.activation.kind) stages.push({ kind: 'activation', activation: this.#options.activation });
-    return stages;
+    this.#micro?.dispose();
+    this.#micro = step;
+    return ys;
+  }
+
+  /** Gradients of the last `forwardMicroBatches`, as if the micro-batches were one batch. @throws as `backward` */
+  override backwardMicroBatches<D extends TensorLike>(dys: readonly D[]): Result<D>[] {
+    return this.#micro ? this.#micro.backward(dys) : super.backwardMicroBatches(dys);
   }
 
   override dispose(): void {
-    this.#training?.release();
-    this.#evaluation.release();
-    if (this.#residualGrad instanceof Tensor) this.#residualGrad.dispose();
-    this.#training = this.#saved = this.#route = this.#residualGrad = undefined;
+    super.dispose();
+    this.#endMicro();
   }
 
-  /** Which statistics this batch is normalised by; throws where it has none and the policy is to throw. */
-  #statisticsFor(plan: Plan): 'batch' | 'running' {
-    if (this.#frozen || (!this.training && this.#running)) return 'running';
-    if (plan.count !== 1 || plan.size === 0) return 'batch';
-    const { onSingleValue } = this.#options;
-    if (onSingleValue === 'use-running') return 'running';
+  #endMicro(): void {
+    this.#micro?.dispose();
+    this.#micro = undefined;
+  }
+
+  /** @internal */
+  protected override begin(shape: readonly number[], options: MaskedForwardOptions): ChannelPass {
+    this.#endMicro();
+    return super.begin(shape, options);
+  }
+
+  /** @internal Virtual batches in training; all samples together otherwise. */
+  protected override runLength(): number | null {
+    return this.training && !this.#frozen ? this.settings.virtualBatchSize : null;
+  }
+
+  /** @internal */
+  protected override statisticsFor(run: Omit<Run, 'by'>): Run['by'] {
+    if (this.#frozen || (!this.training && this.running)) return 'running';
+    const { plan, mask, values } = run;
+    if (values > 1 || plan.size === 0) return 'batch';
+    if (mask && values === 0) throw this.nothingCounts(run);
+    const { onSingleValue } = this.settings;
+    if (onSingleValue === 'use-running') return 'online';
     if (onSingleValue === 'skip-update') return 'batch';
-    throw wrongValue(
-      'ERR_SINGLE_VALUE',
-      this.subject,
-      this.training ? 'training' : 'evaluation without running statistics',
-      'at least 2 values per channel',
-      '1',
-      `shape ${showShape(plan.shape)}`,
-    );
+    throw this.#singleValue(`shape ${showShape(plan.shape)}`);
   }
 
-  /** The forward map, from wherever its inputs lie to wherever its output belongs. */
-  #write(call: Call, plan: Plan, by: 'batch' | 'running', { x, residual }: Located, out: TensorLike): void {
-    const { activation } = this.#options;
-    const plain = !(x instanceof Tensor || residual instanceof Tensor || out instanceof Tensor);
-    if (by === 'running' && plain) {
-      const scratch = call.scratch(stagedScratch(plan));
-      stagedAffine(backend(), plan, x.data, this.#evaluationMap(), residual?.data, out.data, activation, scratch);
-      return;
-    }
-    const at = call.input(x);
-    const added = residual ? call.input(residual) : 0;
-    const to = call.output(out, { x, at });
-    if (by === 'batch') this.#normalizeByBatch(plan, at, added, to);
-    else affine(backend(), plan, at, this.#evaluationMap(), added, to, activation);
+  #singleValue(context: string): Error {
+    const when = this.training ? 'training' : 'evaluation without running statistics';
+    return wrongValue('ERR_SINGLE_VALUE', this.subject, when, 'at least 2 values per channel', '1', context);
   }
 
-  #normalizeByBatch(plan: Plan, x: number, residual: number, y: number): void {
-    const current = backend();
-    const { heap } = current;
-    const { eps, activation, onNonFinite } = this.#options;
-    const gamma = this.#gamma?.values.now;
-    const beta = this.#beta?.values.now;
-    // statistics that may yet be refused must not write over those that an earlier forward left for backward
-    const mayRefuse = this.training && onNonFinite === 'throw';
-    const v = mayRefuse || !this.#training ? reserveTraining(heap, this.numFeatures) : this.#training;
-    let finite = true;
-    const derive = (from: number, to: number) => {
-      if (!setTraining(heap, v, from, to, eps, gamma, beta)) finite = false;
-    };
-    const refuse = () => {
-      const channel = this.#nonFiniteChannel(v);
-      if (channel < 0) return;
-      this.#nonFinite++;
-      throw wrongValue(
-        'ERR_NON_FINITE',
-        this.subject,
-        'x',
-        'finite statistics',
-        `a mean of ${show(heap.f64[(v.mean >>> 3) + channel])} and a variance of ${show(heap.f64[(v.variance >>> 3) + channel])}`,
-        `channel ${channel}, shape ${showShape(plan.shape)}`,
-      );
-    };
-    try {
-      trainForward(current, plan, x, residual, y, activation, v, derive, mayRefuse ? refuse : undefined);
-    } catch (error) {
-      if (v !== this.#training) v.release();
-      throw error;
-    }
-    if (v !== this.#training) this.#training?.release();
-    this.#training = v;
-    if (this.training) this.#track(plan, v, finite);
+  /** @internal */
+  protected override get mayRefuse(): boolean {
+    return this.training && this.settings.onNonFinite === 'throw';
   }
 
-  #trackEmpty(by: 'batch' | 'running'): void {
-    if (by === 'batch' && this.training && this.#running && this.#options.momentum !== null) this.#running.batches++;
-  }
-
-  /** Counts the batch, and moves the running statistics unless a policy says not to. */
-  #track(plan: Plan, v: Training, finite: boolean): void {
-    const { momentum, runningVariance, onNonFinite } = this.#options;
-    if (!finite) this.#nonFinite++;
-    if (!this.#running || plan.count === 1 || (!finite && onNonFinite === 'skip-update')) return;
-    const correction = runningVariance === 'unbiased' ? plan.count / (plan.count - 1) : 1;
-    this.#running.update(backend().heap.f64, v.mean >>> 3, v.variance >>> 3, momentum, correction);
-  }
-
-  /** The first channel whose statistics are not finite in f32; −1 if all are. */
-  #nonFiniteChannel(v: Training): number {
+  /** @internal The error for statistics that are not finite in f32, after counting them. */
+  protected override refusal(v: Training, context: string): Error | undefined {
     const { f64 } = backend().heap;
-    const mean = v.mean >>> 3;
-    const variance = v.variance >>> 3;
     for (let c = 0; c < this.numFeatures; c++) {
-      if (!Number.isFinite(Math.fround(f64[mean + c])) || !Number.isFinite(Math.fround(f64[variance + c]))) return c;
+      const mean = f64[(v.mean >>> 3) + c];
+      const variance = f64[(v.variance >>> 3) + c];
+      if (Number.isFinite(Math.fround(mean)) && Number.isFinite(Math.fround(variance))) continue;
+      this.#nonFinite++;
+      const got = `a mean of ${show(mean)} and a variance of ${show(variance)}`;
+      return wrongValue('ERR_NON_FINITE', this.subject, 'x', 'finite statistics', got, `channel ${c}, ${context}`);
     }
-    return -1;
+    return undefined;
   }
 
-  #evaluationMap(): Evaluation {
-    const { mean, variance } = this.#running!;
-    return this.#evaluation.from(mean, variance, this.#options.eps, this.#gamma?.values, this.#beta?.values);
+  /** @internal */
+  protected override empty({ runs }: ChannelPass): void {
+    const tracks = runs[0].by === 'batch' && this.training && this.settings.momentum !== null;
+    if (tracks && this.running) this.running.batches++;
   }
 
-  /** Where dy·f′(pre) lies: dy itself without an activation. */
-  #throughActivation(
-    saved: Saved,
-    call: Call,
-    x: number,
-    residual: number,
-    dy: number,
-    residualGrad: number,
-    dx: number,
-  ): number {
-    const { plan, by } = saved;
-    const { activation } = this.#options;
-    if (!activation.kind) {
-      if (residualGrad) activate(backend(), dy, residualGrad, NO_ACTIVATION, plan.size);
-      return dy;
-    }
-    // not where x or the residual still have to be read from
-    const g = residualGrad || (dx === x || dx === residual ? call.scratch(plan.size * 4) : dx);
-    const scratch = call.scratch(activationScratch(plan));
-    const map = by === 'batch' ? this.#training! : this.#evaluation.last.block;
-    activationBackward(backend(), plan, x, residual, dy, g, activation, map, scratch);
-    return g;
+  /** @internal Counts batches, and moves the running statistics unless a policy says not to. */
+  protected override settle(runs: readonly Settled[]): void {
+    if (!this.training) return;
+    for (const { run, v, finite } of runs) this.#track(run, v, finite);
   }
 
-  #gradients({ plan, by }: Saved, x: number, g: number, dx: number): void {
-    const current = backend();
-    const { heap } = current;
-    const learned = [
-      { parameter: this.#gamma, sums: 'dgamma' },
-      { parameter: this.#beta, sums: 'dbeta' },
-    ] as const;
-    const learns = learned.some(({ parameter }) => parameter && !parameter.frozen);
-    this.#training ??= reserveTraining(heap, this.numFeatures);
-    const v = this.#training;
-    if (by === 'batch') {
-      trainBackward(current, plan, x, g, dx, v);
-    } else {
-      setConstantGradient(heap, v, this.#evaluation.last.source, this.#options.eps);
-      constantBackward(current, plan, x, g, dx, v, learns);
-    }
-    for (const { parameter, sums } of learned) {
-      if (parameter && !parameter.frozen) add(parameter.grad, heap.f64, v[sums] >>> 3);
-    }
+  #track({ count, correction }: Pick<Run, 'count' | 'correction'>, v: Training, finite: boolean): void {
+    const { runningVariance, onNonFinite } = this.settings;
+    if (!finite) this.#nonFinite++;
+    if (!this.running || count <= 1 || (!finite && onNonFinite === 'skip-update')) return;
+    this.move(this.running, v, runningVariance === 'unbiased' ? correction : 1);
   }
 
-  /** Memory for the residual's gradient, of dy's kind. */
-  #residualGradLike(dy: TensorLike, shape: readonly number[]): TensorLike {
-    const held = this.#residualGrad;
-    if (!(dy instanceof Tensor)) {
-      if (held instanceof Tensor) held.dispose();
-      return makeLike(dy, shape);
-    }
-    if (held instanceof Tensor && !held.disposed && sameShape(held.shape, shape)) return held;
-    if (held instanceof Tensor) held.dispose();
-    return Tensor.unscoped(shape);
+  /** What the policies say of the statistics of micro-batches; what it returns moves the running ones. */
+  #settleTogether(count: number, v: Training, finite: boolean, context: string): () => void {
+    if (count === 1 && this.settings.onSingleValue !== 'skip-update') throw this.#singleValue(context);
+    const refusal = this.mayRefuse && this.refusal(v, context);
+    if (refusal) throw refusal;
+    return () => this.#track({ count, correction: count / (count - 1) }, v, finite);
+  }
+
+  /** @internal Moves running statistics by those of a batch. */
+  protected move(running: RunningStats, v: Training, correction: number | Float64Array): void {
+    running.update(backend().heap.f64, v.mean >>> 3, v.variance >>> 3, this.settings.momentum, correction);
+  }
+
+  /** @internal */
+  protected override learn(values: Float32Array): void {
+    this.running!.learn(values, 0, this.settings.momentum);
   }
 
   #setFrozen(on: boolean): this {
@@ -515,12 +286,4 @@ export class BatchNorm<R extends number = number> extends Layer {
     for (const parameter of this.parameters()) parameter.frozen = on;
     return this;
   }
-
-  #wrongMoment(argument: string, expected: string, got: string): Error {
-    return wrongMoment('ERR_MODE', this.subject, argument, expected, got);
-  }
-}
-
-function add(grad: Float32Array, sums: Float64Array, at: number): void {
-  for (let c = 0; c < grad.length; c++) grad[c] += sums[at + c];
 }

@@ -9,7 +9,7 @@ import type { Snapshot, Values } from './parameter.ts';
 const F64 = 8;
 const F32 = 4;
 
-/** What training works with: statistics and sums in f64, coefficients in f32, and `sums`, where kernels gather them: two in f64, for as many segments of rows as there may be, and accumulators. */
+/** What training works with: statistics and sums in f64, coefficients in f32 (`a` is what scales the gradient, where that is not `scale`). */
 const TRAINING = {
   mean: F64,
   variance: F64,
@@ -23,13 +23,18 @@ const TRAINING = {
   shift: F32,
   b: F32,
   k: F32,
-  sums: MOST_SEGMENTS * 3 * F64,
+  a: F32,
 };
 
-export type Training = Block<keyof typeof TRAINING>;
+/** Where kernels gather sums: two in f64, for as many segments of rows as there may be, and accumulators. */
+const SUMS = { sums: MOST_SEGMENTS * 3 * F64 };
 
-export function reserveTraining(heap: Heap, channels: number): Training {
-  return reserve(heap, channels, TRAINING);
+export type Training = Block<keyof typeof TRAINING | keyof typeof SUMS>;
+
+/** @param other a block that lives as long, whose room for sums this one shares */
+export function reserveTraining(heap: Heap, channels: number, other?: Training): Training {
+  if (!other) return reserve(heap, channels, { ...TRAINING, ...SUMS });
+  return { ...reserve(heap, channels, TRAINING), sums: other.sums };
 }
 
 /** What evaluation works with. */
@@ -124,12 +129,15 @@ export interface EvaluationSource {
 export class EvaluationMap {
   #block: Evaluation | undefined;
   #madeFrom: Record<'mean' | 'variance' | 'gamma' | 'beta', Snapshot | undefined> | undefined;
+  /** Whose mean: a layer may have several. */
+  #of: Values | undefined;
 
   from(mean: Values, variance: Values, eps: number, gamma: Values | undefined, beta: Values | undefined): Evaluation {
     const made = this.#madeFrom;
     if (
       this.#block &&
       made &&
+      this.#of === mean &&
       mean.isSame(made.mean!) &&
       variance.isSame(made.variance!) &&
       (!gamma || gamma.isSame(made.gamma!)) &&
@@ -143,6 +151,7 @@ export class EvaluationMap {
     const scale = heap.f32.subarray(this.#block.scale >>> 2, (this.#block.scale >>> 2) + channels);
     const shift = heap.f32.subarray(this.#block.shift >>> 2, (this.#block.shift >>> 2) + channels);
     evaluationMap(mean.now, variance.now, eps, gamma?.now, beta?.now, scale, shift);
+    this.#of = mean;
     this.#madeFrom = {
       mean: mean.snapshot(),
       variance: variance.snapshot(),
@@ -170,6 +179,7 @@ export class EvaluationMap {
  *
  * Reads the sums as the kernels leave them, Σdy and Σdy·(x − gradCenter)·invStd; turns the latter into dgamma, and writes b, k.
  *
+ * @param count m: values behind each statistic; by channel, where that differs
  * @param sumAgain works out the sums of one channel again. Where they are not finite the signs of infinities are those of x − mean, so
  *   that the centre must be the mean
  */
@@ -178,7 +188,7 @@ export function setGradient(
   v: Training,
   from: number,
   to: number,
-  count: number,
+  count: number | Float64Array,
   sumAgain: (channel: number) => void,
 ): void {
   const { f32, f64 } = heap;
@@ -198,9 +208,10 @@ export function setGradient(
     }
     const dot = f64[dgamma + c];
     const sum = left ? dot - left * f64[dbeta + c] : dot;
+    const m = typeof count === 'number' ? count : count[c];
     f64[dgamma + c] = sum;
-    f32[(v.b >>> 2) + c] = (sum / count) * s;
-    f32[(v.k >>> 2) + c] = f64[dbeta + c] / count - (left ? left * (sum / count) : 0);
+    f32[(v.b >>> 2) + c] = (sum / m) * s;
+    f32[(v.k >>> 2) + c] = f64[dbeta + c] / m - (left ? left * (sum / m) : 0);
   }
 }
 

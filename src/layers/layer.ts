@@ -1,4 +1,6 @@
+import { wrongMoment } from '../errors.ts';
 import type { ActivationCode } from '../kernels/activations.ts';
+import { locate } from '../tensors/call.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
 import type { Layout, Parameter, StateDict } from '../types.ts';
 import type { Ranks } from './plan.ts';
@@ -51,6 +53,8 @@ export abstract class Layer {
   /** Who it is, in errors: `BatchNorm(64)`. */
   abstract readonly subject: string;
   #training = true;
+  /** The micro-batches of the last forward of several, and how to be again as before each. */
+  #steps: readonly { readonly x: TensorLike; readonly restore: (() => void) | undefined }[] | undefined;
 
   get training(): boolean {
     return this.#training;
@@ -80,6 +84,53 @@ export abstract class Layer {
   backwardParameters(dy: TensorLike): void {
     const dx = this.backward(dy);
     if (dx instanceof Tensor) dx.dispose();
+  }
+
+  /**
+   * Forward of several micro-batches as if they were one batch, however large they are: layers whose statistics are those of the batch take them over all
+   * (`BatchNorm`), the others treat samples one by one anyway. Keeps the inputs, for `backwardMicroBatches`.
+   *
+   * @throws what `forward` throws
+   */
+  forwardMicroBatches<X extends TensorLike>(xs: readonly X[]): Result<X>[] {
+    const steps: { readonly x: TensorLike; readonly restore: (() => void) | undefined }[] = [];
+    const ys = xs.map((x) => {
+      steps.push({ x: locate(this.subject, 'x', x), restore: this.checkpoint() });
+      return this.forward<X, Result<X>>(x);
+    });
+    this.#steps = steps;
+    return ys;
+  }
+
+  /**
+   * Gradients with respect to the inputs of the last `forwardMicroBatches`; parameters' gradients are added to. Each forward is run again before its
+   * backward, since a layer keeps what one backward needs.
+   *
+   * @throws ERR_MODE before such a forward; what `backward` throws
+   */
+  backwardMicroBatches<D extends TensorLike>(dys: readonly D[]): Result<D>[] {
+    const steps = this.#steps;
+    if (steps?.length !== dys.length) {
+      const expected = steps ? `${steps.length} gradients` : 'a forward of micro-batches before it';
+      throw wrongMoment(
+        'ERR_MODE',
+        this.subject,
+        'backward of micro-batches',
+        expected,
+        steps ? `${dys.length}` : 'none',
+      );
+    }
+    const restore = this.checkpoint();
+    try {
+      return dys.map((dy, i) => {
+        steps[i].restore?.();
+        const y = this.forward(steps[i].x);
+        if (y instanceof Tensor) y.dispose();
+        return this.backward<D, Result<D>>(dy);
+      });
+    } finally {
+      restore?.();
+    }
   }
 
   /** The shape of the output for an input of this shape. */

@@ -1,5 +1,5 @@
 import { show, showChoices, wrongKind, wrongValue } from '../errors.ts';
-import { type Activation, activationCode } from '../kernels/activations.ts';
+import { type Activation, type ActivationCode, activationCode } from '../kernels/activations.ts';
 import { checkNames } from '../named-options.ts';
 import type { Layout } from '../types.ts';
 
@@ -20,8 +20,9 @@ export interface BatchNormOptions {
   /** Applied to the output, in the same pass. Default none. */
   activation?: Activation;
   /**
-   * One value per channel in training, where the batch has no variance: `'throw'` (default); `'use-running'` normalises by the running
-   * statistics; `'skip-update'` normalises by the batch, which gives beta. The latter two leave the running statistics as they are.
+   * One value per channel in training, where the batch has no variance: `'throw'` (default); `'use-running'` learns online: the value is normalised by
+   * the running statistics, which is what batch renormalization comes to with r and d unclipped, gradients take them as constants, and then they move
+   * by the value (`RunningStats.learn`); `'skip-update'` normalises by the batch, which gives beta, and leaves the running statistics as they are.
    */
   onSingleValue?: 'throw' | 'use-running' | 'skip-update';
   /**
@@ -30,6 +31,11 @@ export interface BatchNormOptions {
    * Counted in `nonFiniteBatches` either way.
    */
   onNonFinite?: 'propagate' | 'skip-update' | 'throw';
+  /**
+   * Ghost batch normalization (Hoffer et al. 2017): in training so many consecutive samples at a time are normalised by statistics of their own, the last run
+   * perhaps shorter, and the running statistics move once for each. Default `null`: all samples together.
+   */
+  virtualBatchSize?: number | null;
 }
 
 const DEFAULTS: Required<Omit<BatchNormOptions, 'activation'>> = {
@@ -41,7 +47,45 @@ const DEFAULTS: Required<Omit<BatchNormOptions, 'activation'>> = {
   runningVariance: 'unbiased',
   onSingleValue: 'throw',
   onNonFinite: 'propagate',
+  virtualBatchSize: null,
 };
+
+/** What every norm by channel has to know. */
+export interface KinSettings {
+  readonly eps: number;
+  readonly layout: Layout;
+  readonly activation: ActivationCode;
+}
+
+/** Options of norms that keep no statistics. */
+export interface AffineOptions {
+  /** Added to the variance, under the root. Default 1e-5. */
+  eps?: number;
+  /** Learned scale and shift: both, one of them, or none. Default `true`. */
+  affine?: boolean | 'gamma' | 'beta';
+  /** Where the channels lie. Default `'channels-first'`. */
+  layout?: Layout;
+  /** Applied to the output, in the same pass. Default none. */
+  activation?: Activation;
+}
+
+export const KIN_DEFAULTS: Required<Omit<AffineOptions, 'activation'>> = {
+  eps: 1e-5,
+  affine: true,
+  layout: 'channels-first',
+};
+
+/** Checks options, and fills in these defaults. */
+export function readKinOptions<O extends AffineOptions, D extends object>(subject: string, given: O, defaults: D) {
+  checkNames(subject, given, [...Object.keys(defaults), 'activation']);
+  const defined = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+  const options = { ...defaults, ...defined } as D & Required<Omit<AffineOptions, 'activation'>>;
+  const { eps, affine, layout } = options;
+  checkEps(subject, eps);
+  if (typeof affine !== 'boolean') checkChoice(subject, 'affine', affine, ['gamma', 'beta'], 'true, false, ');
+  if ('layout' in defaults) checkLayout(subject, layout);
+  return { ...options, activation: activationCode(subject, given.activation) };
+}
 
 /** Options with their defaults filled in. */
 export type BatchNormSettings = typeof DEFAULTS & Pick<BatchNormOptions, 'activation'>;
@@ -50,27 +94,33 @@ export type ResolvedOptions = ReturnType<typeof readOptions>;
 
 /** Checks every option, and fills in the defaults. */
 export function readOptions(subject: string, given: BatchNormOptions) {
-  checkNames(subject, given, [...Object.keys(DEFAULTS), 'activation']);
-  const defined = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
-  const options = { ...DEFAULTS, ...(defined as BatchNormOptions) } as BatchNormSettings;
-  checkEps(subject, options.eps);
-  const { momentum } = options;
-  if (momentum !== null && !(typeof momentum === 'number' && momentum >= 0 && momentum <= 1)) {
-    throw wrongValue('ERR_OPTION', subject, 'momentum', 'a number from 0 to 1, or null', show(momentum));
-  }
-  if (typeof options.affine !== 'boolean')
-    checkChoice(subject, 'affine', options.affine, ['gamma', 'beta'], 'true, false, ');
-  if (typeof options.trackRunningStats !== 'boolean') {
-    throw wrongKind('ERR_OPTION', subject, 'trackRunningStats', 'true or false', show(options.trackRunningStats));
-  }
-  checkLayout(subject, options.layout);
+  const options = readKinOptions(subject, given, DEFAULTS);
+  checkTracking(subject, options);
   checkChoice(subject, 'runningVariance', options.runningVariance, ['unbiased', 'biased']);
   checkChoice(subject, 'onSingleValue', options.onSingleValue, ['throw', 'use-running', 'skip-update']);
   checkChoice(subject, 'onNonFinite', options.onNonFinite, ['propagate', 'skip-update', 'throw']);
+  const { virtualBatchSize } = options;
+  if (virtualBatchSize !== null && !(Number.isInteger(virtualBatchSize) && virtualBatchSize >= 1)) {
+    const expected = 'an integer of 1 or more, or null';
+    throw wrongValue('ERR_OPTION', subject, 'virtualBatchSize', expected, show(virtualBatchSize));
+  }
   if (options.onSingleValue === 'use-running' && !options.trackRunningStats) {
     throw wrongValue('ERR_OPTION', subject, "onSingleValue 'use-running'", 'trackRunningStats: true', 'false');
   }
-  return { ...options, activation: activationCode(subject, options.activation) };
+  return options;
+}
+
+/** Checks what says how running statistics are kept. */
+export function checkTracking(
+  subject: string,
+  { momentum, trackRunningStats }: Required<Pick<BatchNormOptions, 'momentum' | 'trackRunningStats'>>,
+): void {
+  if (momentum !== null && !(typeof momentum === 'number' && momentum >= 0 && momentum <= 1)) {
+    throw wrongValue('ERR_OPTION', subject, 'momentum', 'a number from 0 to 1, or null', show(momentum));
+  }
+  if (typeof trackRunningStats !== 'boolean') {
+    throw wrongKind('ERR_OPTION', subject, 'trackRunningStats', 'true or false', show(trackRunningStats));
+  }
 }
 
 const MOST_FEATURES = 2 ** 24;

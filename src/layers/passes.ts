@@ -4,7 +4,7 @@
 import { type ActivationCode, NO_ACTIVATION } from '../kernels/activations.ts';
 import type { Backend } from '../kernels/create-backend.ts';
 import { type AffineVectors, affine, type Extent } from '../kernels/inference/calls.ts';
-import { activateGrad, gradInput, gradStats, stats } from '../kernels/training/calls.ts';
+import { gradInput, gradStats, stats } from '../kernels/training/calls.ts';
 import { setGradient, type Training } from './coefficients.ts';
 import type { Plan } from './plan.ts';
 
@@ -23,9 +23,15 @@ function tileWidth({ kernel, channels, count }: Plan): number {
   return kernel === 'nxc' ? channels : Math.max(1, Math.floor(TILE / (count * 4)));
 }
 
+/** Mean and variance of every channel. */
+export function statistics(backend: Backend, plan: Plan, x: number, v: Training): void {
+  stats(backend, plan, x, v, 0, plan.channels);
+}
+
 /**
- * Statistics and training map. `derive` turns the statistics of a range into coefficients; `check`, if given, sees all statistics
- * before the first value is written, and may throw.
+ * Statistics and training map. `derive` turns the statistics of a range into coefficients.
+ *
+ * @param known the statistics are there already
  */
 export function trainForward(
   backend: Backend,
@@ -36,17 +42,13 @@ export function trainForward(
   activation: ActivationCode,
   v: Training,
   derive: (from: number, to: number) => void,
-  check?: () => void,
+  known = false,
 ): void {
   const { channels } = plan;
   const width = tileWidth(plan);
-  if (check) {
-    stats(backend, plan, x, v, 0, channels);
-    check();
-  }
   for (let from = 0; from < channels; from += width) {
     const to = Math.min(channels, from + width);
-    if (!check) stats(backend, plan, x, v, from, to);
+    if (!known) stats(backend, plan, x, v, from, to);
     derive(from, to);
     affine(backend, plan, x, v, residual, y, activation, from, to);
   }
@@ -80,7 +82,7 @@ export function constantBackward(
 }
 
 /** Calls `visit` for one piece of a tensor after the other, in the order of memory: whole rows or planes of one sample, or parts of a plane. */
-function walk(
+export function walk(
   { kernel, outer, channels, inner }: Plan,
   most: number,
   visit: (at: number, size: number, extent: Extent, channel: number) => void,
@@ -108,7 +110,7 @@ function walk(
 }
 
 /** The coefficients of the channels from `c` on. */
-function vectorsFrom({ center, scale, shift }: AffineVectors, c: number): AffineVectors {
+export function vectorsFrom({ center, scale, shift }: AffineVectors, c: number): AffineVectors {
   return { center: center && center + c * 4, scale: scale + c * 4, shift: shift + c * 4 };
 }
 
@@ -163,31 +165,30 @@ function pieceSize(most: number, size: number, row: number): number {
   return Math.min(size, Math.max(most, row));
 }
 
-/** Bytes of scratch that `activationBackward` needs. */
+/** Bytes of scratch that `preActivations` needs. */
 export function activationScratch({ size, kernel, channels }: Plan): number {
   return 4 * pieceSize(PIECE, size, kernel === 'nxc' ? channels : 1);
 }
 
 /**
- * g = dy·f′(pre), the pre-activations worked out again piece by piece as forward did, so that corners fall the same way.
+ * Pre-activations worked out again piece by piece as forward did, so that corners fall the same way.
  *
- * @param map how the pre-activations were made: by the training map or by the evaluation map
+ * @param map how they were made: by the training map or by the evaluation map
  * @param scratch memory of `activationScratch` bytes
+ * @param visit is told where a piece begins and how many values it has
  */
-export function activationBackward(
+export function preActivations(
   backend: Backend,
   plan: Plan,
   x: number,
   residual: number,
-  dy: number,
-  g: number,
-  activation: ActivationCode,
   map: AffineVectors,
   scratch: number,
+  visit: (from: number, size: number) => void,
 ): void {
   walk(plan, PIECE, (from, size, extent, c) => {
     const at = from * 4;
     affine(backend, extent, x + at, vectorsFrom(map, c), residual ? residual + at : 0, scratch, NO_ACTIVATION);
-    activateGrad(backend, scratch, dy + at, g + at, activation, size);
+    visit(from, size);
   });
 }

@@ -66,3 +66,28 @@ function wrongRank(subject: string, shape: readonly number[], [least, most]: Ran
         : `rank ${least} to ${most}`;
   return wrongValue('ERR_SHAPE', subject, 'x', expected, `rank ${shape.length}`, `shape ${showShape(shape)}`);
 }
+
+/** What a shape means to norms of rows: the last axes of each sample are a row. */
+export interface RowPlan {
+  readonly rows: number;
+  readonly cols: number;
+  readonly size: number;
+  readonly shape: readonly number[];
+}
+
+/**
+ * Reads a shape whose last axes are normalised together.
+ *
+ * @throws ERR_SHAPE where they have other lengths
+ */
+export function rowPlanOf(subject: string, shape: readonly number[], normalized: readonly number[]): RowPlan {
+  const first = shape.length - normalized.length;
+  if (first < 0 || normalized.some((length, i) => shape[first + i] !== length)) {
+    const expected = `last axes ${showShape(normalized)}`;
+    throw wrongValue('ERR_SHAPE', subject, 'x', expected, `shape ${showShape(shape)}`);
+  }
+  const count = (from: number, to: number) => shape.slice(from, to).reduce((product, length) => product * length, 1);
+  const rows = count(0, first);
+  const cols = count(first, shape.length);
+  return { rows, cols, size: rows * cols, shape };
+}

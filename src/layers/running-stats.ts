@@ -23,17 +23,64 @@ export class RunningStats {
    * Moves the statistics towards those of one batch: r ← (1 − w)·r + w·v, in f64. w = momentum, or 1/batches for the cumulative average.
    *
    * @param f64 memory in which the batch's mean and variance begin at these indices
-   * @param correction m/(m − 1) for the unbiased estimator, 1 for the biased one
+   * @param correction m/(m − 1) for the unbiased estimator, 1 for the biased one; by channel, where counts differ
    */
-  update(f64: Float64Array, mean: number, variance: number, momentum: number | null, correction: number): void {
-    this.batches++;
-    const w = momentum ?? 1 / this.batches;
+  update(
+    f64: Float64Array,
+    mean: number,
+    variance: number,
+    momentum: number | null,
+    correction: number | Float64Array,
+  ): void {
+    const w = this.#next(momentum);
     const m = this.mean.writable;
     const v = this.variance.writable;
     for (let c = 0; c < m.length; c++) {
       m[c] = (1 - w) * m[c] + w * f64[mean + c];
-      v[c] = (1 - w) * v[c] + w * (f64[variance + c] * correction);
+      v[c] = (1 - w) * v[c] + w * (f64[variance + c] * (typeof correction === 'number' ? correction : correction[c]));
     }
+  }
+
+  /** The same where standard deviations √(variance + eps) are averaged, not variances (Ioffe 2017). */
+  updateStd(f64: Float64Array, mean: number, variance: number, momentum: number | null, eps: number): void {
+    const w = this.#next(momentum);
+    const m = this.mean.writable;
+    const v = this.variance.writable;
+    for (let c = 0; c < m.length; c++) {
+      m[c] = (1 - w) * m[c] + w * f64[mean + c];
+      const std = (1 - w) * Math.sqrt(v[c] + eps) + w * Math.sqrt(f64[variance + c] + eps);
+      v[c] = std < Number.POSITIVE_INFINITY ? Math.max(std * std - eps, 0) : std;
+    }
+  }
+
+  /**
+   * Moves the statistics by one value per channel: d = x − mean, mean ← mean + w·d, variance ← (1 − w)·(variance + w·d²) (Finch 2009). The first value of a
+   * cumulative average has no variance: it leaves that as it is.
+   *
+   * @param f32 memory in which the values begin at this index
+   */
+  learn(f32: Float32Array, at: number, momentum: number | null): void {
+    const w = this.#next(momentum);
+    const m = this.mean.writable;
+    const v = this.variance.writable;
+    for (let c = 0; c < m.length; c++) {
+      const d = f32[at + c] - m[c];
+      m[c] += w * d;
+      if (w < 1) v[c] = (1 - w) * (v[c] + w * d * d);
+    }
+  }
+
+  /** Counts a batch; its weight. */
+  #next(momentum: number | null): number {
+    this.batches++;
+    return momentum ?? 1 / this.batches;
+  }
+
+  /** Takes statistics over. */
+  set(mean: ArrayLike<number>, variance: ArrayLike<number>, batches = this.batches): void {
+    this.mean.writable.set(mean);
+    this.variance.writable.set(variance);
+    this.batches = batches;
   }
 
   /** Remembers everything; the function returned brings it back. */

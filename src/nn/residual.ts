@@ -7,8 +7,8 @@ import { Region } from '../tensors/block.ts';
 import { checkCallOptions, locate, produce } from '../tensors/call.ts';
 import { checkShape, shapeOf } from '../tensors/shape.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
-import type { Parameter } from '../types.ts';
-import { Sequential } from './sequential.ts';
+import type { Parameter, PlainTensor } from '../types.ts';
+import { copyLike, plainCopy, Sequential } from './sequential.ts';
 
 /**
  * Layers with a way around them (He et al. 2015): y = x + layers(x). What they give must have the shape of what they take.
@@ -63,6 +63,29 @@ export class Residual extends Layer {
     const given = this.branch.detached(locate(this.subject, 'dy', dy));
     checkShape(this.subject, 'dy', shapeOf(given), shape, 'shape');
     return this.#sum(dy, 'dy', given, options.out, () => this.branch.backward(given));
+  }
+
+  /** @throws what the layers throw */
+  override forwardMicroBatches<X extends TensorLike>(xs: readonly X[]): Result<X>[] {
+    return this.#around(xs, 'x', (plain) => this.branch.forwardMicroBatches(plain));
+  }
+
+  /** @throws ERR_MODE before such a forward; what the layers throw */
+  override backwardMicroBatches<D extends TensorLike>(dys: readonly D[]): Result<D>[] {
+    return this.#around(dys, 'dy', (plain) => this.branch.backwardMicroBatches(plain));
+  }
+
+  #around<X extends TensorLike>(
+    given: readonly X[],
+    name: string,
+    branch: (plain: PlainTensor[]) => TensorLike[],
+  ): Result<X>[] {
+    const plain = given.map((x) => plainCopy(locate(this.subject, name, x)));
+    if (name === 'x') for (const x of plain) this.outputShape(shapeOf(x));
+    return branch(plain).map((y, i) => {
+      const { data } = plain[i];
+      return copyLike({ data: y.data.map((value, k) => value + data[k]), shape: shapeOf(y) }, given[i]);
+    });
   }
 
   /** @internal */

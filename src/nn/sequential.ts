@@ -7,7 +7,7 @@ import { Region } from '../tensors/block.ts';
 import { checkCallOptions, checkOut, locate, makeLike } from '../tensors/call.ts';
 import { checkShape, countOf, shapeOf } from '../tensors/shape.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
-import type { Parameter } from '../types.ts';
+import type { Parameter, PlainTensor } from '../types.ts';
 import type { Heap } from '../wasm/memory.ts';
 
 /** The tensors of one input shape, over the network's memory. */
@@ -177,6 +177,26 @@ export class Sequential extends Layer {
     return options.inputGradient === false ? undefined : deliver(current, dy, options.out, target);
   }
 
+  /** Layer by layer over all micro-batches. Values between layers are plain arrays: they are held until backward. @throws what the layers throw */
+  override forwardMicroBatches<X extends TensorLike>(xs: readonly X[]): Result<X>[] {
+    const restore = this.checkpoint();
+    try {
+      const first: TensorLike[] = xs.map((x) => plainCopy(locate(this.subject, 'x', x)));
+      const last = this.layers.reduce((current, layer) => layer.forwardMicroBatches(current), first);
+      return last.map((y, i) => copyLike(y, xs[i]));
+    } catch (error) {
+      restore();
+      throw error;
+    }
+  }
+
+  /** @throws ERR_MODE before such a forward; what the layers throw */
+  override backwardMicroBatches<D extends TensorLike>(dys: readonly D[]): Result<D>[] {
+    const last: TensorLike[] = dys.map((dy) => plainCopy(locate(this.subject, 'dy', dy)));
+    const first = this.layers.reduceRight((current, layer) => layer.backwardMicroBatches(current), last);
+    return first.map((dx, i) => copyLike(dx, dys[i]));
+  }
+
   /** @internal Throws before the first gradient has been added to. */
   override checkSaved(): Current {
     if (!this.#current) {
@@ -273,6 +293,17 @@ export class Sequential extends Layer {
 
 function tensorsOf({ input, outputs, gradients }: Stations): Tensor[] {
   return [input, ...outputs, ...gradients];
+}
+
+export function plainCopy(x: TensorLike): PlainTensor {
+  return { data: x.data.slice(), shape: [...shapeOf(x)] };
+}
+
+/** The same values in new memory of the kind of `like`. */
+export function copyLike<X extends TensorLike>(x: TensorLike, like: X): Result<X> {
+  const copy = makeLike(like, shapeOf(x));
+  (copy as TensorLike).data.set(x.data);
+  return copy;
 }
 
 /** What is no layer here, but may be one elsewhere. */

@@ -39,9 +39,9 @@ export function fromFlax(variables: ForeignTensors | FlaxTree, options: ImportOp
     const layer = collector.rename(name);
     const tracked = group.has('mean') || group.has('var');
     const isNorm = tracked || group.has('scale');
-    if (isNorm) {
+    if (tracked) {
       collector.norm(layer, preset('flax'));
-      for (const leaf of ['mean', 'var']) if (tracked && !group.has(leaf)) collector.missing(joined(name, leaf));
+      for (const leaf of ['mean', 'var']) if (!group.has(leaf)) collector.missing(joined(name, leaf));
     }
     for (const [leaf, { full, tensor }] of group) {
       if (isNorm && Object.hasOwn(NORM, leaf)) collector.take(full, tensor, layer, NORM[leaf]);

@@ -1,6 +1,6 @@
 // `evenkeel/weights`: files of other frameworks, and their names in ours.
 
-import { inference, linear, training } from '#wasm';
+import { inference, linear, masked, rows, training } from '#wasm';
 import { provide } from '../wasm/source.ts';
 import * as networks from './load-sequential.ts';
 
@@ -22,13 +22,20 @@ export { type KerasFile, type KerasLayer, readKeras, writeKeras } from './keras-
 export type { FileUrl, LoadOptions } from './load-sequential.ts';
 export { fromOnnx, normsOf, type OnnxNorm } from './onnx.ts';
 export { type OnnxExportOptions, toOnnx } from './onnx-export.ts';
+export { kinOf, type OnnxKin } from './onnx-kin.ts';
 export { fromTorch, toTorch } from './torch.ts';
 
 /**
- * A network from an ONNX or Keras file, where its graph is a chain of fully connected layers, batch norm, activations and dropout, with its weights, in
+ * A network from an ONNX or Keras file, where its graph is a chain of fully connected layers, normalizations, activations and dropout, with its weights, in
  * evaluation mode.
  *
  * @param file bytes, or where there is a file system a path
  * @throws ERR_FORMAT where the file is none of these, or its graph no such chain: at which node
  */
-export const loadSequential = /* @__PURE__ */ provide(networks.loadSequential, { inference, linear, training });
+export const loadSequential = /* @__PURE__ */ provide(networks.loadSequential, {
+  inference,
+  linear,
+  masked,
+  rows,
+  training,
+});

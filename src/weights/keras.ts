@@ -66,8 +66,10 @@ function collect(
   for (const { name, tensors: group } of groupsOf(entriesOf(subject, tensors), split)) {
     const layer = collector.rename(name);
     const isNorm = ['gamma', 'beta', 'moving_mean', 'moving_variance'].some((leaf) => group.has(leaf));
-    if (isNorm) {
-      const known = layers?.find((one) => one.name.replaceAll('/', '.') === name);
+    const known = layers?.find((one) => one.name.replaceAll('/', '.') === name);
+    // a norm that its config calls otherwise, or without moving statistics, has those of its input
+    const tracked = ['moving_mean', 'moving_variance'].some((leaf) => group.has(leaf));
+    if (isNorm && (known ? known.className === 'BatchNormalization' : tracked)) {
       collector.norm(layer, known ? normOptions(subject, known) : preset('keras'));
       for (const leaf of ['moving_mean', 'moving_variance'])
         if (!group.has(leaf)) collector.missing(joined(name, leaf, '/'));

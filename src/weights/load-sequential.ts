@@ -22,7 +22,7 @@ interface Host {
 }
 
 /**
- * A network from an ONNX or Keras file, where its graph is a chain of fully connected layers, batch norm, activations and dropout, with its weights, in
+ * A network from an ONNX or Keras file, where its graph is a chain of fully connected layers, normalizations, activations and dropout, with its weights, in
  * evaluation mode.
  *
  * @param file bytes, or where there is a file system a path

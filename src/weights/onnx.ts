@@ -9,6 +9,7 @@ import type { BatchNormOptions } from '../layers/options.ts';
 import { fromKernel, permute } from './axes.ts';
 import { Collector, type Imported, type ImportOptions } from './imported.ts';
 import { newWeight } from './keras.ts';
+import { kinOf, spreadGroups } from './onnx-kin.ts';
 
 const FORMAT = 'ONNX';
 
@@ -110,7 +111,7 @@ function normOf({ opset }: OnnxModel, node: OnnxNode): OnnxNorm {
 }
 
 /** `bn1` for `bn1.weight`. */
-function layerName(tensor: string): string | undefined {
+export function layerName(tensor: string): string | undefined {
   return /^(.+)[./](?:weight|gamma|scale)$/.exec(tensor)?.[1];
 }
 
@@ -125,7 +126,7 @@ export function shortest(value: unknown, standard: number): number {
 }
 
 /**
- * An ONNX model's weights in our names: those of BatchNormalization, Gemm and MatMul nodes, under the name of the layer where initializers carry one
+ * An ONNX model's weights in our names: those of BatchNormalization and the other norms, Gemm and MatMul nodes, under the name of the layer where initializers carry one
  * (`bn1.weight`), else of the node. What a norm takes from the graph's inputs is listed as missing, initializers of other nodes as unused.
  *
  * @throws ERR_FORMAT for bytes that are no model; ERR_STATE as `fromTorch`
@@ -146,6 +147,15 @@ export function fromOnnx(model: OnnxModel | Bytes, options: ImportOptions = {}):
     const layer = collector.rename(norm.name);
     collector.norm(layer, norm.options);
     for (const [ours, tensor] of Object.entries(norm.inputs)) take(tensor, layer, ours);
+  }
+  for (const { name, node, inputs, byGroup } of kinOf(parsed)) {
+    const layer = collector.rename(name);
+    const channels = parsed.shapes.get(node.inputs[0])?.[1];
+    for (const [ours, tensor] of Object.entries(inputs)) {
+      take(tensor, layer, ours, (values, shape) =>
+        byGroup && channels ? { data: spreadGroups(values, channels), shape: [channels] } : { data: values, shape },
+      );
+    }
   }
   const scaled = (by: number) => (values: Values, shape: readonly number[]) => ({
     data: by === 1 ? values : Float64Array.from(values, (value) => value * by),

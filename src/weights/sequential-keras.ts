@@ -6,7 +6,9 @@ import { asRecord, type Json } from '../formats/json.ts';
 import type { Activation } from '../kernels/activations.ts';
 import { BatchNorm } from '../layers/batch-norm.ts';
 import { BatchNorm1d } from '../layers/batch-norm-ranks.ts';
+import { GroupNorm } from '../layers/group-norm.ts';
 import type { Layer } from '../layers/layer.ts';
+import { LayerNorm } from '../layers/layer-norm.ts';
 import { ActivationLayer } from '../nn/activations.ts';
 import { Dropout } from '../nn/dropout.ts';
 import { Linear } from '../nn/linear.ts';
@@ -83,6 +85,25 @@ export function sequentialFromKeras(
         built.push(new Norm(channels, normOptions('loadSequential', layer)));
         break;
       }
+      case 'LayerNormalization': {
+        const shape = trained(config.scale === false ? 'beta' : 'gamma');
+        const { axis, epsilon } = config;
+        const last = Array.isArray(axis) ? axis.at(-1) : (axis ?? -1);
+        if (last !== -1 && last !== (layer.rank ?? 0) - 1) throw fail('the last axes', JSON.stringify(axis));
+        const eps = typeof epsilon === 'number' ? epsilon : 1e-3;
+        built.push(new LayerNorm(shape, { eps, affine: affineOf(config) }));
+        break;
+      }
+      case 'GroupNormalization': {
+        const [channels] = trained(config.scale === false ? 'beta' : 'gamma');
+        const groups = typeof config.groups === 'number' ? config.groups : 32;
+        const eps = typeof config.epsilon === 'number' ? config.epsilon : 1e-3;
+        const layout = config.axis === 1 && layer.rank !== 2 ? 'channels-first' : 'channels-last';
+        // −1 stands for as many groups as channels
+        const numGroups = groups === -1 ? channels : groups;
+        built.push(new GroupNorm(numGroups, channels, { eps, layout, affine: affineOf(config) }));
+        break;
+      }
       case 'Activation':
         activate(config.activation);
         break;
@@ -100,7 +121,7 @@ export function sequentialFromKeras(
           throw fail('rows, or the beginning of the network', 'Flatten behind a layer');
         break;
       default:
-        throw fail('Dense, BatchNormalization, an activation, Dropout or Flatten', className);
+        throw fail('Dense, a normalization, an activation, Dropout or Flatten', className);
     }
   });
   const net = new Sequential(...built);
@@ -108,6 +129,11 @@ export function sequentialFromKeras(
   if (missing.length) throw malformed(FORMAT, 'variables', missing.map(quote).join(', '), 'none', 0);
   net.loadStateDict(state);
   return net.eval();
+}
+
+function affineOf({ scale, center }: Record<string, Json>): boolean | 'gamma' | 'beta' {
+  if (scale === false) return center === false ? false : 'beta';
+  return center === false ? 'gamma' : true;
 }
 
 /** A name, or a layer in the place of one. */

@@ -7,7 +7,11 @@ import { type OnnxNode, readOnnx } from '../formats/onnx.ts';
 import type { Activation } from '../kernels/activations.ts';
 import { BatchNorm } from '../layers/batch-norm.ts';
 import { BatchNorm1d } from '../layers/batch-norm-ranks.ts';
+import { GroupNorm } from '../layers/group-norm.ts';
+import { InstanceNorm1d, InstanceNorm2d, InstanceNorm3d } from '../layers/instance-norm.ts';
 import type { Layer } from '../layers/layer.ts';
+import { LayerNorm } from '../layers/layer-norm.ts';
+import { RMSNorm } from '../layers/rms-norm.ts';
 import { ActivationLayer } from '../nn/activations.ts';
 import { Dropout } from '../nn/dropout.ts';
 import { Linear } from '../nn/linear.ts';
@@ -15,6 +19,7 @@ import { Sequential } from '../nn/sequential.ts';
 import { fromKernel } from './axes.ts';
 import type { LoadOptions } from './load-sequential.ts';
 import { constantsOf, normsOf, shortest } from './onnx.ts';
+import { kinOf, type OnnxKin, spreadGroups } from './onnx-kin.ts';
 
 const FORMAT = 'ONNX';
 
@@ -26,6 +31,7 @@ export function sequentialFromOnnx(file: Bytes, { dropSoftmax = false }: LoadOpt
   const model = readOnnx(file);
   const constants = constantsOf(model);
   const norms = new Map(normsOf(model).map((norm) => [norm.node, norm]));
+  const kin = new Map(kinOf(model).map((norm) => [norm.node, norm]));
   const layers: Layer[] = [];
   const inputs = [...model.inputs.keys()];
   if (inputs.length !== 1)
@@ -118,6 +124,8 @@ export function sequentialFromOnnx(file: Bytes, { dropSoftmax = false }: LoadOpt
       const [beta, runningMean, runningVar] = [read('beta'), read('runningMean'), read('runningVar')];
       bn.loadStateDict({ ...bn.stateDict(), gamma, beta, runningMean, runningVar });
       layers.push(bn);
+    } else if (kin.has(node) && kin.get(node)!.kind !== 'MeanVariance') {
+      layers.push(kinLayer(kin.get(node)!, model.shapes.get(from), constant, fail));
     } else if (op === 'Dropout') {
       const ratio = node.inputs[1] ? constant(node.inputs[1], 'ratio').data[0] : number('ratio', 0.5);
       layers.push(new Dropout(shortest(ratio, 0.5)));
@@ -134,13 +142,45 @@ export function sequentialFromOnnx(file: Bytes, { dropSoftmax = false }: LoadOpt
     } else {
       const activation = activationFor(node, number);
       if (!activation)
-        throw fail('Gemm, MatMul, Add, BatchNormalization, Dropout or an activation that there is here', op);
+        throw fail('Gemm, MatMul, Add, a normalization, Dropout or an activation that there is here', op);
       add(activation);
     }
   });
   if (value !== model.outputs[0])
     throw malformed(FORMAT, 'graph', `the output ${quote(model.outputs[0])} at the end of the chain`, quote(value), 0);
   return new Sequential(...layers).eval();
+}
+
+/** A norm whose statistics are those of its input, with its weights. */
+function kinLayer(
+  { kind, inputs, eps, axis, numGroups = 1, byGroup }: OnnxKin,
+  shape: readonly (number | undefined)[] | undefined,
+  constant: (name: string | undefined, what: string) => StoredTensor,
+  fail: (expected: string, got: string) => Error,
+): Layer {
+  const gamma = constant(inputs.gamma, 'scale');
+  const beta = inputs.beta ? constant(inputs.beta, 'bias') : undefined;
+  const affine = beta ? true : 'gamma';
+  if (kind === 'LayerNorm' || kind === 'RMSNorm') {
+    if (axis! >= 0 && shape?.length !== axis! + gamma.shape.length) throw fail('the last axes', `axis ${axis}`);
+    const norm = new { LayerNorm, RMSNorm }[kind](gamma.shape, { eps, affine });
+    norm.loadStateDict({ gamma, ...(beta && { beta }) });
+    return norm;
+  }
+  const channels = byGroup ? shape?.[1] : gamma.data.length;
+  if (!channels) throw fail('a known number of channels', 'none');
+  const spread = ({ data }: StoredTensor) => ({ data: spreadGroups(data, channels), shape: [channels] });
+  const state = { gamma: spread(gamma), beta: spread(beta!) };
+  if (kind === 'GroupNorm') {
+    const norm = new GroupNorm(numGroups, channels, { eps });
+    norm.loadStateDict(state);
+    return norm;
+  }
+  const Norm = [InstanceNorm1d, InstanceNorm2d, InstanceNorm3d][(shape?.length ?? 0) - 3];
+  if (!Norm) throw fail('an input of known rank, 3 to 5', shape ? `rank ${shape.length}` : 'none');
+  const norm = new Norm(channels, { eps, affine: true });
+  norm.loadStateDict(state);
+  return norm;
 }
 
 function activationFor(

@@ -19,7 +19,7 @@ const NORM: Readonly<Record<string, string>> = {
 const WRAPPERS = ['module.', '_orig_mod.'];
 
 /**
- * Tensors under PyTorch's names in ours. A layer with `running_mean` or `running_var`, or whose `weight` has one axis, is a norm; `weight` and `bias` of
+ * Tensors under PyTorch's names in ours. A layer with `running_mean` or `running_var`, or whose `weight` has one axis or the shape of its `bias`, is a norm; `weight` and `bias` of
  * others are kept as they are. A missing `num_batches_tracked` counts as 0; the names that DataParallel (`module.`) and `torch.compile`
  * (`_orig_mod.`) put before all others are taken off.
  *
@@ -42,7 +42,9 @@ export function fromTorch(tensors: ForeignTensors, options: ImportOptions = {}):
   for (const { name, tensors: group } of groupsOf(entries, parted)) {
     const layer = collector.rename(name);
     const tracked = group.has('running_mean') || group.has('running_var');
-    const isNorm = tracked || group.get('weight')?.tensor.shape.length === 1;
+    const [weight, bias] = ['weight', 'bias'].map((leaf) => group.get(leaf)?.tensor.shape);
+    // a layer norm over several axes has a bias like its weight
+    const isNorm = tracked || weight?.length === 1 || (weight !== undefined && weight.join() === bias?.join());
     if (isNorm) {
       collector.norm(layer, preset('torch'), false);
       for (const leaf of ['running_mean', 'running_var']) {

@@ -233,13 +233,30 @@ describe('one value per channel in training', () => {
     return bn;
   };
 
-  test("'use-running' normalises by the running statistics and leaves them alone", () => {
+  test("'use-running' normalises by the running statistics, with their gradient, and moves them by the value", () => {
     const bn = warm({ onSingleValue: 'use-running' });
-    const before = bn.stateDict();
-    const y = bn.forward(one).data;
-    bn.eval();
-    expect(y).toEqual(bn.forward(one).data);
-    expect(bn.stateDict()).toEqual(before);
+    const still = warm({}).eval();
+    const [mean, variance] = [Array.from(still.runningMean!), Array.from(still.runningVar!)];
+    expect(bn.forward(one).data).toEqual(still.forward(one).data);
+    expect(bn.backward(one).data).toEqual(still.backward(one).data);
+    expect(bn.gamma!.grad).toEqual(still.gamma!.grad);
+    expect(bn.batchesTracked).toBe(2);
+    one.data.forEach((x, c) => {
+      const d = x - mean[c];
+      expect(bn.runningMean![c]).toBeCloseTo(mean[c] + 0.1 * d, 5);
+      expect(bn.runningVar![c]).toBeCloseTo(0.9 * (variance[c] + 0.1 * d * d), 4);
+    });
+  });
+
+  test("'use-running' with a cumulative average comes to the mean and variance of all values seen", () => {
+    const bn = new BatchNorm1d(1, { onSingleValue: 'use-running', momentum: null });
+    const values = normals(3, 500, 1, 4).map((value) => 3 * value + 5);
+    for (const value of values) bn.forward({ data: Float32Array.of(value), shape: [1, 1] });
+    const mean = values.reduce((sum, value) => sum + value, 0) / 500;
+    const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / 500;
+    expect(bn.runningMean![0]).toBeCloseTo(mean, 4);
+    // the variance begins at 1, which counts as one value
+    expect(bn.runningVar![0] / (variance + 1 / 500)).toBeCloseTo(1, 4);
   });
 
   test("'skip-update' gives beta and leaves the running statistics alone", () => {

@@ -226,7 +226,7 @@ const cases: Record<string, Case> = {
     () => new BatchNorm(4, any({ epsilon: 1e-3 })),
     'TypeError',
     'ERR_OPTION',
-    "BatchNorm(4): options expected 'eps', 'momentum', 'affine', 'trackRunningStats', 'layout', 'runningVariance', 'onSingleValue', 'onNonFinite' or 'activation', got 'epsilon'",
+    "BatchNorm(4): options expected 'eps', 'momentum', 'affine', 'trackRunningStats', 'layout', 'runningVariance', 'onSingleValue', 'onNonFinite', 'virtualBatchSize' or 'activation', got 'epsilon'",
   ],
   'options of the wrong kind': [
     () => new BatchNorm(4, any(1e-5)),
@@ -372,13 +372,13 @@ const cases: Record<string, Case> = {
     () => new BatchNorm1d(2).forward(batch([3, 2]), any({ residuals: batch([3, 2]) })),
     'TypeError',
     'ERR_OPTION',
-    "BatchNorm1d(2): options expected 'out' or 'residual', got 'residuals'",
+    "BatchNorm1d(2): options expected 'out', 'residual', 'mask', 'lengths' or 'weights', got 'residuals'",
   ],
   'out without its name': [
     () => new BatchNorm1d(2).forward(batch([3, 2]), any(zeros([3, 2]))),
     'TypeError',
     'ERR_OPTION',
-    'BatchNorm1d(2): options expected { out, residual }, got Tensor',
+    'BatchNorm1d(2): options expected { out, residual, mask, lengths, weights }, got Tensor',
   ],
   'no options': [
     () => new Tanh().forward(batch([3, 2]), any(null)),

@@ -67,7 +67,7 @@ describe.each(kinds)('on %s', (_, make) => {
     bn.forward(x, { out });
     expect(() => bn.forward(x, { out, residula: x } as object)).toThrow(/'residula'/);
     expect(() => bn.forward(x, null as unknown as object)).toThrow(
-      'BatchNorm2d(3): options expected { out, residual }',
+      'BatchNorm2d(3): options expected { out, residual, mask, lengths, weights }',
     );
     expect(() => bn.forward(x, out as object)).toThrow();
     bn.forward(x, { out });

@@ -108,9 +108,9 @@ export const bound: Float64Array = certificate.bound(1);
     tsc('--lib', 'es2022', 'weights.mts');
   });
 
-  test('holds what programs need, in less than 400 kB, and needs nothing else', () => {
+  test('holds what programs need, in less than 640 kB, and needs nothing else', () => {
     expect(files.filter(({ path }) => !/^(dist\/|README|LICENSE|package\.json)/.test(path))).toEqual([]);
-    expect(files.reduce((sum, { size }) => sum + size, 0)).toBeLessThan(400_000);
+    expect(files.reduce((sum, { size }) => sum + size, 0)).toBeLessThan(640_000);
     expect(readdirSync(join(folder, 'node_modules')).filter((name) => !name.startsWith('.'))).toEqual(['evenkeel']);
   });
 
@@ -145,7 +145,7 @@ describe('a bundle', () => {
   });
 
   test('of any name that runs kernels brings them', async () => {
-    const none = ['Layer', 'Random', 'SGD', 'Adam', 'close', 'foldConv', 'foldLinear', 'foldNorms'];
+    const none = ['Layer', 'Moments', 'Random', 'SGD', 'Adam', 'close', 'foldConv', 'foldLinear', 'foldNorms'];
     none.push('heNormal', 'heUniform', 'normal', 'torchUniform', 'xavierNormal', 'xavierUniform');
     for (const name of Object.keys(library))
       expect([name, (await kernelsIn(names(name))) > 5000]).toEqual([name, !none.includes(name)]);

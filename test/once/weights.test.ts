@@ -12,6 +12,10 @@ import {
   BatchNorm2d,
   Dropout,
   foldConv,
+  GroupNorm,
+  InstanceNorm2d,
+  type Layer,
+  LayerNorm,
   Linear,
   Random,
   Sequential,
@@ -26,8 +30,10 @@ import {
   fromTfjs,
   fromTorch,
   type Imported,
+  kinOf,
   loadSequential,
   normsOf,
+  type OnnxKin,
   readKeras,
   readNpy,
   readNpz,
@@ -532,7 +538,7 @@ describe('ONNX', () => {
     ['residual', /^ONNX: node 1 Add 'y' expected 'a' as its one input: a chain, got 'a', 'x' \(offset \d+\)$/],
     [
       'other',
-      /^ONNX: node 1 Sin 'wave' expected Gemm, MatMul, Add, BatchNormalization, Dropout or an activation that there is here, got Sin/,
+      /^ONNX: node 1 Sin 'wave' expected Gemm, MatMul, Add, a normalization, Dropout or an activation that there is here, got Sin/,
     ],
     ['training', /^ONNX: node 0 BatchNormalization 'y' expected inference, got training_mode 1/],
     ['captured', /^ONNX: node 1 If 'y' expected 'outer' as its one input: a chain, got none/],
@@ -580,6 +586,30 @@ describe('ONNX', () => {
   test.each(goldenCases('onnx_model'))('$id', (golden) => {
     const { tensors: T, attributes: a } = golden;
     const model = readOnnx(goldenFile(golden, 'model'));
+    const [kin] = kinOf(model);
+    const check = (got: ArrayLike<number>, want: ArrayLike<number>) => {
+      expect(got.length).toBe(want.length);
+      for (let i = 0; i < want.length; i++)
+        expect(Math.abs(got[i] - want[i])).toBeLessThanOrEqual(a.atol + a.rtol * Math.abs(want[i]));
+    };
+    if (kin) {
+      const x = { data: T.in0.data as Float32Array, shape: T.in0.shape };
+      const [scale, bias] = [T.in1, T.in2].map((t) => t && { data: t.data as Float32Array, shape: t.shape });
+      const norm = kinLayerFor(kin, x.shape, scale);
+      if (scale) {
+        const { state, missing } = fromOnnx(model);
+        expect(missing).toEqual(Object.values(kin.inputs));
+        expect(state).toEqual({});
+        const spread = ({ data }: { data: Float32Array }) =>
+          Float32Array.from({ length: x.shape[1] }, (_, c) => data[Math.floor((c * data.length) / x.shape[1])]);
+        norm.gamma!.data.set(kin.byGroup ? spread(scale) : scale.data);
+        if (bias) norm.beta!.data.set(kin.byGroup ? spread(bias) : bias.data);
+      }
+      check((norm as Layer).forward(x).data, T.out0.data);
+      if (T.out1) check(norm.savedMean!, T.out1.data);
+      if (T.out2) check(norm.savedInvStd!, T.out2.data);
+      return;
+    }
     const [norm] = normsOf(model);
     const { state, missing } = fromOnnx(model);
     const inputs = Object.values(T).filter(({ role }) => role === 'input') as ((typeof T)[string] & {
@@ -597,16 +627,28 @@ describe('ONNX', () => {
     bn.loadStateDict(own);
     bn.train(norm.training);
     const y = bn.forward({ data: T.in0.data as Float32Array, shape: T.in0.shape });
-    const check = (got: ArrayLike<number>, want: ArrayLike<number>) => {
-      expect(got.length).toBe(want.length);
-      for (let i = 0; i < want.length; i++)
-        expect(Math.abs(got[i] - want[i])).toBeLessThanOrEqual(a.atol + a.rtol * Math.abs(want[i]));
-    };
     check(y.data, T.out0.data);
     if (T.out1) check(bn.runningMean!, T.out1.data);
     if (T.out2) check(bn.runningVar!, T.out2.data);
   });
 });
+
+/** The layer that a node of a norm beside batch norm stands for. */
+function kinLayerFor(kin: OnnxKin, shape: readonly number[], scale: { shape: readonly number[] } | undefined) {
+  const { eps } = kin;
+  const [, channels] = shape;
+  switch (kin.kind) {
+    case 'LayerNorm':
+      return new LayerNorm(scale!.shape, { eps });
+    case 'GroupNorm':
+      return new GroupNorm(kin.numGroups!, channels, { eps });
+    case 'InstanceNorm':
+      return new InstanceNorm2d(channels, { eps, affine: true });
+    default:
+      expect([kin.kind, kin.axes]).toEqual(['MeanVariance', [0, 2, 3]]);
+      return new BatchNorm(channels, { eps, affine: false, trackRunningStats: false });
+  }
+}
 
 test.each(goldenCases('eval_convnet'))('$id: folded convolutions give the outputs of the network', (golden) => {
   const { tensors: T } = golden;

@@ -1,0 +1,166 @@
+import { show, wrongKind, wrongValue } from '../errors.ts';
+import { backend } from '../kernels/backend.ts';
+import { BatchNorm } from './batch-norm.ts';
+import type { Training } from './coefficients.ts';
+import { type BatchNormOptions, checkChoice } from './options.ts';
+import type { Ranks } from './plan.ts';
+import type { RunningStats } from './running-stats.ts';
+
+/** A bound, or one that changes with the batches tracked so far. */
+export type Bound = number | ((batches: number) => number);
+
+export interface BatchRenormOptions extends BatchNormOptions {
+  /** r lies between 1/rMax and rMax. Default: the paper's schedule, 1 for 5,000 batches and then up to 3 at 40,000. */
+  rMax?: Bound;
+  /** d lies between −dMax and dMax. Default: the paper's schedule, 0 for 5,000 batches and then up to 5 at 25,000. */
+  dMax?: Bound;
+  /** Lower bound of r, where it is not 1/rMax. */
+  rMin?: Bound;
+  /**
+   * What is averaged over batches: standard deviations √(variance + eps), as in the paper, or variances, as in batch norm. `runningVar` is a variance
+   * either way. Default `'std'`.
+   */
+  average?: 'std' | 'variance';
+}
+
+type Clipping = Required<Pick<BatchRenormOptions, 'rMax' | 'dMax' | 'average'>> & Pick<BatchRenormOptions, 'rMin'>;
+
+const between = (low: number, value: number, high: number) => Math.min(Math.max(value, low), high);
+
+/** The schedules of the paper's experiments (Ioffe 2017, section 4). */
+const SCHEDULE = {
+  rMax: (batches: number) => between(1, 1 + (2 * (batches - 5000)) / 35000, 3),
+  dMax: (batches: number) => between(0, (5 * (batches - 5000)) / 20000, 5),
+};
+
+/**
+ * Batch renormalization (Ioffe 2017), for batches that are small or whose samples are not independent:
+ *
+ *   y = (x̂·r + d)·gamma + beta     r = σ_B/σ, d = (μ_B − μ)/σ, clipped
+ *
+ * with the batch's own μ_B, σ_B in x̂ and the running μ, σ as they were before this batch; gradients take r and d as constants. Within the bounds it gives in training
+ * what evaluation will give; with bounds 1 and 0 it is batch norm, where the schedules begin. σ is √(variance + eps). Evaluation, statistics and state dicts are
+ * those of `BatchNorm`, so that one may be loaded into the other.
+ *
+ *     const norm = new BatchRenorm(64, { rMax: 3, dMax: 5 });
+ */
+export class BatchRenorm extends BatchNorm {
+  static override readonly name: string = 'BatchRenorm';
+  /**
+   * Conventions as options: `'paper'` averages deviations with momentum 0.01 and the paper's schedules; `'keras'` variances, unclipped, with Keras' eps, momentum
+   * and layout (`renorm=True` without `renorm_clipping`).
+   */
+  static conventions(name: 'paper' | 'keras'): BatchRenormOptions {
+    checkChoice('BatchRenorm.conventions', 'name', name, ['paper', 'keras']);
+    if (name === 'paper') return { eps: 1e-3, momentum: 0.01, average: 'std', ...SCHEDULE };
+    const unclipped = { rMin: 0, rMax: Number.POSITIVE_INFINITY, dMax: Number.POSITIVE_INFINITY };
+    return { ...BatchNorm.preset('keras'), average: 'variance', ...unclipped };
+  }
+
+  readonly #clipping: Clipping;
+  /** r and d of each run of the last forward. */
+  #corrections: { readonly r: Float64Array; readonly d: Float64Array }[] = [];
+
+  /**
+   * @param numFeatures channels, C
+   * @param options those of `BatchNorm`, and the bounds
+   * @throws ERR_OPTION for an unknown option or a value it does not take
+   */
+  constructor(numFeatures: number, options: BatchRenormOptions = {}) {
+    const { rMax, dMax, rMin, average = 'std', ...rest } = options ?? {};
+    super(numFeatures, rest);
+    const clipping: Clipping = {
+      rMax: rMax ?? SCHEDULE.rMax,
+      dMax: dMax ?? SCHEDULE.dMax,
+      average,
+      ...(rMin !== undefined && { rMin }),
+    };
+    for (const [name, least] of [
+      ['rMax', 1],
+      ['dMax', 0],
+      ['rMin', 0],
+    ] as const) {
+      const bound = clipping[name];
+      if (typeof bound === 'function' || bound === undefined || (typeof bound === 'number' && bound >= least)) continue;
+      const expected = `a number of ${least} or more, or a function of the batches so far`;
+      throw wrongKind('ERR_OPTION', this.subject, name, expected, show(bound));
+    }
+    checkChoice(this.subject, 'average', average, ['std', 'variance']);
+    if (!this.running) {
+      throw wrongValue('ERR_OPTION', this.subject, 'trackRunningStats', 'true: it corrects by them', 'false');
+    }
+    this.#clipping = clipping;
+  }
+
+  /** @internal */
+  protected override form(): { kind: string; ranks: Ranks } {
+    return { kind: 'BatchRenorm', ranks: [2, Number.POSITIVE_INFINITY] };
+  }
+
+  /** The bounds in force now: rMin, rMax, dMax. */
+  get bounds(): { rMin: number; rMax: number; dMax: number } {
+    const now = (bound: Bound) => (typeof bound === 'function' ? bound(this.batchesTracked) : bound);
+    const rMax = now(this.#clipping.rMax);
+    return {
+      rMin: this.#clipping.rMin === undefined ? 1 / rMax : now(this.#clipping.rMin),
+      rMax,
+      dMax: now(this.#clipping.dMax),
+    };
+  }
+
+  /** r of the last training batch, `[C]`, a copy; those of virtual batches one after the other. `null` before one. */
+  get savedR(): Float32Array | null {
+    return this.#savedOf('r');
+  }
+
+  /** d of the last training batch, likewise. */
+  get savedD(): Float32Array | null {
+    return this.#savedOf('d');
+  }
+
+  #savedOf(name: 'r' | 'd'): Float32Array | null {
+    const { runs } = this.lastForward?.pass ?? {};
+    if (!runs || runs.some(({ by }) => by !== 'batch') || !this.#corrections.length) return null;
+    return Float32Array.from(runs.flatMap((_, i) => [...this.#corrections[i][name]]));
+  }
+
+  /** @internal Works r and d into the training map. */
+  protected override adjust(v: Training, run: number, from: number, to: number): void {
+    const { numFeatures } = this;
+    this.#corrections[run] ??= { r: new Float64Array(numFeatures), d: new Float64Array(numFeatures) };
+    const { r, d } = this.#corrections[run];
+    const { f32, f64 } = backend().heap;
+    const { eps } = this.settings;
+    const { rMin, rMax, dMax } = this.bounds;
+    const mean = this.running!.mean.now;
+    const variance = this.running!.variance.now;
+    const gamma = this.learned.gamma?.values.now;
+    const [scale, shift, center] = [v.scale, v.shift, v.center].map((at) => at >>> 2);
+    for (let c = from; c < to; c++) {
+      const sigma = Math.sqrt(variance[c] + eps);
+      r[c] = between(rMin, Math.sqrt(f64[(v.variance >>> 3) + c] + eps) / sigma, rMax);
+      d[c] = between(-dMax, (f64[(v.mean >>> 3) + c] - mean[c]) / sigma, dMax);
+      // the map is (x − center)·scale + shift, shift = beta − left·scale: with scale·r for scale, and gamma·d more
+      const left = f64[(v.mean >>> 3) + c] - f32[center + c];
+      const before = f32[scale + c];
+      const after = Math.fround(before * r[c]);
+      f32[shift + c] += left * (before - after) + (gamma ? gamma[c] : 1) * d[c];
+      f32[scale + c] = after;
+    }
+  }
+
+  /** @internal x̂·r + d is what gamma scales. */
+  protected override adjustGradient(v: Training, run: number): void {
+    const { r, d } = this.#corrections[run];
+    const { f64 } = backend().heap;
+    const [dgamma, dbeta] = [v.dgamma >>> 3, v.dbeta >>> 3];
+    for (let c = 0; c < this.numFeatures; c++) f64[dgamma + c] = r[c] * f64[dgamma + c] + d[c] * f64[dbeta + c];
+  }
+
+  /** @internal */
+  protected override move(running: RunningStats, v: Training, correction: number | Float64Array): void {
+    const { momentum, eps } = this.settings;
+    if (this.#clipping.average === 'variance') super.move(running, v, correction);
+    else running.updateStd(backend().heap.f64, v.mean >>> 3, v.variance >>> 3, momentum, eps);
+  }
+}

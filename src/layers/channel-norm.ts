@@ -1,0 +1,392 @@
+// Norms whose statistics are those of channels: over all samples of a batch, or over some of them at a time. One run after the other: statistics, then
+// the map; backward two sums, then the gradient's map. Which samples make a run, what becomes of their statistics and when others are used is left to each norm.
+
+import { showShape, wrongValue } from '../errors.ts';
+import { NO_ACTIVATION } from '../kernels/activations.ts';
+import { backend } from '../kernels/backend.ts';
+import { affine } from '../kernels/inference/calls.ts';
+import type { Call } from '../tensors/call.ts';
+import type { Located } from '../tensors/route.ts';
+import { Tensor, type TensorLike } from '../tensors/tensor.ts';
+import {
+  type Evaluation,
+  EvaluationMap,
+  evaluationMap,
+  inverseStd,
+  reserveTraining,
+  setConstantGradient,
+  setGradient,
+  setTraining,
+  type Training,
+} from './coefficients.ts';
+import type { Stage } from './layer.ts';
+import { MASK_OPTIONS, type Mask, type MaskOptions, readMask } from './mask.ts';
+import {
+  clearMasked,
+  maskedAffine,
+  maskedGradInput,
+  maskedGradStats,
+  maskedStats,
+  type Placed,
+  placeMask,
+  spareFor,
+} from './masked-passes.ts';
+import { addTo, type ForwardOptions, Norm, type Pass } from './norm.ts';
+import type { KinSettings } from './options.ts';
+import {
+  activationScratch,
+  constantBackward,
+  preActivations,
+  stagedAffine,
+  stagedScratch,
+  statistics,
+  trainBackward,
+  trainForward,
+} from './passes.ts';
+import { type Plan, planOf, type Ranks } from './plan.ts';
+import type { RunningStats } from './running-stats.ts';
+import { type Run, runsOf } from './runs.ts';
+import type { StateSlots } from './state.ts';
+
+/** Options of a forward. */
+export interface MaskedForwardOptions<O extends TensorLike = TensorLike> extends ForwardOptions<O>, MaskOptions {}
+
+/** What a forward does: one run over the batch, or one over some of its samples after the other. */
+export interface ChannelPass extends Pass {
+  readonly plan: Plan;
+  readonly runs: readonly Run[];
+}
+
+/** A run that was normalised by its own statistics, which lie in `v`. */
+export interface Settled {
+  readonly run: Run;
+  readonly v: Training;
+  /** Are all statistics finite in f32? */
+  readonly finite: boolean;
+}
+
+export abstract class ChannelNorm<R extends number = number> extends Norm<ChannelPass, R> {
+  /** @internal */
+  protected abstract readonly channels: number;
+  /** @internal */
+  protected abstract readonly settings: KinSettings;
+  /** @internal The ranks taken. */
+  protected abstract readonly ranks: Ranks;
+  /** @internal The running statistics in use. */
+  protected running: RunningStats | undefined;
+  /** Statistics and coefficients of each run. */
+  #blocks: Training[] = [];
+  readonly #evaluation = new EvaluationMap();
+
+  /**
+   * Mean of the last batch that was normalised by its own statistics, `[C]`, a copy; those of all runs (virtual batches, samples) one after the other,
+   * where there are several. `null` if there is none.
+   */
+  get savedMean(): Float32Array | null {
+    return this.saved('mean', (mean) => mean);
+  }
+
+  /** 1/√(variance + eps) of that batch, `[C]`, a copy; `null` if there is none. */
+  get savedInvStd(): Float32Array | null {
+    return this.saved('variance', (variance) => inverseStd(variance, this.settings.eps));
+  }
+
+  outputShape(shape: readonly number[]): readonly number[] {
+    this.planOf(shape);
+    return shape;
+  }
+
+  override stateSlots(): StateSlots {
+    return { ...super.stateSlots(), ...this.running?.slots() };
+  }
+
+  override checkpoint(): (() => void) | undefined {
+    return this.training ? this.running?.checkpoint() : undefined;
+  }
+
+  override stages(): Stage[] {
+    const { running } = this;
+    if (!running) throw this.wrongMoment('compile', 'running statistics', this.untracked);
+    const scale = new Float64Array(this.channels);
+    const shift = new Float64Array(this.channels);
+    const { gamma, beta } = this.learned;
+    const { eps, layout, activation } = this.settings;
+    evaluationMap(running.mean.now, running.variance.now, eps, gamma?.values.now, beta?.values.now, scale, shift);
+    const stages: Stage[] = [{ kind: 'affine', scale, shift, layout, ranks: this.ranks }];
+    if (activation.kind) stages.push({ kind: 'activation', activation });
+    return stages;
+  }
+
+  override dispose(): void {
+    super.dispose();
+    for (const block of this.#blocks) block.release();
+    this.#blocks = [];
+    this.#evaluation.release();
+  }
+
+  /** @internal Why there are no running statistics. */
+  protected get untracked(): string {
+    return 'a layer with trackRunningStats: false';
+  }
+
+  /** @internal */
+  protected get activation() {
+    return this.settings.activation;
+  }
+
+  /** @internal */
+  protected override callOptions(): readonly string[] {
+    return [...super.callOptions(), ...MASK_OPTIONS];
+  }
+
+  /** @internal Samples of a run; null: all of them. */
+  protected abstract runLength(): number | null;
+
+  /** @internal Which statistics a run is normalised by; throws where it has none that it may use. */
+  protected abstract statisticsFor(run: Omit<Run, 'by'>): Run['by'];
+
+  /** @internal What becomes of the statistics of a batch: one call, after its last run. */
+  protected abstract settle(runs: readonly Settled[]): void;
+
+  /** @internal May statistics be refused before anything is written? */
+  protected get mayRefuse(): boolean {
+    return false;
+  }
+
+  /** @internal The error for statistics that are refused. */
+  protected refusal(_v: Training, _context: string): Error | undefined {
+    return undefined;
+  }
+
+  /** @internal For norms that pool the statistics of channels: called with those of a run. */
+  protected pool: ((v: Training, plan: Plan) => void) | undefined;
+
+  /** @internal For norms that change the training map: called when that of channels `from` to `to` has been worked out. */
+  protected adjust(_v: Training, _run: number, _from: number, _to: number): void {}
+
+  /** @internal And with the sums of a run, of which the gradients of gamma and beta are made. */
+  protected adjustGradient(_v: Training, _run: number): void {}
+
+  /** @internal */
+  protected planOf(shape: readonly number[]): Plan {
+    return planOf(this.subject, shape, this.channels, this.settings.layout, this.ranks);
+  }
+
+  /** @internal */
+  protected override begin(shape: readonly number[], options: MaskedForwardOptions): ChannelPass {
+    const plan = this.planOf(shape);
+    return this.#passFor(plan, readMask(this.subject, plan, this.settings.layout, options));
+  }
+
+  /** @internal */
+  protected override again(pass: ChannelPass): ChannelPass {
+    const [run] = pass.runs;
+    if (pass.runs.length > 1 || run.by !== this.statisticsFor(run)) return this.#passFor(pass.plan, undefined);
+    return pass;
+  }
+
+  #passFor(plan: Plan, mask: Mask | undefined): ChannelPass {
+    const runs = runsOf(plan, mask, this.runLength() ?? plan.shape[0]);
+    return { plan, runs: runs.map((run) => ({ ...run, by: this.statisticsFor(run) })) };
+  }
+
+  /** @internal The error for a run in which some channel has no value that counts. */
+  protected nothingCounts({ plan }: Omit<Run, 'by'>): Error {
+    const expected = 'a place that counts';
+    return wrongValue('ERR_MASK', this.subject, 'mask', expected, 'none', `shape ${showShape(plan.shape)}`);
+  }
+
+  /** @internal */
+  protected override write(call: Call, pass: ChannelPass, { x, residual }: Located, out: TensorLike): void {
+    const { plan, runs } = pass;
+    const current = backend();
+    const plain = !(x instanceof Tensor || residual instanceof Tensor || out instanceof Tensor);
+    if (runs.length === 1 && runs[0].by === 'running' && !runs[0].mask && plain) {
+      const scratch = call.scratch(stagedScratch(plan));
+      stagedAffine(current, plan, x.data, this.#evaluationMap(), residual?.data, out.data, this.activation, scratch);
+      return;
+    }
+    const at = call.input(x);
+    const added = residual ? call.input(residual) : 0;
+    const to = call.output(out, { x, at });
+    const placed = runs.map(({ mask }) => mask && placeMask(current, call, mask));
+    const { mayRefuse } = this;
+    // statistics that may yet be refused must not write over those that an earlier forward left for backward
+    const blocks = runs.some(({ by }) => by !== 'running') ? this.#blocksFor(runs.length, mayRefuse) : this.#blocks;
+    try {
+      if (mayRefuse) {
+        runs.forEach((run, i) => {
+          if (run.by !== 'batch') return;
+          this.#statistics(run, at + run.from * 4, blocks[i], placed[i]);
+          const refusal = this.refusal(blocks[i], `shape ${showShape(run.plan.shape)}`);
+          if (refusal) throw refusal;
+        });
+      }
+      const settled: Settled[] = [];
+      runs.forEach((run, i) => {
+        const bytes = run.from * 4;
+        const [p, r, q] = [at + bytes, added && added + bytes, to + bytes];
+        const v = blocks[i];
+        if (run.by === 'batch') {
+          const finite = this.#normalizeByBatch(run, i, p, r, q, v, placed[i], mayRefuse);
+          settled.push({ run, v, finite });
+        } else this.#normalizeByRunning(run, p, r, q, v, placed[i]);
+      });
+      if (settled.length) this.settle(settled);
+    } catch (error) {
+      if (blocks !== this.#blocks) for (const block of blocks) block.release();
+      throw error;
+    }
+    if (blocks !== this.#blocks) for (const block of this.#blocks) block.release();
+    this.#blocks = blocks;
+  }
+
+  /** Blocks for so many runs: those there are, or others. They share the room for sums. */
+  #blocksFor(many: number, others: boolean): Training[] {
+    const blocks = others ? [] : this.#blocks;
+    while (blocks.length < many) blocks.push(reserveTraining(backend().heap, this.channels, blocks[0]));
+    return blocks;
+  }
+
+  #statistics({ plan }: Run, x: number, v: Training, placed: Placed | undefined): void {
+    if (placed) maskedStats(backend(), plan, x, placed, v);
+    else statistics(backend(), plan, x, v);
+    this.pool?.(v, plan);
+  }
+
+  /** Returns whether all statistics are finite in f32. */
+  #normalizeByBatch(
+    run: Run,
+    index: number,
+    x: number,
+    residual: number,
+    y: number,
+    v: Training,
+    placed: Placed | undefined,
+    known: boolean,
+  ): boolean {
+    const current = backend();
+    const { eps, activation } = this.settings;
+    const gamma = this.learned.gamma?.values.now;
+    const beta = this.learned.beta?.values.now;
+    let finite = true;
+    const derive = (from: number, to: number) => {
+      if (!setTraining(current.heap, v, from, to, eps, gamma, beta)) finite = false;
+      this.adjust(v, index, from, to);
+    };
+    const first = placed || this.pool;
+    if (first && !known) this.#statistics(run, x, v, placed);
+    if (placed) {
+      derive(0, this.channels);
+      maskedAffine(current, run.plan, x, v, residual, y, activation, placed);
+    } else {
+      trainForward(current, run.plan, x, residual, y, activation, v, derive, known || first !== undefined);
+    }
+    return finite;
+  }
+
+  #normalizeByRunning(run: Run, x: number, residual: number, y: number, v: Training, placed: Placed | undefined): void {
+    const current = backend();
+    const { activation } = this.settings;
+    const { plan } = run;
+    const map = this.#evaluationMap();
+    let values: Float32Array | undefined;
+    if (run.by === 'online') {
+      // before y is written, which may be where x is; a single value is its own mean
+      this.#statistics(run, x, v, placed);
+      values = Float32Array.from(current.heap.f64.subarray(v.mean >>> 3, (v.mean >>> 3) + this.channels));
+    }
+    if (placed) maskedAffine(current, plan, x, map, residual, y, activation, placed);
+    else affine(current, plan, x, map, residual, y, activation);
+    if (values) this.learn(values);
+  }
+
+  /** @internal Takes in one value of each channel. */
+  protected learn(_values: Float32Array): void {}
+
+  #evaluationMap(): Evaluation {
+    const { mean, variance } = this.running!;
+    const { gamma, beta } = this.learned;
+    return this.#evaluation.from(mean, variance, this.settings.eps, gamma?.values, beta?.values);
+  }
+
+  /** @internal Statistics of the last forward, every `step`-th channel. */
+  protected saved(name: 'mean' | 'variance', of: (value: number) => number, step = 1): Float32Array | null {
+    const { runs, plan } = this.lastForward?.pass ?? {};
+    if (!runs || plan!.size === 0 || runs.some(({ by }) => by !== 'batch')) return null;
+    return Float32Array.from(
+      runs.flatMap((_, i) => {
+        const at = this.#blocks[i][name] >>> 3;
+        const values = Array.from(backend().heap.f64.subarray(at, at + this.channels));
+        return values.filter((_, c) => c % step === 0).map(of);
+      }),
+    );
+  }
+
+  /** @internal */
+  protected override scratchFor({ plan }: ChannelPass): number {
+    return activationScratch(plan);
+  }
+
+  /** @internal */
+  protected override preActivations(
+    { runs }: ChannelPass,
+    x: number,
+    residual: number,
+    scratch: number,
+    visit: (from: number, size: number) => void,
+  ): void {
+    runs.forEach(({ plan, from, by }, i) => {
+      const map = by === 'batch' ? this.#blocks[i] : this.#evaluation.last.block;
+      const added = residual && residual + from * 4;
+      preActivations(backend(), plan, x + from * 4, added, map, scratch, (at, size) => visit(from + at, size));
+    });
+  }
+
+  /** @internal */
+  protected override unmask(call: Call, { runs }: ChannelPass, dy: number): void {
+    for (const { plan, from, mask } of runs) {
+      if (mask) clearMasked(backend(), plan, dy + from * 4, placeMask(backend(), call, mask));
+    }
+  }
+
+  /** @internal */
+  protected override gradients(call: Call, { runs }: ChannelPass, x: number, dy: number, dx: number): void {
+    const current = backend();
+    const { heap } = current;
+    const { gamma, beta } = this.learned;
+    const learns = [gamma, beta].some((parameter) => parameter && !parameter.frozen);
+    const blocks = this.#blocksFor(runs.length, false);
+    const placed = runs.map(({ mask }) => mask && placeMask(current, call, mask));
+    const spare = placed.some((p) => p?.mask.weights) ? call.scratch(spareFor(runs[0].plan) * 4) : 0;
+    runs.forEach((run, i) => {
+      const v = blocks[i];
+      const { plan, from } = run;
+      const [p, g, q] = [x, dy, dx].map((at) => at + from * 4);
+      const mask = placed[i];
+      const sum = () => mask && maskedGradStats(current, plan, p, g, mask, v);
+      if (run.by === 'batch') {
+        if (mask) {
+          sum();
+          setGradient(heap, v, 0, this.channels, mask.mask.total, sum);
+          maskedGradInput(current, plan, p, g, v, q, mask, spare);
+        } else this.gradientOf(run, p, g, q, v);
+        this.adjustGradient(v, i);
+      } else {
+        setConstantGradient(heap, v, this.#evaluation.last.source, this.settings.eps);
+        if (mask) {
+          if (learns) sum();
+          const map = { center: 0, scale: v.scale, shift: v.k };
+          maskedAffine(current, plan, g, map, 0, q, NO_ACTIVATION, mask);
+        } else constantBackward(current, plan, p, g, q, v, learns);
+      }
+      addTo(gamma, heap.f64, v.dgamma >>> 3);
+      addTo(beta, heap.f64, v.dbeta >>> 3);
+    });
+  }
+
+  /** @internal dx of a run by its own statistics, and its sums in v.dbeta and v.dgamma. */
+  protected gradientOf({ plan }: Run, x: number, dy: number, dx: number, v: Training): void {
+    trainBackward(backend(), plan, x, dy, dx, v);
+  }
+}

@@ -1,0 +1,88 @@
+import { show, showChoices, wrongKind, wrongValue } from '../errors.ts';
+import { BatchNorm } from './batch-norm.ts';
+import type { BatchNormOptions } from './options.ts';
+import type { Ranks } from './plan.ts';
+import { RunningStats } from './running-stats.ts';
+import type { StateSlots } from './state.ts';
+
+export interface DomainBatchNormOptions extends BatchNormOptions {
+  /** Names of the domains, at least one. The first is in use at first. */
+  domains: readonly string[];
+}
+
+/**
+ * Batch normalization with running statistics for each domain and one gamma and beta for all (domain-specific batch normalization, Chang et al. 2019): for data
+ * that come from several sources, one batch from one of them.
+ *
+ *     const norm = new DomainBatchNorm(64, { domains: ['photo', 'sketch'] });
+ *     norm.domain = 'sketch';      // statistics of this domain move, and are used in evaluation
+ */
+export class DomainBatchNorm extends BatchNorm {
+  static override readonly name: string = 'DomainBatchNorm';
+  readonly #domains = new Map<string, RunningStats>();
+  #domain: string;
+
+  /**
+   * @param numFeatures channels, C
+   * @throws ERR_OPTION for an unknown option or a value it does not take
+   */
+  constructor(numFeatures: number, options: DomainBatchNormOptions) {
+    const { domains, ...rest } = options ?? {};
+    super(numFeatures, rest);
+    const names: unknown = domains;
+    const isList = Array.isArray(names) && names.every((name) => typeof name === 'string' && /^[^.]+$/.test(name));
+    if (!isList || !names.length || new Set(names).size < names.length) {
+      throw wrongKind('ERR_OPTION', this.subject, 'domains', 'different names, without points', show(names));
+    }
+    if (!this.running) {
+      throw wrongValue(
+        'ERR_OPTION',
+        this.subject,
+        'trackRunningStats',
+        'true: domains differ in nothing else',
+        'false',
+      );
+    }
+    for (const name of domains) this.#domains.set(name, new RunningStats(numFeatures));
+    this.#domain = domains[0];
+    this.running = this.#domains.get(this.#domain);
+  }
+
+  /** @internal */
+  protected override form(): { kind: string; ranks: Ranks } {
+    return { kind: 'DomainBatchNorm', ranks: [2, Number.POSITIVE_INFINITY] };
+  }
+
+  /** Names of the domains. */
+  get domains(): readonly string[] {
+    return [...this.#domains.keys()];
+  }
+
+  /** The domain in use. Setting it throws ERR_OPTION for a name that is not one. */
+  get domain(): string {
+    return this.#domain;
+  }
+
+  set domain(name: string) {
+    const running = this.#domains.get(name);
+    if (!running) throw wrongValue('ERR_OPTION', this.subject, 'domain', showChoices(this.domains), show(name));
+    this.#domain = name;
+    this.running = running;
+  }
+
+  /** Gamma and beta as in `BatchNorm`, and statistics under the names of their domains: `photo.runningMean` … */
+  override stateSlots(): StateSlots {
+    const { gamma, beta } = this.learned;
+    const slots: StateSlots = { ...(gamma && { gamma: gamma.slot() }), ...(beta && { beta: beta.slot() }) };
+    for (const [name, running] of this.#domains) {
+      for (const [leaf, slot] of Object.entries(running.slots())) slots[`${name}.${leaf}`] = slot;
+    }
+    return slots;
+  }
+
+  /** Statistics of all domains: mean 0, variance 1, no batches. */
+  override resetRunningStats(): void {
+    super.resetRunningStats();
+    for (const running of this.#domains.values()) running.reset();
+  }
+}

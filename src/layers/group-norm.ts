@@ -1,0 +1,110 @@
+import { showShape, wrongValue } from '../errors.ts';
+import { activationOf } from '../kernels/activations.ts';
+import { backend } from '../kernels/backend.ts';
+import { gradInput, gradStats } from '../kernels/training/calls.ts';
+import { ChannelNorm } from './channel-norm.ts';
+import { inverseStd, type Training } from './coefficients.ts';
+import { poolGroups, setGroupGradient } from './groups.ts';
+import { learned } from './norm.ts';
+import { type AffineOptions, checkFeatures, KIN_DEFAULTS, readKinOptions } from './options.ts';
+import type { Ranks } from './plan.ts';
+import type { Run } from './runs.ts';
+
+/** Options of `GroupNorm`. */
+export type GroupNormOptions = AffineOptions;
+
+/**
+ * Group normalization (Wu & He 2018): each sample by itself, each group of consecutive channels by the mean and (biased) variance of all its values; then scale
+ * and shift by channel. The same in training and evaluation, for batches of any size. One group is layer normalization over channels and places, as
+ * many groups as channels instance normalization.
+ *
+ *     const gn = new GroupNorm(8, 64);     // 8 groups of 8 channels; [N, 64, ...], or [N, ..., 64] with layout: 'channels-last'
+ */
+export class GroupNorm extends ChannelNorm {
+  static override readonly name: string = 'GroupNorm';
+  readonly subject: string;
+  readonly numGroups: number;
+  readonly numChannels: number;
+  /** @internal */
+  protected readonly settings: ReturnType<typeof readKinOptions>;
+  /** @internal */
+  protected readonly learned: ReturnType<typeof learned>;
+  /** @internal */
+  protected readonly ranks: Ranks = [2, Number.POSITIVE_INFINITY];
+
+  /**
+   * @param numGroups groups, which must divide the channels
+   * @param numChannels channels, C
+   * @throws ERR_OPTION for an unknown option or a value it does not take
+   */
+  constructor(numGroups: number, numChannels: number, options: GroupNormOptions = {}) {
+    super();
+    checkFeatures('GroupNorm', 'numGroups', numGroups);
+    checkFeatures('GroupNorm', 'numChannels', numChannels);
+    this.subject = `GroupNorm(${numGroups}, ${numChannels})`;
+    if (numChannels % numGroups) {
+      const expected = `a divisor of the ${numChannels} channels`;
+      throw wrongValue('ERR_OPTION', this.subject, 'numGroups', expected, `${numGroups}`);
+    }
+    this.numGroups = numGroups;
+    this.numChannels = numChannels;
+    this.settings = readKinOptions(this.subject, options, KIN_DEFAULTS);
+    this.learned = learned(this.settings.affine, [numChannels]);
+    this.pool = (v) => poolGroups(backend().heap, v, numChannels, numGroups);
+  }
+
+  /** The options in force, defaults filled in. */
+  get options(): Readonly<Required<Omit<GroupNormOptions, 'activation'>> & Pick<GroupNormOptions, 'activation'>> {
+    return { ...this.settings, activation: activationOf(this.settings.activation) };
+  }
+
+  /** Mean of each sample and group of the last forward, `[N, G]`, a copy; `null` before one. */
+  override get savedMean(): Float32Array | null {
+    return this.saved('mean', (mean) => mean, this.numChannels / this.numGroups);
+  }
+
+  /** 1/√(variance + eps) of each sample and group of the last forward, `[N, G]`, a copy; `null` before one. */
+  override get savedInvStd(): Float32Array | null {
+    const { eps } = this.settings;
+    return this.saved('variance', (variance) => inverseStd(variance, eps), this.numChannels / this.numGroups);
+  }
+
+  /** @internal */
+  protected get channels(): number {
+    return this.numChannels;
+  }
+
+  /** @internal A mask would have to be shared out among groups: there is none. */
+  protected override callOptions(): readonly string[] {
+    return ['out', 'residual'];
+  }
+
+  /** @internal */
+  protected override get untracked(): string {
+    return 'a layer whose statistics are those of each sample';
+  }
+
+  /** @internal Each sample by itself. */
+  protected override runLength(): number {
+    return 1;
+  }
+
+  /** @internal */
+  protected override statisticsFor({ plan }: Omit<Run, 'by'>): Run['by'] {
+    if (plan.size === 0 || (plan.count * this.numChannels) / this.numGroups > 1) return 'batch';
+    const context = `shape ${showShape(plan.shape)}`;
+    throw wrongValue('ERR_SINGLE_VALUE', this.subject, 'x', 'at least 2 values per group', '1', context);
+  }
+
+  /** @internal */
+  protected override settle(): void {}
+
+  /** @internal */
+  protected override gradientOf({ plan }: Run, x: number, dy: number, dx: number, v: Training): void {
+    const current = backend();
+    const { numChannels, numGroups } = this;
+    gradStats(current, plan, x, dy, v, 0, numChannels);
+    setGroupGradient(current.heap, v, numChannels, numGroups, plan.count, this.learned.gamma?.values.now);
+    gradInput(current, plan, x, dy, { ...v, scale: v.a }, dx, 0, numChannels);
+  }
+}

@@ -1,0 +1,191 @@
+// Which places of a batch count, and for how much: masks, lengths and weights read into one array of weights by place.
+
+import { show, showShape, wrongKind, wrongValue } from '../errors.ts';
+import { shapeOf } from '../tensors/shape.ts';
+import type { Layout } from '../types.ts';
+import type { Plan } from './plan.ts';
+
+/** Values of some of the axes of a batch. */
+export type Field =
+  | { readonly data: ArrayLike<number | boolean>; readonly shape: readonly number[] }
+  | { readonly data: ArrayLike<number | boolean>; readonly dims: readonly number[] };
+
+/**
+ * Which places of a batch count. Those that do not have no part in statistics and gradients, whatever is stored there, and their output is 0. Given
+ * together, a place counts that counts in each; its weight is that in `weights`.
+ */
+export interface MaskOptions {
+  /**
+   * 1 or `true` where a place counts, 0 or `false` where it does not. Its shape is that of x without the channels (`[N, T]` for `[N, T, C]`), or with
+   * them; lengths of 1 stand for any length, and axes at the end may be missing.
+   */
+  mask?: Field;
+  /** How many steps of each sequence count, `[N]`: along the first axis behind that of the samples which is not that of the channels. */
+  lengths?: ArrayLike<number>;
+  /** For how much a place counts, 0 or more, in a shape as that of `mask`: mean = Σw·x / Σw, variance = Σw·(x − mean)² / Σw. */
+  weights?: Field;
+}
+
+/** Weights of the places of a batch, in the order of memory. */
+export interface Mask {
+  /** What the shape means to kernels that are given these weights. */
+  readonly plan: Plan;
+  /** 1 or 0 for each place. */
+  readonly places: Float32Array;
+  /** Real weights, where not all of them are 1 or 0. */
+  readonly weights: Float32Array | undefined;
+  /** From a sample to the next, and from a channel to the next: 0 where all channels share the weights. */
+  readonly sampleStep: number;
+  readonly channelStep: number;
+  /** Σw by channel: what sums are divided by. */
+  readonly total: Float64Array;
+  /** (Σw)²/Σw² by channel: as many values of equal weight say as much of the variance. */
+  readonly effective: Float64Array;
+}
+
+export const MASK_OPTIONS = ['mask', 'lengths', 'weights'];
+
+/**
+ * Reads what a call says of its places; undefined where all of them count fully.
+ *
+ * @throws ERR_SHAPE, ERR_TYPE, ERR_MASK
+ */
+export function readMask(
+  subject: string,
+  plan: Plan,
+  layout: Layout,
+  { mask, lengths, weights }: MaskOptions,
+): Mask | undefined {
+  if (mask === undefined && lengths === undefined && weights === undefined) return undefined;
+  const { shape, channels } = plan;
+  const axis = layout === 'channels-first' ? 1 : shape.length - 1;
+  const selects = mask && readField(subject, 'mask', mask, shape, axis, isFlag, '0 or 1');
+  const weighs = weights && readField(subject, 'weights', weights, shape, axis, isWeight, 'finite values of 0 or more');
+  const until = lengths === undefined ? undefined : readLengths(subject, lengths, shape, axis);
+  const byChannel = [selects, weighs].some((field) => field && field.strides[axis] > 0);
+
+  const dims = shape.map((length, i) => (i === axis && !byChannel ? 1 : length));
+  const values = new Float32Array(dims.reduce((product, length) => product * length, 1));
+  const place = dims.map(() => 0);
+  const time = axis === 1 ? 2 : 1;
+  for (let i = 0; i < values.length; i++) {
+    const counts = (!selects || selects.at(place)) && (!until || place[time] < until[place[0]]);
+    values[i] = counts ? (weighs ? weighs.at(place) : 1) : 0;
+    for (let a = dims.length - 1; a >= 0; a--) {
+      if (++place[a] < dims[a]) break;
+      place[a] = 0;
+    }
+  }
+  if (values.every((value) => value === 1)) return undefined;
+  return maskOf(plan, values, byChannel && channels > 1);
+}
+
+/** A mask of weights by place, or of every element. */
+export function maskOf(plan: Plan, values: Float32Array, byChannel: boolean): Mask {
+  const { kernel, outer, channels, inner } = plan;
+  // weights of every element: rows of channels as planes of one
+  const read: Plan = byChannel && kernel === 'nxc' ? { ...plan, kernel: 'ncx' } : plan;
+  const real = values.some((value) => value !== 0 && value !== 1);
+  const [sampleStep, channelStep] = byChannel ? [channels * inner, inner] : [inner, 0];
+  const total = new Float64Array(channels);
+  const square = new Float64Array(channels);
+  for (let n = 0; n < outer; n++) {
+    for (let c = 0; c < (byChannel ? channels : 1); c++) {
+      const start = n * sampleStep + c * channelStep;
+      for (let i = start; i < start + inner; i++) {
+        total[c] += values[i];
+        square[c] += values[i] * values[i];
+      }
+    }
+  }
+  if (!byChannel) {
+    total.fill(total[0]);
+    square.fill(square[0]);
+  }
+  return {
+    plan: read,
+    places: real ? values.map((value) => (value === 0 ? 0 : 1)) : values,
+    weights: real ? values : undefined,
+    sampleStep,
+    channelStep,
+    total,
+    effective: total.map((sum, c) => (sum === 0 ? 0 : (sum * sum) / square[c])),
+  };
+}
+
+interface Axes {
+  readonly strides: readonly number[];
+  at(place: readonly number[]): number;
+}
+
+const isFlag = (value: unknown) => value === 0 || value === 1 || value === true || value === false;
+const isWeight = (value: unknown) => typeof value === 'number' && value >= 0 && Number.isFinite(Math.fround(value));
+
+function readField(
+  subject: string,
+  name: string,
+  field: Field,
+  shape: readonly number[],
+  axis: number,
+  isGood: (value: unknown) => boolean,
+  expected: string,
+): Axes {
+  const data = (field as { data?: ArrayLike<number | boolean> } | null)?.data;
+  if (typeof field !== 'object' || field === null || !('shape' in field || 'dims' in field) || !isArray(data)) {
+    throw wrongKind('ERR_TYPE', subject, name, '{ data, shape }', show(field));
+  }
+  const given = Array.from(shapeOf(field as never) ?? []) as number[];
+  const short = shape.filter((_, i) => i !== axis);
+  const full = given.length === shape.length;
+  const against = full ? shape : short;
+  if (given.length > shape.length || given.some((length, i) => length !== 1 && length !== against[i])) {
+    const wanted = `shape ${showShape(short)} or ${showShape(shape)}, with 1 for any length`;
+    throw wrongValue('ERR_SHAPE', subject, name, wanted, showShape(given));
+  }
+  const size = given.reduce((product, length) => product * length, 1);
+  if (data.length !== size) {
+    throw wrongValue(
+      'ERR_SHAPE',
+      subject,
+      `${name}.data`,
+      `${size} values`,
+      `${data.length}`,
+      `shape ${showShape(given)}`,
+    );
+  }
+  const values = Array.from(data);
+  const bad = values.findIndex((value) => !isGood(value));
+  if (bad >= 0) throw wrongValue('ERR_MASK', subject, name, expected, show(values[bad]), `value ${bad}`);
+  const own = given.map((length, i) => (length === 1 ? 0 : given.slice(i + 1).reduce((product, n) => product * n, 1)));
+  const strides = shape.map((_, i) => {
+    if (full) return own[i];
+    return i === axis ? 0 : (own[i < axis ? i : i - 1] ?? 0);
+  });
+  return { strides, at: (place) => Number(values[place.reduce((sum, index, i) => sum + index * strides[i], 0)]) };
+}
+
+function readLengths(subject: string, lengths: unknown, shape: readonly number[], axis: number): number[] {
+  if (!isArray(lengths)) throw wrongKind('ERR_TYPE', subject, 'lengths', 'an array of numbers', show(lengths));
+  if (shape.length < 3) {
+    throw wrongValue(
+      'ERR_SHAPE',
+      subject,
+      'lengths',
+      'x of rank 3 or more',
+      `rank ${shape.length}`,
+      `shape ${showShape(shape)}`,
+    );
+  }
+  if (lengths.length !== shape[0]) {
+    throw wrongValue('ERR_SHAPE', subject, 'lengths', `${shape[0]} values, one for each sequence`, `${lengths.length}`);
+  }
+  const steps = shape[axis === 1 ? 2 : 1];
+  return Array.from(lengths, (length, n) => {
+    if (Number.isInteger(length) && (length as number) >= 0 && (length as number) <= steps) return length as number;
+    throw wrongValue('ERR_MASK', subject, 'lengths', `integers from 0 to ${steps}`, show(length), `sequence ${n}`);
+  });
+}
+
+function isArray(values: unknown): values is ArrayLike<never> {
+  return Array.isArray(values) || (ArrayBuffer.isView(values) && 'length' in values);
+}

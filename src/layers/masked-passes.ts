@@ -1,0 +1,197 @@
+// Passes over batches in which not every place counts: sums by weight, and the usual maps, after which places that do not count are cleared while they
+// lie in cache.
+
+import { type ActivationCode, NO_ACTIVATION } from '../kernels/activations.ts';
+import type { Backend } from '../kernels/create-backend.ts';
+import { type AffineVectors, activate, affine } from '../kernels/inference/calls.ts';
+import { maskedSums, type Weights, weigh } from '../kernels/masked/calls.ts';
+import { gradInput } from '../kernels/training/calls.ts';
+import type { Call } from '../tensors/call.ts';
+import type { Training } from './coefficients.ts';
+import type { Mask } from './mask.ts';
+import { vectorsFrom, walk } from './passes.ts';
+import type { Plan } from './plan.ts';
+
+/** A mask in linear memory, for the length of a call. */
+export interface Placed {
+  readonly mask: Mask;
+  /** 1 or 0. */
+  readonly places: Weights;
+  /** What statistics weigh by, and one over it; the places, where all weights are 1. */
+  readonly weights: Weights;
+  readonly inverse: Weights;
+  readonly lanes: number;
+}
+
+export function placeMask(backend: Backend, call: Call, mask: Mask): Placed {
+  const { places, weights, sampleStep, channelStep, plan } = mask;
+  const many = places.length;
+  const at = call.scratch(many * 4 * (weights ? 3 : 1));
+  const lanes = call.scratch(Math.ceil(plan.channels / 4) * 32);
+  const { f32 } = backend.heap;
+  const stored = (values: ArrayLike<number>, index: number): Weights => {
+    f32.set(values, (at >>> 2) + index * many);
+    return { at: at + index * many * 4, sampleStep, channelStep };
+  };
+  const flags = stored(places, 0);
+  if (!weights) return { mask, places: flags, weights: flags, inverse: flags, lanes };
+  const inverse = weights.map((w) => (w === 0 ? 0 : 1 / w));
+  return { mask, places: flags, weights: stored(weights, 1), inverse: stored(inverse, 2), lanes };
+}
+
+/** Rounds in which a channel finds a centre and a scale that keep its digits: a first guess, the mean, and the mean by a better scale. */
+const ROUNDS = 4;
+const MOST_SHIFT = 0.667;
+
+/**
+ * Mean and variance of each channel over the places that count: v.mean, v.variance.
+ *
+ * As in the kernels without weights: sums of differences from a value near the mean, in f32 over blocks and f64 over those; where they cannot be trusted,
+ * because that value lies far from the mean or squares leave the range of f32, again around the mean.
+ */
+export function maskedStats(backend: Backend, plan: Plan, x: number, placed: Placed, v: Training): void {
+  const { heap } = backend;
+  const { total } = placed.mask;
+  const { channels } = plan;
+  const [center, scale] = [v.gradCenter >>> 2, v.invStd >>> 2];
+  const [sums, dots, means, variances] = [v.dbeta, v.dgamma, v.mean, v.variance].map((at) => at >>> 3);
+  setFirst(backend, plan, x, placed, center);
+  heap.f32.fill(1, scale, scale + channels);
+  const open = new Set(Array.from({ length: channels }, (_, c) => c));
+  for (let round = 1; round <= ROUNDS && open.size; round++) {
+    maskedSums(backend, plan, x, 0, placed.weights, v.gradCenter, v.invStd, placed.lanes, v.dbeta, v.dgamma);
+    const { f32, f64 } = heap;
+    for (const c of open) {
+      const s = f32[scale + c];
+      const shift = f64[sums + c] / total[c];
+      const square = f64[dots + c] / total[c];
+      const h = f32[center + c];
+      f64[means + c] = h + shift / s;
+      f64[variances + c] = Math.max(square - shift * shift, 0) / (s * s);
+      const apart = shift * shift <= MOST_SHIFT * square;
+      if ((square >= 1e-30 && square < Number.POSITIVE_INFINITY && apart) || (square === 0 && shift === 0)) {
+        open.delete(c);
+        continue;
+      }
+      const mean = Math.fround(f64[means + c]);
+      if (Number.isFinite(mean)) f32[center + c] = mean;
+      // squares beyond f32, or below it
+      if (square === Number.POSITIVE_INFINITY) f32[scale + c] = s * 2 ** -64;
+      else if (square < 1e-30) f32[scale + c] = s * 2 ** 64;
+    }
+  }
+}
+
+/** The first place that counts, as the first centre of each channel; 0 where that is not finite. */
+function setFirst({ heap: { f32 } }: Backend, plan: Plan, x: number, { mask }: Placed, center: number): void {
+  const { channels, inner } = plan;
+  const { places, sampleStep, channelStep } = mask;
+  let first = -1;
+  for (let c = 0; c < channels; c++) {
+    if (c === 0 || channelStep) {
+      first = -1;
+      for (let n = 0; n < plan.outer && first < 0; n++) {
+        const start = n * sampleStep + c * channelStep;
+        for (let i = 0; i < inner && first < 0; i++) if (places[start + i]) first = n * channels * inner + i;
+      }
+    }
+    const value = first < 0 ? 0 : f32[(x >>> 2) + first + c * inner];
+    f32[center + c] = Number.isFinite(value) ? value : 0;
+  }
+}
+
+/** Σdy and Σdy·(x − gradCenter)·invStd over the places that count: v.dbeta, v.dgamma. */
+export function maskedGradStats(
+  backend: Backend,
+  plan: Plan,
+  x: number,
+  dy: number,
+  placed: Placed,
+  v: Training,
+): void {
+  maskedSums(backend, plan, x, dy, placed.places, v.gradCenter, v.invStd, placed.lanes, v.dbeta, v.dgamma);
+}
+
+/** Values of a piece that is mapped and then cleared. */
+const PIECE = 1 << 13;
+
+/** Calls `visit` for pieces of a tensor, with what tells the weights of each. */
+function pieces(
+  plan: Plan,
+  visit: (
+    from: number,
+    size: number,
+    extent: Parameters<Parameters<typeof walk>[2]>[2],
+    c: number,
+    of: (w: Weights) => Weights,
+  ) => void,
+): void {
+  const { kernel, channels, inner } = plan;
+  walk(plan, PIECE, (from, size, extent, c) => {
+    const n = Math.floor(from / (channels * inner));
+    const i = kernel === 'nxc' ? 0 : from % inner;
+    visit(from, size, extent, c, (w) => ({ ...w, at: w.at + (n * w.sampleStep + c * w.channelStep + i) * 4 }));
+  });
+}
+
+/** The forward map; 0 in places that do not count. */
+export function maskedAffine(
+  backend: Backend,
+  plan: Plan,
+  x: number,
+  map: AffineVectors,
+  residual: number,
+  y: number,
+  activation: ActivationCode,
+  { places }: Placed,
+): void {
+  pieces(plan, (from, _, extent, c, of) => {
+    const at = from * 4;
+    affine(backend, extent, x + at, vectorsFrom(map, c), residual ? residual + at : 0, y + at, activation);
+    weigh(backend, extent, y + at, of(places));
+  });
+}
+
+/**
+ * The gradient's map, dx = scale·(dy − w·(k + b·(x − gradCenter))); 0 in places that do not count.
+ *
+ * @param spare memory of `PIECE` values, or of a row if that is longer
+ */
+export function maskedGradInput(
+  backend: Backend,
+  plan: Plan,
+  x: number,
+  dy: number,
+  v: Pick<Training, 'gradCenter' | 'scale' | 'b' | 'k'>,
+  dx: number,
+  { mask, places, weights, inverse }: Placed,
+  spare: number,
+): void {
+  pieces(plan, (from, size, extent, c, of) => {
+    const at = from * 4;
+    const shifted = {
+      gradCenter: v.gradCenter + c * 4,
+      scale: v.scale + c * 4,
+      b: v.b + c * 4,
+      k: v.k + c * 4,
+    };
+    let g = dy + at;
+    if (mask.weights) {
+      activate(backend, g, spare, NO_ACTIVATION, size);
+      weigh(backend, extent, spare, of(inverse));
+      g = spare;
+    }
+    gradInput(backend, extent, x + at, g, shifted, dx + at, 0, extent.channels);
+    weigh(backend, extent, dx + at, of(mask.weights ? weights : places));
+  });
+}
+
+/** Values of `maskedGradInput`'s spare memory. */
+export function spareFor({ kernel, channels }: Plan): number {
+  return Math.max(PIECE, kernel === 'nxc' ? channels : 1);
+}
+
+/** 0 in places that do not count. */
+export function clearMasked(backend: Backend, plan: Plan, y: number, { places }: Placed): void {
+  weigh(backend, plan, y, places);
+}

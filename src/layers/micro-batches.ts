@@ -1,0 +1,166 @@
+// Batch normalization over micro-batches as if they were one batch: sums of each are merged before the first value is mapped. What accumulating gradients
+// alone cannot do, because every micro-batch would be normalised by itself.
+
+import { wrongMoment, wrongValue } from '../errors.ts';
+import { NO_ACTIVATION } from '../kernels/activations.ts';
+import { backend } from '../kernels/backend.ts';
+import { activate, affine } from '../kernels/inference/calls.ts';
+import { activateGrad, gradInput, gradStats } from '../kernels/training/calls.ts';
+import { Call, locate, makeLike } from '../tensors/call.ts';
+import { checkShape, shapeOf } from '../tensors/shape.ts';
+import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
+import { reserveTraining, setGradient, setTraining, type Training } from './coefficients.ts';
+import { mergeMoments } from './moments.ts';
+import { addTo, type learned } from './norm.ts';
+import type { ResolvedOptions } from './options.ts';
+import { activationScratch, preActivations, statistics } from './passes.ts';
+import type { Plan } from './plan.ts';
+
+/** The layer whose micro-batches they are. */
+export interface Host {
+  readonly subject: string;
+  readonly settings: ResolvedOptions;
+  readonly learned: ReturnType<typeof learned>;
+  planOf(shape: readonly number[]): Plan;
+  /** Is told the statistics of all values. May refuse them; what it returns is called when nothing can fail any more. */
+  settle(count: number, v: Training, finite: boolean): () => void;
+  adjust(v: Training): void;
+  adjustGradient(v: Training): void;
+}
+
+/** What a step over micro-batches leaves for its backward. */
+export interface MicroStep {
+  backward<D extends TensorLike>(dys: readonly D[]): Result<D>[];
+  dispose(): void;
+}
+
+/**
+ * Normalises micro-batches together, and returns what their backward needs.
+ *
+ * @throws what the host's shapes and policies say; nothing has changed then
+ */
+export function forwardTogether<X extends TensorLike>(
+  host: Host,
+  xs: readonly X[],
+): { ys: Result<X>[]; step: MicroStep } {
+  const { subject, settings } = host;
+  if (!Array.isArray(xs) || xs.length === 0) {
+    throw wrongValue('ERR_OPTION', subject, 'micro-batches', 'an array of at least 1', `${xs?.length ?? xs}`);
+  }
+  const parts = xs.map((given, i) => {
+    const x = locate(subject, `micro-batch ${i}`, given);
+    return { x, plan: host.planOf(shapeOf(x)) };
+  });
+  const current = backend();
+  const { heap } = current;
+  const { channels } = parts[0].plan;
+  const v = reserveTraining(heap, channels);
+  const ys: Result<X>[] = [];
+  try {
+    within((call) => {
+      const at = parts.map(({ x }) => call.input(x));
+      const merged = { count: 0, mean: new Float64Array(channels), m2: new Float64Array(channels) };
+      parts.forEach(({ plan }, i) => {
+        if (plan.size === 0) return;
+        statistics(current, plan, at[i], v);
+        const m2 = vector(heap.f64, v.variance, channels).map((variance) => variance * plan.count);
+        mergeMoments(merged, { count: plan.count, mean: vector(heap.f64, v.mean, channels).slice(), m2 });
+      });
+      const { count, mean, m2 } = merged;
+      vector(heap.f64, v.mean, channels).set(mean);
+      vector(heap.f64, v.variance, channels).set(m2.map((sum) => (count ? sum / count : 0)));
+      const { gamma, beta } = host.learned;
+      const finite = setTraining(heap, v, 0, channels, settings.eps, gamma?.values.now, beta?.values.now);
+      const commit = host.settle(count, v, finite);
+      host.adjust(v);
+      ys.push(...parts.map(({ plan }, i) => makeLike(xs[i], plan.shape) as Result<X>));
+      parts.forEach(({ plan }, i) => {
+        if (plan.size) affine(current, plan, at[i], v, 0, call.output(ys[i]), settings.activation);
+      });
+      call.finish();
+      commit();
+    });
+  } catch (error) {
+    for (const y of ys) if (y instanceof Tensor) y.dispose();
+    v.release();
+    throw error;
+  }
+  const step: MicroStep = { backward: (dys) => backwardTogether(host, parts, v, dys), dispose: () => v.release() };
+  return { ys, step };
+}
+
+function backwardTogether<D extends TensorLike>(
+  host: Host,
+  parts: readonly { readonly x: TensorLike; readonly plan: Plan }[],
+  v: Training,
+  dys: readonly D[],
+): Result<D>[] {
+  const { subject, settings, learned } = host;
+  if (!Array.isArray(dys) || dys.length !== parts.length) {
+    const got = `${dys?.length ?? dys}`;
+    throw wrongMoment('ERR_MODE', subject, 'backward of micro-batches', `${parts.length} gradients`, got);
+  }
+  const given = dys.map((dy, i) => {
+    const located = locate(subject, `dy ${i}`, dy);
+    checkShape(subject, `dy ${i}`, shapeOf(located), parts[i].plan.shape, 'shape');
+    locate(subject, `backward: micro-batch ${i} of the last forward`, parts[i].x);
+    return located;
+  });
+  const current = backend();
+  const { heap } = current;
+  const { channels } = parts[0].plan;
+  const dxs = dys.map((dy, i) => makeLike(dy, parts[i].plan.shape) as Result<D>);
+  try {
+    within((call) => {
+      const work = parts
+        .map(({ x, plan }, i) => ({ plan, x: call.input(x), dy: call.input(given[i]), dx: call.output(dxs[i]) }))
+        .filter(({ plan }) => plan.size > 0);
+      const scratch = call.scratch(Math.max(4, ...work.map(({ plan }) => activationScratch(plan))));
+      for (const { plan, x, dy, dx } of work) {
+        if (!settings.activation.kind) activate(current, dy, dx, NO_ACTIVATION, plan.size);
+        else {
+          preActivations(current, plan, x, 0, v, scratch, (from, size) =>
+            activateGrad(current, scratch, dy + from * 4, dx + from * 4, settings.activation, size),
+          );
+        }
+      }
+      /** The sums of channels `from` to `to` over all micro-batches. */
+      const sum = (from: number, to: number) => {
+        const totals = [v.dbeta, v.dgamma].map((at) => ({ at: at + from * 8, sums: new Float64Array(to - from) }));
+        for (const { plan, x, dx } of work) {
+          gradStats(current, plan, x, dx, v, from, to);
+          for (const { at, sums } of totals) {
+            const part = vector(heap.f64, at, to - from);
+            for (let c = 0; c < part.length; c++) sums[c] += part[c];
+          }
+        }
+        for (const { at, sums } of totals) vector(heap.f64, at, to - from).set(sums);
+      };
+      sum(0, channels);
+      const count = work.reduce((total, { plan }) => total + plan.count, 0);
+      setGradient(heap, v, 0, channels, count, (c) => sum(c, c + 1));
+      for (const { plan, x, dx } of work) gradInput(current, plan, x, dx, v, dx, 0, channels);
+      call.finish();
+      host.adjustGradient(v);
+      addTo(learned.gamma, heap.f64, v.dgamma >>> 3);
+      addTo(learned.beta, heap.f64, v.dbeta >>> 3);
+    });
+  } catch (error) {
+    for (const dx of dxs) if (dx instanceof Tensor) dx.dispose();
+    throw error;
+  }
+  return dxs;
+}
+
+function within(work: (call: Call) => void): void {
+  const call = new Call(backend());
+  try {
+    work(call);
+  } finally {
+    call.end();
+  }
+}
+
+function vector(f64: Float64Array, at: number, length: number): Float64Array {
+  return f64.subarray(at >>> 3, (at >>> 3) + length);
+}

@@ -1,0 +1,193 @@
+// Norms of rows: the last axes of each sample by statistics of their own, scale and shift by place.
+
+import { show, wrongKind } from '../errors.ts';
+import { NO_ACTIVATION } from '../kernels/activations.ts';
+import { backend } from '../kernels/backend.ts';
+import {
+  gradRows,
+  gradRowsScratch,
+  type Matrix,
+  normRows,
+  type RowVectors,
+  segmentsOf,
+} from '../kernels/rows/calls.ts';
+import { Region } from '../tensors/block.ts';
+import type { Call } from '../tensors/call.ts';
+import type { Located } from '../tensors/route.ts';
+import { countOf } from '../tensors/shape.ts';
+import type { TensorLike } from '../tensors/tensor.ts';
+import type { Stage } from './layer.ts';
+import { addTo, learned, Norm, type Pass } from './norm.ts';
+import { type AffineOptions, checkFeatures, readKinOptions } from './options.ts';
+import { type RowPlan, rowPlanOf } from './plan.ts';
+
+/** Options of norms of rows. */
+export type RowNormOptions = Omit<AffineOptions, 'layout'>;
+
+interface RowPass extends Pass {
+  readonly plan: RowPlan;
+}
+
+/** Values of the piece in which pre-activations are worked out again. */
+const PIECE = 1 << 14;
+
+export abstract class RowNorm extends Norm<RowPass> {
+  readonly subject: string;
+  /** Lengths of the axes that are normalised together, the last ones. */
+  readonly normalizedShape: readonly number[];
+  /** @internal */
+  protected readonly settings: ReturnType<
+    typeof readKinOptions<RowNormOptions, { eps: number; affine: boolean | 'gamma' | 'beta' }>
+  >;
+  /** @internal */
+  protected readonly learned: ReturnType<typeof learned>;
+  /** gamma and beta, by place. */
+  #columns: Region | undefined;
+  /** Statistics of the last forward, by row. */
+  #rows: Region | undefined;
+
+  constructor(
+    normalizedShape: number | readonly number[],
+    options: RowNormOptions,
+    defaults: { eps: number; affine: boolean | 'gamma' | 'beta' },
+  ) {
+    super();
+    const { kind } = this.form();
+    const shape = typeof normalizedShape === 'number' ? [normalizedShape] : normalizedShape;
+    if (!Array.isArray(shape) || shape.length === 0) {
+      throw wrongKind('ERR_OPTION', kind, 'normalizedShape', 'a length, or an array of lengths', show(normalizedShape));
+    }
+    for (const length of shape) checkFeatures(kind, 'normalizedShape', length);
+    checkFeatures(kind, 'normalizedShape', countOf(shape));
+    this.subject = `${kind}(${shape.join(', ')})`;
+    this.normalizedShape = Object.freeze([...shape]);
+    this.settings = readKinOptions(this.subject, options, defaults);
+    this.learned = learned(this.settings.affine, this.normalizedShape);
+  }
+
+  /** @internal The name in errors, and whether the mean is taken away. */
+  protected abstract form(): { kind: string; centred: boolean };
+
+  /** @internal */
+  protected get activation() {
+    return this.settings.activation;
+  }
+
+  /** Mean of each row of the last forward, a copy; 0 where the norm takes none away. `null` before one. */
+  get savedMean(): Float32Array | null {
+    return this.#saved(0);
+  }
+
+  /** 1/√(variance + eps), or 1/√(mean square + eps), of each row of the last forward, a copy; `null` before one. */
+  get savedInvStd(): Float32Array | null {
+    return this.#saved(1);
+  }
+
+  outputShape(shape: readonly number[]): readonly number[] {
+    rowPlanOf(this.subject, shape, this.normalizedShape);
+    return shape;
+  }
+
+  override stages(): Stage[] {
+    throw this.wrongMoment('compile', 'running statistics', 'a layer whose statistics are those of each row');
+  }
+
+  override dispose(): void {
+    super.dispose();
+    this.#columns?.release();
+    this.#rows?.release();
+    this.#columns = this.#rows = undefined;
+  }
+
+  /** @internal */
+  protected override begin(shape: readonly number[]): RowPass {
+    return { plan: rowPlanOf(this.subject, shape, this.normalizedShape) };
+  }
+
+  /** @internal */
+  protected override write(call: Call, { plan }: RowPass, { x, residual }: Located, out: TensorLike): void {
+    const at = call.input(x);
+    const added = residual ? call.input(residual) : 0;
+    const to = call.output(out, { x, at });
+    this.#norm(call, plan, at, added, to, this.activation);
+  }
+
+  #norm(call: Call, plan: RowPlan, x: number, residual: number, y: number, activation = NO_ACTIVATION): void {
+    const vectors = this.#vectors(plan, call.scratch(plan.rows * 16));
+    normRows(backend(), this.#matrix(plan), x, vectors, residual, y, activation, this.settings.eps);
+  }
+
+  #matrix({ rows, cols }: RowPlan): Matrix {
+    return { rows, cols, centred: this.form().centred };
+  }
+
+  /** Where a forward's vectors lie, gamma and beta as they are now. */
+  #vectors({ rows, cols }: RowPlan, moments: number): RowVectors {
+    const { heap } = backend();
+    this.#columns ??= new Region(heap);
+    this.#rows ??= new Region(heap);
+    const gamma = this.#columns.atLeast(cols * 8);
+    const beta = gamma + cols * 4;
+    const center = this.#rows.atLeast(rows * 12);
+    const { f32 } = heap;
+    const place = (values: Float32Array | undefined, at: number, otherwise: number) => {
+      if (values) f32.set(values, at >>> 2);
+      else f32.fill(otherwise, at >>> 2, (at >>> 2) + cols);
+    };
+    place(this.learned.gamma?.values.now, gamma, 1);
+    place(this.learned.beta?.values.now, beta, 0);
+    return { gamma, beta, center, invStd: center + rows * 4, left: center + rows * 8, moments };
+  }
+
+  #saved(index: number): Float32Array | null {
+    const { rows, size } = this.lastForward?.pass.plan ?? { rows: 0, size: 0 };
+    if (size === 0 || !this.#rows) return null;
+    const at = (this.#rows.atLeast(0) >>> 2) + index * rows;
+    return backend().heap.f32.slice(at, at + rows);
+  }
+
+  /** @internal Pieces of whole rows. */
+  protected override scratchFor({ plan: { cols, rows } }: RowPass): number {
+    const many = Math.min(rows, Math.max(1, Math.floor(PIECE / cols)));
+    return many * (cols * 4 + 16) + 8;
+  }
+
+  /** @internal */
+  protected override preActivations(
+    { plan }: RowPass,
+    x: number,
+    residual: number,
+    scratch: number,
+    visit: (from: number, size: number) => void,
+  ): void {
+    const { rows, cols } = plan;
+    const many = Math.min(rows, Math.max(1, Math.floor(PIECE / cols)));
+    const vectors = this.#vectors(plan, scratch + many * cols * 4 + ((many * cols * 4) % 8));
+    for (let first = 0; first < rows; first += many) {
+      const piece = { ...this.#matrix(plan), rows: Math.min(many, rows - first) };
+      const at = first * cols * 4;
+      const added = residual && residual + at;
+      normRows(backend(), piece, x + at, vectors, added, scratch, NO_ACTIVATION, this.settings.eps, first);
+      visit(first * cols, piece.rows * cols);
+    }
+  }
+
+  /** @internal */
+  protected override gradients(call: Call, { plan }: RowPass, x: number, dy: number, dx: number): void {
+    const { gamma, beta } = this.learned;
+    const matrix = this.#matrix(plan);
+    const { rows, cols } = plan;
+    const needs = gradRowsScratch(matrix);
+    const sums = call.scratch(needs.sums * 8);
+    const lanes = call.scratch(needs.lanes * 4);
+    gradRows(backend(), matrix, x, dy, this.#vectors(plan, 0), dx, sums, lanes);
+    const { f64 } = backend().heap;
+    const segments = segmentsOf(rows);
+    for (const [i, parameter] of [beta, gamma].entries()) {
+      const at = (sums >>> 3) + i * segments * cols;
+      const total = f64.slice(at, at + cols);
+      for (let s = 1; s < segments; s++) for (let c = 0; c < cols; c++) total[c] += f64[at + s * cols + c];
+      addTo(parameter, total, 0);
+    }
+  }
+}

@@ -1,0 +1,58 @@
+// A batch as one run, or cut into virtual batches (ghost batch normalization, Hoffer et al. 2017): consecutive samples, the last run perhaps shorter.
+
+import { type Mask, maskOf } from './mask.ts';
+import type { Plan } from './plan.ts';
+
+/** Samples that are normalised together. */
+export interface Run {
+  readonly plan: Plan;
+  /** Its first value in the batch. */
+  readonly from: number;
+  readonly mask: Mask | undefined;
+  /** Values behind each statistic; the fewest, where channels differ, and with weights what they are worth. */
+  readonly count: number;
+  readonly values: number;
+  /** m/(m − 1): by it the variance becomes unbiased. */
+  readonly correction: number | Float64Array;
+  /** By the statistics of the run, by the running ones, or by these, which then move by the one value there is. */
+  readonly by: 'batch' | 'running' | 'online';
+}
+
+/** @param size samples of a run */
+export function runsOf(plan: Plan, mask: Mask | undefined, size: number): Omit<Run, 'by'>[] {
+  const [samples] = plan.shape;
+  if (size >= samples) return [runOf(plan, 0, mask)];
+  const runs: Omit<Run, 'by'>[] = [];
+  for (let first = 0; first < samples; first += size) {
+    const many = Math.min(size, samples - first);
+    const part = partOf(plan, samples, many);
+    const places = mask && (mask.places.length / samples) * many;
+    const values = mask?.weights ?? mask?.places;
+    const at = mask && (mask.places.length / samples) * first;
+    const own = mask && maskOf(part, values!.slice(at, at! + places!), mask.channelStep > 0);
+    runs.push(runOf(part, (plan.size / samples) * first, own));
+  }
+  return runs;
+}
+
+function runOf(plan: Plan, from: number, mask: Mask | undefined): Omit<Run, 'by'> {
+  if (!mask) {
+    const { count } = plan;
+    return { plan, from, mask, count, values: count, correction: count / (count - 1) };
+  }
+  const { effective } = mask;
+  const values = effective.reduce((least, value) => Math.min(least, value), Number.POSITIVE_INFINITY);
+  // weights that are all the same may come out at a hair above one value
+  const count = values <= 1 + 1e-9 ? Math.round(values) : values;
+  return { plan: mask.plan, from, mask, count, values: count, correction: effective.map((m) => m / (m - 1)) };
+}
+
+/** The plan of so many of a plan's samples. */
+function partOf(plan: Plan, samples: number, many: number): Plan {
+  const shape = [many, ...plan.shape.slice(1)];
+  const count = (plan.count / samples) * many;
+  const size = (plan.size / samples) * many;
+  // one channel lies in memory as one plane
+  if (plan.channels === 1) return { ...plan, inner: count, count, size, shape };
+  return { ...plan, outer: (plan.outer / samples) * many, count, size, shape };
+}

@@ -1,0 +1,217 @@
+// Micro-batches as one batch, masks, moments: what batch norm needs where a batch is not what it takes one for.
+
+import { describe, expect, test } from 'vitest';
+import {
+  BatchNorm1d,
+  BatchRenorm,
+  DomainBatchNorm,
+  Dropout,
+  GroupNorm,
+  Linear,
+  Moments,
+  Random,
+  Residual,
+  Sequential,
+  Tanh,
+} from '../../src/index.ts';
+
+function normals(seed: number, rows: number, cols: number, offset = 0) {
+  const random = new Random(seed);
+  const data = Float32Array.from(
+    { length: rows * cols },
+    (_, i) => random.normal() * (1 + (i % cols)) + offset + (i % cols),
+  );
+  return { data, shape: [rows, cols] };
+}
+
+/** Rows of a batch as micro-batches of these sizes. */
+function cut({ data, shape: [, cols] }: { data: Float32Array; shape: number[] }, sizes: readonly number[]) {
+  let row = 0;
+  return sizes.map((size) => {
+    row += size;
+    return { data: data.slice((row - size) * cols, row * cols), shape: [size, cols] };
+  });
+}
+
+function farthest(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  expect(a.length).toBe(b.length);
+  return Array.from(a).reduce((most, value, i) => {
+    const distance = Math.abs(value - b[i]);
+    return distance <= most ? most : distance;
+  }, 0);
+}
+
+function errorOf(work: () => unknown) {
+  try {
+    work();
+  } catch (error) {
+    const { name, code, message } = error as Error & { code: string };
+    return [name, code, message];
+  }
+  return undefined;
+}
+
+const buildNet = () =>
+  new Sequential(
+    new Linear(5, 8, { seed: 1 }),
+    new BatchNorm1d(8),
+    new Tanh(),
+    new Residual(new Linear(8, 8, { seed: 2 }), new BatchNorm1d(8), new Dropout(0)),
+    new Linear(8, 3, { seed: 3 }),
+  );
+
+describe.each([
+  ['8 of 16 rows', Array(8).fill(16)],
+  ['unequal sizes', [1, 50, 7, 30, 2, 38]],
+])('micro-batches, %s', (_, sizes) => {
+  test('give the outputs, gradients and statistics of one batch', () => {
+    const [x, dy] = [normals(1, 128, 5), normals(2, 128, 3)];
+    const [whole, parts] = [buildNet(), buildNet()];
+    const y = whole.forward(x).data;
+    const dx = whole.backward(dy).data;
+    const ys = parts.forwardMicroBatches(cut(x, sizes)).flatMap(({ data }) => [...data]);
+    const dxs = parts.backwardMicroBatches(cut(dy, sizes)).flatMap(({ data }) => [...data]);
+    expect(farthest(ys, y)).toBeLessThan(1e-6 * 8);
+    expect(farthest(dxs, dx)).toBeLessThan(1e-6 * Math.max(...dx.map(Math.abs)));
+    // against the largest gradient there is: that of a bias before batch norm is 0, a sum of which rounding is left
+    const most = Math.max(...whole.parameters().flatMap(({ grad }) => [...grad].map(Math.abs)));
+    whole.parameters().forEach(({ grad }, i) => {
+      expect(farthest(parts.parameters()[i].grad, grad)).toBeLessThan(1e-6 * most);
+    });
+    const [a, b] = [whole.stateDict(), parts.stateDict()];
+    for (const name in a) expect([name, farthest(b[name].data, a[name].data) < 1e-6]).toEqual([name, true]);
+  });
+});
+
+describe('masks', () => {
+  test('of ones change no bit', () => {
+    const x = normals(3, 12, 4);
+    const [a, b] = [new BatchNorm1d(4), new BatchNorm1d(4)];
+    expect(b.forward(x, { mask: { data: Array(12).fill(true), shape: [12] } }).data).toEqual(a.forward(x).data);
+    expect(b.backward(x).data).toEqual(a.backward(x).data);
+  });
+
+  test('what lies under them has no part in anything', () => {
+    const x = normals(4, 12, 3);
+    const flags = Array.from({ length: 12 }, (_, n) => (n % 3 ? 1 : 0));
+    const kept = flags.flatMap((flag, n) => (flag ? [n] : []));
+    const only = { data: Float32Array.from(kept.flatMap((n) => [...x.data.slice(n * 3, n * 3 + 3)])), shape: [8, 3] };
+    const junk = x.data.slice();
+    flags.forEach((flag, n) => {
+      if (!flag) junk.set([Number.NaN, Number.POSITIVE_INFINITY, 1e30], n * 3);
+    });
+    const [masked, plain] = [new BatchNorm1d(3), new BatchNorm1d(3)];
+    const given = { data: junk, shape: [12, 3] };
+    const y = masked.forward(given, { mask: { data: flags, shape: [12, 1] } }).data;
+    const dx = masked.backward(given).data;
+    const [expected, gradient] = [plain.forward(only).data, plain.backward(only).data];
+    kept.forEach((n, i) => {
+      for (let c = 0; c < 3; c++) {
+        expect(y[n * 3 + c]).toBeCloseTo(expected[i * 3 + c], 5);
+        expect(dx[n * 3 + c]).toBeCloseTo(gradient[i * 3 + c], 4);
+      }
+    });
+    for (const values of [y, dx])
+      expect(flags.every((flag, n) => flag || values.slice(n * 3, n * 3 + 3).every((v) => v === 0))).toBe(true);
+    expect(farthest(masked.runningVar!, plain.runningVar!)).toBeLessThan(1e-4);
+  });
+
+  test('whole weights are as good as so many copies', () => {
+    const x = normals(5, 4, 2);
+    const counts = [1, 3, 0, 2];
+    const copies = counts.flatMap((count, n) =>
+      Array(count)
+        .fill([...x.data.slice(n * 2, n * 2 + 2)])
+        .flat(),
+    );
+    const [weighted, plain] = [new BatchNorm1d(2), new BatchNorm1d(2)];
+    weighted.forward(x, { weights: { data: counts, shape: [4] } });
+    plain.forward({ data: Float32Array.from(copies), shape: [6, 2] });
+    expect(farthest(weighted.savedMean!, plain.savedMean!)).toBeLessThan(1e-5);
+    expect(farthest(weighted.savedInvStd!, plain.savedInvStd!)).toBeLessThan(1e-5);
+  });
+});
+
+describe('moments', () => {
+  test('of shards in any order are those of all values, and the same bits when merged together', () => {
+    const all = normals(6, 500, 3, 100);
+    const once = new Moments(3).add(all);
+    const shards = cut(all, [1, 99, 150, 0, 250]).map((shard) => new Moments(3).add(shard));
+    const merged = Moments.merged(shards);
+    for (const order of [
+      [4, 0, 2, 1, 3],
+      [3, 2, 1, 0, 4],
+    ]) {
+      const other = Moments.merged(order.map((i) => Moments.fromJSON(JSON.stringify(shards[i]))));
+      expect(other.toJSON()).toEqual(merged.toJSON());
+      const chain = order.reduce((sum, i) => sum.merge(shards[i]), new Moments(3));
+      for (const one of [chain, merged]) {
+        one.mean.forEach((mean, c) => {
+          expect(Math.abs(mean / once.mean[c] - 1)).toBeLessThan(1e-12);
+        });
+        one.m2.forEach((m2, c) => {
+          expect(Math.abs(m2 / once.m2[c] - 1)).toBeLessThan(1e-12);
+        });
+      }
+    }
+  });
+});
+
+test('domains keep their statistics apart', () => {
+  const norm = new DomainBatchNorm(2, { domains: ['a', 'b'] });
+  norm.forward(normals(7, 20, 2, 10));
+  norm.domain = 'b';
+  expect([...norm.runningMean!]).toEqual([0, 0]);
+  norm.forward(normals(8, 20, 2, -10));
+  const x = normals(9, 4, 2);
+  norm.eval();
+  const b = norm.forward(x).data.slice();
+  norm.domain = 'a';
+  expect(norm.runningMean![0]).toBeGreaterThan(0.5);
+  expect(norm.forward(x).data[0]).toBeLessThan(b[0]);
+  expect(Object.keys(norm.stateDict())).toContain('b.runningVar');
+});
+
+test.each([
+  [
+    'groups',
+    () => new GroupNorm(3, 8),
+    ['RangeError', 'ERR_OPTION', 'GroupNorm(3, 8): numGroups expected a divisor of the 8 channels, got 3'],
+  ],
+  [
+    'mask of another shape',
+    () => new BatchNorm1d(2).forward(normals(1, 4, 2), { mask: { data: [1, 0, 1], shape: [3] } }),
+    ['RangeError', 'ERR_SHAPE', 'BatchNorm1d(2): mask expected shape [4] or [4, 2], with 1 for any length, got [3]'],
+  ],
+  [
+    'mask of zeros',
+    () => new BatchNorm1d(2).forward(normals(1, 4, 2), { mask: { data: [0, 0, 0, 0], shape: [4] } }),
+    ['RangeError', 'ERR_MASK', 'BatchNorm1d(2): mask expected a place that counts, got none (shape [4, 2])'],
+  ],
+  [
+    'lengths beyond the sequence',
+    () => new BatchNorm1d(2).forward({ data: new Float32Array(12), shape: [2, 2, 3] }, { lengths: [3, 4] }),
+    ['RangeError', 'ERR_MASK', 'BatchNorm1d(2): lengths expected integers from 0 to 3, got 4 (sequence 1)'],
+  ],
+  [
+    'negative lengths',
+    () => new BatchNorm1d(2).forward({ data: new Float32Array(12), shape: [2, 2, 3] }, { lengths: [-1, 3] }),
+    ['RangeError', 'ERR_MASK', 'BatchNorm1d(2): lengths expected integers from 0 to 3, got -1 (sequence 0)'],
+  ],
+  [
+    'moments of other channels',
+    () => new Moments(3).merge(new Moments(2)),
+    ['RangeError', 'ERR_SHAPE', 'Moments(3): moments expected 3 channels, got 2'],
+  ],
+  [
+    'a bound below 1',
+    () => new BatchRenorm(2, { rMax: 0.5 }),
+    [
+      'TypeError',
+      'ERR_OPTION',
+      'BatchRenorm(2): rMax expected a number of 1 or more, or a function of the batches so far, got 0.5',
+    ],
+  ],
+])('%s', (_, work, expected) => {
+  expect(errorOf(work)).toEqual(expected);
+});
