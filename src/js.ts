@@ -13,7 +13,6 @@ export type { BackendName } from './kernels/create-backend.ts';
 export { BatchNorm } from './layers/batch-norm.ts';
 export { BatchNorm1d, BatchNorm2d, BatchNorm3d } from './layers/batch-norm-ranks.ts';
 export { BatchRenorm, type BatchRenormOptions, type Bound } from './layers/batch-renorm.ts';
-export type { MaskedForwardOptions } from './layers/channel-norm.ts';
 export { DomainBatchNorm, type DomainBatchNormOptions } from './layers/domain-batch-norm.ts';
 export { type BatchNormArguments, batchNorm } from './layers/functional.ts';
 export { GroupNorm, type GroupNormOptions } from './layers/group-norm.ts';

@@ -1,4 +1,5 @@
 import { few, foldF64, madd, nmadd, storeFew, sumF64 } from '../lanes';
+import { BLOCK as COLUMNS } from '../plane-sums';
 import { BLOCK, flush, reset } from '../row-sums';
 
 /**
@@ -45,7 +46,7 @@ export function grad_rows_f32(
 
 /** Bytes of columns whose terms are accumulated in f32. */
 // @ts-ignore: decorator
-@inline const SPAN: usize = 512 << 2;
+@inline const SPAN: usize = (<usize>COLUMNS) << 2;
 
 function one(
   x: usize, dy: usize, gamma: usize, center: usize, invStd: usize, left: usize, dx: usize, lanes: usize, centred: u32, cols: u32,

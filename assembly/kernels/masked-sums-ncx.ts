@@ -1,4 +1,5 @@
 import { foldF64, loadTail, madd, sumF64 } from '../lanes';
+import { BLOCK } from '../plane-sums';
 
 /**
  * masked_sums_ncx — weighted sums of each channel, channel planes.
@@ -33,10 +34,6 @@ export function masked_sums_ncx_f32(
     }
   }
 }
-
-/** Elements summed in f32 before they join the f64 sums. */
-// @ts-ignore: decorator
-@inline const BLOCK: u32 = 512;
 
 function plane(x: usize, dy: usize, w: usize, h: v128, s: v128, sum: usize, dot: usize, inner: u32): void {
   while (inner) {

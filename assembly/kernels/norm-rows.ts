@@ -3,6 +3,7 @@ import { sweep } from '../epilogue';
 import { is, No, Yes } from '../flags';
 import { few, foldF64, loadTailOver, madd, storeFew, sumF64 } from '../lanes';
 import { isTrusted, median, pivotNear, varianceOf } from '../moments';
+import { BLOCK } from '../plane-sums';
 import { exact } from './stats-ncx';
 
 /**
@@ -104,9 +105,9 @@ function meanSquare(x: usize, cols: u32): f64 {
   return sum / <f64>cols;
 }
 
-/** Elements summed in f32 before they join the f64 sums. */
+/** Bytes of columns summed in f32 before they join the f64 sums. */
 // @ts-ignore: decorator
-@inline const BLOCK: usize = 512 << 2;
+@inline const SPAN: usize = (<usize>BLOCK) << 2;
 
 /** Maps one row, and returns Σd and Σd² of another, d = next − pivot. */
 // @ts-ignore: decorator
@@ -128,7 +129,7 @@ function mapAndSum<R, A>(
     let a1 = f32x4.splat(0);
     let b0 = f32x4.splat(0);
     let b1 = f32x4.splat(0);
-    const end = min(c + BLOCK, whole);
+    const end = min(c + SPAN, whole);
     for (; c + 32 <= end; c += 32) {
       const d0 = f32x4.sub(v128.load(next + c, 0), pivot);
       const d1 = f32x4.sub(v128.load(next + c, 16), pivot);

@@ -1,50 +1,43 @@
 import { show, showShape, wrongValue } from '../errors.ts';
 import { activationOf } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
-import type { OfRank, Result, TensorLike } from '../tensors/tensor.ts';
-import { ChannelNorm, type ChannelPass, type MaskedForwardOptions, type Settled } from './channel-norm.ts';
+import type { Result, TensorLike } from '../tensors/tensor.ts';
+import type { ChannelPass, Settled } from './channel-norm.ts';
 import type { Training } from './coefficients.ts';
+import type { MaskOptions } from './mask.ts';
 import { forwardTogether, type MicroStep } from './micro-batches.ts';
-import { learned } from './norm.ts';
 import {
   type BatchNormOptions,
   type BatchNormSettings,
-  checkFeatures,
   type Preset,
   preset,
   type ResolvedOptions,
   readOptions,
 } from './options.ts';
 import type { Ranks } from './plan.ts';
-import { RunningStats } from './running-stats.ts';
+import type { RunningStats } from './running-stats.ts';
 import type { Run } from './runs.ts';
+import { TrackedNorm } from './tracked-norm.ts';
 
 /**
  * Batch normalization (Ioffe & Szegedy 2015) of inputs of any rank ≥ 2: `[N, C, ...]`, or `[N, ..., C]` with
  * `layout: 'channels-last'`.
  *
  * Training normalises each channel by the mean and (biased) variance of the batch and moves the running statistics; evaluation uses
- * the running statistics. Both then scale by gamma and shift by beta. Options and their defaults are PyTorch's, in `BatchNormOptions`.
+ * the running statistics. Both then scale by gamma and shift by beta. Places that a mask leaves out have no part in the statistics, and their output is 0. Besides
+ * what every norm throws, a forward throws ERR_MASK, and ERR_SINGLE_VALUE and ERR_NON_FINITE as the options say. Options and their defaults are PyTorch's, in `BatchNormOptions`.
  *
  *     const bn = new BatchNorm2d(64);
  *     const y = bn.forward(x);     // training
  *     const dx = bn.backward(dy);  // adds to bn.gamma.grad and bn.beta.grad
  */
-export class BatchNorm<R extends number = number> extends ChannelNorm<R> {
+export class BatchNorm<R extends number = number> extends TrackedNorm<ResolvedOptions, R> {
   static override readonly name: string = 'BatchNorm';
   /** `BatchNorm.preset('keras')`: that framework's eps, momentum, variance estimator and layout as options. */
   static preset(name: Preset): ReturnType<typeof preset> {
     return preset(name);
   }
 
-  readonly subject: string;
-  readonly numFeatures: number;
-  /** @internal */
-  protected readonly settings: ResolvedOptions;
-  /** @internal */
-  protected readonly learned: ReturnType<typeof learned>;
-  /** @internal */
-  protected readonly ranks: Ranks;
   #frozen = false;
   #nonFinite = 0;
   #micro: MicroStep | undefined;
@@ -54,48 +47,17 @@ export class BatchNorm<R extends number = number> extends ChannelNorm<R> {
    * @throws ERR_OPTION for an unknown option or a value it does not take
    */
   constructor(numFeatures: number, options: BatchNormOptions = {}) {
-    super();
-    const { kind, ranks } = this.form();
-    checkFeatures(kind, 'numFeatures', numFeatures);
-    this.subject = `${kind}(${numFeatures})`;
-    this.numFeatures = numFeatures;
-    this.ranks = ranks;
-    this.settings = readOptions(this.subject, options);
-    this.learned = learned(this.settings.affine, [numFeatures]);
-    if (this.settings.trackRunningStats) this.running = new RunningStats(numFeatures);
-  }
-
-  /** @internal The name in errors, and the ranks taken. */
-  protected form(): { kind: string; ranks: Ranks } {
-    return { kind: 'BatchNorm', ranks: [2, Number.POSITIVE_INFINITY] };
+    super(numFeatures, (subject) => readOptions(subject, options));
   }
 
   /** @internal */
-  protected get channels(): number {
-    return this.numFeatures;
+  protected form(): { kind: string; ranks: Ranks } {
+    return { kind: 'BatchNorm', ranks: [2, Number.POSITIVE_INFINITY] };
   }
 
   /** The options in force, defaults filled in: for another layer of the same kind. */
   get options(): Readonly<BatchNormSettings> {
     return { ...this.settings, activation: activationOf(this.settings.activation) };
-  }
-
-  /** Mean over the batches seen, `[C]`; `null` with `trackRunningStats: false`. */
-  get runningMean(): Float32Array | null {
-    return this.running?.mean.open ?? null;
-  }
-
-  /** Variance over the batches seen, `[C]`; `null` with `trackRunningStats: false`. */
-  get runningVar(): Float32Array | null {
-    return this.running?.variance.open ?? null;
-  }
-
-  /**
-   * Batches that moved the running statistics. An empty batch counts as well, as in PyTorch, unless the count is the divisor of a
-   * cumulative average.
-   */
-  get batchesTracked(): number {
-    return this.running?.batches ?? 0;
   }
 
   /** Training batches whose statistics were not finite, since the layer was made or reset. */
@@ -123,38 +85,9 @@ export class BatchNorm<R extends number = number> extends ChannelNorm<R> {
   }
 
   /** Running mean 0, running variance 1, no batches. */
-  resetRunningStats(): void {
-    this.running?.reset();
+  override resetRunningStats(): void {
+    super.resetRunningStats();
     this.#nonFinite = 0;
-    this.forget();
-  }
-
-  /**
-   * Normalises `x`, adds `residual`, applies the activation. Places that a mask leaves out have no part in the statistics, and their output is 0.
-   *
-   * @param x `[N, C, ...]`, or `[N, ..., C]`; a batch with no values is returned as it is
-   * @returns the output, of x's shape: `out`, or new memory of x's kind
-   * @throws ERR_SHAPE, ERR_TYPE, ERR_ALIAS, ERR_DISPOSED, ERR_MASK; ERR_SINGLE_VALUE and ERR_NON_FINITE as the options say; ERR_MEMORY. After an
-   *   error nothing has changed
-   */
-  override forward<const X extends TensorLike, O extends TensorLike = Result<X>>(
-    x: X & OfRank<X, R>,
-    options: MaskedForwardOptions<O> = {},
-  ): O {
-    return super.forward<X, O>(x, options);
-  }
-
-  /**
-   * Gradient of the last forward: returns dx and adds to `gamma.grad` and `beta.grad`. After a forward by the batch's statistics these
-   * depend on x; after one by the running statistics (evaluation, frozen) they are constants.
-   *
-   * @param dy gradient with respect to the output, of its shape
-   * @param options.out where to write dx: a tensor of that shape, or `dy` itself
-   * @throws ERR_MODE before a forward, or if the forward wrote over its input; ERR_SHAPE, ERR_TYPE, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY.
-   *   After an error nothing has changed
-   */
-  override backward<D extends TensorLike, O extends TensorLike = Result<D>>(dy: D, options: { out?: O } = {}): O {
-    return super.backward<D, O>(dy, options);
   }
 
   /**
@@ -198,7 +131,7 @@ export class BatchNorm<R extends number = number> extends ChannelNorm<R> {
   }
 
   /** @internal */
-  protected override begin(shape: readonly number[], options: MaskedForwardOptions): ChannelPass {
+  protected override begin(shape: readonly number[], options: MaskOptions): ChannelPass {
     this.#endMicro();
     return super.begin(shape, options);
   }
@@ -278,7 +211,7 @@ export class BatchNorm<R extends number = number> extends ChannelNorm<R> {
 
   /** @internal */
   protected override learn(values: Float32Array): void {
-    this.running!.learn(values, 0, this.settings.momentum);
+    this.running!.learn(values, this.settings.momentum);
   }
 
   #setFrozen(on: boolean): this {

@@ -20,7 +20,7 @@ import {
   type Training,
 } from './coefficients.ts';
 import type { Stage } from './layer.ts';
-import { MASK_OPTIONS, type Mask, type MaskOptions, readMask } from './mask.ts';
+import { type Mask, type MaskOptions, readMask } from './mask.ts';
 import {
   clearMasked,
   maskedAffine,
@@ -31,7 +31,7 @@ import {
   placeMask,
   spareFor,
 } from './masked-passes.ts';
-import { addTo, type ForwardOptions, Norm, type Pass } from './norm.ts';
+import { addTo, Norm, type Pass } from './norm.ts';
 import type { KinSettings } from './options.ts';
 import {
   activationScratch,
@@ -48,9 +48,6 @@ import type { RunningStats } from './running-stats.ts';
 import { type Run, runsOf } from './runs.ts';
 import type { StateSlots } from './state.ts';
 
-/** Options of a forward. */
-export interface MaskedForwardOptions<O extends TensorLike = TensorLike> extends ForwardOptions<O>, MaskOptions {}
-
 /** What a forward does: one run over the batch, or one over some of its samples after the other. */
 export interface ChannelPass extends Pass {
   readonly plan: Plan;
@@ -65,7 +62,11 @@ export interface Settled {
   readonly finite: boolean;
 }
 
-export abstract class ChannelNorm<R extends number = number> extends Norm<ChannelPass, R> {
+export abstract class ChannelNorm<R extends number = number, M extends MaskOptions = object> extends Norm<
+  ChannelPass,
+  R,
+  M
+> {
   /** @internal */
   protected abstract readonly channels: number;
   /** @internal */
@@ -134,11 +135,6 @@ export abstract class ChannelNorm<R extends number = number> extends Norm<Channe
     return this.settings.activation;
   }
 
-  /** @internal */
-  protected override callOptions(): readonly string[] {
-    return [...super.callOptions(), ...MASK_OPTIONS];
-  }
-
   /** @internal Samples of a run; null: all of them. */
   protected abstract runLength(): number | null;
 
@@ -159,7 +155,7 @@ export abstract class ChannelNorm<R extends number = number> extends Norm<Channe
   }
 
   /** @internal For norms that pool the statistics of channels: called with those of a run. */
-  protected pool: ((v: Training, plan: Plan) => void) | undefined;
+  protected pool: ((v: Training) => void) | undefined;
 
   /** @internal For norms that change the training map: called when that of channels `from` to `to` has been worked out. */
   protected adjust(_v: Training, _run: number, _from: number, _to: number): void {}
@@ -173,7 +169,7 @@ export abstract class ChannelNorm<R extends number = number> extends Norm<Channe
   }
 
   /** @internal */
-  protected override begin(shape: readonly number[], options: MaskedForwardOptions): ChannelPass {
+  protected override begin(shape: readonly number[], options: M): ChannelPass {
     const plan = this.planOf(shape);
     return this.#passFor(plan, readMask(this.subject, plan, this.settings.layout, options));
   }
@@ -200,8 +196,8 @@ export abstract class ChannelNorm<R extends number = number> extends Norm<Channe
   protected override write(call: Call, pass: ChannelPass, { x, residual }: Located, out: TensorLike): void {
     const { plan, runs } = pass;
     const current = backend();
-    const plain = !(x instanceof Tensor || residual instanceof Tensor || out instanceof Tensor);
-    if (runs.length === 1 && runs[0].by === 'running' && !runs[0].mask && plain) {
+    const evaluates = runs.length === 1 && runs[0].by === 'running' && !runs[0].mask;
+    if (evaluates && !(x instanceof Tensor || residual instanceof Tensor || out instanceof Tensor)) {
       const scratch = call.scratch(stagedScratch(plan));
       stagedAffine(current, plan, x.data, this.#evaluationMap(), residual?.data, out.data, this.activation, scratch);
       return;
@@ -209,6 +205,10 @@ export abstract class ChannelNorm<R extends number = number> extends Norm<Channe
     const at = call.input(x);
     const added = residual ? call.input(residual) : 0;
     const to = call.output(out, { x, at });
+    if (evaluates) {
+      affine(current, plan, at, this.#evaluationMap(), added, to, this.activation);
+      return;
+    }
     const placed = runs.map(({ mask }) => mask && placeMask(current, call, mask));
     const { mayRefuse } = this;
     // statistics that may yet be refused must not write over those that an earlier forward left for backward
@@ -251,7 +251,7 @@ export abstract class ChannelNorm<R extends number = number> extends Norm<Channe
   #statistics({ plan }: Run, x: number, v: Training, placed: Placed | undefined): void {
     if (placed) maskedStats(backend(), plan, x, placed, v);
     else statistics(backend(), plan, x, v);
-    this.pool?.(v, plan);
+    this.pool?.(v);
   }
 
   /** Returns whether all statistics are finite in f32. */
@@ -274,13 +274,14 @@ export abstract class ChannelNorm<R extends number = number> extends Norm<Channe
       if (!setTraining(current.heap, v, from, to, eps, gamma, beta)) finite = false;
       this.adjust(v, index, from, to);
     };
-    const first = placed || this.pool;
-    if (first && !known) this.#statistics(run, x, v, placed);
+    // masked and pooled statistics are not to be had channel by channel
+    const apart = placed !== undefined || this.pool !== undefined;
+    if (apart && !known) this.#statistics(run, x, v, placed);
     if (placed) {
       derive(0, this.channels);
       maskedAffine(current, run.plan, x, v, residual, y, activation, placed);
     } else {
-      trainForward(current, run.plan, x, residual, y, activation, v, derive, known || first !== undefined);
+      trainForward(current, run.plan, x, residual, y, activation, v, derive, known || apart);
     }
     return finite;
   }
@@ -361,8 +362,9 @@ export abstract class ChannelNorm<R extends number = number> extends Norm<Channe
     const spare = placed.some((p) => p?.mask.weights) ? call.scratch(spareFor(runs[0].plan) * 4) : 0;
     runs.forEach((run, i) => {
       const v = blocks[i];
-      const { plan, from } = run;
-      const [p, g, q] = [x, dy, dx].map((at) => at + from * 4);
+      const { plan } = run;
+      const bytes = run.from * 4;
+      const [p, g, q] = [x + bytes, dy + bytes, dx + bytes];
       const mask = placed[i];
       const sum = () => mask && maskedGradStats(current, plan, p, g, mask, v);
       if (run.by === 'batch') {

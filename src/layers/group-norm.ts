@@ -74,11 +74,6 @@ export class GroupNorm extends ChannelNorm {
     return this.numChannels;
   }
 
-  /** @internal A mask would have to be shared out among groups: there is none. */
-  protected override callOptions(): readonly string[] {
-    return ['out', 'residual'];
-  }
-
   /** @internal */
   protected override get untracked(): string {
     return 'a layer whose statistics are those of each sample';

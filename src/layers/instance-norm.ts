@@ -1,96 +1,48 @@
 import { showShape, wrongValue } from '../errors.ts';
 import { activationOf } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
-import { ChannelNorm, type Settled } from './channel-norm.ts';
-import { learned } from './norm.ts';
-import {
-  type AffineOptions,
-  type BatchNormOptions,
-  checkFeatures,
-  checkTracking,
-  KIN_DEFAULTS,
-  readKinOptions,
-} from './options.ts';
+import type { Settled } from './channel-norm.ts';
+import { type AffineOptions, type BatchNormOptions, checkTracking, readKinOptions } from './options.ts';
 import type { Ranks } from './plan.ts';
-import { RunningStats } from './running-stats.ts';
 import type { Run } from './runs.ts';
+import { TrackedNorm } from './tracked-norm.ts';
 
 /** Options of the instance normalization layers. Defaults are PyTorch's: `affine: false`, `trackRunningStats: false`. */
 export interface InstanceNormOptions
   extends AffineOptions,
     Pick<BatchNormOptions, 'momentum' | 'trackRunningStats' | 'runningVariance'> {}
 
-const DEFAULTS = {
-  ...KIN_DEFAULTS,
-  affine: false as boolean | 'gamma' | 'beta',
-  momentum: 0.1 as number | null,
+const DEFAULTS: Required<Omit<InstanceNormOptions, 'activation'>> = {
+  eps: 1e-5,
+  affine: false,
+  layout: 'channels-first',
+  momentum: 0.1,
   trackRunningStats: false,
-  runningVariance: 'unbiased' as 'unbiased' | 'biased',
+  runningVariance: 'unbiased',
 };
+
+function readOptions(subject: string, given: InstanceNormOptions) {
+  const options = readKinOptions(subject, given, DEFAULTS);
+  checkTracking(subject, options);
+  return options;
+}
 
 /**
  * Instance normalization (Ulyanov et al. 2016): each channel of each sample by its own mean and (biased) variance. With `trackRunningStats` the averages of these
  * over samples are tracked, and evaluation normalises by them.
  */
-abstract class InstanceNorm<R extends number> extends ChannelNorm<R> {
-  readonly subject: string;
-  readonly numFeatures: number;
-  /** @internal */
-  protected readonly settings: ReturnType<typeof readKinOptions<InstanceNormOptions, typeof DEFAULTS>>;
-  /** @internal */
-  protected readonly learned: ReturnType<typeof learned>;
-  /** @internal */
-  protected readonly ranks: Ranks;
-
+abstract class InstanceNorm<R extends number> extends TrackedNorm<ReturnType<typeof readOptions>, R> {
   /**
    * @param numFeatures channels, C
    * @throws ERR_OPTION for an unknown option or a value it does not take
    */
   constructor(numFeatures: number, options: InstanceNormOptions = {}) {
-    super();
-    const { kind, rank } = this.form();
-    checkFeatures(kind, 'numFeatures', numFeatures);
-    this.subject = `${kind}(${numFeatures})`;
-    this.numFeatures = numFeatures;
-    this.ranks = [rank, rank];
-    this.settings = readKinOptions(this.subject, options, DEFAULTS);
-    checkTracking(this.subject, this.settings);
-    this.learned = learned(this.settings.affine, [numFeatures]);
-    if (this.settings.trackRunningStats) this.running = new RunningStats(numFeatures);
+    super(numFeatures, (subject) => readOptions(subject, options));
   }
-
-  /** @internal */
-  protected abstract form(): { kind: string; rank: number };
 
   /** The options in force, defaults filled in. */
   get options(): Readonly<typeof DEFAULTS & Pick<InstanceNormOptions, 'activation'>> {
     return { ...this.settings, activation: activationOf(this.settings.activation) };
-  }
-
-  /** Mean over samples and batches, `[C]`; `null` unless tracked. */
-  get runningMean(): Float32Array | null {
-    return this.running?.mean.open ?? null;
-  }
-
-  /** Variance within samples, over samples and batches, `[C]`; `null` unless tracked. */
-  get runningVar(): Float32Array | null {
-    return this.running?.variance.open ?? null;
-  }
-
-  /** Batches that moved the running statistics. */
-  get batchesTracked(): number {
-    return this.running?.batches ?? 0;
-  }
-
-  /** Running mean 0, running variance 1, no batches. */
-  resetRunningStats(): void {
-    this.running?.reset();
-    this.forget();
-  }
-
-  /** @internal */
-  protected get channels(): number {
-    return this.numFeatures;
   }
 
   /** @internal Each sample by itself. */
@@ -130,23 +82,23 @@ abstract class InstanceNorm<R extends number> extends ChannelNorm<R> {
 /** Instance normalization of `[N, C, L]`; with `layout: 'channels-last'` of `[N, L, C]`. */
 export class InstanceNorm1d extends InstanceNorm<3> {
   static override readonly name: string = 'InstanceNorm1d';
-  protected form(): { kind: string; rank: number } {
-    return { kind: 'InstanceNorm1d', rank: 3 };
+  protected form(): { kind: string; ranks: Ranks } {
+    return { kind: 'InstanceNorm1d', ranks: [3, 3] };
   }
 }
 
 /** Instance normalization of `[N, C, H, W]`; with `layout: 'channels-last'` of `[N, H, W, C]`. */
 export class InstanceNorm2d extends InstanceNorm<4> {
   static override readonly name: string = 'InstanceNorm2d';
-  protected form(): { kind: string; rank: number } {
-    return { kind: 'InstanceNorm2d', rank: 4 };
+  protected form(): { kind: string; ranks: Ranks } {
+    return { kind: 'InstanceNorm2d', ranks: [4, 4] };
   }
 }
 
 /** Instance normalization of `[N, C, D, H, W]`; with `layout: 'channels-last'` of `[N, D, H, W, C]`. */
 export class InstanceNorm3d extends InstanceNorm<5> {
   static override readonly name: string = 'InstanceNorm3d';
-  protected form(): { kind: string; rank: number } {
-    return { kind: 'InstanceNorm3d', rank: 5 };
+  protected form(): { kind: string; ranks: Ranks } {
+    return { kind: 'InstanceNorm3d', ranks: [5, 5] };
   }
 }

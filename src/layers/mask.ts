@@ -1,7 +1,7 @@
 // Which places of a batch count, and for how much: masks, lengths and weights read into one array of weights by place.
 
 import { show, showShape, wrongKind, wrongValue } from '../errors.ts';
-import { shapeOf } from '../tensors/shape.ts';
+import { countOf, shapeOf } from '../tensors/shape.ts';
 import type { Layout } from '../types.ts';
 import type { Plan } from './plan.ts';
 
@@ -65,7 +65,7 @@ export function readMask(
   const byChannel = [selects, weighs].some((field) => field && field.strides[axis] > 0);
 
   const dims = shape.map((length, i) => (i === axis && !byChannel ? 1 : length));
-  const values = new Float32Array(dims.reduce((product, length) => product * length, 1));
+  const values = new Float32Array(countOf(dims));
   const place = dims.map(() => 0);
   const time = axis === 1 ? 2 : 1;
   for (let i = 0; i < values.length; i++) {
@@ -142,7 +142,7 @@ function readField(
     const wanted = `shape ${showShape(short)} or ${showShape(shape)}, with 1 for any length`;
     throw wrongValue('ERR_SHAPE', subject, name, wanted, showShape(given));
   }
-  const size = given.reduce((product, length) => product * length, 1);
+  const size = countOf(given);
   if (data.length !== size) {
     throw wrongValue(
       'ERR_SHAPE',
@@ -156,7 +156,7 @@ function readField(
   const values = Array.from(data);
   const bad = values.findIndex((value) => !isGood(value));
   if (bad >= 0) throw wrongValue('ERR_MASK', subject, name, expected, show(values[bad]), `value ${bad}`);
-  const own = given.map((length, i) => (length === 1 ? 0 : given.slice(i + 1).reduce((product, n) => product * n, 1)));
+  const own = given.map((length, i) => (length === 1 ? 0 : countOf(given.slice(i + 1))));
   const strides = shape.map((_, i) => {
     if (full) return own[i];
     return i === axis ? 0 : (own[i < axis ? i : i - 1] ?? 0);

@@ -129,12 +129,16 @@ export class Moments {
 
   /** Adds the values behind other moments, which stay as they are. @throws ERR_SHAPE for another channel count */
   merge(other: Moments): this {
+    this.#check(other);
+    mergeMoments(this.#sums, other.#sums);
+    return this;
+  }
+
+  #check(other: Moments): void {
     if (!(other instanceof Moments)) throw wrongKind('ERR_TYPE', this.subject, 'moments', 'Moments', show(other));
     if (other.channels !== this.channels) {
       throw wrongValue('ERR_SHAPE', this.subject, 'moments', `${this.channels} channels`, `${other.channels}`);
     }
-    mergeMoments(this.#sums, other.#sums);
-    return this;
   }
 
   /**
@@ -146,7 +150,7 @@ export class Moments {
     const all = [...parts];
     if (all.length === 0) throw wrongValue('ERR_OPTION', 'Moments', 'parts', 'at least 1', '0');
     const result = new Moments(all[0].channels);
-    for (const part of all) if (part.channels !== result.channels) result.merge(part);
+    for (const part of all) result.#check(part);
     for (const part of all.sort(byContent)) result.merge(part);
     return result;
   }
@@ -157,7 +161,7 @@ export class Moments {
    * @throws ERR_SHAPE for another channel count
    */
   compare(other: Moments): { meanShift: Float64Array; varianceRatio: Float64Array } {
-    new Moments(this.channels).merge(other);
+    this.#check(other);
     const [mine, theirs] = [this.variance(), other.variance()];
     return {
       meanShift: this.#sums.mean.map((mean, c) => (other.#sums.mean[c] - mean) / Math.sqrt(mine[c])),

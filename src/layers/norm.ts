@@ -9,7 +9,7 @@ import { activateGrad } from '../kernels/training/calls.ts';
 import { Call, checkCallOptions, locate, makeLike, produce } from '../tensors/call.ts';
 import { Kept } from '../tensors/kept.ts';
 import { type Located, Route } from '../tensors/route.ts';
-import { checkShape, sameShape, shapeOf } from '../tensors/shape.ts';
+import { checkShape, countOf, sameShape, shapeOf } from '../tensors/shape.ts';
 import { type OfRank, type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
 import type { Parameter } from '../types.ts';
 import { Layer } from './layer.ts';
@@ -23,6 +23,9 @@ export interface ForwardOptions<O extends TensorLike = TensorLike> {
   residual?: TensorLike;
 }
 
+/** Names of options that every call takes. */
+export const CALL_OPTIONS: readonly string[] = ['out', 'residual'];
+
 /** What a forward has found out before it touches memory: what the shape means, and which statistics are used. */
 export interface Pass {
   readonly plan: { readonly shape: readonly number[]; readonly size: number };
@@ -33,22 +36,19 @@ export function learned(
   affine: boolean | 'gamma' | 'beta',
   shape: readonly number[],
 ): Readonly<Partial<Record<'gamma' | 'beta', LearnedParameter>>> {
-  const size = shape.reduce((product, length) => product * length, 1);
-  const filled = (value: number) => new LearnedParameter(shape, new Float32Array(size).fill(value));
+  const filled = (value: number) => new LearnedParameter(shape, new Float32Array(countOf(shape)).fill(value));
   return {
     ...((affine === true || affine === 'gamma') && { gamma: filled(1) }),
     ...((affine === true || affine === 'beta') && { beta: filled(0) }),
   };
 }
 
-/** A normalization: y = f(x̂·gamma + beta + residual), x̂ being x by statistics of some of its values. */
-export abstract class Norm<P extends Pass, R extends number = number> extends Layer {
+/** A normalization: y = f(x̂·gamma + beta + residual), x̂ being x by statistics of some of its values. `M` are the options that its calls take besides. */
+export abstract class Norm<P extends Pass, R extends number = number, M extends object = object> extends Layer {
   /** @internal */
   protected abstract readonly learned: ReturnType<typeof learned>;
   /** @internal */
   protected abstract readonly activation: ActivationCode;
-  /** @internal Called with what a forward is given, before anything is written: for whoever watches a network. */
-  observer: ((x: TensorLike, pass: P) => void) | undefined;
   #saved: { readonly pass: P; readonly kept: Kept<{ x: TensorLike; residual: TensorLike | undefined }> } | undefined;
   /** The last forward, for the next one on the same tensors. */
   #route: Route<{ readonly size: number; readonly pass: P }> | undefined;
@@ -85,9 +85,9 @@ export abstract class Norm<P extends Pass, R extends number = number> extends La
    */
   forward<const X extends TensorLike, O extends TensorLike = Result<X>>(
     x: X & OfRank<X, R>,
-    options: ForwardOptions<O> = {},
+    options: ForwardOptions<O> & M = {} as ForwardOptions<O> & M,
   ): O {
-    if (this.#route?.takes(x, options) && !this.observer) {
+    if (this.#route?.takes(x, options)) {
       const { plan, inputs, out } = this.#route;
       const pass = this.again(plan.pass);
       const kept = new Kept(this.subject, inputs);
@@ -117,7 +117,6 @@ export abstract class Norm<P extends Pass, R extends number = number> extends La
       inputs,
       aliasing: 'in-place',
     } as const;
-    this.observer?.(input, pass);
     const kept = new Kept(this.subject, inputs);
     const y = produce<O>(product, (call, result) => {
       if (plan.size === 0) {
@@ -133,7 +132,8 @@ export abstract class Norm<P extends Pass, R extends number = number> extends La
   }
 
   /**
-   * Gradient of the last forward: returns dx and adds to `gamma.grad` and `beta.grad`.
+   * Gradient of the last forward: returns dx and adds to `gamma.grad` and `beta.grad`. After a forward by statistics of x these depend on x; after one by
+   * running statistics (evaluation, frozen) they are constants.
    *
    * @param dy gradient with respect to the output, of its shape
    * @param options.out where to write dx: a tensor of that shape, or `dy` itself
@@ -172,7 +172,7 @@ export abstract class Norm<P extends Pass, R extends number = number> extends La
   }
 
   /** @internal */
-  override checkSaved(): NonNullable<Norm<P, R>['lastForward']> {
+  override checkSaved(): NonNullable<Norm<P, R, M>['lastForward']> {
     if (!this.#saved) throw this.wrongMoment('backward', 'the saved statistics of a training forward', 'none');
     this.#saved.kept.check();
     return this.#saved;
@@ -201,11 +201,11 @@ export abstract class Norm<P extends Pass, R extends number = number> extends La
 
   /** @internal Names of options that a call takes. */
   protected callOptions(): readonly string[] {
-    return ['out', 'residual'];
+    return CALL_OPTIONS;
   }
 
   /** @internal Reads a shape and decides what a forward does. Throws before anything has changed. */
-  protected abstract begin(shape: readonly number[], options: ForwardOptions): P;
+  protected abstract begin(shape: readonly number[], options: M): P;
 
   /** @internal The same for a call that has been checked before. */
   protected again(pass: P): P {

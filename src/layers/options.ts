@@ -3,22 +3,26 @@ import { type Activation, type ActivationCode, activationCode } from '../kernels
 import { checkNames } from '../named-options.ts';
 import type { Layout } from '../types.ts';
 
-/** Options of the batch normalization layers. Defaults are PyTorch's. */
-export interface BatchNormOptions {
+/** Options of every norm by channel. */
+export interface AffineOptions {
   /** Added to the variance, under the root. Default 1e-5. */
   eps?: number;
-  /** Weight of the new batch in the running statistics, 0 to 1. `null`: cumulative average over all batches. Default 0.1. */
-  momentum?: number | null;
   /** Learned scale and shift: both, one of them, or none. Default `true`. */
   affine?: boolean | 'gamma' | 'beta';
-  /** Keep running statistics for evaluation. Without them evaluation uses the batch's own. Default `true`. */
-  trackRunningStats?: boolean;
   /** Where the channels lie. Default `'channels-first'`. */
   layout?: Layout;
-  /** Estimator of the variance that is tracked: divided by m − 1 or by m. Default `'unbiased'`. */
-  runningVariance?: 'unbiased' | 'biased';
   /** Applied to the output, in the same pass. Default none. */
   activation?: Activation;
+}
+
+/** Options of the batch normalization layers. Defaults are PyTorch's. */
+export interface BatchNormOptions extends AffineOptions {
+  /** Weight of the new batch in the running statistics, 0 to 1. `null`: cumulative average over all batches. Default 0.1. */
+  momentum?: number | null;
+  /** Keep running statistics for evaluation. Without them evaluation uses the batch's own. Default `true`. */
+  trackRunningStats?: boolean;
+  /** Estimator of the variance that is tracked: divided by m − 1 or by m. Default `'unbiased'`. */
+  runningVariance?: 'unbiased' | 'biased';
   /**
    * One value per channel in training, where the batch has no variance: `'throw'` (default); `'use-running'` learns online: the value is normalised by
    * the running statistics, which is what batch renormalization comes to with r and d unclipped, gradients take them as constants, and then they move
@@ -55,18 +59,6 @@ export interface KinSettings {
   readonly eps: number;
   readonly layout: Layout;
   readonly activation: ActivationCode;
-}
-
-/** Options of norms that keep no statistics. */
-export interface AffineOptions {
-  /** Added to the variance, under the root. Default 1e-5. */
-  eps?: number;
-  /** Learned scale and shift: both, one of them, or none. Default `true`. */
-  affine?: boolean | 'gamma' | 'beta';
-  /** Where the channels lie. Default `'channels-first'`. */
-  layout?: Layout;
-  /** Applied to the output, in the same pass. Default none. */
-  activation?: Activation;
 }
 
 export const KIN_DEFAULTS: Required<Omit<AffineOptions, 'activation'>> = {

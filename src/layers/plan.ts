@@ -1,4 +1,5 @@
 import { showShape, wrongValue } from '../errors.ts';
+import { countOf } from '../tensors/shape.ts';
 import type { Layout } from '../types.ts';
 
 /**
@@ -86,8 +87,7 @@ export function rowPlanOf(subject: string, shape: readonly number[], normalized:
     const expected = `last axes ${showShape(normalized)}`;
     throw wrongValue('ERR_SHAPE', subject, 'x', expected, `shape ${showShape(shape)}`);
   }
-  const count = (from: number, to: number) => shape.slice(from, to).reduce((product, length) => product * length, 1);
-  const rows = count(0, first);
-  const cols = count(first, shape.length);
+  const rows = countOf(shape.slice(0, first));
+  const cols = countOf(normalized);
   return { rows, cols, size: rows * cols, shape };
 }

@@ -31,6 +31,11 @@ interface RowPass extends Pass {
 /** Values of the piece in which pre-activations are worked out again. */
 const PIECE = 1 << 14;
 
+/** Rows of such a piece. */
+function pieceRows({ rows, cols }: RowPlan): number {
+  return Math.min(rows, Math.max(1, Math.floor(PIECE / cols)));
+}
+
 export abstract class RowNorm extends Norm<RowPass> {
   readonly subject: string;
   /** Lengths of the axes that are normalised together, the last ones. */
@@ -109,12 +114,8 @@ export abstract class RowNorm extends Norm<RowPass> {
     const at = call.input(x);
     const added = residual ? call.input(residual) : 0;
     const to = call.output(out, { x, at });
-    this.#norm(call, plan, at, added, to, this.activation);
-  }
-
-  #norm(call: Call, plan: RowPlan, x: number, residual: number, y: number, activation = NO_ACTIVATION): void {
     const vectors = this.#vectors(plan, call.scratch(plan.rows * 16));
-    normRows(backend(), this.#matrix(plan), x, vectors, residual, y, activation, this.settings.eps);
+    normRows(backend(), this.#matrix(plan), at, vectors, added, to, this.activation, this.settings.eps);
   }
 
   #matrix({ rows, cols }: RowPlan): Matrix {
@@ -147,9 +148,8 @@ export abstract class RowNorm extends Norm<RowPass> {
   }
 
   /** @internal Pieces of whole rows. */
-  protected override scratchFor({ plan: { cols, rows } }: RowPass): number {
-    const many = Math.min(rows, Math.max(1, Math.floor(PIECE / cols)));
-    return many * (cols * 4 + 16) + 8;
+  protected override scratchFor({ plan }: RowPass): number {
+    return pieceRows(plan) * (plan.cols * 4 + 16) + 8;
   }
 
   /** @internal */
@@ -161,8 +161,9 @@ export abstract class RowNorm extends Norm<RowPass> {
     visit: (from: number, size: number) => void,
   ): void {
     const { rows, cols } = plan;
-    const many = Math.min(rows, Math.max(1, Math.floor(PIECE / cols)));
-    const vectors = this.#vectors(plan, scratch + many * cols * 4 + ((many * cols * 4) % 8));
+    const many = pieceRows(plan);
+    const values = many * cols * 4;
+    const vectors = this.#vectors(plan, scratch + values + (values % 8));
     for (let first = 0; first < rows; first += many) {
       const piece = { ...this.#matrix(plan), rows: Math.min(many, rows - first) };
       const at = first * cols * 4;

@@ -56,15 +56,13 @@ export class RunningStats {
   /**
    * Moves the statistics by one value per channel: d = x − mean, mean ← mean + w·d, variance ← (1 − w)·(variance + w·d²) (Finch 2009). The first value of a
    * cumulative average has no variance: it leaves that as it is.
-   *
-   * @param f32 memory in which the values begin at this index
    */
-  learn(f32: Float32Array, at: number, momentum: number | null): void {
+  learn(values: Float32Array, momentum: number | null): void {
     const w = this.#next(momentum);
     const m = this.mean.writable;
     const v = this.variance.writable;
     for (let c = 0; c < m.length; c++) {
-      const d = f32[at + c] - m[c];
+      const d = values[c] - m[c];
       m[c] += w * d;
       if (w < 1) v[c] = (1 - w) * (v[c] + w * d * d);
     }
@@ -74,13 +72,6 @@ export class RunningStats {
   #next(momentum: number | null): number {
     this.batches++;
     return momentum ?? 1 / this.batches;
-  }
-
-  /** Takes statistics over. */
-  set(mean: ArrayLike<number>, variance: ArrayLike<number>, batches = this.batches): void {
-    this.mean.writable.set(mean);
-    this.variance.writable.set(variance);
-    this.batches = batches;
   }
 
   /** Remembers everything; the function returned brings it back. */

@@ -4,11 +4,11 @@ import { IDENTITY, sum } from '../kernels/inference/calls.ts';
 import { Layer, type Stage } from '../layers/layer.ts';
 import type { StateSlots } from '../layers/state.ts';
 import { Region } from '../tensors/block.ts';
-import { checkCallOptions, locate, produce } from '../tensors/call.ts';
+import { checkCallOptions, copyLike, locate, plainCopy, produce } from '../tensors/call.ts';
 import { checkShape, shapeOf } from '../tensors/shape.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
 import type { Parameter, PlainTensor } from '../types.ts';
-import { copyLike, plainCopy, Sequential } from './sequential.ts';
+import { Sequential } from './sequential.ts';
 
 /**
  * Layers with a way around them (He et al. 2015): y = x + layers(x). What they give must have the shape of what they take.

@@ -4,10 +4,10 @@ import { backend } from '../kernels/backend.ts';
 import { Layer, type Stage } from '../layers/layer.ts';
 import type { StateSlots } from '../layers/state.ts';
 import { Region } from '../tensors/block.ts';
-import { checkCallOptions, checkOut, locate, makeLike } from '../tensors/call.ts';
+import { checkCallOptions, checkOut, copyLike, locate, plainCopy } from '../tensors/call.ts';
 import { checkShape, countOf, shapeOf } from '../tensors/shape.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
-import type { Parameter, PlainTensor } from '../types.ts';
+import type { Parameter } from '../types.ts';
 import type { Heap } from '../wasm/memory.ts';
 
 /** The tensors of one input shape, over the network's memory. */
@@ -154,8 +154,7 @@ export class Sequential extends Layer {
     const located = locate(this.subject, 'dy', dy);
     checkShape(this.subject, 'dy', shapeOf(located), this.outputShape(shape), 'shape');
     // a gradient in the network's own buffers would be written over while it is read
-    const given =
-      located instanceof Tensor && this.#owns(located) ? { data: located.data.slice(), shape: located.shape } : located;
+    const given = this.detached(located);
     const product = {
       subject: this.subject,
       like: dy,
@@ -246,7 +245,7 @@ export class Sequential extends Layer {
 
   /** @internal A tensor that the next call writes over, as a copy. */
   detached(x: TensorLike): TensorLike {
-    return x instanceof Tensor && this.#owns(x) ? { data: x.data.slice(), shape: x.shape } : x;
+    return x instanceof Tensor && this.#owns(x) ? plainCopy(x) : x;
   }
 
   override dispose(): void {
@@ -295,17 +294,6 @@ function tensorsOf({ input, outputs, gradients }: Stations): Tensor[] {
   return [input, ...outputs, ...gradients];
 }
 
-export function plainCopy(x: TensorLike): PlainTensor {
-  return { data: x.data.slice(), shape: [...shapeOf(x)] };
-}
-
-/** The same values in new memory of the kind of `like`. */
-export function copyLike<X extends TensorLike>(x: TensorLike, like: X): Result<X> {
-  const copy = makeLike(like, shapeOf(x));
-  (copy as TensorLike).data.set(x.data);
-  return copy;
-}
-
 /** What is no layer here, but may be one elsewhere. */
 function showLayer(value: unknown): string {
   const { subject, forward } = (value ?? {}) as Partial<Layer>;
@@ -332,7 +320,5 @@ function deliver(
     return out;
   }
   if (like instanceof Tensor) return result;
-  const copy = makeLike(like, shapeOf(result));
-  copy.data.set(result.data);
-  return copy;
+  return copyLike(result, like);
 }

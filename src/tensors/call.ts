@@ -168,3 +168,15 @@ export function makeLike(like: TensorLike, shape: readonly number[]): TensorLike
   const data = new Float32Array(sizeOf('a result', 'out', shape));
   return 'shape' in like ? { data, shape: [...shape] } : { data, dims: [...shape] };
 }
+
+/** The same values in a plain array of their own. */
+export function plainCopy(x: TensorLike): { data: Float32Array; shape: number[] } {
+  return { data: x.data.slice(), shape: [...shapeOf(x)] };
+}
+
+/** The same values in new memory of the kind of `like`. */
+export function copyLike<X extends TensorLike>(x: TensorLike, like: X): Result<X> {
+  const copy = makeLike(like, shapeOf(x));
+  (copy as TensorLike).data.set(x.data);
+  return copy;
+}

@@ -91,7 +91,8 @@ function split(name: string): readonly [string, string] {
 
 /** What a BatchNormalization's config comes to. */
 export function normOptions(subject: string, { name, config, rank }: KerasLayer): BatchNormOptions {
-  const { epsilon, momentum, scale, center } = config;
+  const { epsilon, momentum } = config;
+  const affine = affineOf(config);
   const standard = preset('keras');
   const axis = Array.isArray(config.axis) ? config.axis[0] : config.axis;
   const several = Array.isArray(config.axis) && config.axis.length !== 1;
@@ -104,10 +105,14 @@ export function normOptions(subject: string, { name, config, rank }: KerasLayer)
     momentum: typeof momentum === 'number' ? newWeight(momentum) : standard.momentum,
     runningVariance: standard.runningVariance,
     layout: last ? 'channels-last' : 'channels-first',
-    ...((scale === false || center === false) && {
-      affine: scale === false ? (center === false ? false : 'beta') : 'gamma',
-    }),
+    ...(affine !== true && { affine }),
   };
+}
+
+/** What `scale` and `center` of a config come to. */
+export function affineOf({ scale, center }: KerasLayer['config']): boolean | 'gamma' | 'beta' {
+  if (scale === false) return center === false ? false : 'beta';
+  return center === false ? 'gamma' : true;
 }
 
 /** 1 − m for the m that was meant: 0.99 gives 0.01, not 0.010000000000000009. */

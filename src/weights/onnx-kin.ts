@@ -4,7 +4,7 @@
 import { malformed } from '../errors.ts';
 import { quote } from '../formats/bytes.ts';
 import type { OnnxModel, OnnxNode } from '../formats/onnx.ts';
-import { layerName, shortest } from './onnx.ts';
+import { layerName, shortest } from './onnx-names.ts';
 
 const FORMAT = 'ONNX';
 

@@ -13,7 +13,7 @@ import { ActivationLayer } from '../nn/activations.ts';
 import { Dropout } from '../nn/dropout.ts';
 import { Linear } from '../nn/linear.ts';
 import { Sequential } from '../nn/sequential.ts';
-import { fromKeras, normOptions } from './keras.ts';
+import { affineOf, fromKeras, normOptions } from './keras.ts';
 import type { KerasFile, KerasLayer } from './keras-file.ts';
 import type { LoadOptions } from './load-sequential.ts';
 
@@ -129,11 +129,6 @@ export function sequentialFromKeras(
   if (missing.length) throw malformed(FORMAT, 'variables', missing.map(quote).join(', '), 'none', 0);
   net.loadStateDict(state);
   return net.eval();
-}
-
-function affineOf({ scale, center }: Record<string, Json>): boolean | 'gamma' | 'beta' {
-  if (scale === false) return center === false ? false : 'beta';
-  return center === false ? 'gamma' : true;
 }
 
 /** A name, or a layer in the place of one. */

@@ -18,8 +18,9 @@ import { Linear } from '../nn/linear.ts';
 import { Sequential } from '../nn/sequential.ts';
 import { fromKernel } from './axes.ts';
 import type { LoadOptions } from './load-sequential.ts';
-import { constantsOf, normsOf, shortest } from './onnx.ts';
+import { constantsOf, normsOf } from './onnx.ts';
 import { kinOf, type OnnxKin, spreadGroups } from './onnx-kin.ts';
+import { shortest } from './onnx-names.ts';
 
 const FORMAT = 'ONNX';
 

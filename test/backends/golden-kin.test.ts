@@ -15,7 +15,7 @@ import {
   type TensorLike,
   tensor,
 } from '../../src/index.ts';
-import { errorRatio, type GoldenCase, type GoldenTensor, goldenCases } from '../support/golden.ts';
+import { errorRatio, type GoldenCase, type GoldenTensor, goldenCases, plain } from '../support/golden.ts';
 
 /** Tensors of core and hard cases, and those of them outside the strict tolerance. */
 const strictly = { tensors: 0, failures: [] as string[] };
@@ -24,10 +24,6 @@ afterAll(() => {
   expect(strictly.tensors).toBeGreaterThan(200);
   expect(strictly.failures.length / strictly.tensors, strictly.failures.join('\n')).toBeLessThanOrEqual(0.02);
 });
-
-function plain({ data, shape }: GoldenTensor) {
-  return { data: Float32Array.from(data as Float32Array), shape };
-}
 
 /** Puts a golden tensor where it is asked for. */
 const places: Record<string, (t: GoldenTensor) => TensorLike> = {

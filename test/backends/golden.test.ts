@@ -12,7 +12,7 @@ import {
   Tanh,
   tensor,
 } from '../../src/index.ts';
-import { errorRatio, type GoldenCase, type GoldenTensor, goldenCases, type Mode } from '../support/golden.ts';
+import { errorRatio, type GoldenCase, type GoldenTensor, goldenCases, type Mode, plain } from '../support/golden.ts';
 
 const MODULES = { BatchNorm1d, BatchNorm2d, BatchNorm3d };
 const ACTIVATIONS: Record<string, string> = {
@@ -21,10 +21,6 @@ const ACTIVATIONS: Record<string, string> = {
   hardswish: 'hard-swish',
   hardsigmoid: 'hard-sigmoid',
 };
-
-function plain({ data, shape }: GoldenTensor) {
-  return { data: Float32Array.from(data as Float32Array), shape };
-}
 
 function layerOf({ attributes: a, tensors: T }: GoldenCase) {
   const activation = a.activation && {

@@ -14,6 +14,7 @@ import {
   Sequential,
   Tanh,
 } from '../../src/index.ts';
+import { worstDifference } from '../support/data.ts';
 
 function normals(seed: number, rows: number, cols: number, offset = 0) {
   const random = new Random(seed);
@@ -31,14 +32,6 @@ function cut({ data, shape: [, cols] }: { data: Float32Array; shape: number[] },
     row += size;
     return { data: data.slice((row - size) * cols, row * cols), shape: [size, cols] };
   });
-}
-
-function farthest(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  expect(a.length).toBe(b.length);
-  return Array.from(a).reduce((most, value, i) => {
-    const distance = Math.abs(value - b[i]);
-    return distance <= most ? most : distance;
-  }, 0);
 }
 
 function errorOf(work: () => unknown) {
@@ -71,15 +64,15 @@ describe.each([
     const dx = whole.backward(dy).data;
     const ys = parts.forwardMicroBatches(cut(x, sizes)).flatMap(({ data }) => [...data]);
     const dxs = parts.backwardMicroBatches(cut(dy, sizes)).flatMap(({ data }) => [...data]);
-    expect(farthest(ys, y)).toBeLessThan(1e-6 * 8);
-    expect(farthest(dxs, dx)).toBeLessThan(1e-6 * Math.max(...dx.map(Math.abs)));
+    expect(worstDifference(ys, y)).toBeLessThan(1e-6 * 8);
+    expect(worstDifference(dxs, dx)).toBeLessThan(1e-6 * Math.max(...dx.map(Math.abs)));
     // against the largest gradient there is: that of a bias before batch norm is 0, a sum of which rounding is left
     const most = Math.max(...whole.parameters().flatMap(({ grad }) => [...grad].map(Math.abs)));
     whole.parameters().forEach(({ grad }, i) => {
-      expect(farthest(parts.parameters()[i].grad, grad)).toBeLessThan(1e-6 * most);
+      expect(worstDifference(parts.parameters()[i].grad, grad)).toBeLessThan(1e-6 * most);
     });
     const [a, b] = [whole.stateDict(), parts.stateDict()];
-    for (const name in a) expect([name, farthest(b[name].data, a[name].data) < 1e-6]).toEqual([name, true]);
+    for (const name in a) expect([name, worstDifference(b[name].data, a[name].data) < 1e-6]).toEqual([name, true]);
   });
 });
 
@@ -113,7 +106,7 @@ describe('masks', () => {
     });
     for (const values of [y, dx])
       expect(flags.every((flag, n) => flag || values.slice(n * 3, n * 3 + 3).every((v) => v === 0))).toBe(true);
-    expect(farthest(masked.runningVar!, plain.runningVar!)).toBeLessThan(1e-4);
+    expect(worstDifference(masked.runningVar!, plain.runningVar!)).toBeLessThan(1e-4);
   });
 
   test('whole weights are as good as so many copies', () => {
@@ -127,8 +120,8 @@ describe('masks', () => {
     const [weighted, plain] = [new BatchNorm1d(2), new BatchNorm1d(2)];
     weighted.forward(x, { weights: { data: counts, shape: [4] } });
     plain.forward({ data: Float32Array.from(copies), shape: [6, 2] });
-    expect(farthest(weighted.savedMean!, plain.savedMean!)).toBeLessThan(1e-5);
-    expect(farthest(weighted.savedInvStd!, plain.savedInvStd!)).toBeLessThan(1e-5);
+    expect(worstDifference(weighted.savedMean!, plain.savedMean!)).toBeLessThan(1e-5);
+    expect(worstDifference(weighted.savedInvStd!, plain.savedInvStd!)).toBeLessThan(1e-5);
   });
 });
 

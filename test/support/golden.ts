@@ -92,3 +92,8 @@ export function errorRatio(truth: GoldenTensor, actual: ArrayLike<number>, mode:
 export function goldenFile({ files }: GoldenCase, key: string): Uint8Array {
   return Uint8Array.from(readFileSync(folder + files![key]));
 }
+
+/** An input as a plain array. */
+export function plain({ data, shape }: GoldenTensor): { data: Float32Array; shape: number[] } {
+  return { data: Float32Array.from(data as Float32Array), shape };
+}
