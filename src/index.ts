@@ -41,6 +41,12 @@ export const LayerNorm = /* @__PURE__ */ provide(plain.LayerNorm, { inference, r
 export type LayerNorm = plain.LayerNorm;
 export const RMSNorm = /* @__PURE__ */ provide(plain.RMSNorm, { inference, rows, training });
 export type RMSNorm = plain.RMSNorm;
+export const RecurrentBatchNorm1d = /* @__PURE__ */ provide(plain.RecurrentBatchNorm1d, {
+  inference,
+  masked,
+  training,
+});
+export type RecurrentBatchNorm1d = plain.RecurrentBatchNorm1d;
 export const ActivationLayer = /* @__PURE__ */ provide(plain.ActivationLayer, { inference, training });
 export type ActivationLayer = plain.ActivationLayer;
 export const ReLU = /* @__PURE__ */ provide(plain.ReLU, { inference, training });

@@ -23,6 +23,7 @@ export type { Field, MaskOptions } from './layers/mask.ts';
 export { Moments, type MomentsJSON, type MomentsOptions } from './layers/moments.ts';
 export type { ForwardOptions } from './layers/norm.ts';
 export type { BatchNormOptions, BatchNormSettings, Preset } from './layers/options.ts';
+export { RecurrentBatchNorm1d, type RecurrentBatchNormOptions } from './layers/recurrent-batch-norm.ts';
 export { RMSNorm } from './layers/rms-norm.ts';
 export type { RowNormOptions } from './layers/row-norm.ts';
 export type { StateSlot, StateSlots } from './layers/state.ts';

@@ -4,7 +4,7 @@ import { backend } from '../kernels/backend.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
 import type { ChannelPass, Settled } from './channel-norm.ts';
 import type { Training } from './coefficients.ts';
-import type { MaskOptions } from './mask.ts';
+import type { Mask, MaskOptions } from './mask.ts';
 import { forwardTogether, type MicroStep } from './micro-batches.ts';
 import {
   type BatchNormOptions,
@@ -14,9 +14,8 @@ import {
   type ResolvedOptions,
   readOptions,
 } from './options.ts';
-import type { Ranks } from './plan.ts';
-import type { RunningStats } from './running-stats.ts';
-import type { Run } from './runs.ts';
+import type { Plan, Ranks } from './plan.ts';
+import { type Run, runsOf } from './runs.ts';
 import { TrackedNorm } from './tracked-norm.ts';
 
 /**
@@ -137,8 +136,9 @@ export class BatchNorm<R extends number = number> extends TrackedNorm<ResolvedOp
   }
 
   /** @internal Virtual batches in training; all samples together otherwise. */
-  protected override runLength(): number | null {
-    return this.training && !this.#frozen ? this.settings.virtualBatchSize : null;
+  protected override cut(plan: Plan, mask: Mask | undefined): Omit<Run, 'by'>[] {
+    const virtual = this.training && !this.#frozen ? this.settings.virtualBatchSize : null;
+    return runsOf(plan, mask, virtual ?? plan.shape[0]);
   }
 
   /** @internal */
@@ -179,21 +179,21 @@ export class BatchNorm<R extends number = number> extends TrackedNorm<ResolvedOp
 
   /** @internal */
   protected override empty({ runs }: ChannelPass): void {
-    const tracks = runs[0].by === 'batch' && this.training && this.settings.momentum !== null;
+    const tracks = runs[0]?.by === 'batch' && this.training && this.settings.momentum !== null;
     if (tracks && this.running) this.running.batches++;
   }
 
   /** @internal Counts batches, and moves the running statistics unless a policy says not to. */
   protected override settle(runs: readonly Settled[]): void {
     if (!this.training) return;
-    for (const { run, v, finite } of runs) this.#track(run, v, finite);
+    for (const { run, v, finite, index } of runs) this.#track(run, v, finite, index);
   }
 
-  #track({ count, correction }: Pick<Run, 'count' | 'correction'>, v: Training, finite: boolean): void {
+  #track({ count, correction }: Pick<Run, 'count' | 'correction'>, v: Training, finite: boolean, run = 0): void {
     const { runningVariance, onNonFinite } = this.settings;
     if (!finite) this.#nonFinite++;
     if (!this.running || count <= 1 || (!finite && onNonFinite === 'skip-update')) return;
-    this.move(this.running, v, runningVariance === 'unbiased' ? correction : 1);
+    this.move(v, runningVariance === 'unbiased' ? correction : 1, run, count);
   }
 
   /** What the policies say of the statistics of micro-batches; what it returns moves the running ones. */
@@ -204,13 +204,13 @@ export class BatchNorm<R extends number = number> extends TrackedNorm<ResolvedOp
     return () => this.#track({ count, correction: count / (count - 1) }, v, finite);
   }
 
-  /** @internal Moves running statistics by those of a batch. */
-  protected move(running: RunningStats, v: Training, correction: number | Float64Array): void {
-    running.update(backend().heap.f64, v.mean >>> 3, v.variance >>> 3, this.settings.momentum, correction);
+  /** @internal Moves running statistics by those of a run of so many values. */
+  protected move(v: Training, correction: number | Float64Array, _run: number, _count: number): void {
+    this.running!.update(backend().heap.f64, v.mean >>> 3, v.variance >>> 3, this.settings.momentum, correction);
   }
 
   /** @internal */
-  protected override learn(values: Float32Array): void {
+  protected override learn(values: Float32Array, _run: number): void {
     this.running!.learn(values, this.settings.momentum);
   }
 

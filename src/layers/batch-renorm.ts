@@ -4,7 +4,6 @@ import { BatchNorm } from './batch-norm.ts';
 import type { Training } from './coefficients.ts';
 import { type BatchNormOptions, checkChoice } from './options.ts';
 import type { Ranks } from './plan.ts';
-import type { RunningStats } from './running-stats.ts';
 
 /** A bound, or one that changes with the batches tracked so far. */
 export type Bound = number | ((batches: number) => number);
@@ -158,9 +157,9 @@ export class BatchRenorm extends BatchNorm {
   }
 
   /** @internal */
-  protected override move(running: RunningStats, v: Training, correction: number | Float64Array): void {
+  protected override move(v: Training, correction: number | Float64Array, run: number, count: number): void {
     const { momentum, eps } = this.settings;
-    if (this.#clipping.average === 'variance') super.move(running, v, correction);
-    else running.updateStd(backend().heap.f64, v.mean >>> 3, v.variance >>> 3, momentum, eps);
+    if (this.#clipping.average === 'variance') super.move(v, correction, run, count);
+    else this.running!.updateStd(backend().heap.f64, v.mean >>> 3, v.variance >>> 3, momentum, eps);
   }
 }

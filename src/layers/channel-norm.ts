@@ -4,7 +4,7 @@
 import { showShape, wrongValue } from '../errors.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
-import { affine } from '../kernels/inference/calls.ts';
+import { type AffineVectors, affine } from '../kernels/inference/calls.ts';
 import type { Call } from '../tensors/call.ts';
 import type { Located } from '../tensors/route.ts';
 import { Tensor, type TensorLike } from '../tensors/tensor.ts';
@@ -45,7 +45,7 @@ import {
 } from './passes.ts';
 import { type Plan, planOf, type Ranks } from './plan.ts';
 import type { RunningStats } from './running-stats.ts';
-import { type Run, runsOf } from './runs.ts';
+import type { Run } from './runs.ts';
 import type { StateSlots } from './state.ts';
 
 /** What a forward does: one run over the batch, or one over some of its samples after the other. */
@@ -57,9 +57,17 @@ export interface ChannelPass extends Pass {
 /** A run that was normalised by its own statistics, which lie in `v`. */
 export interface Settled {
   readonly run: Run;
+  /** Which of the pass. */
+  readonly index: number;
   readonly v: Training;
   /** Are all statistics finite in f32? */
   readonly finite: boolean;
+}
+
+/** What a pass has found out about its runs, for running statistics: nothing moves them before every run is through. */
+class Findings {
+  readonly settled: Settled[] = [];
+  readonly values: { readonly single: Float32Array; readonly index: number }[] = [];
 }
 
 export abstract class ChannelNorm<R extends number = number, M extends MaskOptions = object> extends Norm<
@@ -77,7 +85,8 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
   protected running: RunningStats | undefined;
   /** Statistics and coefficients of each run. */
   #blocks: Training[] = [];
-  readonly #evaluation = new EvaluationMap();
+  /** Maps by running statistics: one, or one for each time step. */
+  readonly #evaluations = [new EvaluationMap()];
 
   /**
    * Mean of the last batch that was normalised by its own statistics, `[C]`, a copy; those of all runs (virtual batches, samples) one after the other,
@@ -122,7 +131,7 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     super.dispose();
     for (const block of this.#blocks) block.release();
     this.#blocks = [];
-    this.#evaluation.release();
+    for (const map of this.#evaluations) map.release();
   }
 
   /** @internal Why there are no running statistics. */
@@ -135,8 +144,8 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     return this.settings.activation;
   }
 
-  /** @internal Samples of a run; null: all of them. */
-  protected abstract runLength(): number | null;
+  /** @internal Which samples are normalised together. */
+  protected abstract cut(plan: Plan, mask: Mask | undefined): Omit<Run, 'by'>[];
 
   /** @internal Which statistics a run is normalised by; throws where it has none that it may use. */
   protected abstract statisticsFor(run: Omit<Run, 'by'>): Run['by'];
@@ -171,42 +180,43 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
   /** @internal */
   protected override begin(shape: readonly number[], options: M): ChannelPass {
     const plan = this.planOf(shape);
-    return this.#passFor(plan, readMask(this.subject, plan, this.settings.layout, options));
+    return this.passFor(plan, readMask(this.subject, plan, this.settings.layout, options));
   }
 
   /** @internal */
   protected override again(pass: ChannelPass): ChannelPass {
     const [run] = pass.runs;
-    if (pass.runs.length > 1 || run.by !== this.statisticsFor(run)) return this.#passFor(pass.plan, undefined);
+    if (pass.runs.length !== 1 || run.by !== this.statisticsFor(run)) return this.passFor(pass.plan, undefined);
     return pass;
   }
 
-  #passFor(plan: Plan, mask: Mask | undefined): ChannelPass {
-    const runs = runsOf(plan, mask, this.runLength() ?? plan.shape[0]);
-    return { plan, runs: runs.map((run) => ({ ...run, by: this.statisticsFor(run) })) };
+  /** @internal */
+  protected passFor(plan: Plan, mask: Mask | undefined): ChannelPass {
+    return { plan, runs: this.cut(plan, mask).map((run) => ({ ...run, by: this.statisticsFor(run) })) };
   }
 
   /** @internal The error for a run in which some channel has no value that counts. */
-  protected nothingCounts({ plan }: Omit<Run, 'by'>): Error {
+  protected nothingCounts({ plan }: Pick<Run, 'plan'>): Error {
     const expected = 'a place that counts';
     return wrongValue('ERR_MASK', this.subject, 'mask', expected, 'none', `shape ${showShape(plan.shape)}`);
   }
 
   /** @internal */
   protected override write(call: Call, pass: ChannelPass, { x, residual }: Located, out: TensorLike): void {
-    const { plan, runs } = pass;
+    const { runs } = pass;
     const current = backend();
     const evaluates = runs.length === 1 && runs[0].by === 'running' && !runs[0].mask;
+    const { plan } = evaluates ? runs[0] : pass;
     if (evaluates && !(x instanceof Tensor || residual instanceof Tensor || out instanceof Tensor)) {
       const scratch = call.scratch(stagedScratch(plan));
-      stagedAffine(current, plan, x.data, this.#evaluationMap(), residual?.data, out.data, this.activation, scratch);
+      stagedAffine(current, plan, x.data, this.#evaluationMap(0), residual?.data, out.data, this.activation, scratch);
       return;
     }
     const at = call.input(x);
     const added = residual ? call.input(residual) : 0;
     const to = call.output(out, { x, at });
     if (evaluates) {
-      affine(current, plan, at, this.#evaluationMap(), added, to, this.activation);
+      affine(current, plan, at, this.#evaluationMap(0), added, to, this.activation);
       return;
     }
     const placed = runs.map(({ mask }) => mask && placeMask(current, call, mask));
@@ -222,23 +232,83 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
           if (refusal) throw refusal;
         });
       }
-      const settled: Settled[] = [];
+      const found = new Findings();
       runs.forEach((run, i) => {
         const bytes = run.from * 4;
         const [p, r, q] = [at + bytes, added && added + bytes, to + bytes];
-        const v = blocks[i];
-        if (run.by === 'batch') {
-          const finite = this.#normalizeByBatch(run, i, p, r, q, v, placed[i], mayRefuse);
-          settled.push({ run, v, finite });
-        } else this.#normalizeByRunning(run, p, r, q, v, placed[i]);
+        this.#forwardRun(found, run, i, p, r, q, blocks[i], placed[i], mayRefuse);
       });
-      if (settled.length) this.settle(settled);
+      this.#keep(found);
     } catch (error) {
       if (blocks !== this.#blocks) for (const block of blocks) block.release();
       throw error;
     }
     if (blocks !== this.#blocks) for (const block of this.#blocks) block.release();
     this.#blocks = blocks;
+  }
+
+  /**
+   * @internal The same run by run, from memory to memory, for cells in which what a run normalises depends on the output of the one before. `settle` comes
+   * behind all of them; until then nothing has changed but what an earlier forward left.
+   */
+  runByRun({ runs }: ChannelPass) {
+    this.forget();
+    const blocks = this.#blocksFor(runs.length, false);
+    const found = new Findings();
+    const learns = this.#learns;
+    return {
+      forward: (i: number, x: number, residual: number, y: number) => {
+        const run = runs[i];
+        if (run.by === 'batch' && this.mayRefuse) {
+          this.#statistics(run, x, blocks[i], undefined);
+          const refusal = this.refusal(blocks[i], `time step ${i}`);
+          if (refusal) throw refusal;
+        }
+        this.#forwardRun(found, run, i, x, residual, y, blocks[i], undefined, this.mayRefuse);
+      },
+      settle: () => this.#keep(found),
+      backward: (i: number, x: number, dy: number, dx: number) => {
+        this.#backwardRun(runs[i], i, x, dy, dx, blocks[i], undefined, 0, learns);
+      },
+    };
+  }
+
+  get #learns(): boolean {
+    return [this.learned.gamma, this.learned.beta].some((parameter) => parameter && !parameter.frozen);
+  }
+
+  #keep({ settled, values }: Findings): void {
+    if (settled.length + values.length) this.settle(settled);
+    for (const { single, index } of values) this.learn(single, index);
+  }
+
+  #forwardRun(
+    found: Findings,
+    run: Run,
+    index: number,
+    x: number,
+    residual: number,
+    y: number,
+    v: Training,
+    placed: Placed | undefined,
+    known: boolean,
+  ): void {
+    if (run.by === 'batch') {
+      const finite = this.#normalizeByBatch(run, index, x, residual, y, v, placed, known);
+      found.settled.push({ run, index, v, finite });
+      return;
+    }
+    if (run.by === 'online') {
+      // before y is written, which may be where x is; a single value is its own mean
+      this.#statistics(run, x, v, placed);
+      const mean = v.mean >>> 3;
+      const single = Float32Array.from(backend().heap.f64.subarray(mean, mean + this.channels));
+      found.values.push({ single, index });
+    }
+    const { activation } = this.settings;
+    const map = this.#evaluationMap(index);
+    if (placed) maskedAffine(backend(), run.plan, x, map, residual, y, activation, placed);
+    else affine(backend(), run.plan, x, map, residual, y, activation);
   }
 
   /** Blocks for so many runs: those there are, or others. They share the room for sums. */
@@ -286,29 +356,25 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     return finite;
   }
 
-  #normalizeByRunning(run: Run, x: number, residual: number, y: number, v: Training, placed: Placed | undefined): void {
-    const current = backend();
-    const { activation } = this.settings;
-    const { plan } = run;
-    const map = this.#evaluationMap();
-    let values: Float32Array | undefined;
-    if (run.by === 'online') {
-      // before y is written, which may be where x is; a single value is its own mean
-      this.#statistics(run, x, v, placed);
-      values = Float32Array.from(current.heap.f64.subarray(v.mean >>> 3, (v.mean >>> 3) + this.channels));
-    }
-    if (placed) maskedAffine(current, plan, x, map, residual, y, activation, placed);
-    else affine(current, plan, x, map, residual, y, activation);
-    if (values) this.learn(values);
+  /** @internal Takes in one value of each channel of a run. */
+  protected learn(_values: Float32Array, _run: number): void {}
+
+  /** @internal Which running statistics a run is normalised by: an index, and what they are. */
+  protected stepOf(_run: number): number {
+    return 0;
   }
 
-  /** @internal Takes in one value of each channel. */
-  protected learn(_values: Float32Array): void {}
+  /** @internal */
+  protected runningAt(_step: number): Pick<RunningStats, 'mean' | 'variance'> {
+    return this.running!;
+  }
 
-  #evaluationMap(): Evaluation {
-    const { mean, variance } = this.running!;
+  #evaluationMap(run: number): Evaluation {
+    const step = this.stepOf(run);
+    const { mean, variance } = this.runningAt(step);
     const { gamma, beta } = this.learned;
-    return this.#evaluation.from(mean, variance, this.settings.eps, gamma?.values, beta?.values);
+    this.#evaluations[step] ??= new EvaluationMap();
+    return this.#evaluations[step].from(mean, variance, this.settings.eps, gamma?.values, beta?.values);
   }
 
   /** @internal Statistics of the last forward, every `step`-th channel. */
@@ -338,10 +404,15 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     visit: (from: number, size: number) => void,
   ): void {
     runs.forEach(({ plan, from, by }, i) => {
-      const map = by === 'batch' ? this.#blocks[i] : this.#evaluation.last.block;
+      const map = this.mapOf(by, i);
       const added = residual && residual + from * 4;
       preActivations(backend(), plan, x + from * 4, added, map, scratch, (at, size) => visit(from + at, size));
     });
+  }
+
+  /** @internal The map by which the last forward mapped a run. */
+  protected mapOf(by: Run['by'], run: number): AffineVectors {
+    return by === 'batch' ? this.#blocks[run] : this.#evaluations[this.stepOf(run)].last.block;
   }
 
   /** @internal */
@@ -354,37 +425,49 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
   /** @internal */
   protected override gradients(call: Call, { runs }: ChannelPass, x: number, dy: number, dx: number): void {
     const current = backend();
-    const { heap } = current;
-    const { gamma, beta } = this.learned;
-    const learns = [gamma, beta].some((parameter) => parameter && !parameter.frozen);
     const blocks = this.#blocksFor(runs.length, false);
     const placed = runs.map(({ mask }) => mask && placeMask(current, call, mask));
     const spare = placed.some((p) => p?.mask.weights) ? call.scratch(spareFor(runs[0].plan) * 4) : 0;
+    const learns = this.#learns;
     runs.forEach((run, i) => {
-      const v = blocks[i];
-      const { plan } = run;
       const bytes = run.from * 4;
-      const [p, g, q] = [x + bytes, dy + bytes, dx + bytes];
-      const mask = placed[i];
-      const sum = () => mask && maskedGradStats(current, plan, p, g, mask, v);
-      if (run.by === 'batch') {
-        if (mask) {
-          sum();
-          setGradient(heap, v, 0, this.channels, mask.mask.total, sum);
-          maskedGradInput(current, plan, p, g, v, q, mask, spare);
-        } else this.gradientOf(run, p, g, q, v);
-        this.adjustGradient(v, i);
-      } else {
-        setConstantGradient(heap, v, this.#evaluation.last.source, this.settings.eps);
-        if (mask) {
-          if (learns) sum();
-          const map = { center: 0, scale: v.scale, shift: v.k };
-          maskedAffine(current, plan, g, map, 0, q, NO_ACTIVATION, mask);
-        } else constantBackward(current, plan, p, g, q, v, learns);
-      }
-      addTo(gamma, heap.f64, v.dgamma >>> 3);
-      addTo(beta, heap.f64, v.dbeta >>> 3);
+      this.#backwardRun(run, i, x + bytes, dy + bytes, dx + bytes, blocks[i], placed[i], spare, learns);
     });
+  }
+
+  #backwardRun(
+    run: Run,
+    index: number,
+    x: number,
+    dy: number,
+    dx: number,
+    v: Training,
+    mask: Placed | undefined,
+    spare: number,
+    learns: boolean,
+  ): void {
+    const current = backend();
+    const { heap } = current;
+    const { plan } = run;
+    const sum = () => mask && maskedGradStats(current, plan, x, dy, mask, v);
+    if (run.by === 'batch') {
+      if (mask) {
+        sum();
+        setGradient(heap, v, 0, this.channels, mask.mask.total, sum);
+        maskedGradInput(current, plan, x, dy, v, dx, mask, spare);
+      } else this.gradientOf(run, x, dy, dx, v);
+      this.adjustGradient(v, index);
+    } else {
+      setConstantGradient(heap, v, this.#evaluations[this.stepOf(index)].last.source, this.settings.eps);
+      if (mask) {
+        if (learns) sum();
+        const map = { center: 0, scale: v.scale, shift: v.k };
+        maskedAffine(current, plan, dy, map, 0, dx, NO_ACTIVATION, mask);
+      } else constantBackward(current, plan, x, dy, dx, v, learns);
+    }
+    const { gamma, beta } = this.learned;
+    addTo(gamma, heap.f64, v.dgamma >>> 3);
+    addTo(beta, heap.f64, v.dbeta >>> 3);
   }
 
   /** @internal dx of a run by its own statistics, and its sums in v.dbeta and v.dgamma. */

@@ -5,10 +5,11 @@ import { gradInput, gradStats } from '../kernels/training/calls.ts';
 import { ChannelNorm } from './channel-norm.ts';
 import { inverseStd, type Training } from './coefficients.ts';
 import { poolGroups, setGroupGradient } from './groups.ts';
+import type { Mask } from './mask.ts';
 import { learned } from './norm.ts';
 import { type AffineOptions, checkFeatures, KIN_DEFAULTS, readKinOptions } from './options.ts';
-import type { Ranks } from './plan.ts';
-import type { Run } from './runs.ts';
+import type { Plan, Ranks } from './plan.ts';
+import { type Run, runsOf } from './runs.ts';
 
 /** Options of `GroupNorm`. */
 export type GroupNormOptions = AffineOptions;
@@ -80,8 +81,8 @@ export class GroupNorm extends ChannelNorm {
   }
 
   /** @internal Each sample by itself. */
-  protected override runLength(): number {
-    return 1;
+  protected override cut(plan: Plan, mask: Mask | undefined): Omit<Run, 'by'>[] {
+    return runsOf(plan, mask, 1);
   }
 
   /** @internal */

@@ -2,9 +2,10 @@ import { showShape, wrongValue } from '../errors.ts';
 import { activationOf } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import type { Settled } from './channel-norm.ts';
+import type { Mask } from './mask.ts';
 import { type AffineOptions, type BatchNormOptions, checkTracking, readKinOptions } from './options.ts';
-import type { Ranks } from './plan.ts';
-import type { Run } from './runs.ts';
+import type { Plan, Ranks } from './plan.ts';
+import { type Run, runsOf } from './runs.ts';
 import { TrackedNorm } from './tracked-norm.ts';
 
 /** Options of the instance normalization layers. Defaults are PyTorch's: `affine: false`, `trackRunningStats: false`. */
@@ -46,8 +47,8 @@ abstract class InstanceNorm<R extends number> extends TrackedNorm<ReturnType<typ
   }
 
   /** @internal Each sample by itself. */
-  protected override runLength(): number {
-    return 1;
+  protected override cut(plan: Plan, mask: Mask | undefined): Omit<Run, 'by'>[] {
+    return runsOf(plan, mask, 1);
   }
 
   /** @internal */

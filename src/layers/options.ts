@@ -88,7 +88,6 @@ export type ResolvedOptions = ReturnType<typeof readOptions>;
 export function readOptions(subject: string, given: BatchNormOptions) {
   const options = readKinOptions(subject, given, DEFAULTS);
   checkTracking(subject, options);
-  checkChoice(subject, 'runningVariance', options.runningVariance, ['unbiased', 'biased']);
   checkChoice(subject, 'onSingleValue', options.onSingleValue, ['throw', 'use-running', 'skip-update']);
   checkChoice(subject, 'onNonFinite', options.onNonFinite, ['propagate', 'skip-update', 'throw']);
   const { virtualBatchSize } = options;
@@ -105,7 +104,11 @@ export function readOptions(subject: string, given: BatchNormOptions) {
 /** Checks what says how running statistics are kept. */
 export function checkTracking(
   subject: string,
-  { momentum, trackRunningStats }: Required<Pick<BatchNormOptions, 'momentum' | 'trackRunningStats'>>,
+  {
+    momentum,
+    trackRunningStats,
+    runningVariance,
+  }: Required<Pick<BatchNormOptions, 'momentum' | 'trackRunningStats' | 'runningVariance'>>,
 ): void {
   if (momentum !== null && !(typeof momentum === 'number' && momentum >= 0 && momentum <= 1)) {
     throw wrongValue('ERR_OPTION', subject, 'momentum', 'a number from 0 to 1, or null', show(momentum));
@@ -113,6 +116,7 @@ export function checkTracking(
   if (typeof trackRunningStats !== 'boolean') {
     throw wrongKind('ERR_OPTION', subject, 'trackRunningStats', 'true or false', show(trackRunningStats));
   }
+  checkChoice(subject, 'runningVariance', runningVariance, ['unbiased', 'biased']);
 }
 
 const MOST_FEATURES = 2 ** 24;

@@ -32,12 +32,25 @@ export class RunningStats {
     momentum: number | null,
     correction: number | Float64Array,
   ): void {
-    const w = this.#next(momentum);
+    this.blend(this.#next(momentum), f64, mean, variance, correction, 0, this.mean.now.length);
+  }
+
+  /** Moves those of channels `from` to `to` with this weight. */
+  protected blend(
+    w: number,
+    f64: Float64Array,
+    mean: number,
+    variance: number,
+    correction: number | Float64Array,
+    from: number,
+    to: number,
+  ): void {
     const m = this.mean.writable;
     const v = this.variance.writable;
-    for (let c = 0; c < m.length; c++) {
-      m[c] = (1 - w) * m[c] + w * f64[mean + c];
-      v[c] = (1 - w) * v[c] + w * (f64[variance + c] * (typeof correction === 'number' ? correction : correction[c]));
+    for (let i = from; i < to; i++) {
+      const c = i - from;
+      m[i] = (1 - w) * m[i] + w * f64[mean + c];
+      v[i] = (1 - w) * v[i] + w * (f64[variance + c] * (typeof correction === 'number' ? correction : correction[c]));
     }
   }
 
@@ -58,13 +71,18 @@ export class RunningStats {
    * cumulative average has no variance: it leaves that as it is.
    */
   learn(values: Float32Array, momentum: number | null): void {
-    const w = this.#next(momentum);
+    this.blendValue(this.#next(momentum), values, 0);
+  }
+
+  /** Moves those of the channels from `from` on by one value each. */
+  protected blendValue(w: number, values: Float32Array, from: number): void {
     const m = this.mean.writable;
     const v = this.variance.writable;
-    for (let c = 0; c < m.length; c++) {
-      const d = values[c] - m[c];
-      m[c] += w * d;
-      if (w < 1) v[c] = (1 - w) * (v[c] + w * d * d);
+    for (let c = 0; c < values.length; c++) {
+      const i = from + c;
+      const d = values[c] - m[i];
+      m[i] += w * d;
+      if (w < 1) v[i] = (1 - w) * (v[i] + w * d * d);
     }
   }
 

@@ -35,7 +35,7 @@ export function runsOf(plan: Plan, mask: Mask | undefined, size: number): Omit<R
   return runs;
 }
 
-function runOf(plan: Plan, from: number, mask: Mask | undefined): Omit<Run, 'by'> {
+export function runOf(plan: Plan, from: number, mask: Mask | undefined): Omit<Run, 'by'> {
   if (!mask) {
     const { count } = plan;
     return { plan, from, mask, count, values: count, correction: count / (count - 1) };

@@ -11,6 +11,7 @@ import {
   LayerNorm,
   type Layout,
   Moments,
+  RecurrentBatchNorm1d,
   RMSNorm,
   type TensorLike,
   tensor,
@@ -136,6 +137,29 @@ describe.each(Object.keys(places))('on %s', (kind) => {
       check(`running_var${b}`, bn.runningVar);
     }
     bn.dispose();
+    expect(failures).toEqual([]);
+  });
+
+  test.each(goldenCases('timestep_batch_norm'))('$id', (golden) => {
+    const { attributes: a, tensors: T } = golden;
+    const { eps, momentum, maxSteps } = a;
+    const norm = new RecurrentBatchNorm1d(T.weight.shape[0], { maxSteps, eps, momentum });
+    setAffine(norm, T);
+    const { failures, check } = checker(golden);
+    for (let b = 0; T[`x${b}`]; b++) {
+      norm.zeroGrad();
+      check(`y${b}`, norm.forward(place(T[`x${b}`]), { lengths: T[`lengths${b}`].data }).data);
+      check(`mean${b}`, norm.savedMean);
+      check(`dx${b}`, norm.backward(place(T[`dy${b}`])).data);
+      check(`dweight${b}`, norm.gamma!.grad);
+      check(`dbias${b}`, norm.beta!.grad);
+      check(`running_mean${b}`, norm.runningMean);
+      check(`running_var${b}`, norm.runningVar);
+    }
+    norm.runningMean!.set(T.eval_running_mean.data);
+    norm.runningVar!.set(T.eval_running_var.data);
+    check('y_eval', norm.eval().forward(place(T.eval_x)).data);
+    norm.dispose();
     expect(failures).toEqual([]);
   });
 

@@ -1,0 +1,270 @@
+import { show, wrongKind, wrongValue } from '../errors.ts';
+import { NO_ACTIVATION } from '../kernels/activations.ts';
+import { backend } from '../kernels/backend.ts';
+import { affine } from '../kernels/inference/calls.ts';
+import type { Call } from '../tensors/call.ts';
+import type { Located } from '../tensors/route.ts';
+import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
+import { BatchNorm } from './batch-norm.ts';
+import type { ChannelPass, Settled } from './channel-norm.ts';
+import type { Training } from './coefficients.ts';
+import type { Stage } from './layer.ts';
+import { type Mask, maskOf } from './mask.ts';
+import { type BatchNormOptions, checkChoice, checkFeatures } from './options.ts';
+import { vectorsFrom } from './passes.ts';
+import type { Plan, Ranks } from './plan.ts';
+import { type Run, runOf } from './runs.ts';
+import { type StepPolicy, StepStats } from './step-stats.ts';
+import { gather, type Steps, scatter, stepsOf } from './steps.ts';
+
+export interface RecurrentBatchNormOptions
+  extends Omit<BatchNormOptions, 'layout' | 'virtualBatchSize' | 'trackRunningStats'> {
+  /** Time steps that have statistics of their own, T. */
+  maxSteps: number;
+  /** First value of gamma. Default 0.1, at which gradients through time do not vanish (Cooijmans et al. 2016, section 4). */
+  gamma?: number;
+  /**
+   * Which statistics evaluation uses past the longest step trained: those of that step (`'last'`, default), those pooled over all steps (`'pooled'`), or none
+   * (`'throw'`).
+   */
+  beyond?: 'last' | 'pooled' | 'throw';
+  /**
+   * Evaluation takes n/(n + shrinkage) of a step's own statistics, n the rows behind them, and the rest of the pooled ones: late steps are reached by few
+   * sequences. `Infinity`: all steps share the pooled statistics. Default 0.
+   */
+  shrinkage?: number;
+}
+
+/** A pass whose runs are time steps; they lie in memory one after the other. */
+interface StepPass extends ChannelPass {
+  readonly steps: Steps;
+}
+
+/**
+ * Batch normalization of sequences `[N, T, C]` of unequal length with statistics for each time step, gamma and beta shared by all (Cooijmans et al. 2016).
+ *
+ * Step t is normalised by the sequences that reach it: `lengths` says which do, or a mask. Padding has no part in anything, and its output is 0. A step that one
+ * sequence alone reaches is normalised by the running statistics, which learn from it (`onSingleValue: 'use-running'`, unlike in `BatchNorm`). Evaluation
+ * uses the running statistics of each step, past the longest one trained those that `beyond` names.
+ *
+ *     const norm = new RecurrentBatchNorm1d(64, { maxSteps: 28 });
+ *     const y = norm.forward(x, { lengths: [28, 13, 20] });
+ */
+export class RecurrentBatchNorm1d extends BatchNorm<3> {
+  static override readonly name: string = 'RecurrentBatchNorm1d';
+  /** T. */
+  readonly maxSteps: number;
+  readonly #policy: StepPolicy;
+  readonly #steps: StepStats;
+  /** The time step that the first run is. */
+  #first = 0;
+
+  /**
+   * @param numFeatures channels, C
+   * @throws ERR_OPTION for an unknown option or a value it does not take
+   */
+  constructor(numFeatures: number, options: RecurrentBatchNormOptions) {
+    const { maxSteps, gamma = 0.1, beyond = 'last', shrinkage = 0, ...rest } = options ?? {};
+    const never = ['layout', 'virtualBatchSize', 'trackRunningStats'].find((name) => name in rest);
+    if (never)
+      throw wrongKind('ERR_OPTION', `RecurrentBatchNorm1d(${numFeatures})`, 'options', `no ${never}`, `${never}`);
+    super(numFeatures, { onSingleValue: 'use-running', ...rest, layout: 'channels-last' });
+    checkFeatures(this.subject, 'maxSteps', maxSteps);
+    if (typeof gamma !== 'number' || !Number.isFinite(gamma)) {
+      throw wrongKind('ERR_OPTION', this.subject, 'gamma', 'a finite number', show(gamma));
+    }
+    checkChoice(this.subject, 'beyond', beyond, ['last', 'pooled', 'throw']);
+    if (typeof shrinkage !== 'number' || !(shrinkage >= 0)) {
+      throw wrongValue('ERR_OPTION', this.subject, 'shrinkage', 'a number of 0 or more', show(shrinkage));
+    }
+    this.maxSteps = maxSteps;
+    this.#policy = { beyond, shrinkage };
+    this.learned.gamma?.values.writable.fill(gamma);
+    this.#steps = new StepStats(maxSteps, numFeatures);
+    this.running = this.#steps;
+  }
+
+  /** @internal */
+  protected override form(): { kind: string; ranks: Ranks } {
+    return { kind: 'RecurrentBatchNorm1d', ranks: [3, 3] };
+  }
+
+  /** Rows behind the statistics of each step, `[T]`, a copy. */
+  get stepCounts(): Float64Array {
+    return this.#steps.counts.slice();
+  }
+
+  /** Steps that have been trained: the longest sequence seen. */
+  get stepsTrained(): number {
+    return this.#steps.trained;
+  }
+
+  /** The statistics that evaluation uses in a step, as the policies say. @throws ERR_SHAPE for a step beyond them */
+  statisticsAt(step: number): { mean: Float32Array; variance: Float32Array } {
+    if (!Number.isInteger(step) || step < 0) {
+      throw wrongValue('ERR_SHAPE', this.subject, 'step', 'an integer of 0 or more', show(step));
+    }
+    this.#checkStep(step, 'running');
+    const { mean, variance } = this.#steps.at(step, this.#policy);
+    return { mean: mean.now, variance: variance.now };
+  }
+
+  override stages(): Stage[] {
+    const got = 'a layer with statistics for each time step';
+    throw this.wrongMoment('compile', 'one set of running statistics', got);
+  }
+
+  /** @throws ERR_MODE: statistics are those of time steps */
+  override forwardMicroBatches<X extends TensorLike>(): Result<X>[] {
+    throw this.wrongMoment('forward of micro-batches', 'a layer without statistics for each time step', 'this one');
+  }
+
+  /**
+   * @internal A pass over steps that a cell has sorted, from this time step on.
+   *
+   * @param rows of the batch: what shapes in errors say
+   */
+  beginSteps(steps: Steps, shape: readonly number[], first: number): ChannelPass {
+    const plan = this.planOf([shape[0], shape[1], this.numFeatures]);
+    return this.#passOver(plan, undefined, steps, first);
+  }
+
+  /** @internal */
+  protected override passFor(plan: Plan, mask: Mask | undefined): ChannelPass {
+    const [samples, length] = plan.shape;
+    const width = mask ? (mask.channelStep ? this.numFeatures : 1) : 0;
+    const counts = (n: number, t: number) => {
+      const at = (n * length + t) * width;
+      for (let i = at; i < at + width; i++) if (mask!.places[i]) return true;
+      return width === 0;
+    };
+    const steps = stepsOf(samples, length, counts);
+    if (plan.size > 0 && steps.rows.length === 0 && this.training) throw this.nothingCounts({ plan });
+    return this.#passOver(plan, mask, steps, 0);
+  }
+
+  #passOver(plan: Plan, mask: Mask | undefined, steps: Steps, first: number): StepPass {
+    this.#first = first;
+    const { numFeatures } = this;
+    const { starts, rows } = steps;
+    const values = mask?.weights ?? mask?.places;
+    const width = mask?.channelStep ? numFeatures : 1;
+    const runs = starts.slice(1).map((end, t): Run => {
+      const [start, many] = [starts[t], end - starts[t]];
+      const part: Plan = {
+        kernel: numFeatures === 1 ? 'ncx' : 'nxc',
+        outer: numFeatures === 1 ? 1 : many,
+        channels: numFeatures,
+        inner: numFeatures === 1 ? many : 1,
+        count: many,
+        size: many * numFeatures,
+        shape: [many, numFeatures],
+      };
+      const weights = values && new Float32Array(many * width);
+      for (let i = 0; weights && i < many; i++) {
+        weights.set(values.subarray(rows[start + i] * width, (rows[start + i] + 1) * width), i * width);
+      }
+      const own = weights?.some((w) => w !== 1) ? maskOf(part, weights, width > 1) : undefined;
+      const run = runOf(part, start * numFeatures, own);
+      const by = many === 0 ? 'running' : this.statisticsFor(run);
+      this.#checkStep(first + t, by);
+      return { ...run, by };
+    });
+    return { plan, runs, steps };
+  }
+
+  /** Are there statistics for a step? */
+  #checkStep(step: number, by: Run['by']): void {
+    const { beyond } = this.#policy;
+    const trained = this.#steps.trained;
+    const most = by !== 'running' ? this.maxSteps : beyond === 'throw' ? trained : Number.POSITIVE_INFINITY;
+    if (step < most) return;
+    const context = by === 'running' ? "the longest trained, beyond: 'throw'" : 'maxSteps, in training';
+    throw wrongValue('ERR_SHAPE', this.subject, 'x', `at most ${most} time steps`, `step ${step}`, context);
+  }
+
+  /** @internal */
+  protected override write(call: Call, pass: StepPass, { x, residual }: Located, out: TensorLike): void {
+    const { numFeatures } = this;
+    const { steps, plan } = pass;
+    const many = steps.rows.length;
+    const rows = (given: TensorLike) =>
+      new Tensor([many, numFeatures], gather(call, steps, call.input(given), numFeatures));
+    const to = call.output(out);
+    const from = rows(x);
+    super.write(call, pass, { x: from, residual: residual && rows(residual) }, from);
+    scatter(steps, from.ptr, to, numFeatures, plan.size / numFeatures);
+  }
+
+  /** @internal A row. */
+  protected override scratchFor(): number {
+    return this.numFeatures * 4;
+  }
+
+  /** @internal */
+  protected override preActivations(
+    { runs, steps }: StepPass,
+    x: number,
+    residual: number,
+    scratch: number,
+    visit: (from: number, size: number) => void,
+  ): void {
+    const { numFeatures } = this;
+    const row = { kernel: 'nxc', outer: 1, channels: numFeatures, inner: 1 } as const;
+    runs.forEach(({ by }, t) => {
+      const map = vectorsFrom(this.mapOf(by, t), 0);
+      for (let i = steps.starts[t]; i < steps.starts[t + 1]; i++) {
+        const from = steps.rows[i] * numFeatures;
+        affine(backend(), row, x + from * 4, map, residual && residual + from * 4, scratch, NO_ACTIVATION);
+        visit(from, numFeatures);
+      }
+    });
+  }
+
+  /** @internal */
+  protected override unmask(call: Call, pass: StepPass, dy: number): void {
+    const { steps, plan } = pass;
+    const { numFeatures } = this;
+    const kept = gather(call, steps, dy, numFeatures);
+    super.unmask(call, pass, kept);
+    scatter(steps, kept, dy, numFeatures, plan.size / numFeatures);
+  }
+
+  /** @internal */
+  protected override gradients(call: Call, pass: StepPass, x: number, dy: number, dx: number): void {
+    const { steps, plan } = pass;
+    const { numFeatures } = this;
+    const from = gather(call, steps, x, numFeatures);
+    const g = gather(call, steps, dy, numFeatures);
+    super.gradients(call, pass, from, g, g);
+    scatter(steps, g, dx, numFeatures, plan.size / numFeatures);
+  }
+
+  /** @internal */
+  protected override stepOf(run: number): number {
+    return this.#first + run;
+  }
+
+  /** @internal */
+  protected override runningAt(step: number) {
+    return this.#steps.at(step, this.#policy);
+  }
+
+  /** @internal Counts the batch once, and its rows step by step. */
+  protected override settle(runs: readonly Settled[]): void {
+    super.settle(runs);
+    if (this.training && !this.frozen) this.#steps.batches++;
+  }
+
+  /** @internal */
+  protected override move(v: Training, correction: number | Float64Array, run: number, count: number): void {
+    const { f64 } = backend().heap;
+    const { momentum } = this.settings;
+    this.#steps.moveStep(this.stepOf(run), f64, v.mean >>> 3, v.variance >>> 3, momentum, correction, count);
+  }
+
+  /** @internal */
+  protected override learn(values: Float32Array, run: number): void {
+    this.#steps.learnStep(this.stepOf(run), values, this.settings.momentum);
+  }
+}

@@ -1,0 +1,132 @@
+import { Values } from './parameter.ts';
+import { RunningStats } from './running-stats.ts';
+import type { StateSlots } from './state.ts';
+
+/** How statistics of a time step are found. */
+export interface StepPolicy {
+  readonly beyond: 'last' | 'pooled' | 'throw';
+  readonly shrinkage: number;
+}
+
+type Statistics = Pick<RunningStats, 'mean' | 'variance'>;
+
+/** Running statistics for each time step, `[T, C]`, and how many values lie behind each step's. */
+export class StepStats extends RunningStats {
+  readonly #channels: number;
+  /** Rows that moved the statistics of each step. */
+  readonly counts: Float64Array;
+
+  constructor(steps: number, channels: number) {
+    super(steps * channels);
+    this.#channels = channels;
+    this.counts = new Float64Array(steps);
+  }
+
+  /** Steps with statistics of their own: up to the last one that rows have reached. */
+  get trained(): number {
+    return this.counts.findLastIndex((count) => count > 0) + 1;
+  }
+
+  /** Moves the statistics of a step by those of so many rows; with momentum `null` all rows weigh the same. */
+  moveStep(
+    step: number,
+    f64: Float64Array,
+    mean: number,
+    variance: number,
+    momentum: number | null,
+    correction: number | Float64Array,
+    count: number,
+  ): void {
+    const from = step * this.#channels;
+    const w = this.#count(step, momentum, count);
+    this.blend(w, f64, mean, variance, correction, from, from + this.#channels);
+  }
+
+  /** Moves them by one row. */
+  learnStep(step: number, values: Float32Array, momentum: number | null): void {
+    this.blendValue(this.#count(step, momentum, 1), values, step * this.#channels);
+  }
+
+  #count(step: number, momentum: number | null, count: number): number {
+    this.counts[step] += count;
+    return momentum ?? count / this.counts[step];
+  }
+
+  /** Statistics by which a step is evaluated: n/(n + shrinkage) of its own and the rest of the pooled ones; those of the policy past the last trained step. */
+  at(step: number, { beyond, shrinkage }: StepPolicy): Statistics {
+    const { trained, counts } = this;
+    const own = step < trained || trained === 0;
+    const index = own ? Math.min(step, counts.length - 1) : trained - 1;
+    const weight = counts[index] === 0 ? Number(trained === 0) : counts[index] / (counts[index] + shrinkage);
+    const share = own || beyond !== 'pooled' ? weight : 0;
+    if (share === 1) return this.#mix(index, 1, undefined);
+    return this.#mix(index, share, this.pooled());
+  }
+
+  #mix(step: number, share: number, pooled: { mean: Float64Array; variance: Float64Array } | undefined): Statistics {
+    const from = step * this.#channels;
+    const part = (name: 'mean' | 'variance') => {
+      const own = this[name].now.slice(from, from + this.#channels);
+      if (!pooled) return new Values(own);
+      // 0 times what may be infinite is left out
+      return new Values(own.map((value, c) => (share === 0 ? 0 : share * value) + (1 - share) * pooled[name][c]));
+    };
+    return { mean: part('mean'), variance: part('variance') };
+  }
+
+  /** Statistics over all steps, by their counts: what lies within steps and between them. */
+  pooled(): { mean: Float64Array; variance: Float64Array } {
+    const channels = this.#channels;
+    const mean = new Float64Array(channels);
+    const variance = new Float64Array(channels);
+    const total = this.counts.reduce((sum, count) => sum + count, 0);
+    const [m, v] = [this.mean.now, this.variance.now];
+    const each = (visit: (share: number, at: number) => void) => {
+      this.counts.forEach((count, t) => {
+        if (count > 0) visit(count / total, t * channels);
+      });
+    };
+    for (let c = 0; c < channels; c++) {
+      each((share, at) => {
+        mean[c] += share * m[at + c];
+      });
+      each((share, at) => {
+        variance[c] += share * (v[at + c] + (m[at + c] - mean[c]) ** 2);
+      });
+      if (total === 0) variance[c] = 1;
+    }
+    return { mean, variance };
+  }
+
+  override reset(): void {
+    super.reset();
+    this.counts.fill(0);
+  }
+
+  override checkpoint(): () => void {
+    const restore = super.checkpoint();
+    const counts = this.counts.slice();
+    return () => {
+      restore();
+      this.counts.set(counts);
+    };
+  }
+
+  override slots(): StateSlots {
+    const steps = this.counts.length;
+    const slots = super.slots();
+    const shaped = (name: string) => ({ ...slots[name], shape: [steps, this.#channels] });
+    return {
+      ...slots,
+      runningMean: shaped('runningMean'),
+      runningVar: shaped('runningVar'),
+      stepCounts: {
+        shape: [steps],
+        read: () => this.counts.slice(),
+        refuse: (values) =>
+          Array.prototype.every.call(values, (v) => Number.isFinite(v) && v >= 0) ? undefined : 'counts of 0 or more',
+        write: (values) => this.counts.set(values),
+      },
+    };
+  }
+}

@@ -1,0 +1,80 @@
+// Sequences of unequal length as the rows of their time steps: all rows of a step together, and of padding none.
+
+import { backend } from '../kernels/backend.ts';
+import type { Call } from '../tensors/call.ts';
+
+/** The rows of a batch `[N, T, ...]` in the order in which steps are worked through. */
+export interface Steps {
+  /** Which row n·T + t of the batch each is. */
+  readonly rows: Int32Array;
+  /** The first row of each step, and behind the last step the number of rows. Steps that no sequence reaches are left out at the end. */
+  readonly starts: readonly number[];
+  /** Sequences, in the order in which a step has them: those that last longest come first. */
+  readonly order: Int32Array;
+}
+
+/**
+ * Sorts rows by step. Where each sequence counts up to its length, the rows of a step are a prefix of those of the step before.
+ *
+ * @param counts does step t of sequence n count?
+ */
+export function stepsOf(samples: number, steps: number, counts: (n: number, t: number) => boolean): Steps {
+  const ends = Int32Array.from({ length: samples }, (_, n) => {
+    let end = steps;
+    while (end > 0 && !counts(n, end - 1)) end--;
+    return end;
+  });
+  const order = Int32Array.from(ends.keys()).sort((a, b) => ends[b] - ends[a] || a - b);
+  const rows: number[] = [];
+  const starts = [0];
+  const last = samples === 0 ? 0 : ends[order[0]];
+  for (let t = 0; t < last; t++) {
+    for (const n of order) {
+      if (ends[n] <= t) break;
+      if (counts(n, t)) rows.push(n * steps + t);
+    }
+    starts.push(rows.length);
+  }
+  return { rows: Int32Array.from(rows), starts, order };
+}
+
+/** Rows of at least so many values are copied by the engine's own copy, shorter ones value by value. */
+const WIDE = 32;
+
+/** Copies rows out of a batch at `x` into memory of their own. */
+export function gather(call: Call, { rows }: Pick<Steps, 'rows'>, x: number, width: number): number {
+  const at = call.scratch(Math.max(rows.length * width, 1) * 4);
+  copyRows(
+    rows,
+    width,
+    (row) => (x >>> 2) + row * width,
+    (i) => (at >>> 2) + i * width,
+  );
+  return at;
+}
+
+/** Copies rows back into a batch of so many at `y`; 0 in those that are not among them. */
+export function scatter({ rows }: Pick<Steps, 'rows'>, from: number, y: number, width: number, all: number): void {
+  if (rows.length < all) backend().heap.f32.fill(0, y >>> 2, (y >>> 2) + all * width);
+  copyRows(
+    rows,
+    width,
+    (_, i) => (from >>> 2) + i * width,
+    (_, row) => (y >>> 2) + row * width,
+  );
+}
+
+function copyRows(
+  rows: Int32Array,
+  width: number,
+  source: (row: number, i: number) => number,
+  target: (i: number, row: number) => number,
+): void {
+  const { f32 } = backend().heap;
+  for (let i = 0; i < rows.length; i++) {
+    const from = source(rows[i], i);
+    const to = target(i, rows[i]);
+    if (width >= WIDE) f32.copyWithin(to, from, from + width);
+    else for (let c = 0; c < width; c++) f32[to + c] = f32[from + c];
+  }
+}
