@@ -62,6 +62,10 @@ export type Residual = plain.Residual;
 
 export const Linear = /* @__PURE__ */ provide(plain.Linear, { inference, linear, training });
 export type Linear = plain.Linear;
+export const BNLSTMCell = /* @__PURE__ */ provide(plain.BNLSTMCell, { inference, linear, training });
+export type BNLSTMCell = plain.BNLSTMCell;
+export const BNGRUCell = /* @__PURE__ */ provide(plain.BNGRUCell, { inference, linear, training });
+export type BNGRUCell = plain.BNGRUCell;
 export const Sequential = /* @__PURE__ */ provide(plain.Sequential, { inference, linear, training });
 export type Sequential = plain.Sequential;
 export const setThreads = /* @__PURE__ */ provide(plain.setThreads, { inference, linear, masked, rows, training });

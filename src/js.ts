@@ -29,6 +29,7 @@ export type { RowNormOptions } from './layers/row-norm.ts';
 export type { StateSlot, StateSlots } from './layers/state.ts';
 export { ActivationLayer, ReLU, Sigmoid, Tanh } from './nn/activations.ts';
 export { Dropout, type DropoutOptions } from './nn/dropout.ts';
+export { BNGRUCell } from './nn/gru-cell.ts';
 export {
   heNormal,
   heUniform,
@@ -40,8 +41,10 @@ export {
 } from './nn/initializers.ts';
 export { Linear, type LinearOptions } from './nn/linear.ts';
 export { crossEntropy, type Labels } from './nn/loss.ts';
+export { BNLSTMCell, type LSTMCellOptions } from './nn/lstm-cell.ts';
 export { Adam, type AdamOptions, type Optimizer, SGD, type SGDOptions } from './nn/optim.ts';
 export { Random } from './nn/random.ts';
+export type { RecurrentCellOptions, RecurrentForwardOptions, RecurrentState } from './nn/recurrent-cell.ts';
 export { Residual } from './nn/residual.ts';
 export { Sequential } from './nn/sequential.ts';
 export { type OfRank, type Result, Tensor, type TensorLike, tensor, tidy, zeros } from './tensors/tensor.ts';

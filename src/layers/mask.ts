@@ -164,7 +164,8 @@ function readField(
   return { strides, at: (place) => Number(values[place.reduce((sum, index, i) => sum + index * strides[i], 0)]) };
 }
 
-function readLengths(subject: string, lengths: unknown, shape: readonly number[], axis: number): number[] {
+/** How many steps of each sequence count; the steps lie along the first axis behind the samples' that is not the channels' `axis`. */
+export function readLengths(subject: string, lengths: unknown, shape: readonly number[], axis: number): number[] {
   if (!isArray(lengths)) throw wrongKind('ERR_TYPE', subject, 'lengths', 'an array of numbers', show(lengths));
   if (shape.length < 3) {
     throw wrongValue(

@@ -41,9 +41,14 @@ export function stepsOf(samples: number, steps: number, counts: (n: number, t: n
 /** Rows of at least so many values are copied by the engine's own copy, shorter ones value by value. */
 const WIDE = 32;
 
-/** Copies rows out of a batch at `x` into memory of their own. */
-export function gather(call: Call, { rows }: Pick<Steps, 'rows'>, x: number, width: number): number {
-  const at = call.scratch(Math.max(rows.length * width, 1) * 4);
+/** Copies rows out of a batch at `x`, to `at`: scratch memory, unless told otherwise. */
+export function gather(
+  call: Call,
+  { rows }: Pick<Steps, 'rows'>,
+  x: number,
+  width: number,
+  at = call.scratch(Math.max(rows.length * width, 1) * 4),
+): number {
   copyRows(
     rows,
     width,

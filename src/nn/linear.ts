@@ -1,7 +1,7 @@
 import { show, wrongKind } from '../errors.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
-import { linear, pack } from '../kernels/linear/calls.ts';
+import { linear } from '../kernels/linear/calls.ts';
 import { training } from '../kernels/training/part.ts';
 import { Layer, type Stage } from '../layers/layer.ts';
 import { checkFeatures } from '../layers/options.ts';
@@ -15,6 +15,7 @@ import { checkShape, countOf, linearShape, shapeOf, sizeOf } from '../tensors/sh
 import type { Result, TensorLike } from '../tensors/tensor.ts';
 import type { Parameter } from '../types.ts';
 import { type Initializer, torchUniform } from './initializers.ts';
+import { addSums, packBackward, packedLength, packForward, weightSums } from './products.ts';
 import { Random } from './random.ts';
 
 export interface LinearOptions {
@@ -24,11 +25,6 @@ export interface LinearOptions {
   init?: Initializer;
   /** Seed of the initial values. Default: a different one every time. */
   seed?: number;
-}
-
-/** Floats that `pack` writes for a matrix. */
-export function packedLength(depth: number, cols: number): number {
-  return Math.ceil(cols / 8) * 8 * depth;
 }
 
 /**
@@ -148,13 +144,9 @@ export class Linear extends Layer {
       const rows = given.data.length / this.outFeatures;
       if (rows === 0) return;
       const current = backend();
-      const { heap } = current;
       const { inFeatures: depth, outFeatures: cols } = this;
       const sums = this.#sumGradients(call, x, from, rows);
-      const weight = call.scratch(depth * cols * 4);
-      heap.f32.set(this.#weight.values.now, weight >>> 2);
-      const packed = call.scratch(packedLength(cols, depth) * 4);
-      pack(current, weight, packed, cols, depth, depth, 1);
+      const packed = packBackward(call, this.#weight.values.now, depth, cols);
       linear(current, from, packed, 0, call.output(result), NO_ACTIVATION, rows, cols, depth);
       this.#addGradients(sums);
       kept.noteOutput(result, 'backward');
@@ -202,16 +194,12 @@ export class Linear extends Layer {
 
   /** The weight as the kernel reads it, packed again only if it may have changed. */
   #pack(call: Call): number {
-    const current = backend();
-    const { heap } = current;
     const { inFeatures, outFeatures } = this;
     const { values } = this.#weight;
-    this.#packed ??= new Region(heap);
+    this.#packed ??= new Region(backend().heap);
     const packed = this.#packed.atLeast(packedLength(inFeatures, outFeatures) * 4);
     if (this.#packedStamp !== values.stamp) {
-      const weight = call.scratch(inFeatures * outFeatures * 4);
-      heap.f32.set(values.now, weight >>> 2);
-      pack(current, weight, packed, inFeatures, outFeatures, 1, inFeatures);
+      packForward(call, values.now, packed, inFeatures, outFeatures);
       this.#packedStamp = values.stamp;
     }
     return packed;
@@ -230,27 +218,19 @@ export class Linear extends Layer {
     if (rows === 0 || (this.#weight.frozen && (this.#bias?.frozen ?? true))) return { weight: 0, bias: 0 };
     const current = backend();
     const { inFeatures: depth, outFeatures: cols } = this;
-    const at = call.input(x);
-    const packed = call.scratch(packedLength(rows, depth) * 4);
-    const weight = call.scratch(depth * cols * 4);
+    const weight = weightSums(call, call.input(x), dy, rows, depth, cols);
     const bias = this.#bias ? call.scratch(cols * 8) : 0;
-    pack(current, at, packed, rows, depth, depth, 1);
-    linear(current, dy, packed, 0, weight, NO_ACTIVATION, cols, rows, depth, 1, cols);
     if (bias) training(current).kernels.column_sums_f32(dy, bias, rows, cols);
     return { weight, bias };
   }
 
   #addGradients({ weight, bias }: { weight: number; bias: number }): void {
     const { f32, f64 } = backend().heap;
-    if (weight && !this.#weight.frozen) add(this.#weight.grad, f32, weight >>> 2);
-    if (bias && this.#bias && !this.#bias.frozen) add(this.#bias.grad, f64, bias >>> 3);
+    if (weight && !this.#weight.frozen) addSums(this.#weight.grad, f32, weight >>> 2);
+    if (bias && this.#bias && !this.#bias.frozen) addSums(this.#bias.grad, f64, bias >>> 3);
   }
 
   #wrongOption(argument: string, expected: string, got: unknown): Error {
     return wrongKind('ERR_OPTION', this.subject, argument, expected, show(got));
   }
-}
-
-function add(grad: Float32Array, sums: Float32Array | Float64Array, at: number): void {
-  for (let i = 0; i < grad.length; i++) grad[i] += sums[at + i];
 }

@@ -15,6 +15,7 @@ import {
   Tanh,
 } from '../../src/index.ts';
 import { worstDifference } from '../support/data.ts';
+import { errorOf } from '../support/errors.ts';
 
 function normals(seed: number, rows: number, cols: number, offset = 0) {
   const random = new Random(seed);
@@ -32,16 +33,6 @@ function cut({ data, shape: [, cols] }: { data: Float32Array; shape: number[] },
     row += size;
     return { data: data.slice((row - size) * cols, row * cols), shape: [size, cols] };
   });
-}
-
-function errorOf(work: () => unknown) {
-  try {
-    work();
-  } catch (error) {
-    const { name, code, message } = error as Error & { code: string };
-    return [name, code, message];
-  }
-  return undefined;
 }
 
 const buildNet = () =>

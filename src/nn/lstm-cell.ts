@@ -1,0 +1,109 @@
+import { show, wrongKind } from '../errors.ts';
+import { activationCode } from '../kernels/activations.ts';
+import { backend } from '../kernels/backend.ts';
+import { activate } from '../kernels/inference/calls.ts';
+import { type CellStep, type CellStepBack, RecurrentCell, type RecurrentCellOptions } from './recurrent-cell.ts';
+
+export interface LSTMCellOptions extends RecurrentCellOptions {
+  /** First bias of the forget gate (Gers et al. 2000; Jozefowicz et al. 2015). Default 1. */
+  forgetBias?: number;
+}
+
+/** Where the gates i, f, g, o of a row lie once they are activated: sigmoids side by side, then the tanh. */
+const BLOCKS = [0, 1, 3, 2];
+
+/**
+ * LSTM with recurrent batch normalization (Cooijmans et al. 2016), over whole sequences:
+ *
+ *   [i, f, g, o] = BN(Wx·x) + BN(Wh·h) + b     c' = σ(f)·c + σ(i)·tanh(g)     h' = σ(o)·tanh(BN(c'))
+ *
+ * each BN with statistics for each time step (`RecurrentBatchNorm1d`). Weights and gates are in PyTorch's order; with `norm: false` it is PyTorch's LSTM.
+ *
+ *     const lstm = new BNLSTMCell(28, 64, { maxSteps: 28 });
+ *     const h = lstm.forward(x, { lengths });     // [N, T, 28] to [N, T, 64]
+ */
+export class BNLSTMCell extends RecurrentCell {
+  static override readonly name: string = 'BNLSTMCell';
+
+  /**
+   * @param inputSize I
+   * @param hiddenSize H
+   * @throws ERR_OPTION for an unknown option or a value it does not take
+   */
+  constructor(inputSize: number, hiddenSize: number, options: LSTMCellOptions = {}) {
+    const { forgetBias = 1, ...rest } = options ?? {};
+    super(inputSize, hiddenSize, rest);
+    if (typeof forgetBias !== 'number' || !Number.isFinite(forgetBias)) {
+      throw wrongKind('ERR_OPTION', this.subject, 'forgetBias', 'a finite number', show(forgetBias));
+    }
+    this.biasIh.data.fill(forgetBias, hiddenSize, 2 * hiddenSize);
+  }
+
+  /** @internal */
+  protected form() {
+    return { kind: 'BNLSTMCell', gates: 4, hasValue: true };
+  }
+
+  /** @internal */
+  protected forwardStep(
+    { rows, h, c, input, gates, extra, fromState }: CellStep,
+    normalize: ((x: number, y: number) => void) | undefined,
+  ): void {
+    const current = backend();
+    const { hiddenSize } = this;
+    const many = rows * hiddenSize;
+    fromState(input, input);
+    const { f32 } = current.heap;
+    const from = input >>> 2;
+    const to = gates >>> 2;
+    for (let r = 0; r < rows; r++) {
+      for (let gate = 0; gate < 4; gate++) {
+        const source = from + (r * 4 + gate) * hiddenSize;
+        f32.copyWithin(to + BLOCKS[gate] * many + r * hiddenSize, source, source + hiddenSize);
+      }
+    }
+    activate(current, gates, gates, SIGMOID, 3 * many);
+    activate(current, gates + 3 * many * 4, gates + 3 * many * 4, TANH, many);
+    const [before, after] = [c.before >>> 2, c.after >>> 2];
+    for (let i = 0; i < many; i++) {
+      f32[after + i] = f32[to + many + i] * f32[before + i] + f32[to + i] * f32[to + 3 * many + i];
+    }
+    if (normalize) normalize(c.after, extra);
+    else f32.copyWithin(extra >>> 2, after, after + many);
+    activate(current, extra, extra, TANH, many);
+    for (let i = 0; i < many; i++) f32[(h.after >>> 2) + i] = f32[to + 2 * many + i] * f32[(extra >>> 2) + i];
+  }
+
+  /** @internal */
+  protected backwardStep(
+    { rows, c, gates, extra, dh, dc, dhBefore, dInput, dState, spare }: CellStepBack,
+    normBack: ((x: number, dy: number) => void) | undefined,
+  ): void {
+    const { f32 } = backend().heap;
+    const { hiddenSize } = this;
+    const many = rows * hiddenSize;
+    const [i0, f0, o0, g0] = [0, 1, 2, 3].map((block) => (gates >>> 2) + block * many);
+    const [th, g, value, back] = [extra >>> 2, dh >>> 2, spare >>> 2, dc >>> 2];
+    for (let k = 0; k < many; k++) f32[value + k] = f32[g + k] * f32[o0 + k] * (1 - f32[th + k] * f32[th + k]);
+    normBack?.(c.after, spare);
+    const [before, into] = [c.before >>> 2, dInput >>> 2];
+    for (let r = 0; r < rows; r++) {
+      for (let j = 0; j < hiddenSize; j++) {
+        const k = r * hiddenSize + j;
+        const at = into + r * 4 * hiddenSize + j;
+        const [i, f, o, n] = [f32[i0 + k], f32[f0 + k], f32[o0 + k], f32[g0 + k]];
+        const d = f32[back + k] + f32[value + k];
+        f32[at] = d * n * i * (1 - i);
+        f32[at + hiddenSize] = d * f32[before + k] * f * (1 - f);
+        f32[at + 2 * hiddenSize] = d * i * (1 - n * n);
+        f32[at + 3 * hiddenSize] = f32[g + k] * f32[th + k] * o * (1 - o);
+        f32[back + k] = d * f;
+      }
+    }
+    f32.copyWithin(dState >>> 2, into, into + 4 * many);
+    f32.fill(0, dhBefore >>> 2, (dhBefore >>> 2) + many);
+  }
+}
+
+const SIGMOID = /* @__PURE__ */ activationCode('BNLSTMCell', 'sigmoid');
+const TANH = /* @__PURE__ */ activationCode('BNLSTMCell', 'tanh');

@@ -1,0 +1,541 @@
+// What recurrent cells share: sequences of unequal length packed by step, two products a step, batch norm on each, and the way back through time. What is left to each
+// cell is what it does with gates.
+
+import { show, showShape, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
+import { NO_ACTIVATION } from '../kernels/activations.ts';
+import { backend } from '../kernels/backend.ts';
+import { linear } from '../kernels/linear/calls.ts';
+import { training } from '../kernels/training/part.ts';
+import type { ChannelPass } from '../layers/channel-norm.ts';
+import { Layer, type Stage } from '../layers/layer.ts';
+import { readLengths } from '../layers/mask.ts';
+import { checkFeatures } from '../layers/options.ts';
+import { LearnedParameter } from '../layers/parameter.ts';
+import { RecurrentBatchNorm1d, type RecurrentBatchNormOptions } from '../layers/recurrent-batch-norm.ts';
+import type { StateSlots } from '../layers/state.ts';
+import { gather, type Steps, scatter, stepsOf } from '../layers/steps.ts';
+import { Region } from '../tensors/block.ts';
+import { type Call, checkCallOptions, locate, produce } from '../tensors/call.ts';
+import { checkShape, shapeOf } from '../tensors/shape.ts';
+import type { OfRank, Result, TensorLike } from '../tensors/tensor.ts';
+import type { Parameter } from '../types.ts';
+import { type Initializer, torchUniform } from './initializers.ts';
+import { addSums, packBackward, packedLength, packForward, weightSums } from './products.ts';
+import { Random } from './random.ts';
+
+export interface RecurrentCellOptions extends Partial<Omit<RecurrentBatchNormOptions, 'affine' | 'activation'>> {
+  /**
+   * Batch norm on what comes from the input and on what comes from the state before (and, in an LSTM, on the cell's own value), statistics for each time step.
+   * `false`: the plain cell, which then takes none of the norm's options. Default `true`, with `maxSteps` and the other options of `RecurrentBatchNorm1d`.
+   */
+  norm?: boolean;
+  /** The output: states of all steps `[N, T, H]` (`'sequence'`, default), or the last of each sequence `[N, H]` (`'last'`). */
+  output?: 'sequence' | 'last';
+  /** How the weights begin. Default: uniform in ±1/√hiddenSize, as in PyTorch. Biases begin at 0. */
+  init?: Initializer;
+  /** Seed of the initial values. Default: a different one every time. */
+  seed?: number;
+}
+
+/** The state between two pieces of the same sequences, one row for each. */
+export interface RecurrentState {
+  /** Hidden state, `[N, H]`. */
+  h: Float32Array;
+  /** The LSTM's cell value, `[N, H]`. */
+  c?: Float32Array;
+  /** Time steps before this one. */
+  step: number;
+}
+
+export interface RecurrentForwardOptions<O extends TensorLike = TensorLike> {
+  out?: O;
+  /** How many steps of each sequence count, `[N]`. Default: all. */
+  lengths?: ArrayLike<number>;
+  /** Where to go on from: what `state` was after an earlier piece. A constant in backward (truncated backpropagation through time). Default: zeros. */
+  state?: RecurrentState;
+}
+
+/** One step, in linear memory: rows of the sequences that reach it. */
+export interface CellStep {
+  /** Its number among the steps of the batch. */
+  readonly t: number;
+  readonly rows: number;
+  /** Rows of earlier steps. */
+  readonly before: number;
+  /** States before and after: h, and the cell's own values likewise. */
+  readonly h: { readonly before: number; readonly after: number };
+  readonly c: { readonly before: number; readonly after: number };
+  /** What comes from the input, `[rows, gates·H]`; may be written over. */
+  readonly input: number;
+  /** Activated gates. */
+  readonly gates: number;
+  /** A row of H for each row. */
+  readonly extra: number;
+  /** Room for one more such, for the length of the step. */
+  readonly spare: number;
+  /** Works out what comes from the state before, with `added` to it, in `y`. */
+  fromState(y: number, added: number): void;
+}
+
+/** One step back. */
+export interface CellStepBack extends Omit<CellStep, 'fromState'> {
+  /** dL/dh of the step. */
+  readonly dh: number;
+  /** Where dL/dc comes from the step behind, and goes to the step before. */
+  readonly dc: number;
+  /** Where dL/dh of the step before goes, so far as it does not come by the product. */
+  readonly dhBefore: number;
+  /** Gradients of what came from the input and of what came from the state, `[rows, gates·H]`. */
+  readonly dInput: number;
+  readonly dState: number;
+}
+
+/** Where what a forward leaves for backward lies. */
+type Places = Readonly<
+  Record<'x' | 'fromInput' | 'input' | 'fromState' | 'gates' | 'extra' | 'h' | 'c' | 'first' | 'wide', number>
+>;
+
+interface Saved {
+  readonly shape: readonly number[];
+  readonly steps: Steps;
+  readonly runs: readonly ReturnType<RecurrentBatchNorm1d['runByRun']>[];
+}
+
+const OWN = ['norm', 'output', 'init', 'seed'];
+
+export abstract class RecurrentCell extends Layer {
+  readonly subject: string;
+  readonly inputSize: number;
+  readonly hiddenSize: number;
+  readonly #weights: { readonly ih: LearnedParameter; readonly hh: LearnedParameter };
+  readonly #biases: { readonly ih: LearnedParameter; readonly hh: LearnedParameter } | undefined;
+  /** Batch norm of what comes from the input, of what comes from the state, and what a cell has besides; none in the plain cell. */
+  readonly norms: Readonly<Record<'ih' | 'hh' | 'c', RecurrentBatchNorm1d | undefined>>;
+  readonly #output: 'sequence' | 'last';
+  readonly #memory: Record<'rows' | 'states', Region>;
+  #saved: Saved | undefined;
+  #state: RecurrentState | undefined;
+
+  constructor(inputSize: number, hiddenSize: number, options: RecurrentCellOptions) {
+    super();
+    const { kind, gates, hasValue } = this.form();
+    checkFeatures(kind, 'inputSize', inputSize);
+    checkFeatures(kind, 'hiddenSize', hiddenSize);
+    this.subject = `${kind}(${inputSize}, ${hiddenSize})`;
+    if (typeof options !== 'object' || options === null) {
+      throw wrongKind('ERR_OPTION', this.subject, 'options', 'an object', show(options));
+    }
+    const { norm = true, output = 'sequence', init, seed, ...rest } = options;
+    if (typeof norm !== 'boolean') throw this.#wrongOption('norm', 'true or false', norm);
+    if (output !== 'sequence' && output !== 'last') throw this.#wrongOption('output', "'sequence' or 'last'", output);
+    if (init !== undefined && typeof init !== 'function') throw this.#wrongOption('init', 'an initializer', init);
+    if (seed !== undefined && !Number.isFinite(seed)) throw this.#wrongOption('seed', 'a finite number', seed);
+    const stray = norm ? ['affine', 'activation'].find((name) => name in rest) : Object.keys(rest)[0];
+    if (stray) throw this.#wrongOption('options', norm ? "options of its norms' statistics" : OWN.join(', '), stray);
+    this.inputSize = inputSize;
+    this.hiddenSize = hiddenSize;
+    this.#output = output;
+    const wide = gates * hiddenSize;
+    const random = new Random(seed);
+    const weight = (depth: number) => {
+      const values = new Float32Array(wide * depth);
+      (init ?? torchUniform())(values, init ? depth : hiddenSize, wide, random);
+      return new LearnedParameter([wide, depth], values);
+    };
+    this.#weights = { ih: weight(inputSize), hh: weight(hiddenSize) };
+    const normOf = (channels: number) => {
+      return norm ? new RecurrentBatchNorm1d(channels, rest as RecurrentBatchNormOptions) : undefined;
+    };
+    this.norms = { ih: normOf(wide), hh: normOf(wide), c: hasValue ? normOf(hiddenSize) : undefined };
+    const bias = () => new LearnedParameter([wide], new Float32Array(wide));
+    this.#biases = norm ? undefined : { ih: bias(), hh: bias() };
+    const { heap } = backend();
+    this.#memory = { rows: new Region(heap), states: new Region(heap) };
+  }
+
+  /** @internal The name in errors, how many gates, and has it a value of its own beside the hidden state? */
+  protected abstract form(): { kind: string; gates: number; hasValue: boolean };
+
+  /** Weight of the input, `[gates·H, inputSize]`. */
+  get weightIh(): Parameter {
+    return this.#weights.ih;
+  }
+
+  /** Weight of the state before, `[gates·H, H]`. */
+  get weightHh(): Parameter {
+    return this.#weights.hh;
+  }
+
+  /** Bias of what comes from the input, `[gates·H]`: beta of its norm, where there is one. */
+  get biasIh(): Parameter {
+    return this.#biases?.ih ?? this.norms.ih!.beta!;
+  }
+
+  /** Bias of what comes from the state before, likewise. */
+  get biasHh(): Parameter {
+    return this.#biases?.hh ?? this.norms.hh!.beta!;
+  }
+
+  /** Where the sequences of the last forward ended, for `state` of the next piece; `null` before one. Copies. */
+  get state(): RecurrentState | null {
+    return this.#state
+      ? { ...this.#state, h: this.#state.h.slice(), ...(this.#state.c && { c: this.#state.c.slice() }) }
+      : null;
+  }
+
+  override train(on = true): this {
+    super.train(on);
+    for (const norm of this.#norms()) norm.train(on);
+    return this;
+  }
+
+  override parameters(): Parameter[] {
+    const own: Parameter[] = [this.#weights.ih, this.#weights.hh];
+    if (this.#biases) own.push(this.#biases.ih, this.#biases.hh);
+    return [...own, ...this.#norms().flatMap((norm) => norm.parameters())];
+  }
+
+  outputShape(shape: readonly number[]): readonly number[] {
+    if (shape.length !== 3 || shape[2] !== this.inputSize) {
+      throw wrongValue('ERR_SHAPE', this.subject, 'x', `shape [N, T, ${this.inputSize}]`, showShape(shape));
+    }
+    return this.#output === 'last' ? [shape[0], this.hiddenSize] : [shape[0], shape[1], this.hiddenSize];
+  }
+
+  /**
+   * Runs the sequences. Padding has no part in anything: statistics are those of the sequences that reach a step, and its output is 0.
+   *
+   * @param x `[N, T, inputSize]`
+   * @returns `[N, T, H]` or `[N, H]`, as the option `output` says: `out`, or new memory of x's kind. `out` must lie apart from `x`
+   * @throws ERR_SHAPE, ERR_TYPE, ERR_MASK for lengths, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY, and what the norms' options say. After an error no statistics and no
+   *   parameters have changed; an error in the middle of the sequences leaves nothing for backward
+   */
+  forward<const X extends TensorLike, O extends TensorLike = Result<X>>(
+    x: X & OfRank<X, 3>,
+    options: RecurrentForwardOptions<O> = {},
+  ): O {
+    checkCallOptions(this.subject, options, ['out', 'lengths', 'state']);
+    const input = locate(this.subject, 'x', x);
+    const shape = [...shapeOf(input)];
+    const outShape = this.outputShape(shape);
+    const [samples, length] = shape;
+    const lengths = options.lengths === undefined ? undefined : readLengths(this.subject, options.lengths, shape, 2);
+    const state = this.#readState(options.state, samples);
+    const steps = stepsOf(samples, length, (n, t) => !lengths || t < lengths[n]);
+    const names = ['ih', 'hh', 'c'] as const;
+    const passes = names.map((name) => this.norms[name]?.beginSteps(steps, shape, state.step));
+    const product = {
+      subject: this.subject,
+      like: x,
+      shape: outShape,
+      out: options.out,
+      inputs: { x: input },
+      aliasing: 'apart',
+    } as const;
+    return produce<O>(product, (call, result) => {
+      this.#saved = undefined;
+      const runs = names.flatMap((name, i) =>
+        passes[i] ? [this.norms[name]!.runByRun(passes[i] as ChannelPass)] : [],
+      );
+      const end = this.#run(call, steps, runs, call.input(input), state, call.output(result), outShape);
+      for (const run of runs) run.settle();
+      this.#state = { ...end, step: state.step + length };
+      this.#saved = { shape, steps, runs };
+    });
+  }
+
+  /**
+   * Gradient of the last forward, back through all of its steps: returns dx, and adds to the gradients of weights, biases, gammas and betas.
+   *
+   * @param dy gradient with respect to the output, of its shape; what it holds behind the end of a sequence does not matter
+   * @throws ERR_MODE before a forward; ERR_SHAPE, ERR_TYPE, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY; nothing has changed then
+   */
+  backward<D extends TensorLike, O extends TensorLike = Result<D>>(dy: D, options: { out?: O } = {}): O {
+    checkCallOptions(this.subject, options, ['out']);
+    const saved = this.checkSaved();
+    const given = locate(this.subject, 'dy', dy);
+    checkShape(this.subject, 'dy', shapeOf(given), this.outputShape(saved.shape), 'shape');
+    const product = {
+      subject: this.subject,
+      like: dy,
+      shape: saved.shape,
+      out: options.out,
+      inputs: { dy: given },
+      aliasing: 'apart',
+    } as const;
+    return produce<O>(product, (call, result) => {
+      this.#runBack(call, saved, call.input(given), call.output(result));
+    });
+  }
+
+  /** @internal */
+  override checkSaved(): Saved {
+    if (!this.#saved) throw wrongMoment('ERR_MODE', this.subject, 'backward', 'a forward before it', 'none');
+    return this.#saved;
+  }
+
+  /** `weightIh`, `weightHh`, `biasIh`, `biasHh` or the norms under their names: `normIh.gamma` … */
+  override stateSlots(): StateSlots {
+    const { ih, hh } = this.#weights;
+    const slots: StateSlots = { weightIh: ih.slot(), weightHh: hh.slot() };
+    if (this.#biases) Object.assign(slots, { biasIh: this.#biases.ih.slot(), biasHh: this.#biases.hh.slot() });
+    for (const [name, norm] of Object.entries(this.norms)) {
+      if (!norm) continue;
+      const prefix = `norm${name[0].toUpperCase()}${name.slice(1)}`;
+      for (const [leaf, slot] of Object.entries(norm.stateSlots())) slots[`${prefix}.${leaf}`] = slot;
+    }
+    return slots;
+  }
+
+  override checkpoint(): () => void {
+    const back = this.#norms().map((norm) => norm.checkpoint());
+    return () => {
+      for (const restore of back) restore?.();
+    };
+  }
+
+  override stages(): Stage[] {
+    throw wrongMoment('ERR_MODE', this.subject, 'compile', 'layers of one step', 'a recurrent cell');
+  }
+
+  override dispose(): void {
+    for (const norm of this.#norms()) norm.dispose();
+    for (const region of Object.values(this.#memory)) region.release();
+    this.#saved = undefined;
+  }
+
+  /** @internal Gates of a step, and the states behind it. */
+  protected abstract forwardStep(step: CellStep, normalize: ((x: number, y: number) => void) | undefined): void;
+
+  /** @internal Their gradients. */
+  protected abstract backwardStep(step: CellStepBack, normBack: ((x: number, dy: number) => void) | undefined): void;
+
+  #norms(): RecurrentBatchNorm1d[] {
+    return Object.values(this.norms).filter((norm) => norm !== undefined);
+  }
+
+  #wrongOption(argument: string, expected: string, got: unknown): Error {
+    return wrongKind('ERR_OPTION', this.subject, argument, expected, show(got));
+  }
+
+  #readState(
+    given: RecurrentState | undefined,
+    samples: number,
+  ): Required<Omit<RecurrentState, 'c'>> & { c: Float32Array } {
+    const values = samples * this.hiddenSize;
+    if (given === undefined) return { h: new Float32Array(values), c: new Float32Array(values), step: 0 };
+    const { h, c, step } = given ?? {};
+    const needed = this.form().hasValue ? [h, c] : [h];
+    for (const part of needed) {
+      if (!(part instanceof Float32Array) || part.length !== values) {
+        const got = part instanceof Float32Array ? `${part.length} values` : show(part);
+        const expected = `${values} values in a Float32Array, [${samples}, ${this.hiddenSize}]`;
+        throw wrongValue('ERR_SHAPE', this.subject, 'state', expected, got);
+      }
+    }
+    if (!Number.isInteger(step) || step < 0) {
+      throw wrongValue('ERR_SHAPE', this.subject, 'state.step', 'an integer of 0 or more', show(step));
+    }
+    return { h, c: c ?? new Float32Array(values), step };
+  }
+
+  /** Addresses of what a forward leaves for backward: widths of a row by name, for every row; and states, which have the rows before the first step besides. */
+  #places({ rows, starts }: Steps): Places {
+    const { inputSize, hiddenSize } = this;
+    const wide = this.form().gates * hiddenSize;
+    const many = rows.length;
+    const widths = { x: inputSize, fromInput: wide, input: wide, fromState: wide, gates: wide, extra: hiddenSize };
+    const total = Object.values(widths).reduce((sum, width) => sum + width, 0);
+    let at = this.#memory.rows.atLeast(Math.max(total * many, 1) * 4);
+    const found = {} as Record<keyof typeof widths, number>;
+    for (const name of Object.keys(widths) as (keyof typeof widths)[]) {
+      found[name] = at;
+      at += widths[name] * many * 4;
+    }
+    const first = starts[1] ?? 0;
+    const h = this.#memory.states.atLeast(Math.max(2 * (many + first) * hiddenSize, 1) * 4);
+    return { ...found, h, c: h + (many + first) * hiddenSize * 4, first, wide };
+  }
+
+  /** What a cell is told of a step. `first`: rows before the first step's, which hold the initial state. */
+  #stepAt({ starts }: Steps, t: number, at: Places): Omit<CellStep, 'fromState' | 'spare'> {
+    const { hiddenSize } = this;
+    const row = hiddenSize * 4;
+    const before = starts[t];
+    const states = (base: number) => ({
+      before: base + (t === 0 ? 0 : at.first + starts[t - 1]) * row,
+      after: base + (at.first + before) * row,
+    });
+    return {
+      t,
+      rows: starts[t + 1] - before,
+      before,
+      h: states(at.h),
+      c: states(at.c),
+      input: at.input + before * at.wide * 4,
+      gates: at.gates + before * at.wide * 4,
+      extra: at.extra + before * row,
+    };
+  }
+
+  /** The row, in order of steps, in which each sequence ends; of those that are not empty. */
+  #ends({ starts, order }: Steps): { n: number; row: number }[] {
+    return Array.from(order.subarray(0, starts[1] ?? 0), (n, rank) => {
+      let t = starts.length - 2;
+      while (starts[t + 1] - starts[t] <= rank) t--;
+      return { n, row: starts[t] + rank };
+    });
+  }
+
+  /** Returns the state at the end. */
+  #run(
+    call: Call,
+    steps: Steps,
+    runs: Saved['runs'],
+    x: number,
+    state: RecurrentState & { c: Float32Array },
+    y: number,
+    outShape: readonly number[],
+  ): Omit<RecurrentState, 'step'> {
+    const current = backend();
+    const { heap } = current;
+    const { inputSize, hiddenSize } = this;
+    const { ih, hh } = this.#weights;
+    const at = this.#places(steps);
+    const { wide, first } = at;
+    const many = steps.rows.length;
+    const [normIh, normHh, normC] = runs;
+    const packed = [ih, hh].map((weight) => {
+      const depth = weight.shape[1];
+      const panels = call.scratch(packedLength(depth, wide) * 4);
+      packForward(call, weight.values.now, panels, depth, wide);
+      return panels;
+    });
+    const biases = [this.#biases?.ih, this.#biases?.hh].map((bias) => {
+      if (!bias) return 0;
+      const vector = call.scratch(wide * 4);
+      heap.f32.set(bias.values.now, vector >>> 2);
+      return vector;
+    });
+    gather(call, steps, x, inputSize, at.x);
+    linear(current, at.x, packed[0], biases[0], normIh ? at.fromInput : at.input, NO_ACTIVATION, many, inputSize, wide);
+    const ends = this.#ends(steps);
+    const row = (values: Float32Array, n: number) => values.subarray(n * hiddenSize, (n + 1) * hiddenSize);
+    ends.forEach(({ n }, rank) => {
+      heap.f32.set(row(state.h, n), (at.h >>> 2) + rank * hiddenSize);
+      heap.f32.set(row(state.c, n), (at.c >>> 2) + rank * hiddenSize);
+    });
+    const spare = call.scratch(Math.max(first * wide, 1) * 4);
+    for (let t = 0; t < steps.starts.length - 1; t++) {
+      const step = this.#stepAt(steps, t, at);
+      const { rows, before, h, input } = step;
+      normIh?.forward(t, at.fromInput + before * wide * 4, 0, input);
+      const product = at.fromState + before * wide * 4;
+      const fromState = (target: number, added: number) => {
+        if (!normHh)
+          linear(
+            current,
+            h.before,
+            packed[1],
+            biases[1],
+            target,
+            NO_ACTIVATION,
+            rows,
+            hiddenSize,
+            wide,
+            hiddenSize,
+            1,
+            added ? 1 : 0,
+          );
+        else {
+          linear(current, h.before, packed[1], 0, product, NO_ACTIVATION, rows, hiddenSize, wide);
+          normHh.forward(t, product, added, target);
+        }
+      };
+      this.forwardStep({ ...step, spare, fromState }, normC && ((from, to) => normC.forward(t, from, 0, to)));
+    }
+    const behind = first * hiddenSize * 4;
+    const end = { h: state.h.slice(), ...(this.form().hasValue && { c: state.c.slice() }) };
+    for (const { n, row: last } of ends) {
+      for (const name of ['h', 'c'] as const) {
+        const from = (at[name] + behind + last * hiddenSize * 4) >>> 2;
+        end[name]?.set(heap.f32.subarray(from, from + hiddenSize), n * hiddenSize);
+      }
+    }
+    if (outShape.length === 2) heap.f32.set(end.h, y >>> 2);
+    else scatter(steps, at.h + behind, y, hiddenSize, outShape[0] * outShape[1]);
+    return end;
+  }
+
+  #runBack(call: Call, { shape, steps, runs }: Saved, dy: number, dx: number): void {
+    const current = backend();
+    const { heap } = current;
+    const { inputSize, hiddenSize } = this;
+    const { ih, hh } = this.#weights;
+    const at = this.#places(steps);
+    const { wide, first } = at;
+    const many = steps.rows.length;
+    const [normIh, normHh, normC] = runs;
+    const zeros = (values: number) => {
+      const from = call.scratch(Math.max(values, 1) * 4);
+      heap.f32.fill(0, from >>> 2, (from >>> 2) + values);
+      return from;
+    };
+    const dh = zeros(many * hiddenSize);
+    if (this.#output === 'sequence') gather(call, steps, dy, hiddenSize, dh);
+    else {
+      for (const { n, row } of this.#ends(steps)) {
+        const from = (dy >>> 2) + n * hiddenSize;
+        heap.f32.copyWithin((dh >>> 2) + row * hiddenSize, from, from + hiddenSize);
+      }
+    }
+    // what the step behind hands over; rows of sequences that end here have never been written
+    const carried = zeros(first * hiddenSize);
+    const dc = zeros(first * hiddenSize);
+    const spare = zeros(first * wide);
+    const dInput = zeros(many * wide);
+    const dState = zeros(many * wide);
+    const states = zeros(many * hiddenSize);
+    const [towardsX, towardsH] = [ih, hh].map((weight) => packBackward(call, weight.values.now, weight.shape[1], wide));
+    for (let t = steps.starts.length - 2; t >= 0; t--) {
+      const step = this.#stepAt(steps, t, at);
+      const { rows, before } = step;
+      const values = rows * hiddenSize;
+      const { f32 } = heap;
+      const own = dh + before * hiddenSize * 4;
+      for (let i = 0; i < values; i++) f32[(own >>> 2) + i] += f32[(carried >>> 2) + i];
+      const gates = before * wide * 4;
+      const [g, s] = [dInput + gates, dState + gates];
+      this.backwardStep(
+        { ...step, dh: own, dc, dhBefore: carried, dInput: g, dState: s, spare },
+        normC && ((from, to) => normC.backward(t, from, to, to)),
+      );
+      normIh?.backward(t, at.fromInput + gates, g, g);
+      normHh?.backward(t, at.fromState + gates, s, s);
+      linear(current, s, towardsH, 0, carried, NO_ACTIVATION, rows, wide, hiddenSize, wide, 1, 1);
+      const from = step.h.before >>> 2;
+      f32.copyWithin((states >>> 2) + before * hiddenSize, from, from + values);
+    }
+    if (many > 0) {
+      for (const [weight, from, g] of [
+        [ih, at.x, dInput],
+        [hh, states, dState],
+      ] as const) {
+        if (!weight.frozen)
+          addSums(weight.grad, heap.f32, weightSums(call, from, g, many, weight.shape[1], wide) >>> 2);
+      }
+      for (const [bias, g] of [
+        [this.#biases?.ih, dInput],
+        [this.#biases?.hh, dState],
+      ] as const) {
+        if (!bias || bias.frozen) continue;
+        const sums = call.scratch(wide * 8);
+        training(current).kernels.column_sums_f32(g, sums, many, wide);
+        addSums(bias.grad, heap.f64, sums >>> 3);
+      }
+    }
+    const rows = call.scratch(Math.max(many * inputSize, 1) * 4);
+    linear(current, dInput, towardsX, 0, rows, NO_ACTIVATION, many, wide, inputSize);
+    scatter(steps, rows, dx, inputSize, shape[0] * shape[1]);
+  }
+}
