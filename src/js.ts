@@ -47,6 +47,16 @@ export { Random } from './nn/random.ts';
 export type { RecurrentCellOptions, RecurrentForwardOptions, RecurrentState } from './nn/recurrent-cell.ts';
 export { Residual } from './nn/residual.ts';
 export { Sequential } from './nn/sequential.ts';
+export { type Adaptation, type AdaptOptions, adapt } from './stats/adapt.ts';
+export {
+  type Batches,
+  type LayerStatistics,
+  type PopulationOptions,
+  type PopulationProgress,
+  type PopulationStatistics,
+  populationStatistics,
+  recalibrate,
+} from './stats/population.ts';
 export { type OfRank, type Result, Tensor, type TensorLike, tensor, tidy, zeros } from './tensors/tensor.ts';
 export { close, setThreads } from './threads/set-threads.ts';
 export type { Layout, Parameter, PlainTensor, StateDict, StateEntry } from './types.ts';

@@ -15,6 +15,7 @@ import {
   readOptions,
 } from './options.ts';
 import type { Plan, Ranks } from './plan.ts';
+import type { RunningStats } from './running-stats.ts';
 import { type Run, runsOf } from './runs.ts';
 import { TrackedNorm } from './tracked-norm.ts';
 
@@ -81,6 +82,11 @@ export class BatchNorm<R extends number = number> extends TrackedNorm<ResolvedOp
 
   unfreeze(): this {
     return this.#setFrozen(false);
+  }
+
+  /** @internal */
+  override get tracked(): RunningStats | undefined {
+    return this.#frozen ? undefined : this.running;
   }
 
   /** Running mean 0, running variance 1, no batches. */

@@ -64,10 +64,28 @@ export interface Settled {
   readonly finite: boolean;
 }
 
+/** What a watcher is told of a run: statistics of what came in, whichever it was normalised by. */
+export interface Seen {
+  /** The time step that it is, in sequences; else 0. */
+  readonly step: number;
+  /** Values behind each channel, with weights Σw, and what they are worth. */
+  readonly count: number;
+  readonly effective: number;
+  /** Samples that it is made of. */
+  readonly samples: number;
+  readonly mean: Float64Array;
+  /** Biased. */
+  readonly variance: Float64Array;
+  /** Are all of these finite in f32? */
+  readonly finite: boolean;
+}
+
 /** What a pass has found out about its runs, for running statistics: nothing moves them before every run is through. */
 class Findings {
   readonly settled: Settled[] = [];
   readonly values: { readonly single: Float32Array; readonly index: number }[] = [];
+  /** Of a watched norm: runs that were normalised by running statistics. */
+  readonly running: Settled[] = [];
 }
 
 export abstract class ChannelNorm<R extends number = number, M extends MaskOptions = object> extends Norm<
@@ -85,6 +103,7 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
   protected running: RunningStats | undefined;
   /** Statistics and coefficients of each run. */
   #blocks: Training[] = [];
+  #watcher: ((seen: readonly Seen[]) => void) | undefined;
   /** Maps by running statistics: one, or one for each time step. */
   readonly #evaluations = [new EvaluationMap()];
 
@@ -104,6 +123,11 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
   outputShape(shape: readonly number[]): readonly number[] {
     this.planOf(shape);
     return shape;
+  }
+
+  /** @internal Who is told of every forward from now on. While a norm is watched nothing moves its running statistics. */
+  watch(watcher: ((seen: readonly Seen[]) => void) | undefined): void {
+    this.#watcher = watcher;
   }
 
   override stateSlots(): StateSlots {
@@ -205,7 +229,7 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
   protected override write(call: Call, pass: ChannelPass, { x, residual }: Located, out: TensorLike): void {
     const { runs } = pass;
     const current = backend();
-    const evaluates = runs.length === 1 && runs[0].by === 'running' && !runs[0].mask;
+    const evaluates = runs.length === 1 && runs[0].by === 'running' && !runs[0].mask && !this.#watcher;
     const { plan } = evaluates ? runs[0] : pass;
     if (evaluates && !(x instanceof Tensor || residual instanceof Tensor || out instanceof Tensor)) {
       const scratch = call.scratch(stagedScratch(plan));
@@ -220,9 +244,10 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
       return;
     }
     const placed = runs.map(({ mask }) => mask && placeMask(current, call, mask));
-    const { mayRefuse } = this;
+    const mayRefuse = this.#refuses;
     // statistics that may yet be refused must not write over those that an earlier forward left for backward
-    const blocks = runs.some(({ by }) => by !== 'running') ? this.#blocksFor(runs.length, mayRefuse) : this.#blocks;
+    const reserved = this.#watcher || runs.some(({ by }) => by !== 'running');
+    const blocks = reserved ? this.#blocksFor(runs.length, mayRefuse) : this.#blocks;
     try {
       if (mayRefuse) {
         runs.forEach((run, i) => {
@@ -259,12 +284,12 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     return {
       forward: (i: number, x: number, residual: number, y: number) => {
         const run = runs[i];
-        if (run.by === 'batch' && this.mayRefuse) {
+        if (run.by === 'batch' && this.#refuses) {
           this.#statistics(run, x, blocks[i], undefined);
           const refusal = this.refusal(blocks[i], `time step ${i}`);
           if (refusal) throw refusal;
         }
-        this.#forwardRun(found, run, i, x, residual, y, blocks[i], undefined, this.mayRefuse);
+        this.#forwardRun(found, run, i, x, residual, y, blocks[i], undefined, this.#refuses);
       },
       settle: () => this.#keep(found),
       backward: (i: number, x: number, dy: number, dx: number) => {
@@ -273,11 +298,21 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     };
   }
 
+  /** Who watches is told what may not be finite. */
+  get #refuses(): boolean {
+    return this.mayRefuse && !this.#watcher;
+  }
+
   get #learns(): boolean {
     return [this.learned.gamma, this.learned.beta].some((parameter) => parameter && !parameter.frozen);
   }
 
-  #keep({ settled, values }: Findings): void {
+  #keep({ settled, values, running }: Findings): void {
+    if (this.#watcher) {
+      const all = [...settled, ...running].sort((a, b) => a.index - b.index);
+      this.#watcher(all.map((one) => this.#seen(one)));
+      return;
+    }
     if (settled.length + values.length) this.settle(settled);
     for (const { single, index } of values) this.learn(single, index);
   }
@@ -298,6 +333,10 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
       found.settled.push({ run, index, v, finite });
       return;
     }
+    if (this.#watcher) {
+      this.#statistics(run, x, v, placed);
+      found.running.push({ run, index, v, finite: true });
+    }
     if (run.by === 'online') {
       // before y is written, which may be where x is; a single value is its own mean
       this.#statistics(run, x, v, placed);
@@ -309,6 +348,28 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     const map = this.#evaluationMap(index);
     if (placed) maskedAffine(backend(), run.plan, x, map, residual, y, activation, placed);
     else affine(backend(), run.plan, x, map, residual, y, activation);
+  }
+
+  #seen({ run, index, v }: Settled): Seen {
+    const { mask, plan } = run;
+    if (mask && mask.channelStep > 0) {
+      const context = `shape ${showShape(plan.shape)}`;
+      throw wrongValue('ERR_MASK', this.subject, 'mask', 'one that all channels share', 'one by channel', context);
+    }
+    const vector = (at: number) => backend().heap.f64.slice(at >>> 3, (at >>> 3) + this.channels);
+    const [mean, variance] = [vector(v.mean), vector(v.variance)];
+    const fits = (values: Float64Array) => values.every((value) => Number.isFinite(Math.fround(value)));
+    const finite = fits(mean) && fits(variance);
+    const step = this.stepOf(index);
+    return {
+      step,
+      count: mask?.total[0] ?? run.count,
+      effective: run.count,
+      samples: plan.shape[0],
+      mean,
+      variance,
+      finite,
+    };
   }
 
   /** Blocks for so many runs: those there are, or others. They share the room for sums. */

@@ -46,6 +46,11 @@ abstract class InstanceNorm<R extends number> extends TrackedNorm<ReturnType<typ
     return { ...this.settings, activation: activationOf(this.settings.activation) };
   }
 
+  /** @internal */
+  override get averages(): boolean {
+    return true;
+  }
+
   /** @internal Each sample by itself. */
   protected override cut(plan: Plan, mask: Mask | undefined): Omit<Run, 'by'>[] {
     return runsOf(plan, mask, 1);

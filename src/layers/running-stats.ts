@@ -86,6 +86,13 @@ export class RunningStats {
     }
   }
 
+  /** Takes the place of what was tracked so far. */
+  replace(mean: ArrayLike<number>, variance: ArrayLike<number>, batches: number): void {
+    this.mean.writable.set(mean);
+    this.variance.writable.set(variance);
+    this.batches = batches;
+  }
+
   /** Counts a batch; its weight. */
   #next(momentum: number | null): number {
     this.batches++;
@@ -97,11 +104,7 @@ export class RunningStats {
     const mean = this.mean.now.slice();
     const variance = this.variance.now.slice();
     const { batches } = this;
-    return () => {
-      this.mean.writable.set(mean);
-      this.variance.writable.set(variance);
-      this.batches = batches;
-    };
+    return () => this.replace(mean, variance, batches);
   }
 
   slots(): StateSlots {

@@ -98,6 +98,12 @@ export class StepStats extends RunningStats {
     return { mean, variance };
   }
 
+  /** Takes the place of what was tracked so far, with so many rows behind each step. */
+  replaceSteps(mean: ArrayLike<number>, variance: ArrayLike<number>, batches: number, counts: ArrayLike<number>): void {
+    this.replace(mean, variance, batches);
+    this.counts.set(counts);
+  }
+
   override reset(): void {
     super.reset();
     this.counts.fill(0);

@@ -6,7 +6,8 @@ import type { Ranks } from './plan.ts';
 import { RunningStats } from './running-stats.ts';
 
 /** What a norm that may track statistics has to know. */
-type TrackedSettings = KinSettings & Required<Pick<BatchNormOptions, 'affine' | 'trackRunningStats'>>;
+type TrackedSettings = KinSettings &
+  Required<Pick<BatchNormOptions, 'affine' | 'trackRunningStats' | 'runningVariance'>>;
 
 const TAKEN = /* @__PURE__ */ CALL_OPTIONS.concat(MASK_OPTIONS);
 
@@ -58,6 +59,21 @@ export abstract class TrackedNorm<S extends TrackedSettings, R extends number> e
    */
   get batchesTracked(): number {
     return this.running?.batches ?? 0;
+  }
+
+  /** @internal The running statistics that a forward in training would move, for who works them out anew; undefined if it would move none. */
+  get tracked(): RunningStats | undefined {
+    return this.running;
+  }
+
+  /** @internal Are they averages over the statistics of samples, not statistics of all values? */
+  get averages(): boolean {
+    return false;
+  }
+
+  /** @internal How they count m values: divided by m − 1 or m. */
+  get estimator(): 'unbiased' | 'biased' {
+    return this.settings.runningVariance;
   }
 
   /** Running mean 0, running variance 1, no batches. */

@@ -279,12 +279,20 @@ export abstract class RecurrentCell extends Layer {
     const { ih, hh } = this.#weights;
     const slots: StateSlots = { weightIh: ih.slot(), weightHh: hh.slot() };
     if (this.#biases) Object.assign(slots, { biasIh: this.#biases.ih.slot(), biasHh: this.#biases.hh.slot() });
-    for (const [name, norm] of Object.entries(this.norms)) {
-      if (!norm) continue;
-      const prefix = `norm${name[0].toUpperCase()}${name.slice(1)}`;
-      for (const [leaf, slot] of Object.entries(norm.stateSlots())) slots[`${prefix}.${leaf}`] = slot;
+    for (const [name, norm] of this.named().slice(1)) {
+      for (const [leaf, slot] of Object.entries(norm.stateSlots())) slots[`${name}.${leaf}`] = slot;
     }
     return slots;
+  }
+
+  /** @internal The cell, and its norms: `normIh`, `normHh`, `normC`. */
+  override named(prefix = ''): readonly (readonly [name: string, layer: Layer])[] {
+    const names = { ih: 'normIh', hh: 'normHh', c: 'normC' } as const;
+    const norms = (['ih', 'hh', 'c'] as const).flatMap((key) => {
+      const norm = this.norms[key];
+      return norm ? [[prefix === '' ? names[key] : `${prefix}.${names[key]}`, norm] as const] : [];
+    });
+    return [[prefix, this], ...norms];
   }
 
   override checkpoint(): () => void {

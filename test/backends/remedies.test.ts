@@ -7,6 +7,7 @@ import {
   DomainBatchNorm,
   Dropout,
   GroupNorm,
+  InstanceNorm1d,
   Linear,
   Moments,
   Random,
@@ -186,6 +187,11 @@ test.each([
     'moments of other channels',
     () => new Moments(3).merge(new Moments(2)),
     ['RangeError', 'ERR_SHAPE', 'Moments(3): moments expected 3 channels, got 2'],
+  ],
+  [
+    'an estimator that is none',
+    () => new InstanceNorm1d(2, { runningVariance: 'sample' as never }),
+    ['RangeError', 'ERR_OPTION', "InstanceNorm1d(2): runningVariance expected 'unbiased' or 'biased', got 'sample'"],
   ],
   [
     'a bound below 1',

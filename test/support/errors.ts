@@ -8,3 +8,14 @@ export function errorOf(work: () => unknown) {
   }
   return undefined;
 }
+
+/** The same of what a promise is rejected with. */
+export async function rejectionOf(work: Promise<unknown>) {
+  let error: unknown;
+  await work.catch((reason) => {
+    error = reason;
+  });
+  return errorOf(() => {
+    if (error) throw error;
+  });
+}

@@ -1,0 +1,64 @@
+import { show, wrongValue } from '../errors.ts';
+import type { Layer } from '../layers/layer.ts';
+import { checkRecord } from '../named-options.ts';
+import { type Batches, collect, type PopulationOptions, type PopulationStatistics } from './population.ts';
+import { normsOf } from './watch.ts';
+
+export interface AdaptOptions<B> extends Omit<PopulationOptions<B>, 'estimator' | 'dropout'> {
+  /** N: how many samples the statistics in place are worth. Those of n new samples get the weight n/(N + n). Default 16 (Schneider et al. 2020). */
+  prior?: number;
+  /** The most that the new statistics may weigh, 0 to 1. Default 1. */
+  most?: number;
+}
+
+export interface Adaptation {
+  /** What the new statistics weigh. */
+  readonly weight: number;
+  /** Those of the new batches, not mixed. */
+  readonly statistics: PopulationStatistics;
+  /** Gives all norms the statistics that they had before, to the last bit. */
+  rollback(): void;
+}
+
+/**
+ * Test-time adaptation (Li et al. 2016; Schneider et al. 2020): draws the running statistics towards those of new inputs, which need no labels. Mean and variance become
+ * N/(N + n) of what they were and n/(N + n) of those of the n new samples.
+ *
+ *     const { rollback } = await adapt(net, [batch], { prior: 32, most: 0.8 });
+ *
+ * @throws as `populationStatistics`; nothing has changed then
+ */
+export async function adapt<B>(net: Layer, batches: Batches<B>, options: AdaptOptions<B> = {}): Promise<Adaptation> {
+  checkRecord('adapt', options);
+  const { prior = 16, most = 1, ...rest } = options;
+  if (typeof prior !== 'number' || !(prior >= 0)) {
+    throw wrongValue('ERR_OPTION', 'adapt', 'prior', 'a number of 0 or more', show(prior));
+  }
+  if (typeof most !== 'number' || !(most >= 0 && most <= 1)) {
+    throw wrongValue('ERR_OPTION', 'adapt', 'most', 'a number from 0 to 1', show(most));
+  }
+  const statistics = await collect('adapt', net, batches, rest);
+  const { samples, layers } = statistics;
+  const weight = Math.min(samples / (prior + samples), most);
+  const moved = normsOf(net).flatMap(({ name, norm: { tracked } }) => {
+    const found = layers[name];
+    if (!tracked || !found) return [];
+    const width = found.mean.length / found.counts.length;
+    // where no value was seen, what was there stays
+    const mix = (old: Float32Array, now: Float64Array) =>
+      now.map((value, i) =>
+        found.counts[Math.floor(i / width)] > 0 ? (1 - weight) * old[i] + weight * value : old[i],
+      );
+    const mean = mix(tracked.mean.now, found.mean);
+    const variance = mix(tracked.variance.now, found.variance);
+    return [{ tracked, mean, variance, back: tracked.checkpoint() }];
+  });
+  for (const { tracked, mean, variance } of moved) tracked.replace(mean, variance, tracked.batches);
+  return {
+    weight,
+    statistics,
+    rollback() {
+      for (const { back } of moved) back();
+    },
+  };
+}
