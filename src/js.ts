@@ -48,6 +48,15 @@ export type { RecurrentCellOptions, RecurrentForwardOptions, RecurrentState } fr
 export { Residual } from './nn/residual.ts';
 export { Sequential } from './nn/sequential.ts';
 export { type Adaptation, type AdaptOptions, adapt } from './stats/adapt.ts';
+export { type DiagnoseOptions, diagnose } from './stats/diagnose.ts';
+export {
+  type Cause,
+  type ChannelGap,
+  Diagnosis,
+  type DropoutDiagnosis,
+  type NormDiagnosis,
+  type UnitDiagnosis,
+} from './stats/diagnosis.ts';
 export {
   type Batches,
   type LayerStatistics,

@@ -138,6 +138,11 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     return this.training ? this.running?.checkpoint() : undefined;
   }
 
+  /** @internal */
+  override channelAxis(rank: number): number {
+    return this.settings.layout === 'channels-first' ? 1 : rank - 1;
+  }
+
   override stages(): Stage[] {
     const { running } = this;
     if (!running) throw this.wrongMoment('compile', 'running statistics', this.untracked);

@@ -136,6 +136,11 @@ export abstract class Layer {
   /** The shape of the output for an input of this shape. */
   abstract outputShape(shape: readonly number[]): readonly number[];
 
+  /** @internal Along which axis of an output of this rank its channels lie; undefined: where they lie in the input. */
+  channelAxis(_rank: number): number | undefined {
+    return undefined;
+  }
+
   /** @internal The layer, or the layers it is made of, by their names in a state dict. */
   named(prefix = ''): readonly (readonly [name: string, layer: Layer])[] {
     return [[prefix, this]];

@@ -2,7 +2,7 @@
 // What is left to each of them is its statistics.
 
 import { wrongMoment } from '../errors.ts';
-import { type ActivationCode, NO_ACTIVATION } from '../kernels/activations.ts';
+import { type Activation, type ActivationCode, activationOf, NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { activate } from '../kernels/inference/calls.ts';
 import { activateGrad } from '../kernels/training/calls.ts';
@@ -70,6 +70,11 @@ export abstract class Norm<P extends Pass, R extends number = number, M extends 
    */
   get residualGrad(): TensorLike | null {
     return this.#residualGrad ?? null;
+  }
+
+  /** @internal What is applied to the output in the same pass. */
+  get fused(): Activation | undefined {
+    return activationOf(this.activation);
   }
 
   override parameters(): Parameter[] {

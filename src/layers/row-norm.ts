@@ -93,6 +93,11 @@ export abstract class RowNorm extends Norm<RowPass> {
     return shape;
   }
 
+  /** @internal */
+  override channelAxis(rank: number): number {
+    return rank - 1;
+  }
+
   override stages(): Stage[] {
     throw this.wrongMoment('compile', 'running statistics', 'a layer whose statistics are those of each row');
   }

@@ -71,6 +71,17 @@ export abstract class TrackedNorm<S extends TrackedSettings, R extends number> e
     return false;
   }
 
+  /** @internal What evaluation uses in a time step. */
+  evaluationAt(step: number): {
+    mean: Float32Array;
+    variance: Float32Array;
+    gamma: Float32Array | undefined;
+    eps: number;
+  } {
+    const { mean, variance } = this.runningAt(step);
+    return { mean: mean.now, variance: variance.now, gamma: this.learned.gamma?.values.now, eps: this.settings.eps };
+  }
+
   /** @internal How they count m values: divided by m − 1 or m. */
   get estimator(): 'unbiased' | 'biased' {
     return this.settings.runningVariance;

@@ -173,6 +173,11 @@ export class Linear extends Layer {
     return { weight: this.#weight.slot(), ...(this.#bias && { bias: this.#bias.slot() }) };
   }
 
+  /** @internal */
+  override channelAxis(rank: number): number {
+    return rank - 1;
+  }
+
   override stages(): Stage[] {
     const { inFeatures, outFeatures } = this;
     return [

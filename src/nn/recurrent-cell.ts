@@ -302,6 +302,11 @@ export abstract class RecurrentCell extends Layer {
     };
   }
 
+  /** @internal */
+  override channelAxis(rank: number): number {
+    return rank - 1;
+  }
+
   override stages(): Stage[] {
     throw wrongMoment('ERR_MODE', this.subject, 'compile', 'layers of one step', 'a recurrent cell');
   }

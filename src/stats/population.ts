@@ -7,7 +7,7 @@ import { mergeMoments } from '../layers/moments.ts';
 import { checkChoice } from '../layers/options.ts';
 import { StepStats } from '../layers/step-stats.ts';
 import { checkNames } from '../named-options.ts';
-import { type AnyNorm, checkNet, normsOf, runBatch, watched } from './watch.ts';
+import { type AnyNorm, checkNet, normsOf, runBatch, watch } from './watch.ts';
 
 /** Batches, from wherever they come. */
 export type Batches<B> = Iterable<B> | AsyncIterable<B>;
@@ -189,8 +189,9 @@ export async function collect<B>(
   const tell = (name: string, seen: readonly Seen[]) => {
     if (norms.has(name)) pending.push({ name, seen });
   };
-  await watched(net, { training: true, dropout }, tell, async () => {
-    signal?.throwIfAborted();
+  signal?.throwIfAborted();
+  const end = watch(net, { training: true, dropout }, tell);
+  try {
     for await (const batch of batches) {
       pending = [];
       await runBatch(net, batch, forward);
@@ -208,7 +209,9 @@ export async function collect<B>(
       const worst = () => [...statistics.values()].reduce((most, one) => Math.max(most, one.relativeError()), 0);
       progress?.({ batches: taken, skipped, relativeError: taken < 2 ? Number.NaN : worst() });
     }
-  });
+  } finally {
+    end();
+  }
   if (taken === 0) {
     if (skipped === 0) throw wrongValue('ERR_OPTION', subject, 'batches', 'at least 1', 'none');
     throw wrongValue('ERR_NON_FINITE', subject, 'batches', 'one with finite statistics', `none of ${skipped}`);

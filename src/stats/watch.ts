@@ -29,31 +29,33 @@ export interface Watching {
 }
 
 /**
- * Runs `work` while norms are watched; afterwards every layer is in the mode in which it was, whatever happened.
+ * Watches a network from now on, in the mode that `watching` says.
  *
  * @param tell is told of every forward of a norm
+ * @returns ends it: every layer is in the mode in which it was, and dropout goes on with the masks it would have drawn
  */
-export async function watched<T>(
+export function watch(
   net: Layer,
   { training, dropout }: Watching,
   tell: (name: string, seen: readonly Seen[]) => void,
-  work: () => Promise<T>,
-): Promise<T> {
+): () => void {
   const leaves = net.named().map(([, layer]) => layer);
   const modes = leaves.map((layer) => ({ layer, was: layer.training }));
   const norms = normsOf(net);
-  try {
-    for (const layer of leaves) layer.train(layer instanceof Dropout ? dropout : training);
-    for (const { name, norm } of norms) norm.watch((seen) => tell(name, seen));
-    return await work();
-  } finally {
+  for (const layer of leaves) layer.train(layer instanceof Dropout ? dropout : training);
+  const drawn = leaves.map((layer) => (layer instanceof Dropout ? layer.checkpoint() : undefined));
+  for (const { name, norm } of norms) norm.watch((seen) => tell(name, seen));
+  return () => {
     for (const { norm } of norms) norm.watch(undefined);
+    for (const restore of drawn) restore?.();
     for (const { layer, was } of modes) layer.train(was);
-  }
+  };
 }
 
 /** Runs a batch through a network; a tensor that comes out goes back. */
-export async function runBatch<B>(net: Layer, batch: B, forward?: (batch: B) => unknown): Promise<void> {
-  const y = await (forward ? forward(batch) : net.forward(batch as TensorLike));
-  if (!forward && y instanceof Tensor) y.dispose();
+export function runBatch<B>(net: Layer, batch: B, forward?: (batch: B) => unknown): unknown {
+  if (forward) return forward(batch);
+  const y = net.forward(batch as TensorLike);
+  if (y instanceof Tensor) y.dispose();
+  return undefined;
 }

@@ -5,10 +5,16 @@ import {
   type Activation,
   BatchNorm,
   type BatchNormOptions,
+  BatchRenorm,
   Dropout,
+  GroupNorm,
+  InstanceNorm1d,
+  InstanceNorm2d,
   type Layer,
+  LayerNorm,
   Linear,
   ReLU,
+  RMSNorm,
   Sequential,
   Sigmoid,
   Tanh,
@@ -220,6 +226,146 @@ test.each([
     );
     expectClose(parameter.grad, differences, 1e-4);
   });
+});
+
+/** Values that share statistics, by a number for each; and the place in gamma and beta. */
+interface Sharing {
+  readonly group: (i: number) => number;
+  readonly place: (i: number) => number;
+  readonly centred?: boolean;
+  /** For how much a value counts. */
+  readonly weight?: (i: number) => number;
+  /** r and d of batch renormalization, constants. */
+  readonly correct?: (i: number) => readonly [r: number, d: number];
+}
+
+/** Any norm, in f64. */
+function normFormula(
+  { group, place, centred = true, weight = () => 1, correct = () => [1, 0] }: Sharing,
+  x: ArrayLike<number>,
+  gamma: ArrayLike<number>,
+  beta: ArrayLike<number>,
+  residual: ArrayLike<number>,
+  activation: Activation | undefined,
+): Float64Array {
+  const indices = Array.from({ length: x.length }, (_, i) => i);
+  const groups = new Map<number, number[]>();
+  for (const i of indices) groups.set(group(i), [...(groups.get(group(i)) ?? []), i]);
+  const statistics = new Map(
+    [...groups].map(([key, members]) => {
+      const total = members.reduce((sum, i) => sum + weight(i), 0);
+      const mean = centred ? members.reduce((sum, i) => sum + weight(i) * x[i], 0) / total : 0;
+      const variance = members.reduce((sum, i) => sum + weight(i) * (x[i] - mean) ** 2, 0) / total;
+      return [key, { mean, std: Math.sqrt(variance + 1e-5) }];
+    }),
+  );
+  const { kind, alpha } = activationCode('test', activation);
+  return Float64Array.from(indices, (i) => {
+    if (weight(i) === 0) return 0;
+    const { mean, std } = statistics.get(group(i))!;
+    const [r, d] = correct(i);
+    const c = place(i);
+    return activate(kind, (((x[i] - mean) / std) * r + d) * gamma[c] + beta[c] + residual[i], alpha);
+  });
+}
+
+const weights = [1, 0, 0.5, 2, 1.5, 0, 1, 3];
+const KIN: [string, () => Layer, number[], Sharing, object?][] = [
+  [
+    'LayerNorm',
+    () => new LayerNorm([3, 5], { eps: 1e-5, activation: 'silu' }),
+    [4, 3, 5],
+    { group: (i) => Math.floor(i / 15), place: (i) => i % 15 },
+  ],
+  [
+    'RMSNorm',
+    () => new RMSNorm(7, { eps: 1e-5, affine: true, activation: 'tanh' }),
+    [2, 3, 7],
+    { group: (i) => Math.floor(i / 7), place: (i) => i % 7, centred: false },
+  ],
+  [
+    'GroupNorm',
+    () => new GroupNorm(2, 6, { activation: 'sigmoid' }),
+    [3, 6, 4],
+    { group: (i) => Math.floor(i / 12), place: (i) => Math.floor(i / 4) % 6 },
+  ],
+  [
+    'GroupNorm, channels last',
+    () => new GroupNorm(3, 6, { layout: 'channels-last' }),
+    [2, 4, 6],
+    { group: (i) => Math.floor(i / 24) * 3 + Math.floor((i % 6) / 2), place: (i) => i % 6 },
+  ],
+  [
+    'InstanceNorm2d',
+    () => new InstanceNorm2d(3, { affine: true, activation: 'gelu' }),
+    [2, 3, 3, 4],
+    { group: (i) => Math.floor(i / 12), place: (i) => Math.floor(i / 12) % 3 },
+  ],
+  [
+    'InstanceNorm1d, channels last',
+    () => new InstanceNorm1d(3, { affine: true, layout: 'channels-last' }),
+    [3, 5, 3],
+    { group: (i) => Math.floor(i / 15) * 3 + (i % 3), place: (i) => i % 3 },
+  ],
+  [
+    'virtual batches',
+    () => new BatchNorm(4, { virtualBatchSize: 3, activation: 'mish' }),
+    [8, 4],
+    { group: (i) => Math.floor(i / 12) * 4 + (i % 4), place: (i) => i % 4 },
+  ],
+  [
+    'lengths',
+    () => new BatchNorm(3, { activation: 'elu' }),
+    [4, 3, 5],
+    {
+      group: (i) => Math.floor(i / 5) % 3,
+      place: (i) => Math.floor(i / 5) % 3,
+      weight: (i) => Number(i % 5 < [5, 2, 0, 3][Math.floor(i / 15)]),
+    },
+    { lengths: [5, 2, 0, 3] },
+  ],
+  [
+    'weights',
+    () => new BatchNorm(3, { layout: 'channels-last', activation: 'softplus' }),
+    [8, 3],
+    { group: (i) => i % 3, place: (i) => i % 3, weight: (i) => weights[Math.floor(i / 3)] },
+    { weights: { data: weights, shape: [8] } },
+  ],
+  [
+    'batch renormalization',
+    () => new BatchRenorm(2, { rMax: 1.2, dMax: 0.4 }),
+    [9, 2],
+    { group: (i) => i % 2, place: (i) => i % 2 },
+  ],
+];
+
+test.each(KIN)('%s', (_, make, shape, sharing, options = {}) => {
+  const layer = make() as BatchNorm;
+  const size = shape.reduce((a, b) => a * b, 1);
+  const x = normals(5, size, 0.7, 1.5);
+  const residual = normals(8, size);
+  const dy = normals(6, size);
+  const { gamma, beta } = layer as { gamma: { data: Float32Array; grad: Float32Array }; beta: typeof gamma };
+  gamma.data.set(normals(9, gamma.data.length, 1));
+  beta.data.set(normals(10, beta.data.length));
+  const y = layer.forward({ data: x, shape }, { residual: { data: residual, shape }, ...options });
+  const dx = layer.backward({ data: dy, shape }).data;
+  const { savedR: r, savedD: d } = layer as Partial<BatchRenorm>;
+  const all: Sharing = r && d ? { ...sharing, correct: (i) => [r[sharing.place(i)], d[sharing.place(i)]] } : sharing;
+  const activation = (layer as { fused?: Activation }).fused;
+  const run = (a: ArrayLike<number>, g: ArrayLike<number>, b: ArrayLike<number>, added: ArrayLike<number>) =>
+    normFormula(all, a, g, b, added, activation);
+  expectClose(y.data, run(x, gamma.data, beta.data, residual), 5e-6);
+  const against = (actual: ArrayLike<number>, values: ArrayLike<number>, loss: (v: Float64Array) => Float64Array) =>
+    expectClose(
+      actual,
+      centralDifferences(values, (v) => dot(loss(v), dy)),
+      2e-4,
+    );
+  against(dx, x, (v) => run(v, gamma.data, beta.data, residual));
+  against(gamma.grad, gamma.data, (v) => run(x, v, beta.data, residual));
+  against(beta.grad, beta.data, (v) => run(x, gamma.data, v, residual));
+  against(layer.residualGrad!.data, residual, (v) => run(x, gamma.data, beta.data, v));
 });
 
 test('ReLU and Dropout pass what they let through', () => {

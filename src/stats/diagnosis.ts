@@ -1,0 +1,141 @@
+/** What a gap between training and evaluation comes from. */
+export type Cause = 'mean drift' | 'variance drift' | 'estimator' | 'batch size';
+
+/** Root mean squares over the values of the batch, in units of the output before the activation. */
+export interface ChannelGap {
+  readonly channel: number;
+  /** Between the output by the batch's statistics and that by the running ones. */
+  readonly gap: number;
+  /** What of it the mean makes, and the variance apart from the estimator: m/(m − 1) where unbiased variances are tracked. */
+  readonly meanDrift: number;
+  readonly varianceDrift: number;
+  readonly estimator: number;
+  /** What a batch of so many independent values shows by chance. */
+  readonly batchSize: number;
+  /** Where most of it comes from; `null`: there is none. */
+  readonly cause: Cause | null;
+}
+
+export interface NormDiagnosis {
+  /** Its name in the network, as in state dicts. */
+  readonly name: string;
+  readonly subject: string;
+  /** The time step, where each has statistics of its own; else `null`. */
+  readonly step: number | null;
+  /** Values behind each statistic of the batch. */
+  readonly values: number;
+  /** Root mean square over the channels. */
+  readonly gap: number;
+  readonly cause: Cause | null;
+  readonly channels: readonly ChannelGap[];
+}
+
+/** Dropout before a norm. */
+export interface DropoutDiagnosis {
+  /** Names of the layers. */
+  readonly dropout: string;
+  readonly norm: string;
+  /** 1 − p. */
+  readonly keep: number;
+  /** Is there no other norm between them? */
+  readonly direct: boolean;
+  /** Variance of the norm's input with dropout over that without, measured. */
+  readonly ratio: number;
+  /** 1/keep: what it is where the mean is 0. */
+  readonly expected: number;
+  /** The variance that evaluation uses over that which it sees. NaN without running statistics. */
+  readonly running: number;
+  /** What to do about it; `null`: nothing. */
+  readonly remedy: string | null;
+}
+
+/** The outputs of a layer in evaluation: channels by number. */
+export interface UnitDiagnosis {
+  readonly name: string;
+  readonly subject: string;
+  readonly channels: number;
+  /** The share of saturated values, of activations that saturate; else `null`. */
+  readonly saturation: number | null;
+  /** More than half of the values beyond ±0.97 (of a sigmoid, scaled to ±1). */
+  readonly saturated: readonly number[];
+  /** The same output whatever comes in. */
+  readonly dead: readonly number[];
+  /** Not finite, or beyond ±10,000. */
+  readonly exploding: readonly number[];
+}
+
+/** What `diagnose` has found: as data, as JSON, and as a table. */
+export class Diagnosis {
+  static readonly name: string = 'Diagnosis';
+  /** Gaps between training and evaluation, of each norm with running statistics. */
+  readonly norms: readonly NormDiagnosis[];
+  /** Norms that have dropout before them. */
+  readonly dropout: readonly DropoutDiagnosis[];
+  /** The outputs of every layer. */
+  readonly units: readonly UnitDiagnosis[];
+
+  /** @internal */
+  constructor(norms: readonly NormDiagnosis[], dropout: readonly DropoutDiagnosis[], units: readonly UnitDiagnosis[]) {
+    this.norms = norms;
+    this.dropout = dropout;
+    this.units = units;
+  }
+
+  /** NaN and infinities are `null` in JSON. */
+  toJSON() {
+    const { norms, dropout, units } = this;
+    return { norms, dropout, units };
+  }
+
+  /** A table of the norms, the worst channel of each; and a line for each thing that is wrong besides. */
+  toString(): string {
+    const head = ['norm', 'values', 'gap', 'mean', 'variance', 'estimator', 'by chance', 'worst', 'cause'];
+    const rows = this.norms.map(({ name, subject, step, values, gap, cause, channels }) => {
+      const over = (of: (one: ChannelGap) => number) =>
+        Math.sqrt(channels.reduce((sum, one) => sum + of(one) ** 2, 0) / channels.length);
+      const worst = channels.reduce((a, b) => (b.gap > a.gap ? b : a));
+      return [
+        label(name, subject) + (step === null ? '' : ` step ${step}`),
+        String(Math.round(values)),
+        number(gap),
+        number(over(({ meanDrift }) => meanDrift)),
+        number(over(({ varianceDrift }) => varianceDrift)),
+        number(over(({ estimator }) => estimator)),
+        number(over(({ batchSize }) => batchSize)),
+        `channel ${worst.channel}: ${number(worst.gap)}`,
+        cause ?? 'none',
+      ];
+    });
+    const lines = rows.length ? [...table([head, ...rows])] : [];
+    for (const { dropout, norm, ratio, expected, direct, remedy } of this.dropout) {
+      const measured = `variance in training is ${number(ratio)} times that without dropout${direct ? ` (1/keep = ${number(expected)})` : ''}`;
+      lines.push(`dropout ${dropout} before norm ${norm}: ${measured}${remedy ? `; ${remedy}` : ''}`);
+    }
+    for (const unit of this.units) {
+      for (const kind of ['saturated', 'dead', 'exploding'] as const) {
+        const found = unit[kind];
+        if (!found.length) continue;
+        const listed = `${found.slice(0, 12).join(', ')}${found.length > 12 ? ', …' : ''}`;
+        lines.push(
+          `${label(unit.name, unit.subject)}: ${found.length} of ${unit.channels} channels ${kind} (${listed})`,
+        );
+      }
+    }
+    return lines.join('\n');
+  }
+}
+
+const label = (name: string, subject: string) => (name === '' ? subject : `${name} ${subject}`);
+
+function number(value: number): string {
+  return Number.isFinite(value) ? String(Number(value.toPrecision(3))) : String(value);
+}
+
+/** Columns side by side, words to the left and numbers to the right. */
+function* table(rows: readonly (readonly string[])[]): Iterable<string> {
+  const widths = rows[0].map((_, c) => Math.max(...rows.map((row) => row[c].length)));
+  for (const row of rows) {
+    const cells = row.map((cell, c) => (c === 0 || c >= 7 ? cell.padEnd(widths[c]) : cell.padStart(widths[c])));
+    yield cells.join('  ').trimEnd();
+  }
+}
