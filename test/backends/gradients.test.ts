@@ -340,7 +340,8 @@ const KIN: [string, () => Layer, number[], Sharing, object?][] = [
 ];
 
 test.each(KIN)('%s', (_, make, shape, sharing, options = {}) => {
-  const layer = make() as BatchNorm;
+  // what these have in common
+  const layer = make() as BatchRenorm;
   const size = shape.reduce((a, b) => a * b, 1);
   const x = normals(5, size, 0.7, 1.5);
   const residual = normals(8, size);
@@ -350,7 +351,7 @@ test.each(KIN)('%s', (_, make, shape, sharing, options = {}) => {
   beta.data.set(normals(10, beta.data.length));
   const y = layer.forward({ data: x, shape }, { residual: { data: residual, shape }, ...options });
   const dx = layer.backward({ data: dy, shape }).data;
-  const { savedR: r, savedD: d } = layer as Partial<BatchRenorm>;
+  const { savedR: r, savedD: d } = layer as { savedR?: Float32Array | null; savedD?: Float32Array | null };
   const all: Sharing = r && d ? { ...sharing, correct: (i) => [r[sharing.place(i)], d[sharing.place(i)]] } : sharing;
   const activation = (layer as { fused?: Activation }).fused;
   const run = (a: ArrayLike<number>, g: ArrayLike<number>, b: ArrayLike<number>, added: ArrayLike<number>) =>
