@@ -4,18 +4,12 @@
 /** Bytes of a band: x, dy and the output of it lie in L1 together. */
 // @ts-ignore: decorator
 @inline const BAND: u32 = 8192;
-/** Bytes of a tensor beyond which it will not be found in a shared last-level cache. */
-// @ts-ignore: decorator
-@inline export const CACHED: u32 = 1 << 23;
-
 /**
- * Rows that a map takes side by side, strip of channels after strip; one where the tensor has more than `most` bytes. Every way gives the
- * same values. (affine 25088x256: 1.8 ms by rows, 3.7 ms by bands; 12544x64, in L3: 2.5 cycles per vector by rows, 1.5 by bands;
- * Node 20, AMD EPYC.)
+ * Rows that a map takes side by side, strip of channels after strip, or one. Every way gives the same values. (affine 25088x256: 1.8 ms by
+ * rows, 3.7 ms by bands; 12544x64, in L3: 2.5 cycles per vector by rows, 1.5 by bands; Node 20, AMD EPYC.)
  */
 // @ts-ignore: decorator
 @inline
-export function bandOf(rows: u32, channels: u32, most: u32): u32 {
-  const row = channels << 2;
-  return rows > most / row ? 1 : max(BAND / row, 2);
+export function bandOf(bands: u32, channels: u32): u32 {
+  return bands ? max(BAND / (channels << 2), 2) : 1;
 }

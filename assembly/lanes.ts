@@ -88,3 +88,12 @@ export function foldF64(v: v128): v128 {
 export function sumF64(v: v128): f64 {
   return f64x2.extract_lane(v, 0) + f64x2.extract_lane(v, 1);
 }
+
+/** Are so many values all 1? */
+export function areOnes(w: usize, count: u32): bool {
+  let others = f32x4.splat(0);
+  for (const end = w + ((<usize>count & ~3) << 2); w < end; w += 16) others = v128.or(others, f32x4.ne(v128.load(w), f32x4.splat(1)));
+  const rest = count & 3;
+  for (let i: u32 = 0; i < rest; i++) if (load<f32>(w + (<usize>i << 2)) != 1) return false;
+  return !v128.any_true(others);
+}

@@ -4,6 +4,7 @@
 import {
   BatchNorm,
   BatchNorm1d,
+  BatchRenorm,
   type Layer,
   Linear,
   ReLU,
@@ -17,6 +18,7 @@ import {
 import { backend } from '../src/kernels/backend.ts';
 import * as js from '../src/kernels/js.ts';
 import { Random } from '../src/nn/random.ts';
+import { KIN_SHAPES, type KinShape, KinWorkload, kinLayoutsOf } from './kin-workload.ts';
 import { measurePeak } from './peak.ts';
 import { type BenchLayout, type BenchShape, layoutsOf, SHAPES } from './shapes.ts';
 import { relativeDifference, Workload } from './workload.ts';
@@ -34,6 +36,8 @@ export interface BenchCase {
   readonly plain: () => void;
   /** memory.copy of as many bytes, half of them read and half written. */
   readonly copy?: () => void;
+  /** Batch norm on the same values, for its variants. */
+  readonly batchNorm?: () => unknown;
   /** Flops a second of multiply-adds in registers, measured now. */
   readonly peak?: () => number;
   /** Largest difference between the two results, over the largest value. */
@@ -45,6 +49,12 @@ export interface BenchCase {
 export function* cases(): Generator<BenchCase> {
   for (const shape of SHAPES) {
     for (const layout of layoutsOf(shape)) yield* normCases(shape, layout);
+  }
+  for (const shape of KIN_SHAPES) {
+    for (const layout of kinLayoutsOf(shape)) yield* kinCases(shape, layout);
+  }
+  for (const shape of SHAPES.filter(({ name }) => VARIED.includes(name))) {
+    for (const layout of layoutsOf(shape)) yield* variantCases(shape, layout);
   }
   yield* linearCases();
   yield* activationCases();
@@ -140,6 +150,142 @@ function normCases(shape: BenchShape, layout: BenchLayout): BenchCase[] {
   return closing(result, () => {
     for (const held of [tx, tdy, tr, ty, bn, relu]) held.dispose();
   });
+}
+
+/** Layer, RMS, group and instance norm. */
+function kinCases(shape: KinShape, layout: BenchLayout): BenchCase[] {
+  const work = new KinWorkload(shape, layout);
+  const { stored, size, y } = work;
+  const [tx, tdy] = [work.x, work.dy].map((data) => tensor(data, stored));
+  const ty = zeros(stored);
+  const layer = work.layer();
+  const forward = () => layer.forward(tx as never, { out: ty });
+  const common = {
+    layout: shape.dims.length === 2 ? 'rows' : layout === 'channels-last' ? 'nxc' : 'ncx',
+    shape: `${shape.name} ${stored.join('x')}${shape.groups ? `, ${shape.groups} groups` : ''}`,
+  };
+  const difference = () => relativeDifference(ty.data, y);
+  return closing(
+    [
+      {
+        ...common,
+        op: shape.op,
+        bytes: size * 8,
+        ours: forward,
+        plain: () => work.forward(),
+        copy: copyOf(tx, ty, size * 8),
+        difference,
+      },
+      {
+        ...common,
+        op: `${shape.op}, backward`,
+        bytes: size * 12,
+        ours: () => layer.backward(tdy, { out: ty }),
+        plain: () => work.backward(),
+        copy: copyOf(tx, ty, size * 12),
+        difference: () => {
+          forward();
+          work.forward();
+          layer.backward(tdy, { out: ty });
+          work.backward();
+          return difference();
+        },
+      },
+    ],
+    () => {
+      for (const held of [tx, tdy, ty, layer]) held.dispose();
+    },
+  );
+}
+
+/** Shapes on which variants of batch norm are held against batch norm itself. */
+const VARIED = ['mlp/hidden', 'resnet50/conv2 eight', 'resnet50/conv2', 'resnet50/conv3'];
+
+/** Batch renormalization, virtual batches and masks: batch norm's work and a little more. */
+function variantCases(shape: BenchShape, layout: BenchLayout): BenchCase[] {
+  const work = new Workload(shape, layout);
+  const { stored, extent, y } = work;
+  const { kernel, size } = extent;
+  const [tx, tdy] = [work.x, work.dy].map((data) => tensor(data, stored));
+  const ty = zeros(stored);
+  const bn = layerFor(work);
+  // bounds at which it is batch norm, so that the plain loops say what it must give
+  const renorm = new BatchRenorm(extent.channels, { layout, rMax: 1, dMax: 0 });
+  renorm.loadStateDict(bn.stateDict());
+  const masked = layerFor(work);
+  // all places but for the last, which weighs nothing in so many: the plain loops agree within tolerance
+  const places = size / extent.channels;
+  const mask = {
+    data: new Uint8Array(places).fill(1),
+    shape: stored.toSpliced(layout === 'channels-last' ? -1 : 1, 1),
+  };
+  mask.data[places - 1] = 0;
+  const others = Array.from({ length: extent.channels }, (_, c) =>
+    kernel === 'nxc'
+      ? (places - 1) * extent.channels + c
+      : ((extent.outer - 1) * extent.channels + c + 1) * extent.inner - 1,
+  );
+  const common = { layout: kernel, shape: `${shape.name} ${stored.join('x')}` };
+  const variant = (
+    name: string,
+    layer: BatchNorm,
+    options: object,
+    left: readonly number[],
+    tolerance: number,
+  ): BenchCase[] => {
+    const forward = () => layer.train().forward(tx, { out: ty, ...options });
+    const difference = () => {
+      const all = ty.data.slice();
+      for (const at of left) all[at] = y[at];
+      return relativeDifference(all, y) * (1e-4 / tolerance);
+    };
+    const make = (op: string, traffic: number, ours: () => unknown, plain: () => void, batchNorm: () => unknown) => ({
+      ...common,
+      op: `${name}, ${op}`,
+      bytes: size * traffic,
+      ours,
+      plain,
+      batchNorm,
+      copy: copyOf(tx, ty, size * traffic),
+      difference: () => {
+        forward();
+        work.train();
+        if (op === 'train') return difference();
+        ours();
+        plain();
+        return difference();
+      },
+    });
+    return [
+      make(
+        'train',
+        8,
+        forward,
+        () => work.train(),
+        () => bn.train().forward(tx, { out: ty }),
+      ),
+      make(
+        'backward',
+        12,
+        () => layer.backward(tdy, { out: ty }),
+        () => work.backward(),
+        () => {
+          bn.backward(tdy, { out: ty });
+        },
+      ),
+    ];
+  };
+  bn.train().forward(tx, { out: ty });
+  return closing(
+    [
+      ...variant('renorm', renorm, {}, [], 1e-4),
+      // one value of so many less in each statistic
+      ...variant('mask', masked, { mask }, others, Math.max(1e-4, 20 / places)),
+    ],
+    () => {
+      for (const held of [tx, tdy, ty, bn, renorm, masked]) held.dispose();
+    },
+  );
 }
 
 /** Attaches the end of a group to its last case. */

@@ -27,6 +27,8 @@ export interface Row {
   ofPeak?: number;
   /** Time of the plain loops over our time. */
   overPlain: number;
+  /** Time over that of batch norm on the same values. */
+  overBatchNorm?: number;
   /** Time on one thread over the time on several. */
   overOneThread?: number;
 }

@@ -42,12 +42,18 @@ function alone(work: Work): Work {
 }
 
 async function measure(bench: BenchCase): Promise<Row> {
-  const { op, layout, shape, bytes, flops, ours, plain, copy } = bench;
+  const { op, layout, shape, bytes, flops, ours, plain, copy, batchNorm } = bench;
   ours();
   plain();
   const difference = bench.difference();
   if (!(difference < 1e-4)) throw new Error(`${nameOf(bench)}: differs from the plain loops by ${difference}`);
-  const works = { ours, plain, ...(copy && { copy }), ...(threads > 1 && { one: alone(ours) }) };
+  const works = {
+    ours,
+    plain,
+    ...(copy && { copy }),
+    ...(batchNorm && { batchNorm }),
+    ...(threads > 1 && { one: alone(ours) }),
+  };
   const times: Record<string, { median: number; spread: number }> = await timeTogether(works, time);
   const { median, spread } = times.ours;
   return {
@@ -60,6 +66,7 @@ async function measure(bench: BenchCase): Promise<Row> {
     gigabytesPerSecond: bytes / median / 1000,
     overPlain: times.plain.median / median,
     ...(copy && { ofCopy: times.copy.median / median }),
+    ...(batchNorm && { overBatchNorm: median / times.batchNorm.median }),
     ...(flops && bench.peak && { ofPeak: flops / (median / 1e6) / bench.peak() }),
     ...(threads > 1 && { overOneThread: times.one.median / median }),
   };
@@ -73,7 +80,7 @@ const number = (value: number | undefined, digits: number, width: number) =>
   (value === undefined ? '' : value.toFixed(digits)).padStart(width);
 
 function line(row: Row): string {
-  const { median, spread, gigabytesPerSecond, ofCopy, ofPeak, overPlain, overOneThread } = row;
+  const { median, spread, gigabytesPerSecond, ofCopy, ofPeak, overPlain, overBatchNorm, overOneThread } = row;
   return (
     nameOf(row).padEnd(66) +
     number(median, median < 100 ? 2 : 0, 10) +
@@ -82,6 +89,7 @@ function line(row: Row): string {
     number(ofCopy, 2, 9) +
     number(ofPeak, 2, 9) +
     number(overPlain, 1, 9) +
+    number(overBatchNorm, 2, 9) +
     number(overOneThread, 2, 10)
   );
 }
@@ -96,7 +104,7 @@ console.log(
 );
 if (threads !== head.threads) console.log(`one thread: ${info().threading}`);
 console.log(
-  `\n${'case'.padEnd(66)}        µs      ±    GB/s  of copy  of peak  × plain${threads > 1 ? '  × alone' : ''}`,
+  `\n${'case'.padEnd(66)}        µs      ±    GB/s  of copy  of peak  × plain  over BN${threads > 1 ? '  × alone' : ''}`,
 );
 const rows: Row[] = [];
 for (const bench of cases()) {

@@ -60,8 +60,9 @@ function ownTable(rows: readonly Row[]): string {
     row.ofCopy?.toFixed(2) ?? '',
     row.ofPeak?.toFixed(2) ?? '',
     row.overPlain.toFixed(1),
+    row.overBatchNorm?.toFixed(2) ?? '',
   ]);
-  return table(['case', 'µs', 'spread', 'GB/s', 'of copy', 'of peak', '× plain loops'], cells);
+  return table(['case', 'µs', 'spread', 'GB/s', 'of copy', 'of peak', '× plain loops', 'over batch norm'], cells);
 }
 
 function peerSection(about: About, rows: readonly PeerRow[]): string {

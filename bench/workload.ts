@@ -102,7 +102,7 @@ export class Workload {
     }
     if (kernel === 'ncx')
       js.grad_input_ncx_f32(this.x, this.dy, center, scale, b, k, this.y, outer, channels, inner, stride);
-    else js.grad_input_nxc_f32(this.x, this.dy, center, scale, b, k, this.y, outer, channels);
+    else js.grad_input_nxc_f32(this.x, this.dy, center, scale, b, k, this.y, 0, outer, channels);
   }
 
   #affine(center: Float32Array | null, residual: Float32Array | null, kind: number): void {
@@ -111,7 +111,7 @@ export class Workload {
     if (kernel === 'ncx') {
       const stride = channels * inner;
       js.affine_ncx_f32(this.x, center, scale, shift, residual, this.y, kind, 0, outer, channels, inner, stride);
-    } else js.affine_nxc_f32(this.x, center, scale, shift, residual, this.y, kind, 0, outer, channels);
+    } else js.affine_nxc_f32(this.x, center, scale, shift, residual, this.y, kind, 0, 0, outer, channels);
   }
 }
 

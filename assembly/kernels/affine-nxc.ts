@@ -1,5 +1,5 @@
 import { RELU } from '../activations';
-import { bandOf, CACHED } from '../bands';
+import { bandOf } from '../bands';
 import { isFused, mapped, PIECE, residualAt, residualFew, sweep } from '../epilogue';
 import { is, No, Yes } from '../flags';
 import { few, storeFew } from '../lanes';
@@ -11,7 +11,7 @@ import { few, storeFew } from '../lanes';
  *
  * layout    x, residual, y [rows, channels] f32, contiguous; center, scale, shift [channels] f32; center may be 0: none, as in evaluation;
  *           residual may be 0: none
- * sizes     all ≥ 1; channels need not be a multiple of 4
+ * sizes     all ≥ 1; channels need not be a multiple of 4. bands: 1 where rows lie in cache, 0 where they come from memory
  * alias     y may be x or residual; no other overlap
  * align     4 bytes required, 16 preferred
  * numerics  one subtraction (none without center), one multiply and one add, f32; the latter two fused in the relaxed build
@@ -19,37 +19,37 @@ import { few, storeFew } from '../lanes';
  */
 export function affine_nxc_f32(
   x: usize, center: usize, scale: usize, shift: usize, residual: usize, y: usize,
-  kind: i32, alpha: f32, rows: u32, channels: u32,
+  kind: i32, alpha: f32, bands: u32, rows: u32, channels: u32,
 ): void {
   const pieceRows = isFused(kind) ? rows : max(PIECE / channels, 1);
   const row = (<usize>channels) << 2;
   for (let first: u32 = 0; first < rows; first += pieceRows) {
     const count = min(pieceRows, rows - first);
     const offset = (<usize>first) * row;
-    if (center) piece<Yes>(x + offset, center, scale, shift, residual, residual + offset, y + offset, kind, count, channels);
-    else piece<No>(x + offset, center, scale, shift, residual, residual + offset, y + offset, kind, count, channels);
+    if (center) piece<Yes>(x + offset, center, scale, shift, residual, residual + offset, y + offset, kind, bands, count, channels);
+    else piece<No>(x + offset, center, scale, shift, residual, residual + offset, y + offset, kind, bands, count, channels);
     sweep(y + offset, kind, alpha, count * channels);
   }
 }
 
 function piece<C>(
   x: usize, center: usize, scale: usize, shift: usize, residual: usize, r: usize, y: usize,
-  kind: i32, rows: u32, channels: u32,
+  kind: i32, bands: u32, rows: u32, channels: u32,
 ): void {
   if (residual) {
-    if (kind == RELU) run<C, Yes, Yes>(x, center, scale, shift, r, y, rows, channels);
-    else run<C, Yes, No>(x, center, scale, shift, r, y, rows, channels);
+    if (kind == RELU) run<C, Yes, Yes>(x, center, scale, shift, r, y, bands, rows, channels);
+    else run<C, Yes, No>(x, center, scale, shift, r, y, bands, rows, channels);
   } else {
-    if (kind == RELU) run<C, No, Yes>(x, center, scale, shift, r, y, rows, channels);
-    else run<C, No, No>(x, center, scale, shift, r, y, rows, channels);
+    if (kind == RELU) run<C, No, Yes>(x, center, scale, shift, r, y, bands, rows, channels);
+    else run<C, No, No>(x, center, scale, shift, r, y, bands, rows, channels);
   }
 }
 
 function run<C, R, A>(
-  x: usize, center: usize, scale: usize, shift: usize, r: usize, y: usize, rows: u32, channels: u32,
+  x: usize, center: usize, scale: usize, shift: usize, r: usize, y: usize, bands: u32, rows: u32, channels: u32,
 ): void {
   const row = (<usize>channels) << 2;
-  const band = bandOf(rows, channels, is<R, Yes>() ? CACHED / 2 : CACHED);
+  const band = bandOf(bands, channels);
   while (rows) {
     const count = min(rows, band);
     const size = row * count;

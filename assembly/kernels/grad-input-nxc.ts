@@ -1,4 +1,4 @@
-import { bandOf, CACHED } from '../bands';
+import { bandOf } from '../bands';
 import { Yes } from '../flags';
 import { gradient } from '../gradient';
 import { few, storeFew } from '../lanes';
@@ -9,17 +9,17 @@ import { few, storeFew } from '../lanes';
  *   dx[r,c] = a[c]·((dy[r,c] − k[c]) − b[c]·(x[r,c] − center[c]))
  *
  * layout    x, dy, dx [rows, channels] f32, contiguous; center, a, b, k [channels] f32
- * sizes     all ≥ 1; channels need not be a multiple of 4
+ * sizes     all ≥ 1; channels need not be a multiple of 4. bands as in affine_nxc
  * alias     dx may be dy or x; no other overlap
  * align     4 bytes required, 16 preferred
  * numerics  as grad_input_ncx
  * traffic   12 bytes per element; coefficients once for each band of rows (bands.ts)
  */
 export function grad_input_nxc_f32(
-  x: usize, dy: usize, center: usize, a: usize, b: usize, k: usize, dx: usize, rows: u32, channels: u32,
+  x: usize, dy: usize, center: usize, a: usize, b: usize, k: usize, dx: usize, bands: u32, rows: u32, channels: u32,
 ): void {
   const row = (<usize>channels) << 2;
-  const band = bandOf(rows, channels, CACHED / 4);
+  const band = bandOf(bands, channels);
   while (rows) {
     const count = min(rows, band);
     const size = row * count;

@@ -1,4 +1,5 @@
-import { foldF64, loadTail, madd, sumF64 } from '../lanes';
+import { is, No, Yes } from '../flags';
+import { areOnes, foldF64, loadTail, madd, sumF64 } from '../lanes';
 import { BLOCK } from '../plane-sums';
 
 /**
@@ -11,7 +12,7 @@ import { BLOCK } from '../plane-sums';
  *
  * layout      x, dy [outer, channels, inner] f32, inner contiguous, samples `stride` elements apart; dy may be 0: none; weights: that of place
  *             (n, c, i) at n·sampleStep + c·channelStep + i; center, invStd [channels] f32; sum, dot [channels] f64
- * sizes       all ≥ 1 (steps ≥ 0); inner need not be a multiple of 4
+ * sizes       all ≥ 1 (steps ≥ 0); inner need not be a multiple of 4. plain: 1 where all weights are 0 or 1 and, without dy, every invStd is 1
  * alias       none
  * align       x, dy, weights, center, invStd 4 bytes; sum, dot 8
  * accumulate  f32 in two accumulators over 512 elements, then f64
@@ -21,21 +22,33 @@ import { BLOCK } from '../plane-sums';
  */
 export function masked_sums_ncx_f32(
   x: usize, dy: usize, weights: usize, center: usize, invStd: usize, sum: usize, dot: usize,
-  outer: u32, channels: u32, inner: u32, stride: u32, sampleStep: u32, channelStep: u32,
+  plain: u32, outer: u32, channels: u32, inner: u32, stride: u32, sampleStep: u32, channelStep: u32,
 ): void {
   memory.fill(sum, 0, (<usize>channels) << 3);
   memory.fill(dot, 0, (<usize>channels) << 3);
   for (let n: u32 = 0; n < outer; n++) {
+    // weights that all channels share
+    const whole = channelStep == 0 && areOnes(weights + (((<usize>n) * sampleStep) << 2), inner);
     for (let c: u32 = 0; c < channels; c++) {
       const at = ((<usize>n) * stride + (<usize>c) * inner) << 2;
       const w = weights + (((<usize>n) * sampleStep + (<usize>c) * channelStep) << 2);
       const v = (<usize>c) << 2;
-      plane(x + at, dy ? dy + at : 0, w, v128.load32_splat(center + v), v128.load32_splat(invStd + v), sum + (v << 1), dot + (v << 1), inner);
+      const h = v128.load32_splat(center + v);
+      const s = plain && !dy ? f32x4.splat(1) : v128.load32_splat(invStd + v);
+      if (whole) {
+        if (dy) plane<Yes, No, No>(x + at, dy + at, w, h, s, sum + (v << 1), dot + (v << 1), inner);
+        else plane<No, No, No>(x + at, 0, w, h, s, sum + (v << 1), dot + (v << 1), inner);
+      } else if (dy) plane<Yes, Yes, Yes>(x + at, dy + at, w, h, s, sum + (v << 1), dot + (v << 1), inner);
+      else if (plain) plane<No, Yes, Yes>(x + at, 0, w, h, s, sum + (v << 1), dot + (v << 1), inner);
+      else plane<No, No, Yes>(x + at, 0, w, h, s, sum + (v << 1), dot + (v << 1), inner);
     }
   }
 }
 
-function plane(x: usize, dy: usize, w: usize, h: v128, s: v128, sum: usize, dot: usize, inner: u32): void {
+/** With gradients (G) or statistics, of weights that are 0 or 1 and places that are not scaled (P), where some do not count (M). */
+// @ts-ignore: decorator
+@inline
+function plane<G, P, M>(x: usize, dy: usize, w: usize, h: v128, s: v128, sum: usize, dot: usize, inner: u32): void {
   while (inner) {
     const size = min(inner, BLOCK);
     inner -= size;
@@ -45,33 +58,33 @@ function plane(x: usize, dy: usize, w: usize, h: v128, s: v128, sum: usize, dot:
     let b1 = f32x4.splat(0);
     let i = size;
     for (; i >= 8; i -= 8, x += 32, w += 32) {
-      const w0 = v128.load(w, 0);
-      const w1 = v128.load(w, 16);
-      const d0 = distance(v128.load(x, 0), h, s, w0);
-      const d1 = distance(v128.load(x, 16), h, s, w1);
-      const g0 = dy ? selected(v128.load(dy, 0), w0) : f32x4.mul(w0, d0);
-      const g1 = dy ? selected(v128.load(dy, 16), w1) : f32x4.mul(w1, d1);
+      const w0 = is<M, Yes>() ? v128.load(w, 0) : f32x4.splat(1);
+      const w1 = is<M, Yes>() ? v128.load(w, 16) : f32x4.splat(1);
+      const d0 = distance<G, P, M>(v128.load(x, 0), h, s, w0);
+      const d1 = distance<G, P, M>(v128.load(x, 16), h, s, w1);
+      const g0 = is<G, Yes>() ? selected<M>(v128.load(dy, 0), w0) : weighed<P, M>(d0, w0);
+      const g1 = is<G, Yes>() ? selected<M>(v128.load(dy, 16), w1) : weighed<P, M>(d1, w1);
       a0 = f32x4.add(a0, g0);
       a1 = f32x4.add(a1, g1);
       b0 = madd(g0, d0, b0);
       b1 = madd(g1, d1, b1);
-      if (dy) dy += 32;
+      if (is<G, Yes>()) dy += 32;
     }
     if (i >= 4) {
-      const w0 = v128.load(w);
-      const d0 = distance(v128.load(x), h, s, w0);
-      const g0 = dy ? selected(v128.load(dy), w0) : f32x4.mul(w0, d0);
+      const w0 = is<M, Yes>() ? v128.load(w) : f32x4.splat(1);
+      const d0 = distance<G, P, M>(v128.load(x), h, s, w0);
+      const g0 = is<G, Yes>() ? selected<M>(v128.load(dy), w0) : weighed<P, M>(d0, w0);
       a0 = f32x4.add(a0, g0);
       b0 = madd(g0, d0, b0);
       x += 16;
       w += 16;
-      if (dy) dy += 16;
+      if (is<G, Yes>()) dy += 16;
       i -= 4;
     }
     if (i) {
       const w0 = loadTail(w, i);
-      const d0 = distance(loadTail(x, i), h, s, w0);
-      const g0 = dy ? selected(loadTail(dy, i), w0) : f32x4.mul(w0, d0);
+      const d0 = distance<G, P, Yes>(loadTail(x, i), h, s, w0);
+      const g0 = is<G, Yes>() ? selected<Yes>(loadTail(dy, i), w0) : weighed<P, Yes>(d0, w0);
       a1 = f32x4.add(a1, g0);
       b1 = madd(g0, d0, b1);
     }
@@ -82,12 +95,19 @@ function plane(x: usize, dy: usize, w: usize, h: v128, s: v128, sum: usize, dot:
 
 // @ts-ignore: decorator
 @inline
-function selected(v: v128, w: v128): v128 {
-  return v128.and(v, f32x4.ne(w, f32x4.splat(0)));
+function selected<M>(v: v128, w: v128): v128 {
+  return is<M, No>() ? v : v128.and(v, f32x4.ne(w, f32x4.splat(0)));
 }
 
 // @ts-ignore: decorator
 @inline
-function distance(x: v128, h: v128, s: v128, w: v128): v128 {
-  return selected(f32x4.mul(f32x4.sub(x, h), s), w);
+function weighed<P, M>(d: v128, w: v128): v128 {
+  return is<P, Yes>() || is<M, No>() ? d : f32x4.mul(w, d);
+}
+
+// @ts-ignore: decorator
+@inline
+function distance<G, P, M>(x: v128, h: v128, s: v128, w: v128): v128 {
+  const d = f32x4.sub(x, h);
+  return selected<M>(is<P, Yes>() && !is<G, Yes>() ? d : f32x4.mul(d, s), w);
 }

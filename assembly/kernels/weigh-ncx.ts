@@ -1,4 +1,4 @@
-import { loadTail, storeTail } from '../lanes';
+import { areOnes, loadTail, storeTail } from '../lanes';
 
 /**
  * weigh_ncx — values by their weights, channel planes, in place.
@@ -10,12 +10,14 @@ import { loadTail, storeTail } from '../lanes';
  * alias     none
  * align     4 bytes required, 16 preferred
  * numerics  a weight of 0 selects: NaN and Inf become 0; a weight of 1 changes nothing
- * traffic   8 bytes per element and the weights
+ * traffic   8 bytes per element and the weights; the weights alone of samples in which all are 1
  */
 export function weigh_ncx_f32(
   y: usize, weights: usize, outer: u32, channels: u32, inner: u32, stride: u32, sampleStep: u32, channelStep: u32,
 ): void {
   for (let n: u32 = 0; n < outer; n++) {
+    // weights that all channels share
+    if (channelStep == 0 && areOnes(weights + (((<usize>n) * sampleStep) << 2), inner)) continue;
     for (let c: u32 = 0; c < channels; c++) {
       let p = y + (((<usize>n) * stride + (<usize>c) * inner) << 2);
       let w = weights + (((<usize>n) * sampleStep + (<usize>c) * channelStep) << 2);

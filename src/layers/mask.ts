@@ -59,25 +59,59 @@ export function readMask(
   if (mask === undefined && lengths === undefined && weights === undefined) return undefined;
   const { shape, channels } = plan;
   const axis = layout === 'channels-first' ? 1 : shape.length - 1;
-  const selects = mask && readField(subject, 'mask', mask, shape, axis, isFlag, '0 or 1');
-  const weighs = weights && readField(subject, 'weights', weights, shape, axis, isWeight, 'finite values of 0 or more');
+  const selects = mask && readField(subject, 'mask', mask, shape, axis, firstNoFlag, '0 or 1');
+  const weighs =
+    weights && readField(subject, 'weights', weights, shape, axis, firstNoWeight, 'finite values of 0 or more');
   const until = lengths === undefined ? undefined : readLengths(subject, lengths, shape, axis);
   const byChannel = [selects, weighs].some((field) => field && field.strides[axis] > 0);
 
   const dims = shape.map((length, i) => (i === axis && !byChannel ? 1 : length));
   const values = new Float32Array(countOf(dims));
-  const place = dims.map(() => 0);
+  const fields = [selects, weighs].filter((field) => field !== undefined);
+  if (fields[0]?.data.length === values.length) values.set(fields.shift()!.data as ArrayLike<number>);
+  else values.fill(1);
+  for (const field of fields) multiply(values, dims, field);
   const time = axis === 1 ? 2 : 1;
-  for (let i = 0; i < values.length; i++) {
-    const counts = (!selects || selects.at(place)) && (!until || place[time] < until[place[0]]);
-    values[i] = counts ? (weighs ? weighs.at(place) : 1) : 0;
-    for (let a = dims.length - 1; a >= 0; a--) {
+  if (until) {
+    // steps, and what lies within one and around
+    const inner = countOf(dims.slice(time + 1));
+    const outer = countOf(dims.slice(1, time));
+    const whole = outer * dims[time] * inner;
+    until.forEach((length, n) => {
+      for (let o = 0; o < outer; o++) {
+        const from = n * whole + o * dims[time] * inner;
+        values.fill(0, from + length * inner, from + dims[time] * inner);
+      }
+    });
+  }
+  return areOnes(values) ? undefined : maskOf(plan, values, byChannel && channels > 1);
+}
+
+function areOnes(values: Float32Array): boolean {
+  for (let i = 0; i < values.length; i++) if (values[i] !== 1) return false;
+  return true;
+}
+
+/** Multiplies values of these dimensions by those of a field, whose strides are 0 along what it does not tell apart. */
+function multiply(values: Float32Array, dims: readonly number[], { data, strides }: Axes): void {
+  const last = dims.length - 1;
+  const width = dims[last];
+  const step = strides[last];
+  const place = dims.map(() => 0);
+  let from = 0;
+  for (let i = 0; i < values.length; i += width) {
+    for (let j = 0, at = from; j < width; j++, at += step) {
+      // what weighs nothing is 0 whatever the other says
+      const value = +data[at];
+      values[i + j] = value === 0 ? 0 : values[i + j] * value;
+    }
+    for (let a = last - 1; a >= 0; a--) {
+      from += strides[a];
       if (++place[a] < dims[a]) break;
+      from -= strides[a] * dims[a];
       place[a] = 0;
     }
   }
-  if (values.every((value) => value === 1)) return undefined;
-  return maskOf(plan, values, byChannel && channels > 1);
 }
 
 /** A mask of weights by place, or of every element. */
@@ -85,17 +119,22 @@ export function maskOf(plan: Plan, values: Float32Array, byChannel: boolean): Ma
   const { kernel, outer, channels, inner } = plan;
   // weights of every element: rows of channels as planes of one
   const read: Plan = byChannel && kernel === 'nxc' ? { ...plan, kernel: 'ncx' } : plan;
-  const real = values.some((value) => value !== 0 && value !== 1);
+  let real = false;
   const [sampleStep, channelStep] = byChannel ? [channels * inner, inner] : [inner, 0];
   const total = new Float64Array(channels);
   const square = new Float64Array(channels);
   for (let n = 0; n < outer; n++) {
     for (let c = 0; c < (byChannel ? channels : 1); c++) {
       const start = n * sampleStep + c * channelStep;
+      let [sum, squares] = [0, 0];
       for (let i = start; i < start + inner; i++) {
-        total[c] += values[i];
-        square[c] += values[i] * values[i];
+        const value = values[i];
+        sum += value;
+        squares += value * value;
+        if (value !== 0 && value !== 1) real = true;
       }
+      total[c] += sum;
+      square[c] += squares;
     }
   }
   if (!byChannel) {
@@ -113,13 +152,29 @@ export function maskOf(plan: Plan, values: Float32Array, byChannel: boolean): Ma
   };
 }
 
+/** A field, and from one of its values to the next along each axis of the batch. */
 interface Axes {
+  readonly data: ArrayLike<number | boolean>;
   readonly strides: readonly number[];
-  at(place: readonly number[]): number;
 }
 
-const isFlag = (value: unknown) => value === 0 || value === 1 || value === true || value === false;
-const isWeight = (value: unknown) => typeof value === 'number' && value >= 0 && Number.isFinite(Math.fround(value));
+/** Where the first value lies that is neither true nor false; −1: nowhere. */
+function firstNoFlag(data: ArrayLike<unknown>): number {
+  for (let i = 0; i < data.length; i++) {
+    const value = data[i];
+    if (value !== 0 && value !== 1 && value !== true && value !== false) return i;
+  }
+  return -1;
+}
+
+/** Where the first value lies by which nothing can be weighed. */
+function firstNoWeight(data: ArrayLike<unknown>): number {
+  for (let i = 0; i < data.length; i++) {
+    const value = data[i];
+    if (!(typeof value === 'number' && value >= 0 && Number.isFinite(Math.fround(value)))) return i;
+  }
+  return -1;
+}
 
 function readField(
   subject: string,
@@ -127,7 +182,7 @@ function readField(
   field: Field,
   shape: readonly number[],
   axis: number,
-  isGood: (value: unknown) => boolean,
+  firstBad: (data: ArrayLike<unknown>) => number,
   expected: string,
 ): Axes {
   const data = (field as { data?: ArrayLike<number | boolean> } | null)?.data;
@@ -153,15 +208,14 @@ function readField(
       `shape ${showShape(given)}`,
     );
   }
-  const values = Array.from(data);
-  const bad = values.findIndex((value) => !isGood(value));
-  if (bad >= 0) throw wrongValue('ERR_MASK', subject, name, expected, show(values[bad]), `value ${bad}`);
+  const bad = firstBad(data);
+  if (bad >= 0) throw wrongValue('ERR_MASK', subject, name, expected, show(data[bad]), `value ${bad}`);
   const own = given.map((length, i) => (length === 1 ? 0 : countOf(given.slice(i + 1))));
   const strides = shape.map((_, i) => {
     if (full) return own[i];
     return i === axis ? 0 : (own[i < axis ? i : i - 1] ?? 0);
   });
-  return { strides, at: (place) => Number(values[place.reduce((sum, index, i) => sum + index * strides[i], 0)]) };
+  return { data, strides };
 }
 
 /** How many steps of each sequence count; the steps lie along the first axis behind the samples' that is not the channels' `axis`. */

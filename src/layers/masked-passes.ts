@@ -42,6 +42,8 @@ export function placeMask(backend: Backend, call: Call, mask: Mask): Placed {
 /** Rounds in which a channel finds a centre and a scale that keep its digits: a first guess, the mean, and the mean by a better scale. */
 const ROUNDS = 4;
 const MOST_SHIFT = 0.667;
+/** Channels are summed again one by one where no more than one in so many asks for it. */
+const FEW = 32;
 
 /**
  * Mean and variance of each channel over the places that count: v.mean, v.variance.
@@ -57,11 +59,31 @@ export function maskedStats(backend: Backend, plan: Plan, x: number, placed: Pla
   const [sums, dots, means, variances] = [v.dbeta, v.dgamma, v.mean, v.variance].map((at) => at >>> 3);
   setFirst(backend, plan, x, placed, center);
   heap.f32.fill(1, scale, scale + channels);
-  const open = new Set(Array.from({ length: channels }, (_, c) => c));
-  for (let round = 1; round <= ROUNDS && open.size; round++) {
-    maskedSums(backend, plan, x, 0, placed.weights, v.gradCenter, v.invStd, placed.lanes, v.dbeta, v.dgamma);
+  const done = new Uint8Array(channels);
+  let open = channels;
+  let isPlain = !placed.mask.weights;
+  for (let round = 1; round <= ROUNDS && open > 0; round++) {
+    const sum = (from: number, to: number) =>
+      maskedSums(
+        backend,
+        plan,
+        x,
+        0,
+        placed.weights,
+        isPlain,
+        v.gradCenter,
+        v.invStd,
+        placed.lanes,
+        v.dbeta,
+        v.dgamma,
+        from,
+        to,
+      );
+    if (open * FEW > channels) sum(0, channels);
+    else for (let c = 0; c < channels; c++) if (!done[c]) sum(c, c + 1);
     const { f32, f64 } = heap;
-    for (const c of open) {
+    for (let c = 0; c < channels; c++) {
+      if (done[c]) continue;
       const s = f32[scale + c];
       const shift = f64[sums + c] / total[c];
       const square = f64[dots + c] / total[c];
@@ -70,34 +92,64 @@ export function maskedStats(backend: Backend, plan: Plan, x: number, placed: Pla
       f64[variances + c] = Math.max(square - shift * shift, 0) / (s * s);
       const apart = shift * shift <= MOST_SHIFT * square;
       if ((square >= 1e-30 && square < Number.POSITIVE_INFINITY && apart) || (square === 0 && shift === 0)) {
-        open.delete(c);
+        done[c] = 1;
+        open--;
         continue;
       }
       const mean = Math.fround(f64[means + c]);
       if (Number.isFinite(mean)) f32[center + c] = mean;
       // squares beyond f32, or below it
+      isPlain &&= !(square === Number.POSITIVE_INFINITY || square < 1e-30);
       if (square === Number.POSITIVE_INFINITY) f32[scale + c] = s * 2 ** -64;
       else if (square < 1e-30) f32[scale + c] = s * 2 ** 64;
     }
   }
 }
 
-/** The first place that counts, as the first centre of each channel; 0 where that is not finite. */
+/** Places of which the first centre of a channel is a middle one. */
+const SAMPLES = 9;
+
+/** A middle value of a few places that count, as the first centre of each channel; 0 where that is not finite. */
 function setFirst({ heap: { f32 } }: Backend, plan: Plan, x: number, { mask }: Placed, center: number): void {
   const { channels, inner } = plan;
-  const { places, sampleStep, channelStep } = mask;
-  let first = -1;
+  const { channelStep } = mask;
+  let chosen: Int32Array = new Int32Array(0);
   for (let c = 0; c < channels; c++) {
-    if (c === 0 || channelStep) {
-      first = -1;
-      for (let n = 0; n < plan.outer && first < 0; n++) {
-        const start = n * sampleStep + c * channelStep;
-        for (let i = 0; i < inner && first < 0; i++) if (places[start + i]) first = n * channels * inner + i;
-      }
-    }
-    const value = first < 0 ? 0 : f32[(x >>> 2) + first + c * inner];
+    if (c === 0 || channelStep) chosen = choosePlaces(plan, mask, c * channelStep);
+    const from = (x >>> 2) + c * inner;
+    const middle = (i: number) => median(f32[from + chosen[i]], f32[from + chosen[i + 1]], f32[from + chosen[i + 2]]);
+    const many = chosen.length;
+    const value =
+      many === SAMPLES
+        ? median(middle(0), middle(3), middle(6))
+        : many >= 3
+          ? middle(0)
+          : many
+            ? f32[from + chosen[0]]
+            : 0;
     f32[center + c] = Number.isFinite(value) ? value : 0;
   }
+}
+
+/** Places that count, spread over all: where they lie in a channel. */
+function choosePlaces({ outer, channels, inner }: Plan, { places, sampleStep }: Mask, from: number): Int32Array {
+  const count = outer * inner;
+  const found: number[] = [];
+  for (let s = 0; s < SAMPLES; s++) {
+    const end = Math.floor(((s + 1) * count) / SAMPLES);
+    for (let place = Math.floor((s * count) / SAMPLES); place < end; place++) {
+      const n = Math.floor(place / inner);
+      const i = place - n * inner;
+      if (!places[n * sampleStep + from + i]) continue;
+      found.push(n * channels * inner + i);
+      break;
+    }
+  }
+  return Int32Array.from(found);
+}
+
+function median(a: number, b: number, c: number): number {
+  return Math.max(Math.min(a, b), Math.min(Math.max(a, b), c));
 }
 
 /** Σdy and Σdy·(x − gradCenter)·invStd over the places that count: v.dbeta, v.dgamma. */
@@ -109,11 +161,11 @@ export function maskedGradStats(
   placed: Placed,
   v: Training,
 ): void {
-  maskedSums(backend, plan, x, dy, placed.places, v.gradCenter, v.invStd, placed.lanes, v.dbeta, v.dgamma);
+  maskedSums(backend, plan, x, dy, placed.places, true, v.gradCenter, v.invStd, placed.lanes, v.dbeta, v.dgamma);
 }
 
-/** Values of a piece that is mapped and then cleared. */
-const PIECE = 1 << 13;
+/** Values of a piece that is mapped and then cleared: it and what it comes from lie in L2 meanwhile. */
+const PIECE = 1 << 16;
 
 /** Calls `visit` for pieces of a tensor, with what tells the weights of each. */
 function pieces(

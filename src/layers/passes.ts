@@ -83,7 +83,7 @@ export function constantBackward(
 
 /** Calls `visit` for one piece of a tensor after the other, in the order of memory: whole rows or planes of one sample, or parts of a plane. */
 export function walk(
-  { kernel, outer, channels, inner }: Plan,
+  { kernel, outer, channels, inner, whole = outer }: Plan,
   most: number,
   visit: (at: number, size: number, extent: Extent, channel: number) => void,
 ): void {
@@ -91,7 +91,7 @@ export function walk(
     const rows = Math.max(1, Math.floor(most / channels));
     for (let first = 0; first < outer; first += rows) {
       const many = Math.min(rows, outer - first);
-      visit(first * channels, many * channels, { kernel, outer: many, channels, inner }, 0);
+      visit(first * channels, many * channels, { kernel, outer: many, channels, inner, whole }, 0);
     }
     return;
   }

@@ -15,6 +15,8 @@ export interface Plan {
   readonly inner: number;
   /** Values behind one statistic: outer·inner. */
   readonly count: number;
+  /** Where it is a part of a batch with channels innermost: the rows of all of it. */
+  readonly whole?: number;
   /** Values in all. */
   readonly size: number;
   readonly shape: readonly number[];

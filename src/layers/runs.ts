@@ -54,5 +54,6 @@ function partOf(plan: Plan, samples: number, many: number): Plan {
   const size = (plan.size / samples) * many;
   // one channel lies in memory as one plane
   if (plan.channels === 1) return { ...plan, inner: count, count, size, shape };
-  return { ...plan, outer: (plan.outer / samples) * many, count, size, shape };
+  const outer = (plan.outer / samples) * many;
+  return { ...plan, outer, count, size, shape, ...(plan.kernel === 'nxc' && { whole: plan.outer }) };
 }

@@ -112,6 +112,8 @@ const PARAMETERS: Record<string, (random: Random) => number> = {
   eps: () => 1e-5,
   centred: (random) => random.bits() & 1,
   together: (random) => random.bits() & 1,
+  bands: (random) => random.bits() & 1,
+  plain: (random) => random.bits() & 1,
 };
 
 interface Trial {

@@ -79,7 +79,14 @@ if (hasThreads)
       const row = rowOf(name);
       const sizes = largeSizes(row.args);
       const random = new Random(3);
-      const parameters: Record<string, number> = { kind: 7, alpha: 0.25, accumulate: 0, together: 1 };
+      const parameters: Record<string, number> = {
+        kind: 7,
+        alpha: 0.25,
+        accumulate: 0,
+        together: 1,
+        bands: 1,
+        plain: 0,
+      };
       expect(setThreads(3)).toBe(3);
       const { heap, kernels, parallel } = withAll(backend());
       const blocks: { at: number; length: number; f64: boolean; out: boolean }[] = [];

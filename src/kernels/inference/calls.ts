@@ -11,6 +11,16 @@ export interface Extent {
   readonly outer: number;
   readonly channels: number;
   readonly inner: number;
+  /** Where it is a part of a tensor with channels innermost: the rows of all of it. */
+  readonly whole?: number;
+}
+
+/** Bytes of a tensor beyond which it will not be found in a shared last-level cache. */
+export const CACHED = 1 << 23;
+
+/** Do rows of a tensor lie in cache, and are walked over in bands (assembly/bands.ts)? `share`: how much of the cache is left for it. */
+export function inBands({ outer, channels, whole = outer }: Extent, share = 1): 0 | 1 {
+  return whole * channels * 4 <= CACHED * share ? 1 : 0;
 }
 
 /** The kernels on this thread, or those that may spread a call of so much work over threads. */
@@ -44,7 +54,8 @@ export function affine(
   const { kernel, outer, channels, inner } = extent;
   const kernels = kernelsFor(backend, outer * channels * inner);
   if (kernel === 'nxc') {
-    kernels.affine_nxc_f32(x, center, scale, shift, residual, y, kind, alpha, outer, channels);
+    const bands = inBands(extent, residual ? 1 / 2 : 1);
+    kernels.affine_nxc_f32(x, center, scale, shift, residual, y, kind, alpha, bands, outer, channels);
     return;
   }
   const at = from * inner * 4;

@@ -49,6 +49,7 @@ export function affine_nxc_f32(
   y: F32,
   kind: number,
   alpha: number,
+  _bands: number,
   rows: number,
   channels: number,
 ): void {

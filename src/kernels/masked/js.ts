@@ -11,6 +11,7 @@ export function masked_sums_ncx_f32(
   invStd: F32,
   sum: F64,
   dot: F64,
+  plain: number,
   outer: number,
   channels: number,
   inner: number,
@@ -26,8 +27,8 @@ export function masked_sums_ncx_f32(
       for (let i = start; i < start + inner; i++) {
         const w = weights[at + i];
         if (w === 0) continue;
-        const d = (x[i] - center[c]) * invStd[c];
-        const g = dy ? dy[i] : w * d;
+        const d = plain && !dy ? x[i] - center[c] : (x[i] - center[c]) * invStd[c];
+        const g = dy ? dy[i] : plain ? d : w * d;
         sum[c] += g;
         dot[c] += g * d;
       }
@@ -44,11 +45,13 @@ export function masked_sums_nxc_f32(
   _lanes: F32 | null,
   sum: F64,
   dot: F64,
+  plain: number,
+  _together: number,
   rows: number,
   channels: number,
   stride: number,
 ): void {
-  masked_sums_ncx_f32(x, dy, weights, center, invStd, sum, dot, rows, channels, 1, stride, 1, 0);
+  masked_sums_ncx_f32(x, dy, weights, center, invStd, sum, dot, plain, rows, channels, 1, stride, 1, 0);
 }
 
 export function weigh_ncx_f32(

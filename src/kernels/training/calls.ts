@@ -2,7 +2,7 @@
 
 import type { ActivationCode } from '../activations.ts';
 import type { Backend } from '../create-backend.ts';
-import { type Extent, kernelsFor } from '../inference/calls.ts';
+import { CACHED, type Extent, inBands, kernelsFor } from '../inference/calls.ts';
 import { training } from './part.ts';
 
 /** Segments of rows whose sums are taken by themselves, at the most. A property of the shape, so that threads change nothing. */
@@ -13,24 +13,21 @@ export function segmentOf(rows: number): number {
   return Math.max(64, Math.ceil(rows / MOST_SEGMENTS / 32) * 32);
 }
 
-/** Bytes of a tensor beyond which it will not be found in a shared last-level cache. */
-const CACHED = 1 << 23;
-
 /**
  * Are sums taken of four rows side by side? Where rows follow so closely that they are one stream, or lie in cache; otherwise the order of
  * addresses counts for more (25088x256: 5.5 cycles per vector with four, 2.7 with one; 100352x64: 2.1 with four; Node 20, AMD EPYC).
  */
-function sideBySide(rows: number, stride: number): boolean {
+export function sideBySide(rows: number, stride: number): boolean {
   const row = stride * 4;
   return row < 512 || (row < 4096 && rows * row <= CACHED);
 }
 
-/** How sums are taken, and where those of all segments lie in a layer's memory for sums; the accumulators are behind them. */
-function segmentsIn(sums: number, rows: number, channels: number, stride: number) {
+/** How sums of rows `channels` apart are taken, and where those of all segments lie in a layer's memory for sums; the accumulators are behind them. */
+function segmentsIn(sums: number, { outer: rows, channels: stride, whole = rows }: Extent, channels: number) {
   const segment = segmentOf(rows);
   const segments = Math.ceil(rows / segment);
   const bytes = segments * channels * 8;
-  const together = sideBySide(rows, stride) ? 1 : 0;
+  const together = sideBySide(whole, stride) ? 1 : 0;
   return { segment, segments, together, first: sums, second: sums + bytes, lanes: sums + 2 * bytes };
 }
 
@@ -54,7 +51,7 @@ export function stats(
     return;
   }
   const at = x + from * 4;
-  const { segment, segments, together, first, second, lanes } = segmentsIn(v.sums, outer, many, channels);
+  const { segment, segments, together, first, second, lanes } = segmentsIn(v.sums, extent, many);
   kernels.pivot_nxc_f32(at, pivot, outer, many, channels);
   kernels.sums_nxc_f32(at, pivot, lanes, first, second, outer, many, channels, segment, together);
   kernels.moments_nxc_f32(at, pivot, first, second, mean, variance, outer, many, channels, segments);
@@ -84,7 +81,7 @@ export function gradStats(
     return;
   }
   const [p, g] = [x + from * 4, dy + from * 4];
-  const { segment, segments, together, first, second, lanes } = segmentsIn(v.sums, outer, many, channels);
+  const { segment, segments, together, first, second, lanes } = segmentsIn(v.sums, extent, many);
   kernels.grad_sums_nxc_f32(p, g, center, invStd, lanes, first, second, outer, many, channels, segment, together);
   kernels.grad_totals_nxc_f32(p, g, center, invStd, first, second, dbeta, dot, outer, many, channels, segments);
 }
@@ -103,7 +100,7 @@ export function gradInput(
   const { kernel, outer, channels, inner } = extent;
   const kernels = kernelsFor(training(backend), outer * channels * inner);
   if (kernel === 'nxc') {
-    kernels.grad_input_nxc_f32(x, dy, v.gradCenter, v.scale, v.b, v.k, dx, outer, channels);
+    kernels.grad_input_nxc_f32(x, dy, v.gradCenter, v.scale, v.b, v.k, dx, inBands(extent, 1 / 4), outer, channels);
     return;
   }
   const at = from * inner * 4;

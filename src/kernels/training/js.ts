@@ -63,6 +63,7 @@ export function grad_input_nxc_f32(
   b: F32,
   k: F32,
   dx: F32,
+  _bands: number,
   rows: number,
   channels: number,
 ): void {

@@ -61,6 +61,7 @@ const table = () =>
         read('b', channel),
         read('k', channel),
         write('dx', rows, 'x', 'dy'),
+        ...parameters('bands'),
         ...sizes('rows', 'channels'),
       ],
     },
