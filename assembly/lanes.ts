@@ -89,11 +89,13 @@ export function sumF64(v: v128): f64 {
   return f64x2.extract_lane(v, 0) + f64x2.extract_lane(v, 1);
 }
 
-/** Are so many values all 1? */
-export function areOnes(w: usize, count: u32): bool {
-  let others = f32x4.splat(0);
-  for (const end = w + ((<usize>count & ~3) << 2); w < end; w += 16) others = v128.or(others, f32x4.ne(v128.load(w), f32x4.splat(1)));
-  const rest = count & 3;
-  for (let i: u32 = 0; i < rest; i++) if (load<f32>(w + (<usize>i << 2)) != 1) return false;
-  return !v128.any_true(others);
+/** How many of so many values are 1, where those come first and 0 alone behind them; −1 in any other order. */
+export function leadingOnes(p: usize, count: u32): i32 {
+  let i: u32 = 0;
+  while (i + 4 <= count && i32x4.all_true(f32x4.eq(v128.load(p + (<usize>i << 2)), f32x4.splat(1)))) i += 4;
+  while (i < count && load<f32>(p + (<usize>i << 2)) == 1) i++;
+  const ones = i;
+  while (i + 4 <= count && i32x4.all_true(f32x4.eq(v128.load(p + (<usize>i << 2)), f32x4.splat(0)))) i += 4;
+  while (i < count && load<f32>(p + (<usize>i << 2)) == 0) i++;
+  return i == count ? <i32>ones : -1;
 }

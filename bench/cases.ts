@@ -213,32 +213,11 @@ function variantCases(shape: BenchShape, layout: BenchLayout): BenchCase[] {
   const renorm = new BatchRenorm(extent.channels, { layout, rMax: 1, dMax: 0 });
   renorm.loadStateDict(bn.stateDict());
   const masked = layerFor(work);
-  // all places but for the last, which weighs nothing in so many: the plain loops agree within tolerance
-  const places = size / extent.channels;
-  const mask = {
-    data: new Uint8Array(places).fill(1),
-    shape: stored.toSpliced(layout === 'channels-last' ? -1 : 1, 1),
-  };
-  mask.data[places - 1] = 0;
-  const others = Array.from({ length: extent.channels }, (_, c) =>
-    kernel === 'nxc'
-      ? (places - 1) * extent.channels + c
-      : ((extent.outer - 1) * extent.channels + c + 1) * extent.inner - 1,
-  );
+  const mask = { data: work.mask(), shape: stored.toSpliced(layout === 'channels-last' ? -1 : 1, 1) };
   const common = { layout: kernel, shape: `${shape.name} ${stored.join('x')}` };
-  const variant = (
-    name: string,
-    layer: BatchNorm,
-    options: object,
-    left: readonly number[],
-    tolerance: number,
-  ): BenchCase[] => {
+  const difference = () => relativeDifference(ty.data, y);
+  const variant = (name: string, layer: BatchNorm, options: object, plainMask?: Uint8Array): BenchCase[] => {
     const forward = () => layer.train().forward(tx, { out: ty, ...options });
-    const difference = () => {
-      const all = ty.data.slice();
-      for (const at of left) all[at] = y[at];
-      return relativeDifference(all, y) * (1e-4 / tolerance);
-    };
     const make = (op: string, traffic: number, ours: () => unknown, plain: () => void, batchNorm: () => unknown) => ({
       ...common,
       op: `${name}, ${op}`,
@@ -249,43 +228,30 @@ function variantCases(shape: BenchShape, layout: BenchLayout): BenchCase[] {
       copy: copyOf(tx, ty, size * traffic),
       difference: () => {
         forward();
-        work.train();
+        work.train(plainMask);
         if (op === 'train') return difference();
         ours();
         plain();
         return difference();
       },
     });
+    const train = () => work.train(plainMask);
+    const backward = () => work.backward(plainMask);
     return [
-      make(
-        'train',
-        8,
-        forward,
-        () => work.train(),
-        () => bn.train().forward(tx, { out: ty }),
-      ),
+      make('train', 8, forward, train, () => bn.train().forward(tx, { out: ty })),
       make(
         'backward',
         12,
         () => layer.backward(tdy, { out: ty }),
-        () => work.backward(),
-        () => {
-          bn.backward(tdy, { out: ty });
-        },
+        backward,
+        () => bn.backward(tdy, { out: ty }),
       ),
     ];
   };
   bn.train().forward(tx, { out: ty });
-  return closing(
-    [
-      ...variant('renorm', renorm, {}, [], 1e-4),
-      // one value of so many less in each statistic
-      ...variant('mask', masked, { mask }, others, Math.max(1e-4, 20 / places)),
-    ],
-    () => {
-      for (const held of [tx, tdy, ty, bn, renorm, masked]) held.dispose();
-    },
-  );
+  return closing([...variant('renorm', renorm, {}), ...variant('mask', masked, { mask }, mask.data)], () => {
+    for (const held of [tx, tdy, ty, bn, renorm, masked]) held.dispose();
+  });
 }
 
 /** Attaches the end of a group to its last case. */

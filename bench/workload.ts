@@ -65,11 +65,31 @@ export class Workload {
     this.#affine(null, residual, kind);
   }
 
+  /** Which places count: of each sample half of them or more, in the order in which they lie, as lengths of sequences leave them. */
+  mask(): Uint8Array {
+    const { channels, size } = this.extent;
+    const [samples] = this.stored;
+    const inner = size / channels / samples;
+    return Uint8Array.from({ length: samples * inner }, (_, i) => {
+      const [n, place] = [Math.floor(i / inner), i % inner];
+      // of rows without places, one in four
+      return inner === 1 ? Number(n % 4 > 0) : Number(place < inner * (0.5 + ((n * 7) % 8) / 16));
+    });
+  }
+
   /** The training forward into `y`. */
-  train(): void {
+  train(mask?: Uint8Array): void {
     const { kernel, outer, channels, inner } = this.extent;
     const { center, scale, shift, invStd, pivot } = this.#vectors;
-    if (kernel === 'ncx') {
+    if (mask) {
+      const [sums, squares] = [this.#dbeta, this.dgamma];
+      this.#maskedSums(mask, null, center.fill(0), invStd, 1);
+      const count = mask.reduce((sum, flag) => sum + flag, 0);
+      for (let c = 0; c < channels; c++) {
+        this.#mean[c] = sums[c] / count;
+        this.#variance[c] = squares[c] / count - this.#mean[c] ** 2;
+      }
+    } else if (kernel === 'ncx') {
       js.stats_ncx_f32(this.x, pivot, null, this.#mean, this.#variance, outer, channels, inner, channels * inner);
     } else {
       const [sum, square] = [this.#dbeta, this.dgamma];
@@ -84,18 +104,54 @@ export class Workload {
       shift[c] = this.beta[c];
     }
     this.#affine(center, null, 0);
+    if (mask) this.#clear(mask);
+  }
+
+  #maskedSums(
+    mask: Uint8Array,
+    dy: Float32Array | null,
+    center: Float32Array,
+    invStd: Float32Array,
+    plain: number,
+  ): void {
+    const { outer, channels, inner } = this.extent;
+    const [stride, step] = [channels * inner, inner];
+    const weights = Float32Array.from(mask);
+    const [sums, dots] = [this.#dbeta, this.dgamma];
+    js.masked_sums_ncx_f32(
+      this.x,
+      dy,
+      weights,
+      center,
+      invStd,
+      sums,
+      dots,
+      plain,
+      outer,
+      channels,
+      inner,
+      stride,
+      step,
+      0,
+    );
+  }
+
+  #clear(mask: Uint8Array): void {
+    const { outer, channels, inner } = this.extent;
+    js.weigh_ncx_f32(this.y, Float32Array.from(mask), outer, channels, inner, channels * inner, inner, 0);
   }
 
   /** The gradient into `y`, after `train`. */
-  backward(): void {
+  backward(mask?: Uint8Array): void {
     const { kernel, outer, channels, inner } = this.extent;
     const { center, scale, invStd, b, k } = this.#vectors;
     const [sums, dots] = [this.#dbeta, this.dgamma];
     const stride = channels * inner;
-    if (kernel === 'ncx')
+    if (mask) this.#maskedSums(mask, this.dy, center, invStd, 1);
+    else if (kernel === 'ncx')
       js.grad_stats_ncx_f32(this.x, this.dy, center, invStd, null, sums, dots, outer, channels, inner, stride);
     else js.grad_sums_nxc_f32(this.x, this.dy, center, invStd, null, sums, dots, outer, channels, channels, outer);
-    const count = outer * inner;
+    const count = mask ? mask.reduce((sum, flag) => sum + flag, 0) : outer * inner;
     for (let c = 0; c < channels; c++) {
       b[c] = (dots[c] / count) * invStd[c];
       k[c] = sums[c] / count;
@@ -103,6 +159,7 @@ export class Workload {
     if (kernel === 'ncx')
       js.grad_input_ncx_f32(this.x, this.dy, center, scale, b, k, this.y, outer, channels, inner, stride);
     else js.grad_input_nxc_f32(this.x, this.dy, center, scale, b, k, this.y, 0, outer, channels);
+    if (mask) this.#clear(mask);
   }
 
   #affine(center: Float32Array | null, residual: Float32Array | null, kind: number): void {

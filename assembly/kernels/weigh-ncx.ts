@@ -1,4 +1,4 @@
-import { areOnes, loadTail, storeTail } from '../lanes';
+import { leadingOnes, loadTail, storeTail } from '../lanes';
 
 /**
  * weigh_ncx — values by their weights, channel planes, in place.
@@ -10,16 +10,21 @@ import { areOnes, loadTail, storeTail } from '../lanes';
  * alias     none
  * align     4 bytes required, 16 preferred
  * numerics  a weight of 0 selects: NaN and Inf become 0; a weight of 1 changes nothing
- * traffic   8 bytes per element and the weights; the weights alone of samples in which all are 1
+ * traffic   8 bytes per element and the weights; 4 bytes per element behind the end of a sample that counts up to there, and none before it
  */
 export function weigh_ncx_f32(
   y: usize, weights: usize, outer: u32, channels: u32, inner: u32, stride: u32, sampleStep: u32, channelStep: u32,
 ): void {
   for (let n: u32 = 0; n < outer; n++) {
-    // weights that all channels share
-    if (channelStep == 0 && areOnes(weights + (((<usize>n) * sampleStep) << 2), inner)) continue;
+    // of weights that all channels share
+    const ones = channelStep == 0 ? leadingOnes(weights + (((<usize>n) * sampleStep) << 2), inner) : -1;
+    if (ones == <i32>inner) continue;
     for (let c: u32 = 0; c < channels; c++) {
       let p = y + (((<usize>n) * stride + (<usize>c) * inner) << 2);
+      if (ones >= 0) {
+        memory.fill(p + ((<usize>ones) << 2), 0, (<usize>(inner - ones)) << 2);
+        continue;
+      }
       let w = weights + (((<usize>n) * sampleStep + (<usize>c) * channelStep) << 2);
       for (const end = p + ((<usize>inner & ~3) << 2); p < end; p += 16, w += 16) v128.store(p, weighed(v128.load(p), v128.load(w)));
       const rest = inner & 3;
