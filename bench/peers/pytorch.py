@@ -1,6 +1,6 @@
 """PyTorch on one thread, asked over standard input: one JSON request a line, one JSON answer a line.
 
-prepare  {"do": "prepare", "op", "folder", "shape", "eps", "layout"}   reads x, dy, gamma, beta, mean, var (raw f32) from the folder
+prepare  {"do": "prepare", "op", "folder", "shape", "eps", "layout", "groups"}   reads x, dy, gamma, beta, and for batch norm mean, var (raw f32) from the folder
 time     {"do": "time", "milliseconds"}                               answers microseconds of single calls
 output   {"do": "output"}                                             writes the result to the folder as `y`
 """
@@ -33,7 +33,36 @@ def image(name, shape, layout):
     return data.permute(0, 3, 1, 2) if layout == "channels-last" and len(shape) == 4 else data
 
 
-def prepare(op, shape, eps, layout):
+def kin(op, shape, eps, layout, groups):
+    """Layer, RMS, group and instance norm, forward alone or, from a graph that is kept, backward alone."""
+    norm, _, direction = op.partition(", ")
+    x, gamma, beta = image("x", shape, layout), read("gamma"), read("beta")
+
+    def forward():
+        if norm == "layer norm":
+            return F.layer_norm(x, shape[-1:], gamma, beta, eps)
+        if norm == "RMS norm":
+            return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) * gamma
+        if norm == "group norm":
+            return F.group_norm(x, groups, gamma, beta, eps)
+        return F.instance_norm(x, weight=gamma, bias=beta, eps=eps)
+
+    if not direction:
+        def run():
+            with torch.no_grad():
+                return forward()
+        return run
+    dy = image("dy", shape, layout)
+    inputs = [x, gamma] if norm == "RMS norm" else [x, gamma, beta]
+    for tensor in inputs:
+        tensor.requires_grad_()
+    y = forward()
+    return lambda: torch.autograd.grad(y, inputs, dy, retain_graph=True)[0]
+
+
+def prepare(op, shape, eps, layout, groups):
+    if op.partition(", ")[0] in ("layer norm", "RMS norm", "group norm", "instance norm"):
+        return kin(op, shape, eps, layout, groups)
     x = image("x", shape, layout)
     gamma, beta, mean, var = (read(name) for name in ("gamma", "beta", "mean", "var"))
     if op == "eval":
@@ -62,7 +91,7 @@ for line in sys.stdin:
     if request["do"] == "prepare":
         folder = request["folder"]
         channels_last = request["layout"] == "channels-last" and len(request["shape"]) == 4
-        work = prepare(request["op"], request["shape"], request["eps"], request["layout"])
+        work = prepare(request["op"], request["shape"], request["eps"], request["layout"], request.get("groups"))
         work()
         answer = {}
     elif request["do"] == "time":
