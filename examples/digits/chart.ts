@@ -7,8 +7,9 @@ export interface Series {
   /** Lower and upper edge of a band around the line. */
   band?: { low: readonly number[]; high: readonly number[] };
   /** CSS class: colour. */
-  tone: 'a' | 'b';
-  dashed?: boolean;
+  tone: 'a' | 'b' | 'c' | 'd';
+  /** How the line is drawn; whole if left out. */
+  stroke?: 'dashed' | 'dotted' | 'mixed';
 }
 
 export interface ChartOptions {
@@ -16,6 +17,8 @@ export interface ChartOptions {
   xLabel: string;
   yLabel: string;
   yRange?: [number, number];
+  /** Marks of the x axis; round values from 0 on if left out. */
+  xTicks?: readonly (readonly [x: number, label: string])[];
   format?: (value: number) => string;
 }
 
@@ -25,13 +28,13 @@ const MARGIN = { left: 66, right: 14, top: 14, bottom: 44 };
 
 export function lineChart(
   series: readonly Series[],
-  { title, xLabel, yLabel, yRange, format = String }: ChartOptions,
+  { title, xLabel, yLabel, yRange, xTicks: given, format = String }: ChartOptions,
 ): string {
   const xs = series.flatMap((s) => s.x);
   const ys = series
     .flatMap((s) => [...s.y, ...(s.band ? [...s.band.low, ...s.band.high] : [])])
     .filter(Number.isFinite);
-  const [xMin, xMax] = [0, Math.max(...xs)];
+  const [xMin, xMax] = [given ? Math.min(...xs) : 0, Math.max(...xs)];
   const [yMin, yMax] = yRange ?? padded(Math.min(...ys), Math.max(...ys));
   const px = (x: number) => MARGIN.left + ((x - xMin) / (xMax - xMin)) * (WIDTH - MARGIN.left - MARGIN.right);
   const py = (y: number) =>
@@ -44,8 +47,9 @@ export function lineChart(
       `<line class="grid" x1="${MARGIN.left}" x2="${WIDTH - MARGIN.right}" y1="${py(y)}" y2="${py(y)}"/><text class="tick" x="${MARGIN.left - 7}" y="${py(y) + 4}" text-anchor="end">${format(y)}</text>`,
   );
   const bottom = HEIGHT - MARGIN.bottom;
-  const xTicks = ticks(xMin, xMax).map(
-    (x) => `<text class="tick" x="${px(x)}" y="${bottom + 17}" text-anchor="middle">${x}</text>`,
+  const marks = given ?? ticks(xMin, xMax).map((x) => [x, `${x}`] as const);
+  const xTicks = marks.map(
+    ([x, label]) => `<text class="tick" x="${px(x)}" y="${bottom + 17}" text-anchor="middle">${label}</text>`,
   );
   const bands = series.map(({ x, band, tone }) =>
     band
@@ -53,13 +57,12 @@ export function lineChart(
       : '',
   );
   const lines = series.map(
-    ({ x, y, tone, dashed }) =>
-      `<polyline class="line ${tone}${dashed ? ' dashed' : ''}" points="${points(x, y).join(' ')}"/>`,
+    ({ x, y, tone, stroke = '' }) => `<polyline class="line ${tone} ${stroke}" points="${points(x, y).join(' ')}"/>`,
   );
   const legend = series
     .map(
-      ({ label, tone, dashed }) =>
-        `<li><svg class="key" viewBox="0 0 30 10" aria-hidden="true"><line class="line ${tone}${dashed ? ' dashed' : ''}" x1="0" x2="30" y1="5" y2="5"/></svg>${label}</li>`,
+      ({ label, tone, stroke = '' }) =>
+        `<li><svg class="key" viewBox="0 0 30 10" aria-hidden="true"><line class="line ${tone} ${stroke}" x1="0" x2="30" y1="5" y2="5"/></svg>${label}</li>`,
     )
     .join('');
   return `<figure><figcaption>${title}</figcaption>

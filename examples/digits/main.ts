@@ -1,13 +1,18 @@
 // npm start [-- --quick] [--steps N] [--report FOLDER]
 //
-// Trains the network of the batch norm paper on real digits, with batch norm and without; compiles the best net, checks it and runs it;
-// writes report/index.html.
+// Trains the network of the batch norm paper on real digits, with batch norm and without; compiles the best net, checks it and runs it; shows where
+// batch norm breaks and what helps; writes report/index.html.
 
 import { cpus } from 'node:os';
 import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { info, tensor } from 'evenkeel';
 import { readArguments } from '../../scripts/arguments.ts';
+import { dropout } from '../remedies/dropout.ts';
+import type { Finding } from '../remedies/experiment.ts';
+import { poison } from '../remedies/poison.ts';
+import { sequences } from '../remedies/sequences.ts';
+import { smallBatches } from '../remedies/small-batches.ts';
 import { type Digits, loadDigits, PIXELS } from './data.ts';
 import { SETTINGS } from './network.ts';
 import { Progress } from './progress.ts';
@@ -75,7 +80,18 @@ const summary: Summary = {
   comparisons,
   best: { name, ...compiled },
 };
-console.log(`\n${relative(process.cwd(), writeReport(options.report, runs, summary))}`);
+
+const findings: Finding[] = [];
+const experiments = [smallBatches, dropout, sequences, poison];
+const scale = { seeds, share: Math.min(1, (options.quick ? 0.25 : 1) * (steps / (options.quick ? 1000 : 4000))) };
+console.log('');
+for (const experiment of experiments) {
+  const finding = await experiment(digits, scale, (text) => progress.show(text, findings.length / experiments.length));
+  progress.clear();
+  console.log(`${finding.title}: ${finding.sentence}`);
+  findings.push(finding);
+}
+console.log(`\n${relative(process.cwd(), writeReport(options.report, runs, summary, findings))}`);
 
 /** Compiles a net, holds it against evaluation mode on all held-out digits, and measures both in batches of 64, by turns; medians. */
 function checkAndRun({ net }: Run, test: Digits) {

@@ -34,11 +34,18 @@ test('the main job leaves a whole report page, and no other file', () => {
     );
     expect(text).toMatch(/sigmoid: With batch norm the net (reaches|does not reach)/);
     expect(text).toMatch(/test accuracy \d/);
+    for (const title of [
+      'Small batches',
+      'Dropout before batch norm',
+      'Sequences of unequal length',
+      'One poisoned batch',
+    ])
+      expect(text).toContain(`${title}: `);
     expect(readdirSync(folder).sort()).toEqual(['index.html', 'keep.txt']);
     const page = readFileSync(join(folder, 'index.html'), 'utf8');
     expect(page.startsWith('<!doctype html>')).toBe(true);
     expect(page.trimEnd().endsWith('</html>')).toBe(true);
-    expect(page.match(/<svg viewBox/g)!.length).toBe(8);
+    expect(page.match(/<svg viewBox/g)!.length).toBe(12);
     expect(page).not.toMatch(/NaN|undefined|Infinity/);
     expect(page).not.toMatch(/https?:\/\//);
     expect(statSync(join(folder, 'index.html')).size).toBeGreaterThan(10_000);

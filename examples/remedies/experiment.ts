@@ -1,0 +1,113 @@
+import { crossEntropy, type Layer, Random, type Sequential, SGD, type TensorLike } from 'evenkeel';
+import type { Series } from '../digits/chart.ts';
+import { type Digits, PIXELS } from '../digits/data.ts';
+
+/** What an experiment finds: a figure, and one sentence that says what it shows. */
+export interface Finding {
+  title: string;
+  sentence: string;
+  /** What was done, for whoever wants to do it again. */
+  method: string;
+  series: Series[];
+  xLabel: string;
+  yLabel: string;
+  xTicks?: readonly (readonly [x: number, label: string])[];
+  yRange?: [number, number];
+}
+
+export interface Scale {
+  readonly seeds: readonly number[];
+  /** Share of the steps of a whole run. */
+  readonly share: number;
+}
+
+export type Experiment = (
+  digits: { train: Digits; test: Digits },
+  scale: Scale,
+  show: (text: string) => void,
+) => Promise<Finding>;
+
+/** Batches of digits in an order that the seed alone decides. */
+export function* batchesOf(
+  { images, labels, count }: Digits,
+  size: number,
+  seed: number,
+): Generator<{ x: TensorLike; labels: Uint8Array; rows: number[] }> {
+  const random = new Random(seed);
+  for (;;) {
+    const order = random.permutation(count);
+    for (let at = 0; at + size <= count; at += size) {
+      const rows = Array.from(order.subarray(at, at + size));
+      const data = new Float32Array(size * PIXELS);
+      rows.forEach((row, i) => {
+        data.set(images.subarray(row * PIXELS, (row + 1) * PIXELS), i * PIXELS);
+      });
+      yield { x: { data, shape: [size, PIXELS] }, labels: Uint8Array.from(rows, (row) => labels[row]), rows };
+    }
+  }
+}
+
+/** One step; one whose loss is not finite is not taken. Returns the loss. */
+export function stepOn(net: Sequential, optimizer: SGD, logits: TensorLike, labels: Uint8Array): number {
+  const { loss, grad } = crossEntropy(logits, labels);
+  if (!Number.isFinite(loss)) return loss;
+  net.zeroGrad();
+  net.backward(grad, { inputGradient: false });
+  optimizer.step();
+  return loss;
+}
+
+/** Trains on digits for so many steps. `lr` falls linearly to 0. */
+export function trainOn(
+  net: Sequential,
+  train: Digits,
+  { steps, size, lr, seed }: { steps: number; size: number; lr: number; seed: number },
+  visit: (step: number) => void = () => {},
+): void {
+  const optimizer = new SGD(net.parameters(), { lr });
+  const batches = batchesOf(train, size, seed);
+  for (let step = 1; step <= steps; step++) {
+    const { x, labels } = batches.next().value!;
+    optimizer.lr = lr * (1 - (step - 1) / steps);
+    stepOn(net, optimizer, net.forward(x), labels);
+    visit(step);
+  }
+}
+
+/** Mean cross entropy and accuracy in evaluation mode. */
+export function evaluate(net: Layer, { images, labels, count }: Digits): { loss: number; accuracy: number } {
+  net.eval();
+  const logits = net.forward({ data: images, shape: [count, PIXELS] });
+  net.train();
+  return score(logits.data, labels);
+}
+
+export function score(logits: Float32Array, labels: Uint8Array): { loss: number; accuracy: number } {
+  const count = labels.length;
+  const { loss } = crossEntropy({ data: logits, shape: [count, 10] }, labels);
+  let right = 0;
+  for (let n = 0; n < count; n++) {
+    const row = Array.from(logits.subarray(n * 10, n * 10 + 10));
+    if (row.every((value) => value <= row[labels[n]])) right++;
+  }
+  return { loss, accuracy: right / count };
+}
+
+/** Median of the seeds, and all of them as a band. */
+export function acrossSeeds(
+  x: readonly number[],
+  runs: readonly (readonly number[])[],
+): Pick<Series, 'x' | 'y' | 'band'> {
+  const at = (i: number) => runs.map((run) => run[i]).sort((a, b) => a - b);
+  return {
+    x,
+    y: x.map((_, i) => median(at(i))),
+    band: { low: x.map((_, i) => at(i)[0]), high: x.map((_, i) => at(i)[runs.length - 1]) },
+  };
+}
+
+export function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[values.length >> 1];
+}
+
+export const percent = (share: number): string => `${(share * 100).toFixed(1)} %`;
