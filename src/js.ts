@@ -65,6 +65,7 @@ export {
   type PopulationStatistics,
   populationStatistics,
   recalibrate,
+  type Signal,
 } from './stats/population.ts';
 export { type OfRank, type Result, Tensor, type TensorLike, tensor, tidy, zeros } from './tensors/tensor.ts';
 export { close, setThreads } from './threads/set-threads.ts';

@@ -27,7 +27,7 @@ export const poison: Experiment = async ({ train, test }, { seeds, share }, show
     percent(median(runs.find((one) => one.policy === policy)!.bySeed.map((run) => run.at(-1)!)));
   return {
     title: 'One poisoned batch',
-    sentence: `After one batch with a NaN in it (step ${bad} of ${steps}) a net whose statistics take everything in ends at ${last('propagate')}, with 'skip-update' at ${last('skip-update')}, with 'throw' at ${last('throw')}; each counted ${counted.throw} such batch.`,
+    sentence: `After one batch with a pixel that is not a number (step ${bad} of ${steps}) a net whose statistics take everything in ends at ${last('propagate')}, with 'skip-update' at ${last('skip-update')}, with 'throw' at ${last('throw')}; each counted ${counted.throw} such batch.`,
     method: `784-${UNITS}-${UNITS}-10, tanh, batches of 60, learning rate 0.2 falling to 0; the policies of onNonFinite.`,
     series: runs.map(({ policy, bySeed }, i) => ({
       label: `onNonFinite: '${policy}'`,

@@ -9,6 +9,11 @@ import { StepStats } from '../layers/step-stats.ts';
 import { checkNames } from '../named-options.ts';
 import { type AnyNorm, checkNet, normsOf, runBatch, watch } from './watch.ts';
 
+/** An AbortSignal: what is asked of it, so that types need neither a browser's nor Node's. */
+export interface Signal {
+  throwIfAborted(): void;
+}
+
 /** Batches, from wherever they come. */
 export type Batches<B> = Iterable<B> | AsyncIterable<B>;
 
@@ -31,7 +36,7 @@ export interface PopulationOptions<B> {
   /** Called after every batch. */
   progress?: (now: PopulationProgress) => void;
   /** Aborts between batches, with the signal's reason; nothing has changed then. */
-  signal?: AbortSignal;
+  signal?: Signal;
   /** Dropout drops, as in training. Default `false`: evaluation, for which the statistics are, drops nothing. */
   dropout?: boolean;
 }
@@ -161,7 +166,7 @@ function checkOptions(subject: string, options: PopulationOptions<never>): void 
       throw wrongKind('ERR_OPTION', subject, name, 'a function', show(value));
     }
   }
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+  if (signal !== undefined && typeof signal?.throwIfAborted !== 'function') {
     throw wrongKind('ERR_OPTION', subject, 'signal', 'an AbortSignal', show(signal));
   }
   if (typeof dropout !== 'boolean') throw wrongKind('ERR_OPTION', subject, 'dropout', 'true or false', show(dropout));

@@ -14,6 +14,7 @@ test('links lead to files', () => {
     'docs/inference.md',
     'docs/performance.md',
     'docs/hosts.md',
+    'docs/remedies.md',
   ]) {
     const text = readFileSync(root + page, 'utf8');
     for (const [, link] of text.matchAll(/\]\(([^)#:]+)\)/g)) {

@@ -148,7 +148,9 @@ describe('a bundle', () => {
     const none = [
       'Layer',
       'Moments',
+      'Diagnosis',
       'adapt',
+      'diagnose',
       'populationStatistics',
       'recalibrate',
       'Random',
