@@ -71,7 +71,9 @@ export class BNLSTMCell extends RecurrentCell {
     if (normalize) normalize(c.after, extra);
     else f32.copyWithin(extra >>> 2, after, after + many);
     activate(current, extra, extra, TANH, many);
-    for (let i = 0; i < many; i++) f32[(h.after >>> 2) + i] = f32[to + 2 * many + i] * f32[(extra >>> 2) + i];
+    // a norm may have taken memory, and views with it
+    const now = current.heap.f32;
+    for (let i = 0; i < many; i++) now[(h.after >>> 2) + i] = now[to + 2 * many + i] * now[(extra >>> 2) + i];
   }
 
   /** @internal */
