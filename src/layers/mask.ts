@@ -123,20 +123,22 @@ export function maskOf(plan: Plan, values: Float32Array, byChannel: boolean): Ma
   const [sampleStep, channelStep] = byChannel ? [channels * inner, inner] : [inner, 0];
   const total = new Float64Array(channels);
   const square = new Float64Array(channels);
-  for (let n = 0; n < outer; n++) {
-    for (let c = 0; c < (byChannel ? channels : 1); c++) {
-      const start = n * sampleStep + c * channelStep;
-      let [sum, squares] = [0, 0];
-      for (let i = start; i < start + inner; i++) {
-        const value = values[i];
-        sum += value;
-        squares += value * value;
-        if (value !== 0 && value !== 1) real = true;
-      }
-      total[c] += sum;
-      square[c] += squares;
+  const count = (c: number, from: number, to: number) => {
+    let sum = 0;
+    let squares = 0;
+    for (let i = from; i < to; i++) {
+      const value = values[i];
+      sum += value;
+      squares += value * value;
+      if (value !== 0 && value !== 1) real = true;
     }
-  }
+    total[c] += sum;
+    square[c] += squares;
+  };
+  if (!byChannel) count(0, 0, values.length);
+  else
+    for (let n = 0; n < outer; n++)
+      for (let c = 0; c < channels; c++) count(c, (n * channels + c) * inner, (n * channels + c + 1) * inner);
   if (!byChannel) {
     total.fill(total[0]);
     square.fill(square[0]);
