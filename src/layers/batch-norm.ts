@@ -19,6 +19,9 @@ import type { RunningStats } from './running-stats.ts';
 import { type Run, runsOf } from './runs.ts';
 import { TrackedNorm } from './tracked-norm.ts';
 
+/** What tracking has to know of a run. */
+export type Tracked = Pick<Run, 'count' | 'correction' | 'step'>;
+
 /**
  * Batch normalization (Ioffe & Szegedy 2015) of inputs of any rank ≥ 2: `[N, C, ...]`, or `[N, ..., C]` with
  * `layout: 'channels-last'`.
@@ -103,6 +106,12 @@ export class BatchNorm<R extends number = number> extends TrackedNorm<ResolvedOp
    */
   override forwardMicroBatches<X extends TensorLike>(xs: readonly X[]): Result<X>[] {
     if (!this.training || this.#frozen) return super.forwardMicroBatches(xs);
+    if (this.isWatched)
+      throw this.wrongMoment(
+        'forward of micro-batches',
+        'a layer whose statistics nobody takes',
+        'one that is watched',
+      );
     const { ys, step } = forwardTogether(
       {
         subject: this.subject,
@@ -139,6 +148,12 @@ export class BatchNorm<R extends number = number> extends TrackedNorm<ResolvedOp
   protected override begin(shape: readonly number[], options: MaskOptions): ChannelPass {
     this.#endMicro();
     return super.begin(shape, options);
+  }
+
+  /** @internal */
+  protected override again(pass: ChannelPass): ChannelPass {
+    this.#endMicro();
+    return super.again(pass);
   }
 
   /** @internal Virtual batches in training; all samples together otherwise. */
@@ -185,21 +200,22 @@ export class BatchNorm<R extends number = number> extends TrackedNorm<ResolvedOp
 
   /** @internal */
   protected override empty({ runs }: ChannelPass): void {
-    const tracks = runs[0]?.by === 'batch' && this.training && this.settings.momentum !== null;
+    const tracks = runs[0]?.by === 'batch' && this.training && this.settings.momentum !== null && !this.isWatched;
     if (tracks && this.running) this.running.batches++;
   }
 
   /** @internal Counts batches, and moves the running statistics unless a policy says not to. */
   protected override settle(runs: readonly Settled[]): void {
     if (!this.training) return;
-    for (const { run, v, finite, index } of runs) this.#track(run, v, finite, index);
+    if (runs.some(({ finite }) => !finite)) this.#nonFinite++;
+    for (const { run, v, finite } of runs) this.#track(run, v, finite);
   }
 
-  #track({ count, correction }: Pick<Run, 'count' | 'correction'>, v: Training, finite: boolean, run = 0): void {
+  #track(run: Tracked, v: Training, finite: boolean): void {
+    const { count, correction } = run;
     const { runningVariance, onNonFinite } = this.settings;
-    if (!finite) this.#nonFinite++;
     if (!this.running || count <= 1 || (!finite && onNonFinite === 'skip-update')) return;
-    this.move(v, runningVariance === 'unbiased' ? correction : 1, run, count);
+    this.move(v, runningVariance === 'unbiased' ? correction : 1, run);
   }
 
   /** What the policies say of the statistics of micro-batches; what it returns moves the running ones. */
@@ -207,16 +223,19 @@ export class BatchNorm<R extends number = number> extends TrackedNorm<ResolvedOp
     if (count === 1 && this.settings.onSingleValue !== 'skip-update') throw this.#singleValue(context);
     const refusal = this.mayRefuse && this.refusal(v, context);
     if (refusal) throw refusal;
-    return () => this.#track({ count, correction: count / (count - 1) }, v, finite);
+    return () => {
+      if (!finite) this.#nonFinite++;
+      this.#track({ count, correction: count / (count - 1), step: 0 }, v, finite);
+    };
   }
 
-  /** @internal Moves running statistics by those of a run of so many values. */
-  protected move(v: Training, correction: number | Float64Array, _run: number, _count: number): void {
+  /** @internal Moves running statistics by those of a run. */
+  protected move(v: Training, correction: number | Float64Array, _run: Tracked): void {
     this.running!.update(backend().heap.f64, v.mean >>> 3, v.variance >>> 3, this.settings.momentum, correction);
   }
 
   /** @internal */
-  protected override learn(values: Float32Array, _run: number): void {
+  protected override learn(values: Float32Array, _run: Run): void {
     this.running!.learn(values, this.settings.momentum);
   }
 

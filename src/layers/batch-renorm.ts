@@ -1,7 +1,10 @@
 import { show, wrongKind, wrongValue } from '../errors.ts';
 import { backend } from '../kernels/backend.ts';
-import { BatchNorm } from './batch-norm.ts';
+import type { Result, TensorLike } from '../tensors/tensor.ts';
+import { BatchNorm, type Tracked } from './batch-norm.ts';
+import type { ChannelPass } from './channel-norm.ts';
 import type { Training } from './coefficients.ts';
+import type { MaskOptions } from './mask.ts';
 import { type BatchNormOptions, checkChoice } from './options.ts';
 import type { Ranks } from './plan.ts';
 
@@ -57,6 +60,8 @@ export class BatchRenorm extends BatchNorm {
   }
 
   readonly #clipping: Clipping;
+  /** The bounds of the forward under way: functions are asked before anything is written. */
+  #limits: BatchRenorm['bounds'] | undefined;
   /** r and d of each run of the last forward. */
   #corrections: { readonly r: Float64Array; readonly d: Float64Array }[] = [];
 
@@ -123,6 +128,24 @@ export class BatchRenorm extends BatchNorm {
     return Float32Array.from(runs.flatMap((_, i) => [...this.#corrections[i][name]]));
   }
 
+  /** @internal */
+  protected override begin(shape: readonly number[], options: MaskOptions): ChannelPass {
+    this.#limits = this.bounds;
+    return super.begin(shape, options);
+  }
+
+  /** @internal */
+  protected override again(pass: ChannelPass): ChannelPass {
+    this.#limits = this.bounds;
+    return super.again(pass);
+  }
+
+  /** @internal */
+  override forwardMicroBatches<X extends TensorLike>(xs: readonly X[]): Result<X>[] {
+    this.#limits = this.bounds;
+    return super.forwardMicroBatches(xs);
+  }
+
   /** @internal Works r and d into the training map. */
   protected override adjust(v: Training, run: number, from: number, to: number): void {
     const { numFeatures } = this;
@@ -130,7 +153,7 @@ export class BatchRenorm extends BatchNorm {
     const { r, d } = this.#corrections[run];
     const { f32, f64 } = backend().heap;
     const { eps } = this.settings;
-    const { rMin, rMax, dMax } = this.bounds;
+    const { rMin, rMax, dMax } = this.#limits!;
     const mean = this.running!.mean.now;
     const variance = this.running!.variance.now;
     const gamma = this.learned.gamma?.values.now;
@@ -157,9 +180,9 @@ export class BatchRenorm extends BatchNorm {
   }
 
   /** @internal */
-  protected override move(v: Training, correction: number | Float64Array, run: number, count: number): void {
+  protected override move(v: Training, correction: number | Float64Array, run: Tracked): void {
     const { momentum, eps } = this.settings;
-    if (this.#clipping.average === 'variance') super.move(v, correction, run, count);
+    if (this.#clipping.average === 'variance') super.move(v, correction, run);
     else this.running!.updateStd(backend().heap.f64, v.mean >>> 3, v.variance >>> 3, momentum, eps);
   }
 }

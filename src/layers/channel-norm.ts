@@ -52,6 +52,8 @@ import type { StateSlots } from './state.ts';
 export interface ChannelPass extends Pass {
   readonly plan: Plan;
   readonly runs: readonly Run[];
+  /** Made in training mode? */
+  readonly training: boolean;
 }
 
 /** A run that was normalised by its own statistics, which lie in `v`. */
@@ -83,7 +85,7 @@ export interface Seen {
 /** What a pass has found out about its runs, for running statistics: nothing moves them before every run is through. */
 class Findings {
   readonly settled: Settled[] = [];
-  readonly values: { readonly single: Float32Array; readonly index: number }[] = [];
+  readonly values: { readonly single: Float32Array; readonly run: Run }[] = [];
   /** Of a watched norm: runs that were normalised by running statistics. */
   readonly running: Settled[] = [];
 }
@@ -130,6 +132,11 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     this.#watcher = watcher;
   }
 
+  /** @internal */
+  get isWatched(): boolean {
+    return this.#watcher !== undefined;
+  }
+
   override stateSlots(): StateSlots {
     return { ...super.stateSlots(), ...this.running?.slots() };
   }
@@ -160,7 +167,8 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     super.dispose();
     for (const block of this.#blocks) block.release();
     this.#blocks = [];
-    for (const map of this.#evaluations) map.release();
+    // time steps that were never evaluated have none
+    for (const map of this.#evaluations) map?.release();
   }
 
   /** @internal Why there are no running statistics. */
@@ -209,19 +217,25 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
   /** @internal */
   protected override begin(shape: readonly number[], options: M): ChannelPass {
     const plan = this.planOf(shape);
-    return this.passFor(plan, readMask(this.subject, plan, this.settings.layout, options));
+    const mask = readMask(this.subject, plan, this.settings.layout, options);
+    if (this.#watcher && mask && mask.channelStep > 0) {
+      const context = `shape ${showShape(shape)}`;
+      throw wrongValue('ERR_MASK', this.subject, 'mask', 'one that all channels share', 'one by channel', context);
+    }
+    return this.passFor(plan, mask);
   }
 
   /** @internal */
   protected override again(pass: ChannelPass): ChannelPass {
     const [run] = pass.runs;
-    if (pass.runs.length !== 1 || run.by !== this.statisticsFor(run)) return this.passFor(pass.plan, undefined);
-    return pass;
+    const isSame = pass.runs.length === 1 && !run.mask && pass.training === this.training;
+    return isSame && run.by === this.statisticsFor(run) ? pass : this.passFor(pass.plan, undefined);
   }
 
   /** @internal */
   protected passFor(plan: Plan, mask: Mask | undefined): ChannelPass {
-    return { plan, runs: this.cut(plan, mask).map((run) => ({ ...run, by: this.statisticsFor(run) })) };
+    const runs = this.cut(plan, mask).map((run) => ({ ...run, by: this.statisticsFor(run) }));
+    return { plan, runs, training: this.training };
   }
 
   /** @internal The error for a run in which some channel has no value that counts. */
@@ -238,14 +252,23 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     const { plan } = evaluates ? runs[0] : pass;
     if (evaluates && !(x instanceof Tensor || residual instanceof Tensor || out instanceof Tensor)) {
       const scratch = call.scratch(stagedScratch(plan));
-      stagedAffine(current, plan, x.data, this.#evaluationMap(0), residual?.data, out.data, this.activation, scratch);
+      stagedAffine(
+        current,
+        plan,
+        x.data,
+        this.#evaluationMap(runs[0].step),
+        residual?.data,
+        out.data,
+        this.activation,
+        scratch,
+      );
       return;
     }
     const at = call.input(x);
     const added = residual ? call.input(residual) : 0;
     const to = call.output(out, { x, at });
     if (evaluates) {
-      affine(current, plan, at, this.#evaluationMap(0), added, to, this.activation);
+      affine(current, plan, at, this.#evaluationMap(runs[0].step), added, to, this.activation);
       return;
     }
     const placed = runs.map(({ mask }) => mask && placeMask(current, call, mask));
@@ -285,7 +308,6 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     this.forget();
     const blocks = this.#blocksFor(runs.length, false);
     const found = new Findings();
-    const learns = this.#learns;
     return {
       forward: (i: number, x: number, residual: number, y: number) => {
         const run = runs[i];
@@ -298,7 +320,7 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
       },
       settle: () => this.#keep(found),
       backward: (i: number, x: number, dy: number, dx: number) => {
-        this.#backwardRun(runs[i], i, x, dy, dx, blocks[i], undefined, 0, learns);
+        this.#backwardRun(runs[i], i, x, dy, dx, blocks[i], undefined, 0, this.#learns);
       },
     };
   }
@@ -319,7 +341,7 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
       return;
     }
     if (settled.length + values.length) this.settle(settled);
-    for (const { single, index } of values) this.learn(single, index);
+    for (const { single, run } of values) this.learn(single, run);
   }
 
   #forwardRun(
@@ -333,6 +355,7 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     placed: Placed | undefined,
     known: boolean,
   ): void {
+    if (run.plan.size === 0) return;
     if (run.by === 'batch') {
       const finite = this.#normalizeByBatch(run, index, x, residual, y, v, placed, known);
       found.settled.push({ run, index, v, finite });
@@ -347,25 +370,20 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
       this.#statistics(run, x, v, placed);
       const mean = v.mean >>> 3;
       const single = Float32Array.from(backend().heap.f64.subarray(mean, mean + this.channels));
-      found.values.push({ single, index });
+      found.values.push({ single, run });
     }
     const { activation } = this.settings;
-    const map = this.#evaluationMap(index);
+    const map = this.#evaluationMap(run.step);
     if (placed) maskedAffine(backend(), run.plan, x, map, residual, y, activation, placed);
     else affine(backend(), run.plan, x, map, residual, y, activation);
   }
 
-  #seen({ run, index, v }: Settled): Seen {
-    const { mask, plan } = run;
-    if (mask && mask.channelStep > 0) {
-      const context = `shape ${showShape(plan.shape)}`;
-      throw wrongValue('ERR_MASK', this.subject, 'mask', 'one that all channels share', 'one by channel', context);
-    }
+  #seen({ run, v }: Settled): Seen {
+    const { mask, plan, step } = run;
     const vector = (at: number) => backend().heap.f64.slice(at >>> 3, (at >>> 3) + this.channels);
     const [mean, variance] = [vector(v.mean), vector(v.variance)];
     const fits = (values: Float64Array) => values.every((value) => Number.isFinite(Math.fround(value)));
     const finite = fits(mean) && fits(variance);
-    const step = this.stepOf(index);
     return {
       step,
       count: mask?.total[0] ?? run.count,
@@ -423,20 +441,14 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
   }
 
   /** @internal Takes in one value of each channel of a run. */
-  protected learn(_values: Float32Array, _run: number): void {}
+  protected learn(_values: Float32Array, _run: Run): void {}
 
-  /** @internal Which running statistics a run is normalised by: an index, and what they are. */
-  protected stepOf(_run: number): number {
-    return 0;
-  }
-
-  /** @internal */
+  /** @internal The running statistics of a time step. */
   protected runningAt(_step: number): Pick<RunningStats, 'mean' | 'variance'> {
     return this.running!;
   }
 
-  #evaluationMap(run: number): Evaluation {
-    const step = this.stepOf(run);
+  #evaluationMap(step: number): Evaluation {
     const { mean, variance } = this.runningAt(step);
     const { gamma, beta } = this.learned;
     this.#evaluations[step] ??= new EvaluationMap();
@@ -469,16 +481,16 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     scratch: number,
     visit: (from: number, size: number) => void,
   ): void {
-    runs.forEach(({ plan, from, by }, i) => {
-      const map = this.mapOf(by, i);
+    runs.forEach(({ plan, from }, i) => {
+      const map = this.mapOf(runs[i], i);
       const added = residual && residual + from * 4;
       preActivations(backend(), plan, x + from * 4, added, map, scratch, (at, size) => visit(from + at, size));
     });
   }
 
   /** @internal The map by which the last forward mapped a run. */
-  protected mapOf(by: Run['by'], run: number): AffineVectors {
-    return by === 'batch' ? this.#blocks[run] : this.#evaluations[this.stepOf(run)].last.block;
+  protected mapOf({ by, step }: Run, index: number): AffineVectors {
+    return by === 'batch' ? this.#blocks[index] : this.#evaluations[step].last.block;
   }
 
   /** @internal */
@@ -515,16 +527,17 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     const current = backend();
     const { heap } = current;
     const { plan } = run;
-    const sum = () => mask && maskedGradStats(current, plan, x, dy, mask, v);
+    if (plan.size === 0) return;
+    const sum = (from = 0, to = this.channels) => mask && maskedGradStats(current, plan, x, dy, mask, v, from, to);
     if (run.by === 'batch') {
       if (mask) {
         sum();
-        setGradient(heap, v, 0, this.channels, mask.mask.total, sum);
+        setGradient(heap, v, 0, this.channels, mask.mask.total, (c) => sum(c, c + 1));
         maskedGradInput(current, plan, x, dy, v, dx, mask, spare);
       } else this.gradientOf(run, x, dy, dx, v);
       this.adjustGradient(v, index);
     } else {
-      setConstantGradient(heap, v, this.#evaluations[this.stepOf(index)].last.source, this.settings.eps);
+      setConstantGradient(heap, v, this.#evaluations[run.step].last.source, this.settings.eps);
       if (mask) {
         if (learns) sum();
         const map = { center: 0, scale: v.scale, shift: v.k };

@@ -98,10 +98,10 @@ export function maskedStats(backend: Backend, plan: Plan, x: number, placed: Pla
       }
       const mean = Math.fround(f64[means + c]);
       if (Number.isFinite(mean)) f32[center + c] = mean;
-      // squares beyond f32, or below it
-      isPlain &&= !(square === Number.POSITIVE_INFINITY || square < 1e-30);
-      if (square === Number.POSITIVE_INFINITY) f32[scale + c] = s * 2 ** -64;
-      else if (square < 1e-30) f32[scale + c] = s * 2 ** 64;
+      // squares beyond f32, or below it: once either way, since a scale is f32 as well
+      if (s !== 1 || !(square === Number.POSITIVE_INFINITY || square < 1e-30)) continue;
+      f32[scale + c] = square < 1e-30 ? 2 ** 64 : 2 ** -64;
+      isPlain = false;
     }
   }
 }
@@ -152,7 +152,7 @@ function median(a: number, b: number, c: number): number {
   return Math.max(Math.min(a, b), Math.min(Math.max(a, b), c));
 }
 
-/** Σdy and Σdy·(x − gradCenter)·invStd over the places that count: v.dbeta, v.dgamma. */
+/** Σdy and Σdy·(x − gradCenter)·invStd over the places that count, of channels `from` to `to`: v.dbeta, v.dgamma. */
 export function maskedGradStats(
   backend: Backend,
   plan: Plan,
@@ -160,8 +160,11 @@ export function maskedGradStats(
   dy: number,
   placed: Placed,
   v: Training,
+  from: number,
+  to: number,
 ): void {
-  maskedSums(backend, plan, x, dy, placed.places, true, v.gradCenter, v.invStd, placed.lanes, v.dbeta, v.dgamma);
+  const { places, lanes } = placed;
+  maskedSums(backend, plan, x, dy, places, true, v.gradCenter, v.invStd, lanes, v.dbeta, v.dgamma, from, to);
 }
 
 /** Values of a piece that is mapped and then cleared: it and what it comes from lie in L2 meanwhile. */

@@ -5,13 +5,12 @@ import { affine } from '../kernels/inference/calls.ts';
 import type { Call } from '../tensors/call.ts';
 import type { Located } from '../tensors/route.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
-import { BatchNorm } from './batch-norm.ts';
+import { BatchNorm, type Tracked } from './batch-norm.ts';
 import type { ChannelPass, Settled } from './channel-norm.ts';
 import type { Training } from './coefficients.ts';
 import type { Stage } from './layer.ts';
 import { type Mask, maskOf } from './mask.ts';
 import { type BatchNormOptions, checkChoice, checkFeatures } from './options.ts';
-import { vectorsFrom } from './passes.ts';
 import type { Plan, Ranks } from './plan.ts';
 import { type Run, runOf } from './runs.ts';
 import { type StepPolicy, StepStats } from './step-stats.ts';
@@ -35,6 +34,9 @@ export interface RecurrentBatchNormOptions
   shrinkage?: number;
 }
 
+/** Of running means, in all steps. */
+const MOST_VALUES = 2 ** 28;
+
 /** A pass whose runs are time steps; they lie in memory one after the other. */
 interface StepPass extends ChannelPass {
   readonly steps: Steps;
@@ -56,8 +58,8 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
   readonly maxSteps: number;
   readonly #policy: StepPolicy;
   readonly #steps: StepStats;
-  /** The time step that the first run is. */
-  #first = 0;
+  /** Has the forward under way moved statistics? */
+  #moved = false;
 
   /**
    * @param numFeatures channels, C
@@ -68,7 +70,7 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
     const never = ['layout', 'virtualBatchSize', 'trackRunningStats'].find((name) => name in rest);
     if (never)
       throw wrongKind('ERR_OPTION', `RecurrentBatchNorm1d(${numFeatures})`, 'options', `no ${never}`, `${never}`);
-    super(numFeatures, { onSingleValue: 'use-running', ...rest, layout: 'channels-last' });
+    super(numFeatures, { ...rest, onSingleValue: rest.onSingleValue ?? 'use-running', layout: 'channels-last' });
     checkFeatures(this.subject, 'maxSteps', maxSteps);
     if (typeof gamma !== 'number' || !Number.isFinite(gamma)) {
       throw wrongKind('ERR_OPTION', this.subject, 'gamma', 'a finite number', show(gamma));
@@ -77,6 +79,8 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
     if (typeof shrinkage !== 'number' || !(shrinkage >= 0)) {
       throw wrongValue('ERR_OPTION', this.subject, 'shrinkage', 'a number of 0 or more', show(shrinkage));
     }
+    const most = Math.floor(MOST_VALUES / numFeatures);
+    if (maxSteps > most) throw wrongValue('ERR_OPTION', this.subject, 'maxSteps', `at most ${most}`, `${maxSteps}`);
     this.maxSteps = maxSteps;
     this.#policy = { beyond, shrinkage };
     this.learned.gamma?.values.writable.fill(gamma);
@@ -139,12 +143,11 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
       return width === 0;
     };
     const steps = stepsOf(samples, length, counts);
-    if (plan.size > 0 && steps.rows.length === 0 && this.training) throw this.nothingCounts({ plan });
+    if (plan.size > 0 && steps.rows.length === 0 && this.training && !this.frozen) throw this.nothingCounts({ plan });
     return this.#passOver(plan, mask, steps, 0);
   }
 
   #passOver(plan: Plan, mask: Mask | undefined, steps: Steps, first: number): StepPass {
-    this.#first = first;
     const { numFeatures } = this;
     const { starts, rows } = steps;
     const values = mask?.weights ?? mask?.places;
@@ -166,11 +169,14 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
       }
       const own = weights?.some((w) => w !== 1) ? maskOf(part, weights, width > 1) : undefined;
       const run = runOf(part, start * numFeatures, own);
-      const by = many === 0 ? 'running' : this.statisticsFor(run);
-      this.#checkStep(first + t, by);
-      return { ...run, by };
+      const step = first + t;
+      // a step that no sequence reaches, in a mask with gaps
+      if (many === 0) return { ...run, step, by: 'running' };
+      const by = this.statisticsFor(run);
+      this.#checkStep(step, by);
+      return { ...run, step, by };
     });
-    return { plan, runs, steps };
+    return { plan, runs, steps, training: this.training };
   }
 
   /** Are there statistics for a step? */
@@ -211,8 +217,9 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
   ): void {
     const { numFeatures } = this;
     const row = { kernel: 'nxc', outer: 1, channels: numFeatures, inner: 1 } as const;
-    runs.forEach(({ by }, t) => {
-      const map = vectorsFrom(this.mapOf(by, t), 0);
+    runs.forEach((run, t) => {
+      if (run.plan.size === 0) return;
+      const map = this.mapOf(run, t);
       for (let i = steps.starts[t]; i < steps.starts[t + 1]; i++) {
         const from = steps.rows[i] * numFeatures;
         affine(backend(), row, x + from * 4, map, residual && residual + from * 4, scratch, NO_ACTIVATION);
@@ -241,30 +248,29 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
   }
 
   /** @internal */
-  protected override stepOf(run: number): number {
-    return this.#first + run;
-  }
-
-  /** @internal */
   protected override runningAt(step: number) {
     return this.#steps.at(step, this.#policy);
   }
 
   /** @internal Counts the batch once, and its rows step by step. */
   protected override settle(runs: readonly Settled[]): void {
+    this.#moved = false;
     super.settle(runs);
-    if (this.training && !this.frozen) this.#steps.batches++;
+    if (this.#moved) this.#steps.batches++;
   }
 
   /** @internal */
-  protected override move(v: Training, correction: number | Float64Array, run: number, count: number): void {
+  protected override move(v: Training, correction: number | Float64Array, { step, count }: Tracked): void {
     const { f64 } = backend().heap;
-    const { momentum } = this.settings;
-    this.#steps.moveStep(this.stepOf(run), f64, v.mean >>> 3, v.variance >>> 3, momentum, correction, count);
+    this.#steps.moveStep(step, f64, v.mean >>> 3, v.variance >>> 3, this.settings.momentum, correction, count);
+    this.#moved = true;
   }
 
   /** @internal */
-  protected override learn(values: Float32Array, run: number): void {
-    this.#steps.learnStep(this.stepOf(run), values, this.settings.momentum);
+  protected override learn(values: Float32Array, { step }: Run): void {
+    this.#steps.learnStep(step, values, this.settings.momentum);
+    // where rows of other steps moved nothing, this is what counts the batch
+    if (!this.#moved) this.#steps.batches++;
+    this.#moved = true;
   }
 }

@@ -14,6 +14,8 @@ export interface Run {
   readonly values: number;
   /** m/(m − 1): by it the variance becomes unbiased. */
   readonly correction: number | Float64Array;
+  /** The time step that it is, where each has running statistics of its own; else 0. */
+  readonly step: number;
   /** By the statistics of the run, by the running ones, or by these, which then move by the one value there is. */
   readonly by: 'batch' | 'running' | 'online';
 }
@@ -38,13 +40,13 @@ export function runsOf(plan: Plan, mask: Mask | undefined, size: number): Omit<R
 export function runOf(plan: Plan, from: number, mask: Mask | undefined): Omit<Run, 'by'> {
   if (!mask) {
     const { count } = plan;
-    return { plan, from, mask, count, values: count, correction: count / (count - 1) };
+    return { plan, from, mask, step: 0, count, values: count, correction: count / (count - 1) };
   }
   const { effective } = mask;
   const values = effective.reduce((least, value) => Math.min(least, value), Number.POSITIVE_INFINITY);
   // weights that are all the same may come out at a hair above one value
   const count = values <= 1 + 1e-9 ? Math.round(values) : values;
-  return { plan: mask.plan, from, mask, count, values: count, correction: effective.map((m) => m / (m - 1)) };
+  return { plan: mask.plan, from, mask, step: 0, count, values: count, correction: effective.map((m) => m / (m - 1)) };
 }
 
 /** The plan of so many of a plan's samples. */

@@ -264,7 +264,15 @@ export abstract class RecurrentCell extends Layer {
       aliasing: 'apart',
     } as const;
     return produce<O>(product, (call, result) => {
-      this.#runBack(call, saved, call.input(given), call.output(result));
+      const before = this.parameters().map(({ grad }) => grad.slice());
+      try {
+        this.#runBack(call, saved, call.input(given), call.output(result));
+      } catch (error) {
+        this.parameters().forEach(({ grad }, i) => {
+          grad.set(before[i]);
+        });
+        throw error;
+      }
     });
   }
 
@@ -295,9 +303,20 @@ export abstract class RecurrentCell extends Layer {
     return [[prefix, this], ...norms];
   }
 
+  /** @throws ERR_MODE in training, where each micro-batch would be normalised by itself */
+  override forwardMicroBatches<X extends TensorLike>(xs: readonly X[]): Result<X>[] {
+    if (this.training && this.norms.ih) {
+      const expected = 'a cell without statistics for each time step';
+      throw wrongMoment('ERR_MODE', this.subject, 'forward of micro-batches', expected, 'this one');
+    }
+    return super.forwardMicroBatches(xs);
+  }
+
   override checkpoint(): () => void {
     const back = this.#norms().map((norm) => norm.checkpoint());
+    const state = this.#state;
     return () => {
+      this.#state = state;
       for (const restore of back) restore?.();
     };
   }
@@ -338,7 +357,8 @@ export abstract class RecurrentCell extends Layer {
     const values = samples * this.hiddenSize;
     if (given === undefined) return { h: new Float32Array(values), c: new Float32Array(values), step: 0 };
     const { h, c, step } = given ?? {};
-    const needed = this.form().hasValue ? [h, c] : [h];
+    const { hasValue } = this.form();
+    const needed = hasValue ? [h, c] : [h];
     for (const part of needed) {
       if (!(part instanceof Float32Array) || part.length !== values) {
         const got = part instanceof Float32Array ? `${part.length} values` : show(part);
@@ -349,7 +369,8 @@ export abstract class RecurrentCell extends Layer {
     if (!Number.isInteger(step) || step < 0) {
       throw wrongValue('ERR_SHAPE', this.subject, 'state.step', 'an integer of 0 or more', show(step));
     }
-    return { h, c: c ?? new Float32Array(values), step };
+    // copies: an array may be a view of linear memory, which moves
+    return { h: h.slice(), c: hasValue ? c!.slice() : new Float32Array(values), step };
   }
 
   /** Addresses of what a forward leaves for backward: widths of a row by name, for every row; and states, which have the rows before the first step besides. */
@@ -482,6 +503,8 @@ export abstract class RecurrentCell extends Layer {
 
   #runBack(call: Call, { shape, steps, runs }: Saved, dy: number, dx: number): void {
     const current = backend();
+    // kernels that are needed for the first time take memory, and views with it
+    const { kernels } = training(current);
     const { heap } = current;
     const { inputSize, hiddenSize } = this;
     const { ih, hh } = this.#weights;
@@ -527,15 +550,16 @@ export abstract class RecurrentCell extends Layer {
       normHh?.backward(t, at.fromState + gates, s, s);
       linear(current, s, towardsH, 0, carried, NO_ACTIVATION, rows, wide, hiddenSize, wide, 1, 1);
       const from = step.h.before >>> 2;
-      f32.copyWithin((states >>> 2) + before * hiddenSize, from, from + values);
+      heap.f32.copyWithin((states >>> 2) + before * hiddenSize, from, from + values);
     }
     if (many > 0) {
       for (const [weight, from, g] of [
         [ih, at.x, dInput],
         [hh, states, dState],
       ] as const) {
-        if (!weight.frozen)
-          addSums(weight.grad, heap.f32, weightSums(call, from, g, many, weight.shape[1], wide) >>> 2);
+        if (weight.frozen) continue;
+        const sums = weightSums(call, from, g, many, weight.shape[1], wide);
+        addSums(weight.grad, heap.f32, sums >>> 2);
       }
       for (const [bias, g] of [
         [this.#biases?.ih, dInput],
@@ -543,7 +567,7 @@ export abstract class RecurrentCell extends Layer {
       ] as const) {
         if (!bias || bias.frozen) continue;
         const sums = call.scratch(wide * 8);
-        training(current).kernels.column_sums_f32(g, sums, many, wide);
+        kernels.column_sums_f32(g, sums, many, wide);
         addSums(bias.grad, heap.f64, sums >>> 3);
       }
     }

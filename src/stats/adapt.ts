@@ -1,5 +1,6 @@
 import { show, wrongValue } from '../errors.ts';
 import type { Layer } from '../layers/layer.ts';
+import { StepStats } from '../layers/step-stats.ts';
 import { checkRecord } from '../named-options.ts';
 import { type Batches, collect, type PopulationOptions, type PopulationStatistics } from './population.ts';
 import { normsOf } from './watch.ts';
@@ -44,11 +45,11 @@ export async function adapt<B>(net: Layer, batches: Batches<B>, options: AdaptOp
     const found = layers[name];
     if (!tracked || !found) return [];
     const width = found.mean.length / found.counts.length;
-    // where no value was seen, what was there stays
+    // where no value was seen, or none in training, what was there stays
+    const trained = tracked instanceof StepStats ? tracked.counts : undefined;
+    const isMixed = (step: number) => found.counts[step] > 0 && (!trained || trained[step] > 0);
     const mix = (old: Float32Array, now: Float64Array) =>
-      now.map((value, i) =>
-        found.counts[Math.floor(i / width)] > 0 ? (1 - weight) * old[i] + weight * value : old[i],
-      );
+      now.map((value, i) => (isMixed(Math.floor(i / width)) ? (1 - weight) * old[i] + weight * value : old[i]));
     const mean = mix(tracked.mean.now, found.mean);
     const variance = mix(tracked.variance.now, found.variance);
     return [{ tracked, mean, variance, back: tracked.checkpoint() }];

@@ -154,10 +154,9 @@ function diagnoseDropout(net: Layer, dropped: Sight, whole: Sight): DropoutDiagn
     const values = off.reduce((sum, { effective }) => sum + effective, 0) * norm.numFeatures;
     const far = (of: number) => !(Math.abs(of - 1) <= Math.max(0.05, 3 * Math.sqrt(2 / values)));
     const label = (at: string, one: Layer) => (at === '' ? one.subject : `${at} ${one.subject}`);
-    const remedy =
-      far(ratio) && far(inUse)
-        ? `move ${label(last.name, last.layer)} behind the last batch norm (${label(lastNorm!.name, lastNorm!.norm)}), or recalibrate(net, batches), in which dropout is off`
-        : null;
+    const move = `move ${label(last.name, last.layer)} behind the last batch norm (${label(lastNorm!.name, lastNorm!.norm)})`;
+    const calibrated = tracked ? `${move}, or recalibrate(net, batches), in which dropout is off` : move;
+    const remedy = far(ratio) && (!tracked || far(inUse)) ? calibrated : null;
     found.push({
       dropout: last.name,
       norm: name,
@@ -220,7 +219,8 @@ function diagnoseUnits(name: string, layer: Layer, y: TensorLike, axis: number):
 
 /**
  * Runs a batch through a network and says what is wrong with it: by layer and channel the gap between what batch norm puts out in training and in evaluation, and what it
- * comes from; dropout before batch norm and what it does to the variance (Li et al. 2018); channels that are saturated, dead or exploding. Nothing is changed by it.
+ * comes from; dropout before batch norm and what it does to the variance (Li et al. 2018); channels that are saturated, dead or exploding. Nothing is changed by it, but that a backward needs a forward of its own
+ * afterwards.
  *
  *     console.log(`${diagnose(net, batch)}`);       // a table
  *     JSON.stringify(diagnose(net, batch));

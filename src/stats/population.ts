@@ -31,7 +31,7 @@ export interface PopulationOptions<B> {
    * corrected by m/(m − 1) where the layer tracks unbiased ones: the paper's formula (Ioffe & Szegedy 2015, algorithm 2), which leaves out what lies between batches.
    */
   estimator?: 'pooled' | 'averaged';
-  /** How a batch runs through the network. Default `(batch) => net.forward(batch)`. May be asynchronous. */
+  /** How a batch runs through the network. Default `(batch) => net.forward(batch)`. May be asynchronous; tensors that it makes are its own to dispose of. */
   forward?: (batch: B) => unknown;
   /** Called after every batch. */
   progress?: (now: PopulationProgress) => void;
@@ -172,6 +172,17 @@ function checkOptions(subject: string, options: PopulationOptions<never>): void 
   if (typeof dropout !== 'boolean') throw wrongKind('ERR_OPTION', subject, 'dropout', 'true or false', show(dropout));
 }
 
+/** Samples that ran through the first norm: of the runs of a call, or where these are time steps of the step that most reach. */
+function samplesIn(calls: readonly { readonly name: string; readonly seen: readonly Seen[] }[]): number {
+  return calls
+    .filter(({ name }) => name === calls[0].name)
+    .reduce((sum, { seen }) => {
+      const bySteps = new Map<number, number>();
+      for (const { step, samples } of seen) bySteps.set(step, (bySteps.get(step) ?? 0) + samples);
+      return sum + Math.max(0, ...bySteps.values());
+    }, 0);
+}
+
 /** `populationStatistics`, by the name of whoever complains. */
 export async function collect<B>(
   subject: string,
@@ -202,9 +213,9 @@ export async function collect<B>(
       await runBatch(net, batch, forward);
       signal?.throwIfAborted();
       if (pending.some(({ seen }) => seen.some(({ finite }) => !finite))) skipped++;
-      else {
+      else if (pending.length > 0) {
         taken++;
-        samples += pending[0]?.seen.reduce((sum, run) => sum + run.samples, 0) ?? 0;
+        samples += samplesIn(pending);
         for (const { name, seen } of pending) {
           if (!statistics.has(name))
             statistics.set(name, new NormStatistics(norms.get(name)!, estimator === 'averaged'));
@@ -228,7 +239,7 @@ export async function collect<B>(
 /**
  * The expectation over all batches of the statistics that batch norm takes in training (precise batch norm, Wu & Johnson 2021): what evaluation should use, in place
  * of a moving average over the last batches. Norms normalise by each batch, as in training; nothing moves their running statistics, and afterwards every layer is in
- * the mode in which it was. Batches in which something is not finite are left out and counted.
+ * the mode in which it was; a backward then needs a forward of its own. Batches in which something is not finite are left out and counted.
  *
  *     const { layers } = await populationStatistics(net, batches);
  *     layers['1'].mean;                         // Float64Array(C)

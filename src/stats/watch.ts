@@ -1,11 +1,11 @@
 // A network looked at while it runs: what comes into its norms, with nothing moved by it.
 
-import { show, wrongKind } from '../errors.ts';
+import { show, wrongKind, wrongMoment } from '../errors.ts';
 import type { Seen } from '../layers/channel-norm.ts';
 import { Layer } from '../layers/layer.ts';
 import { TrackedNorm } from '../layers/tracked-norm.ts';
 import { Dropout } from '../nn/dropout.ts';
-import { Tensor, type TensorLike } from '../tensors/tensor.ts';
+import { type TensorLike, tidy } from '../tensors/tensor.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: whatever its options and ranks
 export type AnyNorm = TrackedNorm<any, any>;
@@ -32,18 +32,28 @@ export interface Watching {
  * Watches a network from now on, in the mode that `watching` says.
  *
  * @param tell is told of every forward of a norm
- * @returns ends it: every layer is in the mode in which it was, and dropout goes on with the masks it would have drawn
+ * @returns ends it: every layer is in the mode in which it was, dropout goes on with the masks it would have drawn, cells with their states
  */
 export function watch(
   net: Layer,
   { training, dropout }: Watching,
   tell: (name: string, seen: readonly Seen[]) => void,
 ): () => void {
+  const norms = normsOf(net);
+  const busy = norms.find(({ norm }) => norm.isWatched);
+  if (busy) {
+    throw wrongMoment(
+      'ERR_MODE',
+      busy.norm.subject,
+      'statistics',
+      'one at a time',
+      'a network that is being watched already',
+    );
+  }
   const leaves = net.named().map(([, layer]) => layer);
   const modes = leaves.map((layer) => ({ layer, was: layer.training }));
-  const norms = normsOf(net);
   for (const layer of leaves) layer.train(layer instanceof Dropout ? dropout : training);
-  const drawn = leaves.map((layer) => (layer instanceof Dropout ? layer.checkpoint() : undefined));
+  const drawn = leaves.map((layer) => (layer instanceof TrackedNorm ? undefined : layer.checkpoint()));
   for (const { name, norm } of norms) norm.watch((seen) => tell(name, seen));
   return () => {
     for (const { norm } of norms) norm.watch(undefined);
@@ -52,10 +62,10 @@ export function watch(
   };
 }
 
-/** Runs a batch through a network; a tensor that comes out goes back. */
+/** Runs a batch through a network; tensors that are made for it go back. */
 export function runBatch<B>(net: Layer, batch: B, forward?: (batch: B) => unknown): unknown {
   if (forward) return forward(batch);
-  const y = net.forward(batch as TensorLike);
-  if (y instanceof Tensor) y.dispose();
-  return undefined;
+  return tidy(() => {
+    net.forward(batch as TensorLike);
+  });
 }

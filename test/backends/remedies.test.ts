@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from 'vitest';
 import {
+  BatchNorm,
   BatchNorm1d,
   BatchRenorm,
   DomainBatchNorm,
@@ -101,6 +102,43 @@ describe('masks', () => {
     expect(worstDifference(masked.runningVar!, plain.runningVar!)).toBeLessThan(1e-4);
   });
 
+  test('are of one call: the next on the same tensors has none', () => {
+    const x = { data: normals(5, 6, 10).data, shape: [4, 3, 5] };
+    for (const training of [true, false]) {
+      const [given, fresh] = [new BatchNorm(3), new BatchNorm(3)];
+      for (const norm of [given, fresh]) norm.train(training);
+      const out = { data: new Float32Array(60), shape: [4, 3, 5] };
+      given.forward(x, { out, lengths: [5, 2, 3, 1] });
+      given.resetRunningStats();
+      given.forward(x, { out });
+      expect(out.data).toEqual(fresh.forward(x).data);
+    }
+  });
+
+  test('of small values and with gradients that are not finite: as without a mask', () => {
+    const rows = 12;
+    const mask = { data: Array.from({ length: rows }, (_, n) => Number(n < 10)), shape: [rows] };
+    const only = ({ data, shape: [, cols] }: { data: Float32Array; shape: number[] }) => ({
+      data: data.slice(0, 10 * cols),
+      shape: [10, cols],
+    });
+    const tiny = normals(5, rows, 3);
+    for (const scale of [1e-36, 1e-19, 1e25]) {
+      const x = { data: tiny.data.map((v) => v * scale), shape: [rows, 3] };
+      const [masked, plain] = [new BatchNorm1d(3, { eps: 0 }), new BatchNorm1d(3, { eps: 0 })];
+      const y = masked.forward(x, { mask }).data.slice(0, 30);
+      expect(worstDifference(y, plain.forward(only(x)).data)).toBeLessThan(1e-5);
+    }
+    const [x, dy] = [normals(6, rows, 3, 5), normals(7, rows, 3)];
+    dy.data[5] = Number.POSITIVE_INFINITY;
+    const [masked, plain] = [new BatchNorm1d(3), new BatchNorm1d(3)];
+    masked.forward(x, { mask });
+    plain.forward(only(x));
+    masked.backward(dy);
+    plain.backward(only(dy));
+    expect(worstDifference(masked.gamma!.grad.slice(0, 2), plain.gamma!.grad.slice(0, 2))).toBeLessThan(1e-4);
+  });
+
   test('whole weights are as good as so many copies', () => {
     const x = normals(5, 4, 2);
     const counts = [1, 3, 0, 2];
@@ -140,6 +178,31 @@ describe('moments', () => {
       }
     }
   });
+});
+
+test('virtual batches of training do not depend on what evaluation did on the same tensors', () => {
+  const x = normals(3, 8, 3);
+  const out = { data: new Float32Array(24), shape: [8, 3] };
+  const options = { trackRunningStats: false, virtualBatchSize: 4 };
+  const [used, fresh] = [new BatchNorm1d(3, options), new BatchNorm1d(3, options)];
+  used.eval().forward(x, { out });
+  used.train().forward(x, { out });
+  expect(out.data).toEqual(fresh.forward(x).data);
+});
+
+test('bounds that throw leave what backward needs', () => {
+  let broken = false;
+  const rMax = () => {
+    if (broken) throw new Error('broken');
+    return 3;
+  };
+  const norm = new BatchRenorm(3, { rMax, dMax: 1 });
+  const [x, dy] = [normals(4, 8, 3), normals(5, 8, 3)];
+  norm.forward(x);
+  const dx = norm.backward(dy).data;
+  broken = true;
+  expect(errorOf(() => norm.forward(normals(6, 8, 3, 100)))?.[2]).toBe('broken');
+  expect(norm.backward(dy).data).toEqual(dx);
 });
 
 test('domains keep their statistics apart', () => {

@@ -286,6 +286,51 @@ describe.each(['lstm', 'gru'] as const)('%s', (kind) => {
   });
 });
 
+test('gradients are right where memory grows under way', () => {
+  // larger and larger: somewhere a product of the backward pass needs memory that is not there yet
+  for (const [samples, steps, inputs, hidden] of [
+    [32, 28, 28, 64],
+    [64, 28, 28, 128],
+  ]) {
+    const x = { data: normals(1, samples * steps * inputs), shape: [samples, steps, inputs] };
+    const dy = { data: normals(2, samples * hidden), shape: [samples, hidden] };
+    const cell = new BNLSTMCell(inputs, hidden, { maxSteps: steps, output: 'last', seed: 1 });
+    const run = () => {
+      cell.zeroGrad();
+      cell.forward(x);
+      cell.backward(dy);
+      return cell.parameters().map(({ grad }) => grad.slice());
+    };
+    const first = run();
+    expect(first.every((grad) => grad.every(Number.isFinite))).toBe(true);
+    expect(run()).toEqual(first);
+    cell.dispose();
+  }
+});
+
+test('a call that is refused leaves what backward needs', () => {
+  const cell = new BNLSTMCell(I, H, { maxSteps: 8, seed: 1 });
+  const x = { data: normals(1, N * T * I), shape: [N, T, I] };
+  const dy = { data: normals(2, N * T * H), shape: [N, T, H] };
+  cell.forward(x);
+  cell.eval().forward(x);
+  const dx = cell.backward(dy).data;
+  const out = { data: new Float32Array(3), shape: [3] };
+  expect(errorOf(() => cell.forward(x, { state: { ...cell.state!, step: 3 }, out }))?.[1]).toBe('ERR_SHAPE');
+  expect(cell.backward(dy).data).toEqual(dx);
+  cell.forward(x, { state: { ...cell.state!, step: 3 } });
+  cell.dispose(); // steps 4 and on have maps, those between may not
+});
+
+test('micro-batches of a cell in training', () => {
+  const cell = new BNGRUCell(I, H, { maxSteps: T });
+  expect(errorOf(() => cell.forwardMicroBatches([input()]))).toEqual([
+    'Error',
+    'ERR_MODE',
+    'BNGRUCell(3, 5): forward of micro-batches expected a cell without statistics for each time step, got this one',
+  ]);
+});
+
 describe('RecurrentBatchNorm1d', () => {
   const C = 3;
   const sequences = (seed: number, samples: number, steps: number) => {
@@ -362,6 +407,24 @@ describe('RecurrentBatchNorm1d', () => {
     ]);
   });
 
+  test('steps that nobody reaches, in masks with gaps', () => {
+    const norm = new RecurrentBatchNorm1d(C, { maxSteps: 3, beyond: 'throw' });
+    const data = [1, 0, 1, 1, 0, 1, 1, 0, 1];
+    const y = norm.forward(sequences(1, 3, 3), { mask: { data, shape: [3, 3] } }).data;
+    expect([...norm.stepCounts]).toEqual([3, 0, 3]);
+    expect([...y.slice(C, 2 * C)]).toEqual([0, 0, 0]);
+    norm.dispose();
+  });
+
+  test('a batch counts once, however many steps it has', () => {
+    const norm = new RecurrentBatchNorm1d(C, { maxSteps: 3, onNonFinite: 'skip-update' });
+    const x = sequences(1, 4, 3);
+    norm.forward(x);
+    x.data.fill(Number.NaN);
+    norm.forward(x);
+    expect([norm.nonFiniteBatches, norm.batchesTracked]).toEqual([1, 1]);
+  });
+
   test('activation and residual, masks and weights: as batch norm of the rows of each step', () => {
     const x = sequences(5, 6, 3);
     const residual = { data: normals(6, 6 * 3 * C), shape: x.shape };
@@ -405,6 +468,11 @@ describe('RecurrentBatchNorm1d', () => {
         'ERR_OPTION',
         'RecurrentBatchNorm1d(2): maxSteps expected an integer from 1 to 16777216, got undefined',
       ],
+    ],
+    [
+      'more steps than memory',
+      () => new RecurrentBatchNorm1d(4096, { maxSteps: 2 ** 24 }),
+      ['RangeError', 'ERR_OPTION', 'RecurrentBatchNorm1d(4096): maxSteps expected at most 65536, got 16777216'],
     ],
     [
       'a layout',

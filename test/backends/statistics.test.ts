@@ -17,6 +17,7 @@ import {
   recalibrate,
   Sequential,
   Tanh,
+  tensor,
 } from '../../src/index.ts';
 import { normals, worstDifference } from '../support/data.ts';
 import { errorOf, rejectionOf } from '../support/errors.ts';
@@ -172,6 +173,43 @@ describe('populationStatistics', () => {
   });
 });
 
+test('samples are those of the batches, whatever they are made of', async () => {
+  const x = { data: normals(6, 4 * 5 * C), shape: [4, 5, C] };
+  const cell = new BNLSTMCell(C, 5, { maxSteps: 6, seed: 1 });
+  expect((await adapt(cell, [x], { prior: 4, forward: (given) => void cell.forward(given) })).weight).toBe(0.5);
+  const net = new Sequential(new BatchNorm1d(C));
+  const twice = (given: typeof x) => {
+    net.forward(given);
+    net.forward(given);
+  };
+  expect((await populationStatistics(net, [batch(1, 5)], { forward: twice })).samples).toBe(10);
+});
+
+test('what has no values counts for nothing', async () => {
+  const net = new Sequential(new BatchNorm1d(C));
+  const empty = { data: new Float32Array(0), shape: [0, C] };
+  const found = await populationStatistics(net, [empty, BATCHES[0]]);
+  expect([found.batches, found.samples]).toEqual([1, 20]);
+  const none = ['RangeError', 'ERR_OPTION', 'populationStatistics: batches expected at least 1, got none'];
+  expect(await rejectionOf(populationStatistics(net, [empty]))).toEqual(none);
+  expect(await rejectionOf(populationStatistics(net, [1], { forward: () => 0 }))).toEqual(none);
+  expect((net.layers[0] as BatchNorm1d).batchesTracked).toBe(0);
+});
+
+test('results that a network gave before are still there, and the state of a cell', async () => {
+  const net = build();
+  const x = tensor(BATCHES[0].data, BATCHES[0].shape);
+  const y = net.forward(x);
+  await populationStatistics(net, [x]);
+  expect(y.disposed).toBe(false);
+  const cell = new BNLSTMCell(C, 5, { maxSteps: 6, seed: 1 });
+  cell.forward({ data: normals(6, 4 * 5 * C), shape: [4, 5, C] });
+  const { state } = cell;
+  await populationStatistics(cell, [{ data: normals(7, 6 * 5 * C), shape: [6, 5, C] }]);
+  expect(cell.state).toEqual(state);
+  for (const held of [x, net, cell]) held.dispose();
+});
+
 test('recalibrate gives evaluation what the population has', async () => {
   const net = build();
   const found = await recalibrate(net, BATCHES);
@@ -239,6 +277,29 @@ describe('what goes wrong leaves no trace', () => {
         'RangeError',
         'ERR_SHAPE',
         'BatchNorm1d(3): x expected 3 channels on axis 1, got 4 (shape [2, 4], channels-first)',
+      ],
+    ],
+    [
+      'two at a time',
+      (net: Sequential) => {
+        const first = recalibrate(build(), BATCHES);
+        const work = populationStatistics(net, BATCHES, { forward: (x) => recalibrate(net, [x]) });
+        return first.then(() => work);
+      },
+      [
+        'Error',
+        'ERR_MODE',
+        'BatchNorm1d(3): statistics expected one at a time, got a network that is being watched already',
+      ],
+    ],
+    [
+      'micro-batches',
+      (net: Sequential) =>
+        populationStatistics(net, BATCHES, { forward: (x) => net.layers[0].forwardMicroBatches([x]) }),
+      [
+        'Error',
+        'ERR_MODE',
+        'BatchNorm1d(3): forward of micro-batches expected a layer whose statistics nobody takes, got one that is watched',
       ],
     ],
     [
