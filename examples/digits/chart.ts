@@ -16,7 +16,7 @@ export interface ChartOptions {
   title: string;
   xLabel: string;
   yLabel: string;
-  yRange?: [number, number];
+  yRange?: readonly [number, number];
   /** Marks of the x axis; round values from 0 on if left out. */
   xTicks?: readonly (readonly [x: number, label: string])[];
   format?: (value: number) => string;

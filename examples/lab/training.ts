@@ -1,31 +1,25 @@
-import { crossEntropy, type Layer, Random, type Sequential, SGD, type TensorLike } from 'evenkeel';
+// What the experiments train with.
+
+import {
+  BatchNorm1d,
+  BatchRenorm,
+  crossEntropy,
+  GroupNorm,
+  type Layer,
+  LayerNorm,
+  Linear,
+  normal,
+  Random,
+  ReLU,
+  Sequential,
+  SGD,
+  Sigmoid,
+  Tanh,
+  type TensorLike,
+} from 'evenkeel';
 import type { Series } from '../digits/chart.ts';
-import { type Digits, PIXELS } from '../digits/data.ts';
-
-/** What an experiment finds: a figure, and one sentence that says what it shows. */
-export interface Finding {
-  title: string;
-  sentence: string;
-  /** What was done, for whoever wants to do it again. */
-  method: string;
-  series: Series[];
-  xLabel: string;
-  yLabel: string;
-  xTicks?: readonly (readonly [x: number, label: string])[];
-  yRange?: [number, number];
-}
-
-export interface Scale {
-  readonly seeds: readonly number[];
-  /** Share of the steps of a whole run. */
-  readonly share: number;
-}
-
-export type Experiment = (
-  digits: { train: Digits; test: Digits },
-  scale: Scale,
-  show: (text: string) => void,
-) => Promise<Finding>;
+import { type Digits, PIXELS } from '../digits/digits.ts';
+import type { Activation, Norm } from './experiment.ts';
 
 /** Batches of digits in an order that the seed alone decides. */
 export function* batchesOf(
@@ -57,20 +51,21 @@ export function stepOn(net: Sequential, optimizer: SGD, logits: TensorLike, labe
   return loss;
 }
 
-/** Trains on digits for so many steps. `lr` falls linearly to 0. */
-export function trainOn(
+/** Trains on digits for so many steps. `lr` falls linearly to 0, unless it is to stay. */
+export async function trainOn(
   net: Sequential,
   train: Digits,
-  { steps, size, lr, seed }: { steps: number; size: number; lr: number; seed: number },
-  visit: (step: number) => void = () => {},
-): void {
+  { steps, size, lr, seed, stays = false }: { steps: number; size: number; lr: number; seed: number; stays?: boolean },
+  visit: (step: number, loss: number) => void | Promise<void> = () => {},
+): Promise<void> {
   const optimizer = new SGD(net.parameters(), { lr });
   const batches = batchesOf(train, size, seed);
   for (let step = 1; step <= steps; step++) {
     const { x, labels } = batches.next().value!;
-    optimizer.lr = lr * (1 - (step - 1) / steps);
-    stepOn(net, optimizer, net.forward(x), labels);
-    visit(step);
+    if (!stays) optimizer.lr = lr * (1 - (step - 1) / steps);
+    const loss = stepOn(net, optimizer, net.forward(x), labels);
+    const waits = visit(step, loss);
+    if (waits) await waits;
   }
 }
 
@@ -111,3 +106,45 @@ export function median(values: readonly number[]): number {
 }
 
 export const percent = (share: number): string => `${(share * 100).toFixed(1)} %`;
+
+const NORMS: Record<Norm, (units: number) => Layer[]> = {
+  none: () => [],
+  batch: (units) => [new BatchNorm1d(units)],
+  renorm: (units) => [new BatchRenorm(units, { momentum: 0.02, rMax: 3, dMax: 5 })],
+  layer: (units) => [new LayerNorm(units)],
+  group: (units) => [new GroupNorm(units % 8 ? 1 : 8, units)],
+};
+
+const ACTIVATIONS: Record<Activation, () => Layer> = {
+  tanh: () => new Tanh(),
+  sigmoid: () => new Sigmoid(),
+  relu: () => new ReLU(),
+};
+
+export interface NetOptions {
+  readonly seed: number;
+  readonly norm: Norm;
+  /** Standard deviation of the first weights, over 1/√inputs. Default 1. */
+  readonly scale?: number;
+  readonly activation?: Activation;
+  readonly depth?: number;
+  readonly units?: number;
+}
+
+/** Hidden layers of linear, norm, activation, and a linear layer to the ten classes. */
+export function buildNet({
+  seed,
+  norm,
+  scale = 1,
+  activation = 'tanh',
+  depth = 3,
+  units = 64,
+}: NetOptions): Sequential {
+  const layers: Layer[] = [];
+  const linear = (inputs: number, outputs: number, at: number) =>
+    new Linear(inputs, outputs, { init: normal(scale / Math.sqrt(inputs)), seed: 1000 * seed + at });
+  for (let at = 0, inputs = PIXELS; at < depth; at++, inputs = units) {
+    layers.push(linear(inputs, units, at), ...NORMS[norm](units), ACTIVATIONS[activation]());
+  }
+  return new Sequential(...layers, linear(units, 10, depth));
+}

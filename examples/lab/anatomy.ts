@@ -1,0 +1,67 @@
+import { BatchNorm1d, Tanh } from 'evenkeel';
+import type { Experiment, Table } from './experiment.ts';
+
+const ROWS = 4;
+const UNITS = 3;
+/** Columns of mean 5, 0 and 100. */
+const BATCH = [2, -1, 90, 4, 0, 110, 6, 0, 80, 8, 1, 120];
+const GAMMA = [1, 2, 0.5];
+const BETA = [0, 1, -1];
+const EPS = 1e-5;
+
+const shown = (values: ArrayLike<number>): (string | number)[][] =>
+  Array.from({ length: values.length / UNITS }, (_, n) =>
+    Array.from({ length: UNITS }, (_, c) => Number(values[n * UNITS + c].toFixed(4))),
+  );
+
+/** One batch step by step, small enough for a pencil. */
+export const anatomy: Experiment = {
+  name: 'anatomy',
+  title: 'One batch, step by step',
+  question: 'What does batch norm do to a batch?',
+  setup:
+    'Four samples of three features; eps 1e-5. By hand: mean, variance (divided by 4), (x − mean)/√(variance + eps), times gamma, plus beta.',
+  async run({ show }) {
+    await show('4 × 3');
+    const x = { data: Float32Array.from(BATCH), shape: [ROWS, UNITS] };
+    const plain = new BatchNorm1d(UNITS, { affine: false });
+    const norm = new BatchNorm1d(UNITS);
+    norm.gamma!.data.set(GAMMA);
+    norm.beta!.data.set(BETA);
+    const hat = plain.forward(x).data;
+    const y = norm.forward(x).data;
+    const column = (c: number) => Array.from({ length: ROWS }, (_, n) => BATCH[n * UNITS + c]);
+    const means = GAMMA.map((_, c) => column(c).reduce((a, b) => a + b, 0) / ROWS);
+    const variances = means.map((mean, c) => column(c).reduce((sum, v) => sum + (v - mean) ** 2, 0) / ROWS);
+    let worst = 0;
+    for (let n = 0; n < ROWS; n++) {
+      for (let c = 0; c < UNITS; c++) {
+        const by = (BATCH[n * UNITS + c] - means[c]) / Math.sqrt(variances[c] + EPS);
+        worst = Math.max(worst, Math.abs(hat[n * UNITS + c] - by));
+        worst = Math.max(worst, Math.abs(y[n * UNITS + c] - (by * GAMMA[c] + BETA[c])));
+      }
+    }
+    const tanh = new Tanh();
+    const before = tanh.forward(norm.forward(x)).data;
+    const behind = norm.forward(tanh.forward(x)).data;
+    const heads = ['feature 0', 'feature 1', 'feature 2'];
+    const tables: Table[] = [
+      { title: 'The batch', heads, rows: shown(x.data) },
+      { title: 'Mean and variance', heads, rows: [means, variances] },
+      { title: 'Normalised', heads, rows: shown(hat) },
+      { title: `Scaled by ${GAMMA.join(', ')} and shifted by ${BETA.join(', ')}`, heads, rows: shown(y) },
+      { title: 'Batch norm, then tanh', heads, rows: shown(before) },
+      {
+        title: 'tanh, then batch norm: features 0 and 2 were saturated before they were normalised',
+        heads,
+        rows: shown(behind),
+      },
+    ];
+    return {
+      figures: [],
+      tables,
+      verdict: `All ${2 * ROWS * UNITS} values agree with those worked out by hand within ${worst.toExponential(1)}.`,
+      holds: worst < 1e-5,
+    };
+  },
+};

@@ -1,0 +1,103 @@
+import { BatchNorm1d, Dropout, diagnose, Linear, normal, recalibrate, Sequential, Tanh } from 'evenkeel';
+import { type Digits, PIXELS } from '../digits/digits.ts';
+import type { Experiment } from './experiment.ts';
+import { acrossSeeds, batchesOf, evaluate, median, trainOn } from './training.ts';
+
+const STEPS = 600;
+const UNITS = 64;
+const P = 0.5;
+
+type Place = 'before' | 'behind' | 'none';
+
+function build(place: Place, seed: number): Sequential {
+  const dropout = (offset: number) => new Dropout(place === 'none' ? 0 : P, { seed: seed + offset });
+  const hidden = (inputs: number, offset: number) => [
+    new Linear(inputs, UNITS, { init: normal(offset ? 0.1 : 0.05), seed: seed + offset }),
+    ...(place === 'before' ? [dropout(offset)] : []),
+    new BatchNorm1d(UNITS),
+    new Tanh(),
+  ];
+  return new Sequential(
+    ...hidden(PIXELS, 0),
+    ...hidden(UNITS, 100),
+    ...hidden(UNITS, 200),
+    ...(place === 'behind' ? [dropout(300)] : []),
+    new Linear(UNITS, 10, { init: normal(0.1), seed: seed + 400 }),
+  );
+}
+
+/** Test loss with statistics of the population, dropout off; the net goes on with its own. */
+async function recalibrated(net: Sequential, train: Digits, test: Digits): Promise<number> {
+  const before = net.stateDict();
+  const some = batchesOf(train, 200, 1);
+  await recalibrate(
+    net,
+    Array.from({ length: 10 }, () => some.next().value!.x),
+  );
+  const { loss } = evaluate(net, test);
+  net.loadStateDict(before);
+  return loss;
+}
+
+/** Dropout before batch norm: its variance in training is not that of evaluation. */
+export const dropout: Experiment = {
+  name: 'dropout',
+  title: 'Dropout before batch norm',
+  question: 'What does dropout before batch norm do to its statistics?',
+  setup: `784-${UNITS}-${UNITS}-${UNITS}-10, tanh, dropout ${P} between each linear layer and its batch norm, or before the last layer; ${STEPS} steps of 60; recalibrated on 2,000 training digits.`,
+  async run({ digits: { train, test }, seeds, share, show }) {
+    const steps = Math.ceil(STEPS * share);
+    const every = Math.ceil(steps / 20);
+    const x = Array.from({ length: Math.floor(steps / every) }, (_, i) => (i + 1) * every);
+    const curves: Record<Place | 'recalibrated', number[][]> = { before: [], recalibrated: [], behind: [], none: [] };
+    const ratios: number[] = [];
+    for (const seed of seeds) {
+      for (const place of ['before', 'behind', 'none'] as const) {
+        await show(`dropout ${place}, seed ${seed}`);
+        const net = build(place, seed);
+        const states: ReturnType<Sequential['stateDict']>[] = [];
+        const losses: number[] = [];
+        await trainOn(net, train, { steps, size: 60, lr: 0.2, seed }, (step) => {
+          if (step % every) return;
+          losses.push(evaluate(net, test).loss);
+          if (place === 'before') states.push(net.stateDict());
+        });
+        curves[place].push(losses);
+        if (place === 'before') {
+          const { dropout: shifts } = diagnose(net, batchesOf(train, 1000, 2).next().value!.x);
+          ratios.push(shifts[0].ratio);
+          const again: number[] = [];
+          for (const state of states) {
+            net.loadStateDict(state);
+            again.push(await recalibrated(net, train, test));
+          }
+          curves.recalibrated.push(again);
+        }
+        net.dispose();
+      }
+    }
+    const last = (name: keyof typeof curves) => median(curves[name].map((losses) => losses.at(-1)!)).toFixed(3);
+    return {
+      figures: [
+        {
+          title: 'Dropout before batch norm',
+          series: [
+            { label: 'dropout before batch norm', tone: 'b', stroke: 'dashed', ...acrossSeeds(x, curves.before) },
+            { label: 'the same, recalibrated', tone: 'a', ...acrossSeeds(x, curves.recalibrated) },
+            {
+              label: 'dropout behind the last batch norm',
+              tone: 'c',
+              stroke: 'dotted',
+              ...acrossSeeds(x, curves.behind),
+            },
+            { label: 'no dropout', tone: 'd', stroke: 'mixed', ...acrossSeeds(x, curves.none) },
+          ],
+          xLabel: 'training steps',
+          yLabel: 'test loss (cross entropy)',
+        },
+      ],
+      verdict: `With dropout before batch norm the variance in training is ${median(ratios).toFixed(2)} times that of evaluation (1/keep = ${1 / (1 - P)}), and the net ends with a test loss of ${last('before')}; recalibrated with dropout off ${last('recalibrated')}, with dropout behind the last batch norm ${last('behind')}, without dropout ${last('none')}.`,
+      holds: Math.abs(median(ratios) * (1 - P) - 1) < 0.1 && Number(last('behind')) < Number(last('before')),
+    };
+  },
+};
