@@ -1,13 +1,18 @@
 // npm run lab -- NAME … [--list] [--all] [--quick] [--json] [--seed N] [--check]
+// npm run lab -- --serve [--port N], --build FOLDER
 //
 // Runs experiments about batch norm on real digits: the question, what is done, the figures, and a verdict that is worked out of them.
 
+import type { AddressInfo } from 'node:net';
+import { relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { info } from 'evenkeel';
 import { loadDigits } from '../digits/data.ts';
 import { Progress } from '../digits/progress.ts';
 import type { Experiment, Result } from './experiment.ts';
 import { EXPERIMENTS } from './experiments.ts';
+import { buildSite, serve } from './page/site.ts';
 import { draw, tabulate } from './terminal.ts';
 
 function refuse(expected: string, got: string): never {
@@ -27,6 +32,9 @@ function read() {
         quick: { type: 'boolean', default: false },
         json: { type: 'boolean', default: false },
         check: { type: 'boolean', default: false },
+        serve: { type: 'boolean', default: false },
+        build: { type: 'string' },
+        port: { type: 'string', default: '8080' },
         seed: { type: 'string' },
       },
     });
@@ -40,8 +48,10 @@ if (options.list) {
   for (const { name, title, question } of EXPERIMENTS) console.log(`${name.padEnd(16)} ${title}: ${question}`);
   process.exit(0);
 }
-const chosen = options.all ? EXPERIMENTS : positionals.map(byName);
+const isPage = options.serve || options.build !== undefined;
+const chosen = options.all || isPage ? EXPERIMENTS : positionals.map(byName);
 if (chosen.length === 0) refuse(`the name of an experiment (${NAMES}), --all or --list`, 'none');
+if (!/^\d{1,5}$/.test(options.port)) refuse('--port with a number', options.port);
 if (options.seed !== undefined && !(Number.isInteger(Number(options.seed)) && Number(options.seed) >= 0)) {
   refuse('--seed with an integer of 0 or more', options.seed);
 }
@@ -53,7 +63,7 @@ function byName(name: string): Experiment {
 /** Seeds that nothing was tuned with. */
 const UNSEEN = [101, 102, 103, 104, 105];
 const digits = loadDigits();
-const share = options.quick ? 0.25 : 1;
+const share = options.quick || isPage ? 0.25 : 1;
 const progress = new Progress();
 const results: Record<string, Result> = {};
 let failed = false;
@@ -82,17 +92,27 @@ for (const [at, experiment] of chosen.entries()) {
     console.log(`${experiment.name.padEnd(16)} ${many} of ${UNSEEN.length}: ${held.join(', ')}`);
     continue;
   }
-  const seeds = options.seed === undefined ? (options.quick ? [1] : [1, 2, 3]) : [Number(options.seed)];
+  const seeds = options.seed === undefined ? (options.quick || isPage ? [1] : [1, 2, 3]) : [Number(options.seed)];
   const start = performance.now();
   const result = await run(experiment, seeds, at);
   results[experiment.name] = result;
-  if (options.json) continue;
+  if (options.json || isPage) continue;
   console.log(`\n${experiment.title} (${experiment.name})\n${experiment.question}\n${experiment.setup}`);
   for (const table of result.tables ?? []) console.log(`\n${tabulate(table)}`);
   for (const figure of result.figures) console.log(`\n${draw(figure)}`);
   console.log(
     `\n${result.holds ? 'Holds.' : 'Does not hold here.'} ${result.verdict} (${((performance.now() - start) / 1000).toFixed(1)} s)`,
   );
+}
+if (isPage) {
+  const folder = options.build ?? fileURLToPath(new URL('../../report/lab/', import.meta.url));
+  const about = `${process.version}, one seed, a quarter of the steps, ${new Date().toISOString().slice(0, 10)}`;
+  await buildSite(folder, digits, EXPERIMENTS, results, about);
+  console.log(`${relative(process.cwd(), folder)}: a folder that any host can serve`);
+  if (options.serve) {
+    const server = await serve(folder, Number(options.port));
+    console.log(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+  }
 }
 if (options.json) {
   const about = {

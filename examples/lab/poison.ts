@@ -1,7 +1,7 @@
 import { BatchNorm1d, type BatchNormOptions, Linear, normal, Sequential, SGD, Tanh } from 'evenkeel';
 import { PIXELS } from '../digits/digits.ts';
 import type { Experiment } from './experiment.ts';
-import { acrossSeeds, batchesOf, evaluate, median, percent, stepOn } from './training.ts';
+import { acrossSeeds, batchesOf, evaluate, median, percent, restNow, stepOn } from './training.ts';
 
 const STEPS = 300;
 const UNITS = 64;
@@ -24,7 +24,7 @@ export const poison: Experiment = {
       const bySeed: number[][] = [];
       for (const seed of seeds) {
         await show(`${policy}, seed ${seed}`);
-        const { net, accuracies } = run(policy, seed);
+        const { net, accuracies } = await run(policy, seed);
         counted[policy] = (net.layers[1] as BatchNorm1d).nonFiniteBatches;
         net.dispose();
         bySeed.push(accuracies);
@@ -52,7 +52,7 @@ export const poison: Experiment = {
       holds: end('propagate') === 0 && end('skip-update') > 0.8 && end('throw') > 0.8,
     };
 
-    function run(onNonFinite: NonNullable<BatchNormOptions['onNonFinite']>, seed: number) {
+    async function run(onNonFinite: NonNullable<BatchNormOptions['onNonFinite']>, seed: number) {
       const hidden = (inputs: number, at: number) => [
         new Linear(inputs, UNITS, { init: normal(at ? 0.1 : 0.05), seed: seed + at }),
         new BatchNorm1d(UNITS, { onNonFinite }),
@@ -75,6 +75,7 @@ export const poison: Experiment = {
         } catch (error) {
           if ((error as { code?: string }).code !== 'ERR_NON_FINITE') throw error;
         }
+        await restNow();
         if (step % every === 0) accuracies.push(evaluate(net, test).accuracy);
       }
       return { net, accuracies };

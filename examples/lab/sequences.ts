@@ -1,7 +1,7 @@
 import { BNLSTMCell, crossEntropy, Linear, SGD } from 'evenkeel';
 import { PIXELS } from '../digits/digits.ts';
 import type { Experiment } from './experiment.ts';
-import { acrossSeeds, batchesOf, median, percent, score } from './training.ts';
+import { acrossSeeds, batchesOf, median, percent, restNow, score } from './training.ts';
 
 const SIDE = 28;
 const HIDDEN = 32;
@@ -68,6 +68,7 @@ export const sequences: Experiment = {
           cell.backward(head.backward(grad));
           optimizer.lr = LR * (1 - (step - 1) / steps);
           optimizer.step();
+          await restNow();
           if (step % every) continue;
           found[norm ? 'per step' : 'none'].push(accuracyOf(cell, head));
           if (!shared) continue;

@@ -21,6 +21,39 @@ import type { Series } from '../digits/chart.ts';
 import { type Digits, PIXELS } from '../digits/digits.ts';
 import type { Activation, Norm } from './experiment.ts';
 
+/** For whoever looks on while nets train: the page. */
+export const live: {
+  /** Told of every step; answers whether it was looked at. */
+  step?: (net: Sequential, step: number, loss: number) => boolean;
+  /** Awaited now and then. */
+  rest?: () => Promise<void>;
+  /** The outputs of a net's layers on the batch of its last forward. */
+  outputs(net: Sequential): { layer: Layer; data: Float32Array; units: number }[];
+} = {
+  outputs(net) {
+    const before = net.stateDict();
+    let values = lastBatch;
+    const found = net.layers.map((layer) => {
+      values = layer.forward(values);
+      return { layer, data: values.data, units: (values as { shape: readonly number[] }).shape[1] };
+    });
+    net.loadStateDict(before);
+    return found;
+  },
+};
+
+/** Milliseconds between two rests. */
+const REST = 30;
+let lastBatch: TensorLike;
+let rested = 0;
+
+/** Lets whoever looks on have a turn, if it is time for one. */
+export async function restNow(): Promise<void> {
+  if (!live.rest || performance.now() - rested < REST) return;
+  await live.rest();
+  rested = performance.now();
+}
+
 /** Batches of digits in an order that the seed alone decides. */
 export function* batchesOf(
   { images, labels, count }: Digits,
@@ -64,8 +97,11 @@ export async function trainOn(
     const { x, labels } = batches.next().value!;
     if (!stays) optimizer.lr = lr * (1 - (step - 1) / steps);
     const loss = stepOn(net, optimizer, net.forward(x), labels);
+    lastBatch = x;
+    live.step?.(net, step, loss);
     const waits = visit(step, loss);
     if (waits) await waits;
+    if (live.rest) await restNow();
   }
 }
 

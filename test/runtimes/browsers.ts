@@ -75,18 +75,23 @@ async function answerOf(browser: Browser, url: string): Promise<string> {
   }
 }
 
-const chromium: Visit = async (url) => {
+// biome-ignore lint/suspicious/noExplicitAny: two drivers, neither installed with the project
+type Launched = any;
+
+export async function launchChromium(): Promise<Launched> {
   const executablePath = await debian('/usr/bin/chromium-headless-shell', 'chromium-headless-shell');
   const { chromium } = createRequire(await packages('playwright', 'playwright-core'))('playwright-core');
-  return answerOf(await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-quic'] }), url);
-};
+  return chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-quic'] });
+}
 
-const firefox: Visit = async (url) => {
+export async function launchFirefox(): Promise<Launched> {
   const executablePath = await debian('/usr/bin/firefox-esr', 'firefox-esr');
   const puppeteer = createRequire(await packages('puppeteer', 'puppeteer-core@24'))('puppeteer-core');
-  const browser = await puppeteer.launch({ browser: 'firefox', executablePath, headless: true });
-  return answerOf(browser, url);
-};
+  return puppeteer.launch({ browser: 'firefox', executablePath, headless: true });
+}
+
+const chromium: Visit = async (url) => answerOf(await launchChromium(), url);
+const firefox: Visit = async (url) => answerOf(await launchFirefox(), url);
 
 const page = (name: string, visit: Visit, policy = '', expected: Partial<Host> = {}): Host => ({
   name,

@@ -10,6 +10,7 @@ import { deno } from './deno.ts';
 import { examples } from './examples.ts';
 import { type Example, type Host, judge, type Outcome, Skipped } from './host.ts';
 import { installPackage, root, work } from './install.ts';
+import { lab } from './lab.ts';
 import { next } from './next.ts';
 import { expectedAnswer, nodes } from './node.ts';
 import { workers } from './workerd.ts';
@@ -18,7 +19,7 @@ const { values } = parseArgs({
   options: { all: { type: 'boolean', default: false }, only: { type: 'string' }, json: { type: 'string' } },
 });
 
-const hosts = [...nodes, ...deno, ...buns, ...workers, ...next, ...browsers, ...bundlers, ...examples].filter(
+const hosts = [...nodes, ...deno, ...buns, ...workers, ...next, ...browsers, ...bundlers, ...examples, ...lab].filter(
   ({ name, heavy }) => (values.only ? name.toLowerCase().includes(values.only.toLowerCase()) : values.all || !heavy),
 );
 
