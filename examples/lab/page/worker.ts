@@ -57,7 +57,9 @@ function picture(net: Sequential, step: number, loss: number, stepsPerSecond: nu
     });
     if (layer instanceof ActivationLayer) break;
   }
-  const values = outputs.filter(({ layer }) => layer instanceof ActivationLayer).at(-1)?.data ?? new Float32Array(0);
+  const all = outputs.filter(({ layer }) => layer instanceof ActivationLayer).at(-1)?.data ?? new Float32Array(0);
+  // what is out of range of numbers has no place in a picture
+  const values = all.filter(Number.isFinite);
   const [low, high] = values.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [0, 0]);
   const histogram = new Array<number>(20).fill(0);
   for (const v of values)
