@@ -122,7 +122,7 @@ export const saturation: Experiment = {
           xTicks: [-1, -0.5, 0, 0.5, 1].map((value) => [value, `${value}`] as const),
         },
       ],
-      verdict: `At a scale of ${scales[largest]} ${percent(at('none', (one) => one.saturated, largest))} of the last layer's values are saturated without batch norm, and never more than ${percent(worstBatch)} with it; at ${scales[0]} the gradient at the first layer is ${(10 ** vanishing).toPrecision(2)} of that at the last without it, and ${(10 ** at('batch', ratio, 0)).toPrecision(2)} of it with it.`,
+      verdict: `At a scale of ${scales[largest]}, ${percent(at('none', (one) => one.saturated, largest))} of the last layer's values are saturated without batch norm, and never more than ${percent(worstBatch)} with it; at ${scales[0]} the gradient at the first layer is ${(10 ** vanishing).toPrecision(2)} of that at the last without it, and ${(10 ** at('batch', ratio, 0)).toPrecision(2)} of it with it.`,
       holds:
         at('none', (one) => one.saturated, largest) > 0.5 &&
         worstBatch < 0.2 &&

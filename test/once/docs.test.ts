@@ -15,6 +15,8 @@ test('links lead to files', () => {
     'docs/performance.md',
     'docs/hosts.md',
     'docs/remedies.md',
+    'docs/explained.md',
+    'docs/explained.zh.md',
   ]) {
     const text = readFileSync(root + page, 'utf8');
     for (const [, link] of text.matchAll(/\]\(([^)#:]+)\)/g)) {
