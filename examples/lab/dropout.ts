@@ -1,4 +1,4 @@
-import { BatchNorm1d, Dropout, diagnose, Linear, normal, recalibrate, Sequential, Tanh } from 'evenkeel';
+import { BatchNorm1d, Dropout, diagnose, Linear, normal, Random, recalibrate, Sequential, Tanh } from 'evenkeel';
 import { type Digits, PIXELS } from '../digits/digits.ts';
 import type { Experiment } from './experiment.ts';
 import { acrossSeeds, batchesOf, evaluate, median, trainOn } from './training.ts';
@@ -39,6 +39,14 @@ async function recalibrated(net: Sequential, train: Digits, test: Digits): Promi
   return loss;
 }
 
+/** The ratio of variances where the mean is 0: of normal values. */
+function ratioOfNormals(seed: number): number {
+  const random = new Random(seed);
+  const x = { data: Float32Array.from({ length: 4000 * UNITS }, () => random.normal()), shape: [4000, UNITS] };
+  const net = new Sequential(new Dropout(P, { seed }), new BatchNorm1d(UNITS));
+  return diagnose(net, x).dropout[0].ratio;
+}
+
 /** Dropout before batch norm: its variance in training is not that of evaluation. */
 export const dropout: Experiment = {
   name: 'dropout',
@@ -51,6 +59,7 @@ export const dropout: Experiment = {
     const x = Array.from({ length: Math.floor(steps / every) }, (_, i) => (i + 1) * every);
     const curves: Record<Place | 'recalibrated', number[][]> = { before: [], recalibrated: [], behind: [], none: [] };
     const ratios: number[] = [];
+    const centred: number[] = [];
     for (const seed of seeds) {
       for (const place of ['before', 'behind', 'none'] as const) {
         await show(`dropout ${place}, seed ${seed}`);
@@ -64,8 +73,9 @@ export const dropout: Experiment = {
         });
         curves[place].push(losses);
         if (place === 'before') {
-          const { dropout: shifts } = diagnose(net, batchesOf(train, 1000, 2).next().value!.x);
+          const { dropout: shifts } = diagnose(net, batchesOf(train, 4000, 2).next().value!.x);
           ratios.push(shifts[0].ratio);
+          centred.push(ratioOfNormals(seed));
           const again: number[] = [];
           for (const state of states) {
             net.loadStateDict(state);
@@ -96,8 +106,11 @@ export const dropout: Experiment = {
           yLabel: 'test loss (cross entropy)',
         },
       ],
-      verdict: `With dropout before batch norm the variance in training is ${median(ratios).toFixed(2)} times that of evaluation (1/keep = ${1 / (1 - P)}), and the net ends with a test loss of ${last('before')}; recalibrated with dropout off ${last('recalibrated')}, with dropout behind the last batch norm ${last('behind')}, without dropout ${last('none')}.`,
-      holds: Math.abs(median(ratios) * (1 - P) - 1) < 0.1 && Number(last('behind')) < Number(last('before')),
+      verdict: `Dropout of values around 0 makes their variance in training ${median(centred).toFixed(2)} times that of evaluation (1/keep = ${1 / (1 - P)}), in this net ${median(ratios).toFixed(2)} times; with dropout before batch norm it ends with a test loss of ${last('before')}; recalibrated with dropout off ${last('recalibrated')}, with dropout behind the last batch norm ${last('behind')}, without dropout ${last('none')}.`,
+      holds:
+        Math.abs(median(centred) * (1 - P) - 1) < 0.02 &&
+        median(ratios) > 1.5 &&
+        Number(last('behind')) < Number(last('before')),
     };
   },
 };

@@ -1,7 +1,7 @@
 import { BatchNorm1d, type BatchNormOptions, Linear, normal, Sequential, SGD, Tanh } from 'evenkeel';
 import { PIXELS } from '../digits/digits.ts';
 import type { Experiment } from './experiment.ts';
-import { acrossSeeds, batchesOf, evaluate, median, percent, restNow, stepOn } from './training.ts';
+import { acrossSeeds, batchesOf, evaluate, lookOn, median, percent, restNow, stepOn } from './training.ts';
 
 const STEPS = 300;
 const UNITS = 64;
@@ -71,7 +71,7 @@ export const poison: Experiment = {
         if (step === bad) images.data[PIXELS * 7 + 300] = Number.NaN;
         optimizer.lr = 0.2 * (1 - (step - 1) / steps);
         try {
-          stepOn(net, optimizer, net.forward(images), labels);
+          lookOn(net, images, step, stepOn(net, optimizer, net.forward(images), labels));
         } catch (error) {
           if ((error as { code?: string }).code !== 'ERR_NON_FINITE') throw error;
         }

@@ -8,8 +8,9 @@ const BATCH = 200;
 const SATURATED = 0.97;
 
 interface Look {
-  /** Share of values beyond ±0.97 in the last hidden layer. */
+  /** Share of values beyond ±0.97 in the last hidden layer, and in each. */
   saturated: number;
+  byLayer: number[];
   /** Gradient norm with respect to the activations of each hidden layer. */
   gradients: number[];
   /** Of the values of the last hidden layer, in 20 bins from −1 to 1. */
@@ -20,11 +21,14 @@ interface Look {
 function look(net: Sequential, x: TensorLike, labels: Uint8Array): Look {
   let values = x;
   let last = new Float32Array(0);
+  const byLayer: number[] = [];
   const outputs: TensorLike[] = [];
   for (const layer of net.layers as readonly Layer[]) {
     values = layer.forward(values);
     outputs.push(values);
-    if (layer instanceof Tanh) last = values.data as Float32Array<ArrayBuffer>;
+    if (!(layer instanceof Tanh)) continue;
+    last = values.data as Float32Array<ArrayBuffer>;
+    byLayer.push(last.reduce((sum, value) => sum + Number(Math.abs(value) > SATURATED), 0) / last.length);
   }
   const { grad } = crossEntropy(values, labels);
   net.zeroGrad();
@@ -36,7 +40,8 @@ function look(net: Sequential, x: TensorLike, labels: Uint8Array): Look {
   const histogram = new Array<number>(20).fill(0);
   for (const value of last) histogram[Math.min(19, Math.floor((value + 1) * 10))] += 1 / last.length;
   return {
-    saturated: last.reduce((sum, value) => sum + Number(Math.abs(value) > SATURATED), 0) / last.length,
+    saturated: byLayer.at(-1) ?? 0,
+    byLayer,
     gradients,
     histogram,
   };
@@ -86,6 +91,15 @@ export const saturation: Experiment = {
     const largest = scales.length - 1;
     const at = (norm: 'batch' | 'none', of: (one: Look) => number, index: number) =>
       median(found[norm].map((looks) => of(looks[index])));
+    const layers = Array.from({ length: depth }, (_, i) => i + 1);
+    const layerMarks = layers.map((layer) => [layer, `${layer}`] as const);
+    const byLayer = (of: (looks: Look[]) => number[]) =>
+      CURVES.map(({ norm, label, tone, stroke }) => ({
+        label,
+        tone,
+        ...(stroke && { stroke }),
+        ...acrossSeeds(layers, found[norm].map(of)),
+      }));
     const bins = Array.from({ length: 20 }, (_, i) => -0.95 + i / 10);
     const worstBatch = Math.max(...scales.map((_, i) => at('batch', (one) => one.saturated, i)));
     const vanishing = at('none', ratio, 0);
@@ -105,6 +119,21 @@ export const saturation: Experiment = {
           xLabel: 'initial scale',
           yLabel: 'log10 of the ratio',
           xTicks: marks,
+        },
+        {
+          title: `Values beyond ±0.97 layer by layer, scale ${scales[largest]}`,
+          series: byLayer((looks) => looks[largest].byLayer),
+          xLabel: 'hidden layer',
+          yLabel: 'share of values',
+          xTicks: layerMarks,
+          yRange: [0, 1],
+        },
+        {
+          title: `Gradient norm layer by layer, scale ${scales[0]} (powers of ten)`,
+          series: byLayer((looks) => looks[0].gradients.map((norm) => Math.log10(Math.max(norm, 1e-30)))),
+          xLabel: 'hidden layer',
+          yLabel: 'log10 of the norm',
+          xTicks: layerMarks,
         },
         {
           title: `Activations of the last hidden layer, scale ${scales[largest]}`,

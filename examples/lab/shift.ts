@@ -2,13 +2,22 @@ import { crossEntropy, Linear, type Sequential, type TensorLike } from 'evenkeel
 import type { Experiment } from './experiment.ts';
 import { acrossSeeds, batchesOf, buildNet, median, trainOn } from './training.ts';
 
+const LINES = [
+  { tone: 'a' },
+  { tone: 'b', stroke: 'dashed' },
+  { tone: 'c', stroke: 'dotted' },
+  { tone: 'd', stroke: 'mixed' },
+] as const;
 const STEPS = 300;
 const DEPTH = 4;
 const PROBES = 200;
 
-/** Mean and deviation of what each hidden layer's weights are given, over units and samples. */
-function inputsOf(net: Sequential, x: TensorLike): { mean: number[]; std: number[] } {
-  const found = { mean: [] as number[], std: [] as number[] };
+/** Mean and deviation over steps of the first unit's input, layer by layer. */
+type Paths = { mean: number[]; std: number[] }[];
+
+/** Of what the weights behind each hidden layer are given: the mean of each unit, the deviation over all of them, and that of the first. */
+function inputsOf(net: Sequential, x: TensorLike): { mean: number[]; std: number[]; unit: number[] } {
+  const found = { mean: [] as number[], std: [] as number[], unit: [] as number[] };
   let values = x;
   net.train();
   net.layers.forEach((layer, i) => {
@@ -21,6 +30,9 @@ function inputsOf(net: Sequential, x: TensorLike): { mean: number[]; std: number
       const total = data.reduce((sum, v, k) => sum + (v - means[k % units]) ** 2, 0);
       found.mean.push(...means);
       found.std.push(Math.sqrt(total / data.length));
+      let first = 0;
+      for (let k = 0; k < data.length; k += units) first += (data[k] - means[0]) ** 2;
+      found.unit.push(Math.sqrt((first * units) / data.length));
     }
     values = layer.forward(values);
   });
@@ -57,17 +69,19 @@ export const shift: Experiment = {
   title: 'Shifting inputs',
   question: 'Do the inputs of hidden layers move while the layers before them learn?',
   setup: `784-64-64-64-64-10, tanh, weights of 1.5/√inputs, ${STEPS} steps of 60 at a rate of 0.2; at 15 points ${PROBES} held-out digits are run through: how far the mean of each hidden unit's input has moved since the point before, in units of its layer's deviation, and how much the gradient changes along its own direction.`,
-  controls: ['rate', 'activation'],
+  controls: ['rate'],
   async run({ digits: { train, test }, seeds, share, controls, show }) {
     const steps = Math.ceil(STEPS * share);
     const every = Math.ceil(steps / 15);
     const at = Array.from({ length: Math.floor(steps / every) }, (_, i) => (i + 1) * every);
     const moved: Record<string, number[][]> = { batch: [], none: [] };
     const changes: Record<string, number[][]> = { batch: [], none: [] };
+    const walks: Partial<Record<'batch' | 'none', Paths>> = {};
     for (const kind of ['batch', 'none'] as const) {
       for (const seed of seeds) {
         await show(`${kind}, seed ${seed}`);
-        const net = buildNet({ seed, norm: kind, scale: 1.5, depth: DEPTH, activation: controls.activation });
+        const paths: Paths = Array.from({ length: DEPTH }, () => ({ mean: [], std: [] }));
+        const net = buildNet({ seed, norm: kind, scale: 1.5, depth: DEPTH });
         const probe = batchesOf(test, PROBES, seed).next().value!;
         let last = inputsOf(net, probe.x);
         const shifts: number[] = [];
@@ -80,9 +94,14 @@ export const shift: Experiment = {
           shifts.push(Math.sqrt(distances.reduce((a, b) => a + b, 0) / distances.length));
           rough.push(predictiveness(net, probe.x, probe.labels));
           last = now;
+          paths.forEach(({ mean, std }, layer) => {
+            mean.push(now.mean[layer * units]);
+            std.push(now.unit[layer]);
+          });
         });
         moved[kind].push(shifts);
         changes[kind].push(rough);
+        walks[kind] ??= paths;
         net.dispose();
       }
     }
@@ -90,11 +109,26 @@ export const shift: Experiment = {
       { label: 'with batch norm', tone: 'a' as const, ...acrossSeeds(at, of.batch) },
       { label: 'without', tone: 'b' as const, stroke: 'dashed' as const, ...acrossSeeds(at, of.none) },
     ];
+    const walk = (kind: 'batch' | 'none') => ({
+      title: `What one unit of each hidden layer hands on, ${kind === 'batch' ? 'with batch norm' : 'without'} (mean; band: a deviation either way)`,
+      series: walks[kind]!.map(({ mean: means, std }, layer) => ({
+        label: `layer ${layer + 1}`,
+        ...LINES[layer],
+        x: at,
+        y: means,
+        band: { low: means.map((m, i) => m - std[i]), high: means.map((m, i) => m + std[i]) },
+      })),
+      xLabel: 'training steps',
+      yLabel: 'value',
+      yRange: [-1.2, 1.2] as const,
+    });
     const mean = (of: Record<string, number[][]>, kind: string) =>
       median(of[kind].map((run) => run.reduce((a, b) => a + b, 0) / run.length));
     const [m1, m0, g1, g0] = [mean(moved, 'batch'), mean(moved, 'none'), mean(changes, 'batch'), mean(changes, 'none')];
     return {
       figures: [
+        walk('batch'),
+        walk('none'),
         {
           title: 'Shift of hidden inputs between two points',
           series: series(moved),

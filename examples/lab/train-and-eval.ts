@@ -11,7 +11,7 @@ import {
 } from 'evenkeel';
 import { PIXELS } from '../digits/digits.ts';
 import type { Experiment } from './experiment.ts';
-import { batchesOf, evaluate, median, percent, stepOn } from './training.ts';
+import { batchesOf, evaluate, lookOn, median, percent, restNow, stepOn } from './training.ts';
 
 const STEPS = 300;
 const UNITS = 64;
@@ -46,7 +46,8 @@ export const trainAndEval: Experiment = {
         for (let step = 1; step <= steps; step++) {
           const { x, labels } = batches.next().value!;
           optimizer.lr = 0.2 * (1 - (step - 1) / steps);
-          stepOn(net, optimizer, net.forward(x), labels);
+          lookOn(net, x, step, stepOn(net, optimizer, net.forward(x), labels));
+          await restNow();
         }
         const some = batchesOf(train, 200, 1);
         const population = Array.from({ length: 10 }, () => some.next().value!.x);

@@ -42,6 +42,12 @@ export const live: {
   },
 };
 
+/** Shows a step to whoever looks on. */
+export function lookOn(net: Sequential, x: TensorLike, step: number, loss: number): void {
+  lastBatch = x;
+  live.step?.(net, step, loss);
+}
+
 /** Milliseconds between two rests. */
 const REST = 30;
 let lastBatch: TensorLike;
@@ -97,8 +103,7 @@ export async function trainOn(
     const { x, labels } = batches.next().value!;
     if (!stays) optimizer.lr = lr * (1 - (step - 1) / steps);
     const loss = stepOn(net, optimizer, net.forward(x), labels);
-    lastBatch = x;
-    live.step?.(net, step, loss);
+    lookOn(net, x, step, loss);
     const waits = visit(step, loss);
     if (waits) await waits;
     if (live.rest) await restNow();

@@ -46,7 +46,8 @@ const NEURON = 0;
 
 /** What one neuron of the first hidden layer, and the last activation, made of the last batch. */
 function picture(net: Sequential, step: number, loss: number, stepsPerSecond: number): Live {
-  const outputs = live.outputs(net);
+  // a batch that is not finite would be counted once more by running it again
+  const outputs = Number.isFinite(loss) ? live.outputs(net) : [];
   const neuron: { stage: string; values: number[] }[] = [];
   for (const { layer, data, units } of outputs) {
     const stage = stageOf(layer);
