@@ -73,7 +73,7 @@ export const dropout: Experiment = {
         });
         curves[place].push(losses);
         if (place === 'before') {
-          const { dropout: shifts } = diagnose(net, batchesOf(train, 4000, 2).next().value!.x);
+          const { dropout: shifts } = diagnose(net, batchesOf(train, Math.min(4000, train.count), 2).next().value!.x);
           ratios.push(shifts[0].ratio);
           centred.push(ratioOfNormals(seed));
           const again: number[] = [];

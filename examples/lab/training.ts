@@ -66,6 +66,7 @@ export function* batchesOf(
   size: number,
   seed: number,
 ): Generator<{ x: TensorLike; labels: Uint8Array; rows: number[] }> {
+  if (!(size >= 1 && size <= count)) throw new RangeError(`batchesOf: size expected 1 to ${count}, got ${size}`);
   const random = new Random(seed);
   for (;;) {
     const order = random.permutation(count);
