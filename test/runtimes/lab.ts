@@ -57,19 +57,25 @@ const PAUSE = `async () => {
   return { still: one === two, moved: three !== two, gone: section.querySelector('[data-part=live]').innerHTML === '' };
 }`;
 
-/** Is there anything that a narrow screen cuts off or has to be scrolled for sideways? */
-const WIDE = `() => ({ page: document.documentElement.scrollWidth, window: innerWidth })`;
+/** How wide the page is in a frame of 360 pixels: nothing may be cut off, or have to be scrolled for sideways. */
+const WIDTH = `async () => {
+  const frame = document.createElement('iframe');
+  frame.style = 'width: 360px; height: 800px; border: 0';
+  frame.src = '/';
+  document.body.append(frame);
+  await new Promise((resolve) => frame.addEventListener('load', resolve));
+  const { contentDocument, contentWindow } = frame;
+  const sizes = { page: contentDocument.documentElement.scrollWidth, window: contentWindow.innerWidth };
+  frame.remove();
+  return sizes;
+}`;
 
 function check(holds: boolean, complaint: string): void {
   if (!holds) throw new Error(complaint);
 }
 
 /** Everything that the page promises. */
-export async function examine(
-  page: LabPage,
-  narrow: () => Promise<void>,
-  shot?: (file: string) => Promise<unknown>,
-): Promise<void> {
+export async function examine(page: LabPage, shot?: (file: string, width: number) => Promise<unknown>): Promise<void> {
   const folder = `${work}lab`;
   mkdirSync(folder, { recursive: true });
   execFileSync(process.execPath, ['--import', 'tsx', 'examples/lab/main.ts', '--build', folder], {
@@ -92,7 +98,7 @@ export async function examine(
   const run = (name: string, controls: object = {}) => call(RUN, name, controls, 60_000) as Promise<Outcome>;
   try {
     await page.goto(`${origin}/`);
-    await shot?.(`${folder}/wide.png`);
+    await shot?.(`${folder}/wide.png`, 1100);
     const names = (await page.evaluate(
       "[...document.querySelectorAll('section[data-name]')].map((s) => s.dataset.name)",
     )) as string[];
@@ -115,10 +121,9 @@ export async function examine(
     check(/rate expected a number above 0, got NaN/.test(broken.text), `a rate of NaN: ${broken.text}`);
     const paused = (await call(PAUSE)) as { still: boolean; moved: boolean; gone: boolean };
     check(paused.still && paused.moved && paused.gone, `pause and reset: ${JSON.stringify(paused)}`);
-    await narrow();
-    const width = (await call(WIDE)) as { page: number; window: number };
-    check(width.window <= 360 && width.page <= width.window, `at 360 px: ${JSON.stringify(width)}`);
-    await shot?.(`${folder}/narrow.png`);
+    const width = (await call(WIDTH)) as { page: number; window: number };
+    check(width.window === 360 && width.page <= width.window, `at 360 px: ${JSON.stringify(width)}`);
+    await shot?.(`${folder}/narrow.png`, 360);
     check(complaints.length === 0, complaints.slice(0, 3).join('; '));
   } finally {
     server.close();
@@ -135,8 +140,10 @@ export const lab: Example[] = [
           setViewportSize(size: object): Promise<void>;
           screenshot(options: object): Promise<unknown>;
         };
-        const narrow = () => page.setViewportSize({ width: 360, height: 800 });
-        await examine(page, narrow, (path) => page.screenshot({ path, fullPage: true }));
+        await examine(page, async (path, width) => {
+          await page.setViewportSize({ width, height: 900 });
+          await page.screenshot({ path, fullPage: true });
+        });
       } finally {
         await browser.close();
       }
@@ -149,8 +156,7 @@ export const lab: Example[] = [
     run: async () => {
       const browser = await launchFirefox();
       try {
-        const page = (await browser.newPage()) as LabPage & { setViewport(size: object): Promise<void> };
-        await examine(page, () => page.setViewport({ width: 360, height: 800 }));
+        await examine((await browser.newPage()) as LabPage);
       } finally {
         await browser.close();
       }
