@@ -59,8 +59,6 @@ export interface ChannelPass extends Pass {
 /** A run that was normalised by its own statistics, which lie in `v`. */
 export interface Settled {
   readonly run: Run;
-  /** Which of the pass. */
-  readonly index: number;
   readonly v: Training;
   /** Are all statistics finite in f32? */
   readonly finite: boolean;
@@ -84,10 +82,9 @@ export interface Seen {
 
 /** What a pass has found out about its runs, for running statistics: nothing moves them before every run is through. */
 class Findings {
+  /** Of a watched norm all runs, whatever they were normalised by. */
   readonly settled: Settled[] = [];
   readonly values: { readonly single: Float32Array; readonly run: Run }[] = [];
-  /** Of a watched norm: runs that were normalised by running statistics. */
-  readonly running: Settled[] = [];
 }
 
 export abstract class ChannelNorm<R extends number = number, M extends MaskOptions = object> extends Norm<
@@ -334,10 +331,9 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     return [this.learned.gamma, this.learned.beta].some((parameter) => parameter && !parameter.frozen);
   }
 
-  #keep({ settled, values, running }: Findings): void {
+  #keep({ settled, values }: Findings): void {
     if (this.#watcher) {
-      const all = [...settled, ...running].sort((a, b) => a.index - b.index);
-      this.#watcher(all.map((one) => this.#seen(one)));
+      this.#watcher(settled.map((one) => this.#seen(one)));
       return;
     }
     if (settled.length + values.length) this.settle(settled);
@@ -358,16 +354,14 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     if (run.plan.size === 0) return;
     if (run.by === 'batch') {
       const finite = this.#normalizeByBatch(run, index, x, residual, y, v, placed, known);
-      found.settled.push({ run, index, v, finite });
+      found.settled.push({ run, v, finite });
       return;
     }
-    if (this.#watcher) {
-      this.#statistics(run, x, v, placed);
-      found.running.push({ run, index, v, finite: true });
-    }
-    if (run.by === 'online') {
-      // before y is written, which may be where x is; a single value is its own mean
-      this.#statistics(run, x, v, placed);
+    // before y is written, which may be where x is
+    if (this.#watcher || run.by === 'online') this.#statistics(run, x, v, placed);
+    if (this.#watcher) found.settled.push({ run, v, finite: true });
+    else if (run.by === 'online') {
+      // a single value is its own mean
       const mean = v.mean >>> 3;
       const single = Float32Array.from(backend().heap.f64.subarray(mean, mean + this.channels));
       found.values.push({ single, run });

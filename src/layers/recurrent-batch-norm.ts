@@ -11,7 +11,7 @@ import type { Training } from './coefficients.ts';
 import type { Stage } from './layer.ts';
 import { type Mask, maskOf } from './mask.ts';
 import { type BatchNormOptions, checkChoice, checkFeatures } from './options.ts';
-import type { Plan, Ranks } from './plan.ts';
+import { type Plan, planOf, type Ranks } from './plan.ts';
 import { type Run, runOf } from './runs.ts';
 import { type StepPolicy, StepStats } from './step-stats.ts';
 import { gather, type Steps, scatter, stepsOf } from './steps.ts';
@@ -56,7 +56,7 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
   static override readonly name: string = 'RecurrentBatchNorm1d';
   /** T. */
   readonly maxSteps: number;
-  readonly #policy: StepPolicy;
+  readonly #beyond: StepPolicy['beyond'];
   readonly #steps: StepStats;
   /** Has the forward under way moved statistics? */
   #moved = false;
@@ -82,9 +82,9 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
     const most = Math.floor(MOST_VALUES / numFeatures);
     if (maxSteps > most) throw wrongValue('ERR_OPTION', this.subject, 'maxSteps', `at most ${most}`, `${maxSteps}`);
     this.maxSteps = maxSteps;
-    this.#policy = { beyond, shrinkage };
+    this.#beyond = beyond;
     this.learned.gamma?.values.writable.fill(gamma);
-    this.#steps = new StepStats(maxSteps, numFeatures);
+    this.#steps = new StepStats(maxSteps, numFeatures, { beyond, shrinkage });
     this.running = this.#steps;
   }
 
@@ -109,8 +109,8 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
       throw wrongValue('ERR_SHAPE', this.subject, 'step', 'an integer of 0 or more', show(step));
     }
     this.#checkStep(step, 'running');
-    const { mean, variance } = this.#steps.at(step, this.#policy);
-    return { mean: mean.now, variance: variance.now };
+    const { mean, variance } = this.#steps.at(step);
+    return { mean: mean.now.slice(), variance: variance.now.slice() };
   }
 
   override stages(): Stage[] {
@@ -123,11 +123,7 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
     throw this.wrongMoment('forward of micro-batches', 'a layer without statistics for each time step', 'this one');
   }
 
-  /**
-   * @internal A pass over steps that a cell has sorted, from this time step on.
-   *
-   * @param rows of the batch: what shapes in errors say
-   */
+  /** @internal A pass over steps that a cell has sorted, from this time step on. */
   beginSteps(steps: Steps, shape: readonly number[], first: number): ChannelPass {
     const plan = this.planOf([shape[0], shape[1], this.numFeatures]);
     return this.#passOver(plan, undefined, steps, first);
@@ -154,15 +150,7 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
     const width = mask?.channelStep ? numFeatures : 1;
     const runs = starts.slice(1).map((end, t): Run => {
       const [start, many] = [starts[t], end - starts[t]];
-      const part: Plan = {
-        kernel: numFeatures === 1 ? 'ncx' : 'nxc',
-        outer: numFeatures === 1 ? 1 : many,
-        channels: numFeatures,
-        inner: numFeatures === 1 ? many : 1,
-        count: many,
-        size: many * numFeatures,
-        shape: [many, numFeatures],
-      };
+      const part = planOf(this.subject, [many, numFeatures], numFeatures, 'channels-last', [2, 2]);
       const weights = values && new Float32Array(many * width);
       for (let i = 0; weights && i < many; i++) {
         weights.set(values.subarray(rows[start + i] * width, (rows[start + i] + 1) * width), i * width);
@@ -181,7 +169,7 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
 
   /** Are there statistics for a step? */
   #checkStep(step: number, by: Run['by']): void {
-    const { beyond } = this.#policy;
+    const beyond = this.#beyond;
     const trained = this.#steps.trained;
     const most = by !== 'running' ? this.maxSteps : beyond === 'throw' ? trained : Number.POSITIVE_INFINITY;
     if (step < most) return;
@@ -249,7 +237,7 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
 
   /** @internal */
   protected override runningAt(step: number) {
-    return this.#steps.at(step, this.#policy);
+    return this.#steps.at(step);
   }
 
   /** @internal Counts the batch once, and its rows step by step. */

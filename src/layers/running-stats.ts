@@ -87,7 +87,7 @@ export class RunningStats {
   }
 
   /** Takes the place of what was tracked so far. */
-  replace(mean: ArrayLike<number>, variance: ArrayLike<number>, batches: number): void {
+  replace(mean: ArrayLike<number>, variance: ArrayLike<number>, batches: number, _counts?: ArrayLike<number>): void {
     this.mean.writable.set(mean);
     this.variance.writable.set(variance);
     this.batches = batches;

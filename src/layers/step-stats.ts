@@ -1,4 +1,4 @@
-import { Values } from './parameter.ts';
+import { type Snapshot, Values } from './parameter.ts';
 import { RunningStats } from './running-stats.ts';
 import type { StateSlots } from './state.ts';
 
@@ -13,12 +13,17 @@ type Statistics = Pick<RunningStats, 'mean' | 'variance'>;
 /** Running statistics for each time step, `[T, C]`, and how many values lie behind each step's. */
 export class StepStats extends RunningStats {
   readonly #channels: number;
+  readonly #policy: StepPolicy;
+  /** What evaluation uses by step, and the pooled statistics, for as long as what they are made of stays the same. */
+  #found: { readonly steps: Map<number, Statistics>; pooled?: ReturnType<StepStats['pooled']> } = { steps: new Map() };
+  #madeFrom: { readonly mean: Snapshot; readonly variance: Snapshot; readonly counts: Float64Array } | undefined;
   /** Rows that moved the statistics of each step. */
   readonly counts: Float64Array;
 
-  constructor(steps: number, channels: number) {
+  constructor(steps: number, channels: number, policy: StepPolicy) {
     super(steps * channels);
     this.#channels = channels;
+    this.#policy = policy;
     this.counts = new Float64Array(steps);
   }
 
@@ -53,14 +58,35 @@ export class StepStats extends RunningStats {
   }
 
   /** Statistics by which a step is evaluated: n/(n + shrinkage) of its own and the rest of the pooled ones; those of the policy past the last trained step. */
-  at(step: number, { beyond, shrinkage }: StepPolicy): Statistics {
+  at(step: number): Statistics {
+    this.#refresh();
+    const { steps } = this.#found;
+    const known = steps.get(step) ?? this.#workOut(step);
+    steps.set(step, known);
+    return known;
+  }
+
+  /** Forgets what was worked out from statistics that have changed. */
+  #refresh(): void {
+    const { mean, variance, counts } = this;
+    const made = this.#madeFrom;
+    const isSame =
+      made && mean.isSame(made.mean) && variance.isSame(made.variance) && counts.every((n, t) => n === made.counts[t]);
+    if (isSame) return;
+    this.#madeFrom = { mean: mean.snapshot(), variance: variance.snapshot(), counts: counts.slice() };
+    this.#found = { steps: new Map() };
+  }
+
+  #workOut(step: number): Statistics {
     const { trained, counts } = this;
+    const { beyond, shrinkage } = this.#policy;
     const own = step < trained || trained === 0;
     const index = own ? Math.min(step, counts.length - 1) : trained - 1;
     const weight = counts[index] === 0 ? Number(trained === 0) : counts[index] / (counts[index] + shrinkage);
     const share = own || beyond !== 'pooled' ? weight : 0;
     if (share === 1) return this.#mix(index, 1, undefined);
-    return this.#mix(index, share, this.pooled());
+    this.#found.pooled ??= this.pooled();
+    return this.#mix(index, share, this.#found.pooled);
   }
 
   #mix(step: number, share: number, pooled: { mean: Float64Array; variance: Float64Array } | undefined): Statistics {
@@ -98,9 +124,14 @@ export class StepStats extends RunningStats {
     return { mean, variance };
   }
 
-  /** Takes the place of what was tracked so far, with so many rows behind each step. */
-  replaceSteps(mean: ArrayLike<number>, variance: ArrayLike<number>, batches: number, counts: ArrayLike<number>): void {
-    this.replace(mean, variance, batches);
+  /** @param counts rows behind each step; as they are, if left out */
+  override replace(
+    mean: ArrayLike<number>,
+    variance: ArrayLike<number>,
+    batches: number,
+    counts: ArrayLike<number> = this.counts,
+  ): void {
+    super.replace(mean, variance, batches);
     this.counts.set(counts);
   }
 

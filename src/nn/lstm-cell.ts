@@ -81,8 +81,7 @@ export class BNLSTMCell extends RecurrentCell {
     { rows, c, gates, extra, dh, dc, dhBefore, dInput, dState, spare }: CellStepBack,
     normBack: ((x: number, dy: number) => void) | undefined,
   ): void {
-    const { heap } = backend();
-    const { f32 } = heap;
+    const { f32 } = backend().heap;
     const { hiddenSize } = this;
     const many = rows * hiddenSize;
     const [i0, f0, o0, g0] = [0, 1, 2, 3].map((block) => (gates >>> 2) + block * many);

@@ -14,6 +14,7 @@ import { LearnedParameter } from '../layers/parameter.ts';
 import { RecurrentBatchNorm1d, type RecurrentBatchNormOptions } from '../layers/recurrent-batch-norm.ts';
 import type { StateSlots } from '../layers/state.ts';
 import { gather, type Steps, scatter, stepsOf } from '../layers/steps.ts';
+import { checkRecord } from '../named-options.ts';
 import { Region } from '../tensors/block.ts';
 import { type Call, checkCallOptions, locate, produce } from '../tensors/call.ts';
 import { checkShape, shapeOf } from '../tensors/shape.ts';
@@ -57,8 +58,6 @@ export interface RecurrentForwardOptions<O extends TensorLike = TensorLike> {
 
 /** One step, in linear memory: rows of the sequences that reach it. */
 export interface CellStep {
-  /** Its number among the steps of the batch. */
-  readonly t: number;
   readonly rows: number;
   /** Rows of earlier steps. */
   readonly before: number;
@@ -122,9 +121,7 @@ export abstract class RecurrentCell extends Layer {
     checkFeatures(kind, 'inputSize', inputSize);
     checkFeatures(kind, 'hiddenSize', hiddenSize);
     this.subject = `${kind}(${inputSize}, ${hiddenSize})`;
-    if (typeof options !== 'object' || options === null) {
-      throw wrongKind('ERR_OPTION', this.subject, 'options', 'an object', show(options));
-    }
+    checkRecord(this.subject, options);
     const { norm = true, output = 'sequence', init, seed, ...rest } = options;
     if (typeof norm !== 'boolean') throw this.#wrongOption('norm', 'true or false', norm);
     if (output !== 'sequence' && output !== 'last') throw this.#wrongOption('output', "'sequence' or 'last'", output);
@@ -401,7 +398,6 @@ export abstract class RecurrentCell extends Layer {
       after: base + (at.first + before) * row,
     });
     return {
-      t,
       rows: starts[t + 1] - before,
       before,
       h: states(at.h),
@@ -512,8 +508,9 @@ export abstract class RecurrentCell extends Layer {
     const { wide, first } = at;
     const many = steps.rows.length;
     const [normIh, normHh, normC] = runs;
+    const room = (values: number) => call.scratch(Math.max(values, 1) * 4);
     const zeros = (values: number) => {
-      const from = call.scratch(Math.max(values, 1) * 4);
+      const from = room(values);
       heap.f32.fill(0, from >>> 2, (from >>> 2) + values);
       return from;
     };
@@ -528,10 +525,10 @@ export abstract class RecurrentCell extends Layer {
     // what the step behind hands over; rows of sequences that end here have never been written
     const carried = zeros(first * hiddenSize);
     const dc = zeros(first * hiddenSize);
-    const spare = zeros(first * wide);
-    const dInput = zeros(many * wide);
-    const dState = zeros(many * wide);
-    const states = zeros(many * hiddenSize);
+    const spare = room(first * wide);
+    const dInput = room(many * wide);
+    const dState = room(many * wide);
+    const states = room(many * hiddenSize);
     const [towardsX, towardsH] = [ih, hh].map((weight) => packBackward(call, weight.values.now, weight.shape[1], wide));
     for (let t = steps.starts.length - 2; t >= 0; t--) {
       const step = this.#stepAt(steps, t, at);
@@ -571,7 +568,7 @@ export abstract class RecurrentCell extends Layer {
         addSums(bias.grad, heap.f64, sums >>> 3);
       }
     }
-    const rows = call.scratch(Math.max(many * inputSize, 1) * 4);
+    const rows = room(many * inputSize);
     linear(current, dInput, towardsX, 0, rows, NO_ACTIVATION, many, wide, inputSize);
     scatter(steps, rows, dx, inputSize, shape[0] * shape[1]);
   }

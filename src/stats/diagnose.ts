@@ -16,7 +16,9 @@ import {
   type ChannelGap,
   Diagnosis,
   type DropoutDiagnosis,
+  label,
   type NormDiagnosis,
+  rms,
   type UnitDiagnosis,
 } from './diagnosis.ts';
 import { type AnyNorm, checkNet, normsOf, runBatch, watch } from './watch.ts';
@@ -38,8 +40,6 @@ const EXPLODING = 1e4;
 const NO_GAP = 1e-3;
 /** A gap of up to so many times what is to be expected of a batch of this size by chance is laid to that. */
 const BY_CHANCE = 2.5;
-
-const rms = (values: readonly number[]) => Math.sqrt(values.reduce((sum, v) => sum + v * v, 0) / values.length);
 
 /**
  * What the statistics of one channel do to its output: y = gamma·(x − mean)/σ + beta by those of the batch and by the running ones, over the values of the batch.
@@ -153,8 +153,7 @@ function diagnoseDropout(net: Layer, dropped: Sight, whole: Sight): DropoutDiagn
     // as far as chance alone leads with so many values
     const values = off.reduce((sum, { effective }) => sum + effective, 0) * norm.numFeatures;
     const far = (of: number) => !(Math.abs(of - 1) <= Math.max(0.05, 3 * Math.sqrt(2 / values)));
-    const label = (at: string, one: Layer) => (at === '' ? one.subject : `${at} ${one.subject}`);
-    const move = `move ${label(last.name, last.layer)} behind the last batch norm (${label(lastNorm!.name, lastNorm!.norm)})`;
+    const move = `move ${label(last.name, last.layer.subject)} behind the last batch norm (${label(lastNorm!.name, lastNorm!.norm.subject)})`;
     const calibrated = tracked ? `${move}, or recalibrate(net, batches), in which dropout is off` : move;
     const remedy = far(ratio) && (!tracked || far(inUse)) ? calibrated : null;
     found.push({

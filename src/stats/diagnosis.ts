@@ -91,8 +91,7 @@ export class Diagnosis {
   toString(): string {
     const head = ['norm', 'values', 'gap', 'mean', 'variance', 'estimator', 'by chance', 'worst', 'cause'];
     const rows = this.norms.map(({ name, subject, step, values, gap, cause, channels }) => {
-      const over = (of: (one: ChannelGap) => number) =>
-        Math.sqrt(channels.reduce((sum, one) => sum + of(one) ** 2, 0) / channels.length);
+      const over = (of: (one: ChannelGap) => number) => rms(channels.map(of));
       const worst = channels.reduce((a, b) => (b.gap > a.gap ? b : a));
       return [
         label(name, subject) + (step === null ? '' : ` step ${step}`),
@@ -125,7 +124,10 @@ export class Diagnosis {
   }
 }
 
-const label = (name: string, subject: string) => (name === '' ? subject : `${name} ${subject}`);
+/** A layer by its name and what it is. */
+export const label = (name: string, subject: string) => (name === '' ? subject : `${name} ${subject}`);
+
+export const rms = (values: readonly number[]) => Math.sqrt(values.reduce((sum, v) => sum + v * v, 0) / values.length);
 
 function number(value: number): string {
   return Number.isFinite(value) ? String(Number(value.toPrecision(3))) : String(value);

@@ -258,13 +258,12 @@ export async function populationStatistics<B>(
 }
 
 /** Puts statistics where evaluation finds them. */
-export function replaceStatistics(net: Layer, { layers, batches }: PopulationStatistics): void {
+function replaceStatistics(net: Layer, { layers, batches }: PopulationStatistics): void {
   for (const { name, norm } of normsOf(net)) {
     const found = layers[name];
     const { tracked } = norm;
     if (!found || !tracked) continue;
-    if (tracked instanceof StepStats) tracked.replaceSteps(found.mean, found.variance, batches, found.counts);
-    else tracked.replace(found.mean, found.variance, batches);
+    tracked.replace(found.mean, found.variance, batches, found.counts);
   }
 }
 
