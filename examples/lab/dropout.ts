@@ -1,7 +1,7 @@
 import { BatchNorm1d, Dropout, diagnose, Linear, normal, Random, recalibrate, Sequential, Tanh } from 'evenkeel';
 import { type Digits, PIXELS } from '../digits/digits.ts';
 import type { Experiment } from './experiment.ts';
-import { acrossSeeds, batchesOf, evaluate, median, trainOn } from './training.ts';
+import { acrossSeeds, batchesOf, evaluate, median, pointsOf, trainOn } from './training.ts';
 
 const STEPS = 600;
 const UNITS = 64;
@@ -55,8 +55,7 @@ export const dropout: Experiment = {
   setup: `784-${UNITS}-${UNITS}-${UNITS}-10, tanh, dropout ${P} between each linear layer and its batch norm, or before the last layer; ${STEPS} steps of 60; recalibrated on 2,000 training digits.`,
   async run({ digits: { train, test }, seeds, share, show }) {
     const steps = Math.ceil(STEPS * share);
-    const every = Math.ceil(steps / 20);
-    const x = Array.from({ length: Math.floor(steps / every) }, (_, i) => (i + 1) * every);
+    const { every, points: x } = pointsOf(steps, 20);
     const curves: Record<Place | 'recalibrated', number[][]> = { before: [], recalibrated: [], behind: [], none: [] };
     const ratios: number[] = [];
     const centred: number[] = [];

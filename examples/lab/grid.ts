@@ -1,8 +1,9 @@
 // Nets with and without batch norm over a grid of something.
 
+import type { Series } from '../digits/chart.ts';
 import type { Digits } from '../digits/digits.ts';
 import type { Activation, Norm } from './experiment.ts';
-import { buildNet, evaluate, trainOn } from './training.ts';
+import { buildNet, evaluate, firstOf, trainOn } from './training.ts';
 
 export interface Outcome {
   /** Mean loss of the last steps; infinite where it stopped being finite. */
@@ -28,12 +29,7 @@ export async function outcomeOf(
   const { seed, norm, scale, rate, steps, batch = 60, activation, depth } = options;
   const net = buildNet({ seed, norm, scale, activation, depth });
   const losses: number[] = [];
-  const look = {
-    ...test,
-    images: test.images.subarray(0, 500 * 784),
-    labels: test.labels.subarray(0, 500),
-    count: 500,
-  };
+  const look = firstOf(test, 500);
   let reached: number | undefined;
   await trainOn(net, train, { steps, size: batch, lr: rate, seed, stays: true }, (step, loss) => {
     losses.push(loss);
@@ -47,6 +43,11 @@ export async function outcomeOf(
 }
 
 export const BOTH = [
-  { norm: 'batch', label: 'with batch norm', tone: 'a', stroke: undefined },
+  { norm: 'batch', label: 'with batch norm', tone: 'a' },
   { norm: 'none', label: 'without', tone: 'b', stroke: 'dashed' },
 ] as const;
+
+/** A curve with batch norm and one without. */
+export function compared(curveOf: (norm: 'batch' | 'none') => Pick<Series, 'x' | 'y' | 'band'>): Series[] {
+  return BOTH.map(({ norm, ...line }) => ({ ...line, ...curveOf(norm) }));
+}

@@ -1,5 +1,5 @@
 import type { Experiment } from './experiment.ts';
-import { BOTH, outcomeOf } from './grid.ts';
+import { BOTH, compared, outcomeOf } from './grid.ts';
 import { acrossSeeds, median } from './training.ts';
 
 const SCALES = [0.01, 0.1, 0.5, 1, 2, 5, 10];
@@ -42,12 +42,7 @@ export const initialisation: Experiment = {
       figures: [
         {
           title: 'Training loss at the end',
-          series: BOTH.map(({ norm, label, tone, stroke }) => ({
-            label,
-            tone,
-            ...(stroke && { stroke }),
-            ...acrossSeeds(x, found[norm]),
-          })),
+          series: compared((norm) => acrossSeeds(x, found[norm])),
           xLabel: 'initial scale',
           yLabel: 'loss (10: that or more)',
           xTicks: SCALES.map((scale) => [Math.log10(scale), `${scale}`] as const),

@@ -1,5 +1,5 @@
 import type { Experiment } from './experiment.ts';
-import { BOTH, type Outcome, outcomeOf } from './grid.ts';
+import { BOTH, compared, type Outcome, outcomeOf } from './grid.ts';
 import { acrossSeeds, median } from './training.ts';
 
 const RATES = [0.01, 0.03, 0.1, 0.3, 1, 3, 10];
@@ -38,12 +38,7 @@ export const learningRate: Experiment = {
       figures: [
         {
           title: 'Steps to nine of ten held-out digits',
-          series: BOTH.map(({ norm, label, tone, stroke }) => ({
-            label,
-            tone,
-            ...(stroke && { stroke }),
-            ...acrossSeeds(x, taken(norm)),
-          })),
+          series: compared((norm) => acrossSeeds(x, taken(norm))),
           xLabel: 'learning rate',
           yLabel: `steps (${steps}: never)`,
           xTicks: RATES.map((rate) => [Math.log10(rate), `${rate}`] as const),

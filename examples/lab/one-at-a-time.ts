@@ -1,7 +1,7 @@
 import { BatchNorm1d, GroupNorm, type Layer, LayerNorm, Linear, normal, Sequential, Tanh } from 'evenkeel';
 import { PIXELS } from '../digits/digits.ts';
 import type { Experiment } from './experiment.ts';
-import { acrossSeeds, evaluate, median, percent, trainOn } from './training.ts';
+import { acrossSeeds, evaluate, median, percent, pointsOf, trainOn } from './training.ts';
 
 const STEPS = 3000;
 const UNITS = 32;
@@ -31,8 +31,7 @@ export const oneAtATime: Experiment = {
     const y = one.forward({ data: Float32Array.of(7, -300, 0.1), shape: [1, 3] }).data;
     const exact = y.every((value, c) => value === one.beta!.data[c]);
     const steps = Math.ceil(STEPS * share);
-    const every = Math.ceil(steps / 10);
-    const x = Array.from({ length: Math.floor(steps / every) }, (_, i) => (i + 1) * every);
+    const { every, points: x } = pointsOf(steps, 10);
     const curves: Record<string, number[][]> = {};
     for (const [name, norm] of Object.entries(WAYS)) {
       curves[name] = [];

@@ -1,7 +1,7 @@
 import { BatchNorm1d, type BatchNormOptions, Linear, normal, Sequential, SGD, Tanh } from 'evenkeel';
 import { PIXELS } from '../digits/digits.ts';
 import type { Experiment } from './experiment.ts';
-import { acrossSeeds, batchesOf, evaluate, lookOn, median, percent, restNow, stepOn } from './training.ts';
+import { acrossSeeds, batchesOf, evaluate, lookOn, median, percent, pointsOf, restNow, stepOn } from './training.ts';
 
 const STEPS = 300;
 const UNITS = 64;
@@ -16,8 +16,7 @@ export const poison: Experiment = {
   async run({ digits: { train, test }, seeds, share, show }) {
     const steps = Math.ceil(STEPS * share);
     const bad = Math.ceil(steps / 3);
-    const every = Math.ceil(steps / 30);
-    const x = Array.from({ length: Math.floor(steps / every) }, (_, i) => (i + 1) * every);
+    const { every, points: x } = pointsOf(steps, 30);
     const counted: Record<string, number> = {};
     const runs: { policy: string; bySeed: number[][] }[] = [];
     for (const policy of POLICIES) {

@@ -1,7 +1,7 @@
 import { PIXELS } from '../digits/digits.ts';
 import type { Experiment } from './experiment.ts';
 import { BOTH } from './grid.ts';
-import { acrossSeeds, batchesOf, buildNet, evaluate, median, percent, trainOn } from './training.ts';
+import { acrossSeeds, batchesOf, buildNet, evaluate, firstOf, median, percent, trainOn } from './training.ts';
 
 const SIZES = [2, 4, 8, 16, 32, 64, 128];
 const TRIALS = 200;
@@ -42,7 +42,7 @@ export const regularisation: Experiment = {
     }
     const gaps: Record<string, number[]> = { batch: [], none: [] };
     const tested: Record<string, number[]> = { batch: [], none: [] };
-    const few = { images: train.images.subarray(0, FEW * PIXELS), labels: train.labels.subarray(0, FEW), count: FEW };
+    const few = firstOf(train, FEW);
     const steps = Math.max(100, Math.ceil(STEPS * share));
     for (const { norm } of BOTH) {
       for (const seed of seeds) {

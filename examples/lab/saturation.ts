@@ -1,5 +1,6 @@
 import { crossEntropy, type Layer, type Sequential, Tanh, type TensorLike } from 'evenkeel';
 import type { Experiment } from './experiment.ts';
+import { BOTH, compared } from './grid.ts';
 import { acrossSeeds, batchesOf, buildNet, median, percent } from './training.ts';
 
 const SCALES = [0.1, 0.5, 1, 2, 5];
@@ -47,11 +48,6 @@ function look(net: Sequential, x: TensorLike, labels: Uint8Array): Look {
   };
 }
 
-const CURVES = [
-  { norm: 'batch', label: 'with batch norm', tone: 'a', stroke: undefined },
-  { norm: 'none', label: 'without', tone: 'b', stroke: 'dashed' },
-] as const;
-
 /** What drifting and saturated activations do to gradients, before any training. */
 export const saturation: Experiment = {
   name: 'saturation',
@@ -63,7 +59,7 @@ export const saturation: Experiment = {
     const depth = controls.depth ?? DEPTH;
     const scales = controls.scale ? [...new Set([...SCALES, controls.scale])].sort((a, b) => a - b) : SCALES;
     const found: Record<'batch' | 'none', Look[][]> = { batch: [], none: [] };
-    for (const { norm } of CURVES) {
+    for (const { norm } of BOTH) {
       for (const seed of seeds) {
         await show(`${norm}, seed ${seed}`);
         const { x, labels } = batchesOf(train, BATCH, seed).next().value!;
@@ -80,26 +76,14 @@ export const saturation: Experiment = {
     const marks = scales.map((scale) => [Math.log2(scale), `${scale}`] as const);
     const x = marks.map(([at]) => at);
     const over = (norm: 'batch' | 'none', of: (one: Look) => number) => found[norm].map((looks) => looks.map(of));
-    const series = (of: (one: Look) => number) =>
-      CURVES.map(({ norm, label, tone, stroke }) => ({
-        label,
-        tone,
-        ...(stroke && { stroke }),
-        ...acrossSeeds(x, over(norm, of)),
-      }));
+    const series = (of: (one: Look) => number) => compared((norm) => acrossSeeds(x, over(norm, of)));
     const ratio = (one: Look) => Math.log10(one.gradients[0] / one.gradients.at(-1)!);
     const largest = scales.length - 1;
     const at = (norm: 'batch' | 'none', of: (one: Look) => number, index: number) =>
       median(found[norm].map((looks) => of(looks[index])));
     const layers = Array.from({ length: depth }, (_, i) => i + 1);
     const layerMarks = layers.map((layer) => [layer, `${layer}`] as const);
-    const byLayer = (of: (looks: Look[]) => number[]) =>
-      CURVES.map(({ norm, label, tone, stroke }) => ({
-        label,
-        tone,
-        ...(stroke && { stroke }),
-        ...acrossSeeds(layers, found[norm].map(of)),
-      }));
+    const byLayer = (of: (looks: Look[]) => number[]) => compared((norm) => acrossSeeds(layers, found[norm].map(of)));
     const bins = Array.from({ length: 20 }, (_, i) => -0.95 + i / 10);
     const worstBatch = Math.max(...scales.map((_, i) => at('batch', (one) => one.saturated, i)));
     const vanishing = at('none', ratio, 0);
@@ -137,15 +121,12 @@ export const saturation: Experiment = {
         },
         {
           title: `Activations of the last hidden layer, scale ${scales[largest]}`,
-          series: CURVES.map(({ norm, label, tone, stroke }) => ({
-            label,
-            tone,
-            ...(stroke && { stroke }),
-            ...acrossSeeds(
+          series: compared((norm) =>
+            acrossSeeds(
               bins,
               found[norm].map((looks) => looks[largest].histogram),
             ),
-          })),
+          ),
           xLabel: 'activation',
           yLabel: 'share of values',
           xTicks: [-1, -0.5, 0, 0.5, 1].map((value) => [value, `${value}`] as const),

@@ -1,7 +1,7 @@
 import { BNLSTMCell, crossEntropy, Linear, SGD } from 'evenkeel';
 import { PIXELS } from '../digits/digits.ts';
 import type { Experiment } from './experiment.ts';
-import { acrossSeeds, batchesOf, median, percent, restNow, score } from './training.ts';
+import { acrossSeeds, batchesOf, median, percent, pointsOf, restNow, score } from './training.ts';
 
 const SIDE = 28;
 const HIDDEN = 32;
@@ -27,9 +27,6 @@ function asSequences(
   return { data, shape: [rows.length, SIDE, SIDE], lengths };
 }
 
-/** What evaluation normalises by: statistics of each step, or those pooled over all steps. */
-const SHRINKAGE = { 'per step': 0, shared: Number.POSITIVE_INFINITY };
-
 /** Rows of digits as sequences of unequal length, read by an LSTM. */
 export const sequences: Experiment = {
   name: 'sequences',
@@ -38,8 +35,7 @@ export const sequences: Experiment = {
   setup: `The rows of a digit from the first with ink to the last, ${SIDE} pixels a step; LSTM with ${HIDDEN} hidden units, momentum 0.9, learning rate ${LR} falling to 0, ${STEPS} steps of ${SIZE}; the two with batch norm are the same nets, evaluated in two ways; ${LOOKED_AT} held-out digits.`,
   async run({ digits: { train, test }, seeds, share, show }) {
     const steps = Math.ceil(STEPS * share);
-    const every = Math.ceil(steps / 10);
-    const x = Array.from({ length: Math.floor(steps / every) }, (_, i) => (i + 1) * every);
+    const { every, points: x } = pointsOf(steps, 10);
     const curves: Record<'per step' | 'shared' | 'none', number[][]> = { 'per step': [], shared: [], none: [] };
     const held = asSequences(
       test.images,
@@ -54,7 +50,7 @@ export const sequences: Experiment = {
         const options = { output: 'last', seed } as const;
         const cell = new BNLSTMCell(SIDE, HIDDEN, norm ? { ...options, maxSteps: SIDE } : { ...options, norm: false });
         const shared =
-          norm && new BNLSTMCell(SIDE, HIDDEN, { ...options, maxSteps: SIDE, shrinkage: SHRINKAGE.shared });
+          norm && new BNLSTMCell(SIDE, HIDDEN, { ...options, maxSteps: SIDE, shrinkage: Number.POSITIVE_INFINITY });
         const head = new Linear(HIDDEN, 10, { seed });
         const found: Record<string, number[]> = norm ? { 'per step': [], shared: [] } : { none: [] };
         const optimizer = new SGD([...cell.parameters(), ...head.parameters()], { lr: LR, momentum: 0.9 });

@@ -1,6 +1,7 @@
 import { crossEntropy, Linear, type Sequential, type TensorLike } from 'evenkeel';
 import type { Experiment } from './experiment.ts';
-import { acrossSeeds, batchesOf, buildNet, median, trainOn } from './training.ts';
+import { compared } from './grid.ts';
+import { acrossSeeds, batchesOf, buildNet, median, pointsOf, trainOn } from './training.ts';
 
 const LINES = [
   { tone: 'a' },
@@ -72,8 +73,7 @@ export const shift: Experiment = {
   controls: ['rate'],
   async run({ digits: { train, test }, seeds, share, controls, show }) {
     const steps = Math.ceil(STEPS * share);
-    const every = Math.ceil(steps / 15);
-    const at = Array.from({ length: Math.floor(steps / every) }, (_, i) => (i + 1) * every);
+    const { every, points: at } = pointsOf(steps, 15);
     const moved: Record<string, number[][]> = { batch: [], none: [] };
     const changes: Record<string, number[][]> = { batch: [], none: [] };
     const walks: Partial<Record<'batch' | 'none', Paths>> = {};
@@ -105,10 +105,7 @@ export const shift: Experiment = {
         net.dispose();
       }
     }
-    const series = (of: Record<string, number[][]>) => [
-      { label: 'with batch norm', tone: 'a' as const, ...acrossSeeds(at, of.batch) },
-      { label: 'without', tone: 'b' as const, stroke: 'dashed' as const, ...acrossSeeds(at, of.none) },
-    ];
+    const series = (of: Record<string, number[][]>) => compared((kind) => acrossSeeds(at, of[kind]));
     const walk = (kind: 'batch' | 'none') => ({
       title: `What one unit of each hidden layer hands on, ${kind === 'batch' ? 'with batch norm' : 'without'} (mean; band: a deviation either way)`,
       series: walks[kind]!.map(({ mean: means, std }, layer) => ({

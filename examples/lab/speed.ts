@@ -1,6 +1,6 @@
 import type { Experiment } from './experiment.ts';
-import { BOTH } from './grid.ts';
-import { acrossSeeds, buildNet, evaluate, median, percent, trainOn } from './training.ts';
+import { BOTH, compared } from './grid.ts';
+import { acrossSeeds, buildNet, evaluate, median, percent, pointsOf, trainOn } from './training.ts';
 
 const STEPS = 600;
 
@@ -13,8 +13,7 @@ export const speed: Experiment = {
   controls: ['scale', 'rate', 'activation', 'depth', 'batch'],
   async run({ digits: { train, test }, seeds, share, controls, show }) {
     const steps = Math.ceil(STEPS * share);
-    const every = Math.ceil(steps / 25);
-    const x = Array.from({ length: Math.floor(steps / every) }, (_, i) => (i + 1) * every);
+    const { every, points: x } = pointsOf(steps, 25);
     const accuracy: Record<string, number[][]> = { batch: [], none: [] };
     const perStep: Record<string, number[]> = { batch: [], none: [] };
     const { activation = 'sigmoid', scale, depth } = controls;
@@ -38,15 +37,12 @@ export const speed: Experiment = {
     }
     const cost = (norm: string) => median(perStep[norm]);
     const curves = (unit: (norm: string) => number) =>
-      BOTH.map(({ norm, label, tone, stroke }) => ({
-        label,
-        tone,
-        ...(stroke && { stroke }),
-        ...acrossSeeds(
+      compared((norm) =>
+        acrossSeeds(
           x.map((step) => step * unit(norm)),
           accuracy[norm],
         ),
-      }));
+      );
     const end = median(accuracy.none.map((run) => run.at(-1)!));
     const reached = median(
       accuracy.batch.map((run) => x[run.findIndex((value) => value >= end)] ?? Number.POSITIVE_INFINITY),

@@ -5,13 +5,12 @@ import {
   populationStatistics,
   recalibrate,
   Sequential,
-  SGD,
   Tanh,
   type TensorLike,
 } from 'evenkeel';
 import { PIXELS } from '../digits/digits.ts';
 import type { Experiment } from './experiment.ts';
-import { batchesOf, evaluate, lookOn, median, percent, restNow, stepOn } from './training.ts';
+import { batchesOf, evaluate, median, percent, trainOn } from './training.ts';
 
 const STEPS = 300;
 const UNITS = 64;
@@ -41,14 +40,7 @@ export const trainAndEval: Experiment = {
           ...second,
           new Linear(UNITS, 10, { init: normal(0.1), seed: seed + 200 }),
         );
-        const optimizer = new SGD(net.parameters(), { lr: 0.2 });
-        const batches = batchesOf(train, 60, seed);
-        for (let step = 1; step <= steps; step++) {
-          const { x, labels } = batches.next().value!;
-          optimizer.lr = 0.2 * (1 - (step - 1) / steps);
-          lookOn(net, x, step, stepOn(net, optimizer, net.forward(x), labels));
-          await restNow();
-        }
+        await trainOn(net, train, { steps, size: 60, lr: 0.2, seed });
         const some = batchesOf(train, 200, 1);
         const population = Array.from({ length: 10 }, () => some.next().value!.x);
         if (name === 'population') await recalibrate(net, population);

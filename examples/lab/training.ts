@@ -111,6 +111,17 @@ export async function trainOn(
   }
 }
 
+/** Some `many` points of a run, evenly apart: every how many steps, and which. */
+export function pointsOf(steps: number, many: number): { every: number; points: number[] } {
+  const every = Math.ceil(steps / many);
+  return { every, points: Array.from({ length: Math.floor(steps / every) }, (_, i) => (i + 1) * every) };
+}
+
+/** The first so many digits. */
+export function firstOf({ images, labels }: Digits, count: number): Digits {
+  return { images: images.subarray(0, count * PIXELS), labels: labels.subarray(0, count), count };
+}
+
 /** Mean cross entropy and accuracy in evaluation mode. */
 export function evaluate(net: Layer, { images, labels, count }: Digits): { loss: number; accuracy: number } {
   net.eval();
