@@ -58,6 +58,7 @@ export function malformed(format: string, part: string, expected: string, got: s
 export function show(value: unknown): string {
   if (typeof value === 'string') return `'${value}'`;
   if (typeof value === 'function' || typeof value === 'symbol') return typeof value;
+  if (typeof value === 'bigint') return `${value}n`;
   if (typeof value !== 'object' || value === null) return `${value}`;
   if (Array.isArray(value) || (ArrayBuffer.isView(value) && 'length' in value)) {
     const values = Array.from(value as ArrayLike<unknown>);
@@ -72,7 +73,7 @@ export function kindOf(value: object): string {
 }
 
 export function showShape(shape: readonly unknown[]): string {
-  return `[${shape.join(', ')}]`;
+  return `[${shape.map((length) => (typeof length === 'bigint' ? show(length) : `${length}`)).join(', ')}]`;
 }
 
 /** `'a', 'b' or 'c'` */

@@ -1,4 +1,5 @@
 import { malformed, show, wrongKind } from '../errors.ts';
+import { bytesOfBuffer, viewOf } from '../typed-arrays.ts';
 
 /** Bytes as files come. */
 export type Bytes = Uint8Array | ArrayBuffer;
@@ -6,8 +7,8 @@ export type Bytes = Uint8Array | ArrayBuffer;
 /** The same as a Uint8Array, without a copy. */
 export function bytesFrom(format: string, given: Bytes): Uint8Array {
   // a plain one: the slice of a Buffer is no copy
-  if (given instanceof Uint8Array) return new Uint8Array(given.buffer, given.byteOffset, given.byteLength);
-  if (given instanceof ArrayBuffer) return new Uint8Array(given);
+  const bytes = viewOf(given) ?? bytesOfBuffer(given);
+  if (bytes instanceof Uint8Array) return bytes;
   throw wrongKind('ERR_TYPE', format, 'file', 'a Uint8Array or an ArrayBuffer', show(given));
 }
 

@@ -2,6 +2,7 @@
 
 import { show, showShape, wrongKind, wrongValue } from '../errors.ts';
 import { countOf, shapeOf } from '../tensors/shape.ts';
+import { listOf } from '../typed-arrays.ts';
 import type { Layout } from '../types.ts';
 import type { Plan } from './plan.ts';
 
@@ -187,10 +188,9 @@ function readField(
   firstBad: (data: ArrayLike<unknown>) => number,
   expected: string,
 ): Axes {
-  const data = (field as { data?: ArrayLike<number | boolean> } | null)?.data;
-  if (typeof field !== 'object' || field === null || !('shape' in field || 'dims' in field) || !isArray(data)) {
-    throw wrongKind('ERR_TYPE', subject, name, '{ data, shape }', show(field));
-  }
+  const isRecord = typeof field === 'object' && field !== null && ('shape' in field || 'dims' in field);
+  const data = isRecord ? (listOf(field.data) as Axes['data'] | undefined) : undefined;
+  if (!data) throw wrongKind('ERR_TYPE', subject, name, '{ data, shape }', show(field));
   const given = Array.from(shapeOf(field as never) ?? []) as number[];
   const short = shape.filter((_, i) => i !== axis);
   const full = given.length === shape.length;
@@ -221,8 +221,9 @@ function readField(
 }
 
 /** How many steps of each sequence count; the steps lie along the first axis behind the samples' that is not the channels' `axis`. */
-export function readLengths(subject: string, lengths: unknown, shape: readonly number[], axis: number): number[] {
-  if (!isArray(lengths)) throw wrongKind('ERR_TYPE', subject, 'lengths', 'an array of numbers', show(lengths));
+export function readLengths(subject: string, given: unknown, shape: readonly number[], axis: number): number[] {
+  const lengths = listOf(given);
+  if (!lengths) throw wrongKind('ERR_TYPE', subject, 'lengths', 'an array of numbers', show(given));
   if (shape.length < 3) {
     throw wrongValue(
       'ERR_SHAPE',
@@ -241,8 +242,4 @@ export function readLengths(subject: string, lengths: unknown, shape: readonly n
     if (Number.isInteger(length) && (length as number) >= 0 && (length as number) <= steps) return length as number;
     throw wrongValue('ERR_MASK', subject, 'lengths', `integers from 0 to ${steps}`, show(length), `sequence ${n}`);
   });
-}
-
-function isArray(values: unknown): values is ArrayLike<never> {
-  return Array.isArray(values) || (ArrayBuffer.isView(values) && 'length' in values);
 }

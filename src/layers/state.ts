@@ -2,6 +2,7 @@
 
 import { show, showShape, wrongKind, wrongValue } from '../errors.ts';
 import { countOf, sameShape } from '../tensors/shape.ts';
+import { listOf, viewOf } from '../typed-arrays.ts';
 import type { StateDict } from '../types.ts';
 
 /** One entry of a layer's state: its shape, its values now, and how to take new ones. */
@@ -46,14 +47,14 @@ function checkEntry(subject: string, name: string, slot: StateSlot, state: State
   }
   const argument = `state '${name}'`;
   const entry = state[name] as { data?: unknown; shape?: unknown } | null;
-  if (typeof entry !== 'object' || entry === null || !Array.isArray(entry.shape)) {
-    throw wrongKind('ERR_STATE', subject, argument, '{ data, shape }', show(entry));
+  const shape = typeof entry === 'object' && entry !== null ? listOf(entry.shape) : undefined;
+  if (!shape) throw wrongKind('ERR_STATE', subject, argument, '{ data, shape }', show(entry));
+  if (!sameShape(shape as ArrayLike<number>, slot.shape)) {
+    throw wrongValue('ERR_STATE', subject, argument, `shape ${showShape(slot.shape)}`, showShape(Array.from(shape)));
   }
-  if (!sameShape(entry.shape, slot.shape)) {
-    throw wrongValue('ERR_STATE', subject, argument, `shape ${showShape(slot.shape)}`, showShape(entry.shape));
-  }
-  const values = numbersIn(entry.data);
-  if (!values) throw wrongKind('ERR_STATE', subject, argument, 'numbers', show(entry.data));
+  const { data } = entry!;
+  const values = numbersIn(data);
+  if (!values) throw wrongKind('ERR_STATE', subject, argument, 'numbers', show(data));
   const size = countOf(slot.shape);
   if (values.length !== size) {
     throw wrongValue('ERR_STATE', subject, argument, `${size} values`, `${values.length}`);
@@ -63,10 +64,12 @@ function checkEntry(subject: string, name: string, slot: StateSlot, state: State
   return values;
 }
 
-/** Numeric arrays of any kind as numbers; undefined for anything else. */
+/** Numeric arrays of any kind as a copy in numbers, so that taking them cannot fail; undefined for anything else. */
 function numbersIn(data: unknown): ArrayLike<number> | undefined {
-  if (data instanceof BigInt64Array || data instanceof BigUint64Array) return Array.from(data, Number);
-  if (ArrayBuffer.isView(data) && !(data instanceof DataView)) return data as unknown as ArrayLike<number>;
-  if (Array.isArray(data) && Array.from(data).every((value) => typeof value === 'number')) return data;
-  return undefined;
+  const view = viewOf(data);
+  if (view instanceof BigInt64Array || view instanceof BigUint64Array) return Array.from(view, Number);
+  if (view) return view.slice();
+  if (!Array.isArray(data)) return undefined;
+  const values = Array.from(data);
+  return values.every((value) => typeof value === 'number') ? values : undefined;
 }

@@ -2,6 +2,7 @@ import { show, showShape, wrongKind, wrongValue } from '../errors.ts';
 import { locate, makeLike } from '../tensors/call.ts';
 import { shapeOf } from '../tensors/shape.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
+import { listOf } from '../typed-arrays.ts';
 
 /** Class indices: one integer per row. */
 export type Labels = readonly number[] | Int32Array | Uint32Array | Uint8Array | Uint16Array | Int8Array | Int16Array;
@@ -24,7 +25,7 @@ export function crossEntropy<X extends TensorLike>(logits: X, labels: Labels): {
   if (shape.length !== 2 || rows < 1 || classes < 1) {
     throw wrongValue('ERR_SHAPE', SUBJECT, 'logits', '[N, classes] with N of 1 or more', showShape(shape));
   }
-  checkLabels(labels, rows, classes);
+  const classOf = readLabels(labels, rows, classes);
   const grad = logits instanceof Tensor ? (logits.companion as Result<X>) : makeLike(logits, shape);
   const x = given.data;
   const g = (grad as TensorLike).data;
@@ -35,17 +36,17 @@ export function crossEntropy<X extends TensorLike>(logits: X, labels: Labels): {
     for (let c = 1; c < classes; c++) if (!(x[start + c] <= most)) most = x[start + c];
     let sum = 0;
     for (let c = 0; c < classes; c++) sum += Math.exp(x[start + c] - most);
-    loss += Math.log(sum) + most - x[start + labels[n]];
+    loss += Math.log(sum) + most - x[start + classOf[n]];
     for (let c = 0; c < classes; c++)
-      g[start + c] = (Math.exp(x[start + c] - most) / sum - (c === labels[n] ? 1 : 0)) / rows;
+      g[start + c] = (Math.exp(x[start + c] - most) / sum - (c === classOf[n] ? 1 : 0)) / rows;
   }
   return { loss: loss / rows, grad };
 }
 
-function checkLabels(labels: Labels, rows: number, classes: number): void {
-  if (!Array.isArray(labels) && !(ArrayBuffer.isView(labels) && 'length' in labels)) {
-    throw wrongKind('ERR_TYPE', SUBJECT, 'labels', 'an array of class indices', show(labels));
-  }
+/** The labels, read once and checked. */
+function readLabels(given: Labels, rows: number, classes: number): ArrayLike<number> {
+  const labels = listOf(given) as ArrayLike<number> | undefined;
+  if (!labels) throw wrongKind('ERR_TYPE', SUBJECT, 'labels', 'an array of class indices', show(given));
   if (labels.length !== rows) {
     throw wrongValue('ERR_SHAPE', SUBJECT, 'labels', `${rows} class indices, one per row`, `${labels.length}`);
   }
@@ -55,4 +56,5 @@ function checkLabels(labels: Labels, rows: number, classes: number): void {
       throw wrongValue('ERR_LABEL', SUBJECT, `labels[${n}]`, `an integer from 0 to ${classes - 1}`, show(label));
     }
   }
+  return labels;
 }

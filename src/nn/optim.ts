@@ -1,9 +1,9 @@
 import { show, wrongKind, wrongValue } from '../errors.ts';
 import { LearnedParameter } from '../layers/parameter.ts';
 import { checkNames } from '../named-options.ts';
+import { floatsOf } from '../typed-arrays.ts';
 import type { Parameter } from '../types.ts';
 
-/** What optimizers share: the parameters, and passing by those that are frozen. */
 /** What optimizers have in common. */
 export abstract class Optimizer {
   readonly #parameters: readonly Parameter[];
@@ -11,9 +11,7 @@ export abstract class Optimizer {
   constructor(subject: string, parameters: readonly Parameter[]) {
     if (
       !Array.isArray(parameters) ||
-      !parameters.every(
-        (p) => p?.data instanceof Float32Array && p.grad instanceof Float32Array && p.data.length === p.grad.length,
-      )
+      !parameters.every((p) => floatsOf(p?.data) && floatsOf(p.data)!.length === floatsOf(p.grad)?.length)
     ) {
       throw wrongKind(
         'ERR_TYPE',

@@ -19,6 +19,7 @@ import { Region } from '../tensors/block.ts';
 import { type Call, checkCallOptions, locate, produce } from '../tensors/call.ts';
 import { checkShape, shapeOf } from '../tensors/shape.ts';
 import type { OfRank, Result, TensorLike } from '../tensors/tensor.ts';
+import { floatsOf } from '../typed-arrays.ts';
 import type { Parameter } from '../types.ts';
 import { type Initializer, torchUniform } from './initializers.ts';
 import { addSums, packBackward, packedLength, packForward, weightSums } from './products.ts';
@@ -354,20 +355,18 @@ export abstract class RecurrentCell extends Layer {
     const values = samples * this.hiddenSize;
     if (given === undefined) return { h: new Float32Array(values), c: new Float32Array(values), step: 0 };
     const { h, c, step } = given ?? {};
-    const { hasValue } = this.form();
-    const needed = hasValue ? [h, c] : [h];
-    for (const part of needed) {
-      if (!(part instanceof Float32Array) || part.length !== values) {
-        const got = part instanceof Float32Array ? `${part.length} values` : show(part);
-        const expected = `${values} values in a Float32Array, [${samples}, ${this.hiddenSize}]`;
-        throw wrongValue('ERR_SHAPE', this.subject, 'state', expected, got);
-      }
-    }
+    // copies: an array may be a view of linear memory, which moves
+    const read = (part: unknown): Float32Array => {
+      const floats = floatsOf(part);
+      if (floats?.length === values) return floats.slice();
+      const expected = `${values} values in a Float32Array, [${samples}, ${this.hiddenSize}]`;
+      throw wrongValue('ERR_SHAPE', this.subject, 'state', expected, floats ? `${floats.length} values` : show(part));
+    };
+    const state = { h: read(h), c: this.form().hasValue ? read(c) : new Float32Array(values) };
     if (!Number.isInteger(step) || step < 0) {
       throw wrongValue('ERR_SHAPE', this.subject, 'state.step', 'an integer of 0 or more', show(step));
     }
-    // copies: an array may be a view of linear memory, which moves
-    return { h: h.slice(), c: hasValue ? c!.slice() : new Float32Array(values), step };
+    return { ...state, step };
   }
 
   /** Addresses of what a forward leaves for backward: widths of a row by name, for every row; and states, which have the rows before the first step besides. */

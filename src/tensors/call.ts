@@ -3,28 +3,42 @@ import { backend } from '../kernels/backend.ts';
 import type { Backend } from '../kernels/create-backend.ts';
 import { checkNames } from '../named-options.ts';
 import type { PlainTensor } from '../types.ts';
-import { checkShape, checkTensorLike, shapeOf, sizeOf } from './shape.ts';
-import { disposed, type Result, Tensor, type TensorLike } from './tensor.ts';
+import { checkShape, type PlainRecord, readPlain, shapeOf, sizeOf } from './shape.ts';
+import { disposed, ownerOf, type Result, Tensor, type TensorLike } from './tensor.ts';
 
 /**
  * Checks that an input is a live tensor whose data fit its shape. A plain array comes back in a record of our own, so that what a layer keeps
  * for backward does not change when the caller's record does; one that is a view of linear memory is copied, since the view may die.
+ *
+ * @throws ERR_DISPOSED for a tensor that was disposed, and for a view of one
  */
 export function locate(subject: string, argument: string, x: TensorLike): TensorLike {
   if (x instanceof Tensor) {
-    if (x.disposed) throw disposed(subject, argument, x);
+    if (x.disposed) throw disposed(subject, argument, x.shape);
     return x;
   }
-  checkTensorLike(subject, argument, x);
-  const { data } = x;
-  return { data: backend().heap.holds(data) ? data.slice() : data, shape: Array.from(shapeOf(x)) };
+  const plain = readPlain(subject, argument, x);
+  if (!backend().heap.holds(plain.data)) return plain;
+  checkView(subject, argument, plain);
+  const copy = plain.data.slice();
+  const record: PlainRecord = { data: copy, shape: plain.shape, given: copy };
+  return record;
 }
 
 /** The same for `out`, which is written where it lies: a view of linear memory comes back as a tensor over that memory. */
 export function locateOut(subject: string, out: TensorLike): TensorLike {
   if (out instanceof Tensor) return locate(subject, 'out', out);
-  checkTensorLike(subject, 'out', out);
-  return backend().heap.holds(out.data) ? new Tensor(shapeOf(out), out.data.byteOffset) : out;
+  const plain = readPlain(subject, 'out', out);
+  if (!backend().heap.holds(plain.data)) return plain;
+  checkView(subject, 'out', plain);
+  return new Tensor(plain.shape, plain.data.byteOffset);
+}
+
+/** Checks that a view of linear memory is one of a tensor that still lives: what lies there otherwise may be somebody else's. */
+function checkView(subject: string, argument: string, { data, shape, given }: PlainRecord): void {
+  const owner = ownerOf(given);
+  const { heap } = backend();
+  if (owner?.disposed || !heap.isLive(data.byteOffset, data.byteLength)) throw disposed(subject, argument, shape);
 }
 
 /** Checks the options of a call by name; a tensor in their place is a forgotten `{ out }`. */

@@ -1,5 +1,5 @@
 import { backend } from '../kernels/backend.ts';
-import { sameShape, shapeOf } from './shape.ts';
+import { type PlainRecord, readPlain, sameShape, shapeOf } from './shape.ts';
 import { Tensor, type TensorLike } from './tensor.ts';
 
 /** What a call was found to be given: located tensors. */
@@ -24,12 +24,15 @@ export class Route<Plan extends Extent> {
   readonly out: TensorLike;
   readonly #given: readonly [x: TensorLike, residual: TensorLike | undefined, out: TensorLike];
 
-  private constructor(given: readonly [TensorLike, TensorLike | undefined, TensorLike], plan: Plan, inputs: Located) {
-    const out = given[2];
+  private constructor(
+    given: readonly [TensorLike, TensorLike | undefined, TensorLike],
+    plan: Plan,
+    inputs: Located,
+    out: TensorLike,
+  ) {
     this.plan = plan;
     this.inputs = inputs;
-    // a record of our own of a plain array: the caller's may change
-    this.out = out instanceof Tensor ? out : { data: out.data, shape: Array.from(shapeOf(out)) };
+    this.out = out;
     this.#given = given;
   }
 
@@ -40,8 +43,10 @@ export class Route<Plan extends Extent> {
     plan: Plan,
     inputs: Located,
   ): Route<Plan> | undefined {
-    if (!out || plan.size === 0 || (!(out instanceof Tensor) && backend().heap.holds(out.data))) return undefined;
-    return new Route([x, residual, out], plan, inputs);
+    if (!out || plan.size === 0) return undefined;
+    const located = out instanceof Tensor ? out : readPlain('a call', 'out', out);
+    if (!(located instanceof Tensor) && backend().heap.holds(located.data)) return undefined;
+    return new Route([x, residual, out], plan, inputs, located);
   }
 
   /** Is a call given just what this one was? False also for options that have to be refused. */
@@ -62,6 +67,6 @@ export class Route<Plan extends Extent> {
 function isStill(given: TensorLike | undefined, located: TensorLike | undefined, size: number): boolean {
   if (!given || !located) return given === located;
   if (given instanceof Tensor) return given === located && !given.disposed;
-  const { data } = given;
-  return data === located.data && data.length === size && sameShape(shapeOf(given), shapeOf(located));
+  const { given: array, data, shape } = located as PlainRecord;
+  return given.data === array && data.length === size && sameShape(shapeOf(given), shape);
 }

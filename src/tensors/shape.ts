@@ -1,14 +1,21 @@
 import { kindOf, show, showShape, wrongKind, wrongValue } from '../errors.ts';
+import { floatsOf, listOf } from '../typed-arrays.ts';
 import type { PlainTensor } from '../types.ts';
 
 /** Largest number of f32 values that 4 GiB hold. */
 const MOST_VALUES = 2 ** 30;
 
-/** The number of values of a shape, after checking that it is one. */
+/** A copy of a shape, read once and checked. */
+export function readShape(subject: string, argument: string, given: unknown): number[] {
+  const list = listOf(given);
+  if (!list) throw wrongKind('ERR_TYPE', subject, `${argument}.shape`, 'an array of sizes', show(given));
+  const shape = Array.from(list) as number[];
+  sizeOf(subject, argument, shape);
+  return shape;
+}
+
+/** The number of values of a shape, after checking that its lengths are such. */
 export function sizeOf(subject: string, argument: string, shape: readonly number[]): number {
-  if (!Array.isArray(shape) && !(ArrayBuffer.isView(shape) && 'length' in shape)) {
-    throw wrongKind('ERR_TYPE', subject, `${argument}.shape`, 'an array of sizes', show(shape));
-  }
   let size = 1;
   let empty = false;
   for (const length of shape) {
@@ -37,23 +44,28 @@ export function shapeOf(x: PlainTensor): readonly number[] {
   return 'shape' in x ? x.shape : x.dims;
 }
 
-/** Checks that something is a tensor of some kind, with as many values as its shape says. */
-export function checkTensorLike(subject: string, argument: string, x: unknown): asserts x is PlainTensor {
-  const data = (x as { data?: unknown } | null | undefined)?.data;
+/** A plain array as it was read: values and shape in a record of our own. */
+export interface PlainRecord {
+  /** The values, in an array of our own over the same memory. */
+  readonly data: Float32Array;
+  readonly shape: readonly number[];
+  /** The array that was given. */
+  readonly given: Float32Array;
+}
+
+/** Reads a plain array, each of its properties once, and checks that it has as many values as its shape says. */
+export function readPlain(subject: string, argument: string, x: unknown): PlainRecord {
   if (typeof x !== 'object' || x === null || !('shape' in x || 'dims' in x)) {
     throw wrongKind('ERR_TYPE', subject, argument, 'a Tensor or { data, shape }', show(x));
   }
-  if (!(data instanceof Float32Array)) {
-    throw wrongKind(
-      'ERR_TYPE',
-      subject,
-      `${argument}.data`,
-      'a Float32Array',
-      data === null || typeof data !== 'object' ? show(data) : kindOf(data),
-    );
+  const given = (x as { data?: unknown }).data;
+  const data = floatsOf(given);
+  if (!data) {
+    const got = given === null || typeof given !== 'object' ? show(given) : kindOf(given);
+    throw wrongKind('ERR_TYPE', subject, `${argument}.data`, 'a Float32Array', got);
   }
-  const shape = shapeOf(x as PlainTensor);
-  const size = sizeOf(subject, argument, shape);
+  const shape = readShape(subject, argument, shapeOf(x as PlainTensor));
+  const size = countOf(shape);
   if (data.length !== size) {
     throw wrongValue(
       'ERR_SHAPE',
@@ -64,9 +76,10 @@ export function checkTensorLike(subject: string, argument: string, x: unknown): 
       `shape ${showShape(shape)}`,
     );
   }
+  return { data, shape, given: given as Float32Array };
 }
 
-export function sameShape(a: readonly number[], b: readonly number[]): boolean {
+export function sameShape(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
   if (a === b) return true;
   if (a.length !== b.length) return false;
   for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;

@@ -2,9 +2,10 @@
 
 import { show, showShape, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
 import { backend } from '../kernels/backend.ts';
+import { floatsOf } from '../typed-arrays.ts';
 import type { PlainTensor } from '../types.ts';
 import type { Heap } from '../wasm/memory.ts';
-import { sizeOf } from './shape.ts';
+import { countOf, readShape } from './shape.ts';
 
 /** Anything a layer takes: a `Tensor`, which lives in linear memory and is used where it lies, or a plain array, which is copied in and out. */
 export type TensorLike = Tensor | PlainTensor;
@@ -36,6 +37,14 @@ const forgotten = /* @__PURE__ */ new FinalizationRegistry<{ heap: Heap; ptr: nu
   heap.free(ptr),
 );
 
+/** The tensor that each view of linear memory was handed out by. As long as a view is held, its tensor lives. */
+const owners = /* @__PURE__ */ new WeakMap<Float32Array, Tensor>();
+
+/** @internal The tensor whose `data` an array is or was; undefined for any other. */
+export function ownerOf(data: Float32Array): Tensor | undefined {
+  return owners.get(data);
+}
+
 /** The tensors made inside the `tidy` calls under way, innermost last. */
 const scopes: Set<Tensor>[] = [];
 
@@ -46,25 +55,22 @@ const scopes: Set<Tensor>[] = [];
  * network (see `Sequential`).
  */
 export class Tensor implements Disposable {
-  /** Sizes along each axis. */
-  readonly shape: readonly number[];
-  /** Number of values. */
-  readonly size: number;
+  readonly #shape: readonly number[];
+  readonly #size: number;
   readonly #heap: Heap;
   readonly #owned: boolean;
   #ptr: number;
-  #view: Float32Array;
+  #view: Float32Array | undefined;
   #companion: Tensor | undefined;
   #host: Tensor | undefined;
 
   /** @internal Use `tensor` or `zeros`. `at`: memory that somebody else owns. */
   constructor(shape: readonly number[], at?: number) {
-    this.size = sizeOf('Tensor', 'x', shape);
-    this.shape = Object.freeze(Array.from(shape));
+    this.#shape = Object.freeze(readShape('Tensor', 'x', shape));
+    this.#size = countOf(this.#shape);
     this.#heap = backend().heap;
     this.#owned = at === undefined;
-    this.#ptr = at ?? this.#heap.alloc(this.size * 4);
-    this.#view = new Float32Array(this.#heap.buffer as ArrayBuffer, this.#ptr, this.size);
+    this.#ptr = at ?? this.#heap.alloc(this.#size * 4);
     if (this.#owned) {
       forgotten.register(this, { heap: this.#heap, ptr: this.#ptr }, this);
       scopes.at(-1)?.add(this);
@@ -78,11 +84,29 @@ export class Tensor implements Disposable {
     return result;
   }
 
-  /** The values. Taken afresh when memory has grown since the last time, so ask for it again rather than keep it. */
+  /** Sizes along each axis. */
+  get shape(): readonly number[] {
+    return this.#shape;
+  }
+
+  /** Number of values. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /**
+   * The values. Taken afresh when memory has grown since the last time, so ask for it again rather than keep it. As long as this array is held
+   * the tensor is not collected; parts of it (`subarray`) do not hold the tensor.
+   *
+   * @throws ERR_DISPOSED
+   */
   get data(): Float32Array {
     const { buffer } = this.#heap;
-    if (this.#ptr === 0) throw disposed('Tensor', 'data', this);
-    if (this.#view.buffer !== buffer) this.#view = new Float32Array(buffer as ArrayBuffer, this.#ptr, this.size);
+    if (this.#ptr === 0) throw disposed('Tensor', 'data', this.#shape);
+    if (this.#view?.buffer !== buffer) {
+      this.#view = new Float32Array(buffer as ArrayBuffer, this.#ptr, this.#size);
+      owners.set(this.#view, this);
+    }
     return this.#view;
   }
 
@@ -132,14 +156,14 @@ export class Tensor implements Disposable {
   }
 }
 
-export function disposed(subject: string, argument: string, x: Tensor): Error {
+export function disposed(subject: string, argument: string, shape: readonly number[]): Error {
   return wrongMoment(
     'ERR_DISPOSED',
     subject,
     argument,
     'a live tensor',
     'one that was disposed',
-    `shape ${showShape(x.shape)}`,
+    `shape ${showShape(shape)}`,
   );
 }
 
@@ -151,20 +175,21 @@ export function disposed(subject: string, argument: string, x: Tensor): Error {
  * @throws ERR_SHAPE, ERR_TYPE, ERR_MEMORY
  */
 export function tensor(data: Float32Array | readonly number[], shape: readonly number[]): Tensor {
-  if (!(data instanceof Float32Array) && !Array.isArray(data)) {
-    throw wrongKind('ERR_TYPE', 'tensor', 'data', 'a Float32Array or an array of numbers', show(data));
+  let values: ArrayLike<number> | undefined = floatsOf(data);
+  if (!values && Array.isArray(data)) {
+    values = Array.from(data);
+    const at = Array.prototype.findIndex.call(values, (value) => typeof value !== 'number');
+    if (at >= 0) throw wrongKind('ERR_TYPE', 'tensor', `data[${at}]`, 'a number', show(values[at]));
   }
-  if (Array.isArray(data)) {
-    const at = Array.from(data).findIndex((value) => typeof value !== 'number');
-    if (at >= 0) throw wrongKind('ERR_TYPE', 'tensor', `data[${at}]`, 'a number', show(data[at]));
-  }
-  const size = sizeOf('tensor', 'data', shape);
-  if (data.length !== size) {
-    throw wrongValue('ERR_SHAPE', 'tensor', 'data', `${size} values`, `${data.length}`, `shape ${showShape(shape)}`);
+  if (!values) throw wrongKind('ERR_TYPE', 'tensor', 'data', 'a Float32Array or an array of numbers', show(data));
+  const sizes = readShape('tensor', 'data', shape);
+  const size = countOf(sizes);
+  if (values.length !== size) {
+    throw wrongValue('ERR_SHAPE', 'tensor', 'data', `${size} values`, `${values.length}`, `shape ${showShape(sizes)}`);
   }
   // values that are a view of linear memory: growth would take them away
-  const source = data instanceof Float32Array && backend().heap.holds(data) ? data.slice() : data;
-  const result = new Tensor(shape);
+  const source = values instanceof Float32Array && backend().heap.holds(values) ? values.slice() : values;
+  const result = new Tensor(sizes);
   result.data.set(source);
   return result;
 }

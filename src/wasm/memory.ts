@@ -72,6 +72,13 @@ export class Heap {
     return this.#buffers.has(buffer);
   }
 
+  /** Does all of this range lie in blocks that are in use? */
+  isLive(at: number, bytes: number): boolean {
+    const free = this.#free;
+    for (let i = 0; i < free.length; i += 2) if (free[i] < at + bytes && at < free[i + 1]) return false;
+    return true;
+  }
+
   /** Bytes of linear memory, used or not. */
   get size(): number {
     return this.buffer.byteLength;
