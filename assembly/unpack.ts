@@ -36,6 +36,8 @@
 @inline const NMADD: u32 = 0x0286fd;
 
 let next: usize = 0;
+/** Behind the text. */
+let stop: usize = 0;
 let odds: usize = 0;
 let range: u32 = 0;
 let code: u32 = 0;
@@ -55,6 +57,7 @@ function digit(p: usize): u32 {
 /** Refills what is known of the number to be told: eight bits, of thirteen in two characters, the lower digit first. */
 function byte(): void {
   if (bits < 8) {
+    if (next >= stop) unreachable();
     held = (held << 13) | (digit(next) + 91 * digit(next + 1));
     next += 2;
     bits += 13;
@@ -81,20 +84,29 @@ function bit(context: u32): u32 {
   return <u32>one;
 }
 
+/** Digits of a number at the most: no module is larger, and contexts of more belong to others. */
+// @ts-ignore: decorator
+@inline const MOST_DIGITS: u32 = 24;
+
 /** A number of 1 or more: how many digits, then the digits. */
 function number(base: u32): u32 {
   let n: u32 = 0;
-  while (bit(base + n)) n++;
+  while (bit(base + n)) if (++n > MOST_DIGITS) unreachable();
   let value: u32 = 1;
   for (let k = n; k--; ) value = (value << 1) | bit(base + (value < 8 ? 32 + n * 8 + value : 256 + n * 16 + k));
   return value;
 }
 
 /**
- * Unpacks `size` bytes to `out` from the text at `packed`. `scratch` are 64 kB.
+ * Unpacks `size` bytes to `out` from the text of `length` characters at `packed`. `scratch` are
+ * 64 kB. A text that leads out of any of these is a trap.
+ *
+ * @returns the sum of the bytes (FNV-1a): whoever packed them knows it
  */
-export function unpack(packed: usize, out: usize, size: u32, scratch: usize): void {
+export function unpack(packed: usize, length: u32, out: usize, size: u32, scratch: usize): u32 {
   next = packed;
+  stop = packed + length;
+  const start = out;
   bits = 0;
   odds = scratch;
   for (let i: u32 = 0; i < CONTEXTS; i++) store<u32>(scratch + (<usize>i << 2), 0x8000);
@@ -108,7 +120,7 @@ export function unpack(packed: usize, out: usize, size: u32, scratch: usize): vo
   let history: u32 = 0;
   for (const end = out + size; out < end; ) {
     if (bit(history)) {
-      let length: u32;
+      let count: u32;
       let distance: u32 = d0;
       if (bit(REPEAT + history)) {
         if (bit(WHICH)) {
@@ -119,15 +131,16 @@ export function unpack(packed: usize, out: usize, size: u32, scratch: usize): vo
           }
           d1 = d0;
         }
-        length = number(REPEATED_LENGTH);
+        count = number(REPEATED_LENGTH);
       } else {
-        length = number(LENGTH) + 1;
-        distance = number(DISTANCE + min(length - 2, 3) * 1024);
+        count = number(LENGTH) + 1;
+        distance = number(DISTANCE + min(count - 2, 3) * 1024);
         d2 = d1;
         d1 = d0;
       }
       d0 = distance;
-      for (; length--; out++) store<u8>(out, load<u8>(out - distance));
+      if (distance > out - start || count > end - out) unreachable();
+      for (; count--; out++) store<u8>(out, load<u8>(out - distance));
       history = ((history << 1) & 2) | 1;
     } else {
       // behind a copy, the byte that would have come next is a good guess until a bit of it is wrong
@@ -145,6 +158,9 @@ export function unpack(packed: usize, out: usize, size: u32, scratch: usize): vo
       history = (history << 1) & 2;
     }
   }
+  let sum: u32 = 0x811c9dc5;
+  for (let p = start; p < out; p++) sum = (sum ^ load<u8>(p)) * 0x01000193;
+  return sum;
 }
 
 /**

@@ -1,48 +1,28 @@
 // Typed arrays as they are, whichever realm they come from (node:vm, Jest, frames) and whatever a
 // program has put over their properties: kind, memory and length are read from internal slots.
 
-const KINDS = {
-  Float32Array,
-  Float64Array,
-  Int8Array,
-  Int16Array,
-  Int32Array,
-  Uint8Array,
-  Uint8ClampedArray,
-  Uint16Array,
-  Uint32Array,
-  BigInt64Array,
-  BigUint64Array,
-};
-
-type Kinds = typeof KINDS;
 /** Any typed array. */
-export type TypedArray = InstanceType<Kinds[keyof Kinds]>;
+export type TypedArray = Float32Array | Float64Array | Int32Array | Uint8Array | BigInt64Array | BigUint64Array;
 
-/** The getter of %TypedArray%.prototype that reads a slot. */
-const slot = (name: PropertyKey) => {
-  const { get } = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Float32Array.prototype), name)!;
-  return (array: unknown) => get!.call(array);
-};
-const kindSlot = /* @__PURE__ */ slot(Symbol.toStringTag);
-const bufferSlot = /* @__PURE__ */ slot('buffer');
-const offsetSlot = /* @__PURE__ */ slot('byteOffset');
-const lengthSlot = /* @__PURE__ */ slot('length');
+/** What the getter of %TypedArray%.prototype says of an array. */
+function slot(array: unknown, name: PropertyKey): never {
+  return Reflect.get(Object.getPrototypeOf(Float32Array.prototype), name, array) as never;
+}
 
 /** The same values as a typed array of this realm, of its own kind; undefined for anything else. */
 export function viewOf(array: unknown): TypedArray | undefined {
-  const Kind = KINDS[kindSlot(array) as keyof Kinds];
-  if (!Kind) return undefined;
-  const length: number = lengthSlot(array);
+  const kind: string | undefined = slot(array, Symbol.toStringTag);
+  if (!kind) return undefined;
+  const Kind = globalThis[kind as 'Float32Array'];
+  const length = slot(array, 'length');
   // an array that was given away has no memory to look at
-  return length ? new Kind(bufferSlot(array), offsetSlot(array), length) : new Kind(0);
+  return length ? new Kind(slot(array, 'buffer'), slot(array, 'byteOffset'), length) : new Kind(0);
 }
 
 /** The same values as a Float32Array of this realm; undefined for anything else. */
 export function floatsOf(array: unknown): Float32Array | undefined {
-  if (kindSlot(array) !== 'Float32Array') return undefined;
-  const length: number = lengthSlot(array);
-  return length ? new Float32Array(bufferSlot(array), offsetSlot(array), length) : new Float32Array(0);
+  const view = viewOf(array);
+  return view instanceof Float32Array ? view : undefined;
 }
 
 /** The values of an array of any kind, read once; undefined for anything else. */

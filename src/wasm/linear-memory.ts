@@ -21,9 +21,12 @@ export class LinearMemory {
 }
 
 /** The exports of a module over this memory. Throws what the host throws where it cannot. */
-export function instantiate(module: object, memory: WebAssembly.Memory): Record<string, (...args: number[]) => void> {
+export function instantiate(
+  module: object,
+  memory: WebAssembly.Memory,
+): Record<string, (...args: number[]) => unknown> {
   const { exports } = new WebAssembly.Instance(module as WebAssembly.Module, { env: { memory } });
-  return exports as Record<string, (...args: number[]) => void>;
+  return exports as Record<string, (...args: number[]) => unknown>;
 }
 
 /** A memory of at least `bytes` bytes. */
