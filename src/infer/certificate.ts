@@ -100,18 +100,18 @@ function linear({ shape, value, error }: Valued, exact: LinearStage, used: Linea
   return { shape: [...shape.slice(0, -1), outFeatures], ...out };
 }
 
-/** x·scale + shift, whose coefficients are rounded to f32. */
+/** (x − center)·scale + shift, whose coefficients are rounded to f32. */
 function affine({ shape, value, error }: Valued, exact: AffineStage, used: AffineStage): Valued {
   const { channels, inner } = planOf('certificate', shape, exact.scale.length, exact.layout, exact.ranks);
   const out = { value: new Float64Array(value.length), error: new Float64Array(value.length) };
   for (let i = 0; i < value.length; i++) {
     const c = Math.floor(i / inner) % channels;
     const [s, t] = [exact.scale[c], exact.shift[c]];
-    const reach = Math.abs(value[i]) + error[i];
-    const lost =
-      Math.abs(s - Math.fround(used.scale[c])) * Math.abs(value[i]) + Math.abs(t - Math.fround(used.shift[c]));
-    out.value[i] = value[i] * s + t;
-    out.error[i] = Math.abs(s) * (1 + 2 * U) * error[i] + lost + gamma(3) * (Math.abs(s) * reach + Math.abs(t));
+    const x = value[i] - exact.center[c];
+    const reach = Math.abs(x) + error[i];
+    const lost = Math.abs(s - Math.fround(used.scale[c])) * Math.abs(x) + Math.abs(t - Math.fround(used.shift[c]));
+    out.value[i] = x * s + t;
+    out.error[i] = Math.abs(s) * (1 + 3 * U) * error[i] + lost + gamma(4) * (Math.abs(s) * reach + Math.abs(t));
   }
   return { shape, ...out };
 }

@@ -55,7 +55,7 @@ function describe({ sources, operation, activation }: Node): string {
 /** Bytes of weights that a run reads. */
 function bytesOf({ operation }: Step): number {
   if (operation.kind === 'linear') return 4 * (operation.weight.length + (operation.bias?.length ?? 0));
-  return operation.kind === 'affine' ? 8 * operation.scale.length : 0;
+  return operation.kind === 'affine' ? (operation.center ? 12 : 8) * operation.scale.length : 0;
 }
 
 /** A normalization's row may have many values in each channel: its work is per value. */

@@ -111,6 +111,7 @@ function stepFrom(
       kind,
       scale: vector(step.scale, [channels], `${part} scale`),
       shift: vector(step.shift, [channels], `${part} shift`),
+      center: step.center === undefined ? null : vector(step.center, [channels], `${part} center`),
       layout,
       ranks: [least, most],
     },

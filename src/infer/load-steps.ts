@@ -38,7 +38,7 @@ export const padded = (values: number) => Math.ceil(values / LANES) * LANES * 4;
 
 function bytesOf({ operation, add }: Step): number {
   if (operation.kind === 'linear') return padded(operation.outFeatures) * (operation.inFeatures + 1);
-  if (operation.kind === 'affine') return 2 * padded(operation.scale.length);
+  if (operation.kind === 'affine') return (operation.center ? 3 : 2) * padded(operation.scale.length);
   return add >= 0 ? padded(IDENTITY.length) : 0;
 }
 
@@ -56,8 +56,10 @@ function fill(current: Backend, { operation, add }: Step, at: number): void {
     }
     if (bias) heap.f32.set(bias, (at + padded(outFeatures) * inFeatures) >>> 2);
   } else if (operation.kind === 'affine') {
-    heap.f32.set(operation.scale, at >>> 2);
-    heap.f32.set(operation.shift, (at + padded(operation.scale.length)) >>> 2);
+    const { scale, shift, center } = operation;
+    [scale, shift, center].forEach((vector, i) => {
+      if (vector) heap.f32.set(vector, (at + i * padded(scale.length)) >>> 2);
+    });
   } else if (add >= 0) {
     heap.f32.set(IDENTITY, at >>> 2);
   }

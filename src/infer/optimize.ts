@@ -114,14 +114,14 @@ function sameAxis({ layout, ranks }: Affine, flat: boolean): boolean {
   return flat ? ranks[0] <= 2 : layout === 'channels-last';
 }
 
-/** Folds a map into the step before it: y = (W·x + b)·scale + shift. Returns why not, where it cannot. */
+/** Folds a map into the step before it: y = (W·x + b − center)·scale + shift. Returns why not, where it cannot. */
 function foldBack(
   { operation, x }: Node & { operation: Affine },
   flat: boolean,
   users: (node: Node) => number,
 ): string | undefined {
   if (!x) return 'nothing before it';
-  const { scale, shift } = operation;
+  const { center, scale, shift } = operation;
   const before = x.operation;
   if (before.kind === 'elementwise') return x.add !== undefined ? 'a residual before it' : 'an activation before it';
   if (users(x) > 1) return 'its input is used elsewhere';
@@ -131,7 +131,7 @@ function foldBack(
     x.operation = {
       ...before,
       scale: before.scale.map((value, c) => value * scale[c]),
-      shift: before.shift.map((value, c) => value * scale[c] + shift[c]),
+      shift: before.shift.map((value, c) => (value - center[c]) * scale[c] + shift[c]),
       ranks: [Math.max(before.ranks[0], operation.ranks[0]), Math.min(before.ranks[1], operation.ranks[1])],
     };
     return undefined;
@@ -139,18 +139,18 @@ function foldBack(
   const { outFeatures, inFeatures, weight, bias } = before;
   if (!sameAxis(operation, flat) || outFeatures !== scale.length) return 'a linear layer of another axis before it';
   const folded = weight.map((value, i) => value * scale[Math.floor(i / inFeatures)]);
-  const sums = Float64Array.from(scale, (value, o) => (bias ? bias[o] : 0) * value + shift[o]);
+  const sums = Float64Array.from(scale, (value, o) => ((bias ? bias[o] : 0) - center[o]) * value + shift[o]);
   return setWeights(before, folded, sums);
 }
 
-/** Folds a map into the linear layer behind it: y = W·(x·scale + shift) + b. Returns why not, where it cannot. */
+/** Folds a map into the linear layer behind it: y = W·((x − center)·scale + shift) + b. Returns why not, where it cannot. */
 function foldForward(
   node: Node & { operation: Affine },
   next: Node | undefined,
   flat: boolean,
   users: (node: Node) => number,
 ): string | undefined {
-  const { scale, shift } = node.operation;
+  const { center, scale, shift } = node.operation;
   if (!next) return 'nothing behind it';
   if (users(node) > 1) return 'its output is used elsewhere';
   const behind = next.operation;
@@ -160,7 +160,8 @@ function foldForward(
   if (!sameAxis(node.operation, flat) || inFeatures !== scale.length) return 'a linear layer of another axis behind it';
   const sums = Float64Array.from({ length: outFeatures }, (_, o) => (bias ? bias[o] : 0));
   weight.forEach((value, i) => {
-    sums[Math.floor(i / inFeatures)] += value * shift[i % inFeatures];
+    const c = i % inFeatures;
+    sums[Math.floor(i / inFeatures)] += value * (shift[c] - center[c] * scale[c]);
   });
   return setWeights(
     behind,
@@ -192,8 +193,15 @@ export function stepsOf(nodes: readonly Node[]): Step[] {
 function rounded(operation: Node['operation']): Step['operation'] {
   if (operation.kind === 'elementwise') return operation;
   if (operation.kind === 'affine') {
-    const { layout, ranks, scale, shift } = operation;
-    return { kind: 'affine', layout, ranks, scale: Float32Array.from(scale), shift: Float32Array.from(shift) };
+    const { layout, ranks, center, scale, shift } = operation;
+    return {
+      kind: 'affine',
+      layout,
+      ranks,
+      center: Array.prototype.some.call(center, (value) => value !== 0) ? Float32Array.from(center) : null,
+      scale: Float32Array.from(scale),
+      shift: Float32Array.from(shift),
+    };
   }
   const { inFeatures, outFeatures, weight, bias } = operation;
   return {

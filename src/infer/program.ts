@@ -14,9 +14,11 @@ export interface LinearOperation {
   readonly bias: Float32Array | null;
 }
 
-/** y = x·scale + shift by channel. */
+/** y = (x − center)·scale + shift by channel. */
 export interface AffineOperation {
   readonly kind: 'affine';
+  /** Null where no channel has one. */
+  readonly center: Float32Array | null;
   readonly scale: Float32Array;
   readonly shift: Float32Array;
   readonly layout: Layout;

@@ -271,7 +271,8 @@ function callOf(
   }
   if (operation.kind === 'affine') {
     const plan = planFor(operation, shape);
-    const vectors = { center: 0, scale: at, shift: at + padded(operation.scale.length) };
+    const length = padded(operation.scale.length);
+    const vectors = { center: operation.center ? at + 2 * length : 0, scale: at, shift: at + length };
     return () => affine(current, plan, from(), vectors, residual(), to(), activation);
   }
   const size = countOf(shape);

@@ -29,7 +29,7 @@ export function writeProgram({ flat, general, rowsOnly = false }: Program): Uint
         bias: store(bias, [outFeatures], `${name}.bias`),
       };
     }
-    const { scale, shift, layout, ranks } = operation;
+    const { center, scale, shift, layout, ranks } = operation;
     return {
       ...common,
       channels: scale.length,
@@ -37,6 +37,7 @@ export function writeProgram({ flat, general, rowsOnly = false }: Program): Uint
       ranks: [ranks[0], Number.isFinite(ranks[1]) ? ranks[1] : null],
       scale: store(scale, [scale.length], `${name}.scale`),
       shift: store(shift, [shift.length], `${name}.shift`),
+      ...(center && { center: store(center, [center.length], `${name}.center`) }),
     };
   };
   const program = JSON.stringify({

@@ -9,7 +9,6 @@ import type { Call } from '../tensors/call.ts';
 import type { Located } from '../tensors/route.ts';
 import { Tensor, type TensorLike } from '../tensors/tensor.ts';
 import {
-  type Evaluation,
   EvaluationMap,
   evaluationMap,
   inverseStd,
@@ -154,8 +153,10 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     const shift = new Float64Array(this.channels);
     const { gamma, beta } = this.learned;
     const { eps, layout, activation } = this.settings;
-    evaluationMap(running.mean.now, running.variance.now, eps, gamma?.values.now, beta?.values.now, scale, shift);
-    const stages: Stage[] = [{ kind: 'affine', scale, shift, layout, ranks: this.ranks }];
+    const { mean, variance } = running;
+    const center = new Float32Array(this.channels);
+    evaluationMap(mean.now, variance.now, eps, gamma?.values.now, beta?.values.now, scale, shift, center);
+    const stages: Stage[] = [{ kind: 'affine', center, scale, shift, layout, ranks: this.ranks }];
     if (activation.kind) stages.push({ kind: 'activation', activation });
     return stages;
   }
@@ -442,7 +443,7 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     return this.running!;
   }
 
-  #evaluationMap(step: number): Evaluation {
+  #evaluationMap(step: number): AffineVectors {
     const { mean, variance } = this.runningAt(step);
     const { gamma, beta } = this.learned;
     this.#evaluations[step] ??= new EvaluationMap();
@@ -484,7 +485,7 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
 
   /** @internal The map by which the last forward mapped a run. */
   protected mapOf({ by, step }: Run, index: number): AffineVectors {
-    return by === 'batch' ? this.#blocks[index] : this.#evaluations[step].last.block;
+    return by === 'batch' ? this.#blocks[index] : this.#evaluations[step].last.map;
   }
 
   /** @internal */

@@ -1,6 +1,7 @@
 // Vectors of channel length, worked out in f64 and stored as the kernels take them.
 
 import { backend } from '../kernels/backend.ts';
+import type { AffineVectors } from '../kernels/inference/calls.ts';
 import { MOST_SEGMENTS } from '../kernels/training/calls.ts';
 import { type Block, reserve } from '../tensors/block.ts';
 import type { Heap } from '../wasm/memory.ts';
@@ -38,13 +39,7 @@ export function reserveTraining(heap: Heap, channels: number, other?: Training):
 }
 
 /** What evaluation works with. */
-const EVALUATION = { scale: F32, shift: F32 };
-
-export type Evaluation = Block<keyof typeof EVALUATION> & { readonly center: 0 };
-
-function reserveEvaluation(heap: Heap, channels: number): Evaluation {
-  return { ...reserve(heap, channels, EVALUATION), center: 0 };
-}
+const EVALUATION = { center: F32, scale: F32, shift: F32 };
 
 /** 1/√(variance + eps); 0 where that is 1/0, as in PyTorch; NaN for a negative variance. */
 export function inverseStd(variance: number, eps: number): number {
@@ -53,8 +48,8 @@ export function inverseStd(variance: number, eps: number): number {
 }
 
 /**
- * Up to this many σ from 0 the mean may be folded into the shift: x·scale + shift then stays within the strict tolerance (decision 2), and
- * saves a subtraction per value.
+ * Up to this many σ from 0 the mean may be folded into the shift, in training and in evaluation: x·scale + shift then stays within the strict
+ * tolerance (decision 2), and saves a subtraction per value.
  */
 const NEAR = 2;
 
@@ -101,7 +96,13 @@ export function setTraining(
   return zero === 0;
 }
 
-/** The evaluation map: scale = gamma/√(runningVar + eps), shift = beta − runningMean·scale. */
+/**
+ * The evaluation map, y = (x − center)·scale + shift with scale = gamma/√(runningVar + eps). The centre is the running mean as a float where that
+ * lies far from 0, and 0 elsewhere; shift = beta − (runningMean − center)·scale.
+ *
+ * @param center left out: 0 in all channels
+ * @returns whether a channel has a centre
+ */
 export function evaluationMap(
   mean: ArrayLike<number>,
   variance: ArrayLike<number>,
@@ -110,12 +111,25 @@ export function evaluationMap(
   beta: ArrayLike<number> | undefined,
   scale: Float32Array | Float64Array,
   shift: Float32Array | Float64Array,
-): void {
+  center?: Float32Array,
+): boolean {
+  let centred = false;
   for (let c = 0; c < mean.length; c++) {
-    const s = (gamma ? gamma[c] : 1) * inverseStd(variance[c], eps);
-    scale[c] = s;
-    shift[c] = (beta ? beta[c] : 0) - mean[c] * s;
+    const s = inverseStd(variance[c], eps);
+    const a = (gamma ? gamma[c] : 1) * s;
+    let h = 0;
+    if (center) {
+      const high = Math.fround(mean[c]);
+      if (Math.abs(mean[c] * s) > NEAR && Number.isFinite(high)) {
+        h = high;
+        centred = true;
+      }
+      center[c] = h;
+    }
+    scale[c] = a;
+    shift[c] = (beta ? beta[c] : 0) - (mean[c] - h) * a;
   }
+  return centred;
 }
 
 /** What a map of evaluation was made from. */
@@ -125,17 +139,24 @@ export interface EvaluationSource {
   readonly gamma: Float32Array | undefined;
 }
 
-/** Scale and shift of evaluation in linear memory, worked out again only if what they are made of has changed. */
+/** The map of evaluation in linear memory, worked out again only if what it is made of has changed. */
 export class EvaluationMap {
-  #block: Evaluation | undefined;
+  #block: Block<keyof typeof EVALUATION> | undefined;
+  #map: AffineVectors | undefined;
   #madeFrom: Record<'mean' | 'variance' | 'gamma' | 'beta', Snapshot | undefined> | undefined;
   /** Whose mean: a layer may have several. */
   #of: Values | undefined;
 
-  from(mean: Values, variance: Values, eps: number, gamma: Values | undefined, beta: Values | undefined): Evaluation {
+  from(
+    mean: Values,
+    variance: Values,
+    eps: number,
+    gamma: Values | undefined,
+    beta: Values | undefined,
+  ): AffineVectors {
     const made = this.#madeFrom;
     if (
-      this.#block &&
+      this.#map &&
       made &&
       this.#of === mean &&
       mean.isSame(made.mean!) &&
@@ -143,14 +164,15 @@ export class EvaluationMap {
       (!gamma || gamma.isSame(made.gamma!)) &&
       (!beta || beta.isSame(made.beta!))
     ) {
-      return this.#block;
+      return this.#map;
     }
     const { heap } = backend();
     const channels = mean.now.length;
-    this.#block ??= reserveEvaluation(heap, channels);
-    const scale = heap.f32.subarray(this.#block.scale >>> 2, (this.#block.scale >>> 2) + channels);
-    const shift = heap.f32.subarray(this.#block.shift >>> 2, (this.#block.shift >>> 2) + channels);
-    evaluationMap(mean.now, variance.now, eps, gamma?.now, beta?.now, scale, shift);
+    this.#block ??= reserve(heap, channels, EVALUATION);
+    const { center, scale, shift } = this.#block;
+    const [s, t, h] = [scale, shift, center].map((at) => heap.f32.subarray(at >>> 2, (at >>> 2) + channels));
+    const centred = evaluationMap(mean.now, variance.now, eps, gamma?.now, beta?.now, s, t, h);
+    this.#map = { center: centred ? center : 0, scale, shift };
     this.#of = mean;
     this.#madeFrom = {
       mean: mean.snapshot(),
@@ -158,18 +180,18 @@ export class EvaluationMap {
       gamma: gamma?.snapshot(),
       beta: beta?.snapshot(),
     };
-    return this.#block;
+    return this.#map;
   }
 
   /** The map as it was worked out last, and what from: for the backward of the forward that used it, whatever has changed since. */
-  get last(): { block: Evaluation; source: EvaluationSource } {
+  get last(): { map: AffineVectors; source: EvaluationSource } {
     const { mean, variance, gamma } = this.#madeFrom!;
-    return { block: this.#block!, source: { mean: mean!.values, variance: variance!.values, gamma: gamma?.values } };
+    return { map: this.#map!, source: { mean: mean!.values, variance: variance!.values, gamma: gamma?.values } };
   }
 
   release(): void {
     this.#block?.release();
-    this.#block = this.#madeFrom = undefined;
+    this.#block = this.#map = this.#madeFrom = undefined;
   }
 }
 

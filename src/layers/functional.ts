@@ -6,6 +6,7 @@ import { checkNames } from '../named-options.ts';
 import { locate, produce } from '../tensors/call.ts';
 import { checkShape, shapeOf } from '../tensors/shape.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
+import { floatsOf } from '../typed-arrays.ts';
 import type { Layout } from '../types.ts';
 import { evaluationMap } from './coefficients.ts';
 import { checkEps, checkLayout } from './options.ts';
@@ -43,29 +44,26 @@ export function batchNorm<X extends TensorLike, O extends TensorLike = Result<X>
   settings: BatchNormArguments<O>,
 ): O {
   checkNames(SUBJECT, settings, NAMES);
-  const { mean, variance, gamma, beta, eps = 1e-5, layout = 'channels-first' } = settings;
+  const { eps = 1e-5, layout = 'channels-first' } = settings;
   checkEps(SUBJECT, eps);
   checkLayout(SUBJECT, layout);
   const activation = activationCode(SUBJECT, settings.activation);
-  checkVector('mean', mean);
+  const mean = readVector('mean', settings.mean);
   const channels = mean.length;
-  for (const [name, vector] of [
-    ['variance', variance],
-    ['gamma', gamma],
-    ['beta', beta],
-  ] as const) {
-    if (vector == null && name !== 'variance') continue;
-    checkVector(name, vector);
-    if (vector!.length !== channels) {
-      throw wrongValue('ERR_SHAPE', SUBJECT, name, `${channels} values, as many as mean`, `${vector!.length}`);
-    }
-  }
+  const of = (name: 'variance' | 'gamma' | 'beta') => {
+    const given = settings[name];
+    if (given == null && name !== 'variance') return undefined;
+    const vector = readVector(name, given);
+    if (vector.length === channels) return vector;
+    throw wrongValue('ERR_SHAPE', SUBJECT, name, `${channels} values, as many as mean`, `${vector.length}`);
+  };
+  const [variance, gamma, beta] = [of('variance')!, of('gamma'), of('beta')];
   if (Array.prototype.some.call(variance, (v) => v < 0)) {
     throw wrongValue('ERR_OPTION', SUBJECT, 'variance', 'values of 0 or more', show(variance));
   }
   // before memory is taken: a vector may be a view of it
-  const map = { scale: new Float32Array(channels), shift: new Float32Array(channels) };
-  evaluationMap(mean, variance, eps, gamma ?? undefined, beta ?? undefined, map.scale, map.shift);
+  const [scale, shift, center] = Array.from({ length: 3 }, () => new Float32Array(channels));
+  const centred = evaluationMap(mean, variance, eps, gamma, beta, scale, shift, center);
   const input = locate(SUBJECT, 'x', x);
   const plan = planOf(SUBJECT, shapeOf(input), channels, layout, [2, Number.POSITIVE_INFINITY]);
   const residual = settings.residual === undefined ? undefined : locate(SUBJECT, 'residual', settings.residual);
@@ -81,22 +79,20 @@ export function batchNorm<X extends TensorLike, O extends TensorLike = Result<X>
   return produce<O>(product, (call, result) => {
     if (plan.size === 0) return;
     const current = backend();
-    const { heap } = current;
     const at = call.input(input);
     const added = residual ? call.input(residual) : 0;
     const y = call.output(result, { x: input, at });
-    const scale = call.scratch(channels * 4);
-    const shift = call.scratch(channels * 4);
-    heap.f32.set(map.scale, scale >>> 2);
-    heap.f32.set(map.shift, shift >>> 2);
-    affine(current, plan, at, { center: 0, scale, shift }, added, y, activation);
+    const [a, b, h] = [scale, shift, center].map((vector) => call.input({ data: vector, shape: [channels] }));
+    affine(current, plan, at, { center: centred ? h : 0, scale: a, shift: b }, added, y, activation);
   });
 }
 
-function checkVector(name: string, vector: unknown): void {
-  if (vector instanceof Float32Array || (Array.isArray(vector) && vector.every((value) => typeof value === 'number'))) {
-    if ((vector as ArrayLike<number>).length > 0) return;
-    throw wrongValue('ERR_SHAPE', SUBJECT, name, 'a value per channel', showShape([0]));
+/** A vector, read once and checked. */
+function readVector(name: string, vector: unknown): ArrayLike<number> {
+  const values = floatsOf(vector) ?? (Array.isArray(vector) ? Array.from(vector) : undefined);
+  if (!values || !Array.prototype.every.call(values, (value) => typeof value === 'number')) {
+    throw wrongKind('ERR_TYPE', SUBJECT, name, 'a Float32Array or an array of numbers', show(vector));
   }
-  throw wrongKind('ERR_TYPE', SUBJECT, name, 'a Float32Array or an array of numbers', show(vector));
+  if (values.length === 0) throw wrongValue('ERR_SHAPE', SUBJECT, name, 'a value per channel', showShape([0]));
+  return values;
 }

@@ -21,9 +21,11 @@ export interface LinearStage {
   readonly bias: ArrayLike<number> | null;
 }
 
-/** y = x·scale + shift, by channel. */
+/** y = (x − center)·scale + shift, by channel. */
 export interface AffineStage {
   readonly kind: 'affine';
+  /** Values of f32; 0 in channels whose mean lies near 0. */
+  readonly center: ArrayLike<number>;
   readonly scale: ArrayLike<number>;
   readonly shift: ArrayLike<number>;
   readonly layout: Layout;
