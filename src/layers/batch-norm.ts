@@ -2,7 +2,7 @@ import { show, showShape, wrongValue } from '../errors.ts';
 import { activationOf } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
-import type { ChannelPass, Settled } from './channel-norm.ts';
+import { type ChannelPass, type Settled, type Single, singleValue } from './channel-norm.ts';
 import type { Training } from './coefficients.ts';
 import type { Mask, MaskOptions } from './mask.ts';
 import { forwardTogether, type MicroStep } from './micro-batches.ts';
@@ -15,6 +15,7 @@ import {
   readOptions,
 } from './options.ts';
 import type { Plan, Ranks } from './plan.ts';
+import type { MomentsAt } from './run-blocks.ts';
 import type { RunningStats } from './running-stats.ts';
 import { type Run, runsOf } from './runs.ts';
 import { TrackedNorm } from './tracked-norm.ts';
@@ -163,20 +164,28 @@ export class BatchNorm<R extends number = number> extends TrackedNorm<ResolvedOp
   }
 
   /** @internal */
-  protected override statisticsFor(run: Omit<Run, 'by'>): Run['by'] {
+  protected override statisticsFor(run: Omit<Run, 'by'>, batch: Plan): Run['by'] {
     if (this.#frozen || (!this.training && this.running)) return 'running';
-    const { plan, mask, values } = run;
-    if (values > 1 || plan.size === 0) return 'batch';
-    if (mask && values === 0) throw this.nothingCounts(run);
+    const { plan, mask, count } = run;
+    if (count > 1 || plan.size === 0) return 'batch';
+    if (mask && count === 0) throw this.nothingCounts(run);
     const { onSingleValue } = this.settings;
     if (onSingleValue === 'use-running') return 'online';
     if (onSingleValue === 'skip-update') return 'batch';
-    throw this.#singleValue(`shape ${showShape(plan.shape)}`);
+    throw this.#singleValue(this.placeOf(run, batch));
   }
 
-  #singleValue(context: string): Error {
+  /** @internal Which run of which batch, for errors. */
+  protected placeOf({ plan }: Pick<Run, 'plan' | 'step'>, batch: Plan): string {
+    const virtual = this.training ? this.settings.virtualBatchSize : null;
+    const part = virtual === null ? '' : `, a virtual batch of ${plan.shape[0]}`;
+    return `shape ${showShape(batch.shape)}${part}`;
+  }
+
+  #singleValue(place: string): Error {
     const when = this.training ? 'training' : 'evaluation without running statistics';
-    return wrongValue('ERR_SINGLE_VALUE', this.subject, when, 'at least 2 values per channel', '1', context);
+    const hint = this.running ? 'eval() takes single values; training does with onSingleValue' : 'see onSingleValue';
+    return singleValue(this.subject, when, 'channel', `${place}; ${hint}`);
   }
 
   /** @internal */
@@ -205,17 +214,17 @@ export class BatchNorm<R extends number = number> extends TrackedNorm<ResolvedOp
   }
 
   /** @internal Counts batches, and moves the running statistics unless a policy says not to. */
-  protected override settle(runs: readonly Settled[]): void {
+  protected override settle(runs: readonly Settled[], moments: (index: number) => MomentsAt): void {
     if (!this.training) return;
     if (runs.some(({ finite }) => !finite)) this.#nonFinite++;
-    for (const { run, v, finite } of runs) this.#track(run, v, finite);
+    for (const { run, index, finite } of runs) this.#track(run, moments(index), finite);
   }
 
-  #track(run: Tracked, v: Training, finite: boolean): void {
+  #track(run: Tracked, moments: MomentsAt, finite: boolean): void {
     const { count, correction } = run;
     const { runningVariance, onNonFinite } = this.settings;
     if (!this.running || count <= 1 || (!finite && onNonFinite === 'skip-update')) return;
-    this.move(v, runningVariance === 'unbiased' ? correction : 1, run);
+    this.move(moments, runningVariance === 'unbiased' ? correction : 1, run);
   }
 
   /** What the policies say of the statistics of micro-batches; what it returns moves the running ones. */
@@ -225,18 +234,19 @@ export class BatchNorm<R extends number = number> extends TrackedNorm<ResolvedOp
     if (refusal) throw refusal;
     return () => {
       if (!finite) this.#nonFinite++;
-      this.#track({ count, correction: count / (count - 1), step: 0 }, v, finite);
+      const moments = { f64: backend().heap.f64, mean: v.mean >>> 3, variance: v.variance >>> 3 };
+      this.#track({ count, correction: count / (count - 1), step: 0 }, moments, finite);
     };
   }
 
   /** @internal Moves running statistics by those of a run. */
-  protected move(v: Training, correction: number | Float64Array, _run: Tracked): void {
-    this.running!.update(backend().heap.f64, v.mean >>> 3, v.variance >>> 3, this.settings.momentum, correction);
+  protected move({ f64, mean, variance }: MomentsAt, correction: number | Float64Array, _run: Tracked): void {
+    this.running!.update(f64, mean, variance, this.settings.momentum, correction);
   }
 
   /** @internal */
-  protected override learn(values: Float32Array, _run: Run): void {
-    this.running!.learn(values, this.settings.momentum);
+  protected override learn(singles: readonly Single[]): void {
+    for (const { values } of singles) this.running!.learn(values, this.settings.momentum);
   }
 
   #setFrozen(on: boolean): this {

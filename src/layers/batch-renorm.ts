@@ -7,6 +7,7 @@ import type { Training } from './coefficients.ts';
 import type { MaskOptions } from './mask.ts';
 import { type BatchNormOptions, checkChoice } from './options.ts';
 import type { Ranks } from './plan.ts';
+import type { MomentsAt } from './run-blocks.ts';
 
 /** A bound, or one that changes with the batches tracked so far. */
 export type Bound = number | ((batches: number) => number);
@@ -147,7 +148,7 @@ export class BatchRenorm extends BatchNorm {
   }
 
   /** @internal Works r and d into the training map. */
-  protected override adjust(v: Training, run: number, from: number, to: number): void {
+  protected override adjust(v: Training, run: number, from: number, to: number, anew = false): void {
     const { numFeatures } = this;
     this.#corrections[run] ??= { r: new Float64Array(numFeatures), d: new Float64Array(numFeatures) };
     const { r, d } = this.#corrections[run];
@@ -159,9 +160,12 @@ export class BatchRenorm extends BatchNorm {
     const gamma = this.learned.gamma?.values.now;
     const [scale, shift, center] = [v.scale, v.shift, v.center].map((at) => at >>> 2);
     for (let c = from; c < to; c++) {
-      const sigma = Math.sqrt(variance[c] + eps);
-      r[c] = between(rMin, Math.sqrt(f64[(v.variance >>> 3) + c] + eps) / sigma, rMax);
-      d[c] = between(-dMax, (f64[(v.mean >>> 3) + c] - mean[c]) / sigma, dMax);
+      // by the running statistics as they were before this batch
+      if (!anew) {
+        const sigma = Math.sqrt(variance[c] + eps);
+        r[c] = between(rMin, Math.sqrt(f64[(v.variance >>> 3) + c] + eps) / sigma, rMax);
+        d[c] = between(-dMax, (f64[(v.mean >>> 3) + c] - mean[c]) / sigma, dMax);
+      }
       // the map is (x − center)·scale + shift, shift = beta − left·scale: with scale·r for scale, and gamma·d more
       const left = f64[(v.mean >>> 3) + c] - f32[center + c];
       const before = f32[scale + c];
@@ -180,9 +184,9 @@ export class BatchRenorm extends BatchNorm {
   }
 
   /** @internal */
-  protected override move(v: Training, correction: number | Float64Array, run: Tracked): void {
+  protected override move(moments: MomentsAt, correction: number | Float64Array, run: Tracked): void {
     const { momentum, eps } = this.settings;
-    if (this.#clipping.average === 'variance') super.move(v, correction, run);
-    else this.running!.updateStd(backend().heap.f64, v.mean >>> 3, v.variance >>> 3, momentum, eps);
+    if (this.#clipping.average === 'variance') super.move(moments, correction, run);
+    else this.running!.updateStd(moments.f64, moments.mean, moments.variance, momentum, eps);
   }
 }

@@ -12,7 +12,6 @@ import {
   EvaluationMap,
   evaluationMap,
   inverseStd,
-  reserveTraining,
   setConstantGradient,
   setGradient,
   setTraining,
@@ -43,6 +42,7 @@ import {
   trainForward,
 } from './passes.ts';
 import { type Plan, planOf, type Ranks } from './plan.ts';
+import { type MomentsAt, RunBlocks } from './run-blocks.ts';
 import type { RunningStats } from './running-stats.ts';
 import type { Run } from './runs.ts';
 import type { StateSlots } from './state.ts';
@@ -55,12 +55,19 @@ export interface ChannelPass extends Pass {
   readonly training: boolean;
 }
 
-/** A run that was normalised by its own statistics, which lie in `v`. */
+/** A run whose statistics were taken. */
 export interface Settled {
   readonly run: Run;
-  readonly v: Training;
+  /** Which of the pass' runs it is. */
+  readonly index: number;
   /** Are all statistics finite in f32? */
   readonly finite: boolean;
+}
+
+/** A run that was normalised by the running statistics, which then move by the one value that it has in each channel. */
+export interface Single {
+  readonly run: Run;
+  readonly values: Float32Array;
 }
 
 /** What a watcher is told of a run: statistics of what came in, whichever it was normalised by. */
@@ -83,7 +90,7 @@ export interface Seen {
 class Findings {
   /** Of a watched norm all runs, whatever they were normalised by. */
   readonly settled: Settled[] = [];
-  readonly values: { readonly single: Float32Array; readonly run: Run }[] = [];
+  readonly singles: Single[] = [];
 }
 
 export abstract class ChannelNorm<R extends number = number, M extends MaskOptions = object> extends Norm<
@@ -100,7 +107,7 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
   /** @internal The running statistics in use. */
   protected running: RunningStats | undefined;
   /** Statistics and coefficients of each run. */
-  #blocks: Training[] = [];
+  #blocks: RunBlocks | undefined;
   #watcher: ((seen: readonly Seen[]) => void) | undefined;
   /** Maps by running statistics: one, or one for each time step. */
   readonly #evaluations = [new EvaluationMap()];
@@ -163,8 +170,7 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
 
   override dispose(): void {
     super.dispose();
-    for (const block of this.#blocks) block.release();
-    this.#blocks = [];
+    this.#blocks?.release();
     // time steps that were never evaluated have none
     for (const map of this.#evaluations) map?.release();
   }
@@ -182,11 +188,11 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
   /** @internal Which samples are normalised together. */
   protected abstract cut(plan: Plan, mask: Mask | undefined): Omit<Run, 'by'>[];
 
-  /** @internal Which statistics a run is normalised by; throws where it has none that it may use. */
-  protected abstract statisticsFor(run: Omit<Run, 'by'>): Run['by'];
+  /** @internal Which statistics a run of a batch is normalised by; throws where it has none that it may use. */
+  protected abstract statisticsFor(run: Omit<Run, 'by'>, batch: Plan): Run['by'];
 
-  /** @internal What becomes of the statistics of a batch: one call, after its last run. */
-  protected abstract settle(runs: readonly Settled[]): void;
+  /** @internal What becomes of the statistics of a batch: one call, after its last run. `moments` finds those of a run. */
+  protected abstract settle(runs: readonly Settled[], moments: (index: number) => MomentsAt): void;
 
   /** @internal May statistics be refused before anything is written? */
   protected get mayRefuse(): boolean {
@@ -201,8 +207,11 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
   /** @internal For norms that pool the statistics of channels: called with those of a run. */
   protected pool: ((v: Training) => void) | undefined;
 
-  /** @internal For norms that change the training map: called when that of channels `from` to `to` has been worked out. */
-  protected adjust(_v: Training, _run: number, _from: number, _to: number): void {}
+  /**
+   * @internal For norms that change the training map: called when that of channels `from` to `to` has been worked out. `anew`: not for the first
+   * time in this pass, so that it has to become what it was.
+   */
+  protected adjust(_v: Training, _run: number, _from: number, _to: number, _anew = false): void {}
 
   /** @internal And with the sums of a run, of which the gradients of gamma and beta are made. */
   protected adjustGradient(_v: Training, _run: number): void {}
@@ -227,12 +236,12 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
   protected override again(pass: ChannelPass): ChannelPass {
     const [run] = pass.runs;
     const isSame = pass.runs.length === 1 && !run.mask && pass.training === this.training;
-    return isSame && run.by === this.statisticsFor(run) ? pass : this.passFor(pass.plan, undefined);
+    return isSame && run.by === this.statisticsFor(run, pass.plan) ? pass : this.passFor(pass.plan, undefined);
   }
 
   /** @internal */
   protected passFor(plan: Plan, mask: Mask | undefined): ChannelPass {
-    const runs = this.cut(plan, mask).map((run) => ({ ...run, by: this.statisticsFor(run) }));
+    const runs = this.cut(plan, mask).map((run) => ({ ...run, by: this.statisticsFor(run, plan) }));
     return { plan, runs, training: this.training };
   }
 
@@ -254,7 +263,7 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
         current,
         plan,
         x.data,
-        this.#evaluationMap(runs[0].step),
+        this.#evaluationMap(runs[0]),
         residual?.data,
         out.data,
         this.activation,
@@ -266,20 +275,21 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     const added = residual ? call.input(residual) : 0;
     const to = call.output(out, { x, at });
     if (evaluates) {
-      affine(current, plan, at, this.#evaluationMap(runs[0].step), added, to, this.activation);
+      affine(current, plan, at, this.#evaluationMap(runs[0]), added, to, this.activation);
       return;
     }
     const placed = runs.map(({ mask }) => mask && placeMask(current, call, mask));
     const mayRefuse = this.#refuses;
     // statistics that may yet be refused must not write over those that an earlier forward left for backward
-    const reserved = this.#watcher || runs.some(({ by }) => by !== 'running');
-    const blocks = reserved ? this.#blocksFor(runs.length, mayRefuse) : this.#blocks;
+    const blocks = mayRefuse ? new RunBlocks(current.heap, this.channels) : this.#room();
+    if (this.#watcher || runs.some(({ by }) => by !== 'running')) this.#reserve(blocks, runs.length);
     try {
       if (mayRefuse) {
         runs.forEach((run, i) => {
           if (run.by !== 'batch') return;
-          this.#statistics(run, at + run.from * 4, blocks[i], placed[i]);
-          const refusal = this.refusal(blocks[i], `shape ${showShape(run.plan.shape)}`);
+          this.#statistics(run, at + run.from * 4, blocks.at(i), placed[i]);
+          blocks.keep(i);
+          const refusal = this.refusal(blocks.at(i), `shape ${showShape(run.plan.shape)}`);
           if (refusal) throw refusal;
         });
       }
@@ -287,14 +297,14 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
       runs.forEach((run, i) => {
         const bytes = run.from * 4;
         const [p, r, q] = [at + bytes, added && added + bytes, to + bytes];
-        this.#forwardRun(found, run, i, p, r, q, blocks[i], placed[i], mayRefuse);
+        this.#forwardRun(found, run, i, p, r, q, blocks, placed[i], mayRefuse);
       });
-      this.#keep(found);
+      this.#keep(found, blocks);
     } catch (error) {
-      if (blocks !== this.#blocks) for (const block of blocks) block.release();
+      if (blocks !== this.#blocks) blocks.release();
       throw error;
     }
-    if (blocks !== this.#blocks) for (const block of this.#blocks) block.release();
+    if (blocks !== this.#blocks) this.#blocks?.release();
     this.#blocks = blocks;
   }
 
@@ -304,21 +314,24 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
    */
   runByRun({ runs }: ChannelPass) {
     this.forget();
-    const blocks = this.#blocksFor(runs.length, false);
+    const blocks = this.#room();
+    this.#reserve(blocks, runs.length);
     const found = new Findings();
     return {
       forward: (i: number, x: number, residual: number, y: number) => {
         const run = runs[i];
         if (run.by === 'batch' && this.#refuses) {
-          this.#statistics(run, x, blocks[i], undefined);
-          const refusal = this.refusal(blocks[i], `time step ${i}`);
+          this.#statistics(run, x, blocks.at(i), undefined);
+          blocks.keep(i);
+          const refusal = this.refusal(blocks.at(i), `time step ${i}`);
           if (refusal) throw refusal;
         }
-        this.#forwardRun(found, run, i, x, residual, y, blocks[i], undefined, this.#refuses);
+        this.#forwardRun(found, run, i, x, residual, y, blocks, undefined, this.#refuses);
       },
-      settle: () => this.#keep(found),
+      settle: () => this.#keep(found, blocks),
       backward: (i: number, x: number, dy: number, dx: number) => {
-        this.#backwardRun(runs[i], i, x, dy, dx, blocks[i], undefined, 0, this.#learns);
+        this.#backwardRun(runs[i], i, x, dy, dx, undefined, 0, this.#learns);
+        if (runs[i].plan.size > 0) this.#addSumsOf(blocks.at(i));
       },
     };
   }
@@ -332,13 +345,14 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     return [this.learned.gamma, this.learned.beta].some((parameter) => parameter && !parameter.frozen);
   }
 
-  #keep({ settled, values }: Findings): void {
+  #keep({ settled, singles }: Findings, blocks: RunBlocks): void {
+    const moments = (index: number) => blocks.moments(index);
     if (this.#watcher) {
-      this.#watcher(settled.map((one) => this.#seen(one)));
+      this.#watcher(settled.map((one) => this.#seen(one, moments(one.index))));
       return;
     }
-    if (settled.length + values.length) this.settle(settled);
-    for (const { single, run } of values) this.learn(single, run);
+    if (settled.length + singles.length) this.settle(settled, moments);
+    if (singles.length) this.learn(singles);
   }
 
   #forwardRun(
@@ -348,35 +362,40 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     x: number,
     residual: number,
     y: number,
-    v: Training,
+    blocks: RunBlocks,
     placed: Placed | undefined,
     known: boolean,
   ): void {
     if (run.plan.size === 0) return;
+    const v = blocks.at(index);
     if (run.by === 'batch') {
+      if (known) blocks.recall(index);
       const finite = this.#normalizeByBatch(run, index, x, residual, y, v, placed, known);
-      found.settled.push({ run, v, finite });
+      blocks.keep(index);
+      found.settled.push({ run, index, finite });
       return;
     }
     // before y is written, which may be where x is
     if (this.#watcher || run.by === 'online') this.#statistics(run, x, v, placed);
-    if (this.#watcher) found.settled.push({ run, v, finite: true });
-    else if (run.by === 'online') {
+    if (this.#watcher) {
+      blocks.keep(index);
+      found.settled.push({ run, index, finite: true });
+    } else if (run.by === 'online') {
       // a single value is its own mean
       const mean = v.mean >>> 3;
-      const single = Float32Array.from(backend().heap.f64.subarray(mean, mean + this.channels));
-      found.values.push({ single, run });
+      const values = Float32Array.from(backend().heap.f64.subarray(mean, mean + this.channels));
+      found.singles.push({ run, values });
     }
     const { activation } = this.settings;
-    const map = this.#evaluationMap(run.step);
+    const map = this.#evaluationMap(run);
     if (placed) maskedAffine(backend(), run.plan, x, map, residual, y, activation, placed);
     else affine(backend(), run.plan, x, map, residual, y, activation);
   }
 
-  #seen({ run, v }: Settled): Seen {
+  #seen({ run }: Settled, { f64, ...at }: MomentsAt): Seen {
     const { mask, plan, step } = run;
-    const vector = (at: number) => backend().heap.f64.slice(at >>> 3, (at >>> 3) + this.channels);
-    const [mean, variance] = [vector(v.mean), vector(v.variance)];
+    const vector = (from: number) => f64.slice(from, from + this.channels);
+    const [mean, variance] = [vector(at.mean), vector(at.variance)];
     const fits = (values: Float64Array) => values.every((value) => Number.isFinite(Math.fround(value)));
     const finite = fits(mean) && fits(variance);
     return {
@@ -390,11 +409,27 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     };
   }
 
-  /** Blocks for so many runs: those there are, or others. They share the room for sums. */
-  #blocksFor(many: number, others: boolean): Training[] {
-    const blocks = others ? [] : this.#blocks;
-    while (blocks.length < many) blocks.push(reserveTraining(backend().heap, this.channels, blocks[0]));
-    return blocks;
+  /** The blocks of the last forward, and of the next one. */
+  #room(): RunBlocks {
+    this.#blocks ??= new RunBlocks(backend().heap, this.channels);
+    return this.#blocks;
+  }
+
+  #reserve(blocks: RunBlocks, runs: number): void {
+    const { gamma, beta } = this.learned;
+    blocks.reserve(runs, { gamma: gamma?.values.now, beta: beta?.values.now });
+  }
+
+  /** The block of a run that was normalised by its statistics, as forward left it. */
+  #recalled(index: number): Training {
+    const blocks = this.#blocks!;
+    const v = blocks.at(index);
+    const scaling = blocks.recall(index);
+    if (scaling) {
+      setTraining(backend().heap, v, 0, this.channels, this.settings.eps, scaling.gamma, scaling.beta);
+      this.adjust(v, index, 0, this.channels, true);
+    }
+    return v;
   }
 
   #statistics({ plan }: Run, x: number, v: Training, placed: Placed | undefined): void {
@@ -435,19 +470,19 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     return finite;
   }
 
-  /** @internal Takes in one value of each channel of a run. */
-  protected learn(_values: Float32Array, _run: Run): void {}
+  /** @internal Takes in the runs of a batch that have one value in each channel. */
+  protected learn(_singles: readonly Single[]): void {}
 
   /** @internal The running statistics of a time step. */
   protected runningAt(_step: number): Pick<RunningStats, 'mean' | 'variance'> {
     return this.running!;
   }
 
-  #evaluationMap(step: number): AffineVectors {
+  #evaluationMap({ step, found }: Pick<Run, 'step' | 'found'>): AffineVectors {
     const { mean, variance } = this.runningAt(step);
     const { gamma, beta } = this.learned;
-    this.#evaluations[step] ??= new EvaluationMap();
-    return this.#evaluations[step].from(mean, variance, this.settings.eps, gamma?.values, beta?.values);
+    this.#evaluations[found] ??= new EvaluationMap();
+    return this.#evaluations[found].from(mean, variance, this.settings.eps, gamma?.values, beta?.values);
   }
 
   /** @internal Statistics of the last forward, every `step`-th channel. */
@@ -456,8 +491,8 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     if (!runs || plan!.size === 0 || runs.some(({ by }) => by !== 'batch')) return null;
     return Float32Array.from(
       runs.flatMap((_, i) => {
-        const at = this.#blocks[i][name] >>> 3;
-        const values = Array.from(backend().heap.f64.subarray(at, at + this.channels));
+        const { f64, ...at } = this.#blocks!.moments(i);
+        const values = Array.from(f64.subarray(at[name], at[name] + this.channels));
         return values.filter((_, c) => c % step === 0).map(of);
       }),
     );
@@ -484,8 +519,8 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
   }
 
   /** @internal The map by which the last forward mapped a run. */
-  protected mapOf({ by, step }: Run, index: number): AffineVectors {
-    return by === 'batch' ? this.#blocks[index] : this.#evaluations[step].last.map;
+  protected mapOf({ by, found }: Run, index: number): AffineVectors {
+    return by === 'batch' ? this.#recalled(index) : this.#evaluations[found].last.map;
   }
 
   /** @internal */
@@ -498,14 +533,31 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
   /** @internal */
   protected override gradients(call: Call, { runs }: ChannelPass, x: number, dy: number, dx: number): void {
     const current = backend();
-    const blocks = this.#blocksFor(runs.length, false);
+    const blocks = this.#room();
+    // runs by running statistics left none
+    if (runs.every(({ by }) => by === 'running')) blocks.reserve(runs.length);
     const placed = runs.map(({ mask }) => mask && placeMask(current, call, mask));
     const spare = placed.some((p) => p?.mask.weights) ? call.scratch(spareFor(runs[0].plan) * 4) : 0;
     const learns = this.#learns;
+    const { gamma, beta } = this.learned;
+    const totals = runs.length > 1 && learns ? new Float64Array(2 * this.channels) : undefined;
     runs.forEach((run, i) => {
       const bytes = run.from * 4;
-      this.#backwardRun(run, i, x + bytes, dy + bytes, dx + bytes, blocks[i], placed[i], spare, learns);
+      this.#backwardRun(run, i, x + bytes, dy + bytes, dx + bytes, placed[i], spare, learns);
+      if (totals && run.plan.size > 0) addSums(totals, current.heap.f64, blocks.at(i), this.channels);
     });
+    // behind everything that can fail
+    if (totals) {
+      addTo(gamma, totals, 0);
+      addTo(beta, totals, this.channels);
+    } else if (learns && runs.length > 0 && runs[0].plan.size > 0) this.#addSumsOf(blocks.at(0));
+  }
+
+  /** Adds the sums of a run to the gradients of gamma and beta. */
+  #addSumsOf({ dgamma, dbeta }: Training): void {
+    const { f64 } = backend().heap;
+    addTo(this.learned.gamma, f64, dgamma >>> 3);
+    addTo(this.learned.beta, f64, dbeta >>> 3);
   }
 
   #backwardRun(
@@ -514,7 +566,6 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     x: number,
     dy: number,
     dx: number,
-    v: Training,
     mask: Placed | undefined,
     spare: number,
     learns: boolean,
@@ -523,6 +574,7 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     const { heap } = current;
     const { plan } = run;
     if (plan.size === 0) return;
+    const v = run.by === 'batch' ? this.#recalled(index) : this.#blocks!.at(index);
     const sum = (from = 0, to = this.channels) => mask && maskedGradStats(current, plan, x, dy, mask, v, from, to);
     if (run.by === 'batch') {
       if (mask) {
@@ -532,20 +584,30 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
       } else this.gradientOf(run, x, dy, dx, v);
       this.adjustGradient(v, index);
     } else {
-      setConstantGradient(heap, v, this.#evaluations[run.step].last.source, this.settings.eps);
+      setConstantGradient(heap, v, this.#evaluations[run.found].last.source, this.settings.eps);
       if (mask) {
         if (learns) sum();
         const map = { center: 0, scale: v.scale, shift: v.k };
         maskedAffine(current, plan, dy, map, 0, dx, NO_ACTIVATION, mask);
       } else constantBackward(current, plan, x, dy, dx, v, learns);
     }
-    const { gamma, beta } = this.learned;
-    addTo(gamma, heap.f64, v.dgamma >>> 3);
-    addTo(beta, heap.f64, v.dbeta >>> 3);
   }
 
   /** @internal dx of a run by its own statistics, and its sums in v.dbeta and v.dgamma. */
   protected gradientOf({ plan }: Run, x: number, dy: number, dx: number, v: Training): void {
     trainBackward(backend(), plan, x, dy, dx, v);
   }
+}
+
+/** Adds the sums of a run, Σdy·x̂ and Σdy by channel, to those of the runs before it. */
+function addSums(totals: Float64Array, f64: Float64Array, { dgamma, dbeta }: Training, channels: number): void {
+  for (let c = 0; c < channels; c++) {
+    totals[c] += f64[(dgamma >>> 3) + c];
+    totals[channels + c] += f64[(dbeta >>> 3) + c];
+  }
+}
+
+/** The error for one value behind each statistic. */
+export function singleValue(subject: string, when: string, per: string, context: string): Error {
+  return wrongValue('ERR_SINGLE_VALUE', subject, when, `at least 2 values per ${per}`, '1', context);
 }

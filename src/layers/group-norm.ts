@@ -2,17 +2,30 @@ import { showShape, wrongValue } from '../errors.ts';
 import { activationOf } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { gradInput, gradStats } from '../kernels/training/calls.ts';
-import { ChannelNorm } from './channel-norm.ts';
+import { ChannelNorm, singleValue } from './channel-norm.ts';
 import { inverseStd, type Training } from './coefficients.ts';
 import { poolGroups, setGroupGradient } from './groups.ts';
 import type { Mask } from './mask.ts';
 import { learned } from './norm.ts';
-import { type AffineOptions, checkFeatures, KIN_DEFAULTS, readKinOptions } from './options.ts';
+import { type AffineOptions, checkChoice, checkFeatures, readKinOptions } from './options.ts';
 import type { Plan, Ranks } from './plan.ts';
 import { type Run, runsOf } from './runs.ts';
 
 /** Options of `GroupNorm`. */
-export type GroupNormOptions = AffineOptions;
+export interface GroupNormOptions extends AffineOptions {
+  /**
+   * One value in each group, which is its own mean: `'skip-update'` (default) gives beta, in either mode; `'throw'` refuses it, as PyTorch does.
+   * There are no running statistics, so that `BatchNorm`'s `'use-running'` is refused.
+   */
+  onSingleValue?: 'throw' | 'skip-update';
+}
+
+const DEFAULTS: Required<Omit<GroupNormOptions, 'activation'>> = {
+  eps: 1e-5,
+  affine: true,
+  layout: 'channels-first',
+  onSingleValue: 'skip-update',
+};
 
 /**
  * Group normalization (Wu & He 2018): each sample by itself, each group of consecutive channels by the mean and (biased) variance of all its values; then scale
@@ -27,7 +40,7 @@ export class GroupNorm extends ChannelNorm {
   readonly numGroups: number;
   readonly numChannels: number;
   /** @internal */
-  protected readonly settings: ReturnType<typeof readKinOptions>;
+  protected readonly settings: ReturnType<typeof readKinOptions<GroupNormOptions, typeof DEFAULTS>>;
   /** @internal */
   protected readonly learned: ReturnType<typeof learned>;
   /** @internal */
@@ -49,7 +62,8 @@ export class GroupNorm extends ChannelNorm {
     }
     this.numGroups = numGroups;
     this.numChannels = numChannels;
-    this.settings = readKinOptions(this.subject, options, KIN_DEFAULTS);
+    this.settings = readKinOptions(this.subject, options, DEFAULTS);
+    checkChoice(this.subject, 'onSingleValue', this.settings.onSingleValue, ['throw', 'skip-update']);
     this.learned = learned(this.settings.affine, [numChannels]);
     this.pool = (v) => poolGroups(backend().heap, v, numChannels, numGroups);
   }
@@ -86,10 +100,11 @@ export class GroupNorm extends ChannelNorm {
   }
 
   /** @internal */
-  protected override statisticsFor({ plan }: Omit<Run, 'by'>): Run['by'] {
-    if (plan.size === 0 || (plan.count * this.numChannels) / this.numGroups > 1) return 'batch';
-    const context = `shape ${showShape(plan.shape)}`;
-    throw wrongValue('ERR_SINGLE_VALUE', this.subject, 'x', 'at least 2 values per group', '1', context);
+  protected override statisticsFor({ plan }: Omit<Run, 'by'>, batch: Plan): Run['by'] {
+    const { onSingleValue } = this.settings;
+    const isSingle = plan.size > 0 && (plan.count * this.numChannels) / this.numGroups === 1;
+    if (!isSingle || onSingleValue === 'skip-update') return 'batch';
+    throw singleValue(this.subject, 'x', 'group', `shape ${showShape(batch.shape)}; see onSingleValue`);
   }
 
   /** @internal */

@@ -1,17 +1,30 @@
-import { showShape, wrongValue } from '../errors.ts';
+import { showShape } from '../errors.ts';
 import { activationOf } from '../kernels/activations.ts';
-import { backend } from '../kernels/backend.ts';
-import type { Settled } from './channel-norm.ts';
+import { type Settled, type Single, singleValue } from './channel-norm.ts';
 import type { Mask } from './mask.ts';
-import { type AffineOptions, type BatchNormOptions, checkTracking, readKinOptions } from './options.ts';
+import {
+  type AffineOptions,
+  type BatchNormOptions,
+  checkSingleValue,
+  checkTracking,
+  readKinOptions,
+} from './options.ts';
 import type { Plan, Ranks } from './plan.ts';
+import type { MomentsAt } from './run-blocks.ts';
 import { type Run, runsOf } from './runs.ts';
 import { TrackedNorm } from './tracked-norm.ts';
 
 /** Options of the instance normalization layers. Defaults are PyTorch's: `affine: false`, `trackRunningStats: false`. */
 export interface InstanceNormOptions
   extends AffineOptions,
-    Pick<BatchNormOptions, 'momentum' | 'trackRunningStats' | 'runningVariance'> {}
+    Pick<BatchNormOptions, 'momentum' | 'trackRunningStats' | 'runningVariance'> {
+  /**
+   * One value in each channel of a sample, in training: `'throw'` (default), as PyTorch does; `'skip-update'` gives beta and leaves the running
+   * statistics as they are; `'use-running'` normalises by the running statistics, which then move by the values of the batch. Evaluation gives beta, or
+   * normalises by the running statistics where they are tracked.
+   */
+  onSingleValue?: 'throw' | 'use-running' | 'skip-update';
+}
 
 const DEFAULTS: Required<Omit<InstanceNormOptions, 'activation'>> = {
   eps: 1e-5,
@@ -20,11 +33,13 @@ const DEFAULTS: Required<Omit<InstanceNormOptions, 'activation'>> = {
   momentum: 0.1,
   trackRunningStats: false,
   runningVariance: 'unbiased',
+  onSingleValue: 'throw',
 };
 
 function readOptions(subject: string, given: InstanceNormOptions) {
   const options = readKinOptions(subject, given, DEFAULTS);
   checkTracking(subject, options);
+  checkSingleValue(subject, options);
   return options;
 }
 
@@ -57,31 +72,44 @@ abstract class InstanceNorm<R extends number> extends TrackedNorm<ReturnType<typ
   }
 
   /** @internal */
-  protected override statisticsFor(run: Omit<Run, 'by'>): Run['by'] {
+  protected override statisticsFor(run: Omit<Run, 'by'>, batch: Plan): Run['by'] {
     if (!this.training && this.running) return 'running';
-    const { plan, mask, values } = run;
-    if (values > 1 || plan.size === 0) return 'batch';
-    if (mask && values === 0) throw this.nothingCounts(run);
-    const expected = 'at least 2 values per channel of a sample';
-    throw wrongValue('ERR_SINGLE_VALUE', this.subject, 'x', expected, '1', `shape ${showShape(plan.shape)}`);
+    const { plan, mask, count } = run;
+    if (count > 1 || plan.size === 0) return 'batch';
+    if (mask && count === 0) throw this.nothingCounts(run);
+    const { onSingleValue } = this.settings;
+    if (!this.training || onSingleValue === 'skip-update') return 'batch';
+    if (onSingleValue === 'use-running') return 'online';
+    const hint = 'eval() takes single values; training does with onSingleValue';
+    throw singleValue(this.subject, 'training', 'channel of a sample', `shape ${showShape(batch.shape)}; ${hint}`);
   }
 
-  /** @internal */
-  protected override settle(runs: readonly Settled[]): void {
+  /** @internal Averages the statistics of samples, of those that have a variance. */
+  protected override settle(runs: readonly Settled[], moments: (index: number) => MomentsAt): void {
     if (!this.running || !this.training) return;
-    const { f64 } = backend().heap;
     const { numFeatures } = this;
     const sums = new Float64Array(2 * numFeatures);
     const unbiased = this.settings.runningVariance === 'unbiased';
-    for (const { run, v } of runs) {
+    const counted = runs.filter(({ run }) => run.count > 1);
+    if (!counted.length) return;
+    for (const { run, index } of counted) {
       const { correction } = run;
+      const { f64, mean, variance } = moments(index);
       for (let c = 0; c < numFeatures; c++) {
         const factor = unbiased ? (typeof correction === 'number' ? correction : correction[c]) : 1;
-        sums[c] += f64[(v.mean >>> 3) + c] / runs.length;
-        sums[numFeatures + c] += (f64[(v.variance >>> 3) + c] * factor) / runs.length;
+        sums[c] += f64[mean + c] / counted.length;
+        sums[numFeatures + c] += (f64[variance + c] * factor) / counted.length;
       }
     }
     this.running.update(sums, 0, numFeatures, this.settings.momentum, 1);
+  }
+
+  /** @internal */
+  protected override learn(singles: readonly Single[]): void {
+    this.running!.learnSamples(
+      singles.map(({ values }) => values),
+      this.settings.momentum,
+    );
   }
 }
 

@@ -61,12 +61,6 @@ export interface KinSettings {
   readonly activation: ActivationCode;
 }
 
-export const KIN_DEFAULTS: Required<Omit<AffineOptions, 'activation'>> = {
-  eps: 1e-5,
-  affine: true,
-  layout: 'channels-first',
-};
-
 /** Checks options, and fills in these defaults. */
 export function readKinOptions<O extends AffineOptions, D extends object>(subject: string, given: O, defaults: D) {
   checkNames(subject, given, [...Object.keys(defaults), 'activation']);
@@ -88,17 +82,25 @@ export type ResolvedOptions = ReturnType<typeof readOptions>;
 export function readOptions(subject: string, given: BatchNormOptions) {
   const options = readKinOptions(subject, given, DEFAULTS);
   checkTracking(subject, options);
-  checkChoice(subject, 'onSingleValue', options.onSingleValue, ['throw', 'use-running', 'skip-update']);
+  checkSingleValue(subject, options);
   checkChoice(subject, 'onNonFinite', options.onNonFinite, ['propagate', 'skip-update', 'throw']);
   const { virtualBatchSize } = options;
   if (virtualBatchSize !== null && !(Number.isInteger(virtualBatchSize) && virtualBatchSize >= 1)) {
     const expected = 'an integer of 1 or more, or null';
     throw wrongValue('ERR_OPTION', subject, 'virtualBatchSize', expected, show(virtualBatchSize));
   }
-  if (options.onSingleValue === 'use-running' && !options.trackRunningStats) {
+  return options;
+}
+
+/** Checks the policy for single values, which may need running statistics. */
+export function checkSingleValue(
+  subject: string,
+  { onSingleValue, trackRunningStats }: Required<Pick<BatchNormOptions, 'onSingleValue' | 'trackRunningStats'>>,
+): void {
+  checkChoice(subject, 'onSingleValue', onSingleValue, ['throw', 'use-running', 'skip-update']);
+  if (onSingleValue === 'use-running' && !trackRunningStats) {
     throw wrongValue('ERR_OPTION', subject, "onSingleValue 'use-running'", 'trackRunningStats: true', 'false');
   }
-  return options;
 }
 
 /** Checks what says how running statistics are kept. */

@@ -6,12 +6,12 @@ import type { Call } from '../tensors/call.ts';
 import type { Located } from '../tensors/route.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
 import { BatchNorm, type Tracked } from './batch-norm.ts';
-import type { ChannelPass, Settled } from './channel-norm.ts';
-import type { Training } from './coefficients.ts';
+import type { ChannelPass, Settled, Single } from './channel-norm.ts';
 import type { Stage } from './layer.ts';
 import { type Mask, maskOf } from './mask.ts';
 import { type BatchNormOptions, checkChoice, checkFeatures } from './options.ts';
 import { type Plan, planOf, type Ranks } from './plan.ts';
+import type { MomentsAt } from './run-blocks.ts';
 import { type Run, runOf } from './runs.ts';
 import { type StepPolicy, StepStats } from './step-stats.ts';
 import { gather, type Steps, scatter, stepsOf } from './steps.ts';
@@ -159,10 +159,11 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
       const run = runOf(part, start * numFeatures, own);
       const step = first + t;
       // a step that no sequence reaches, in a mask with gaps
-      if (many === 0) return { ...run, step, by: 'running' };
-      const by = this.statisticsFor(run);
+      const found = this.#steps.alike(step);
+      if (many === 0) return { ...run, step, found, by: 'running' };
+      const by = this.statisticsFor({ ...run, step }, plan);
       this.#checkStep(step, by);
-      return { ...run, step, by };
+      return { ...run, step, found, by };
     });
     return { plan, runs, steps, training: this.training };
   }
@@ -188,6 +189,11 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
     const from = rows(x);
     super.write(call, pass, { x: from, residual: residual && rows(residual) }, from);
     scatter(steps, from.ptr, to, numFeatures, plan.size / numFeatures);
+  }
+
+  /** @internal */
+  protected override placeOf(run: Pick<Run, 'plan' | 'step'>, batch: Plan): string {
+    return `${super.placeOf(run, batch)}, time step ${run.step}`;
   }
 
   /** @internal A row. */
@@ -241,23 +247,26 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
   }
 
   /** @internal Counts the batch once, and its rows step by step. */
-  protected override settle(runs: readonly Settled[]): void {
+  protected override settle(runs: readonly Settled[], moments: (index: number) => MomentsAt): void {
     this.#moved = false;
-    super.settle(runs);
+    super.settle(runs, moments);
     if (this.#moved) this.#steps.batches++;
   }
 
   /** @internal */
-  protected override move(v: Training, correction: number | Float64Array, { step, count }: Tracked): void {
-    const { f64 } = backend().heap;
-    this.#steps.moveStep(step, f64, v.mean >>> 3, v.variance >>> 3, this.settings.momentum, correction, count);
+  protected override move(
+    { f64, mean, variance }: MomentsAt,
+    correction: number | Float64Array,
+    { step, count }: Tracked,
+  ): void {
+    this.#steps.moveStep(step, f64, mean, variance, this.settings.momentum, correction, count);
     this.#moved = true;
   }
 
   /** @internal */
-  protected override learn(values: Float32Array, { step }: Run): void {
-    this.#steps.learnStep(step, values, this.settings.momentum);
-    // where rows of other steps moved nothing, this is what counts the batch
+  protected override learn(singles: readonly Single[]): void {
+    for (const { run, values } of singles) this.#steps.learnStep(run.step, values, this.settings.momentum);
+    // where rows of other steps moved nothing, these are what counts the batch
     if (!this.#moved) this.#steps.batches++;
     this.#moved = true;
   }

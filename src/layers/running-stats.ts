@@ -86,6 +86,23 @@ export class RunningStats {
     }
   }
 
+  /** The same by one value per channel of each sample of a batch: mean and variance move once, by the average of what each sample moves them by. */
+  learnSamples(samples: readonly Float32Array[], momentum: number | null): void {
+    const w = this.#next(momentum);
+    const m = this.mean.writable;
+    const v = this.variance.writable;
+    for (let c = 0; c < m.length; c++) {
+      let [sum, squares] = [0, 0];
+      for (const values of samples) {
+        const d = values[c] - m[c];
+        sum += d;
+        squares += d * d;
+      }
+      m[c] += (w * sum) / samples.length;
+      if (w < 1) v[c] = (1 - w) * (v[c] + (w * squares) / samples.length);
+    }
+  }
+
   /** Takes the place of what was tracked so far. */
   replace(mean: ArrayLike<number>, variance: ArrayLike<number>, batches: number, _counts?: ArrayLike<number>): void {
     this.mean.writable.set(mean);

@@ -11,11 +11,12 @@ export interface Run {
   readonly mask: Mask | undefined;
   /** Values behind each statistic; the fewest, where channels differ, and with weights what they are worth. */
   readonly count: number;
-  readonly values: number;
   /** m/(m − 1): by it the variance becomes unbiased. */
   readonly correction: number | Float64Array;
   /** The time step that it is, where each has running statistics of its own; else 0. */
   readonly step: number;
+  /** Under which number its map by running statistics is kept: time steps that are evaluated alike share one. */
+  readonly found: number;
   /** By the statistics of the run, by the running ones, or by these, which then move by the one value there is. */
   readonly by: 'batch' | 'running' | 'online';
 }
@@ -25,9 +26,10 @@ export function runsOf(plan: Plan, mask: Mask | undefined, size: number): Omit<R
   const [samples] = plan.shape;
   if (size >= samples) return [runOf(plan, 0, mask)];
   const runs: Omit<Run, 'by'>[] = [];
+  const [whole, last] = [partOf(plan, samples, size), partOf(plan, samples, samples % size)];
   for (let first = 0; first < samples; first += size) {
     const many = Math.min(size, samples - first);
-    const part = partOf(plan, samples, many);
+    const part = many === size ? whole : last;
     const places = mask && (mask.places.length / samples) * many;
     const values = mask?.weights ?? mask?.places;
     const at = mask && (mask.places.length / samples) * first;
@@ -40,13 +42,13 @@ export function runsOf(plan: Plan, mask: Mask | undefined, size: number): Omit<R
 export function runOf(plan: Plan, from: number, mask: Mask | undefined): Omit<Run, 'by'> {
   if (!mask) {
     const { count } = plan;
-    return { plan, from, mask, step: 0, count, values: count, correction: count / (count - 1) };
+    return { plan, from, mask, step: 0, found: 0, count, correction: count / (count - 1) };
   }
   const { effective } = mask;
   const values = effective.reduce((least, value) => Math.min(least, value), Number.POSITIVE_INFINITY);
   // weights that are all the same may come out at a hair above one value
   const count = values <= 1 + 1e-9 ? Math.round(values) : values;
-  return { plan: mask.plan, from, mask, step: 0, count, values: count, correction: effective.map((m) => m / (m - 1)) };
+  return { plan: mask.plan, from, mask, step: 0, found: 0, count, correction: effective.map((m) => m / (m - 1)) };
 }
 
 /** The plan of so many of a plan's samples. */

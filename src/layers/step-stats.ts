@@ -57,12 +57,18 @@ export class StepStats extends RunningStats {
     return momentum ?? count / this.counts[step];
   }
 
+  /** The first step that is evaluated as this one is: beyond the trained ones all are alike. */
+  alike(step: number): number {
+    return Math.min(step, this.trained || this.counts.length - 1);
+  }
+
   /** Statistics by which a step is evaluated: n/(n + shrinkage) of its own and the rest of the pooled ones; those of the policy past the last trained step. */
   at(step: number): Statistics {
     this.#refresh();
     const { steps } = this.#found;
-    const known = steps.get(step) ?? this.#workOut(step);
-    steps.set(step, known);
+    const first = this.alike(step);
+    const known = steps.get(first) ?? this.#workOut(first);
+    steps.set(first, known);
     return known;
   }
 

@@ -104,13 +104,13 @@ const cases: Record<string, Case> = {
     () => new BatchNorm(64).forward(batch([1, 64])),
     'RangeError',
     'ERR_SINGLE_VALUE',
-    'BatchNorm(64): training expected at least 2 values per channel, got 1 (shape [1, 64])',
+    'BatchNorm(64): training expected at least 2 values per channel, got 1 (shape [1, 64]; eval() takes single values; training does with onSingleValue)',
   ],
   'single value untracked': [
     () => new BatchNorm(64, { trackRunningStats: false }).eval().forward(batch([1, 64])),
     'RangeError',
     'ERR_SINGLE_VALUE',
-    'BatchNorm(64): evaluation without running statistics expected at least 2 values per channel, got 1 (shape [1, 64])',
+    'BatchNorm(64): evaluation without running statistics expected at least 2 values per channel, got 1 (shape [1, 64]; see onSingleValue)',
   ],
   'residual shape': [
     () => new BatchNorm1d(2).forward(batch([3, 2]), { residual: batch([2, 3]) }),

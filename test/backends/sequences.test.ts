@@ -403,7 +403,7 @@ describe('RecurrentBatchNorm1d', () => {
     expect(errorOf(() => strict.forward(x, { lengths: [3, 2, 2] }))).toEqual([
       'RangeError',
       'ERR_SINGLE_VALUE',
-      'RecurrentBatchNorm1d(3): training expected at least 2 values per channel, got 1 (shape [1, 3])',
+      'RecurrentBatchNorm1d(3): training expected at least 2 values per channel, got 1 (shape [3, 3, 3], time step 2; eval() takes single values; training does with onSingleValue)',
     ]);
   });
 
