@@ -54,6 +54,19 @@ export function malformed(format: string, part: string, expected: string, got: s
   return wrongValue('ERR_FORMAT', format, clean(part), clean(expected), clean(got), `offset ${offset}`);
 }
 
+/**
+ * An error of a part with its place in the whole before it: `Sequential, layer 1: BatchNorm1d(4): x expected …`; of a part in a part
+ * `Sequential, layer 2.0: …`. Anything but an error of this library is left as it is.
+ */
+export function inPart(whole: string, part: number | string, error: unknown): unknown {
+  const { code, message } = (error ?? {}) as Partial<EvenkeelError>;
+  if (typeof code !== 'string' || typeof message !== 'string') return error;
+  const place = `${whole}, layer `;
+  const inner = message.startsWith(place) ? `.${message.slice(place.length)}` : `: ${message}`;
+  (error as EvenkeelError).message = `${place}${part}${inner}`;
+  return error;
+}
+
 /** A value in a few words, for `got`. */
 export function show(value: unknown): string {
   if (typeof value === 'string') return `'${value}'`;

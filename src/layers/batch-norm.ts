@@ -4,7 +4,7 @@ import { backend } from '../kernels/backend.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
 import { type ChannelPass, type Settled, type Single, singleValue } from './channel-norm.ts';
 import type { Training } from './coefficients.ts';
-import type { Mask, MaskOptions } from './mask.ts';
+import type { Mask } from './mask.ts';
 import { forwardTogether, type MicroStep } from './micro-batches.ts';
 import {
   type BatchNormOptions,
@@ -19,6 +19,9 @@ import type { MomentsAt } from './run-blocks.ts';
 import type { RunningStats } from './running-stats.ts';
 import { type Run, runsOf } from './runs.ts';
 import { TrackedNorm } from './tracked-norm.ts';
+
+/** The number of micro-batches that make one batch, among the runs of a pass. */
+const TOGETHER = -1;
 
 /** What tracking has to know of a run. */
 export type Tracked = Pick<Run, 'count' | 'correction' | 'step'>;
@@ -45,6 +48,8 @@ export class BatchNorm<R extends number = number> extends TrackedNorm<ResolvedOp
   #frozen = false;
   #nonFinite = 0;
   #micro: MicroStep | undefined;
+  /** Is the step over micro-batches held on to, while another is tried? */
+  #isHeld = false;
 
   /**
    * @param numFeatures channels, C
@@ -101,12 +106,17 @@ export class BatchNorm<R extends number = number> extends TrackedNorm<ResolvedOp
 
   /**
    * Forward of micro-batches as if they were one batch: their statistics are merged before the first is mapped, and running statistics move once.
+   * `backward` then needs a `forward` of its own.
    *
-   * @param xs of any sizes along the first axis
-   * @throws as `forward`; ERR_OPTION without any
+   * @param xs of any sizes along the first axis, at least one
+   * @throws as `forward`; ERR_OPTION without any. Nothing has changed then
    */
   override forwardMicroBatches<X extends TensorLike>(xs: readonly X[]): Result<X>[] {
-    if (!this.training || this.#frozen) return super.forwardMicroBatches(xs);
+    if (!this.training || this.#frozen) {
+      const ys = super.forwardMicroBatches(xs);
+      this.#takeMicro(undefined);
+      return ys;
+    }
     if (this.isWatched)
       throw this.wrongMoment(
         'forward of micro-batches',
@@ -120,13 +130,14 @@ export class BatchNorm<R extends number = number> extends TrackedNorm<ResolvedOp
         learned: this.learned,
         planOf: (shape) => this.planOf(shape),
         settle: (count, v, finite) => this.#settleTogether(count, v, finite, `${xs.length} micro-batches`),
-        adjust: (v) => this.adjust(v, 0, 0, this.numFeatures),
-        adjustGradient: (v) => this.adjustGradient(v, 0),
+        adjust: (v) => this.adjust(v, TOGETHER, 0, this.numFeatures),
+        adjustGradient: (v) => this.adjustGradient(v, TOGETHER),
       },
       xs,
     );
-    this.#micro?.dispose();
-    this.#micro = step;
+    this.forgetMicroBatches();
+    this.forget();
+    this.#takeMicro(step);
     return ys;
   }
 
@@ -137,24 +148,28 @@ export class BatchNorm<R extends number = number> extends TrackedNorm<ResolvedOp
 
   override dispose(): void {
     super.dispose();
-    this.#endMicro();
-  }
-
-  #endMicro(): void {
-    this.#micro?.dispose();
-    this.#micro = undefined;
+    this.forgetMicroBatches();
+    this.#takeMicro(undefined);
   }
 
   /** @internal */
-  protected override begin(shape: readonly number[], options: MaskOptions): ChannelPass {
-    this.#endMicro();
-    return super.begin(shape, options);
+  override holdMicroBatches(): (restore: boolean) => void {
+    const end = super.holdMicroBatches();
+    const held = this.#micro;
+    this.#isHeld = true;
+    return (restore) => {
+      end(restore);
+      this.#isHeld = false;
+      if (this.#micro === held) return;
+      if (restore) this.#takeMicro(held);
+      else held?.dispose();
+    };
   }
 
-  /** @internal */
-  protected override again(pass: ChannelPass): ChannelPass {
-    this.#endMicro();
-    return super.again(pass);
+  /** The step over micro-batches that backward belongs to from now on. */
+  #takeMicro(step: MicroStep | undefined): void {
+    if (!this.#isHeld) this.#micro?.dispose();
+    this.#micro = step;
   }
 
   /** @internal Virtual batches in training; all samples together otherwise. */
@@ -250,6 +265,8 @@ export class BatchNorm<R extends number = number> extends TrackedNorm<ResolvedOp
   }
 
   #setFrozen(on: boolean): this {
+    // their forwards would be run again in another mode
+    if (on !== this.#frozen) this.forgetMicroBatches();
     this.#frozen = on;
     for (const parameter of this.parameters()) parameter.frozen = on;
     return this;

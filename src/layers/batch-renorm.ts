@@ -63,8 +63,8 @@ export class BatchRenorm extends BatchNorm {
   readonly #clipping: Clipping;
   /** The bounds of the forward under way: functions are asked before anything is written. */
   #limits: BatchRenorm['bounds'] | undefined;
-  /** r and d of each run of the last forward. */
-  #corrections: { readonly r: Float64Array; readonly d: Float64Array }[] = [];
+  /** r and d of each run of the last forward, and of micro-batches. */
+  readonly #corrections = new Map<number, { readonly r: Float64Array; readonly d: Float64Array }>();
 
   /**
    * @param numFeatures channels, C
@@ -125,8 +125,8 @@ export class BatchRenorm extends BatchNorm {
 
   #savedOf(name: 'r' | 'd'): Float32Array | null {
     const { runs } = this.lastForward?.pass ?? {};
-    if (!runs || runs.some(({ by }) => by !== 'batch') || !this.#corrections.length) return null;
-    return Float32Array.from(runs.flatMap((_, i) => [...this.#corrections[i][name]]));
+    if (!runs || runs.some(({ by }, i) => by !== 'batch' || !this.#corrections.has(i))) return null;
+    return Float32Array.from(runs.flatMap((_, i) => [...this.#corrections.get(i)![name]]));
   }
 
   /** @internal */
@@ -150,8 +150,11 @@ export class BatchRenorm extends BatchNorm {
   /** @internal Works r and d into the training map. */
   protected override adjust(v: Training, run: number, from: number, to: number, anew = false): void {
     const { numFeatures } = this;
-    this.#corrections[run] ??= { r: new Float64Array(numFeatures), d: new Float64Array(numFeatures) };
-    const { r, d } = this.#corrections[run];
+    const { r, d } = this.#corrections.get(run) ?? {
+      r: new Float64Array(numFeatures),
+      d: new Float64Array(numFeatures),
+    };
+    this.#corrections.set(run, { r, d });
     const { f32, f64 } = backend().heap;
     const { eps } = this.settings;
     const { rMin, rMax, dMax } = this.#limits!;
@@ -177,7 +180,7 @@ export class BatchRenorm extends BatchNorm {
 
   /** @internal x̂·r + d is what gamma scales. */
   protected override adjustGradient(v: Training, run: number): void {
-    const { r, d } = this.#corrections[run];
+    const { r, d } = this.#corrections.get(run)!;
     const { f64 } = backend().heap;
     const [dgamma, dbeta] = [v.dgamma >>> 3, v.dbeta >>> 3];
     for (let c = 0; c < this.numFeatures; c++) f64[dgamma + c] = r[c] * f64[dgamma + c] + d[c] * f64[dbeta + c];

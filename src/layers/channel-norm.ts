@@ -130,6 +130,14 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     return shape;
   }
 
+  /** @internal */
+  override checkForward(shape: readonly number[]): readonly number[] {
+    const plan = this.planOf(shape);
+    // one value of a channel in each sample: some run may have no more than that
+    if (plan.count === shape[0]) this.passFor(plan, undefined);
+    return shape;
+  }
+
   /** @internal Who is told of every forward from now on. While a norm is watched nothing moves its running statistics. */
   watch(watcher: ((seen: readonly Seen[]) => void) | undefined): void {
     this.#watcher = watcher;
@@ -310,11 +318,10 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
 
   /**
    * @internal The same run by run, from memory to memory, for cells in which what a run normalises depends on the output of the one before. `settle` comes
-   * behind all of them; until then nothing has changed but what an earlier forward left.
+   * behind all of them, or `abandon` after an error; where statistics may be refused, what an earlier forward left is there until then.
    */
   runByRun({ runs }: ChannelPass) {
-    this.forget();
-    const blocks = this.#room();
+    const blocks = this.#refuses ? new RunBlocks(backend().heap, this.channels) : this.#room();
     this.#reserve(blocks, runs.length);
     const found = new Findings();
     return {
@@ -328,7 +335,14 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
         }
         this.#forwardRun(found, run, i, x, residual, y, blocks, undefined, this.#refuses);
       },
-      settle: () => this.#keep(found, blocks),
+      settle: () => {
+        this.#keep(found, blocks);
+        if (blocks !== this.#blocks) this.#blocks?.release();
+        this.#blocks = blocks;
+      },
+      abandon: () => {
+        if (blocks !== this.#blocks) blocks.release();
+      },
       backward: (i: number, x: number, dy: number, dx: number) => {
         this.#backwardRun(runs[i], i, x, dy, dx, undefined, 0, this.#learns);
         if (runs[i].plan.size > 0) this.#addSumsOf(blocks.at(i));

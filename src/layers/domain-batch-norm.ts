@@ -66,6 +66,8 @@ export class DomainBatchNorm extends BatchNorm {
   set domain(name: string) {
     const running = this.#domains.get(name);
     if (!running) throw wrongValue('ERR_OPTION', this.subject, 'domain', showChoices(this.domains), show(name));
+    // their forwards would be run again by statistics of another domain
+    if (name !== this.#domain) this.forgetMicroBatches();
     this.#domain = name;
     this.running = running;
   }

@@ -1,8 +1,9 @@
-import { wrongMoment } from '../errors.ts';
 import type { ActivationCode } from '../kernels/activations.ts';
-import { locate } from '../tensors/call.ts';
+import { checkGradients, disposeAll, locateAll, noMicroBatches } from '../tensors/several.ts';
+import { shapeOf } from '../tensors/shape.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
 import type { Layout, Parameter, StateDict } from '../types.ts';
+import { gradientsOf } from './parameter.ts';
 import type { Ranks } from './plan.ts';
 import { readState, type StateSlots, writeState } from './state.ts';
 
@@ -48,6 +49,13 @@ export interface ResidualStage {
   readonly branch: readonly Stage[];
 }
 
+/** An input of the last forward of several, and how to be as before it. */
+interface MicroBatch {
+  readonly x: TensorLike;
+  readonly restore: (() => void) | undefined;
+  readonly training: boolean;
+}
+
 /** What every layer is. A layer is in training mode when it is made. */
 export abstract class Layer {
   /** What programs are shown, however the library was minified. */
@@ -55,8 +63,7 @@ export abstract class Layer {
   /** Who it is, in errors: `BatchNorm(64)`. */
   abstract readonly subject: string;
   #training = true;
-  /** The micro-batches of the last forward of several, and how to be again as before each. */
-  #steps: readonly { readonly x: TensorLike; readonly restore: (() => void) | undefined }[] | undefined;
+  #microBatches: readonly MicroBatch[] | undefined;
 
   get training(): boolean {
     return this.#training;
@@ -90,17 +97,30 @@ export abstract class Layer {
 
   /**
    * Forward of several micro-batches as if they were one batch, however large they are: layers whose statistics are those of the batch take them over all
-   * (`BatchNorm`), the others treat samples one by one anyway. Keeps the inputs, for `backwardMicroBatches`.
+   * (`BatchNorm`), the others treat samples one by one anyway. Keeps the inputs, for `backwardMicroBatches`; `backward` then needs a `forward` of its own.
    *
-   * @throws what `forward` throws
+   * @param xs at least one micro-batch
+   * @throws ERR_OPTION for anything but an array with something in it; what `forward` throws. Nothing has changed then
    */
   forwardMicroBatches<X extends TensorLike>(xs: readonly X[]): Result<X>[] {
-    const steps: { readonly x: TensorLike; readonly restore: (() => void) | undefined }[] = [];
-    const ys = xs.map((x) => {
-      steps.push({ x: locate(this.subject, 'x', x), restore: this.checkpoint() });
-      return this.forward<X, Result<X>>(x);
-    });
-    this.#steps = steps;
+    const given = locateAll(this.subject, 'micro-batch', xs);
+    for (const x of given) this.checkForward(shapeOf(x));
+    const restore = this.checkpoint();
+    const batches: MicroBatch[] = [];
+    const ys: Result<X>[] = [];
+    try {
+      given.forEach((x, i) => {
+        batches.push({ x, restore: this.checkpoint(), training: this.#training });
+        ys.push(this.forward<X, Result<X>>(xs[i]));
+      });
+    } catch (error) {
+      disposeAll(ys);
+      restore?.();
+      throw error;
+    } finally {
+      this.forget();
+    }
+    this.#microBatches = batches;
     return ys;
   }
 
@@ -108,31 +128,63 @@ export abstract class Layer {
    * Gradients with respect to the inputs of the last `forwardMicroBatches`; parameters' gradients are added to. Each forward is run again before its
    * backward, since a layer keeps what one backward needs.
    *
-   * @throws ERR_MODE before such a forward; what `backward` throws
+   * @param dys a gradient for each micro-batch, of its output's shape
+   * @throws ERR_MODE before such a forward; what `backward` throws. Nothing has changed then
    */
   backwardMicroBatches<D extends TensorLike>(dys: readonly D[]): Result<D>[] {
-    const steps = this.#steps;
-    if (steps?.length !== dys.length) {
-      const expected = steps ? `${steps.length} gradients` : 'a forward of micro-batches before it';
-      throw wrongMoment(
-        'ERR_MODE',
-        this.subject,
-        'backward of micro-batches',
-        expected,
-        steps ? `${dys.length}` : 'none',
-      );
-    }
+    const batches = this.#microBatches;
+    if (!batches) throw noMicroBatches(this.subject);
+    checkGradients(
+      this.subject,
+      dys,
+      batches.map(({ x }) => this.outputShape(shapeOf(x))),
+    );
     const restore = this.checkpoint();
+    const restoreGradients = gradientsOf(this.parameters());
+    const training = this.#training;
+    const dxs: Result<D>[] = [];
     try {
-      return dys.map((dy, i) => {
-        steps[i].restore?.();
-        const y = this.forward(steps[i].x);
+      dys.forEach((dy, i) => {
+        this.train(batches[i].training);
+        batches[i].restore?.();
+        const y = this.forward(batches[i].x);
         if (y instanceof Tensor) y.dispose();
-        return this.backward<D, Result<D>>(dy);
+        dxs.push(this.backward<D, Result<D>>(dy));
       });
+    } catch (error) {
+      disposeAll(dxs);
+      restoreGradients();
+      throw error;
     } finally {
+      this.train(training);
       restore?.();
+      this.forget();
     }
+    return dxs;
+  }
+
+  /**
+   * @internal Holds on to the micro-batches of the last forward of several, while another is tried. The function returned ends that: with `true` they
+   * take the place of later ones.
+   */
+  holdMicroBatches(): (restore: boolean) => void {
+    const held = this.#microBatches;
+    return (restore) => {
+      if (restore) this.#microBatches = held;
+    };
+  }
+
+  /** @internal Forgets the last forward of micro-batches. */
+  forgetMicroBatches(): void {
+    this.#microBatches = undefined;
+  }
+
+  /** @internal Forgets the last forward: backward needs another. */
+  abstract forget(): void;
+
+  /** @internal Throws what `forward` throws for an input of this shape; the shape of its output. */
+  checkForward(shape: readonly number[]): readonly number[] {
+    return this.outputShape(shape);
   }
 
   /** The shape of the output for an input of this shape. */

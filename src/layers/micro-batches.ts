@@ -1,14 +1,14 @@
 // Batch normalization over micro-batches as if they were one batch: sums of each are merged before the first value is mapped. What accumulating gradients
 // alone cannot do, because every micro-batch would be normalised by itself.
 
-import { wrongMoment, wrongValue } from '../errors.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { activate, affine } from '../kernels/inference/calls.ts';
 import { activateGrad, gradInput, gradStats } from '../kernels/training/calls.ts';
 import { Call, locate, makeLike } from '../tensors/call.ts';
-import { checkShape, shapeOf } from '../tensors/shape.ts';
-import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
+import { checkGradients, disposeAll, locateAll } from '../tensors/several.ts';
+import { shapeOf } from '../tensors/shape.ts';
+import type { Result, TensorLike } from '../tensors/tensor.ts';
 import { reserveTraining, setGradient, setTraining, type Training } from './coefficients.ts';
 import { mergeMoments } from './moments.ts';
 import { addTo, type learned } from './norm.ts';
@@ -44,13 +44,7 @@ export function forwardTogether<X extends TensorLike>(
   xs: readonly X[],
 ): { ys: Result<X>[]; step: MicroStep } {
   const { subject, settings } = host;
-  if (!Array.isArray(xs) || xs.length === 0) {
-    throw wrongValue('ERR_OPTION', subject, 'micro-batches', 'an array of at least 1', `${xs?.length ?? xs}`);
-  }
-  const parts = xs.map((given, i) => {
-    const x = locate(subject, `micro-batch ${i}`, given);
-    return { x, plan: host.planOf(shapeOf(x)) };
-  });
+  const parts = locateAll(subject, 'micro-batch', xs).map((x) => ({ x, plan: host.planOf(shapeOf(x)) }));
   const current = backend();
   const { heap } = current;
   const { channels } = parts[0].plan;
@@ -81,7 +75,7 @@ export function forwardTogether<X extends TensorLike>(
       commit();
     });
   } catch (error) {
-    for (const y of ys) if (y instanceof Tensor) y.dispose();
+    disposeAll(ys);
     v.release();
     throw error;
   }
@@ -96,15 +90,13 @@ function backwardTogether<D extends TensorLike>(
   dys: readonly D[],
 ): Result<D>[] {
   const { subject, settings, learned } = host;
-  if (!Array.isArray(dys) || dys.length !== parts.length) {
-    const got = `${dys?.length ?? dys}`;
-    throw wrongMoment('ERR_MODE', subject, 'backward of micro-batches', `${parts.length} gradients`, got);
-  }
-  const given = dys.map((dy, i) => {
-    const located = locate(subject, `dy ${i}`, dy);
-    checkShape(subject, `dy ${i}`, shapeOf(located), parts[i].plan.shape, 'shape');
-    locate(subject, `backward: micro-batch ${i} of the last forward`, parts[i].x);
-    return located;
+  const given = checkGradients(
+    subject,
+    dys,
+    parts.map(({ plan }) => plan.shape),
+  );
+  parts.forEach(({ x }, i) => {
+    locate(subject, `backward: micro-batch ${i} of the last forward`, x);
   });
   const current = backend();
   const { heap } = current;
@@ -146,7 +138,7 @@ function backwardTogether<D extends TensorLike>(
       addTo(learned.beta, heap.f64, v.dbeta >>> 3);
     });
   } catch (error) {
-    for (const dx of dxs) if (dx instanceof Tensor) dx.dispose();
+    disposeAll(dxs);
     throw error;
   }
   return dxs;

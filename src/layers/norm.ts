@@ -6,8 +6,8 @@ import { type Activation, type ActivationCode, activationOf, NO_ACTIVATION } fro
 import { backend } from '../kernels/backend.ts';
 import { activate } from '../kernels/inference/calls.ts';
 import { activateGrad } from '../kernels/training/calls.ts';
-import { Call, checkCallOptions, locate, makeLike, produce } from '../tensors/call.ts';
-import { Kept } from '../tensors/kept.ts';
+import { Call, checkCallOptions, locate, makeLike, produce, sameMemory } from '../tensors/call.ts';
+import { Kept, noForward } from '../tensors/kept.ts';
 import { type Located, Route } from '../tensors/route.ts';
 import { checkShape, countOf, sameShape, shapeOf } from '../tensors/shape.ts';
 import { type OfRank, type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
@@ -161,7 +161,7 @@ export abstract class Norm<P extends Pass, R extends number = number, M extends 
       aliasing: 'in-place',
     } as const;
     return produce<O>(product, (call, result) => {
-      const residualGrad = residual && this.#residualGradLike(dy, plan.shape);
+      const residualGrad = residual && this.#residualGradLike(dy, plan.shape, [x, residual, given, result]);
       if (plan.size > 0) {
         const at = call.input(x);
         const from = call.input(given);
@@ -171,6 +171,9 @@ export abstract class Norm<P extends Pass, R extends number = number, M extends 
         if (dz) this.unmask(call, pass, dz);
         this.gradients(call, pass, at, g, to);
       }
+      const held = this.#residualGrad;
+      // one of another kind or shape is no longer needed; one that the caller has put to use is the caller's
+      if (held instanceof Tensor && held !== residualGrad && !isAmong(held, [x, given, result])) held.dispose();
       this.#residualGrad = residualGrad;
       kept.noteOutput(result, 'backward');
     });
@@ -178,7 +181,7 @@ export abstract class Norm<P extends Pass, R extends number = number, M extends 
 
   /** @internal */
   override checkSaved(): NonNullable<Norm<P, R, M>['lastForward']> {
-    if (!this.#saved) throw this.wrongMoment('backward', 'the saved statistics of a training forward', 'none');
+    if (!this.#saved) throw noForward(this.subject);
     this.#saved.kept.check();
     return this.#saved;
   }
@@ -199,8 +202,8 @@ export abstract class Norm<P extends Pass, R extends number = number, M extends 
     return this.#saved;
   }
 
-  /** @internal Forgets the last forward. */
-  protected forget(): void {
+  /** @internal */
+  override forget(): void {
     this.#saved = undefined;
   }
 
@@ -274,17 +277,18 @@ export abstract class Norm<P extends Pass, R extends number = number, M extends 
     return g;
   }
 
-  /** Memory for the residual's gradient, of dy's kind. */
-  #residualGradLike(dy: TensorLike, shape: readonly number[]): TensorLike {
+  /** Memory for the residual's gradient, of dy's kind; that of the last one, unless it is an input or the output of this backward. */
+  #residualGradLike(dy: TensorLike, shape: readonly number[], used: readonly (TensorLike | undefined)[]): TensorLike {
+    if (!(dy instanceof Tensor)) return makeLike(dy, shape);
     const held = this.#residualGrad;
-    if (!(dy instanceof Tensor)) {
-      if (held instanceof Tensor) held.dispose();
-      return makeLike(dy, shape);
-    }
-    if (held instanceof Tensor && !held.disposed && sameShape(held.shape, shape)) return held;
-    if (held instanceof Tensor) held.dispose();
-    return Tensor.unscoped(shape);
+    const isFree = held instanceof Tensor && !held.disposed && sameShape(held.shape, shape) && !isAmong(held, used);
+    return isFree ? held : Tensor.unscoped(shape);
   }
+}
+
+/** Does a tensor lie where one of these does? */
+function isAmong(tensor: Tensor, others: readonly (TensorLike | undefined)[]): boolean {
+  return others.some((other) => other && sameMemory(tensor, other));
 }
 
 /** Adds sums to a gradient. */

@@ -89,3 +89,13 @@ export class LearnedParameter implements Parameter {
     return { shape, read: () => values.now.slice(), write: (state) => values.writable.set(state) };
   }
 }
+
+/** Copies the gradients of parameters; the function returned brings them back. */
+export function gradientsOf(parameters: readonly Parameter[]): () => void {
+  const before = parameters.map(({ grad }) => grad.slice());
+  return () => {
+    parameters.forEach(({ grad }, i) => {
+      grad.set(before[i]);
+    });
+  };
+}

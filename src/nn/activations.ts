@@ -80,6 +80,11 @@ export class ActivationLayer extends Layer {
   }
 
   /** @internal */
+  override forget(): void {
+    this.#kept = undefined;
+  }
+
+  /** @internal */
   override checkSaved(): Kept<{ x: TensorLike }> {
     return checkKept(this.subject, this.#kept);
   }

@@ -1,4 +1,4 @@
-import { show, wrongMoment, wrongValue } from '../errors.ts';
+import { show, wrongValue } from '../errors.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { activate } from '../kernels/inference/calls.ts';
@@ -6,6 +6,7 @@ import { training } from '../kernels/training/part.ts';
 import { Layer, type Stage } from '../layers/layer.ts';
 import { checkNames } from '../named-options.ts';
 import { checkCallOptions, locate, produce } from '../tensors/call.ts';
+import { noForward } from '../tensors/kept.ts';
 import { checkShape, shapeOf } from '../tensors/shape.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
 import { Random } from './random.ts';
@@ -75,10 +76,13 @@ export class Dropout extends Layer {
   }
 
   /** @internal */
+  override forget(): void {
+    this.#mask = undefined;
+  }
+
+  /** @internal */
   override checkSaved(): Mask {
-    if (!this.#mask) {
-      throw wrongMoment('ERR_MODE', this.subject, 'backward', 'the mask of a forward', 'none');
-    }
+    if (!this.#mask) throw noForward(this.subject);
     return this.#mask;
   }
 

@@ -154,6 +154,11 @@ export class Linear extends Layer {
   }
 
   /** @internal */
+  override forget(): void {
+    this.#kept = undefined;
+  }
+
+  /** @internal */
   override checkSaved(): Kept<{ x: TensorLike }> {
     return checkKept(this.subject, this.#kept);
   }

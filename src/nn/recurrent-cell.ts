@@ -10,17 +10,19 @@ import type { ChannelPass } from '../layers/channel-norm.ts';
 import { Layer, type Stage } from '../layers/layer.ts';
 import { readLengths } from '../layers/mask.ts';
 import { checkFeatures } from '../layers/options.ts';
-import { LearnedParameter } from '../layers/parameter.ts';
+import { gradientsOf, LearnedParameter } from '../layers/parameter.ts';
 import { RecurrentBatchNorm1d, type RecurrentBatchNormOptions } from '../layers/recurrent-batch-norm.ts';
 import type { StateSlots } from '../layers/state.ts';
 import { gather, type Steps, scatter, stepsOf } from '../layers/steps.ts';
 import { checkRecord } from '../named-options.ts';
 import { Region } from '../tensors/block.ts';
 import { type Call, checkCallOptions, locate, produce } from '../tensors/call.ts';
+import { noForward } from '../tensors/kept.ts';
 import { checkShape, shapeOf } from '../tensors/shape.ts';
 import type { OfRank, Result, TensorLike } from '../tensors/tensor.ts';
 import { floatsOf } from '../typed-arrays.ts';
 import type { Parameter } from '../types.ts';
+import type { Heap } from '../wasm/memory.ts';
 import { type Initializer, torchUniform } from './initializers.ts';
 import { addSums, packBackward, packedLength, packForward, weightSums } from './products.ts';
 import { Random } from './random.ts';
@@ -95,10 +97,23 @@ type Places = Readonly<
   Record<'x' | 'fromInput' | 'input' | 'fromState' | 'gates' | 'extra' | 'h' | 'c' | 'first' | 'wide', number>
 >;
 
+/** Where rows and states of a forward lie until backward. */
+type Memory = Readonly<Record<'rows' | 'states', Region>>;
+
+function memoryIn(heap: Heap): Memory {
+  return { rows: new Region(heap), states: new Region(heap) };
+}
+
+function releaseMemory({ rows, states }: Memory): void {
+  rows.release();
+  states.release();
+}
+
 interface Saved {
   readonly shape: readonly number[];
   readonly steps: Steps;
   readonly runs: readonly ReturnType<RecurrentBatchNorm1d['runByRun']>[];
+  readonly memory: Memory;
 }
 
 const OWN = ['norm', 'output', 'init', 'seed'];
@@ -112,7 +127,7 @@ export abstract class RecurrentCell extends Layer {
   /** Batch norm of what comes from the input, of what comes from the state, and what a cell has besides; none in the plain cell. */
   readonly norms: Readonly<Record<'ih' | 'hh' | 'c', RecurrentBatchNorm1d | undefined>>;
   readonly #output: 'sequence' | 'last';
-  readonly #memory: Record<'rows' | 'states', Region>;
+  #memory: Memory;
   #saved: Saved | undefined;
   #state: RecurrentState | undefined;
 
@@ -147,8 +162,7 @@ export abstract class RecurrentCell extends Layer {
     this.norms = { ih: normOf(wide), hh: normOf(wide), c: hasValue ? normOf(hiddenSize) : undefined };
     const bias = () => new LearnedParameter([wide], new Float32Array(wide));
     this.#biases = norm ? undefined : { ih: bias(), hh: bias() };
-    const { heap } = backend();
-    this.#memory = { rows: new Region(heap), states: new Region(heap) };
+    this.#memory = memoryIn(backend().heap);
   }
 
   /** @internal The name in errors, how many gates, and has it a value of its own beside the hidden state? */
@@ -205,8 +219,8 @@ export abstract class RecurrentCell extends Layer {
    *
    * @param x `[N, T, inputSize]`
    * @returns `[N, T, H]` or `[N, H]`, as the option `output` says: `out`, or new memory of x's kind. `out` must lie apart from `x`
-   * @throws ERR_SHAPE, ERR_TYPE, ERR_MASK for lengths, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY, and what the norms' options say. After an error no statistics and no
-   *   parameters have changed; an error in the middle of the sequences leaves nothing for backward
+   * @throws ERR_SHAPE, ERR_TYPE, ERR_MASK for lengths, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY, and what the norms' options say. After an error nothing has
+   *   changed; after ERR_MEMORY in the middle of the sequences backward needs another forward
    */
   forward<const X extends TensorLike, O extends TensorLike = Result<X>>(
     x: X & OfRank<X, 3>,
@@ -231,14 +245,26 @@ export abstract class RecurrentCell extends Layer {
       aliasing: 'apart',
     } as const;
     return produce<O>(product, (call, result) => {
-      this.#saved = undefined;
       const runs = names.flatMap((name, i) =>
         passes[i] ? [this.norms[name]!.runByRun(passes[i] as ChannelPass)] : [],
       );
-      const end = this.#run(call, steps, runs, call.input(input), state, call.output(result), outShape);
+      // statistics that may be refused in the middle must not cost what an earlier forward left
+      const memory = runs.length && this.#mayRefuse ? memoryIn(backend().heap) : this.#memory;
+      const saved = { shape, steps, runs, memory };
+      if (memory === this.#memory) this.#saved = undefined;
+      let end: Omit<RecurrentState, 'step'>;
+      try {
+        end = this.#run(call, saved, call.input(input), state, call.output(result), outShape);
+      } catch (error) {
+        for (const run of runs) run.abandon();
+        if (memory !== this.#memory) releaseMemory(memory);
+        throw error;
+      }
       for (const run of runs) run.settle();
+      if (memory !== this.#memory) releaseMemory(this.#memory);
+      this.#memory = memory;
       this.#state = { ...end, step: state.step + length };
-      this.#saved = { shape, steps, runs };
+      this.#saved = saved;
     });
   }
 
@@ -262,21 +288,24 @@ export abstract class RecurrentCell extends Layer {
       aliasing: 'apart',
     } as const;
     return produce<O>(product, (call, result) => {
-      const before = this.parameters().map(({ grad }) => grad.slice());
+      const restore = gradientsOf(this.parameters());
       try {
         this.#runBack(call, saved, call.input(given), call.output(result));
       } catch (error) {
-        this.parameters().forEach(({ grad }, i) => {
-          grad.set(before[i]);
-        });
+        restore();
         throw error;
       }
     });
   }
 
   /** @internal */
+  override forget(): void {
+    this.#saved = undefined;
+  }
+
+  /** @internal */
   override checkSaved(): Saved {
-    if (!this.#saved) throw wrongMoment('ERR_MODE', this.subject, 'backward', 'a forward before it', 'none');
+    if (!this.#saved) throw noForward(this.subject);
     return this.#saved;
   }
 
@@ -330,7 +359,7 @@ export abstract class RecurrentCell extends Layer {
 
   override dispose(): void {
     for (const norm of this.#norms()) norm.dispose();
-    for (const region of Object.values(this.#memory)) region.release();
+    releaseMemory(this.#memory);
     this.#saved = undefined;
   }
 
@@ -342,6 +371,10 @@ export abstract class RecurrentCell extends Layer {
 
   #norms(): RecurrentBatchNorm1d[] {
     return Object.values(this.norms).filter((norm) => norm !== undefined);
+  }
+
+  get #mayRefuse(): boolean {
+    return this.training && this.norms.ih?.options.onNonFinite === 'throw';
   }
 
   #wrongOption(argument: string, expected: string, got: unknown): Error {
@@ -370,20 +403,20 @@ export abstract class RecurrentCell extends Layer {
   }
 
   /** Addresses of what a forward leaves for backward: widths of a row by name, for every row; and states, which have the rows before the first step besides. */
-  #places({ rows, starts }: Steps): Places {
+  #places({ steps: { rows, starts }, memory }: Pick<Saved, 'steps' | 'memory'>): Places {
     const { inputSize, hiddenSize } = this;
     const wide = this.form().gates * hiddenSize;
     const many = rows.length;
     const widths = { x: inputSize, fromInput: wide, input: wide, fromState: wide, gates: wide, extra: hiddenSize };
     const total = Object.values(widths).reduce((sum, width) => sum + width, 0);
-    let at = this.#memory.rows.atLeast(Math.max(total * many, 1) * 4);
+    let at = memory.rows.atLeast(Math.max(total * many, 1) * 4);
     const found = {} as Record<keyof typeof widths, number>;
     for (const name of Object.keys(widths) as (keyof typeof widths)[]) {
       found[name] = at;
       at += widths[name] * many * 4;
     }
     const first = starts[1] ?? 0;
-    const h = this.#memory.states.atLeast(Math.max(2 * (many + first) * hiddenSize, 1) * 4);
+    const h = memory.states.atLeast(Math.max(2 * (many + first) * hiddenSize, 1) * 4);
     return { ...found, h, c: h + (many + first) * hiddenSize * 4, first, wide };
   }
 
@@ -419,8 +452,7 @@ export abstract class RecurrentCell extends Layer {
   /** Returns the state at the end. */
   #run(
     call: Call,
-    steps: Steps,
-    runs: Saved['runs'],
+    saved: Saved,
     x: number,
     state: RecurrentState & { c: Float32Array },
     y: number,
@@ -430,7 +462,8 @@ export abstract class RecurrentCell extends Layer {
     const { heap } = current;
     const { inputSize, hiddenSize } = this;
     const { ih, hh } = this.#weights;
-    const at = this.#places(steps);
+    const { steps, runs } = saved;
+    const at = this.#places(saved);
     const { wide, first } = at;
     const many = steps.rows.length;
     const [normIh, normHh, normC] = runs;
@@ -496,14 +529,15 @@ export abstract class RecurrentCell extends Layer {
     return end;
   }
 
-  #runBack(call: Call, { shape, steps, runs }: Saved, dy: number, dx: number): void {
+  #runBack(call: Call, saved: Saved, dy: number, dx: number): void {
+    const { shape, steps, runs } = saved;
     const current = backend();
     // kernels that are needed for the first time take memory, and views with it
     const { kernels } = training(current);
     const { heap } = current;
     const { inputSize, hiddenSize } = this;
     const { ih, hh } = this.#weights;
-    const at = this.#places(steps);
+    const at = this.#places(saved);
     const { wide, first } = at;
     const many = steps.rows.length;
     const [normIh, normHh, normC] = runs;

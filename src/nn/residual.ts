@@ -2,12 +2,14 @@ import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { IDENTITY, sum } from '../kernels/inference/calls.ts';
 import { Layer, type Stage } from '../layers/layer.ts';
+import { gradientsOf } from '../layers/parameter.ts';
 import type { StateSlots } from '../layers/state.ts';
 import { Region } from '../tensors/block.ts';
 import { checkCallOptions, copyLike, locate, plainCopy, produce } from '../tensors/call.ts';
+import { locateAll } from '../tensors/several.ts';
 import { checkShape, shapeOf } from '../tensors/shape.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
-import type { Parameter, PlainTensor } from '../types.ts';
+import type { Parameter } from '../types.ts';
 import { Sequential } from './sequential.ts';
 
 /**
@@ -62,30 +64,42 @@ export class Residual extends Layer {
     const { shape } = this.branch.checkSaved();
     const given = this.branch.detached(locate(this.subject, 'dy', dy));
     checkShape(this.subject, 'dy', shapeOf(given), shape, 'shape');
-    return this.#sum(dy, 'dy', given, options.out, () => this.branch.backward(given));
+    const restore = gradientsOf(this.parameters());
+    try {
+      return this.#sum(dy, 'dy', given, options.out, () => this.branch.backward(given));
+    } catch (error) {
+      restore();
+      throw error;
+    }
   }
 
   /** @throws what the layers throw */
   override forwardMicroBatches<X extends TensorLike>(xs: readonly X[]): Result<X>[] {
-    return this.#around(xs, 'x', (plain) => this.branch.forwardMicroBatches(plain));
+    const plain = locateAll(this.subject, 'micro-batch', xs).map(plainCopy);
+    for (const { shape } of plain) this.outputShape(shape);
+    return added(this.branch.forwardMicroBatches(plain), plain, xs);
   }
 
   /** @throws ERR_MODE before such a forward; what the layers throw */
   override backwardMicroBatches<D extends TensorLike>(dys: readonly D[]): Result<D>[] {
-    return this.#around(dys, 'dy', (plain) => this.branch.backwardMicroBatches(plain));
+    const plain = locateAll(this.subject, 'dy of micro-batch', dys).map(plainCopy);
+    return added(this.branch.backwardMicroBatches(plain), plain, dys);
   }
 
-  #around<X extends TensorLike>(
-    given: readonly X[],
-    name: string,
-    branch: (plain: PlainTensor[]) => TensorLike[],
-  ): Result<X>[] {
-    const plain = given.map((x) => plainCopy(locate(this.subject, name, x)));
-    if (name === 'x') for (const x of plain) this.outputShape(shapeOf(x));
-    return branch(plain).map((y, i) => {
-      const { data } = plain[i];
-      return copyLike({ data: y.data.map((value, k) => value + data[k]), shape: shapeOf(y) }, given[i]);
-    });
+  /** @internal */
+  override holdMicroBatches(): (restore: boolean) => void {
+    return this.branch.holdMicroBatches();
+  }
+
+  /** @internal */
+  override forget(): void {
+    this.branch.forget();
+  }
+
+  /** @internal */
+  override checkForward(shape: readonly number[]): readonly number[] {
+    this.branch.checkForward(shape);
+    return this.outputShape(shape);
   }
 
   /** @internal */
@@ -142,4 +156,16 @@ export class Residual extends Layer {
       sum(current, call.input(branch), identity, call.input(a), call.output(result), NO_ACTIVATION, size);
     });
   }
+}
+
+/** Sums of plain arrays, in memory of the kind of what was given. */
+function added<X extends TensorLike>(
+  branch: readonly TensorLike[],
+  plain: readonly { readonly data: Float32Array }[],
+  given: readonly X[],
+): Result<X>[] {
+  return branch.map((y, i) => {
+    const { data } = plain[i];
+    return copyLike({ data: y.data.map((value, k) => value + data[k]), shape: shapeOf(y) }, given[i]);
+  });
 }

@@ -1,10 +1,13 @@
-import { show, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
+import { inPart, show, wrongKind, wrongValue } from '../errors.ts';
 import { type CompiledNetwork, type CompileOptions, compile } from '../infer/compile.ts';
 import { backend } from '../kernels/backend.ts';
 import { Layer, type Stage } from '../layers/layer.ts';
+import { gradientsOf } from '../layers/parameter.ts';
 import type { StateSlots } from '../layers/state.ts';
 import { Region } from '../tensors/block.ts';
-import { checkCallOptions, checkOut, copyLike, locate, plainCopy } from '../tensors/call.ts';
+import { checkCallOptions, checkOut, copyLike, locate, makeLike, plainCopy } from '../tensors/call.ts';
+import { noForward } from '../tensors/kept.ts';
+import { checkGradients, disposeAll, locateAll, noMicroBatches } from '../tensors/several.ts';
 import { checkShape, countOf, shapeOf } from '../tensors/shape.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
 import type { Parameter } from '../types.ts';
@@ -12,27 +15,37 @@ import type { Heap } from '../wasm/memory.ts';
 
 /** The tensors of one input shape, over the network's memory. */
 interface Stations {
-  /** Where a plain input is copied. */
-  readonly input: Tensor;
+  /** Where a plain input is copied: in two buffers by turns, so that a forward that fails leaves what the one before it was given. */
+  readonly inputs: readonly [Tensor, Tensor];
   /** The output of each layer. */
   readonly outputs: readonly Tensor[];
   /** The gradient with respect to the input of each layer, in two buffers by turns. */
   readonly gradients: readonly Tensor[];
 }
 
-/** The network's own memory; `all` is its regions in the order of `input`, `outputs`, `gradients`. */
+/** The network's own memory: `all` is its regions, those of inputs first, then of outputs, then of gradients; and its tensors by input shape. */
 interface Memory {
-  readonly input: Region;
+  readonly inputs: readonly [Region, Region];
   readonly outputs: readonly Region[];
   readonly gradients: readonly [Region, Region];
   readonly all: readonly Region[];
+  readonly stations: Map<string, Stations>;
 }
 
-function reserveMemory(heap: Heap, layers: number): Memory {
-  const input = new Region(heap);
+/** Shapes whose tensors are remembered. */
+const MOST_SHAPES = 8;
+
+function memoryFor(heap: Heap, layers: number): Memory {
+  const pair = () => [new Region(heap), new Region(heap)] as const;
+  const inputs = pair();
   const outputs = Array.from({ length: layers }, () => new Region(heap));
-  const gradients = [new Region(heap), new Region(heap)] as const;
-  return { input, outputs, gradients, all: [input, ...outputs, ...gradients] };
+  const gradients = pair();
+  return { inputs, outputs, gradients, all: [...inputs, ...outputs, ...gradients], stations: new Map() };
+}
+
+function releaseMemory(memory: Memory | undefined): void {
+  for (const stations of memory?.stations.values() ?? []) disposeAll(tensorsOf(stations));
+  for (const region of memory?.all ?? []) region.release();
 }
 
 /** What the last forward left for backward. */
@@ -41,23 +54,29 @@ interface Current {
   /** What the first layer was given. */
   readonly input: TensorLike;
   readonly shape: readonly number[];
+  /** How statistics and generators were before it: for doing it again. */
+  readonly before: () => void;
+  /** The modes in which the layers were. */
+  readonly modes: readonly boolean[];
 }
 
 /**
  * Layers in a row.
  *
  * Memory is planned at the first forward of a shape and reused: later steps take none, but for scratch that they give back. Where the input is a Tensor, so
- * is the output, and it belongs to the network: the next forward of that shape writes over it. Where the input is a plain array, the
- * output is a plain array of its own.
+ * is the output, and it belongs to the network: the next forward, of whatever shape, writes over it, and it is disposed when a larger batch moves the
+ * network's memory or its shape has not been seen for a while. Where the input is a plain array, the output is a plain array of its own.
  */
 export class Sequential extends Layer {
   static override readonly name: string = 'Sequential';
   readonly subject = 'Sequential';
   readonly layers: readonly Layer[];
+  /** The layers, and those they are made of. */
+  readonly #leaves: readonly Layer[];
   #memory: Memory | undefined;
-  /** By input shape. Forgotten when a larger shape moves the memory. */
-  #stations = new Map<string, Stations>();
   #current: Current | undefined;
+  /** Shapes of the outputs of the last forward of micro-batches. */
+  #microShapes: readonly (readonly number[])[] | undefined;
 
   constructor(...layers: Layer[]) {
     super();
@@ -76,6 +95,7 @@ export class Sequential extends Layer {
       );
     }
     this.layers = layers;
+    this.#leaves = leaves;
   }
 
   override train(on = true): this {
@@ -84,8 +104,32 @@ export class Sequential extends Layer {
     return this;
   }
 
+  /** @throws ERR_SHAPE, by the layer's place */
   outputShape(shape: readonly number[]): readonly number[] {
-    return this.layers.reduce((current, layer) => layer.outputShape(current), shape);
+    return this.layers.reduce((current, layer, i) => this.#at(i, () => layer.outputShape(current)), shape);
+  }
+
+  /** @internal */
+  override checkForward(shape: readonly number[]): readonly number[] {
+    return this.#shapesFrom(shape).at(-1)!;
+  }
+
+  /** The shapes of all values, after checking that every layer takes its input. */
+  #shapesFrom(shape: readonly number[]): (readonly number[])[] {
+    const shapes = [shape];
+    this.layers.forEach((layer, i) => {
+      shapes.push(this.#at(i, () => layer.checkForward(shapes[i])));
+    });
+    return shapes;
+  }
+
+  /** Work of a layer; its errors say where it stands. */
+  #at<T>(index: number, work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      throw inPart(this.subject, index, error);
+    }
   }
 
   override parameters(): Parameter[] {
@@ -93,46 +137,92 @@ export class Sequential extends Layer {
   }
 
   /**
-   * Runs all layers. Shapes are checked through the whole network first; if a layer throws all the same, layers before it get back the
-   * statistics they had.
+   * Runs all layers. What can be told from the shape is checked through the whole network first; if a layer throws all the same, the network is as it was
+   * before: layers have the statistics they had, and backward still finds what the forward before left.
    *
-   * @throws what the layers throw
+   * @throws what the layers throw, by the layer's place
    */
   forward<X extends TensorLike, O extends TensorLike = Result<X>>(x: X, options: { out?: O } = {}): O {
     checkCallOptions(this.subject, options, ['out']);
     const given = locate(this.subject, 'x', x);
-    const shapes = [shapeOf(given)];
-    for (const layer of this.layers) shapes.push(layer.outputShape(shapes[shapes.length - 1]));
+    const shapes = this.#shapesFrom(shapeOf(given));
+    const shape = shapes[shapes.length - 1];
     const product = {
       subject: this.subject,
       like: x,
-      shape: shapes[shapes.length - 1],
+      shape,
       out: options.out,
       inputs: { x: given },
       aliasing: 'apart',
     } as const;
     const target = options.out === undefined ? undefined : checkOut(product);
+    const own = target || x instanceof Tensor ? undefined : makeLike(x, shape);
 
-    const stations = this.#stationsFor(shapes);
-    const restore = this.checkpoint();
-    this.#current = undefined; // what an earlier forward left is written over from here on
-    let current: TensorLike = given;
-    if (!(given instanceof Tensor) || this.#owns(given)) {
-      stations.input.data.set(given.data);
-      current = stations.input;
-    }
-    const first = current;
-    const last = target instanceof Tensor && !this.#owns(target) ? target : stations.outputs.at(-1);
+    const memory = this.#memoryFor(shapes);
+    const last = this.#current;
     try {
-      this.layers.forEach((layer, i) => {
-        current = layer.forward(current, { out: i === this.layers.length - 1 ? last : stations.outputs[i] });
-      });
+      const stations = stationsIn(memory, shapes);
+      const before = this.checkpoint();
+      try {
+        let input: TensorLike = given;
+        if (!(given instanceof Tensor) || this.#owns(given)) {
+          const [first, second] = stations.inputs;
+          input = last?.input instanceof Tensor && last.input.ptr === first.ptr ? second : first;
+          input.data.set(given.data);
+        }
+        const into = target instanceof Tensor && !this.#owns(target) ? target : stations.outputs.at(-1);
+        const result = this.#run(input, stations, into);
+        this.#current = {
+          stations,
+          input,
+          shape: shapes[0],
+          before,
+          modes: this.#leaves.map(({ training }) => training),
+        };
+        if (memory !== this.#memory) releaseMemory(this.#memory);
+        this.#memory = memory;
+        return deliver(result, options.out, target, own) as O;
+      } catch (error) {
+        before();
+        this.#redo(last);
+        throw error;
+      }
     } catch (error) {
-      restore();
+      if (memory !== this.#memory) releaseMemory(memory);
       throw error;
     }
-    this.#current = { stations, input: first, shape: shapes[0] };
-    return deliver(current, x, options.out, target) as O;
+  }
+
+  #run(input: TensorLike, { outputs }: Stations, into: Tensor | undefined): TensorLike {
+    let current = input;
+    this.layers.forEach((layer, i) => {
+      const out = i === this.layers.length - 1 ? into : outputs[i];
+      const given = current;
+      current = this.#at(i, () => layer.forward(given, { out }));
+    });
+    return current;
+  }
+
+  /** Runs a forward once more, after a later one has failed in the middle: backward then finds what it left. */
+  #redo(last: Current | undefined): void {
+    if (!last) return;
+    const after = this.checkpoint();
+    const modes = this.#leaves.map(({ training }) => training);
+    const set = (to: readonly boolean[]) => {
+      this.#leaves.forEach((leaf, i) => {
+        leaf.train(to[i]);
+      });
+    };
+    try {
+      last.before();
+      set(last.modes);
+      this.#run(last.input, last.stations, last.stations.outputs.at(-1));
+    } catch {
+      this.#current = undefined;
+    } finally {
+      set(modes);
+      after();
+    }
   }
 
   /**
@@ -164,44 +254,94 @@ export class Sequential extends Layer {
       aliasing: 'apart',
     } as const;
     const target = options.out === undefined ? undefined : checkOut(product);
+    const wants = options.inputGradient !== false;
+    const own = target || dy instanceof Tensor || !wants ? undefined : makeLike(dy, shape);
     const first = target instanceof Tensor && !this.#owns(target) ? target : stations.gradients[0];
+    const undo: (() => void)[] = [];
     let current: TensorLike = given;
-    for (let i = this.layers.length - 1; i >= 0; i--) {
-      if (i === 0 && options.inputGradient === false) {
-        this.layers[0].backwardParameters(current);
-        return undefined;
+    try {
+      for (let i = this.layers.length - 1; i > 0; i--) {
+        const layer = this.layers[i];
+        const from = current;
+        undo.push(gradientsOf(layer.parameters()));
+        current = this.#at(i, () => layer.backward(from, { out: stations.gradients[i] }));
       }
-      current = this.layers[i].backward(current, { out: i === 0 ? first : stations.gradients[i] });
+      // after an error the first layer has added nothing
+      const from = current;
+      if (this.layers.length > 0) {
+        if (wants) current = this.#at(0, () => this.layers[0].backward(from, { out: first }));
+        else this.#at(0, () => this.layers[0].backwardParameters(from));
+      }
+    } catch (error) {
+      for (const restore of undo) restore();
+      throw error;
     }
-    return options.inputGradient === false ? undefined : deliver(current, dy, options.out, target);
+    return wants ? deliver(current, options.out, target, own) : undefined;
   }
 
   /** Layer by layer over all micro-batches. Values between layers are plain arrays: they are held until backward. @throws what the layers throw */
   override forwardMicroBatches<X extends TensorLike>(xs: readonly X[]): Result<X>[] {
+    const first = locateAll(this.subject, 'micro-batch', xs).map(plainCopy);
+    const shapes = first.map(({ shape }) => this.outputShape(shape));
+    const end = this.holdMicroBatches();
     const restore = this.checkpoint();
     try {
-      const first: TensorLike[] = xs.map((x) => plainCopy(locate(this.subject, 'x', x)));
-      const last = this.layers.reduce((current, layer) => layer.forwardMicroBatches(current), first);
-      return last.map((y, i) => copyLike(y, xs[i]));
+      const last = this.layers.reduce<TensorLike[]>(
+        (current, layer, i) => this.#at(i, () => layer.forwardMicroBatches(current)),
+        first,
+      );
+      const ys = last.map((y, i) => copyLike(y, xs[i]));
+      end(false);
+      this.forget();
+      this.#microShapes = shapes;
+      return ys;
+    } catch (error) {
+      end(true);
+      restore();
+      this.#redo(this.#current);
+      throw error;
+    }
+  }
+
+  /** @throws ERR_MODE before such a forward; what the layers throw. Nothing has changed then */
+  override backwardMicroBatches<D extends TensorLike>(dys: readonly D[]): Result<D>[] {
+    if (!this.#microShapes) throw noMicroBatches(this.subject);
+    const last = checkGradients(this.subject, dys, this.#microShapes).map(plainCopy);
+    const restore = gradientsOf(this.parameters());
+    try {
+      const first = this.layers.reduceRight<TensorLike[]>(
+        (current, layer, i) => this.#at(i, () => layer.backwardMicroBatches(current)),
+        last,
+      );
+      return first.map((dx, i) => copyLike(dx, dys[i]));
     } catch (error) {
       restore();
       throw error;
     }
   }
 
-  /** @throws ERR_MODE before such a forward; what the layers throw */
-  override backwardMicroBatches<D extends TensorLike>(dys: readonly D[]): Result<D>[] {
-    const last: TensorLike[] = dys.map((dy) => plainCopy(locate(this.subject, 'dy', dy)));
-    const first = this.layers.reduceRight((current, layer) => layer.backwardMicroBatches(current), last);
-    return first.map((dx, i) => copyLike(dx, dys[i]));
+  /** @internal */
+  override holdMicroBatches(): (restore: boolean) => void {
+    const ends = this.layers.map((layer) => layer.holdMicroBatches());
+    const shapes = this.#microShapes;
+    return (restore) => {
+      for (const end of ends) end(restore);
+      if (restore) this.#microShapes = shapes;
+    };
+  }
+
+  /** @internal */
+  override forget(): void {
+    this.#current = undefined;
+    for (const layer of this.layers) layer.forget();
   }
 
   /** @internal Throws before the first gradient has been added to. */
   override checkSaved(): Current {
-    if (!this.#current) {
-      throw wrongMoment('ERR_MODE', this.subject, 'backward', 'a forward before it', 'none');
-    }
-    for (const layer of this.layers) layer.checkSaved();
+    if (!this.#current) throw noForward(this.subject);
+    this.layers.forEach((layer, i) => {
+      this.#at(i, () => layer.checkSaved());
+    });
     return this.#current;
   }
 
@@ -250,9 +390,8 @@ export class Sequential extends Layer {
 
   override dispose(): void {
     for (const layer of this.layers) layer.dispose();
-    this.#forget();
-    for (const region of this.#memory?.all ?? []) region.release();
-    this.#memory = undefined;
+    releaseMemory(this.#memory);
+    this.#memory = this.#current = this.#microShapes = undefined;
   }
 
   /** Does a tensor lie in the network's own memory? */
@@ -260,38 +399,54 @@ export class Sequential extends Layer {
     return !!this.#memory?.all.some((region) => region.atLeast(0) === x.ptr);
   }
 
-  #forget(): void {
-    for (const stations of this.#stations.values()) for (const tensor of tensorsOf(stations)) tensor.dispose();
-    this.#stations.clear();
-    this.#current = undefined;
-  }
-
-  /** Finds the tensors for a batch of these shapes, making memory larger if it must be. */
-  #stationsFor(shapes: readonly (readonly number[])[]): Stations {
-    const key = shapes[0].join('x');
-    const known = this.#stations.get(key);
-    // a caller may have disposed of what an earlier call returned: the memory is still the network's, the tensor is not
-    if (known && !tensorsOf(known).some((tensor) => tensor.disposed)) return known;
-    this.#memory ??= reserveMemory(backend().heap, this.layers.length);
-    const { input, outputs, gradients, all } = this.#memory;
-    const bytes = shapes.map((shape) => 4 * countOf(shape));
-    const least = [...bytes, Math.max(...bytes), Math.max(...bytes)].map((size) => Math.max(size, 4));
-    if (all.some((region, i) => region.bytes < least[i])) this.#forget();
-    all.forEach((region, i) => {
-      region.atLeast(least[i]);
-    });
-    const stations = {
-      input: new Tensor(shapes[0], input.atLeast(0)),
-      outputs: outputs.map((region, i) => new Tensor(shapes[i + 1], region.atLeast(0))),
-      gradients: outputs.map((_, i) => new Tensor(shapes[i], gradients[i % 2].atLeast(0))),
-    };
-    this.#stations.set(key, stations);
-    return stations;
+  /** Memory for values of these shapes: what there is, or more of it, while the other is still there. */
+  #memoryFor(shapes: readonly (readonly number[])[]): Memory {
+    const bytes = shapes.map((shape) => Math.max(4 * countOf(shape), 4));
+    const most = Math.max(...bytes);
+    const least = [bytes[0], bytes[0], ...bytes.slice(1), most, most];
+    const held = this.#memory;
+    if (held?.all.every((region, i) => region.bytes >= least[i])) return held;
+    const memory = memoryFor(backend().heap, this.layers.length);
+    try {
+      memory.all.forEach((region, i) => {
+        region.atLeast(Math.max(least[i], held?.all[i].bytes ?? 0));
+      });
+    } catch (error) {
+      releaseMemory(memory);
+      throw error;
+    }
+    return memory;
   }
 }
 
-function tensorsOf({ input, outputs, gradients }: Stations): Tensor[] {
-  return [input, ...outputs, ...gradients];
+/** The tensors for a batch of these shapes, over memory that is large enough. */
+function stationsIn(
+  { inputs, outputs, gradients, stations }: Memory,
+  shapes: readonly (readonly number[])[],
+): Stations {
+  const key = shapes[0].join('x');
+  const known = stations.get(key);
+  stations.delete(key); // to be put behind the others, as the one used last
+  // a caller may have disposed of what an earlier call returned: the memory is still the network's, the tensor is not
+  const isGood = known && !tensorsOf(known).some(({ disposed }) => disposed);
+  const found: Stations = isGood
+    ? known
+    : {
+        inputs: [new Tensor(shapes[0], inputs[0].atLeast(0)), new Tensor(shapes[0], inputs[1].atLeast(0))],
+        outputs: outputs.map((region, i) => new Tensor(shapes[i + 1], region.atLeast(0))),
+        gradients: outputs.map((_, i) => new Tensor(shapes[i], gradients[i % 2].atLeast(0))),
+      };
+  stations.set(key, found);
+  if (stations.size > MOST_SHAPES) {
+    const [oldest, left] = stations.entries().next().value!;
+    disposeAll(tensorsOf(left));
+    stations.delete(oldest);
+  }
+  return found;
+}
+
+function tensorsOf({ inputs, outputs, gradients }: Stations): Tensor[] {
+  return [...inputs, ...outputs, ...gradients];
 }
 
 /** What is no layer here, but may be one elsewhere. */
@@ -308,17 +463,14 @@ function placed(stage: Stage, index: number, subject: string): Stage {
   return { ...stage, source, branch: stage.branch.map((inner) => placed(inner, index, subject)) };
 }
 
-/** Hands the last result over: where it was asked for, or in memory of the input's kind. */
+/** Hands the last result over: where it was asked for, in a plain array of the caller's, or as it is. */
 function deliver(
   result: TensorLike,
-  like: TensorLike,
   out: TensorLike | undefined,
   target: TensorLike | undefined,
+  own: TensorLike | undefined,
 ): TensorLike {
-  if (out) {
-    if (target && target !== result) target.data.set(result.data);
-    return out;
-  }
-  if (like instanceof Tensor) return result;
-  return copyLike(result, like);
+  const to = target ?? own;
+  if (to && to !== result) to.data.set(result.data);
+  return out ?? own ?? result;
 }

@@ -43,9 +43,12 @@ export class Kept<Inputs extends Readonly<Record<string, TensorLike | undefined>
 
 /** The inputs of the last forward, after checking that there was one and that they are still there. */
 export function checkKept<K extends { check(): void }>(subject: string, kept: K | undefined): K {
-  if (!kept) {
-    throw wrongMoment('ERR_MODE', subject, 'backward', 'the input of a forward', 'none');
-  }
+  if (!kept) throw noForward(subject);
   kept.check();
   return kept;
+}
+
+/** The error for a backward without a forward. */
+export function noForward(subject: string): Error {
+  return wrongMoment('ERR_MODE', subject, 'backward', 'a forward before it', 'none');
 }

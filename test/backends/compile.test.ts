@@ -271,8 +271,9 @@ test('explain() says what went where, what stayed and why, and what was dropped'
   expect(lines[1]).toMatch(
     /^0 +linear 6 → 8, relu +0 BatchNorm1d\(6\) \+ 1 Linear\(6, 8\) \+ 2 BatchNorm1d\(8\) \+ 3 ReLU +224 +48 +\d\.\de-\d$/,
   );
-  expect(lines[2]).toMatch(/^1 +affine 8, tanh +5 BatchNorm1d\(8\) \+ 6 Tanh +64 +8 /);
-  expect(lines[3]).toMatch(/in all +288 +56$/);
+  // scale, shift, and centres, as some channels need one
+  expect(lines[2]).toMatch(/^1 +affine 8, tanh +5 BatchNorm1d\(8\) \+ 6 Tanh +96 +8 /);
+  expect(lines[3]).toMatch(/in all +320 +56$/);
   expect(lines.slice(4)).toEqual([
     'stays: 5 BatchNorm1d(8): an activation before it; no linear layer behind it',
     'dropped: 4 Dropout(0.5): nothing to do in evaluation',

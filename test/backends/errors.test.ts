@@ -14,6 +14,7 @@ import {
   Linear,
   normal,
   ReLU,
+  Residual,
   Sequential,
   SGD,
   Tanh,
@@ -28,6 +29,8 @@ const batch = (shape: number[], value = 1) => ({
   data: new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(value),
   shape,
 });
+
+type Batch = ReturnType<typeof batch>;
 
 function caught(work: () => unknown): Error & { code: string } {
   try {
@@ -516,25 +519,25 @@ const cases: Record<string, Case> = {
     () => new BatchNorm(64).backward(batch([2, 64])),
     'Error',
     'ERR_MODE',
-    'BatchNorm(64): backward expected the saved statistics of a training forward, got none',
+    'BatchNorm(64): backward expected a forward before it, got none',
   ],
   'linear backward before forward': [
     () => new Linear(2, 3).backward(batch([2, 3])),
     'Error',
     'ERR_MODE',
-    'Linear(2, 3): backward expected the input of a forward, got none',
+    'Linear(2, 3): backward expected a forward before it, got none',
   ],
   'activation backward before forward': [
     () => new Tanh().backward(batch([2, 3])),
     'Error',
     'ERR_MODE',
-    'Tanh: backward expected the input of a forward, got none',
+    'Tanh: backward expected a forward before it, got none',
   ],
   'dropout backward before forward': [
     () => new Dropout(0.5).backward(batch([2, 3])),
     'Error',
     'ERR_MODE',
-    'Dropout(0.5): backward expected the mask of a forward, got none',
+    'Dropout(0.5): backward expected a forward before it, got none',
   ],
   'network backward before forward': [
     () => new Sequential(new Tanh()).backward(batch([2, 3])),
@@ -774,14 +777,33 @@ describe('after an error nothing has changed', () => {
     expect(net.parameters().every(({ grad }) => grad.every((g) => g === 0))).toBe(true);
   });
 
-  test('a network whose forward failed has no backward', () => {
-    const net = new Sequential(new Linear(2, 3, { seed: 1 }), new BatchNorm1d(3, { onNonFinite: 'throw' }));
-    net.forward({ data: Float32Array.of(1, 2, 3, 5), shape: [2, 2] });
-    caught(() => net.forward(batch([2, 2], Number.NaN)));
-    expect(caught(() => net.backward(batch([2, 3]))).message).toBe(
-      'Sequential: backward expected a forward before it, got none',
-    );
-    expect((net.layers[1] as BatchNorm1d).nonFiniteBatches).toBe(1);
+  test.each([
+    ['arrays', false],
+    ['tensors', true],
+  ])('a network whose forward failed halfway still has the backward of the one before, on %s', (_, inMemory) => {
+    const make = () =>
+      new Sequential(
+        new Linear(2, 3, { seed: 1 }),
+        new Dropout(0.5, { seed: 2 }),
+        new BatchNorm1d(3, { onNonFinite: 'throw' }),
+        new Residual(new Linear(3, 3, { seed: 3 }), new BatchNorm1d(3)),
+      );
+    const [net, twin] = [make(), make()];
+    const given = (x: Batch) => (inMemory ? tensor(x.data, x.shape) : x);
+    const good = { data: Float32Array.of(1, 2, 3, 5, 8, 13), shape: [3, 2] };
+    for (const one of [net, twin]) one.forward(given(good));
+    for (const bad of [batch([3, 2], Number.NaN), batch([9, 2], Number.NaN)]) {
+      expect(caught(() => net.forward(given(bad))).message).toMatch(
+        /^Sequential, layer 2: BatchNorm1d\(3\): x expected finite statistics, got a mean of NaN and a variance of NaN \(channel \d, shape \[\d, 3\]\)$/,
+      );
+    }
+    expect((net.layers[2] as BatchNorm1d).nonFiniteBatches).toBe(2);
+    const dy = { data: Float32Array.from({ length: 9 }, (__, i) => Math.sin(i)), shape: [3, 3] };
+    expect(Float32Array.from(net.backward(given(dy)).data)).toEqual(Float32Array.from(twin.backward(given(dy)).data));
+    expect(net.parameters().map(({ grad }) => grad)).toEqual(twin.parameters().map(({ grad }) => grad));
+    expect(net.stateDict()).toEqual(twin.stateDict());
+    const [next, expected] = [net, twin].map((one) => Float32Array.from(one.forward(given(good)).data));
+    expect(next).toEqual(expected);
   });
 
   test('a network that cannot have the memory it asks for keeps what it has', () => {

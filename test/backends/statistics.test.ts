@@ -276,7 +276,7 @@ describe('what goes wrong leaves no trace', () => {
       [
         'RangeError',
         'ERR_SHAPE',
-        'BatchNorm1d(3): x expected 3 channels on axis 1, got 4 (shape [2, 4], channels-first)',
+        'Sequential, layer 0: BatchNorm1d(3): x expected 3 channels on axis 1, got 4 (shape [2, 4], channels-first)',
       ],
     ],
     [

@@ -1,0 +1,42 @@
+// Several tensors at once: micro-batches and their gradients, checked before the first is worked on.
+
+import { show, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
+import { locate } from './call.ts';
+import { checkShape, shapeOf } from './shape.ts';
+import { Tensor, type TensorLike } from './tensor.ts';
+
+/** Located tensors of a list. Throws ERR_OPTION for anything but an array with something in it. */
+export function locateAll(subject: string, argument: string, given: readonly TensorLike[]): TensorLike[] {
+  const expected = 'an array of at least 1';
+  if (!Array.isArray(given)) throw wrongKind('ERR_OPTION', subject, `${argument}es`, expected, show(given));
+  if (given.length === 0) throw wrongValue('ERR_OPTION', subject, `${argument}es`, expected, '0');
+  return Array.from(given, (x, i) => locate(subject, `${argument} ${i}`, x));
+}
+
+/** The gradients of micro-batches whose outputs have these shapes, located. */
+export function checkGradients(
+  subject: string,
+  dys: readonly TensorLike[],
+  shapes: readonly (readonly number[])[],
+): TensorLike[] {
+  if (!Array.isArray(dys) || dys.length !== shapes.length) {
+    const got = Array.isArray(dys) ? `${dys.length}` : show(dys);
+    throw wrongMoment('ERR_MODE', subject, 'backward of micro-batches', `${shapes.length} gradients`, got);
+  }
+  return Array.from(dys, (dy, i) => {
+    const located = locate(subject, `dy ${i}`, dy);
+    checkShape(subject, `dy ${i}`, shapeOf(located), shapes[i], 'shape');
+    return located;
+  });
+}
+
+/** The error for gradients of micro-batches that never were. */
+export function noMicroBatches(subject: string): Error {
+  const expected = 'a forward of micro-batches before it';
+  return wrongMoment('ERR_MODE', subject, 'backward of micro-batches', expected, 'none');
+}
+
+/** Gives back what was made before an error. */
+export function disposeAll(made: readonly TensorLike[]): void {
+  for (const one of made) if (one instanceof Tensor) one.dispose();
+}
