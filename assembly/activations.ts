@@ -118,6 +118,8 @@ export function gradient<K>(x: v128, dy: v128, alpha: v128, nought: i32): v128 {
   }
   if (is<K, Gelu>()) return f32x4.mul(dy, madd(x, normalDensity(x, nought), normalCdf(x, nought)));
   if (is<K, GeluTanh>()) {
+    // beyond it the derivative is 0 or 1, and its factors leave f32
+    x = f32x4.pmax(f32x4.pmin(x, f(30, nought)), f(-30, nought));
     const u = geluArgument(x, nought);
     const slope = f32x4.mul(madd(f32x4.mul(x, x), f(<f32>(3.0 * 0.044715), nought), f(1, nought)), f(SQRT_8_OVER_PI, nought));
     return f32x4.mul(dy, f32x4.mul(sigmoid(u, nought), madd(f32x4.mul(x, sigmoid(f32x4.neg(u), nought)), slope, f(1, nought))));

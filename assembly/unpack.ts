@@ -139,7 +139,7 @@ export function unpack(packed: usize, length: u32, out: usize, size: u32, scratc
         d1 = d0;
       }
       d0 = distance;
-      if (distance > out - start || count > end - out) unreachable();
+      if (distance > <u32>(out - start) || count > <u32>(end - out)) unreachable();
       for (; count--; out++) store<u8>(out, load<u8>(out - distance));
       history = ((history << 1) & 2) | 1;
     } else {

@@ -100,7 +100,12 @@ async function bundle(entries, from, to, external) {
     const annotated = code
       .replaceAll('PURE|', '/*@__PURE__*/')
       .replaceAll('import([', 'import(/* @vite-ignore *//* webpackIgnore: true */[');
-    writeFileSync(path, annotated.replace(/(?<=^|;)import"[^"]*";/g, ''));
+    // classes keep their names: engines put those into their own errors ("Class constructor BatchNorm cannot be invoked …")
+    const named = annotated.replace(
+      /=class(?=( extends [\w$]+)?\{static name="(?:\\\n)?(\w+)")/g,
+      (_, __, name) => `=class ${name}`,
+    );
+    writeFileSync(path, named.replace(/(?<=^|;)import"[^"]*";/g, ''));
   }
 }
 await bundle(['js', 'index', 'infer/index', 'weights/index', 'cli/main'], 'src', 'dist', ['#wasm', 'node:*']);

@@ -67,6 +67,14 @@ export function inPart(whole: string, part: number | string, error: unknown): un
   return error;
 }
 
+/** An error of a part that nobody sees, with another subject: the object that the user made. */
+export function blaming(subject: string, error: unknown): unknown {
+  const { code, message } = (error ?? {}) as Partial<EvenkeelError>;
+  if (typeof code !== 'string' || typeof message !== 'string') return error;
+  (error as EvenkeelError).message = `${subject}${message.slice(message.indexOf(': '))}`;
+  return error;
+}
+
 /** A value in a few words, for `got`. */
 export function show(value: unknown): string {
   if (typeof value === 'string') return `'${value}'`;

@@ -43,13 +43,15 @@ function run<R, A>(
   kind: i32, alpha: f32, eps: f64, centred: u32, rows: u32, cols: u32,
 ): void {
   const row = (<usize>cols) << 2;
-  // the first row has none before it to be mapped meanwhile
-  settle(x, pivotOf(x, centred, cols), f64x2.splat(NaN), center, invStd, left, moments, eps, centred, cols);
+  // the first row has none before it to be mapped meanwhile: it is summed by itself, in the same order
+  const first = pivotOf(x, centred, cols);
+  const sums = mapAndSum<No, No, No>(x, gamma, beta, 0, y, center, invStd, left, x, f32x4.splat(first), cols);
+  settle(x, first, sums, center, invStd, left, moments, eps, centred, cols);
   for (; rows; rows--, x += row, y += row, residual += row) {
     // behind the last row there is none: it is summed again
     const next = rows > 1 ? x + row : x;
     const pivot = pivotOf(next, centred, cols);
-    const sums = mapAndSum<R, A>(x, gamma, beta, residual, y, center, invStd, left, next, f32x4.splat(pivot), cols);
+    const sums = mapAndSum<Yes, R, A>(x, gamma, beta, residual, y, center, invStd, left, next, f32x4.splat(pivot), cols);
     if (!is<A, Yes>()) sweep(y, kind, alpha, cols);
     if (rows == 1) return;
     center += 4;
@@ -109,10 +111,10 @@ function meanSquare(x: usize, cols: u32): f64 {
 // @ts-ignore: decorator
 @inline const SPAN: usize = (<usize>BLOCK) << 2;
 
-/** Maps one row, and returns Σd and Σd² of another, d = next − pivot. */
+/** Maps one row (M), and returns Σd and Σd² of another, d = next − pivot. The sums are the same with and without the map. */
 // @ts-ignore: decorator
 @inline
-function mapAndSum<R, A>(
+function mapAndSum<M, R, A>(
   x: usize, gamma: usize, beta: usize, residual: usize, y: usize,
   center: usize, invStd: usize, left: usize, next: usize, pivot: v128, cols: u32,
 ): v128 {
@@ -133,20 +135,28 @@ function mapAndSum<R, A>(
     for (; c + 32 <= end; c += 32) {
       const d0 = f32x4.sub(v128.load(next + c, 0), pivot);
       const d1 = f32x4.sub(v128.load(next + c, 16), pivot);
-      const v0 = mapped<R, A>(v128.load(x + c, 0), h, s, t, v128.load(gamma + c, 0), v128.load(beta + c, 0), at<R>(residual + c, 0));
-      const v1 = mapped<R, A>(v128.load(x + c, 16), h, s, t, v128.load(gamma + c, 16), v128.load(beta + c, 16), at<R>(residual + c, 16));
+      let v0 = d0;
+      let v1 = d1;
+      if (is<M, Yes>()) {
+        v0 = mapped<R, A>(v128.load(x + c, 0), h, s, t, v128.load(gamma + c, 0), v128.load(beta + c, 0), at<R>(residual + c, 0));
+        v1 = mapped<R, A>(v128.load(x + c, 16), h, s, t, v128.load(gamma + c, 16), v128.load(beta + c, 16), at<R>(residual + c, 16));
+      }
       a0 = f32x4.add(a0, d0);
       b0 = madd(d0, d0, b0);
       a1 = f32x4.add(a1, d1);
       b1 = madd(d1, d1, b1);
-      v128.store(y + c, v0, 0);
-      v128.store(y + c, v1, 16);
+      if (is<M, Yes>()) {
+        v128.store(y + c, v0, 0);
+        v128.store(y + c, v1, 16);
+      }
     }
     if (c < end) {
       const d = f32x4.sub(v128.load(next + c), pivot);
       a0 = f32x4.add(a0, d);
       b0 = madd(d, d, b0);
-      v128.store(y + c, mapped<R, A>(v128.load(x + c), h, s, t, v128.load(gamma + c), v128.load(beta + c), at<R>(residual + c, 0)));
+      if (is<M, Yes>()) {
+        v128.store(y + c, mapped<R, A>(v128.load(x + c), h, s, t, v128.load(gamma + c), v128.load(beta + c), at<R>(residual + c, 0)));
+      }
       c += 16;
     }
     sum += sumF64(foldF64(f32x4.add(a0, a1)));
@@ -156,8 +166,10 @@ function mapAndSum<R, A>(
     const d = f32x4.sub(loadTailOver(next + c, rest, pivot), pivot);
     sum += sumF64(foldF64(d));
     square += sumF64(foldF64(f32x4.mul(d, d)));
-    const r = is<R, Yes>() ? few(residual + c, rest) : f32x4.splat(0);
-    storeFew(y + c, mapped<R, A>(few(x + c, rest), h, s, t, few(gamma + c, rest), few(beta + c, rest), r), rest);
+    if (is<M, Yes>()) {
+      const r = is<R, Yes>() ? few(residual + c, rest) : f32x4.splat(0);
+      storeFew(y + c, mapped<R, A>(few(x + c, rest), h, s, t, few(gamma + c, rest), few(beta + c, rest), r), rest);
+    }
   }
   return f64x2.replace_lane(f64x2.splat(sum), 1, square);
 }

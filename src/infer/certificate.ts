@@ -1,7 +1,7 @@
 // How far a compiled network may be from the network it was made from, on given inputs: a running error analysis in f64 (Higham, Accuracy and
 // Stability of Numerical Algorithms, chapter 3) of both, side by side.
 
-import type { ActivationCode } from '../kernels/activations.ts';
+import type { ActivationCode, ActivationName } from '../kernels/activations.ts';
 import { activate, activationName } from '../kernels/activations.ts';
 import type { AffineStage, LinearStage, Stage } from '../layers/layer.ts';
 import { planOf } from '../layers/plan.ts';
@@ -29,16 +29,25 @@ interface Valued {
 const U = 2 ** -24;
 /** Rounding of activations: 4 units in the last place at the most (test/backends/activations.test.ts), and of what they are made of. */
 const ACTIVATION_ROUNDING = 8 * U;
-/** The steepest slope of an activation; 1 for those that are not named. */
-const STEEPEST: Readonly<Record<string, number>> = {
-  silu: 1.1,
-  gelu: 1.13,
-  'gelu-tanh': 1.13,
-  'hard-swish': 1.5,
-  mish: 1.09,
+/**
+ * The steepest slope of each activation, rounded up; of those with a parameter, where that is not
+ * beyond it. Those that neither round nor scale are `exact`.
+ */
+const SLOPES: Readonly<Record<ActivationName, { readonly steepest: number; readonly exact?: true }>> = {
+  relu: { steepest: 1, exact: true },
+  relu6: { steepest: 1, exact: true },
+  'leaky-relu': { steepest: 1 },
+  elu: { steepest: 1 },
+  silu: { steepest: 1.1 },
+  sigmoid: { steepest: 0.25 },
+  tanh: { steepest: 1 },
+  gelu: { steepest: 1.13 },
+  'gelu-tanh': { steepest: 1.13 },
+  'hard-swish': { steepest: 1.5 },
+  'hard-sigmoid': { steepest: 0.17 },
+  softplus: { steepest: 1 },
+  mish: { steepest: 1.09 },
 };
-/** Activations that neither round nor scale. */
-const EXACT = ['none', 'relu', 'relu6'];
 
 /** γ of a sum of n terms. */
 const gamma = (terms: number) => (terms * U) / (1 - terms * U);
@@ -117,14 +126,12 @@ function affine({ shape, value, error }: Valued, exact: AffineStage, used: Affin
 }
 
 function activated(input: Valued, code: ActivationCode): Valued {
-  const name = activationName(code);
-  if (name === 'none') return input;
-  const steepest = Math.max(STEEPEST[name] ?? 1, Math.abs(code.alpha));
+  if (code.kind === 0) return input;
+  const { steepest: own, exact } = SLOPES[activationName(code) as ActivationName];
+  const steepest = Math.max(own, Math.abs(code.alpha));
   const value = input.value.map((x) => activate(code.kind, x, code.alpha));
   const error = input.error.map((e, i) => {
-    const rounding = EXACT.includes(name)
-      ? 0
-      : ACTIVATION_ROUNDING * (Math.abs(value[i]) + Math.min(Math.abs(input.value[i]), 1));
+    const rounding = exact ? 0 : ACTIVATION_ROUNDING * (Math.abs(value[i]) + Math.min(Math.abs(input.value[i]), 1));
     return steepest * e + rounding;
   });
   return { shape: input.shape, value, error };

@@ -130,8 +130,7 @@ function foldBack(
       return 'a map of another axis before it';
     x.operation = {
       ...before,
-      scale: before.scale.map((value, c) => value * scale[c]),
-      shift: before.shift.map((value, c) => (value - center[c]) * scale[c] + shift[c]),
+      ...composed(before, operation),
       ranks: [Math.max(before.ranks[0], operation.ranks[0]), Math.min(before.ranks[1], operation.ranks[1])],
     };
     return undefined;
@@ -142,6 +141,9 @@ function foldBack(
   const sums = Float64Array.from(scale, (value, o) => ((bias ? bias[o] : 0) - center[o]) * value + shift[o]);
   return setWeights(before, folded, sums);
 }
+
+/** A mean so many (scaled) deviations from 0 costs a product that takes it away as many times its rounding. */
+const FAR = 64;
 
 /** Folds a map into the linear layer behind it: y = W·((x − center)·scale + shift) + b. Returns why not, where it cannot. */
 function foldForward(
@@ -158,6 +160,9 @@ function foldForward(
     return behind.kind === 'affine' ? 'a map of another axis behind it' : 'no linear layer behind it';
   const { weight, bias, inFeatures, outFeatures } = behind;
   if (!sameAxis(node.operation, flat) || inFeatures !== scale.length) return 'a linear layer of another axis behind it';
+  if (Array.prototype.some.call(center, (value, c) => Math.abs(value * scale[c]) > FAR)) {
+    return `a mean of more than ${FAR} deviations, which a product would cancel`;
+  }
   const sums = Float64Array.from({ length: outFeatures }, (_, o) => (bias ? bias[o] : 0));
   weight.forEach((value, i) => {
     const c = i % inFeatures;
@@ -168,6 +173,23 @@ function foldForward(
     weight.map((value, i) => value * scale[i % inFeatures]),
     sums,
   );
+}
+
+/**
+ * ((x − c₁)·s₁ + t₁ − c₂)·s₂ + t₂ as one map, around the value of which the second norm makes 0:
+ * where one of them has a centre, so has the whole.
+ */
+function composed(first: Affine, second: Affine): Pick<Affine, 'center' | 'scale' | 'shift'> {
+  const center = Float64Array.from(first.center, (h, c) => {
+    const [s, root] = [first.scale[c], h + (second.center[c] - first.shift[c]) / first.scale[c]];
+    return (h || second.center[c]) && s && Number.isFinite(Math.fround(root)) ? Math.fround(root) : h;
+  });
+  const at = (x: number, c: number) => (x - first.center[c]) * first.scale[c] + first.shift[c] - second.center[c];
+  return {
+    center,
+    scale: first.scale.map((value, c) => value * second.scale[c]),
+    shift: second.shift.map((value, c) => at(center[c], c) * second.scale[c] + value),
+  };
 }
 
 /** Gives a layer folded weights, unless they are beyond f32 where the layers by themselves are not. Returns why not. */

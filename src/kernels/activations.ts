@@ -1,7 +1,7 @@
 import { show, showChoices, wrongKind, wrongValue } from '../errors.ts';
 
 /** The names, in the order of their numbers in assembly/activations.ts. */
-const NAMES = [
+export const NAMES = [
   'none',
   'relu',
   'relu6',
@@ -56,10 +56,10 @@ export function activationOf({ kind, alpha }: ActivationCode): Activation | unde
 }
 
 /** Checks an activation and turns it into numbers. */
-export function activationCode(subject: string, activation: Activation | undefined | null): ActivationCode {
-  if (activation == null) return NO_ACTIVATION;
+export function activationCode(subject: string, activation: Activation | undefined): ActivationCode {
+  if (activation === undefined) return NO_ACTIVATION;
   const given = typeof activation === 'string' ? { name: activation } : (activation as Record<string, unknown>);
-  if (typeof given !== 'object') {
+  if (typeof given !== 'object' || given === null) {
     throw wrongKind('ERR_OPTION', subject, 'activation', 'a name or { name }', show(activation));
   }
   const kind = NAMES.indexOf(given.name as ActivationName);
@@ -67,13 +67,13 @@ export function activationCode(subject: string, activation: Activation | undefin
     throw wrongValue('ERR_OPTION', subject, 'activation', showChoices(NAMES.slice(1)), show(given.name));
   }
   const parameter = PARAMETERS[NAMES[kind]];
-  for (const key of Object.keys(given)) {
+  for (const key in given) {
     if (key === 'name' || key === parameter?.key) continue;
     const known = parameter ? showChoices(['name', parameter.key]) : "'name'";
     throw wrongKind('ERR_OPTION', subject, `activation '${NAMES[kind]}'`, `the options ${known}`, show(key));
   }
   if (!parameter) return { kind, alpha: 0 };
-  const value = (given as Record<string, unknown>)[parameter.key] ?? parameter.standard;
+  const { [parameter.key]: value = parameter.standard } = given as Record<string, unknown>;
   if (typeof value !== 'number' || !Number.isFinite(value)) {
     throw wrongValue('ERR_OPTION', subject, `activation '${NAMES[kind]}'`, `a finite ${parameter.key}`, show(value));
   }
@@ -167,8 +167,9 @@ export function derivative(kind: number, x: number, alpha: number): number {
     case 'gelu':
       return normalCdf(x) + x * density(x);
     case 'gelu-tanh': {
-      const s = sigmoid(geluArgument(x));
-      return s * (1 + x * (1 - s) * Math.sqrt(8 / Math.PI) * (1 + 3 * 0.044715 * x * x));
+      const z = clamp(x, -30, 30); // beyond, 0 or 1
+      const s = sigmoid(geluArgument(z));
+      return s * (1 + z * (1 - s) * Math.sqrt(8 / Math.PI) * (1 + 3 * 0.044715 * z * z));
     }
     case 'hard-swish':
       return x < -3 ? 0 : x >= 3 ? 1 : (2 * x + 3) / 6;

@@ -129,7 +129,8 @@ export class BatchNorm<R extends number = number> extends TrackedNorm<ResolvedOp
         settings: this.settings,
         learned: this.learned,
         planOf: (shape) => this.planOf(shape),
-        settle: (count, v, finite) => this.#settleTogether(count, v, finite, `${xs.length} micro-batches`),
+        settle: (count, v, finite) =>
+          this.#settleTogether(count, v, finite, xs.length === 1 ? '1 micro-batch' : `${xs.length} micro-batches`),
         adjust: (v) => this.adjust(v, TOGETHER, 0, this.numFeatures),
         adjustGradient: (v) => this.adjustGradient(v, TOGETHER),
       },
@@ -183,15 +184,15 @@ export class BatchNorm<R extends number = number> extends TrackedNorm<ResolvedOp
     if (this.#frozen || (!this.training && this.running)) return 'running';
     const { plan, mask, count } = run;
     if (count > 1 || plan.size === 0) return 'batch';
-    if (mask && count === 0) throw this.nothingCounts(run);
+    if (mask && count === 0) throw this.nothingCounts(this.placeOf(run, batch));
     const { onSingleValue } = this.settings;
     if (onSingleValue === 'use-running') return 'online';
     if (onSingleValue === 'skip-update') return 'batch';
     throw this.#singleValue(this.placeOf(run, batch));
   }
 
-  /** @internal Which run of which batch, for errors. */
-  protected placeOf({ plan }: Pick<Run, 'plan' | 'step'>, batch: Plan): string {
+  /** @internal */
+  protected override placeOf({ plan }: Pick<Run, 'plan' | 'from' | 'step'>, batch: Plan): string {
     const virtual = this.training ? this.settings.virtualBatchSize : null;
     const part = virtual === null ? '' : `, a virtual batch of ${plan.shape[0]}`;
     return `shape ${showShape(batch.shape)}${part}`;

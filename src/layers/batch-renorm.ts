@@ -1,11 +1,12 @@
-import { show, wrongKind, wrongValue } from '../errors.ts';
+import { wrongValue } from '../errors.ts';
 import { backend } from '../kernels/backend.ts';
+import { checkNumber, takeOptions } from '../named-options.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
 import { BatchNorm, type Tracked } from './batch-norm.ts';
 import type { ChannelPass } from './channel-norm.ts';
 import type { Training } from './coefficients.ts';
 import type { MaskOptions } from './mask.ts';
-import { type BatchNormOptions, checkChoice } from './options.ts';
+import { type BatchNormOptions, batchNormOptions, checkChoice } from './options.ts';
 import type { Ranks } from './plan.ts';
 import type { MomentsAt } from './run-blocks.ts';
 
@@ -72,23 +73,20 @@ export class BatchRenorm extends BatchNorm {
    * @throws ERR_OPTION for an unknown option or a value it does not take
    */
   constructor(numFeatures: number, options: BatchRenormOptions = {}) {
-    const { rMax, dMax, rMin, average = 'std', ...rest } = options ?? {};
+    const names = ['rMax', 'dMax', 'rMin', 'average', ...batchNormOptions()];
+    const taken = takeOptions(`BatchRenorm(${numFeatures})`, options, names);
+    const { rMax = SCHEDULE.rMax, dMax = SCHEDULE.dMax, rMin, average = 'std', ...rest } = taken;
     super(numFeatures, rest);
-    const clipping: Clipping = {
-      rMax: rMax ?? SCHEDULE.rMax,
-      dMax: dMax ?? SCHEDULE.dMax,
-      average,
-      ...(rMin !== undefined && { rMin }),
-    };
+    const clipping: Clipping = { rMax, dMax, average, ...(rMin !== undefined && { rMin }) };
     for (const [name, least] of [
       ['rMax', 1],
       ['dMax', 0],
       ['rMin', 0],
     ] as const) {
       const bound = clipping[name];
-      if (typeof bound === 'function' || bound === undefined || (typeof bound === 'number' && bound >= least)) continue;
+      if (typeof bound === 'function' || bound === undefined) continue;
       const expected = `a number of ${least} or more, or a function of the batches so far`;
-      throw wrongKind('ERR_OPTION', this.subject, name, expected, show(bound));
+      checkNumber(this.subject, name, bound, expected, (value) => value >= least);
     }
     checkChoice(this.subject, 'average', average, ['std', 'variance']);
     if (!this.running) {

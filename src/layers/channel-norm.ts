@@ -253,10 +253,16 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     return { plan, runs, training: this.training };
   }
 
+  /** @internal Which run of which batch, for errors. */
+  protected placeOf(run: Pick<Run, 'plan' | 'from' | 'step'>, batch: Plan): string {
+    const { plan, from } = run;
+    const isPart = plan.shape[0] < batch.shape[0];
+    return `shape ${showShape(batch.shape)}${isPart ? `, sample ${(from / batch.size) * batch.shape[0]}` : ''}`;
+  }
+
   /** @internal The error for a run in which some channel has no value that counts. */
-  protected nothingCounts({ plan }: Pick<Run, 'plan'>): Error {
-    const expected = 'a place that counts';
-    return wrongValue('ERR_MASK', this.subject, 'mask', expected, 'none', `shape ${showShape(plan.shape)}`);
+  protected nothingCounts(place: string): Error {
+    return wrongValue('ERR_MASK', this.subject, 'mask', 'a place that counts', 'none', place);
   }
 
   /** @internal */

@@ -1,6 +1,7 @@
 import { show, showChoices, wrongKind, wrongValue } from '../errors.ts';
+import { takeOptions } from '../named-options.ts';
 import { BatchNorm } from './batch-norm.ts';
-import type { BatchNormOptions } from './options.ts';
+import { type BatchNormOptions, batchNormOptions } from './options.ts';
 import type { Ranks } from './plan.ts';
 import { RunningStats } from './running-stats.ts';
 import type { StateSlots } from './state.ts';
@@ -27,12 +28,13 @@ export class DomainBatchNorm extends BatchNorm {
    * @throws ERR_OPTION for an unknown option or a value it does not take
    */
   constructor(numFeatures: number, options: DomainBatchNormOptions) {
-    const { domains, ...rest } = options ?? {};
+    const names = ['domains', ...batchNormOptions()];
+    const { domains, ...rest } = takeOptions(`DomainBatchNorm(${numFeatures})`, options, names);
     super(numFeatures, rest);
-    const names: unknown = domains;
-    const isList = Array.isArray(names) && names.every((name) => typeof name === 'string' && /^[^.]+$/.test(name));
-    if (!isList || !names.length || new Set(names).size < names.length) {
-      throw wrongKind('ERR_OPTION', this.subject, 'domains', 'different names, without points', show(names));
+    const list: unknown = Array.isArray(domains) ? Array.from(domains) : domains;
+    const isList = Array.isArray(list) && list.every((name) => typeof name === 'string' && /^[^.]+$/.test(name));
+    if (!isList || !list.length || new Set(list).size < list.length) {
+      throw wrongKind('ERR_OPTION', this.subject, 'domains', 'different names, without points', show(list));
     }
     if (!this.running) {
       throw wrongValue(
@@ -43,8 +45,8 @@ export class DomainBatchNorm extends BatchNorm {
         'false',
       );
     }
-    for (const name of domains) this.#domains.set(name, new RunningStats(numFeatures));
-    this.#domain = domains[0];
+    for (const name of list) this.#domains.set(name, new RunningStats(numFeatures));
+    this.#domain = list[0];
     this.running = this.#domains.get(this.#domain);
   }
 

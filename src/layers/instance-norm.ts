@@ -75,10 +75,11 @@ abstract class InstanceNorm<R extends number> extends TrackedNorm<ReturnType<typ
   protected override statisticsFor(run: Omit<Run, 'by'>, batch: Plan): Run['by'] {
     if (!this.training && this.running) return 'running';
     const { plan, mask, count } = run;
-    if (count > 1 || plan.size === 0) return 'batch';
-    if (mask && count === 0) throw this.nothingCounts(run);
+    // in evaluation a sample without a place that counts is 0 everywhere
+    if (!this.training || count > 1 || plan.size === 0) return 'batch';
+    if (mask && count === 0) throw this.nothingCounts(this.placeOf(run, batch));
     const { onSingleValue } = this.settings;
-    if (!this.training || onSingleValue === 'skip-update') return 'batch';
+    if (onSingleValue === 'skip-update') return 'batch';
     if (onSingleValue === 'use-running') return 'online';
     const hint = 'eval() takes single values; training does with onSingleValue';
     throw singleValue(this.subject, 'training', 'channel of a sample', `shape ${showShape(batch.shape)}; ${hint}`);

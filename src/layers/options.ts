@@ -1,6 +1,6 @@
 import { show, showChoices, wrongKind, wrongValue } from '../errors.ts';
 import { type Activation, type ActivationCode, activationCode } from '../kernels/activations.ts';
-import { checkNames } from '../named-options.ts';
+import { takeOptions } from '../named-options.ts';
 import type { Layout } from '../types.ts';
 
 /** Options of every norm by channel. */
@@ -54,6 +54,9 @@ const DEFAULTS: Required<Omit<BatchNormOptions, 'activation'>> = {
   virtualBatchSize: null,
 };
 
+/** The names of these options, for norms that take others besides. */
+export const batchNormOptions = () => [...Object.keys(DEFAULTS), 'activation'];
+
 /** What every norm by channel has to know. */
 export interface KinSettings {
   readonly eps: number;
@@ -63,14 +66,13 @@ export interface KinSettings {
 
 /** Checks options, and fills in these defaults. */
 export function readKinOptions<O extends AffineOptions, D extends object>(subject: string, given: O, defaults: D) {
-  checkNames(subject, given, [...Object.keys(defaults), 'activation']);
-  const defined = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
-  const options = { ...defaults, ...defined } as D & Required<Omit<AffineOptions, 'activation'>>;
+  const { activation, ...taken } = takeOptions(subject, given, [...Object.keys(defaults), 'activation']);
+  const options = { ...defaults, ...taken } as D & Required<Omit<AffineOptions, 'activation'>>;
   const { eps, affine, layout } = options;
   checkEps(subject, eps);
   if (typeof affine !== 'boolean') checkChoice(subject, 'affine', affine, ['gamma', 'beta'], 'true, false, ');
   if ('layout' in defaults) checkLayout(subject, layout);
-  return { ...options, activation: activationCode(subject, given.activation) };
+  return { ...options, activation: activationCode(subject, activation) };
 }
 
 /** Options with their defaults filled in. */

@@ -1,7 +1,8 @@
-import { show, wrongKind, wrongValue } from '../errors.ts';
+import { show, showShape, wrongValue } from '../errors.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { affine } from '../kernels/inference/calls.ts';
+import { checkNumber, takeOptions } from '../named-options.ts';
 import type { Call } from '../tensors/call.ts';
 import type { Located } from '../tensors/route.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
@@ -9,7 +10,7 @@ import { BatchNorm, type Tracked } from './batch-norm.ts';
 import type { ChannelPass, Settled, Single } from './channel-norm.ts';
 import type { Stage } from './layer.ts';
 import { type Mask, maskOf } from './mask.ts';
-import { type BatchNormOptions, checkChoice, checkFeatures } from './options.ts';
+import { type BatchNormOptions, batchNormOptions, checkChoice, checkFeatures } from './options.ts';
 import { type Plan, planOf, type Ranks } from './plan.ts';
 import type { MomentsAt } from './run-blocks.ts';
 import { type Run, runOf } from './runs.ts';
@@ -33,6 +34,18 @@ export interface RecurrentBatchNormOptions
    */
   shrinkage?: number;
 }
+
+/** Options of `BatchNorm` that sequences leave no choice about. */
+const NEVER = ['layout', 'virtualBatchSize', 'trackRunningStats'];
+
+/** The names of these options. */
+export const recurrentOptions = () => [
+  'maxSteps',
+  'gamma',
+  'beyond',
+  'shrinkage',
+  ...batchNormOptions().filter((name) => !NEVER.includes(name)),
+];
 
 /** Of running means, in all steps. */
 const MOST_VALUES = 2 ** 28;
@@ -66,19 +79,13 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
    * @throws ERR_OPTION for an unknown option or a value it does not take
    */
   constructor(numFeatures: number, options: RecurrentBatchNormOptions) {
-    const { maxSteps, gamma = 0.1, beyond = 'last', shrinkage = 0, ...rest } = options ?? {};
-    const never = ['layout', 'virtualBatchSize', 'trackRunningStats'].find((name) => name in rest);
-    if (never)
-      throw wrongKind('ERR_OPTION', `RecurrentBatchNorm1d(${numFeatures})`, 'options', `no ${never}`, `${never}`);
-    super(numFeatures, { ...rest, onSingleValue: rest.onSingleValue ?? 'use-running', layout: 'channels-last' });
+    const taken = takeOptions(`RecurrentBatchNorm1d(${numFeatures})`, options, recurrentOptions());
+    const { maxSteps, gamma = 0.1, beyond = 'last', shrinkage = 0, ...rest } = taken;
+    super(numFeatures, { onSingleValue: 'use-running', ...rest, layout: 'channels-last' });
     checkFeatures(this.subject, 'maxSteps', maxSteps);
-    if (typeof gamma !== 'number' || !Number.isFinite(gamma)) {
-      throw wrongKind('ERR_OPTION', this.subject, 'gamma', 'a finite number', show(gamma));
-    }
+    checkNumber(this.subject, 'gamma', gamma);
     checkChoice(this.subject, 'beyond', beyond, ['last', 'pooled', 'throw']);
-    if (typeof shrinkage !== 'number' || !(shrinkage >= 0)) {
-      throw wrongValue('ERR_OPTION', this.subject, 'shrinkage', 'a number of 0 or more', show(shrinkage));
-    }
+    checkNumber(this.subject, 'shrinkage', shrinkage, 'a number of 0 or more', (value) => value >= 0);
     const most = Math.floor(MOST_VALUES / numFeatures);
     if (maxSteps > most) throw wrongValue('ERR_OPTION', this.subject, 'maxSteps', `at most ${most}`, `${maxSteps}`);
     this.maxSteps = maxSteps;
@@ -139,7 +146,8 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
       return width === 0;
     };
     const steps = stepsOf(samples, length, counts);
-    if (plan.size > 0 && steps.rows.length === 0 && this.training && !this.frozen) throw this.nothingCounts({ plan });
+    if (plan.size > 0 && steps.rows.length === 0 && this.training && !this.frozen)
+      throw this.nothingCounts(`shape ${showShape(plan.shape)}`);
     return this.#passOver(plan, mask, steps, 0);
   }
 
@@ -192,7 +200,7 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
   }
 
   /** @internal */
-  protected override placeOf(run: Pick<Run, 'plan' | 'step'>, batch: Plan): string {
+  protected override placeOf(run: Pick<Run, 'plan' | 'from' | 'step'>, batch: Plan): string {
     return `${super.placeOf(run, batch)}, time step ${run.step}`;
   }
 

@@ -4,7 +4,7 @@ import { backend } from '../kernels/backend.ts';
 import { activate } from '../kernels/inference/calls.ts';
 import { training } from '../kernels/training/part.ts';
 import { Layer, type Stage } from '../layers/layer.ts';
-import { checkNames } from '../named-options.ts';
+import { checkNumber, takeOptions } from '../named-options.ts';
 import { checkCallOptions, locate, produce } from '../tensors/call.ts';
 import { noForward } from '../tensors/kept.ts';
 import { checkShape, shapeOf } from '../tensors/shape.ts';
@@ -41,11 +41,8 @@ export class Dropout extends Layer {
     if (typeof p !== 'number' || !(p >= 0 && p <= 1)) {
       throw wrongValue('ERR_OPTION', 'Dropout', 'p', 'a number from 0 to 1', show(p));
     }
-    checkNames(this.subject, options, ['seed']);
-    const { seed } = options;
-    if (seed !== undefined && !Number.isFinite(seed)) {
-      throw wrongValue('ERR_OPTION', this.subject, 'seed', 'a finite number', show(seed));
-    }
+    const { seed } = takeOptions(this.subject, options, ['seed']);
+    if (seed !== undefined) checkNumber(this.subject, 'seed', seed);
     this.p = p;
     this.#random = new Random(seed);
   }

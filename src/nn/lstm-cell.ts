@@ -1,7 +1,7 @@
-import { show, wrongKind } from '../errors.ts';
 import { activationCode } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { activate } from '../kernels/inference/calls.ts';
+import { checkNumber } from '../named-options.ts';
 import { type CellStep, type CellStepBack, RecurrentCell, type RecurrentCellOptions } from './recurrent-cell.ts';
 
 export interface LSTMCellOptions extends RecurrentCellOptions {
@@ -31,11 +31,9 @@ export class BNLSTMCell extends RecurrentCell {
    * @throws ERR_OPTION for an unknown option or a value it does not take
    */
   constructor(inputSize: number, hiddenSize: number, options: LSTMCellOptions = {}) {
-    const { forgetBias = 1, ...rest } = options ?? {};
-    super(inputSize, hiddenSize, rest);
-    if (typeof forgetBias !== 'number' || !Number.isFinite(forgetBias)) {
-      throw wrongKind('ERR_OPTION', this.subject, 'forgetBias', 'a finite number', show(forgetBias));
-    }
+    super(inputSize, hiddenSize, options, ['forgetBias']);
+    const { forgetBias = 1 } = options;
+    checkNumber(this.subject, 'forgetBias', forgetBias);
     this.biasIh.data.fill(forgetBias, hiddenSize, 2 * hiddenSize);
   }
 

@@ -1,14 +1,16 @@
 import { show, wrongKind, wrongValue } from '../errors.ts';
 import { LearnedParameter } from '../layers/parameter.ts';
-import { checkNames } from '../named-options.ts';
+import { takeOptions } from '../named-options.ts';
 import { floatsOf } from '../typed-arrays.ts';
 import type { Parameter } from '../types.ts';
 
 /** What optimizers have in common. */
 export abstract class Optimizer {
+  readonly #subject: string;
   readonly #parameters: readonly Parameter[];
+  #lr: number;
 
-  constructor(subject: string, parameters: readonly Parameter[]) {
+  constructor(subject: string, parameters: readonly Parameter[], lr: number) {
     if (
       !Array.isArray(parameters) ||
       !parameters.every((p) => floatsOf(p?.data) && floatsOf(p.data)!.length === floatsOf(p.grad)?.length)
@@ -21,7 +23,18 @@ export abstract class Optimizer {
         show(parameters),
       );
     }
+    this.#subject = subject;
     this.#parameters = [...parameters];
+    this.#lr = atLeast0(subject, 'lr', lr);
+  }
+
+  /** Learning rate. Setting it throws ERR_OPTION for anything but a finite number of 0 or more. */
+  get lr(): number {
+    return this.#lr;
+  }
+
+  set lr(lr: number) {
+    this.#lr = atLeast0(this.#subject, 'lr', lr);
   }
 
   /** Moves every parameter that is not frozen against its gradient. */
@@ -59,7 +72,6 @@ export interface SGDOptions {
  */
 export class SGD extends Optimizer {
   static override readonly name: string = 'SGD';
-  lr: number;
   readonly momentum: number;
   readonly weightDecay: number;
   readonly nesterov: boolean;
@@ -67,12 +79,12 @@ export class SGD extends Optimizer {
 
   /** @throws ERR_OPTION, ERR_TYPE */
   constructor(parameters: readonly Parameter[], options: SGDOptions = {}) {
-    super('SGD', parameters);
-    checkNames('SGD', options, ['lr', 'momentum', 'weightDecay', 'nesterov']);
-    this.lr = atLeast0('SGD', 'lr', options.lr, 0.01);
-    this.momentum = atLeast0('SGD', 'momentum', options.momentum, 0);
-    this.weightDecay = atLeast0('SGD', 'weightDecay', options.weightDecay, 0);
-    this.nesterov = options.nesterov ?? false;
+    const taken = takeOptions('SGD', options, ['lr', 'momentum', 'weightDecay', 'nesterov']);
+    const { lr = 0.01, momentum = 0, weightDecay = 0, nesterov = false } = taken;
+    super('SGD', parameters, lr);
+    this.momentum = atLeast0('SGD', 'momentum', momentum);
+    this.weightDecay = atLeast0('SGD', 'weightDecay', weightDecay);
+    this.nesterov = nesterov;
     if (typeof this.nesterov !== 'boolean')
       throw wrongKind('ERR_OPTION', 'SGD', 'nesterov', 'true or false', show(this.nesterov));
     if (this.nesterov && this.momentum === 0)
@@ -112,7 +124,6 @@ export interface AdamOptions {
 /** Adam (Kingma & Ba 2015), as torch.optim.Adam. */
 export class Adam extends Optimizer {
   static override readonly name: string = 'Adam';
-  lr: number;
   readonly betas: readonly [number, number];
   readonly eps: number;
   readonly weightDecay: number;
@@ -120,16 +131,16 @@ export class Adam extends Optimizer {
 
   /** @throws ERR_OPTION, ERR_TYPE */
   constructor(parameters: readonly Parameter[], options: AdamOptions = {}) {
-    super('Adam', parameters);
-    checkNames('Adam', options, ['lr', 'betas', 'eps', 'weightDecay']);
-    this.lr = atLeast0('Adam', 'lr', options.lr, 1e-3);
-    this.eps = atLeast0('Adam', 'eps', options.eps, 1e-8);
-    this.weightDecay = atLeast0('Adam', 'weightDecay', options.weightDecay, 0);
-    const betas = options.betas ?? [0.9, 0.999];
-    if (!Array.isArray(betas) || betas.length !== 2 || !betas.every((beta) => beta >= 0 && beta < 1)) {
+    const taken = takeOptions('Adam', options, ['lr', 'betas', 'eps', 'weightDecay']);
+    const { lr = 1e-3, betas = [0.9, 0.999], eps = 1e-8, weightDecay = 0 } = taken;
+    super('Adam', parameters, lr);
+    this.eps = atLeast0('Adam', 'eps', eps);
+    this.weightDecay = atLeast0('Adam', 'weightDecay', weightDecay);
+    const [first, second, ...more] = Array.isArray(betas) ? Array.from(betas) : [];
+    if (more.length || ![first, second].every((beta) => typeof beta === 'number' && beta >= 0 && beta < 1)) {
       throw wrongValue('ERR_OPTION', 'Adam', 'betas', 'two numbers of 0 or more and below 1', show(betas));
     }
-    this.betas = [betas[0], betas[1]];
+    this.betas = [first, second];
   }
 
   protected override move(values: Float32Array, grad: Float32Array, i: number): void {
@@ -156,8 +167,7 @@ export class Adam extends Optimizer {
   }
 }
 
-function atLeast0(subject: string, argument: string, value: number | undefined, standard: number): number {
-  if (value === undefined) return standard;
+function atLeast0(subject: string, argument: string, value: number): number {
   if (typeof value === 'number' && value >= 0 && value < Number.POSITIVE_INFINITY) return value;
   throw wrongValue('ERR_OPTION', subject, argument, 'a finite number of 0 or more', show(value));
 }

@@ -1,7 +1,7 @@
 // What recurrent cells share: sequences of unequal length packed by step, two products a step, batch norm on each, and the way back through time. What is left to each
 // cell is what it does with gates.
 
-import { show, showShape, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
+import { blaming, show, showChoices, showShape, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { linear } from '../kernels/linear/calls.ts';
@@ -11,10 +11,14 @@ import { Layer, type Stage } from '../layers/layer.ts';
 import { readLengths } from '../layers/mask.ts';
 import { checkFeatures } from '../layers/options.ts';
 import { gradientsOf, LearnedParameter } from '../layers/parameter.ts';
-import { RecurrentBatchNorm1d, type RecurrentBatchNormOptions } from '../layers/recurrent-batch-norm.ts';
+import {
+  RecurrentBatchNorm1d,
+  type RecurrentBatchNormOptions,
+  recurrentOptions,
+} from '../layers/recurrent-batch-norm.ts';
 import type { StateSlots } from '../layers/state.ts';
 import { gather, type Steps, scatter, stepsOf } from '../layers/steps.ts';
-import { checkRecord } from '../named-options.ts';
+import { checkNumber, takeOptions } from '../named-options.ts';
 import { Region } from '../tensors/block.ts';
 import { type Call, checkCallOptions, locate, produce } from '../tensors/call.ts';
 import { noForward } from '../tensors/kept.ts';
@@ -117,6 +121,8 @@ interface Saved {
 }
 
 const OWN = ['norm', 'output', 'init', 'seed'];
+/** Options of its norms' statistics. */
+const normOptions = () => recurrentOptions().filter((name) => name !== 'affine' && name !== 'activation');
 
 export abstract class RecurrentCell extends Layer {
   readonly subject: string;
@@ -131,20 +137,22 @@ export abstract class RecurrentCell extends Layer {
   #saved: Saved | undefined;
   #state: RecurrentState | undefined;
 
-  constructor(inputSize: number, hiddenSize: number, options: RecurrentCellOptions) {
+  /** @param more names of options that a cell takes besides */
+  constructor(inputSize: number, hiddenSize: number, options: RecurrentCellOptions, more: readonly string[] = []) {
     super();
     const { kind, gates, hasValue } = this.form();
     checkFeatures(kind, 'inputSize', inputSize);
     checkFeatures(kind, 'hiddenSize', hiddenSize);
     this.subject = `${kind}(${inputSize}, ${hiddenSize})`;
-    checkRecord(this.subject, options);
-    const { norm = true, output = 'sequence', init, seed, ...rest } = options;
+    const taken = takeOptions(this.subject, options, [...OWN, ...more, ...normOptions()]);
+    const { norm = true, output = 'sequence', init, seed, ...others } = taken;
     if (typeof norm !== 'boolean') throw this.#wrongOption('norm', 'true or false', norm);
     if (output !== 'sequence' && output !== 'last') throw this.#wrongOption('output', "'sequence' or 'last'", output);
     if (init !== undefined && typeof init !== 'function') throw this.#wrongOption('init', 'an initializer', init);
-    if (seed !== undefined && !Number.isFinite(seed)) throw this.#wrongOption('seed', 'a finite number', seed);
-    const stray = norm ? ['affine', 'activation'].find((name) => name in rest) : Object.keys(rest)[0];
-    if (stray) throw this.#wrongOption('options', norm ? "options of its norms' statistics" : OWN.join(', '), stray);
+    if (seed !== undefined) checkNumber(this.subject, 'seed', seed);
+    const rest = Object.fromEntries(Object.entries(others).filter(([name]) => !more.includes(name)));
+    const stray = norm ? undefined : Object.keys(rest)[0];
+    if (stray) throw this.#wrongOption('options without norm', showChoices([...OWN, ...more]), stray);
     this.inputSize = inputSize;
     this.hiddenSize = hiddenSize;
     this.#output = output;
@@ -157,7 +165,12 @@ export abstract class RecurrentCell extends Layer {
     };
     this.#weights = { ih: weight(inputSize), hh: weight(hiddenSize) };
     const normOf = (channels: number) => {
-      return norm ? new RecurrentBatchNorm1d(channels, rest as RecurrentBatchNormOptions) : undefined;
+      if (!norm) return undefined;
+      try {
+        return new RecurrentBatchNorm1d(channels, rest as unknown as RecurrentBatchNormOptions);
+      } catch (error) {
+        throw blaming(this.subject, error);
+      }
     };
     this.norms = { ih: normOf(wide), hh: normOf(wide), c: hasValue ? normOf(hiddenSize) : undefined };
     const bias = () => new LearnedParameter([wide], new Float32Array(wide));
@@ -235,7 +248,13 @@ export abstract class RecurrentCell extends Layer {
     const state = this.#readState(options.state, samples);
     const steps = stepsOf(samples, length, (n, t) => !lengths || t < lengths[n]);
     const names = ['ih', 'hh', 'c'] as const;
-    const passes = names.map((name) => this.norms[name]?.beginSteps(steps, shape, state.step));
+    const passes = names.map((name) => {
+      try {
+        return this.norms[name]?.beginSteps(steps, shape, state.step);
+      } catch (error) {
+        throw blaming(this.subject, error);
+      }
+    });
     const product = {
       subject: this.subject,
       like: x,
@@ -258,7 +277,7 @@ export abstract class RecurrentCell extends Layer {
       } catch (error) {
         for (const run of runs) run.abandon();
         if (memory !== this.#memory) releaseMemory(memory);
-        throw error;
+        throw blaming(this.subject, error);
       }
       for (const run of runs) run.settle();
       if (memory !== this.#memory) releaseMemory(this.#memory);

@@ -1,8 +1,14 @@
 import { show, wrongValue } from '../errors.ts';
 import type { Layer } from '../layers/layer.ts';
 import { StepStats } from '../layers/step-stats.ts';
-import { checkRecord } from '../named-options.ts';
-import { type Batches, collect, type PopulationOptions, type PopulationStatistics } from './population.ts';
+import { takeOptions } from '../named-options.ts';
+import {
+  type Batches,
+  collect,
+  POPULATION_OPTIONS,
+  type PopulationOptions,
+  type PopulationStatistics,
+} from './population.ts';
 import { normsOf } from './watch.ts';
 
 export interface AdaptOptions<B> extends Omit<PopulationOptions<B>, 'estimator' | 'dropout'> {
@@ -30,8 +36,8 @@ export interface Adaptation {
  * @throws as `populationStatistics`; nothing has changed then
  */
 export async function adapt<B>(net: Layer, batches: Batches<B>, options: AdaptOptions<B> = {}): Promise<Adaptation> {
-  checkRecord('adapt', options);
-  const { prior = 16, most = 1, ...rest } = options;
+  const taken = takeOptions('adapt', options, ['prior', 'most', ...POPULATION_OPTIONS]);
+  const { prior = 16, most = 1, ...rest } = taken;
   if (typeof prior !== 'number' || !(prior >= 0)) {
     throw wrongValue('ERR_OPTION', 'adapt', 'prior', 'a number of 0 or more', show(prior));
   }

@@ -155,10 +155,10 @@ class NormStatistics {
   }
 }
 
-const NAMES = ['estimator', 'forward', 'progress', 'signal', 'dropout'];
+export const POPULATION_OPTIONS: readonly string[] = ['estimator', 'forward', 'progress', 'signal', 'dropout'];
 
 function checkOptions(subject: string, options: PopulationOptions<never>): void {
-  checkNames(subject, options, NAMES);
+  checkNames(subject, options, POPULATION_OPTIONS);
   const { estimator = 'pooled', forward, progress, signal, dropout = false } = options;
   checkChoice(subject, 'estimator', estimator, ['pooled', 'averaged']);
   for (const [name, value] of Object.entries({ forward, progress })) {

@@ -1,6 +1,7 @@
 // Walks the kernel table: every kernel, on this backend, against its plain loops.
 
 import { describe, expect, test } from 'vitest';
+import { NAMES } from '../../src/kernels/activations.ts';
 import { backend } from '../../src/kernels/backend.ts';
 import { INFERENCE } from '../../src/kernels/inference/part.ts';
 import * as js from '../../src/kernels/js.ts';
@@ -103,7 +104,7 @@ function fill(arg: Vector, length: number, random: Random, flavour: Flavour): nu
 }
 
 const PARAMETERS: Record<string, (random: Random) => number> = {
-  kind: (random) => Math.floor(random.uniform() * 14),
+  kind: (random) => Math.floor(random.uniform() * NAMES.length),
   alpha: () => 0.25,
   seed: (random) => random.bits(),
   threshold: () => 0xb0000000,

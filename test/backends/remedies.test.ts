@@ -260,7 +260,7 @@ test.each([
     'a bound below 1',
     () => new BatchRenorm(2, { rMax: 0.5 }),
     [
-      'TypeError',
+      'RangeError',
       'ERR_OPTION',
       'BatchRenorm(2): rMax expected a number of 1 or more, or a function of the batches so far, got 0.5',
     ],

@@ -477,7 +477,11 @@ describe('RecurrentBatchNorm1d', () => {
     [
       'a layout',
       () => new RecurrentBatchNorm1d(2, { maxSteps: 2, layout: 'channels-first' } as never),
-      ['TypeError', 'ERR_OPTION', 'RecurrentBatchNorm1d(2): options expected no layout, got layout'],
+      [
+        'TypeError',
+        'ERR_OPTION',
+        "RecurrentBatchNorm1d(2): options expected 'maxSteps', 'gamma', 'beyond', 'shrinkage', 'eps', 'momentum', 'affine', 'runningVariance', 'onSingleValue', 'onNonFinite' or 'activation', got 'layout'",
+      ],
     ],
     [
       'another policy',
@@ -519,16 +523,16 @@ describe('RecurrentBatchNorm1d', () => {
     [
       'a cell without a count of steps',
       () => new BNLSTMCell(2, 3),
-      [
-        'RangeError',
-        'ERR_OPTION',
-        'RecurrentBatchNorm1d(12): maxSteps expected an integer from 1 to 16777216, got undefined',
-      ],
+      ['RangeError', 'ERR_OPTION', 'BNLSTMCell(2, 3): maxSteps expected an integer from 1 to 16777216, got undefined'],
     ],
     [
       'options of norms that are not there',
       () => new BNGRUCell(2, 3, { norm: false, momentum: 0.1 }),
-      ['TypeError', 'ERR_OPTION', "BNGRUCell(2, 3): options expected norm, output, init, seed, got 'momentum'"],
+      [
+        'TypeError',
+        'ERR_OPTION',
+        "BNGRUCell(2, 3): options without norm expected 'norm', 'output', 'init' or 'seed', got 'momentum'",
+      ],
     ],
     [
       'inputs of another width',
