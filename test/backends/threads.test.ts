@@ -318,7 +318,8 @@ if (hasThreads)
       current.team = team;
       await new Promise<void>((resolve) => started[0].once('online', resolve));
       let error: unknown;
-      for (let i = 0; i < 1000 && !error; i++) {
+      const end = Date.now() + 60_000; // until the thief gets a turn, however busy the machine is
+      while (!error && Date.now() < end) {
         try {
           large();
         } catch (thrown) {
