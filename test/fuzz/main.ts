@@ -1,85 +1,185 @@
-// npm run fuzz [-- --time SECONDS] [--seed N] [--only TEXT] [--keras]: mutated files through every reader, until the time is over or one does what
-// it must not. A process of its own does the reading; the first one notices when it does not come back.
+// npm run fuzz [-- --what NAME] [--time SECONDS] [--seed N] [--count N] [--only TEXT] [--keras] [--all]: cases by their seeds, until the
+// time is over or one fails; `--all` goes on, and prints each kind of failure once. A process of its own does the work; the first one
+// notices when it ends or does not come back, and finds the case by going through the last ones one by one.
 
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { readArguments } from '../../scripts/arguments.ts';
-import { complaint, kerasCases, readerCases } from '../support/readers.ts';
-import { mutate } from './mutate.ts';
+import { files } from './files.ts';
+import type { Fuzzer } from './fuzzer.ts';
+import { readers } from './readers.ts';
+import { stateful } from './stateful.ts';
+import { threads } from './threads.ts';
 
-/** Mutations between two signs of life, and how long one may stay away. */
-const BATCH = 64;
-const LONGEST = 20_000;
+const FUZZERS: Readonly<Record<string, Fuzzer>> = { files, readers, stateful, threads };
+
+/** Milliseconds between two signs of life, at least; and how long one may stay away. */
+const INTERVAL = 100;
+const LONGEST = 30_000;
 
 interface Task {
+  readonly what: string;
+  readonly from: number;
+  /** Cases, at the most. */
+  readonly count: number;
   readonly seconds: number;
-  readonly seed: number;
   readonly only: string;
   readonly keras: boolean;
+  /** Go on after a failure. */
+  readonly all: boolean;
+  /** A sign of life before each case. */
+  readonly oneByOne: boolean;
 }
 
+/** What the working process says. */
 interface Sign {
+  /** The next case. */
   readonly seed?: number;
   readonly failure?: string;
-  readonly done?: string;
+  readonly done?: { readonly of: string; readonly until: number };
 }
 
-async function work({ seconds, seed, only, keras }: Task): Promise<void> {
+async function work(task: Task): Promise<void> {
   const send = (sign: Sign) => new Promise((resolve) => process.send!(sign, undefined, {}, resolve));
-  const all = (keras ? kerasCases() : readerCases()).filter(({ name }) => name.includes(only));
-  if (!all.length) return void (await send({ failure: `no file whose name has '${only}' in it` }));
-  const end = Date.now() + seconds * 1000;
-  let next = seed;
-  for (; Date.now() < end; next++) {
-    if ((next - seed) % BATCH === 0) await send({ seed: next });
-    const one = all[next % all.length];
-    const wrong = await complaint(one, mutate(one.bytes, next));
-    if (wrong) return void (await send({ failure: `${one.name}, seed ${next}: ${wrong}` }));
+  const trial = await FUZZERS[task.what].prepare(task);
+  const end = Date.now() + task.seconds * 1000;
+  let told = 0;
+  let seed = task.from;
+  for (; seed < task.from + task.count; seed++) {
+    const now = Date.now();
+    if (now >= end) break;
+    if (task.oneByOne || now >= told + INTERVAL) {
+      await send({ seed });
+      told = now;
+    }
+    const failure = await trial.run(seed);
+    if (!failure) continue;
+    await send({ failure: `${task.what}, seed ${seed}: ${failure}` });
+    if (!task.all) break;
   }
-  const tried = next - seed;
-  await send({
-    done: `${tried.toLocaleString('en')} mutations of ${all.length} files, seeds ${seed} to ${next - 1}: each was read or refused`,
+  await send({ done: { of: trial.of, until: seed } });
+  process.disconnect();
+  process.exit(0); // whatever threads there are
+}
+
+interface Outcome {
+  readonly failures: readonly string[];
+  /** Where the process ended or fell silent, and the first case that it may have been. */
+  readonly lost?: { readonly why: string; readonly seed: number };
+  readonly done?: Sign['done'];
+}
+
+/** Runs a task in a process of its own. */
+function attempt(task: Task, told: (failure: string) => void): Promise<Outcome> {
+  const { flags = [], env } = FUZZERS[task.what];
+  const child = fork(fileURLToPath(import.meta.url), [], {
+    execArgv: [...process.execArgv, ...flags],
+    env: { ...process.env, ...env, EVENKEEL_FUZZ: JSON.stringify(task) },
+  });
+  return new Promise((resolve) => {
+    const failures: string[] = [];
+    let seed = task.from;
+    let done: Sign['done'];
+    let silent = false;
+    const silence = () => {
+      silent = true;
+      child.kill('SIGKILL');
+    };
+    let watchdog = setTimeout(silence, LONGEST);
+    child.on('message', (sign: Sign) => {
+      clearTimeout(watchdog);
+      watchdog = setTimeout(silence, LONGEST);
+      seed = sign.seed ?? seed;
+      done = sign.done ?? done;
+      if (!sign.failure) return;
+      failures.push(sign.failure);
+      told(sign.failure);
+    });
+    child.on('exit', (code, signal) => {
+      clearTimeout(watchdog);
+      const why = silent ? `no answer for ${LONGEST / 1000} s` : `the process ended with ${code ?? signal}`;
+      resolve({ failures, done, ...(!done && { lost: { why, seed } }) });
+    });
   });
 }
 
-function watch(): void {
-  const { time, seed, only, keras } = readArguments({
+async function watch(): Promise<void> {
+  const values = readArguments({
     options: {
+      what: { type: 'string', default: 'files' },
       time: { type: 'string', default: '60' },
       seed: { type: 'string', default: `${Date.now() % 1_000_000_000}` },
+      count: { type: 'string', default: 'Infinity' },
       only: { type: 'string', default: '' },
       keras: { type: 'boolean', default: false },
+      all: { type: 'boolean', default: false },
+      list: { type: 'boolean', default: false },
     },
   });
-  console.log(`seed ${seed}, ${time} s`);
-  const task: Task = { seconds: Number(time), seed: Number(seed), only, keras };
-  const child = fork(fileURLToPath(import.meta.url), [], {
-    env: { ...process.env, EVENKEEL_FUZZ: JSON.stringify(task) },
-  });
-  let at = task.seed;
-  let ended = false;
-  const fail = (why: string) => {
-    console.error(`FAILED ${why}`);
-    child.kill('SIGKILL');
-    process.exit(1);
+  if (values.list) {
+    for (const [name, { about }] of Object.entries(FUZZERS)) console.log(`${name.padEnd(10)} ${about}`);
+    return;
+  }
+  if (!Object.hasOwn(FUZZERS, values.what)) {
+    console.error(`--what expected one of ${Object.keys(FUZZERS).join(', ')}, got '${values.what}'`);
+    process.exit(2);
+  }
+  const { what, only, keras, all } = values;
+  const [from, count, seconds] = [values.seed, values.count, values.time].map(Number);
+  console.log(`${what}: seed ${from}, ${seconds} s`);
+  const start = Date.now();
+  const kinds = new Set<string>();
+  const tell = (failure: string) => {
+    const kind = kindOf(failure);
+    if (kinds.has(kind)) return;
+    kinds.add(kind);
+    console.error(`FAILED ${failure}`);
   };
-  const silence = () => fail(`seeds ${at} to ${at + BATCH - 1}: no answer for ${LONGEST / 1000} s`);
-  let watchdog = setTimeout(silence, LONGEST);
-  child.on('message', ({ seed: next, failure, done }: Sign) => {
-    if (next !== undefined) at = next;
-    clearTimeout(watchdog);
-    if (failure) fail(failure);
+  const task: Task = { what, from, count, seconds, only, keras, all, oneByOne: false };
+  let next = from;
+  let of = '';
+  for (;;) {
+    const left = seconds - (Date.now() - start) / 1000;
+    if (left <= 0 || next >= from + count) break;
+    const { failures, lost, done } = await attempt(
+      { ...task, from: next, count: from + count - next, seconds: left },
+      tell,
+    );
     if (done) {
-      ended = true;
-      console.log(done);
-      child.disconnect();
-    } else watchdog = setTimeout(silence, LONGEST);
-  });
-  child.on('exit', (code) => {
-    if (!ended) fail(`seeds ${at} to ${at + BATCH - 1}: the process ended with ${code}`);
-  });
+      of = done.of;
+      next = done.until;
+      break;
+    }
+    // which case was it?
+    const again = await attempt({ ...task, from: lost!.seed, count: 1e6, seconds: 60, oneByOne: true }, tell);
+    if (again.lost) tell(`${what}, seed ${again.lost.seed}: ${again.lost.why}`);
+    else tell(`${what}, seeds from ${lost!.seed} on: ${lost!.why}, once`);
+    next = (again.lost?.seed ?? lost!.seed) + 1;
+    if (!all || failures.length > 100) break;
+  }
+  const spent = (Date.now() - start) / 1000;
+  const rate = Math.round((next - from) / spent).toLocaleString('en');
+  console.log(
+    `${(next - from).toLocaleString('en')} ${of}, seeds ${from} to ${next - 1}, ${rate} a second: ${verdict(kinds.size)}`,
+  );
+  process.exitCode = kinds.size ? 1 : 0;
+}
+
+/** The first line of a failure without its numbers, names of layers and places in files. */
+function kindOf(failure: string): string {
+  const [line] = failure.replace(/^.*?: /, '').split('\n');
+  return line
+    .replace(/\(\/.*?\)/g, '')
+    .replace(/(Sequential|Residual|\w*(Norm|Renorm|Cell|Layer)(\dd)?|Linear|Dropout)(\(.*?\))?/g, 'L')
+    .replace(/[\d.e+-]+/g, '#');
+}
+
+function verdict(kinds: number): string {
+  return kinds ? `${kinds} ${kinds === 1 ? 'kind' : 'kinds'} of failure` : 'all as they should be';
 }
 
 const task = process.env.EVENKEEL_FUZZ;
-if (task) void work(JSON.parse(task));
-else watch();
+if (task) {
+  const given = JSON.parse(task);
+  void work({ ...given, count: given.count ?? Number.POSITIVE_INFINITY });
+} else void watch();

@@ -1,0 +1,2 @@
+import type { Fuzzer } from './fuzzer.ts';
+export const threads: Fuzzer = { about: 'x', prepare: () => ({ of: 'x', run: () => undefined }) };
