@@ -6,7 +6,7 @@ import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { readArguments } from '../../scripts/arguments.ts';
 import { files } from './files.ts';
-import type { Fuzzer } from './fuzzer.ts';
+import type { Fuzzer, Trial } from './fuzzer.ts';
 import { readers } from './readers.ts';
 import { stateful } from './stateful.ts';
 import { threads } from './threads.ts';
@@ -52,7 +52,7 @@ async function work(task: Task): Promise<void> {
       await send({ seed });
       told = now;
     }
-    const failure = await trial.run(seed);
+    const failure = await tried(trial, seed);
     if (!failure) continue;
     await send({ failure: `${task.what}, seed ${seed}: ${failure}` });
     if (!task.all) break;
@@ -60,6 +60,14 @@ async function work(task: Task): Promise<void> {
   await send({ done: { of: trial.of, until: seed } });
   process.disconnect();
   process.exit(0); // whatever threads there are
+}
+
+async function tried(trial: Trial, seed: number): Promise<string | undefined> {
+  try {
+    return await trial.run(seed);
+  } catch (error) {
+    return `the fuzzer itself: ${(error as Error).stack}`;
+  }
 }
 
 interface Outcome {

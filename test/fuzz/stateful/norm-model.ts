@@ -327,7 +327,7 @@ export class NormModel implements Model {
       let by: 'batch' | 'running' | 'online' = 'batch';
       if (byRunning || unreached) by = 'running';
       else if (!this.#isRows && count <= 1) {
-        const single = this.#single(count, !!weights, whole);
+        const single = this.#single(count, !!weights, whole, layer.training);
         if (typeof single !== 'string') return single;
         by = single;
       }
@@ -402,12 +402,12 @@ export class NormModel implements Model {
   }
 
   /** One value in a run that has statistics of its own. */
-  #single(count: number, masked: boolean, whole: boolean): 'batch' | 'online' | { codes: string[] } {
+  #single(count: number, masked: boolean, whole: boolean, training: boolean): 'batch' | 'online' | { codes: string[] } {
     const { kind } = this.#subject;
     if (masked && count === 0) return { codes: ['ERR_MASK'] };
-    if (kind === 'GroupNorm') return { codes: ['ERR_SINGLE_VALUE'] };
-    const standard = kind === 'RecurrentBatchNorm1d' ? 'use-running' : 'throw';
-    const policy = kind.startsWith('Instance') ? 'throw' : (this.#settings.onSingleValue ?? standard);
+    if (kind.startsWith('Instance') && !training) return 'batch';
+    const standard = kind === 'RecurrentBatchNorm1d' ? 'use-running' : kind === 'GroupNorm' ? 'skip-update' : 'throw';
+    const policy = this.#settings.onSingleValue ?? standard;
     if (policy === 'throw' || (whole && policy === 'use-running')) return { codes: ['ERR_SINGLE_VALUE'] };
     return policy === 'use-running' ? 'online' : 'batch';
   }
@@ -495,15 +495,28 @@ export class NormModel implements Model {
     const factor = (cell: Cell) => (runningVariance === 'unbiased' ? cell.effective / (cell.effective - 1) : 1);
     const batch = tracked.filter(({ online }) => !online);
     if (kind.startsWith('Instance')) {
+      const counted = batch.filter(({ count }) => count > 1).map(({ run }) => runs[run]);
       const average = (of: (cell: Cell) => number) => (c: number) =>
-        runs.reduce((sum, cells) => sum + of(cells[c]), 0) / runs.length;
-      blend(
-        0,
-        weight(0, 0),
-        average((cell) => cell.mean),
-        average((cell) => cell.variance * factor(cell)),
-        average((cell) => meanSize(cell, x, weights)),
-      );
+        counted.reduce((sum, cells) => sum + of(cells[c]), 0) / counted.length;
+      if (counted.length)
+        blend(
+          0,
+          weight(0, 0),
+          average((cell) => cell.mean),
+          average((cell) => cell.variance * factor(cell)),
+          average((cell) => meanSize(cell, x, weights)),
+        );
+      const singles = tracked.filter(({ online }) => online).map(({ run }) => runs[run]);
+      const w = singles.length && weight(0, 1);
+      for (let c = 0; singles.length && c < columns; c++) {
+        const values = singles.map((cells) => Math.fround((cells[c] as Cell & { value: number }).value));
+        const [old, middle] = [variance.values[c], mean.values[c]];
+        const mean2 = (power: number) =>
+          values.reduce((sum, value) => sum + (value - middle) ** power, 0) / values.length;
+        const size = values.reduce((sum, value) => sum + Math.abs(value) + Math.abs(middle), 0);
+        put(mean, c, middle + w * mean2(1), size);
+        if (w < 1) put(variance, c, (1 - w) * (old + w * mean2(2)), w * size ** 2);
+      }
     } else {
       for (const { run, count } of batch) {
         if (count <= 1 || (onNonFinite === 'skip-update' && !isWithinRange(run))) continue;
@@ -605,9 +618,7 @@ export class NormModel implements Model {
         dgamma.values[c] += dz.values[i] * xhat[i];
         dbeta.values[c] += dz.values[i];
         dgamma.tolerance[c] +=
-          STRICT *
-          size[i] *
-          (Math.abs(xhat[i]) + 2 * Math.abs(cell.d) + (inv * cell.r * TINY) / 2 ** -24 + this.#slack(cell, inv, x[i]));
+          STRICT * size[i] * (Math.abs(xhat[i]) + 2 * Math.abs(cell.d) + (inv * cell.r * TINY) / 2 ** -24);
         dbeta.tolerance[c] += STRICT * size[i];
       }
       const centred = this.#subject.kind !== 'RMSNorm';
@@ -643,14 +654,10 @@ export class NormModel implements Model {
       },
     };
   }
-
-  #slack(cell: Cell, inv: number, x: number): number {
-    return cell.own ? 0 : this.#away(cell, inv, x);
-  }
 }
 
 /** What evaluation is held to. */
-const EVALUATION: 'affine' | 'strict' = 'affine';
+const EVALUATION: 'affine' | 'strict' = 'strict';
 
 function statistics(cell: Cell, x: Float32Array, weights: Float32Array | undefined, isRms: boolean): void {
   let sum = 0;

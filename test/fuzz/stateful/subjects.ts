@@ -170,7 +170,12 @@ function norm(dice: Dice, channels: number): Subject {
     }
     case 6: {
       const groups = dice.of([1, 2, channels].filter((count) => channels % count === 0));
-      const settings = some(dice, { eps: EPS, affine: AFFINE, layout: ['channels-first', 'channels-last'] });
+      const settings = some(dice, {
+        eps: EPS,
+        affine: AFFINE,
+        layout: ['channels-first', 'channels-last'],
+        onSingleValue: ['throw', 'skip-update'],
+      });
       if (dice.oneIn(4)) settings.activation = dice.of(ACTIVATIONS);
       return { kind: 'GroupNorm', args: [groups, channels, settings], channels, ranks: [2, 4] };
     }
@@ -183,7 +188,9 @@ function norm(dice: Dice, channels: number): Subject {
         momentum: [0.1, 0, 1, 0.37, null],
         trackRunningStats: [true],
         runningVariance: ['unbiased', 'biased'],
+        onSingleValue: ['throw', 'use-running', 'skip-update'],
       });
+      if (settings.onSingleValue === 'use-running') settings.trackRunningStats = true;
       if (dice.oneIn(4)) settings.activation = dice.of(ACTIVATIONS);
       return { kind: `InstanceNorm${rank}d`, args: [channels, settings], channels, ranks: [rank + 2, rank + 2] };
     }
