@@ -27,6 +27,8 @@ interface Task {
   readonly keras: boolean;
   /** Go on after a failure. */
   readonly all: boolean;
+  /** What a case is made of is left behind, where it can be: for one that ends the process. */
+  readonly keep: boolean;
   /** A sign of life before each case. */
   readonly oneByOne: boolean;
 }
@@ -48,11 +50,12 @@ async function work(task: Task): Promise<void> {
   for (; seed < task.from + task.count; seed++) {
     const now = Date.now();
     if (now >= end) break;
+    if (trial.spent?.()) break;
     if (task.oneByOne || now >= told + INTERVAL) {
       await send({ seed });
       told = now;
     }
-    const failure = await tried(trial, seed);
+    const failure = await tried(trial, seed, task.keep);
     if (!failure) continue;
     await send({ failure: `${task.what}, seed ${seed}: ${failure}` });
     if (!task.all) break;
@@ -62,9 +65,9 @@ async function work(task: Task): Promise<void> {
   process.exit(0); // whatever threads there are
 }
 
-async function tried(trial: Trial, seed: number): Promise<string | undefined> {
+async function tried(trial: Trial, seed: number, keep: boolean): Promise<string | undefined> {
   try {
-    return await trial.run(seed);
+    return await trial.run(seed, keep);
   } catch (error) {
     return `the fuzzer itself: ${(error as Error).stack}`;
   }
@@ -143,7 +146,7 @@ async function watch(): Promise<void> {
     kinds.add(kind);
     console.error(`FAILED ${failure}`);
   };
-  const task: Task = { what, from, count, seconds, only, keras, all, oneByOne: false };
+  const task: Task = { what, from, count, seconds, only, keras, all, keep: false, oneByOne: false };
   let next = from;
   let of = '';
   for (;;) {
@@ -156,12 +159,15 @@ async function watch(): Promise<void> {
     if (done) {
       of = done.of;
       next = done.until;
-      break;
+      if (failures.length && !all) break;
+      continue;
     }
     // which case was it?
     const again = await attempt({ ...task, from: lost!.seed, count: 1e6, seconds: 60, oneByOne: true }, tell);
-    if (again.lost) tell(`${what}, seed ${again.lost.seed}: ${again.lost.why}`);
-    else tell(`${what}, seeds from ${lost!.seed} on: ${lost!.why}, once`);
+    if (again.lost) {
+      tell(`${what}, seed ${again.lost.seed}: ${again.lost.why}`);
+      await attempt({ ...task, from: again.lost.seed, count: 1, keep: true }, () => {});
+    } else tell(`${what}, seeds from ${lost!.seed} on: ${lost!.why}, once`);
     next = (again.lost?.seed ?? lost!.seed) + 1;
     if (!all || failures.length > 100) break;
   }

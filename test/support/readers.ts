@@ -38,6 +38,14 @@ const files = (folder: string, ...ends: string[]) =>
     .filter((name) => ends.some((end) => name.endsWith(end)))
     .map((name) => `${folder}/${name}`);
 
+let shards: [name: string, bytes: Uint8Array][] | undefined;
+
+/** The shards that the models of TF.js name. */
+export function tfjsShardFiles(): readonly [name: string, bytes: Uint8Array][] {
+  shards ??= files('tfjs', '.bin').map((name) => [name.replace('tfjs/', ''), fixture(name)]);
+  return shards;
+}
+
 const cases = (names: readonly string[], read: ReaderCase['read']): ReaderCase[] =>
   names.map((name) => ({ name, bytes: fixture(name), read }));
 
@@ -71,8 +79,7 @@ export const readerCases = (): ReaderCase[] => [
     await loadSequential(bytes, { dropSoftmax: true });
   }),
   ...cases(['tfjs/plain.json', 'tfjs/uint8.json', 'tfjs/float16.json'], async (bytes) => {
-    const shards = Object.fromEntries(files('tfjs', '.bin').map((name) => [name.replace('tfjs/', ''), fixture(name)]));
-    const model = readTfjs(bytes, shards);
+    const model = readTfjs(bytes, Object.fromEntries(tfjsShardFiles()));
     touch(model.tensors);
     fromTfjs(model);
   }),
@@ -88,7 +95,7 @@ export const kerasCases = (): ReaderCase[] =>
   });
 
 /** What a reader may throw. */
-const CODES = ['ERR_FORMAT', 'ERR_STATE', 'ERR_FOLD', 'ERR_SHAPE', 'ERR_OPTION', 'ERR_TYPE', 'ERR_MEMORY'];
+export const CODES = ['ERR_FORMAT', 'ERR_STATE', 'ERR_FOLD', 'ERR_SHAPE', 'ERR_OPTION', 'ERR_TYPE', 'ERR_MEMORY'];
 
 /** What is wrong with how a reader took some bytes; undefined if it read them or refused them properly. */
 export async function complaint({ read }: ReaderCase, bytes: Uint8Array): Promise<string | undefined> {
