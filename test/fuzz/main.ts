@@ -86,6 +86,11 @@ function attempt(task: Task, told: (failure: string) => void): Promise<Outcome> 
   const child = fork(fileURLToPath(import.meta.url), [], {
     execArgv: [...process.execArgv, ...flags],
     env: { ...process.env, ...env, EVENKEEL_FUZZ: JSON.stringify(task) },
+    stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
+  });
+  let said = '';
+  child.stderr!.on('data', (chunk) => {
+    said = (said + chunk).slice(0, 10_000);
   });
   return new Promise((resolve) => {
     const failures: string[] = [];
@@ -108,7 +113,8 @@ function attempt(task: Task, told: (failure: string) => void): Promise<Outcome> 
     });
     child.on('exit', (code, signal) => {
       clearTimeout(watchdog);
-      const why = silent ? `no answer for ${LONGEST / 1000} s` : `the process ended with ${code ?? signal}`;
+      const [last = ''] = /^.*(?:Error|ERROR):.*$/m.exec(said) ?? [];
+      const why = silent ? `no answer for ${LONGEST / 1000} s` : `the process ended with ${code ?? signal} ${last}`;
       resolve({ failures, done, ...(!done && { lost: { why, seed } }) });
     });
   });

@@ -193,7 +193,7 @@ export function shrink(script: Script): { script: Script; wrong: string } {
   return { script: { ...script, calls }, wrong };
 }
 
-export function describe({ subject, calls }: Script): string {
+export function describeScript({ subject, calls }: Script): string {
   return [`  ${write(subject)}`, ...calls.map((call, i) => `  ${i} ${JSON.stringify(call)}`)].join('\n');
 }
 
@@ -209,7 +209,7 @@ export const stateful: Fuzzer = {
         if (!play(script)) return undefined;
         const least = shrink(script);
         setThreads(1);
-        return `${least.script.subject.kind}: ${least.wrong}\n${describe(least.script)}`;
+        return `${least.script.subject.kind}: ${least.wrong}\n${describeScript(least.script)}`;
       },
     };
   },

@@ -65,7 +65,7 @@ export function changeJson(tree: Json, dice: Dice, large: boolean): void {
     }
     case 6: {
       let inner = value;
-      for (let depth = dice.of([1, 3, 70, large ? 3000 : 200]); depth > 0; depth--)
+      for (let depth = dice.of([1, 3, 70, large ? 1500 : 200]); depth > 0; depth--)
         inner = dice.oneIn(2) ? [inner] : { a: inner };
       holder[key] = inner;
       break;

@@ -144,7 +144,7 @@ function change(model: Message, dice: Dice, large: boolean): void {
     return;
   }
   const { value } = field;
-  switch (dice.below(13)) {
+  switch (large && dice.oneIn(2) ? 11 : dice.below(13)) {
     case 0:
       fields.splice(anywhere(dice, fields), 0, { ...field, value: copyOf(value) });
       break;
@@ -201,8 +201,13 @@ function change(model: Message, dice: Dice, large: boolean): void {
       if (typeof value !== 'bigint') field.claimed = dice.of(NUMBERS);
       break;
     case 11: {
-      const count = times(dice, large);
-      if (sizeOf(value) * count < (large ? 12 << 20 : 64 << 10)) field.count = count;
+      // many of something small cost most
+      const least = large && dice.oneIn(2) ? { number: field.number, wire: field.wire, value: emptied(value) } : field;
+      if (least !== field) fields.push(least);
+      const size = sizeOf(least.value) + 2;
+      least.count = large
+        ? Math.floor((dice.of([1, 3, 8]) << 20) / size)
+        : Math.min(times(dice, false), (64 << 10) / size);
       break;
     }
     default: {
@@ -217,9 +222,16 @@ function change(model: Message, dice: Dice, large: boolean): void {
   }
 }
 
+function emptied(value: Field['value']): Field['value'] {
+  if (typeof value === 'bigint') return 0n;
+  return isMessage(value) ? { kind: value.kind, fields: [] } : new Uint8Array(0);
+}
+
 function sizeOf(value: Field['value']): number {
-  if (typeof value === 'bigint') return 10;
-  return isMessage(value) ? value.fields.reduce((sum, field) => sum + 4 + sizeOf(field.value), 4) : value.length + 4;
+  if (typeof value === 'bigint') return 2;
+  return isMessage(value)
+    ? value.fields.reduce((sum, field) => sum + 2 + sizeOf(field.value) * (field.count ?? 1), 0)
+    : value.length;
 }
 
 export function onnxStructure(bytes: Uint8Array): Structure<Message> {
