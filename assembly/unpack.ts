@@ -36,8 +36,6 @@
 @inline const NMADD: u32 = 0x0286fd;
 
 let next: usize = 0;
-/** Behind the text. */
-let stop: usize = 0;
 let odds: usize = 0;
 let range: u32 = 0;
 let code: u32 = 0;
@@ -57,7 +55,6 @@ function digit(p: usize): u32 {
 /** Refills what is known of the number to be told: eight bits, of thirteen in two characters, the lower digit first. */
 function byte(): void {
   if (bits < 8) {
-    if (next >= stop) unreachable();
     held = (held << 13) | (digit(next) + 91 * digit(next + 1));
     next += 2;
     bits += 13;
@@ -98,14 +95,13 @@ function number(base: u32): u32 {
 }
 
 /**
- * Unpacks `size` bytes to `out` from the text of `length` characters at `packed`. `scratch` are
- * 64 kB. A text that leads out of any of these is a trap.
+ * Unpacks `size` bytes to `out` from the text at `packed`. `scratch` are 64 kB. A text that leads
+ * to bytes before or behind those is a trap.
  *
- * @returns the sum of the bytes (FNV-1a): whoever packed them knows it
+ * @returns what is left of the number: whoever packed it knows it, and another text leaves another
  */
-export function unpack(packed: usize, length: u32, out: usize, size: u32, scratch: usize): u32 {
+export function unpack(packed: usize, out: usize, size: u32, scratch: usize): u32 {
   next = packed;
-  stop = packed + length;
   const start = out;
   bits = 0;
   odds = scratch;
@@ -158,9 +154,7 @@ export function unpack(packed: usize, length: u32, out: usize, size: u32, scratc
       history = (history << 1) & 2;
     }
   }
-  let sum: u32 = 0x811c9dc5;
-  for (let p = start; p < out; p++) sum = (sum ^ load<u8>(p)) * 0x01000193;
-  return sum;
+  return code;
 }
 
 /**

@@ -57,9 +57,8 @@ generate('probe', PROBE);
 generate('unpack', unpacker.toString('hex'));
 for (const part of ['inference', 'linear', 'masked', 'rows', 'training']) {
   const builds = fixedOf(compile(`assembly/parts/${part}.ts`, 'relaxed'));
-  const packed = pack(builds.fixed);
-  checkPacked(unpacker, packed, builds);
-  generate(part, packed);
+  const [size, text] = pack(builds.fixed);
+  generate(part, [size, checkPacked(unpacker, [size, text], builds), text]);
 }
 const relaxed = compile(entries[0], 'relaxed');
 const label = `${version} ${createHash('sha256').update(relaxed).digest('hex').slice(0, 8)}`;

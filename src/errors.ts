@@ -81,11 +81,16 @@ export function show(value: unknown): string {
   if (typeof value === 'function' || typeof value === 'symbol') return typeof value;
   if (typeof value === 'bigint') return `${value}n`;
   if (typeof value !== 'object' || value === null) return `${value}`;
-  if (Array.isArray(value) || (ArrayBuffer.isView(value) && 'length' in value)) {
-    const values = Array.from(value as ArrayLike<unknown>);
+  if (isList(value)) {
+    const values = Array.from(value);
     return `[${values.slice(0, 8).map(show).join(', ')}${values.length > 8 ? ', …' : ''}]`;
   }
   return kindOf(value);
+}
+
+/** Is it an array, a typed one or not? */
+export function isList(value: unknown): value is ArrayLike<unknown> {
+  return Array.isArray(value) || (ArrayBuffer.isView(value) && 'length' in value);
 }
 
 /** What an object calls itself: its class may have lost its name in a bundle. */
@@ -94,7 +99,7 @@ export function kindOf(value: object): string {
 }
 
 export function showShape(shape: readonly unknown[]): string {
-  return `[${shape.map((length) => (typeof length === 'bigint' ? show(length) : `${length}`)).join(', ')}]`;
+  return `[${shape.map(show).join(', ')}]`;
 }
 
 /** `'a', 'b' or 'c'` */

@@ -1,5 +1,6 @@
 // A backend: kernels over a memory of their own, compiled ones or the plain loops.
 
+import { wrongValue } from '../errors.ts';
 import { instantiate, type LinearMemory } from '../wasm/linear-memory.ts';
 import { Heap } from '../wasm/memory.ts';
 import { type Build, isProvided, sourceOf } from '../wasm/source.ts';
@@ -49,14 +50,29 @@ export function createBackend(name: BackendName, supplies: Supplies): Backend {
   return { name, heap, kernels, parallel: kernels, parts: [INFERENCE], bind: base.bind, bytesOf: base.bytesOf };
 }
 
-/** The same backend with the kernels of another part: loaded at the first call, and never where there is none. */
+/**
+ * The same backend with the kernels of another part: loaded at the first call, and never where there is none. Throws ERR_MEMORY; ERR_BACKEND for what
+ * the host throws where it compiled others and will not compile these.
+ */
 export function withPart<B extends Backend, T extends Part['twins']>(backend: B, part: Part<T>) {
   if (!backend.parts.includes(part)) {
-    backend.kernels = backend.parallel = { ...backend.kernels, ...backend.bind(part) };
+    backend.kernels = backend.parallel = { ...backend.kernels, ...bound(backend, part) };
     backend.parts.push(part);
   }
   type Joined = B['kernels'] & Readonly<Record<keyof T, Kernel>>;
   return backend as Omit<B, 'kernels' | 'parallel'> & Backend & { kernels: Joined; parallel: Joined };
+}
+
+function bound({ bind }: Backend, part: Part): Record<string, Kernel> {
+  try {
+    return bind(part);
+  } catch (cause) {
+    const { name, message, code } = cause as Error & { code?: string };
+    if (code) throw cause;
+    const error = wrongValue('ERR_BACKEND', 'kernels', part.name, 'ones that load', `${name}: ${message}`);
+    error.cause = cause;
+    throw error;
+  }
 }
 
 type Base = Pick<Backend, 'heap' | 'bind' | 'bytesOf'>;

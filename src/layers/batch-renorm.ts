@@ -187,7 +187,20 @@ export class BatchRenorm extends BatchNorm {
   /** @internal */
   protected override move(moments: MomentsAt, correction: number | Float64Array, run: Tracked): void {
     const { momentum, eps } = this.settings;
-    if (this.#clipping.average === 'variance') super.move(moments, correction, run);
-    else this.running!.updateStd(moments.f64, moments.mean, moments.variance, momentum, eps);
+    if (this.#clipping.average === 'variance') {
+      super.move(moments, correction, run);
+      return;
+    }
+    // standard deviations √(variance + eps) are averaged, not variances (Ioffe 2017)
+    const { f64, mean, variance } = moments;
+    const running = this.running!;
+    const w = running.next(momentum);
+    const m = running.mean.writable;
+    const v = running.variance.writable;
+    for (let c = 0; c < m.length; c++) {
+      m[c] = (1 - w) * m[c] + w * f64[mean + c];
+      const std = (1 - w) * Math.sqrt(v[c] + eps) + w * Math.sqrt(f64[variance + c] + eps);
+      v[c] = std < Number.POSITIVE_INFINITY ? Math.max(std * std - eps, 0) : std;
+    }
   }
 }

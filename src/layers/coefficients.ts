@@ -121,12 +121,11 @@ export function evaluationMap(
     const a = (gamma ? gamma[c] : 1) * s;
     let h = 0;
     if (center) {
-      const high = Math.fround(mean[c]);
-      if (Math.abs(mean[c] * s) > EVALUATION_NEAR && Number.isFinite(high)) {
-        h = high;
-        centred = true;
-      }
+      // none for a mean beyond f32
+      if (Math.abs(mean[c] * s) > EVALUATION_NEAR && Number.isFinite(Math.fround(mean[c]))) h = mean[c];
       center[c] = h;
+      h = center[c];
+      if (h) centred = true;
     }
     scale[c] = a;
     shift[c] = (beta ? beta[c] : 0) - (mean[c] - h) * a;

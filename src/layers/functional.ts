@@ -1,4 +1,4 @@
-import { show, showShape, wrongKind, wrongValue } from '../errors.ts';
+import { show, wrongKind, wrongValue } from '../errors.ts';
 import { type Activation, activationCode } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { affine } from '../kernels/inference/calls.ts';
@@ -48,16 +48,21 @@ export function batchNorm<X extends TensorLike, O extends TensorLike = Result<X>
   checkEps(SUBJECT, eps);
   checkLayout(SUBJECT, layout);
   const activation = activationCode(SUBJECT, settings.activation);
-  const mean = readVector('mean', settings.mean);
-  const channels = mean.length;
-  const of = (name: 'variance' | 'gamma' | 'beta') => {
+  let channels = 0;
+  /** A vector, read once and checked: as long as the first. */
+  const read = (name: 'mean' | 'variance' | 'gamma' | 'beta'): ArrayLike<number> => {
     const given = settings[name];
-    if (given == null && name !== 'variance') return undefined;
-    const vector = readVector(name, given);
-    if (vector.length === channels) return vector;
-    throw wrongValue('ERR_SHAPE', SUBJECT, name, `${channels} values, as many as mean`, `${vector.length}`);
+    const values = floatsOf(given) ?? (Array.isArray(given) && Array.from(given));
+    if (!values || !Array.prototype.every.call(values, (value) => typeof value === 'number')) {
+      throw wrongKind('ERR_TYPE', SUBJECT, name, 'a Float32Array or an array of numbers', show(given));
+    }
+    channels ||= values.length;
+    if (values.length && values.length === channels) return values;
+    const expected = channels ? `${channels} values, as many as mean` : 'a value per channel';
+    throw wrongValue('ERR_SHAPE', SUBJECT, name, expected, channels ? `${values.length}` : '[0]');
   };
-  const [variance, gamma, beta] = [of('variance')!, of('gamma'), of('beta')];
+  const [mean, variance] = [read('mean'), read('variance')];
+  const [gamma, beta] = (['gamma', 'beta'] as const).map((name) => (settings[name] == null ? undefined : read(name)));
   if (Array.prototype.some.call(variance, (v) => v < 0)) {
     throw wrongValue('ERR_OPTION', SUBJECT, 'variance', 'values of 0 or more', show(variance));
   }
@@ -85,14 +90,4 @@ export function batchNorm<X extends TensorLike, O extends TensorLike = Result<X>
     const [a, b, h] = [scale, shift, center].map((vector) => call.input({ data: vector, shape: [channels] }));
     affine(current, plan, at, { center: centred ? h : 0, scale: a, shift: b }, added, y, activation);
   });
-}
-
-/** A vector, read once and checked. */
-function readVector(name: string, vector: unknown): ArrayLike<number> {
-  const values = floatsOf(vector) ?? (Array.isArray(vector) ? Array.from(vector) : undefined);
-  if (!values || !Array.prototype.every.call(values, (value) => typeof value === 'number')) {
-    throw wrongKind('ERR_TYPE', SUBJECT, name, 'a Float32Array or an array of numbers', show(vector));
-  }
-  if (values.length === 0) throw wrongValue('ERR_SHAPE', SUBJECT, name, 'a value per channel', showShape([0]));
-  return values;
 }

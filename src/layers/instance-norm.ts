@@ -105,12 +105,22 @@ abstract class InstanceNorm<R extends number> extends TrackedNorm<ReturnType<typ
     this.running.update(sums, 0, numFeatures, this.settings.momentum, 1);
   }
 
-  /** @internal */
+  /** @internal Moves mean and variance once, by the average of what each sample would move them by (`RunningStats.learn`). */
   protected override learn(singles: readonly Single[]): void {
-    this.running!.learnSamples(
-      singles.map(({ values }) => values),
-      this.settings.momentum,
-    );
+    const running = this.running!;
+    const w = running.next(this.settings.momentum);
+    const m = running.mean.writable;
+    const v = running.variance.writable;
+    for (let c = 0; c < m.length; c++) {
+      let [sum, squares] = [0, 0];
+      for (const { values } of singles) {
+        const d = values[c] - m[c];
+        sum += d;
+        squares += d * d;
+      }
+      m[c] += (w * sum) / singles.length;
+      if (w < 1) v[c] = (1 - w) * (v[c] + (w * squares) / singles.length);
+    }
   }
 }
 

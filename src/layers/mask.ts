@@ -60,9 +60,11 @@ export function readMask(
   if (mask === undefined && lengths === undefined && weights === undefined) return undefined;
   const { shape, channels } = plan;
   const axis = layout === 'channels-first' ? 1 : shape.length - 1;
-  const selects = mask && readField(subject, 'mask', mask, shape, axis, firstNoFlag, '0 or 1');
+  const selects = mask === undefined ? undefined : readField(subject, 'mask', mask, shape, axis, firstNoFlag, '0 or 1');
   const weighs =
-    weights && readField(subject, 'weights', weights, shape, axis, firstNoWeight, 'finite values of 0 or more');
+    weights === undefined
+      ? undefined
+      : readField(subject, 'weights', weights, shape, axis, firstNoWeight, 'finite values of 0 or more');
   const until = lengths === undefined ? undefined : readLengths(subject, lengths, shape, axis);
   const byChannel = [selects, weighs].some((field) => field && field.strides[axis] > 0);
 

@@ -32,7 +32,7 @@ export class RunningStats {
     momentum: number | null,
     correction: number | Float64Array,
   ): void {
-    this.blend(this.#next(momentum), f64, mean, variance, correction, 0, this.mean.now.length);
+    this.blend(this.next(momentum), f64, mean, variance, correction, 0, this.mean.now.length);
   }
 
   /** Moves those of channels `from` to `to` with this weight. */
@@ -54,24 +54,12 @@ export class RunningStats {
     }
   }
 
-  /** The same where standard deviations √(variance + eps) are averaged, not variances (Ioffe 2017). */
-  updateStd(f64: Float64Array, mean: number, variance: number, momentum: number | null, eps: number): void {
-    const w = this.#next(momentum);
-    const m = this.mean.writable;
-    const v = this.variance.writable;
-    for (let c = 0; c < m.length; c++) {
-      m[c] = (1 - w) * m[c] + w * f64[mean + c];
-      const std = (1 - w) * Math.sqrt(v[c] + eps) + w * Math.sqrt(f64[variance + c] + eps);
-      v[c] = std < Number.POSITIVE_INFINITY ? Math.max(std * std - eps, 0) : std;
-    }
-  }
-
   /**
    * Moves the statistics by one value per channel: d = x − mean, mean ← mean + w·d, variance ← (1 − w)·(variance + w·d²) (Finch 2009). The first value of a
    * cumulative average has no variance: it leaves that as it is.
    */
   learn(values: Float32Array, momentum: number | null): void {
-    this.blendValue(this.#next(momentum), values, 0);
+    this.blendValue(this.next(momentum), values, 0);
   }
 
   /** Moves those of the channels from `from` on by one value each. */
@@ -86,23 +74,6 @@ export class RunningStats {
     }
   }
 
-  /** The same by one value per channel of each sample of a batch: mean and variance move once, by the average of what each sample moves them by. */
-  learnSamples(samples: readonly Float32Array[], momentum: number | null): void {
-    const w = this.#next(momentum);
-    const m = this.mean.writable;
-    const v = this.variance.writable;
-    for (let c = 0; c < m.length; c++) {
-      let [sum, squares] = [0, 0];
-      for (const values of samples) {
-        const d = values[c] - m[c];
-        sum += d;
-        squares += d * d;
-      }
-      m[c] += (w * sum) / samples.length;
-      if (w < 1) v[c] = (1 - w) * (v[c] + (w * squares) / samples.length);
-    }
-  }
-
   /** Takes the place of what was tracked so far. */
   replace(mean: ArrayLike<number>, variance: ArrayLike<number>, batches: number, _counts?: ArrayLike<number>): void {
     this.mean.writable.set(mean);
@@ -111,7 +82,7 @@ export class RunningStats {
   }
 
   /** Counts a batch; its weight. */
-  #next(momentum: number | null): number {
+  next(momentum: number | null): number {
     this.batches++;
     return momentum ?? 1 / this.batches;
   }

@@ -1,5 +1,5 @@
-import { kindOf, show, showShape, wrongKind, wrongValue } from '../errors.ts';
-import { floatsOf, listOf } from '../typed-arrays.ts';
+import { isList, kindOf, show, showShape, wrongKind, wrongValue } from '../errors.ts';
+import { floatsOf } from '../typed-arrays.ts';
 import type { PlainTensor } from '../types.ts';
 
 /** Largest number of f32 values that 4 GiB hold. */
@@ -7,9 +7,8 @@ const MOST_VALUES = 2 ** 30;
 
 /** A copy of a shape, read once and checked. */
 export function readShape(subject: string, argument: string, given: unknown): number[] {
-  const list = listOf(given);
-  if (!list) throw wrongKind('ERR_TYPE', subject, `${argument}.shape`, 'an array of sizes', show(given));
-  const shape = Array.from(list) as number[];
+  if (!isList(given)) throw wrongKind('ERR_TYPE', subject, `${argument}.shape`, 'an array of sizes', show(given));
+  const shape = Array.from(given as readonly number[]);
   sizeOf(subject, argument, shape);
   return shape;
 }

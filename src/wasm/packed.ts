@@ -1,24 +1,23 @@
 // Modules as text inside the JavaScript: no file to find, no fetch, works in every bundle. The text is compressed harder than a server's gzip would, so
 // that packages and memory hold less of it too. scripts/pack.mjs writes it; a small module that lies beside it, as bytes, reads it (assembly/unpack.ts).
 
-import { wrongValue } from '../errors.ts';
 import probe from './generated/probe.ts';
 import unpackerBytes from './generated/unpack.ts';
 import { instantiate, type LinearMemory } from './linear-memory.ts';
 import type { Build, ModuleSource } from './source.ts';
 
 /**
- * The fixed build of some kernels, as the build script packs it: bytes, their sum, and the text.
- * The relaxed one is made of it.
+ * The fixed build of some kernels, as the build script packs it: bytes, what the unpacker leaves of
+ * the text, and the text. The relaxed one is made of it.
  */
-export type Packed = readonly [size: number, sum: number, text: string];
+export type Packed = readonly [size: number, left: number, text: string];
 
 /** What the unpacker needs beside input and output, in bytes. */
 const SCRATCH = 1 << 16;
 
 let unpacker: WebAssembly.Module | undefined;
 
-export function packedSource([size, sum, text]: Packed): ModuleSource {
+export function packedSource([size, left, text]: Packed): ModuleSource {
   const bytesOf = (build: Build, linear: LinearMemory) => {
     unpacker ??= new WebAssembly.Module(bytesIn(unpackerBytes)); // before memory is taken: what refuses to compile should not leave that behind
     if (build === 'relaxed') new WebAssembly.Module(bytesIn(probe)); // one fused instruction: a host that refuses it need not be asked for more
@@ -33,9 +32,9 @@ export function packedSource([size, sum, text]: Packed): ModuleSource {
       const { unpack, relax } = instantiate(unpacker, memory);
       let found: unknown;
       try {
-        found = unpack(packed, length, output, size, scratch);
+        found = unpack(packed, output, size, scratch);
       } catch {} // a text that leads out of its memory is a trap
-      if (found !== sum) throw wrongValue('ERR_BACKEND', 'kernels', 'text', 'what the build packed', 'another');
+      if (found !== left) throw new Error('their text is not what the build packed');
       if (build === 'relaxed') relax(output, size);
       return new Uint8Array(heap.buffer as ArrayBuffer, output, size).slice();
     } finally {
