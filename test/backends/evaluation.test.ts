@@ -14,6 +14,7 @@ import {
   InstanceNorm2d,
   type Layer,
   type Layout,
+  Linear,
   Random,
   RecurrentBatchNorm1d,
   Sequential,
@@ -149,6 +150,18 @@ const FORMS: Record<string, Form> = {
   },
   'a compiled norm': (batch, place) => ({ y: viaNetwork([normFor(batch)], false, batch, place) }),
   'a loaded norm': (batch, place) => ({ y: viaNetwork([normFor(batch)], true, batch, place) }),
+  'two compiled norms in a row': (batch, place) => {
+    // −2x, normalised by the statistics of that
+    const first = new BatchNorm(channels, { layout: batch.layout, eps: 0 });
+    const second = filled(new BatchNorm(channels, { layout: batch.layout, eps: 4 * EPS }));
+    first.gamma!.data.fill(-2);
+    second.runningMean!.forEach((_, c, mean) => {
+      mean[c] *= -2;
+      second.runningVar![c] *= 4;
+      second.gamma!.data[c] *= -1;
+    });
+    return { y: viaNetwork([first, second], false, batch, place) };
+  },
   'a compiled norm before an activation': (batch, place) => ({
     y: viaNetwork([normFor(batch), new ActivationLayer('relu')], false, batch, place),
     after: relu,
@@ -205,6 +218,21 @@ describe.each(Object.keys(PLACES))('evaluation on %s', (kind) => {
       }
     },
   );
+});
+
+test.each(Object.keys(PLACES))('on %s, a compiled norm in front of a linear layer keeps its digits', (kind) => {
+  const batch = batchOf([301, channels], 'channels-last');
+  const linear = new Linear(channels, 5, { seed: 3 });
+  const { data } = viaNetwork([normFor(batch), linear], true, batch, PLACES[kind]);
+  const [weight, bias] = [linear.weight.data, linear.bias!.data];
+  expect(data.length).toBe(301 * 5);
+  data.forEach((got, i) => {
+    const [n, o] = [Math.floor(i / 5), i % 5];
+    const terms = RATIOS.map((_, c) => weight[o * channels + c] * exact(batch.x[n * channels + c], c));
+    const truth = terms.reduce((sum, term) => sum + term, bias[o]);
+    const size = terms.reduce((sum, term) => sum + Math.abs(term), Math.abs(bias[o]));
+    expect(Math.abs(got - truth)).toBeLessThanOrEqual(4 * ulpOf(size));
+  });
 });
 
 describe.each(Object.keys(PLACES))('sequences on %s', (kind) => {
