@@ -8,7 +8,7 @@ import { activate, affine, sum } from '../kernels/inference/calls.ts';
 import { linear } from '../kernels/linear/calls.ts';
 import { type Plan, planOf } from '../layers/plan.ts';
 import { Region } from '../tensors/block.ts';
-import { checkCallOptions, locate, produce } from '../tensors/call.ts';
+import { checkCallOptions, checkOut, locate, produce } from '../tensors/call.ts';
 import { Route } from '../tensors/route.ts';
 import { checkShape, countOf, linearShape, sameShape, shapeOf } from '../tensors/shape.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
@@ -141,23 +141,25 @@ export function instantiate(program: Program, options: RunOptions = {}): Compile
       return given.out as O;
     }
     checkCallOptions(SUBJECT, given, ['out']);
+    const { out } = given;
     const input = locate(SUBJECT, 'x', x);
     const course = courseFor(shapeOf(input));
     const product = {
       subject: SUBJECT,
       like: x,
       shape: course.shapes[course.shapes.length - 1],
-      out: given.out,
+      out,
       inputs: { x: input },
       aliasing: 'apart',
     } as const;
-    const y = produce<O>(product, (call, result) => {
+    const target = out === undefined ? undefined : checkOut(product);
+    const y = produce<O>({ ...product, target }, (call, result) => {
       if (course.size === 0) return;
       io.x = call.input(input);
       io.y = call.output(result);
       execute(course);
     });
-    route = Route.of(x, given, course, { x: input, residual: undefined });
+    route = Route.of(x, { out }, course, { x: input, residual: undefined }, target);
     return y;
   };
 

@@ -110,7 +110,7 @@ export function configure(settings: Configuration): void {
 }
 
 /** The last `init`: those that overlap take effect in the order in which they were called. */
-let last: Promise<unknown> = Promise.resolve();
+let last: Promise<unknown> = /* @__PURE__ */ Promise.resolve();
 
 /**
  * Makes the library ready: compiles the kernels of the forward map without blocking, where the host can. Nobody has to call it; the first call that

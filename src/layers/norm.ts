@@ -6,7 +6,7 @@ import { type Activation, type ActivationCode, activationOf, NO_ACTIVATION } fro
 import { backend } from '../kernels/backend.ts';
 import { activate } from '../kernels/inference/calls.ts';
 import { activateGrad } from '../kernels/training/calls.ts';
-import { Call, checkCallOptions, locate, makeLike, produce, sameMemory } from '../tensors/call.ts';
+import { Call, checkCallOptions, checkOut, locate, makeLike, produce, sameMemory } from '../tensors/call.ts';
 import { Kept, noForward } from '../tensors/kept.ts';
 import { type Located, Route } from '../tensors/route.ts';
 import { checkShape, countOf, sameShape, shapeOf } from '../tensors/shape.ts';
@@ -111,19 +111,21 @@ export abstract class Norm<P extends Pass, R extends number = number, M extends 
     const input = locate(this.subject, 'x', x);
     const pass = this.begin(shapeOf(input), options);
     const { plan } = pass;
-    const residual = options.residual === undefined ? undefined : locate(this.subject, 'residual', options.residual);
+    const { out, residual: added } = options;
+    const residual = added === undefined ? undefined : locate(this.subject, 'residual', added);
     if (residual) checkShape(this.subject, 'residual', shapeOf(residual), plan.shape, 'shape');
     const inputs = { x: input, residual };
     const product = {
       subject: this.subject,
       like: x,
       shape: plan.shape,
-      out: options.out,
+      out,
       inputs,
       aliasing: 'in-place',
     } as const;
+    const target = out === undefined ? undefined : checkOut(product);
     const kept = new Kept(this.subject, inputs);
-    const y = produce<O>(product, (call, result) => {
+    const y = produce<O>({ ...product, target }, (call, result) => {
       if (plan.size === 0) {
         this.empty(pass);
         return;
@@ -132,7 +134,7 @@ export abstract class Norm<P extends Pass, R extends number = number, M extends 
       kept.noteOutput(result, 'forward');
     });
     this.#saved = { pass, kept };
-    this.#route = Route.of(x, options, { size: plan.size, pass }, inputs);
+    this.#route = Route.of(x, { out, residual: added }, { size: plan.size, pass }, inputs, target);
     return y;
   }
 

@@ -1,3 +1,5 @@
+import { checkNumber } from '../named-options.ts';
+
 /** A seeded source of random numbers (sfc32, Chris Doty-Humphrey's small fast counting generator). Same numbers on every machine. */
 export class Random {
   static readonly name: string = 'Random';
@@ -7,8 +9,12 @@ export class Random {
   #counter = 1;
   #spare: number | undefined;
 
-  /** @param seed any number; its integer part modulo 2³² counts. Left out: a different one every time */
+  /**
+   * @param seed any finite number; its integer part modulo 2³² counts. Left out: a different one every time
+   * @throws ERR_OPTION for anything else
+   */
   constructor(seed: number = Math.random() * 2 ** 32) {
+    checkNumber('Random', 'seed', seed);
     this.#a = seed >>> 0;
     this.#b = (seed / 2 ** 32) >>> 0;
     this.#c = 0x9e3779b9;

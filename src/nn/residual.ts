@@ -12,6 +12,13 @@ import type { Result, TensorLike } from '../tensors/tensor.ts';
 import type { Parameter } from '../types.ts';
 import { Sequential } from './sequential.ts';
 
+/** The layers of a Residual, which complain in its name. */
+class Branch extends Sequential {
+  override get subject(): string {
+    return 'Residual';
+  }
+}
+
 /**
  * Layers with a way around them (He et al. 2015): y = x + layers(x). What they give must have the shape of what they take.
  *
@@ -26,7 +33,7 @@ export class Residual extends Layer {
 
   constructor(...layers: Layer[]) {
     super();
-    this.branch = new Sequential(...layers);
+    this.branch = new Branch(...layers);
   }
 
   override train(on = true): this {

@@ -69,7 +69,6 @@ interface Current {
  */
 export class Sequential extends Layer {
   static override readonly name: string = 'Sequential';
-  readonly subject = 'Sequential';
   readonly layers: readonly Layer[];
   /** The layers, and those they are made of. */
   readonly #leaves: readonly Layer[];
@@ -77,6 +76,10 @@ export class Sequential extends Layer {
   #current: Current | undefined;
   /** Shapes of the outputs of the last forward of micro-batches. */
   #microShapes: readonly (readonly number[])[] | undefined;
+
+  get subject(): string {
+    return 'Sequential';
+  }
 
   constructor(...layers: Layer[]) {
     super();

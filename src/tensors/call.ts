@@ -18,8 +18,7 @@ export function locate(subject: string, argument: string, x: TensorLike): Tensor
     return x;
   }
   const plain = readPlain(subject, argument, x);
-  if (!backend().heap.holds(plain.data)) return plain;
-  checkView(subject, argument, plain);
+  if (!isView(subject, argument, plain)) return plain;
   const copy = plain.data.slice();
   const record: PlainRecord = { data: copy, shape: plain.shape, given: copy };
   return record;
@@ -29,16 +28,17 @@ export function locate(subject: string, argument: string, x: TensorLike): Tensor
 export function locateOut(subject: string, out: TensorLike): TensorLike {
   if (out instanceof Tensor) return locate(subject, 'out', out);
   const plain = readPlain(subject, 'out', out);
-  if (!backend().heap.holds(plain.data)) return plain;
-  checkView(subject, 'out', plain);
-  return new Tensor(plain.shape, plain.data.byteOffset);
+  return isView(subject, 'out', plain) ? new Tensor(plain.shape, plain.data.byteOffset) : plain;
 }
 
-/** Checks that a view of linear memory is one of a tensor that still lives: what lies there otherwise may be somebody else's. */
-function checkView(subject: string, argument: string, { data, shape, given }: PlainRecord): void {
-  const owner = ownerOf(given);
+/** Is it a view of linear memory? Throws for one of a tensor that lives no more: what lies there may be somebody else's. */
+function isView(subject: string, argument: string, { data, shape, given }: PlainRecord): boolean {
   const { heap } = backend();
-  if (owner?.disposed || !heap.isLive(data.byteOffset, data.byteLength)) throw disposed(subject, argument, shape);
+  if (!heap.holds(data)) return false;
+  if (ownerOf(given)?.disposed || !heap.isLive(data.byteOffset, data.byteLength)) {
+    throw disposed(subject, argument, shape);
+  }
+  return true;
 }
 
 /** Checks the options of a call by name; a tensor in their place is a forgotten `{ out }`. */
@@ -74,6 +74,8 @@ export interface Product {
   readonly out: TensorLike | undefined;
   readonly inputs: Inputs;
   readonly aliasing: Aliasing;
+  /** `out`, where `checkOut` has found it already. */
+  readonly target?: TensorLike;
 }
 
 /** Finds `out`, and checks before anything is written its shape, and that its memory is an input's own (if the kernel can) or apart from it. */
@@ -107,7 +109,7 @@ export function checkOut(product: Product): TensorLike {
  */
 export function produce<O extends TensorLike>(product: Product, work: (call: Call, result: TensorLike) => void): O {
   const { like, shape, out } = product;
-  const target = out === undefined ? undefined : checkOut(product);
+  const target = product.target ?? (out === undefined ? undefined : checkOut(product));
   const result = target ?? makeLike(like, shape);
   const call = new Call(backend());
   try {

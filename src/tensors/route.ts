@@ -1,5 +1,4 @@
-import { backend } from '../kernels/backend.ts';
-import { type PlainRecord, readPlain, sameShape, shapeOf } from './shape.ts';
+import { type PlainRecord, sameShape, shapeOf } from './shape.ts';
 import { Tensor, type TensorLike } from './tensor.ts';
 
 /** What a call was found to be given: located tensors. */
@@ -36,17 +35,16 @@ export class Route<Plan extends Extent> {
     this.#given = given;
   }
 
-  /** Remembers a call with `out` and values in it. None into a view of linear memory, which may die. */
+  /** Remembers a call with values in it and with `out`, which was found as `target`. None into a view of linear memory, which may die. */
   static of<Plan extends Extent>(
     x: TensorLike,
     { out, residual }: Destinations,
     plan: Plan,
     inputs: Located,
+    target: TensorLike | undefined,
   ): Route<Plan> | undefined {
-    if (!out || plan.size === 0) return undefined;
-    const located = out instanceof Tensor ? out : readPlain('a call', 'out', out);
-    if (!(located instanceof Tensor) && backend().heap.holds(located.data)) return undefined;
-    return new Route([x, residual, out], plan, inputs, located);
+    if (!out || !target || plan.size === 0 || out instanceof Tensor !== target instanceof Tensor) return undefined;
+    return new Route([x, residual, out], plan, inputs, target);
   }
 
   /** Is a call given just what this one was? False also for options that have to be refused. */

@@ -34,7 +34,7 @@ export function packedSource([size, left, text]: Packed): ModuleSource {
       try {
         found = unpack(packed, output, size, scratch);
       } catch {} // a text that leads out of its memory is a trap
-      if (found !== left) throw new Error('their text is not what the build packed');
+      if (found !== left) throw new Error('damaged text');
       if (build === 'relaxed') relax(output, size);
       return new Uint8Array(heap.buffer as ArrayBuffer, output, size).slice();
     } finally {

@@ -1,7 +1,7 @@
 // Which backend runs, and why: what is asked for, what a host refuses, what a program hands over.
 
 import { execFileSync, spawnSync } from 'node:child_process';
-import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -328,7 +328,11 @@ console.log(info().backend, JSON.stringify([...net.eval().compile()(x).data].map
     tsconfigRaw: {},
     write: false,
   });
-  const [mixed] = node('--input-type=module', '-e', outputFiles[0].text).trim().split('\n');
+  // in a file: an argument may not be as long
+  const folder = mkdtempSync(join(tmpdir(), 'evenkeel-'));
+  writeFileSync(join(folder, 'mixed.mjs'), outputFiles[0].text);
+  const [mixed] = node(join(folder, 'mixed.mjs')).trim().split('\n');
+  rmSync(folder, { recursive: true });
   const [whole] = node('--input-type=module', '-e', code.replace("'evenkeel/js'", "'evenkeel'")).trim().split('\n');
   expect(mixed).toBe(whole);
   expect(mixed).toMatch(/^simd /);
