@@ -128,7 +128,8 @@ export class ByHand implements Model {
       const note = () => {
         if (this.#saved === 'known') this.#saved = 'unsure';
       };
-      return { codes: [(error as { code: string }).code], note };
+      // a network looks for single values before it runs the first layer
+      return { codes: [(error as { code: string }).code, 'ERR_SINGLE_VALUE'], note };
     }
     return {
       check: ({ outputs }) => {
@@ -146,7 +147,10 @@ export class ByHand implements Model {
   #backward(call: BackwardCall, instance: Instance): Expectation {
     if (this.#saved === 'none') return { codes: ['ERR_MODE'] };
     if (this.#saved === 'unsure') return { unsure: true, note: () => this.#follow(instance, 'unsure') };
-    if (this.#disposed) return this.#needsX() ? { codes: ['ERR_DISPOSED'] } : { unsure: true };
+    if (this.#disposed)
+      return this.#needsX()
+        ? { codes: ['ERR_DISPOSED'] }
+        : { unsure: true, note: () => this.#follow(instance, 'unsure') };
     const shape = instance.layer.outputShape(this.#shape);
     const data = new Dice(call.seed).normals(countOf(shape));
     const dx = backward(this.#node, { data, shape: [...shape] });

