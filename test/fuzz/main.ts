@@ -154,7 +154,7 @@ async function watch(): Promise<void> {
   };
   const task: Task = { what, from, count, seconds, only, keras, all, keep: false, oneByOne: false };
   let next = from;
-  let of = '';
+  let of = 'cases';
   for (;;) {
     const left = seconds - (Date.now() - start) / 1000;
     if (left <= 0 || next >= from + count) break;

@@ -32,11 +32,11 @@ function structureOf(name: string, bytes: Uint8Array) {
   if (name.endsWith('.safetensors') || name === 'a compiled network') return safetensorsStructure(bytes);
   if (name.endsWith('.npy')) return npyStructure(bytes);
   if (name.endsWith('.npz'))
-    return zipStructure(bytes, (_, member, dice, large) => changedInside(npyStructure(member), dice, large));
+    return zipStructure(bytes, (_, member, dice, large) => changedInside(npyStructure, member, dice, large));
   if (name.endsWith('.json')) return jsonStructure(bytes);
   if (!name.endsWith('.keras')) return undefined;
   return zipStructure(bytes, (member, inner, dice, large) => {
-    return member.endsWith('.json') ? changedInside(jsonStructure(inner), dice, large) : mutate(inner, dice.seed());
+    return member.endsWith('.json') ? changedInside(jsonStructure, inner, dice, large) : mutate(inner, dice.seed());
   });
 }
 

@@ -2,6 +2,7 @@
 
 import { crc32, deflateRawSync, inflateRawSync } from 'node:zlib';
 import { Dice } from '../dice.ts';
+import { mutate } from '../mutate.ts';
 import { NUMBERS, type Structure } from './format.ts';
 import { changeJson, writeJson } from './json.ts';
 
@@ -307,8 +308,19 @@ export function jsonStructure(bytes: Uint8Array): Structure<Text> {
   };
 }
 
-/** Changes a part of a file that has a structure of its own. */
-export function changedInside<T>(structure: Structure<T>, dice: Dice, large: boolean): Uint8Array {
+/** Changes a part of a file that has a structure of its own, so long as it still has. */
+export function changedInside<T>(
+  structureOf: (bytes: Uint8Array) => Structure<T>,
+  bytes: Uint8Array,
+  dice: Dice,
+  large: boolean,
+): Uint8Array {
+  let structure: Structure<T>;
+  try {
+    structure = structureOf(bytes);
+  } catch {
+    return mutate(bytes, dice.seed());
+  }
   const parts = structure.parts();
   structure.change(parts, dice, large);
   return structure.encode(parts);
