@@ -100,7 +100,8 @@ function judge(call: Call, outcome: Outcome, { codes, check, unsure }: Expectati
     return `${call.do}: ${codes ? `${codes} expected` : 'no error expected'}, got ${error!.message}`;
   }
   if (codes) return `${call.do}: ${codes} expected, got no error`;
-  return (outcome.wrong ?? check?.(outcome)) && `${call.do}: ${outcome.wrong ?? check!(outcome)}`;
+  const wrong = outcome.wrong ?? check?.(outcome);
+  return wrong && `${call.do}: ${wrong}`;
 }
 
 /** The twin's call with no memory left at some point of it; if it fails for that, once more. */

@@ -42,7 +42,7 @@ const NONSENSE = [null, undefined, 3, 'x', {}, [], { data: [1, 2], shape: [2] },
 
 const MISTAKES: Record<string, Mistake> = {
   'x of another rank': ({ layer, shape, subject }) =>
-    constrains(subject) && !/^(Layer|RMS)/.test(subject.kind)
+    hasRank(subject)
       ? () => layer.forward(zeroed([...shape, 1, 1, 1, 1].slice(0, shape.length === 2 ? 1 : 9)))
       : undefined,
   'x of other channels': ({ layer, shape, subject }) =>
@@ -354,6 +354,11 @@ function singleShape(subject: Subject): number[] {
     Array.from({ length: subject.ranks[0] }, () => 1),
     subject.channels,
   );
+}
+
+/** Does it refuse other ranks? Norms of rows, activations and dropout do not. */
+function hasRank({ kind, layers }: Subject): boolean {
+  return layers ? layers.some(hasRank) : !/^(Layer|RMS|Activation|Dropout)/.test(kind);
 }
 
 /** Does it refuse shapes at all? */

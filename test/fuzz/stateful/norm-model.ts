@@ -404,8 +404,8 @@ export class NormModel implements Model {
   /** One value in a run that has statistics of its own. */
   #single(count: number, masked: boolean, whole: boolean, training: boolean): 'batch' | 'online' | { codes: string[] } {
     const { kind } = this.#subject;
-    if (masked && count === 0) return { codes: ['ERR_MASK'] };
     if (kind.startsWith('Instance') && !training) return 'batch';
+    if (masked && count === 0) return { codes: ['ERR_MASK'] };
     const standard = kind === 'RecurrentBatchNorm1d' ? 'use-running' : kind === 'GroupNorm' ? 'skip-update' : 'throw';
     const policy = this.#settings.onSingleValue ?? standard;
     if (policy === 'throw' || (whole && policy === 'use-running')) return { codes: ['ERR_SINGLE_VALUE'] };
@@ -603,6 +603,8 @@ export class NormModel implements Model {
     for (const cell of cells) {
       const inv = 1 / Math.sqrt(cell.variance + eps);
       let [sum, dot, sumSize, dotSize, most, mostW, mostWx] = [0, 0, 0, 0, 0, 0, 0];
+      // a mean is rounded by the spread of the values that it is the mean of, of which a parameter may see only one
+      const spread = cell.places.reduce((most, i) => Math.max(most, Math.abs(xhat[i])), 0) / 8;
       const plain = (i: number) => (cell.own ? (xhat[i] - cell.d) / (cell.r || 1) : xhat[i]);
       for (const i of cell.places) {
         const c = channelOf(i);
@@ -620,7 +622,7 @@ export class NormModel implements Model {
         dgamma.values[c] += dz.values[i] * xhat[i];
         dbeta.values[c] += dz.values[i];
         dgamma.tolerance[c] +=
-          STRICT * size[i] * (Math.abs(xhat[i]) + 2 * Math.abs(cell.d) + (inv * cell.r * TINY) / 2 ** -24);
+          STRICT * size[i] * (Math.abs(xhat[i]) + spread + 2 * Math.abs(cell.d) + (inv * cell.r * TINY) / 2 ** -24);
         dbeta.tolerance[c] += sums * size[i];
       }
       const centred = this.#subject.kind !== 'RMSNorm';
