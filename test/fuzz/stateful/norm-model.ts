@@ -537,8 +537,9 @@ export class NormModel implements Model {
           const value = (runs[run][c] as Cell & { value: number }).value;
           const d = Math.fround(value) - mean.values[i];
           const old = variance.values[i];
-          put(mean, i, mean.values[i] + w * d, Math.abs(mean.values[i]) + Math.abs(value));
-          if (w < 1) put(variance, i, (1 - w) * (old + w * d * d), w * Math.abs(d) * (Math.abs(value) + Math.abs(d)));
+          const size = meanSize(runs[run][c], x, weights);
+          put(mean, i, mean.values[i] + w * d, Math.abs(mean.values[i]) + size);
+          if (w < 1) put(variance, i, (1 - w) * (old + w * d * d), w * Math.abs(d) * (size + Math.abs(d)));
         }
       }
     }
