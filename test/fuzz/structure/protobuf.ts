@@ -208,6 +208,7 @@ function change(model: Message, dice: Dice, large: boolean): void {
       least.count = large
         ? Math.floor((dice.of([1, 3, 8]) << 20) / size)
         : Math.min(times(dice, false), (64 << 10) / size);
+      if (sizeOf(model) > 16 << 20) least.count = undefined;
       break;
     }
     default: {
