@@ -99,7 +99,8 @@ const folder = join(tmpdir(), `evenkeel-fuzz-${process.pid}`);
 
 async function wrongWith(subject: Subject, file: Uint8Array, inspected: boolean): Promise<string | undefined> {
   const wrong = await taken(subject.name, () => subject.read(file), file.length);
-  if (wrong || !inspected || subject.name === 'a compiled network') return wrong;
+  // of HDF5 the command line leaves the reading to a worker of the built package
+  if (wrong || !inspected || !/\.(onnx|safetensors|np[yz]|json)$/.test(subject.name)) return wrong;
   mkdirSync(folder, { recursive: true });
   const path = join(folder, subject.name.replace(/^.*\//, ''));
   for (const [shard, bytes] of tfjsShardFiles()) writeFileSync(join(folder, shard), bytes);
