@@ -11,7 +11,10 @@ export interface Options {
 export interface Trial {
   /** What was done so many times: `mutations of 31 files`. */
   readonly of: string;
-  /** What went wrong with the case of this seed, with what reproduces it; undefined if nothing did. `keep`: whatever it is made of is left. */
+  /**
+   * What went wrong with the case of this seed, with what reproduces it; undefined if nothing
+   * did. `keep`: whatever it is made of is left.
+   */
   run(seed: number, keep: boolean): string | undefined | Promise<string | undefined>;
   /** Is it time for another process? */
   spent?(): boolean;

@@ -1,6 +1,7 @@
-// npm run fuzz [-- --what NAME] [--time SECONDS] [--seed N] [--count N] [--only TEXT] [--keras] [--all]: cases by their seeds, until the
-// time is over or one fails; `--all` goes on, and prints each kind of failure once. A process of its own does the work; the first one
-// notices when it ends or does not come back, and finds the case by going through the last ones one by one.
+// npm run fuzz [-- --what NAME] [--time SECONDS] [--seed N] [--count N] [--only TEXT] [--keras]
+// [--all]: cases by their seeds, until the time is over or one fails; `--all` goes on, and prints
+// each kind of failure once. A process of its own does the work; the first one notices when it
+// ends or does not come back, and finds the case by going through the last ones one by one.
 
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -164,7 +165,9 @@ async function watch(): Promise<void> {
     );
     if (done) {
       of = done.of;
+      const stuck = done.until === next;
       next = done.until;
+      if (stuck) break;
       if (failures.length && !all) break;
       continue;
     }

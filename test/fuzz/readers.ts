@@ -1,4 +1,5 @@
-// Files whose structure was changed, through everything that reads files: each is read or refused with a code, in bounded time and memory.
+// Files whose structure was changed, through everything that reads files: each is read or refused
+// with a code, in bounded time and memory.
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,12 +14,18 @@ import { changedInside, jsonStructure, npyStructure, safetensorsStructure, zipSt
 import type { Structure } from './structure/format.ts';
 import { onnxStructure } from './structure/protobuf.ts';
 
-/** What a file may cost: ten times its size or this much memory, and so many seconds of the processor. */
+/**
+ * What a file may cost: ten times its size or this much memory, and so many seconds of the
+ * processor.
+ */
 const MEMORY = 64 << 20;
 const SECONDS = 5;
 /** Larger files are not tried. */
 const LARGEST = 16 << 20;
-/** One file in so many becomes megabytes; one in so many goes through the command line's `inspect` as well. */
+/**
+ * One file in so many becomes megabytes; one in so many goes through the command line's `inspect`
+ * as well.
+ */
 const LARGE = 4000;
 const INSPECTED = 20;
 
@@ -108,7 +115,10 @@ async function wrongWith(subject: Subject, file: Uint8Array, inspected: boolean)
   return taken(`inspect ${subject.name}`, () => inspect([path], {} as never), file.length);
 }
 
-/** The same file with fewer changes, so long as it is still wrong; where it was put, and what reads it. */
+/**
+ * The same file with fewer changes, so long as it is still wrong; where it was put, and what
+ * reads it.
+ */
 async function shrunk(subject: Subject, rounds: Round[], large: boolean, inspected: boolean): Promise<string> {
   let least = rounds;
   for (let i = least.length - 1; i >= 0; i--) {

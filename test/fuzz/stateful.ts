@@ -1,5 +1,6 @@
-// Random sequences of calls on layers, networks and cells. Every call is held against a model by formulas in f64 (networks: against their
-// layers one by one), against a fresh layer with the same state, and against a twin that is given calls that fail in between.
+// Random sequences of calls on layers, networks and cells. Every call is held against a model by
+// formulas in f64 (networks: against their layers one by one), against a fresh layer with the
+// same state, and against a twin that is given calls that fail in between.
 
 import { type Layer, type StateDict, setThreads } from '../../src/index.ts';
 import { backend } from '../../src/kernels/backend.ts';
@@ -122,7 +123,10 @@ function withoutMemory(call: Call, twin: Instance, at: number): Outcome {
   return first.code === 'ERR_MEMORY' ? twin.perform(call) : first;
 }
 
-/** The fresh layer that a call is tried on as well: a new one before a forward that asks for it, the last one for what follows. */
+/**
+ * The fresh layer that a call is tried on as well: a new one before a forward that asks for it,
+ * the last one for what follows.
+ */
 function freshFor(call: Call, main: Instance, fresh: { last?: Fresh }): Instance | undefined {
   const { last } = fresh;
   if (last && (call.do === 'backward' || call.do === 'microBack')) return last.instance;

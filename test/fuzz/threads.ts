@@ -1,5 +1,6 @@
-// The same call on one thread and on several: every kernel whose calls are cut, and layers that are large enough, with odd sizes about the
-// borders of the parts. The fixed build gives the same bits.
+// The same call on one thread and on several: every kernel whose calls are cut, and layers that
+// are large enough, with odd sizes about the borders of the parts. The fixed build gives the same
+// bits.
 
 import { type Layer, type Sequential, setThreads, type TensorLike, tensor } from '../../src/index.ts';
 import { backend } from '../../src/kernels/backend.ts';

@@ -1,4 +1,5 @@
-// A network against its layers one by one, bit for bit: forward and backward over plain arrays, as one would write it by hand.
+// A network against its layers one by one, bit for bit: forward and backward over plain arrays,
+// as one would write it by hand.
 
 import type { Layer, TensorLike } from '../../../src/index.ts';
 import { Dice } from '../dice.ts';
@@ -73,7 +74,8 @@ export class ByHand implements Model {
         return {};
       case 'micro':
       case 'microBack':
-        // judged by the twin and by the norms' own sequences; layers by hand go on from what came of it
+        // judged by the twin and by the norms' own sequences; layers by hand go on from what came
+        // of it
         return { unsure: true, note: () => this.#follow(instance, 'unsure', true) };
       case 'compile':
         return compiles(this.#subject)

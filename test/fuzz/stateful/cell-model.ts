@@ -1,4 +1,5 @@
-// Recurrent cells in f64: states step by step by their formulas, and gradients by central differences along random directions.
+// Recurrent cells in f64: states step by step by their formulas, and gradients by central
+// differences along random directions.
 
 import type { Layer, RecurrentState, StateDict } from '../../../src/index.ts';
 import { Dice } from '../dice.ts';
@@ -261,7 +262,9 @@ function valuesIn(state: StateDict): Values {
   );
 }
 
-/** Mean and variance of a channel by which a step is evaluated; cells are made without shrinkage. */
+/**
+ * Mean and variance of a channel by which a step is evaluated; cells are made without shrinkage.
+ */
 function statisticsAt(
   step: number,
   c: number,

@@ -1,4 +1,5 @@
-// Calls that must fail, of every kind that a program can get wrong: each throws an error with a code, and changes nothing.
+// Calls that must fail, of every kind that a program can get wrong: each throws an error with a
+// code, and changes nothing.
 
 import {
   type BatchNorm,

@@ -1,4 +1,5 @@
-// A layer under test and what belongs to it from call to call. Carries out calls, and says what came of each.
+// A layer under test and what belongs to it from call to call. Carries out calls, and says what
+// came of each.
 
 import {
   Adam,

@@ -1,5 +1,5 @@
-// What norms give, by their formulas in f64: outputs, gradients and running statistics, from the state that the layer had before the call. And
-// which calls must be refused, by which code.
+// What norms give, by their formulas in f64: outputs, gradients and running statistics, from the
+// state that the layer had before the call. And which calls must be refused, by which code.
 
 import type { BatchNorm, DomainBatchNorm, StateDict } from '../../../src/index.ts';
 import { activate, activationCode, derivative } from '../../../src/kernels/activations.ts';
@@ -379,7 +379,10 @@ export class NormModel implements Model {
     return { saved: { ...saved, cells: runs.flat() }, truths: y, after };
   }
 
-  /** How much further than x̂ the operands of evaluation reach: it may work out x·scale + shift where the mean is not far from 0. */
+  /**
+   * How much further than x̂ the operands of evaluation reach: it may work out x·scale + shift
+   * where the mean is not far from 0.
+   */
   #away(cell: Cell, inv: number, x: number): number {
     const far = Math.abs(cell.mean) * inv;
     return EVALUATION === 'affine' ? Math.abs(x) * inv + far : Math.min(far, 2);
@@ -604,7 +607,8 @@ export class NormModel implements Model {
     for (const cell of cells) {
       const inv = 1 / Math.sqrt(cell.variance + eps);
       let [sum, dot, sumSize, dotSize, most, mostW, mostWx] = [0, 0, 0, 0, 0, 0, 0];
-      // a mean is rounded by the spread of the values that it is the mean of, of which a parameter may see only one
+      // a mean is rounded by the spread of the values that it is the mean of, of which a
+      // parameter may see only one
       const spread = cell.places.reduce((most, i) => Math.max(most, Math.abs(xhat[i])), 0) / 8;
       const plain = (i: number) => (cell.own ? (xhat[i] - cell.d) / (cell.r || 1) : xhat[i]);
       for (const i of cell.places) {

@@ -1,4 +1,5 @@
-// What sequences of calls are tried on: layers, networks and cells as data, so that they can be printed and made again.
+// What sequences of calls are tried on: layers, networks and cells as data, so that they can be
+// printed and made again.
 
 import {
   ActivationLayer,

@@ -1,5 +1,5 @@
-// Truth with what an implementation may be off by: 8·2⁻²⁴ of a scale that says what rounding its operands permits, as in the reference
-// data (test/fixtures/golden/README.md, `strict`).
+// Truth with what an implementation may be off by: 8·2⁻²⁴ of a scale that says what rounding its
+// operands permits, as in the reference data (test/fixtures/golden/README.md, `strict`).
 
 const UNIT = 2 ** -24;
 export const STRICT = 8 * UNIT;
@@ -18,8 +18,8 @@ export function truth(name: string, size: number): Truth {
 }
 
 /**
- * The first value that is out of tolerance, in words. NaN and infinities must be where the truth has them; a tolerance of NaN, which
- * NaN among the operands makes, says nothing.
+ * The first value that is out of tolerance, in words. NaN and infinities must be where the truth
+ * has them; a tolerance of NaN, which NaN among the operands makes, says nothing.
  */
 export function firstWrong({ name, values, tolerance }: Truth, got: ArrayLike<number>): string | undefined {
   if (got.length !== values.length) return `${name}: ${got.length} values for ${values.length}`;
@@ -38,7 +38,10 @@ function isRight(want: number, is: number, tolerance: number): boolean {
   return is === want || Math.abs(is - want) <= tolerance;
 }
 
-/** The first value whose bits differ; every NaN alike. `zeros`: zeros of either sign are alike too. */
+/**
+ * The first value whose bits differ; every NaN alike. `zeros`: zeros of either sign are alike
+ * too.
+ */
 export function firstOther(a: ArrayLike<number>, b: ArrayLike<number>, zeros = false): string | undefined {
   if (a.length !== b.length) return `${a.length} values for ${b.length}`;
   for (let i = 0; i < a.length; i++)
