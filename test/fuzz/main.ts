@@ -1,4 +1,4 @@
-// npm run fuzz [-- --what NAME] [--time SECONDS] [--seed N] [--count N] [--only TEXT] [--keras]
+// npm run fuzz [-- --what NAME|all] [--time SECONDS] [--seed N] [--count N] [--only TEXT] [--keras]
 // [--all]: cases by their seeds, until the time is over or one fails; `--all` goes on, and prints
 // each kind of failure once. A process of its own does the work; the first one notices when it
 // ends or does not come back, and finds the case by going through the last ones one by one.
@@ -59,7 +59,9 @@ async function work(task: Task): Promise<void> {
     const failure = await tried(trial, seed, task.keep);
     if (!failure) continue;
     await send({ failure: `${task.what}, seed ${seed}: ${failure}` });
-    if (!task.all) break;
+    if (task.all) continue;
+    seed++;
+    break;
   }
   await send({ done: { of: trial.of, until: seed } });
   process.disconnect();
@@ -75,7 +77,6 @@ async function tried(trial: Trial, seed: number, keep: boolean): Promise<string 
 }
 
 interface Outcome {
-  readonly failures: readonly string[];
   /** Where the process ended or fell silent, and the first case that it may have been. */
   readonly lost?: { readonly why: string; readonly seed: number };
   readonly done?: Sign['done'];
@@ -94,7 +95,6 @@ function attempt(task: Task, told: (failure: string) => void): Promise<Outcome> 
     said = (said + chunk).slice(0, 10_000);
   });
   return new Promise((resolve) => {
-    const failures: string[] = [];
     let seed = task.from;
     let done: Sign['done'];
     let silent = false;
@@ -108,23 +108,21 @@ function attempt(task: Task, told: (failure: string) => void): Promise<Outcome> 
       watchdog = setTimeout(silence, LONGEST);
       seed = sign.seed ?? seed;
       done = sign.done ?? done;
-      if (!sign.failure) return;
-      failures.push(sign.failure);
-      told(sign.failure);
+      if (sign.failure) told(sign.failure);
     });
     child.on('exit', (code, signal) => {
       clearTimeout(watchdog);
       const [last = ''] = /^.*(?:Error|ERROR):.*$/m.exec(said) ?? [];
       const why = silent ? `no answer for ${LONGEST / 1000} s` : `the process ended with ${code ?? signal} ${last}`;
-      resolve({ failures, done, ...(!done && { lost: { why, seed } }) });
+      resolve({ done, ...(!done && { lost: { why, seed } }) });
     });
   });
 }
 
 async function watch(): Promise<void> {
-  const values = readArguments({
+  const { what, time, seed, count, list, ...rest } = readArguments({
     options: {
-      what: { type: 'string', default: 'files' },
+      what: { type: 'string', default: 'all' },
       time: { type: 'string', default: '60' },
       seed: { type: 'string', default: `${Date.now() % 1_000_000_000}` },
       count: { type: 'string', default: 'Infinity' },
@@ -134,18 +132,29 @@ async function watch(): Promise<void> {
       list: { type: 'boolean', default: false },
     },
   });
-  if (values.list) {
-    for (const [name, { about }] of Object.entries(FUZZERS)) console.log(`${name.padEnd(10)} ${about}`);
+  const names = Object.keys(FUZZERS);
+  if (list) {
+    for (const name of names) console.log(`${name.padEnd(10)} ${FUZZERS[name].about}`);
     return;
   }
-  if (!Object.hasOwn(FUZZERS, values.what)) {
-    console.error(`--what expected one of ${Object.keys(FUZZERS).join(', ')}, got '${values.what}'`);
+  if (what !== 'all' && !names.includes(what)) {
+    console.error(`--what expected one of all, ${names.join(', ')}, got '${what}'`);
     process.exit(2);
   }
-  const { what, only, keras, all } = values;
-  const [from, count, seconds] = [values.seed, values.count, values.time].map(Number);
+  const chosen = what === 'all' ? names : [what];
+  const [from, most, seconds] = [Number(seed), Number(count), Number(time) / chosen.length];
+  for (const name of chosen) {
+    const task = { what: name, from, count: most, seconds, ...rest, keep: false, oneByOne: false };
+    if (!(await fuzz(task))) process.exitCode = 1;
+  }
+}
+
+/** Goes through a task in as many processes as it takes. Returns whether nothing failed. */
+async function fuzz(task: Task): Promise<boolean> {
+  const { what, from, count, seconds, all } = task;
   console.log(`${what}: seed ${from}, ${seconds} s`);
   const start = Date.now();
+  const elapsed = () => (Date.now() - start) / 1000;
   const kinds = new Set<string>();
   const tell = (failure: string) => {
     const kind = kindOf(failure);
@@ -153,39 +162,36 @@ async function watch(): Promise<void> {
     kinds.add(kind);
     console.error(`FAILED ${failure}`);
   };
-  const task: Task = { what, from, count, seconds, only, keras, all, keep: false, oneByOne: false };
   let next = from;
   let of = 'cases';
-  for (;;) {
-    const left = seconds - (Date.now() - start) / 1000;
-    if (left <= 0 || next >= from + count) break;
-    const { failures, lost, done } = await attempt(
-      { ...task, from: next, count: from + count - next, seconds: left },
-      tell,
-    );
-    if (done) {
-      of = done.of;
-      const stuck = done.until === next;
-      next = done.until;
-      if (stuck) break;
-      if (failures.length && !all) break;
-      continue;
-    }
-    // which case was it?
-    const again = await attempt({ ...task, from: lost!.seed, count: 1e6, seconds: 60, oneByOne: true }, tell);
-    if (again.lost) {
-      tell(`${what}, seed ${again.lost.seed}: ${again.lost.why}`);
-      await attempt({ ...task, from: again.lost.seed, count: 1, keep: true }, () => {});
-    } else tell(`${what}, seeds from ${lost!.seed} on: ${lost!.why}, once`);
-    next = (again.lost?.seed ?? lost!.seed) + 1;
-    if (!all || failures.length > 100) break;
+  while (elapsed() < seconds && next < from + count) {
+    const rest = { from: next, count: from + count - next, seconds: seconds - elapsed() };
+    const { lost, done } = await attempt({ ...task, ...rest }, tell);
+    const before = next;
+    of = done?.of ?? of;
+    next = done?.until ?? (await locate(task, lost!, tell)) + 1;
+    if ((kinds.size && !all) || next === before) break;
   }
-  const spent = (Date.now() - start) / 1000;
-  const rate = Math.round((next - from) / spent).toLocaleString('en');
+  const many = next - from;
+  const rate = Math.round(many / elapsed()).toLocaleString('en');
   console.log(
-    `${(next - from).toLocaleString('en')} ${of}, seeds ${from} to ${next - 1}, ${rate} a second: ${verdict(kinds.size)}`,
+    `${many.toLocaleString('en')} ${of}, seeds ${from} to ${next - 1}, ${rate} a second: ${verdict(kinds.size)}`,
   );
-  process.exitCode = kinds.size ? 1 : 0;
+  return kinds.size === 0;
+}
+
+/**
+ * Finds the case at which a process ended or fell silent, and has what it is made of left behind.
+ */
+async function locate(task: Task, { why, seed }: NonNullable<Outcome['lost']>, tell: (failure: string) => void) {
+  const again = await attempt({ ...task, from: seed, count: 1e6, seconds: 60, oneByOne: true }, tell);
+  if (!again.lost) {
+    tell(`${task.what}, seeds from ${seed} on: ${why}, once`);
+    return seed;
+  }
+  tell(`${task.what}, seed ${again.lost.seed}: ${again.lost.why}`);
+  await attempt({ ...task, from: again.lost.seed, count: 1, keep: true }, () => {});
+  return again.lost.seed;
 }
 
 /** The first line of a failure without its numbers, names of layers and places in files. */
