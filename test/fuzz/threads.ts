@@ -2,7 +2,7 @@
 // are large enough, with odd sizes about the borders of the parts. The fixed build gives the same
 // bits.
 
-import { type Layer, type Sequential, setThreads, type TensorLike, tensor } from '../../src/index.ts';
+import { type Layer, type Sequential, setThreads, Tensor, type TensorLike, tensor } from '../../src/index.ts';
 import { backend } from '../../src/kernels/backend.ts';
 import { WORTHWHILE, WORTHWHILE_PRODUCT } from '../../src/kernels/part.ts';
 import { isVector, type Sizes, type Vector } from '../../src/kernels/row.ts';
@@ -200,20 +200,25 @@ function outcome(
   options: object,
 ): Float32Array[] {
   const layer = build(subject);
-  const y = layer.forward(x, options);
+  const results: Float32Array[] = [];
+  const take = (output: TensorLike) => {
+    results.push(output.data.slice());
+    if (output instanceof Tensor) output.dispose();
+  };
+  take(layer.forward(x, options));
   const out = [...layer.outputShape(shape)];
   const dy = tensor(dyOf(countOf(out)), out);
-  const results = [y.data.slice(), layer.backward(dy).data.slice()];
+  take(layer.backward(dy));
+  dy.dispose();
   results.push(...layer.parameters().map(({ grad }) => grad.slice()));
   results.push(...Object.values(layer.stateDict()).map(({ data }) => Float32Array.from(data as Float32Array)));
   layer.eval();
-  results.push(layer.forward(x).data.slice());
+  take(layer.forward(x));
   if (subject.kind === 'Sequential' && !subject.layers!.some(({ kind }) => kind === 'LayerNorm')) {
     const compiled = (layer as Layer as Sequential).compile();
-    results.push(compiled(x).data.slice());
+    take(compiled(x));
     compiled.dispose();
   }
-  dy.dispose();
   layer.dispose();
   return results;
 }

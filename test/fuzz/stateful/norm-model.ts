@@ -486,7 +486,7 @@ export class NormModel implements Model {
         if (kind === 'BatchRenorm' && average === 'std') {
           const std = (1 - w) * Math.sqrt(old + eps) + w * Math.sqrt(runs[run][c].variance + eps);
           put(variance, i, std < Infinity ? Math.max(std * std - eps, 0) : std, old + eps + std * std);
-        } else put(variance, i, (1 - w) * old + w * v(c), 0);
+        } else put(variance, i, (1 - w) * old + w * v(c), 2 * w * v(c));
       }
     };
     const meanSize = (cell: Cell, x: Float32Array, weights: Float32Array | undefined) => {
