@@ -33,7 +33,7 @@ const ACTIVATION_ROUNDING = 8 * U;
  * The steepest slope of each activation, rounded up; of those with a parameter, where that is not
  * beyond it. Those that neither round nor scale are `exact`.
  */
-const SLOPES: Readonly<Record<ActivationName, { readonly steepest: number; readonly exact?: true }>> = {
+export const SLOPES: Readonly<Record<ActivationName, { readonly steepest: number; readonly exact?: true }>> = {
   relu: { steepest: 1, exact: true },
   relu6: { steepest: 1, exact: true },
   'leaky-relu': { steepest: 1 },

@@ -8,7 +8,7 @@ import type { Training } from './coefficients.ts';
 import type { MaskOptions } from './mask.ts';
 import { type BatchNormOptions, batchNormOptions, checkChoice } from './options.ts';
 import type { Ranks } from './plan.ts';
-import type { MomentsAt } from './run-blocks.ts';
+import type { MomentsAt, Scaling } from './run-blocks.ts';
 
 /** A bound, or one that changes with the batches tracked so far. */
 export type Bound = number | ((batches: number) => number);
@@ -146,7 +146,7 @@ export class BatchRenorm extends BatchNorm {
   }
 
   /** @internal Works r and d into the training map. */
-  protected override adjust(v: Training, run: number, from: number, to: number, anew = false): void {
+  protected override adjust(v: Training, run: number, from: number, to: number, again?: Scaling): void {
     const { numFeatures } = this;
     const { r, d } = this.#corrections.get(run) ?? {
       r: new Float64Array(numFeatures),
@@ -158,11 +158,11 @@ export class BatchRenorm extends BatchNorm {
     const { rMin, rMax, dMax } = this.#limits!;
     const mean = this.running!.mean.now;
     const variance = this.running!.variance.now;
-    const gamma = this.learned.gamma?.values.now;
+    const gamma = again ? again.gamma : this.learned.gamma?.values.now;
     const [scale, shift, center] = [v.scale, v.shift, v.center].map((at) => at >>> 2);
     for (let c = from; c < to; c++) {
       // by the running statistics as they were before this batch
-      if (!anew) {
+      if (!again) {
         const sigma = Math.sqrt(variance[c] + eps);
         r[c] = between(rMin, Math.sqrt(f64[(v.variance >>> 3) + c] + eps) / sigma, rMax);
         d[c] = between(-dMax, (f64[(v.mean >>> 3) + c] - mean[c]) / sigma, dMax);

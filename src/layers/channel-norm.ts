@@ -42,7 +42,7 @@ import {
   trainForward,
 } from './passes.ts';
 import { type Plan, planOf, type Ranks } from './plan.ts';
-import { type MomentsAt, RunBlocks } from './run-blocks.ts';
+import { type MomentsAt, RunBlocks, type Scaling } from './run-blocks.ts';
 import type { RunningStats } from './running-stats.ts';
 import type { Run } from './runs.ts';
 import type { StateSlots } from './state.ts';
@@ -216,10 +216,10 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
   protected pool: ((v: Training) => void) | undefined;
 
   /**
-   * @internal For norms that change the training map: called when that of channels `from` to `to` has been worked out. `anew`: not for the first
-   * time in this pass, so that it has to become what it was.
+   * @internal For norms that change the training map: called when that of channels `from` to `to` has been worked out. With the scale and shift of
+   * the forward it is called again in its backward, where the map has to become what it was.
    */
-  protected adjust(_v: Training, _run: number, _from: number, _to: number, _anew = false): void {}
+  protected adjust(_v: Training, _run: number, _from: number, _to: number, _again?: Scaling): void {}
 
   /** @internal And with the sums of a run, of which the gradients of gamma and beta are made. */
   protected adjustGradient(_v: Training, _run: number): void {}
@@ -447,7 +447,7 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     const scaling = blocks.recall(index);
     if (scaling) {
       setTraining(backend().heap, v, 0, this.channels, this.settings.eps, scaling.gamma, scaling.beta);
-      this.adjust(v, index, 0, this.channels, true);
+      this.adjust(v, index, 0, this.channels, scaling);
     }
     return v;
   }
@@ -554,8 +554,9 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
   protected override gradients(call: Call, { runs }: ChannelPass, x: number, dy: number, dx: number): void {
     const current = backend();
     const blocks = this.#room();
-    // runs by running statistics left none
-    if (runs.every(({ by }) => by === 'running')) blocks.reserve(runs.length);
+    // runs by running statistics left none, and need no more than room for one at a time
+    const constant = runs.every(({ by }) => by === 'running');
+    if (constant) blocks.reserve(1);
     const placed = runs.map(({ mask }) => mask && placeMask(current, call, mask));
     const spare = placed.some((p) => p?.mask.weights) ? call.scratch(spareFor(runs[0].plan) * 4) : 0;
     const learns = this.#learns;
@@ -563,8 +564,9 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     const totals = runs.length > 1 && learns ? new Float64Array(2 * this.channels) : undefined;
     runs.forEach((run, i) => {
       const bytes = run.from * 4;
-      this.#backwardRun(run, i, x + bytes, dy + bytes, dx + bytes, placed[i], spare, learns);
-      if (totals && run.plan.size > 0) addSums(totals, current.heap.f64, blocks.at(i), this.channels);
+      const index = constant ? 0 : i;
+      this.#backwardRun(run, index, x + bytes, dy + bytes, dx + bytes, placed[i], spare, learns);
+      if (totals && run.plan.size > 0) addSums(totals, current.heap.f64, blocks.at(index), this.channels);
     });
     // behind everything that can fail
     if (totals) {

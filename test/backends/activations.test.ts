@@ -1,5 +1,13 @@
 import { expect, test } from 'vitest';
-import { type ActivationName, activate, activationCode, derivative, normalCdf } from '../../src/kernels/activations.ts';
+import { SLOPES } from '../../src/infer/certificate.ts';
+import {
+  type ActivationName,
+  activate,
+  activationCode,
+  derivative,
+  NAMES,
+  normalCdf,
+} from '../../src/kernels/activations.ts';
 import { backend } from '../../src/kernels/backend.ts';
 import { training } from '../../src/kernels/training/part.ts';
 
@@ -137,4 +145,29 @@ test('the normal distribution function agrees with tabulated values', () => {
   expect(normalCdf(-2)).toBeCloseTo(0.022750131948179, 14);
   expect(normalCdf(2.9999)).toBeCloseTo(normalCdf(3.0001), 5);
   expect(normalCdf(-5) / 2.866515719e-7).toBeCloseTo(1, 8);
+});
+
+test('derivatives of values beyond any that activations bend are 0 or 1, not NaN', () => {
+  const x = Float32Array.of(-3e38, -1e30, -1e20, -1.9e13, -1e13, 1e13, 1.9e13, 1e20, 1e30, 3e38);
+  const dy = new Float32Array(x.length).fill(1);
+  for (const name of NAMES.slice(1) as ActivationName[]) {
+    const { alpha } = activationCode('test', name);
+    const kind = NAMES.indexOf(name);
+    const got = run(name, x, dy);
+    got.forEach((value, i) => {
+      const expected = derivative(kind, x[i], alpha);
+      expect([name, x[i], Math.abs(value - expected) <= 1e-6]).toEqual([name, x[i], true]);
+    });
+  }
+});
+
+test('the steepest slope that a certificate goes by is one', () => {
+  for (const name of NAMES.slice(1) as ActivationName[]) {
+    const kind = NAMES.indexOf(name);
+    const { alpha } = activationCode('test', name);
+    let most = Math.abs(alpha);
+    for (let x = -12; x <= 12; x += 2 ** -10) most = Math.max(most, Math.abs(derivative(kind, x, alpha)));
+    const bound = Math.max(SLOPES[name].steepest, Math.abs(alpha));
+    expect([name, most <= bound, bound <= most * 1.05 + 1e-9]).toEqual([name, true, true]);
+  }
 });

@@ -3,7 +3,18 @@
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { BatchNorm2d, close, info, Linear, setThreads, type Tensor, tensor, zeros } from '../../src/index.ts';
+import {
+  BatchNorm2d,
+  close,
+  info,
+  LayerNorm,
+  Linear,
+  RMSNorm,
+  setThreads,
+  type Tensor,
+  tensor,
+  zeros,
+} from '../../src/index.ts';
 import { backend } from '../../src/kernels/backend.ts';
 import { isVector, type Sizes } from '../../src/kernels/row.ts';
 import { KERNEL_NAMES, rowOf, withAll } from '../../src/kernels/table.ts';
@@ -121,6 +132,24 @@ if (hasThreads)
         expect(outputs().map((bytes, i) => bytes.equals(alone[i]))).toEqual(alone.map(() => true));
       }
       for (const { at } of blocks) heap.free(at);
+    });
+
+    test.each([
+      ['layer norm', () => new LayerNorm(768)],
+      ['RMS norm', () => new RMSNorm(768, { affine: true, activation: 'gelu' })],
+    ])('a %s of 521 rows gives the same bits on one, two, three and four threads', async (_, make) => {
+      const shape = [521, 768];
+      const [x, dy] = [1, 2].map((seed) => tensor(lopsided(seed, shape), shape));
+      const on = (threads: number) => {
+        setThreads(threads);
+        const layer = make();
+        const results = [layer.forward(x), layer.backward(dy)].map((result) => Float32Array.from(result.data));
+        return [...results, ...layer.parameters().map(({ grad }) => grad)];
+      };
+      const alone = on(1);
+      for (const threads of [2, 3, 4]) expect(on(threads)).toEqual(alone);
+      await close();
+      for (const one of [x, dy]) one.dispose();
     });
 
     test('calls that are too small, or have nothing to share out, are left whole', () => {
