@@ -118,7 +118,8 @@ export class CellModel implements Model {
     const { norm = true, maxSteps, beyond = 'last', onSingleValue = 'use-running' } = this.#settings;
     if (!norm) return undefined;
     const first = sequences.state?.step ?? 0;
-    const trained = values['normIh.stepCounts'].findLastIndex((count) => count > 0) + 1;
+    const counted = Object.keys(values).filter((name) => name.endsWith('stepCounts'));
+    const trained = Math.min(...counted.map((name) => values[name].findLastIndex((count) => count > 0) + 1));
     for (let t = 0; t < Math.max(0, ...sequences.lengths); t++) {
       const rows = this.#rowsAt(sequences, t).length;
       if (sequences.training && rows === 1 && onSingleValue === 'throw') return 'ERR_SINGLE_VALUE';
