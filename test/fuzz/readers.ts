@@ -1,7 +1,7 @@
 // Files whose structure was changed, through everything that reads files: each is read or refused
 // with a code, in bounded time and memory.
 
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from '../../src/cli/inspect.ts';
@@ -103,6 +103,7 @@ async function taken(name: string, work: () => Promise<unknown>, size: number): 
 }
 
 const folder = join(tmpdir(), `evenkeel-fuzz-${process.pid}`);
+process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
 
 async function wrongWith(subject: Subject, file: Uint8Array, inspected: boolean): Promise<string | undefined> {
   const wrong = await taken(subject.name, () => subject.read(file), file.length);
