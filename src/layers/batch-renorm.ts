@@ -158,7 +158,7 @@ export class BatchRenorm extends BatchNorm {
     const { rMin, rMax, dMax } = this.#limits!;
     const mean = this.running!.mean.now;
     const variance = this.running!.variance.now;
-    const gamma = again ? again.gamma : this.learned.gamma?.values.now;
+    const { gamma, beta } = again ?? this.#scaling;
     const [scale, shift, center] = [v.scale, v.shift, v.center].map((at) => at >>> 2);
     for (let c = from; c < to; c++) {
       // by the running statistics as they were before this batch
@@ -167,13 +167,16 @@ export class BatchRenorm extends BatchNorm {
         r[c] = between(rMin, Math.sqrt(f64[(v.variance >>> 3) + c] + eps) / sigma, rMax);
         d[c] = between(-dMax, (f64[(v.mean >>> 3) + c] - mean[c]) / sigma, dMax);
       }
-      // the map is (x − center)·scale + shift, shift = beta − left·scale: with scale·r for scale, and gamma·d more
+      // (x − center)·scale + shift with scale·r for scale and gamma·d more; rounded once
       const left = f64[(v.mean >>> 3) + c] - f32[center + c];
-      const before = f32[scale + c];
-      const after = Math.fround(before * r[c]);
-      f32[shift + c] += left * (before - after) + (gamma ? gamma[c] : 1) * d[c];
-      f32[scale + c] = after;
+      f32[scale + c] *= r[c];
+      f32[shift + c] = (beta ? beta[c] : 0) - left * f32[scale + c] + (gamma ? gamma[c] : 1) * d[c];
     }
+  }
+
+  get #scaling(): Scaling {
+    const { gamma, beta } = this.learned;
+    return { gamma: gamma?.values.now, beta: beta?.values.now };
   }
 
   /** @internal x̂·r + d is what gamma scales. */

@@ -296,8 +296,8 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     const mayRefuse = this.#refuses;
     // statistics that may yet be refused must not write over those that an earlier forward left for backward
     const blocks = mayRefuse ? new RunBlocks(current.heap, this.channels) : this.#room();
-    if (this.#watcher || runs.some(({ by }) => by !== 'running')) this.#reserve(blocks, runs.length);
     try {
+      if (this.#watcher || runs.some(({ by }) => by !== 'running')) this.#reserve(blocks, runs.length);
       if (mayRefuse) {
         runs.forEach((run, i) => {
           if (run.by !== 'batch') return;
@@ -328,7 +328,12 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
    */
   runByRun({ runs }: ChannelPass) {
     const blocks = this.#refuses ? new RunBlocks(backend().heap, this.channels) : this.#room();
-    this.#reserve(blocks, runs.length);
+    try {
+      this.#reserve(blocks, runs.length);
+    } catch (error) {
+      if (blocks !== this.#blocks) blocks.release();
+      throw error;
+    }
     const found = new Findings();
     return {
       forward: (i: number, x: number, residual: number, y: number) => {

@@ -67,7 +67,9 @@ export function forwardTogether<X extends TensorLike>(
       const finite = setTraining(heap, v, 0, channels, settings.eps, gamma?.values.now, beta?.values.now);
       const commit = host.settle(count, v, finite);
       host.adjust(v);
-      ys.push(...parts.map(({ plan }, i) => makeLike(xs[i], plan.shape) as Result<X>));
+      parts.forEach(({ plan }, i) => {
+        ys.push(makeLike(xs[i], plan.shape) as Result<X>);
+      });
       parts.forEach(({ plan }, i) => {
         if (plan.size) affine(current, plan, at[i], v, 0, call.output(ys[i]), settings.activation);
       });
@@ -101,8 +103,11 @@ function backwardTogether<D extends TensorLike>(
   const current = backend();
   const { heap } = current;
   const { channels } = parts[0].plan;
-  const dxs = dys.map((dy, i) => makeLike(dy, parts[i].plan.shape) as Result<D>);
+  const dxs: Result<D>[] = [];
   try {
+    dys.forEach((dy, i) => {
+      dxs.push(makeLike(dy, parts[i].plan.shape) as Result<D>);
+    });
     within((call) => {
       const work = parts
         .map(({ x, plan }, i) => ({ plan, x: call.input(x), dy: call.input(given[i]), dx: call.output(dxs[i]) }))

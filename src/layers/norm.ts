@@ -162,23 +162,30 @@ export abstract class Norm<P extends Pass, R extends number = number, M extends 
       inputs: { dy: given, x, residual },
       aliasing: 'in-place',
     } as const;
-    return produce<O>(product, (call, result) => {
-      const residualGrad = residual && this.#residualGradLike(dy, plan.shape, [x, residual, given, result]);
-      if (plan.size > 0) {
-        const at = call.input(x);
-        const from = call.input(given);
-        const to = call.output(result, { x: given, at: from });
-        const dz = residualGrad ? call.output(residualGrad) : 0;
-        const g = this.#throughActivation(pass, call, at, residual ? call.input(residual) : 0, from, dz, to);
-        if (dz) this.unmask(call, pass, dz);
-        this.gradients(call, pass, at, g, to);
-      }
-      const held = this.#residualGrad;
-      // one of another kind or shape is no longer needed; one that the caller has put to use is the caller's
-      if (held instanceof Tensor && held !== residualGrad && !isAmong(held, [x, given, result])) held.dispose();
-      this.#residualGrad = residualGrad;
-      kept.noteOutput(result, 'backward');
-    });
+    let made: TensorLike | undefined;
+    try {
+      return produce<O>(product, (call, result) => {
+        const residualGrad = residual && this.#residualGradLike(dy, plan.shape, [x, residual, given, result]);
+        const held = this.#residualGrad;
+        if (residualGrad !== held) made = residualGrad;
+        if (plan.size > 0) {
+          const at = call.input(x);
+          const from = call.input(given);
+          const to = call.output(result, { x: given, at: from });
+          const dz = residualGrad ? call.output(residualGrad) : 0;
+          const g = this.#throughActivation(pass, call, at, residual ? call.input(residual) : 0, from, dz, to);
+          if (dz) this.unmask(call, pass, dz);
+          this.gradients(call, pass, at, g, to);
+        }
+        // one of another kind or shape is no longer needed; one that the caller has put to use is the caller's
+        if (held instanceof Tensor && held !== residualGrad && !isAmong(held, [x, given, result])) held.dispose();
+        this.#residualGrad = residualGrad;
+        kept.noteOutput(result, 'backward');
+      });
+    } catch (error) {
+      if (made instanceof Tensor) made.dispose();
+      throw error;
+    }
   }
 
   /** @internal */

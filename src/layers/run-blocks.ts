@@ -41,14 +41,16 @@ export class RunBlocks {
 
   /** Makes room for so many runs of a pass with this scale and shift. */
   reserve(runs: number, { gamma, beta }: Scaling = {}): void {
-    this.#isShared = runs > MOST_BLOCKS;
-    const many = this.#isShared ? 1 : runs;
+    const isShared = runs > MOST_BLOCKS;
+    const many = isShared ? 1 : runs;
     while (this.#blocks.length < many) {
       this.#blocks.push(reserveTraining(this.#heap, this.#channels, this.#blocks[0]));
     }
-    const values = this.#isShared ? 2 * runs * this.#channels : 0;
+    // behind what may fail
+    this.#isShared = isShared;
+    const values = isShared ? 2 * runs * this.#channels : 0;
     if (this.#kept.length !== values) this.#kept = new Float64Array(values);
-    if (this.#isShared) this.#scaling = { gamma: gamma?.slice(), beta: beta?.slice() };
+    if (isShared) this.#scaling = { gamma: gamma?.slice(), beta: beta?.slice() };
   }
 
   /** The block in which a run is worked on. */

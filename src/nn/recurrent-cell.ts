@@ -264,15 +264,16 @@ export abstract class RecurrentCell extends Layer {
       aliasing: 'apart',
     } as const;
     return produce<O>(product, (call, result) => {
-      const runs = names.flatMap((name, i) =>
-        passes[i] ? [this.norms[name]!.runByRun(passes[i] as ChannelPass)] : [],
-      );
+      const runs: ReturnType<RecurrentBatchNorm1d['runByRun']>[] = [];
       // statistics that may be refused in the middle must not cost what an earlier forward left
-      const memory = runs.length && this.#mayRefuse ? memoryIn(backend().heap) : this.#memory;
+      const memory = this.norms.ih && this.#mayRefuse ? memoryIn(backend().heap) : this.#memory;
       const saved = { shape, steps, runs, memory };
       if (memory === this.#memory) this.#saved = undefined;
       let end: Omit<RecurrentState, 'step'>;
       try {
+        names.forEach((name, i) => {
+          if (passes[i]) runs.push(this.norms[name]!.runByRun(passes[i] as ChannelPass));
+        });
         end = this.#run(call, saved, call.input(input), state, call.output(result), outShape);
       } catch (error) {
         for (const run of runs) run.abandon();

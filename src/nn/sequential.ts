@@ -209,13 +209,15 @@ export class Sequential extends Layer {
   /** Runs a forward once more, after a later one has failed in the middle: backward then finds what it left. */
   #redo(last: Current | undefined): void {
     if (!last) return;
-    const after = this.checkpoint();
     const modes = this.#leaves.map(({ training }) => training);
     const set = (to: readonly boolean[]) => {
       this.#leaves.forEach((leaf, i) => {
         leaf.train(to[i]);
       });
     };
+    // in training, where layers remember what a forward may change
+    set(modes.map(() => true));
+    const after = this.checkpoint();
     try {
       last.before();
       set(last.modes);
@@ -223,8 +225,8 @@ export class Sequential extends Layer {
     } catch {
       this.#current = undefined;
     } finally {
-      set(modes);
       after();
+      set(modes);
     }
   }
 
