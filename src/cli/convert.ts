@@ -61,7 +61,7 @@ export async function convert([input, output]: string[], { from, to, rename = []
   const { state, unused } = imported;
   const tensors = { torch: toTorch, keras: toKeras, flax: toFlax, tfjs: toTfjs }[target](state);
   if (format.ends === '.safetensors') {
-    const metadata = { ...(target === 'torch' && { format: 'pt' }), ...withNorms(imported.norms) };
+    const metadata = { ...(target === 'torch' && { format: 'pt' }), ...withNorms(imported) };
     await writeFileWhole(output, writeSafetensors(tensors, metadata), progress);
   } else if (format.ends === '.npz') await writeFileWhole(output, writeNpz(tensors), progress);
   else if (format.ends === '.h5') await writeFileWhole(output, await writeKeras(tensors), progress);

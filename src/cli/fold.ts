@@ -29,21 +29,35 @@ export async function fold(
       ? foldOnnx(file.bytes)
       : foldSafetensors(file.bytes, { pairs: Object.fromEntries(pair.map(checkPair)), eps: epsFrom(eps), transposed });
   await writeFileWhole(output, result.file, progress);
-  const { folded, kept } = result;
+  const { folded, kept, assumed } = result;
+  const guessed = folded.filter((norm) => norm.assumed?.includes('eps'));
   const lines = [
     ...folded.map(
-      ({ norm, into, side, channels, eps: added, rounding, note }) =>
-        `${norm} → ${into}: ${channels} channels, ${side} it, eps ${added}, rounding at most ${rounding.toExponential(1)} per unit of input${note ? `; ${note}` : ''}`,
+      ({ norm, into, side, channels, eps: added, assumed: own, rounding, note }) =>
+        `${norm} → ${into}: ${channels} channels, ${side} it, eps ${added}${own?.includes('eps') ? ' (assumed)' : ''}, rounding at most ${rounding.toExponential(1)} per unit of input${note ? `; ${note}` : ''}`,
     ),
     ...kept.map(({ norm, reason }) => `${norm} stays: ${reason}`),
     `${folded.length} folded, ${kept.length} left; ${file.bytes.length.toLocaleString('en')} → ${result.file.length.toLocaleString('en')} bytes`,
     ...(file.kind === 'safetensors' && folded.length
       ? ['names say which layer a norm follows: check the pairs above']
       : []),
+    ...(guessed.length
+      ? [
+          `assumed: eps ${guessed[0].eps} of ${guessed.map(({ norm }) => norm).join(', ')}, as the file does not say it: --eps does`,
+        ]
+      : []),
   ];
   return {
     lines,
-    data: { in: input, out: output, kind: file.kind, folded, kept, bytes: [file.bytes.length, result.file.length] },
+    data: {
+      in: input,
+      out: output,
+      kind: file.kind,
+      folded,
+      kept,
+      assumed,
+      bytes: [file.bytes.length, result.file.length],
+    },
   };
 }
 

@@ -2,7 +2,7 @@
 
 import { basename } from 'node:path';
 import type { Report, Values } from './command.ts';
-import { normReports, openWeights } from './weights-file.ts';
+import { type NormReport, normReports, openWeights } from './weights-file.ts';
 
 export async function inspect([path]: string[], { progress }: Values): Promise<Report> {
   const file = await openWeights(path, progress);
@@ -16,7 +16,6 @@ export async function inspect([path]: string[], { progress }: Values): Promise<R
   const values = tensors.reduce((sum, { shape }) => sum + shape.reduce((product, length) => product * length, 1), 0);
   const wrong = norms.reduce((sum, { findings }) => sum + findings.length, 0);
   const unread = file.framework === 'keras' ? imported.unused.filter((name) => /\/vars\/\d+$/.test(name)) : [];
-  const assumed = file.saysOptions ? '' : ` (${file.framework} defaults: the file does not say)`;
   const lines = [
     `${basename(path)}: ${file.kind}, ${file.framework} names, ${tensors.length} tensors, ${values.toLocaleString('en')} values`,
     '',
@@ -26,9 +25,9 @@ export async function inspect([path]: string[], { progress }: Values): Promise<R
     ]),
     '',
     `${norms.length + file.otherNorms.length} normalization layer${norms.length + file.otherNorms.length === 1 ? '' : 's'}`,
-    ...norms.flatMap(({ name, kind, channels, options, findings }) => [
-      `  ${name || '(the whole file)'}: ${kind}, ${channels} channels${kind === 'batch norm' ? `, eps ${options.eps}, momentum ${options.momentum}, ${options.runningVariance} variance${assumed}` : ''}`,
-      ...findings.map((finding) => `    ! ${finding}`),
+    ...norms.flatMap((norm) => [
+      `  ${norm.name || '(the whole file)'}: ${norm.kind}, ${norm.channels} channels${norm.kind === 'batch norm' ? optionsOf(norm) : ''}`,
+      ...norm.findings.map((finding) => `    ! ${finding}`),
     ]),
     ...file.otherNorms.map((other) => `  ${other}`),
     ...imported.missing.map((name) => `  ! missing: ${name}`),
@@ -48,6 +47,17 @@ export async function inspect([path]: string[], { progress }: Values): Promise<R
       findings: wrong,
     },
   };
+}
+
+/** The options of a norm; those that the file does not say are marked. */
+function optionsOf({ options: { eps, momentum, runningVariance, layout }, assumed }: NormReport): string {
+  const mark = (option: string) => (assumed.includes(option) ? ' (assumed)' : '');
+  return [
+    `, eps ${eps}${mark('eps')}`,
+    `, momentum ${momentum}${mark('momentum')}`,
+    `, ${runningVariance} variance${mark('runningVariance')}`,
+    `, ${layout}${mark('layout')}`,
+  ].join('');
 }
 
 function columns(rows: readonly (readonly string[])[]): string[] {

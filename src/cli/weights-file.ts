@@ -40,8 +40,6 @@ export interface WeightsFile {
   readonly framework: Framework;
   /** Normalization layers of other kinds, as far as the file says so: `LayerNormalization ln_1`. */
   readonly otherNorms: readonly string[];
-  /** Does the file say eps and the like? */
-  readonly saysOptions: boolean;
   /** In our names. */
   import(options?: ImportOptions): Imported;
 }
@@ -59,7 +57,6 @@ export async function openWeights(path: string, always = false): Promise<Weights
       bytes,
       tensors: file.tensors,
       framework: 'keras',
-      saysOptions: file.layers !== null,
       otherNorms: (file.layers ?? [])
         .filter(({ className }) => isOtherNorm(className))
         .map(({ className, name }) => `${className} ${name}`),
@@ -81,7 +78,6 @@ export async function openWeights(path: string, always = false): Promise<Weights
       bytes,
       tensors: model.tensors,
       framework: 'tfjs',
-      saysOptions: model.topology !== null,
       otherNorms: [],
       import: (options) => fromTfjs(model, options),
     };
@@ -98,7 +94,6 @@ export async function openWeights(path: string, always = false): Promise<Weights
     bytes,
     tensors: model.initializers,
     framework: 'onnx',
-    saysOptions: true,
     otherNorms: model.nodes
       .filter(({ op }) => isOtherNorm(op))
       .map(({ op, name, outputs }) => `${op} ${name || outputs[0]}`),
@@ -113,13 +108,19 @@ function of(
   said: Readonly<Record<string, BatchNormOptions>> = {},
 ): WeightsFile {
   const framework = frameworkOf([...tensors.keys()]);
-  const saysOptions = Object.keys(said).length > 0;
   const read = (options?: ImportOptions): Imported => {
     const imported = importAs(framework, tensors, options);
     const norms = Object.entries(imported.norms).map(([name, standard]) => [name, { ...standard, ...said[name] }]);
-    return { ...imported, norms: Object.fromEntries(norms) };
+    const assumed = Object.entries(imported.assumed).map(
+      ([name, options]) => [name, options.filter((option) => said[name]?.[option] === undefined)] as const,
+    );
+    return {
+      ...imported,
+      norms: Object.fromEntries(norms),
+      assumed: Object.fromEntries(assumed.filter(([, options]) => options.length > 0)),
+    };
   };
-  return { kind, bytes, tensors, framework, saysOptions, otherNorms: [], import: read };
+  return { kind, bytes, tensors, framework, otherNorms: [], import: read };
 }
 
 /** LayerNormalization and its kin, in ONNX' and Keras' words. */
@@ -152,6 +153,8 @@ export interface NormReport {
   readonly kind: 'batch norm' | 'norm without statistics';
   readonly channels: number;
   readonly options: BatchNormOptions;
+  /** Options that the file does not say. */
+  readonly assumed: readonly string[];
   /** What looks wrong, in sentences. */
   readonly findings: readonly string[];
 }
@@ -161,7 +164,15 @@ const EXPLODING = 1e3;
 const DEAD = 1e-8;
 
 /** The norms of some weights, and what looks wrong with their statistics. */
-export function normReports({ state, norms }: { state: StateDict; norms: Imported['norms'] }): NormReport[] {
+export function normReports({
+  state,
+  norms,
+  assumed,
+}: {
+  state: StateDict;
+  norms: Imported['norms'];
+  assumed: Imported['assumed'];
+}): NormReport[] {
   return Object.entries(norms).map(([name, options]) => {
     const read = (leaf: string) => state[joined(name, leaf)]?.data;
     const [gamma, mean, variance] = [read('gamma'), read('runningMean'), read('runningVar')];
@@ -206,6 +217,7 @@ export function normReports({ state, norms }: { state: StateDict; norms: Importe
       );
     if (variance && mean && all.length && all.every((c) => variance[c] === 1 && mean[c] === 0))
       findings.push('statistics as at the beginning: it was never trained');
-    return { name, kind: mean || variance ? 'batch norm' : 'norm without statistics', channels, options, findings };
+    const kind = mean || variance ? 'batch norm' : 'norm without statistics';
+    return { name, kind, channels, options, assumed: assumed[name] ?? [], findings };
   });
 }

@@ -40,7 +40,7 @@ export function fromFlax(variables: ForeignTensors | FlaxTree, options: ImportOp
     const tracked = group.has('mean') || group.has('var');
     const isNorm = tracked || group.has('scale');
     if (tracked) {
-      collector.norm(layer, preset('flax'));
+      collector.norm(layer, preset('flax'), []);
       for (const leaf of ['mean', 'var']) if (!group.has(leaf)) collector.missing(joined(name, leaf));
     }
     for (const [leaf, { full, tensor }] of group) {

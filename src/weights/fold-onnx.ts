@@ -47,7 +47,7 @@ export function foldOnnx(file: Bytes): FileFold {
     if (!norm) {
       const names = new Map(norms.map(({ node, name }) => [node.outputs[0], name]));
       const left = [...kept].map(([output, reason]) => ({ norm: names.get(output) ?? output, reason }));
-      return { file: Uint8Array.from(current), folded, kept: left };
+      return { file: Uint8Array.from(current), folded, kept: left, assumed: [] };
     }
     const result = foldNorm(model, norm);
     if ('reason' in result) kept.set(norm.node.outputs[0], result.reason);

@@ -11,6 +11,8 @@ export interface FileFold {
   readonly folded: readonly FoldedNorm[];
   /** Norms that stay, and why. */
   readonly kept: readonly { readonly norm: string; readonly reason: string }[];
+  /** What the file does not say and was taken for granted, in sentences: an eps that is wrong makes the folded weights wrong. */
+  readonly assumed: readonly string[];
 }
 
 export interface FoldedNorm {
@@ -22,7 +24,9 @@ export interface FoldedNorm {
   readonly eps: number;
   /** What the rounding of the new weights, to the type they are stored as, can do to an output for inputs of magnitude 1: the channel with the most. */
   readonly rounding: number;
-  /** What was assumed. */
+  /** Options that the file does not say: `eps`. */
+  readonly assumed?: readonly string[];
+  /** What else was taken for granted. */
   readonly note?: string;
 }
 

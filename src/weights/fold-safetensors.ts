@@ -3,7 +3,7 @@
 import { show, wrongKind, wrongValue } from '../errors.ts';
 import { type Bytes, quote } from '../formats/bytes.ts';
 import { type RawTensor, readSafetensors, type Writable, writeSafetensors } from '../formats/safetensors.ts';
-import { checkEps } from '../layers/options.ts';
+import { checkEps, preset } from '../layers/options.ts';
 import { checkNames, checkRecord } from '../named-options.ts';
 import { type FileFold, type FoldedNorm, storedFold } from './fold-report.ts';
 import { joined, parted } from './names.ts';
@@ -59,6 +59,7 @@ export function foldSafetensors(file: Bytes, options: SafetensorsFoldOptions = {
   const said = normsIn(metadata);
   const folded: FoldedNorm[] = [];
   const kept: { norm: string; reason: string }[] = [];
+  const assumed: string[] = [];
   const changed = new Map<string, Writable>();
   const gone = new Set<string>();
   const taken = new Map<string, string>();
@@ -96,8 +97,10 @@ export function foldSafetensors(file: Bytes, options: SafetensorsFoldOptions = {
     taken.set(layer, norm);
     const own = [...tensors].filter(([name]) => layerOf(name) === norm);
     const { state } = fromTorch(new Map(own.map(([name, tensor]) => [parted(name)[1], tensor])));
-    const mine = typeof eps === 'number' ? eps : (eps[norm] ?? eps['*'] ?? said[norm]?.eps ?? 1e-5);
+    const known = typeof eps === 'number' ? eps : (eps[norm] ?? eps['*'] ?? said[norm]?.eps);
+    const mine = known ?? preset('torch').eps;
     checkEps(SUBJECT, mine);
+    if (known === undefined) assumed.push(`${norm}: eps ${mine}, PyTorch's default: the file does not say`);
     if (!state.runningVar) {
       throw wrongKind('ERR_FOLD', SUBJECT, quote(norm), 'a running_var', 'none');
     }
@@ -125,6 +128,7 @@ export function foldSafetensors(file: Bytes, options: SafetensorsFoldOptions = {
       channels,
       eps: mine,
       rounding,
+      ...(known === undefined && { assumed: ['eps'] }),
       ...(square && { note: 'as many channels in as out: taken for a convolution that is not transposed' }),
     });
   }
@@ -136,7 +140,7 @@ export function foldSafetensors(file: Bytes, options: SafetensorsFoldOptions = {
     // a bias that was not there comes behind its weight
     if (name.endsWith('weight') && changed.has(name) && !tensors.has(bias)) out.set(bias, changed.get(bias)!);
   }
-  return { file: writeSafetensors(out, metadata), folded, kept };
+  return { file: writeSafetensors(out, metadata), folded, kept, assumed };
 }
 
 function layerOf(name: string): string {

@@ -15,17 +15,24 @@ export type Foreign = StoredTensor | { readonly data: ArrayLike<number>; readonl
 /** Tensors by name. */
 export type ForeignTensors = ReadonlyMap<string, Foreign> | Readonly<Record<string, Foreign>>;
 
+/** Options of a norm that a file may say or leave out. */
+export type NormOption = 'eps' | 'momentum' | 'runningVariance' | 'layout';
+
+const NORM_OPTIONS: readonly NormOption[] = ['eps', 'momentum', 'runningVariance', 'layout'];
+
 /** Foreign weights in our words. */
 export interface Imported {
   /** For `loadStateDict`: `fc1.weight`, `bn1.gamma`, `bn1.runningMean` … */
   readonly state: StateDict;
   /** By the name of each batch norm: eps, momentum, variance estimator and layout as that framework has them, for the constructor. */
   readonly norms: Readonly<Record<string, BatchNormOptions>>;
+  /** By the name of each batch norm: which of its options in `norms` are the framework's defaults, as the file does not say them. */
+  readonly assumed: Readonly<Record<string, readonly NormOption[]>>;
   /** Names that nothing was made of. */
   readonly unused: readonly string[];
   /** Names that should be there and are not: of `layer`, if one was given; of a norm without statistics. */
   readonly missing: readonly string[];
-  /** Options of `layer`'s norms that are not those of `norms`, in sentences: with another eps the same weights give other results. */
+  /** Options that the file says and `layer`'s norms have otherwise, in sentences: with another eps the same weights give other results. */
   readonly differences: readonly string[];
 }
 
@@ -85,7 +92,7 @@ export class Collector {
   readonly #subject: string;
   readonly #options: ImportOptions;
   readonly #state = new Map<string, StateEntry>();
-  readonly #norms = new Map<string, { readonly options: BatchNormOptions; readonly stated: boolean }>();
+  readonly #norms = new Map<string, { readonly options: BatchNormOptions; readonly stated: readonly NormOption[] }>();
   readonly #unused: string[] = [];
   readonly #missing: string[] = [];
   /** Foreign names of layers. */
@@ -152,9 +159,9 @@ export class Collector {
     return wrongValue('ERR_STATE', this.#subject, quote(full), expected, got);
   }
 
-  /** A batch norm and the options it was trained with. Not `stated`: nobody says so, they are what it would be made with. */
-  norm(layer: string, options: BatchNormOptions, stated = true): void {
-    this.#norms.set(layer, { options, stated });
+  /** A batch norm and the options it was trained with. `stated`: those that the file says; the others are defaults. */
+  norm(layer: string, options: BatchNormOptions, stated: 'all' | readonly NormOption[]): void {
+    this.#norms.set(layer, { options, stated: stated === 'all' ? NORM_OPTIONS : stated });
   }
 
   unused(full: string): void {
@@ -189,10 +196,18 @@ export class Collector {
     return {
       state: Object.fromEntries(this.#state),
       norms: Object.fromEntries([...this.#norms].map(([name, { options }]) => [name, options])),
+      assumed: this.#assumed(),
       unused: this.#unused,
       missing: this.#missing,
       differences: this.#differences(),
     };
+  }
+
+  #assumed(): Record<string, NormOption[]> {
+    const guesses = [...this.#norms].map(
+      ([name, { stated }]) => [name, NORM_OPTIONS.filter((option) => !stated.includes(option))] as const,
+    );
+    return Object.fromEntries(guesses.filter(([, options]) => options.length > 0));
   }
 
   #differences(): string[] {
@@ -200,8 +215,8 @@ export class Collector {
     return [...this.#norms].flatMap(([name, { options, stated }]) => {
       // by its looks, so that who reads weights does not carry the layers
       const { options: ours, subject } = (layers.get(name) ?? {}) as { options?: BatchNormOptions; subject?: string };
-      if (!ours || !stated) return [];
-      return (['eps', 'momentum', 'runningVariance', 'layout'] as const)
+      if (!ours) return [];
+      return stated
         .filter(
           (option) => options[option] !== ours[option] && !(option === 'layout' && subject?.startsWith('BatchNorm1d')),
         )

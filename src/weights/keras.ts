@@ -9,7 +9,15 @@ import { checkRecord } from '../named-options.ts';
 import type { StateDict } from '../types.ts';
 import { fromKernel } from './axes.ts';
 import { type Exported, type ExportOptions, withKernels } from './exported.ts';
-import { Collector, entriesOf, type ForeignTensors, groupsOf, type Imported, type ImportOptions } from './imported.ts';
+import {
+  Collector,
+  entriesOf,
+  type ForeignTensors,
+  groupsOf,
+  type Imported,
+  type ImportOptions,
+  type NormOption,
+} from './imported.ts';
 import { type KerasFile, type KerasLayer, layersOf } from './keras-file.ts';
 import { joined } from './names.ts';
 
@@ -70,7 +78,8 @@ function collect(
     // a norm that its config calls otherwise, or without moving statistics, has those of its input
     const tracked = ['moving_mean', 'moving_variance'].some((leaf) => group.has(leaf));
     if (isNorm && (known ? known.className === 'BatchNormalization' : tracked)) {
-      collector.norm(layer, known ? normOptions(subject, known) : preset('keras'));
+      if (known) collector.norm(layer, normOptions(subject, known), statedIn(known));
+      else collector.norm(layer, preset('keras'), []);
       for (const leaf of ['moving_mean', 'moving_variance'])
         if (!group.has(leaf)) collector.missing(joined(name, leaf, '/'));
     }
@@ -107,6 +116,16 @@ export function normOptions(subject: string, { name, config, rank }: KerasLayer)
     layout: last ? 'channels-last' : 'channels-first',
     ...(affine !== true && { affine }),
   };
+}
+
+/** Options that a BatchNormalization's config says; how Keras estimates the variance follows from the class. */
+function statedIn({ config }: KerasLayer): NormOption[] {
+  return [
+    ...(typeof config.epsilon === 'number' ? (['eps'] as const) : []),
+    ...(typeof config.momentum === 'number' ? (['momentum'] as const) : []),
+    'runningVariance',
+    ...(config.axis === undefined ? [] : (['layout'] as const)),
+  ];
 }
 
 /** What `scale` and `center` of a config come to. */

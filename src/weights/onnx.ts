@@ -131,7 +131,7 @@ export function fromOnnx(model: OnnxModel | Bytes, options: ImportOptions = {}):
   };
   for (const norm of normsOf(parsed)) {
     const layer = collector.rename(norm.name);
-    collector.norm(layer, norm.options);
+    collector.norm(layer, norm.options, 'all');
     for (const [ours, tensor] of Object.entries(norm.inputs)) take(tensor, layer, ours);
   }
   for (const { name, node, inputs, byGroup } of kinOf(parsed)) {

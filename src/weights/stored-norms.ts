@@ -2,28 +2,36 @@
 
 import { asRecord, parseJson } from '../formats/json.ts';
 import type { BatchNormOptions } from '../layers/options.ts';
+import type { Imported, NormOption } from './imported.ts';
 
 const KEY = 'evenkeel.norms';
 
-/** Metadata that says eps, momentum, estimator and layout of each norm. */
-export function withNorms(norms: Readonly<Record<string, BatchNormOptions>>): Record<string, string> {
-  return Object.keys(norms).length ? { [KEY]: JSON.stringify(norms) } : {};
+/** Metadata that says eps, momentum, estimator and layout of each norm, as far as they were read and not assumed. */
+export function withNorms({ norms, assumed }: Pick<Imported, 'norms' | 'assumed'>): Record<string, string> {
+  const read = Object.entries(norms).map(([name, options]) => {
+    const own = Object.entries(options).filter(([option]) => !assumed[name]?.includes(option as NormOption));
+    return [name, Object.fromEntries(own)] as const;
+  });
+  const said = read.filter(([, options]) => Object.keys(options).length > 0);
+  return said.length ? { [KEY]: JSON.stringify(Object.fromEntries(said)) } : {};
 }
 
 /** What metadata say of norms, as far as it is of use. Throws ERR_FORMAT where it is no JSON. */
 export function normsIn(
   metadata: Readonly<Record<string, string>>,
-): Record<string, { readonly eps?: number; readonly momentum?: number | null }> {
+): Record<string, Pick<BatchNormOptions, NormOption>> {
   if (!Object.hasOwn(metadata, KEY)) return {};
   const json = asRecord(parseJson('safetensors', KEY, new TextEncoder().encode(metadata[KEY]))) ?? {};
   return Object.fromEntries(
     Object.entries(json).map(([name, value]) => {
-      const { eps, momentum } = asRecord(value) ?? {};
+      const { eps, momentum, runningVariance, layout } = asRecord(value) ?? {};
       return [
         name,
         {
           ...(typeof eps === 'number' && eps >= 0 && { eps }),
           ...((typeof momentum === 'number' || momentum === null) && { momentum }),
+          ...((runningVariance === 'biased' || runningVariance === 'unbiased') && { runningVariance }),
+          ...((layout === 'channels-first' || layout === 'channels-last') && { layout }),
         },
       ];
     }),

@@ -46,7 +46,7 @@ export function fromTorch(tensors: ForeignTensors, options: ImportOptions = {}):
     // a layer norm over several axes has a bias like its weight
     const isNorm = tracked || weight?.length === 1 || (weight !== undefined && weight.join() === bias?.join());
     if (isNorm) {
-      collector.norm(layer, preset('torch'), false);
+      collector.norm(layer, preset('torch'), []);
       for (const leaf of ['running_mean', 'running_var']) {
         if (tracked && !group.has(leaf)) collector.missing(joined(name, leaf));
       }

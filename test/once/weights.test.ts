@@ -229,6 +229,7 @@ describe('PyTorch', () => {
         'bn.batchesTracked': { data: new Float64Array(1), shape: [] },
       },
       norms: { bn: BatchNorm.preset('torch') },
+      assumed: { bn: ['eps', 'momentum', 'runningVariance', 'layout'] },
       unused: [],
       missing: [],
       differences: [],
