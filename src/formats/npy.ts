@@ -3,6 +3,7 @@
 import { malformed, show, wrongValue } from '../errors.ts';
 import { ByteReader, type Bytes, bytesFrom, concat, quote } from './bytes.ts';
 import { decode, encode, naturalType, type StoredTensor } from './dtypes.ts';
+import { recognize } from './recognize.ts';
 
 const FORMAT = 'NPY';
 const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
@@ -31,7 +32,10 @@ const DTYPES: Readonly<Record<string, { dtype: string; bytes: number }>> = {
  * @throws ERR_FORMAT: which part, and at which offset
  */
 export function readNpy(file: Bytes): StoredTensor {
-  return readArray(FORMAT, '', bytesFrom(FORMAT, file), 0);
+  const bytes = bytesFrom(FORMAT, file);
+  const known = recognize(bytes);
+  if (known && known.kind !== 'NPY') throw malformed(FORMAT, 'file', 'an NPY file', known.text, 0);
+  return readArray(FORMAT, '', bytes, 0);
 }
 
 /** The same inside another file, at `base`. */

@@ -5,7 +5,7 @@ import { checkRecord } from '../named-options.ts';
 import { type Bytes, bytesFrom, quote } from './bytes.ts';
 import type { StoredTensors } from './dtypes.ts';
 import { readArray, type WritableArray, writeNpy } from './npy.ts';
-import { recognized } from './recognize.ts';
+import { recognize } from './recognize.ts';
 import { isInside, readZip, writeZip } from './zip.ts';
 
 const FORMAT = 'NPZ';
@@ -18,10 +18,11 @@ const FORMAT = 'NPZ';
 export async function readNpz(file: Bytes): Promise<StoredTensors> {
   const tensors = new Map();
   const bytes = bytesFrom(FORMAT, file);
+  const known = recognize(bytes);
+  if (known && known.kind !== 'NPZ' && known.kind !== 'ZIP')
+    throw malformed(FORMAT, 'file', 'an NPZ file', known.text, 0);
   for (const member of readZip(FORMAT, bytes)) {
     if (member.name.endsWith('/')) continue;
-    if (/(?:^|\/)data\.pkl$/.test(member.name))
-      throw malformed(FORMAT, 'file', 'an NPZ file', recognized(bytes) ?? 'a pickle', 0);
     if (!member.name.endsWith('.npy')) {
       throw malformed(FORMAT, `member ${quote(member.name)}`, 'a name in .npy', 'another', member.offset);
     }

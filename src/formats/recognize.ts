@@ -1,24 +1,116 @@
-// What a file is, by its first bytes: for whoever gave it to the wrong reader.
+// biome-ignore-all lint/suspicious/noControlCharactersInRegex: what files begin with
+// What a file is, by its first bytes: for whoever gave it to the wrong reader, and for whoever reads any kind.
 
-const HDF5 = [0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a];
+import { quote } from './bytes.ts';
+
+/** What there is a reader for here, or what names such files. */
+export type FileKind =
+  | 'safetensors'
+  | 'NPY'
+  | 'NPZ'
+  | 'ONNX'
+  | 'HDF5'
+  | 'ZIP'
+  | 'Keras'
+  | 'TF.js'
+  | 'index'
+  | 'compiled';
+
+export interface Recognized {
+  /** undefined for what nothing here reads. */
+  readonly kind: FileKind | undefined;
+  /** What it is in a few words, and what to do with it. */
+  readonly text: string;
+}
+
+/** Bytes as text, one character each: the first 4096, where a row looks no further. */
+type Row = readonly [is: (head: string, bytes: Uint8Array) => boolean, text: string, kind?: FileKind];
+
+const HDF5 = '\x89HDF\r\n\x1a\n';
+const SAVE = 'write safetensors with save_file(model.state_dict(), …)';
+const TO_ONNX = 'export the model as ONNX';
+const UNPACK = 'unpack it first';
+
+const starts =
+  (magic: string, at = 0) =>
+  (head: string) =>
+    head.startsWith(magic, at);
+const like = (pattern: RegExp) => (head: string) => pattern.test(head);
+/** An archive by a name among its members: those stand at its end once more. */
+const zipWith = (pattern: RegExp) => (head: string, bytes: Uint8Array) =>
+  head.startsWith('PK\x03\x04') && pattern.test(head + latin1(bytes.subarray(-(1 << 20))));
+const jsonWith = (first: RegExp, pattern: RegExp) => (head: string, bytes: Uint8Array) =>
+  first.test(head) && (pattern.test(head) || pattern.test(latin1(bytes.subarray(0, 16 << 20))));
+/** Protobuf that begins with a version and a message, not a text as ONNX has it. */
+const versioned = (head: string) => /^\x08[\x01-\x0f]\x12(?:[\x80-\xff]*[\0-\x7f])\x0a/.test(head);
+
+/** The first row that fits says it. */
+const ROWS: readonly Row[] = [
+  [like(/^.{6}\0\0\{.*"evenkeel-compiled"/s), 'a compiled network of evenkeel: load() reads it', 'compiled'],
+  [like(/^.{6}\0\0\{/s), 'a safetensors file', 'safetensors'],
+  [starts('version https://git-lfs'), 'a Git LFS pointer, which stands for the file: fetch that with git lfs pull'],
+  [like(/^(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html|head|body)/i), 'a web page: download the file itself'],
+  [like(/^(?:\xef\xbb\xbf)?\s*<(?:\?xml|net\b)/), `XML, as OpenVINO has it: ${TO_ONNX}`],
+  [jsonWith(/^\s*\{/, /"weight_map"/), 'an index of safetensors shards', 'index'],
+  [jsonWith(/^\s*\{/, /"(?:weightsManifest|modelTopology)"/), "TF.js' model.json", 'TF.js'],
+  [jsonWith(/^\s*\[/, /"weights"/), "TF.js' weights_manifest.json", 'TF.js'],
+  [like(/^\s*[{[]/), 'JSON'],
+  [zipWith(/\/constants\.pkl/), `a TorchScript archive: ${SAVE}`],
+  [zipWith(/\/data\.pkl/), `a file of torch.save, which is a pickle: ${SAVE}`],
+  [zipWith(/archive_format/), `an archive of torch.export: ${SAVE}`],
+  [zipWith(/model\.weights\.h5/), 'a .keras archive', 'Keras'],
+  [zipWith(/\.npy/), 'an NPZ file', 'NPZ'],
+  [starts('PK\x05\x06'), 'an empty ZIP archive', 'NPZ'],
+  [starts('PK\x03\x04'), 'a ZIP archive of something else', 'ZIP'],
+  [like(/^\x80[\x02-\x05]/), `a pickle: ${SAVE}`],
+  [like(/^(?:c[\w.]+\n\w+\n|\([dl]p?\d)/), `a pickle: ${SAVE}`],
+  [starts(HDF5), 'an HDF5 file', 'HDF5'],
+  [starts('\x93NUMPY'), 'an NPY file', 'NPY'],
+  [starts('TFL3', 4), `a TensorFlow Lite model: ${TO_ONNX}, with tf2onnx`],
+  [starts('ORTM', 4), 'an ONNX Runtime model (.ort), which has its own format: take the .onnx it was made from'],
+  [like(/^(?:GGUF|ggml|lmgg|tjgg|ggjt)/), 'a GGUF file of quantised weights: take the safetensors it was made from'],
+  [
+    like(/^(?:[\x81-\x8f]|\xde..|\xdf.{4})(?:[\xa1-\xbf]|\xd9.)[\w.]{3}/s),
+    'MessagePack, as Flax writes it: write NPZ or safetensors',
+  ],
+  [like(/^\x1f\x8b/), `gzip: ${UNPACK}`],
+  [like(/^(?:BZh|\xfd7zXZ|\x28\xb5\x2f\xfd|7z\xbc\xaf|Rar!)/), `a compressed archive: ${UNPACK}`],
+  [starts('ustar', 257), `a tar archive: ${UNPACK}`],
+  [like(/^\x89PNG|^\xff\xd8\xff|^GIF8|^RIFF.{4}WEBP|^BM.{4}\0{4}/s), 'an image'],
+  [starts('%PDF'), 'a PDF'],
+  [starts('MATLAB '), 'a MATLAB file: save its arrays as NPZ'],
+  [starts('\0asm'), 'a WebAssembly module'],
+  [starts('7767517\n'), `an ncnn model: ${TO_ONNX}`],
+  [starts('model_checkpoint_path:'), 'a note of TensorFlow about a checkpoint: save the model as .keras or .h5'],
+  [(head) => versioned(head) && /Placeholder|NoOp|VarHandle|serve/.test(head), `a TensorFlow SavedModel: ${TO_ONNX}`],
+  [versioned, `a Core ML model: ${TO_ONNX}`],
+  [like(/^\x0a[\x80-\xff]*[\0-\x7f]\x0a.[ -~]+\x12.[A-Z]\w+/s), `a TensorFlow graph (.pb): ${TO_ONNX}, with tf2onnx`],
+  [like(/^\x08[\x01-\x1f][\x12\x1a\x22\x28\x32\x3a\x42]/), 'an ONNX model', 'ONNX'],
+];
 
 export function isHdf5(bytes: Uint8Array): boolean {
-  return HDF5.every((byte, i) => bytes[i] === byte);
+  return latin1(bytes.subarray(0, 8)) === HDF5;
+}
+
+/** What a file is; undefined for one that nobody knows. */
+export function recognize(bytes: Uint8Array): Recognized | undefined {
+  if (bytes.length === 0) return { kind: undefined, text: 'an empty file' };
+  const head = latin1(bytes.subarray(0, 4096));
+  const row = ROWS.find(([is]) => is(head, bytes));
+  if (row) return { kind: row[2], text: row[1] };
+  return /^[\t\n\r -~\x80-\xff]+$/.test(head.slice(0, 256)) && /^[\t\n\r -~]{4}/.test(head)
+    ? { kind: undefined, text: `text that begins ${quote(head.trim().split(/\s*\n/)[0].slice(0, 40))}` }
+    : undefined;
 }
 
 /** A file in a few words; undefined for one that nobody knows. */
 export function recognized(bytes: Uint8Array): string | undefined {
-  const text = new TextDecoder('latin1').decode(bytes.subarray(0, 256));
-  if (bytes[8] === 0x7b && bytes[7] === 0 && bytes[6] === 0) return 'a safetensors file, which has no graph';
-  if (text.startsWith('{')) return 'JSON';
-  if (text.startsWith('PK\u0003\u0004')) {
-    if (/\/data\.pkl/.test(text))
-      return 'a file of torch.save, which is a pickle: write safetensors with save_file(model.state_dict(), …)';
-    return 'a ZIP archive: NPZ or .keras';
-  }
-  if (bytes[0] === 0x80 && bytes[1] >= 2 && bytes[1] <= 5)
-    return 'a pickle: write safetensors with save_file(model.state_dict(), …)';
-  if (isHdf5(bytes)) return 'an HDF5 file';
-  if (bytes[0] === 0x93 && text.slice(1, 6) === 'NUMPY') return 'an NPY file';
-  return undefined;
+  return recognize(bytes)?.text;
+}
+
+/** The Encoding Standard's latin1 is Windows-1252: as bytes it is not. */
+function latin1(bytes: Uint8Array): string {
+  let text = '';
+  for (let at = 0; at < bytes.length; at += 8192) text += String.fromCharCode(...bytes.subarray(at, at + 8192));
+  return text;
 }

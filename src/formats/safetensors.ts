@@ -5,7 +5,7 @@ import { malformed, show, wrongKind, wrongValue } from '../errors.ts';
 import { ByteReader, type Bytes, bytesFrom, concat, quote } from './bytes.ts';
 import { bytesPerValue, decode, encode, isWritable, naturalType, type StoredTensor } from './dtypes.ts';
 import { asRecord, type Json, parseJson } from './json.ts';
-import { recognized } from './recognize.ts';
+import { recognize } from './recognize.ts';
 
 const FORMAT = 'safetensors';
 /** Longer headers are refused: the reference stops at 100 MB, which nobody needs. */
@@ -32,10 +32,9 @@ export interface SafetensorsFile {
 export function readSafetensors(file: Bytes): SafetensorsFile {
   const all = bytesFrom(FORMAT, file);
   const reader = new ByteReader(FORMAT, all);
-  const least = all.length < 8 ? 0n : new DataView(all.buffer, all.byteOffset).getBigUint64(0, true);
-  // a length that is none: whoever gave another file is told which it is
-  const other = least > BigInt(Math.min(all.length, LONGEST_HEADER)) ? recognized(all) : undefined;
-  if (other && !other.startsWith('a safetensors')) throw malformed(FORMAT, 'file', 'a safetensors file', other, 0);
+  const known = recognize(all);
+  if (known && known.kind !== 'safetensors' && known.kind !== 'compiled')
+    throw malformed(FORMAT, 'file', 'a safetensors file', known.text, 0);
   const length = reader.u64('header length');
   if (length > Math.min(reader.left, LONGEST_HEADER)) {
     throw malformed(FORMAT, 'header length', `at most ${Math.min(reader.left, LONGEST_HEADER)}`, `${length}`, 0);

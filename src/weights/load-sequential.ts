@@ -1,6 +1,6 @@
 import { malformed, show, wrongKind } from '../errors.ts';
 import { type Bytes, bytesFrom } from '../formats/bytes.ts';
-import { isHdf5, recognized } from '../formats/recognize.ts';
+import { isHdf5, recognize } from '../formats/recognize.ts';
 import { checkNames } from '../named-options.ts';
 import type { Sequential } from '../nn/sequential.ts';
 import { readKeras } from './keras-file.ts';
@@ -32,8 +32,9 @@ export async function loadSequential(file: Bytes | string | FileUrl, options: Lo
   checkNames('loadSequential', options, ['dropSoftmax']);
   const bytes = bytesFrom('loadSequential', await contentOf(file));
   const isZip = bytes[0] === 0x50 && bytes[1] === 0x4b;
-  const other = recognized(bytes);
-  if (other && !isZip && !isHdf5(bytes)) throw malformed('loadSequential', 'file', 'an ONNX or Keras file', other, 0);
+  const known = recognize(bytes);
+  if (known && !['ONNX', 'HDF5', 'Keras'].includes(known.kind ?? ''))
+    throw malformed('loadSequential', 'file', 'an ONNX or Keras file', known.text, 0);
   if (!isZip && !isHdf5(bytes)) return sequentialFromOnnx(bytes, options);
   const { layers, ...keras } = await readKeras(bytes);
   if (!layers) throw malformed('Keras', 'config', 'a file with a config', 'weights alone', 0);
