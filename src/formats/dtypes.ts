@@ -108,6 +108,12 @@ function unheld(dtype: string, value: number): Error {
   return wrongValue('ERR_OPTION', 'a file', `dtype ${dtype}`, 'values that it holds', `${value}`);
 }
 
+/** Types of quantised weights, whose scale lies elsewhere, and those that are no numbers here. */
+export function isQuantised(dtype: string | undefined): boolean {
+  if (dtype === undefined) return false;
+  return ['I8', 'U8', 'BOOL'].includes(dtype) || !TYPES[dtype]?.get;
+}
+
 /** May values be written as this type? */
 export function isWritable(dtype: unknown): dtype is string {
   return typeof dtype === 'string' && Object.hasOwn(TYPES, dtype) && TYPES[dtype].set !== undefined;

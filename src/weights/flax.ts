@@ -1,4 +1,5 @@
-// Flax (flax.linen): collections of nested dictionaries, `params` and `batch_stats`. Momentum there is the weight of the old value, the running
+// Flax: collections of nested dictionaries, `params` and `batch_stats` (flax.linen), or one of modules
+// (flax.nnx: `bn/mean/value`). Momentum there is the weight of the old value, the running
 // variance the biased one, channels are last; none of it stands in the weights, so that the norms' options are Flax's defaults.
 
 import { preset } from '../layers/options.ts';
@@ -20,6 +21,7 @@ import { joined } from './names.ts';
 
 const NORM: Readonly<Record<string, string>> = { scale: 'gamma', bias: 'beta', mean: 'runningMean', var: 'runningVar' };
 const COLLECTIONS = ['params', 'batch_stats'];
+const WRAPPED = ['value', 'raw_value'];
 
 /** Nested dictionaries of tensors, as Flax has its variables. */
 export interface FlaxTree {
@@ -33,14 +35,15 @@ export interface FlaxTree {
  * @throws as `fromTorch`
  */
 export function fromFlax(variables: ForeignTensors | FlaxTree, options: ImportOptions = {}): Imported {
-  const collector = new Collector('fromFlax', options);
+  const collector = new Collector('fromFlax', options, variables);
   const entries = entriesOf('fromFlax', variables as ForeignTensors).flatMap(([name, value]) => flatten(name, value));
   for (const { name, tensors: group } of groupsOf(entries, split)) {
     const layer = collector.rename(name);
     const tracked = group.has('mean') || group.has('var');
     const isNorm = tracked || group.has('scale');
+    // Flax' LayerNorm and GroupNorm add less than its BatchNorm
+    if (isNorm) collector.norm(layer, { ...preset('flax'), ...(!tracked && { eps: 1e-6 }) }, []);
     if (tracked) {
-      collector.norm(layer, preset('flax'), []);
       for (const leaf of ['mean', 'var']) if (!group.has(leaf)) collector.missing(joined(name, leaf));
     }
     for (const [leaf, { full, tensor }] of group) {
@@ -69,6 +72,8 @@ function isTensor(value: Foreign | FlaxTree): value is Foreign {
 function split(name: string): readonly [string, string] {
   const parts = name.split(name.includes('/') ? '/' : '.');
   if (COLLECTIONS.includes(parts[0])) parts.shift();
+  // flax.nnx wraps each array in a variable
+  if (parts.length > 1 && WRAPPED.includes(parts[parts.length - 1])) parts.pop();
   return [parts.slice(0, -1).join('.'), parts[parts.length - 1]];
 }
 

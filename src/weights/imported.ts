@@ -7,7 +7,8 @@ import type { Layer } from '../layers/layer.ts';
 import type { BatchNormOptions } from '../layers/options.ts';
 import { checkNames } from '../named-options.ts';
 import type { StateDict, StateEntry } from '../types.ts';
-import { joined } from './names.ts';
+import { joined, parted } from './names.ts';
+import { normsIn } from './stored-norms.ts';
 
 /** A tensor under somebody's name: of a file that was read, or any values with a shape. */
 export type Foreign = StoredTensor | { readonly data: ArrayLike<number>; readonly shape: readonly number[] };
@@ -82,7 +83,8 @@ export function groupsOf(
     const [layer, leaf] = split(full);
     const group = groups.get(layer) ?? new Map();
     groups.set(layer, group);
-    group.set(leaf, { full, tensor });
+    // what comes twice is not lost: it keeps its whole name, and nobody knows it
+    group.set(group.has(leaf) ? full : leaf, { full, tensor });
   }
   return [...groups].map(([name, tensors]) => ({ name, tensors }));
 }
@@ -100,17 +102,27 @@ export class Collector {
   /** Foreign name of each of ours. */
   readonly #origin = new Map<string, string>();
 
-  constructor(subject: string, options: ImportOptions) {
+  /** Options that the metadata of a safetensors file say, by foreign name. */
+  readonly #said: ReturnType<typeof normsIn>;
+  /** Foreign names of layers, by ours. */
+  readonly #theirs = new Map<string, string>();
+
+  /** @param file what is imported: its metadata may say options of norms */
+  constructor(subject: string, options: ImportOptions, file?: object) {
     checkNames(subject, options, ['layer', 'rename', 'allowNonFinite', 'lenient']);
     this.#subject = subject;
     this.#options = options;
+    const { tensors, metadata } = (file ?? {}) as { tensors?: unknown; metadata?: Readonly<Record<string, string>> };
+    this.#said = tensors instanceof Map && metadata ? normsIn(metadata) : {};
   }
 
   /** A layer's name in our network. */
   rename(layer: string): string {
     const { rename } = this.#options;
     this.#seen.add(layer);
-    return rename && Object.hasOwn(rename, layer) ? rename[layer] : layer;
+    const ours = rename && Object.hasOwn(rename, layer) ? rename[layer] : layer;
+    this.#theirs.set(ours, layer);
+    return ours;
   }
 
   /** Takes a tensor. `change` sees its values, and gives others with their shape. */
@@ -161,7 +173,10 @@ export class Collector {
 
   /** A batch norm and the options it was trained with. `stated`: those that the file says; the others are defaults. */
   norm(layer: string, options: BatchNormOptions, stated: 'all' | readonly NormOption[]): void {
-    this.#norms.set(layer, { options, stated: stated === 'all' ? NORM_OPTIONS : stated });
+    const foreign = this.#theirs.get(layer) ?? layer;
+    const said = Object.hasOwn(this.#said, foreign) ? this.#said[foreign] : {};
+    const read = stated === 'all' ? NORM_OPTIONS : [...stated, ...(Object.keys(said) as NormOption[])];
+    this.#norms.set(layer, { options: { ...options, ...said }, stated: read });
   }
 
   unused(full: string): void {
@@ -192,7 +207,11 @@ export class Collector {
         this.#state.set(counter, { data: new Float64Array(1), shape: [] });
       }
     }
-    if (layer) this.#fit(layer.stateDict());
+    if (layer) {
+      const needed = layer.stateDict();
+      this.#checkNames(needed);
+      this.#fit(needed);
+    }
     return {
       state: Object.fromEntries(this.#state),
       norms: Object.fromEntries([...this.#norms].map(([name, { options }]) => [name, options])),
@@ -222,6 +241,24 @@ export class Collector {
         )
         .map((option) => `${name || subject}: ${option} is ${options[option]} there, ${ours[option]} here`);
     });
+  }
+
+  /** Where not one layer has the name of one of `layer`'s, names are what is wrong. */
+  #checkNames(needed: StateDict): void {
+    const layersIn = (names: Iterable<string>) => [...new Set(Array.from(names, (name) => parted(name)[0]))];
+    const [wanted, given] = [layersIn(Object.keys(needed)), layersIn(this.#origin.keys())];
+    if (!wanted.length || !given.length || given.some((name) => wanted.includes(name))) return;
+    const list = (names: readonly string[]) =>
+      names.slice(0, 8).map(quote).join(', ') + (names.length > 8 ? `, … (${names.length})` : '');
+    const theirs = given.map((name) => this.#theirs.get(name) ?? name);
+    throw wrongValue(
+      'ERR_STATE',
+      this.#subject,
+      'names of layers',
+      list(wanted),
+      list(theirs),
+      `rename: { ${quote(theirs[0])}: ${quote(wanted[0])}, … } says which is which`,
+    );
   }
 
   #fit(needed: StateDict): void {

@@ -70,7 +70,7 @@ function collect(
   layers: readonly KerasLayer[] | null,
   options: ImportOptions,
 ): Imported {
-  const collector = new Collector(subject, options);
+  const collector = new Collector(subject, options, tensors);
   for (const { name, tensors: group } of groupsOf(entriesOf(subject, tensors), split)) {
     const layer = collector.rename(name);
     const isNorm = ['gamma', 'beta', 'moving_mean', 'moving_variance'].some((leaf) => group.has(leaf));

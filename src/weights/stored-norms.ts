@@ -16,7 +16,7 @@ export function withNorms({ norms, assumed }: Pick<Imported, 'norms' | 'assumed'
   return said.length ? { [KEY]: JSON.stringify(Object.fromEntries(said)) } : {};
 }
 
-/** What metadata say of norms, as far as it is of use. Throws ERR_FORMAT where it is no JSON. */
+/** Options of norms that the metadata of a safetensors file say, as far as it is of use. Throws ERR_FORMAT where it is no JSON. */
 export function normsIn(
   metadata: Readonly<Record<string, string>>,
 ): Record<string, Pick<BatchNormOptions, NormOption>> {

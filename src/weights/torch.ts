@@ -1,68 +1,95 @@
 // PyTorch's state dicts: https://pytorch.org/docs/stable/generated/torch.nn.BatchNorm2d.html. Momentum there is the weight of the new batch, as here;
 // the running variance is the unbiased one. eps and momentum do not stand in a state dict: they are PyTorch's defaults unless told otherwise.
 
-import { preset } from '../layers/options.ts';
+import { isQuantised } from '../formats/dtypes.ts';
+import { type BatchNormOptions, preset } from '../layers/options.ts';
 import type { StateDict } from '../types.ts';
 import { type Exported, type ExportOptions, inverted, leavesOf, put } from './exported.ts';
-import { Collector, entriesOf, type ForeignTensors, groupsOf, type Imported, type ImportOptions } from './imported.ts';
+import {
+  Collector,
+  entriesOf,
+  type ForeignTensors,
+  type Group,
+  groupsOf,
+  type Imported,
+  type ImportOptions,
+} from './imported.ts';
 import { joined, parted } from './names.ts';
-
-const NORM: Readonly<Record<string, string>> = {
-  weight: 'gamma',
-  bias: 'beta',
-  running_mean: 'runningMean',
-  running_var: 'runningVar',
-  num_batches_tracked: 'batchesTracked',
-};
-
-/** What wrappers put before every name. */
-const WRAPPERS = ['module.', '_orig_mod.'];
+import { bareNames, TORCH_NORM, vectorOf } from './torch-names.ts';
 
 /**
- * Tensors under PyTorch's names in ours. A layer with `running_mean` or `running_var`, or whose `weight` has one axis or the shape of its `bias`, is a norm; `weight` and `bias` of
- * others are kept as they are. A missing `num_batches_tracked` counts as 0; the names that DataParallel (`module.`) and `torch.compile`
- * (`_orig_mod.`) put before all others are taken off.
+ * Tensors under PyTorch's names in ours. A layer is a norm where it has `running_mean`, `running_var`,
+ * `gamma` or `beta`, a `weight` with the shape of its `bias`, or a `weight` of one axis and a name
+ * that says so; `weight` and `bias` of others are kept as they are. A missing
+ * `num_batches_tracked` counts as 0. What wrappers put into names is taken off: DataParallel's and
+ * AveragedModel's `module.` before all of them, `_orig_mod.` of `torch.compile` anywhere.
+ *
+ * Weights of quantised types are listed as unused: their scale lies elsewhere.
  *
  * @param tensors of `readSafetensors`, `readNpz`, or any record of `{ data, shape }`
- * @throws ERR_STATE, by name, for negative or NaN variances, means that are not finite, shapes that `layer` does not have; ERR_FORMAT for a type
- *   that cannot be read
+ * @throws ERR_STATE, by name, for negative or NaN variances, means that are not finite, shapes that
+ *   `layer` does not have, and where no name fits `layer`; ERR_FORMAT for a type that cannot be read
  */
 export function fromTorch(tensors: ForeignTensors, options: ImportOptions = {}): Imported {
-  const collector = new Collector('fromTorch', options);
-  let entries = entriesOf('fromTorch', tensors);
-  const bare = new Map<string, string>();
-  for (const wrapper of [...WRAPPERS, ...WRAPPERS]) {
-    if (!entries.length || !entries.every(([name]) => name.startsWith(wrapper))) continue;
-    entries = entries.map(([name, tensor]) => {
-      const short = name.slice(wrapper.length);
-      bare.set(short, bare.get(name) ?? name);
-      return [short, tensor] as const;
-    });
-  }
-  for (const { name, tensors: group } of groupsOf(entries, parted)) {
+  const entries = entriesOf('fromTorch', tensors);
+  const collector = new Collector('fromTorch', options, tensors);
+  const needed = options.layer?.stateDict() ?? {};
+  const bare = bareNames(entries.map(([name]) => name));
+  for (const { name, tensors: group } of groupsOf(entries, (full) => parted(bare.get(full)!))) {
     const layer = collector.rename(name);
-    const tracked = group.has('running_mean') || group.has('running_var');
-    const [weight, bias] = ['weight', 'bias'].map((leaf) => group.get(leaf)?.tensor.shape);
-    // a layer norm over several axes has a bias like its weight
-    const isNorm = tracked || weight?.length === 1 || (weight !== undefined && weight.join() === bias?.join());
-    if (isNorm) {
-      collector.norm(layer, preset('torch'), []);
-      for (const leaf of ['running_mean', 'running_var']) {
-        if (tracked && !group.has(leaf)) collector.missing(joined(name, leaf));
-      }
+    const vector = vectorIn(name, group);
+    const isNorm = vector ? vector === 'norm' : isNormGroup(group);
+    if (isNorm) collector.norm(layer, { ...preset('torch'), ...affineIn(group) }, []);
+    if (group.has('running_mean') || group.has('running_var')) {
+      for (const leaf of ['running_mean', 'running_var']) if (!group.has(leaf)) collector.missing(joined(name, leaf));
     }
+    const asNorm = isNorm || vector === 'unknown' || Object.hasOwn(needed, joined(layer, 'gamma'));
     for (const [leaf, { full, tensor }] of group) {
-      if (isNorm && Object.hasOwn(NORM, leaf)) collector.take(full, tensor, layer, NORM[leaf]);
-      else if (!isNorm && (leaf === 'weight' || leaf === 'bias')) collector.take(full, tensor, layer, leaf);
-      else collector.unused(bare.get(full) ?? full);
+      const ours = asNorm && Object.hasOwn(TORCH_NORM, leaf) ? TORCH_NORM[leaf] : leaf;
+      const known = asNorm
+        ? Object.hasOwn(TORCH_NORM, leaf)
+        : vector !== 'activation' && (leaf === 'weight' || leaf === 'bias');
+      const isCounter = ours === 'batchesTracked';
+      if (!known || (!isCounter && isQuantised((tensor as { dtype?: string }).dtype))) collector.unused(full);
+      else collector.take(full, tensor, layer, ours, isCounter ? asScalar : undefined);
     }
   }
   return collector.finish();
 }
 
+/** What a layer is that has nothing but a `weight` of one axis; undefined for others. */
+function vectorIn(name: string, group: Group['tensors']) {
+  const shape = group.get('weight')?.tensor.shape;
+  return group.size === 1 && shape?.length === 1 ? vectorOf(name, shape[0]) : undefined;
+}
+
+function isNormGroup(group: Group['tensors']): boolean {
+  if (['running_mean', 'running_var', 'gamma', 'beta'].some((leaf) => group.has(leaf))) return true;
+  const [weight, bias] = ['weight', 'bias'].map((leaf) => group.get(leaf)?.tensor.shape);
+  // a layer norm over several axes has a bias like its weight
+  return weight !== undefined && weight.length > 0 && weight.join() === bias?.join();
+}
+
+/** Whether a norm has gamma and beta: what it has shows it. */
+function affineIn(group: Group['tensors']): Pick<BatchNormOptions, 'affine'> {
+  const [gamma, beta] = [
+    ['weight', 'gamma'],
+    ['bias', 'beta'],
+  ].map((leaves) => leaves.some((leaf) => group.has(leaf)));
+  if (gamma && beta) return {};
+  return { affine: gamma ? 'gamma' : beta && 'beta' };
+}
+
+/** Some keep the counter as a list of one value. */
+function asScalar<V extends { readonly length: number }>(data: V, shape: readonly number[]) {
+  return { data, shape: data.length === 1 ? [] : shape };
+}
+
+const TORCH_WORDS = Object.fromEntries(Object.entries(TORCH_NORM).filter(([name]) => !/^(?:gamma|beta)$/.test(name)));
+
 /** Our state dict under PyTorch's names: for `writeSafetensors`, and `torch.load_state_dict` behind it. The counter is an I64, as there. */
 export function toTorch(state: StateDict, options: ExportOptions = {}): Map<string, Exported> {
-  const names = inverted(NORM);
+  const names = inverted(TORCH_WORDS);
   const out = new Map<string, Exported>();
   for (const { layer, leaf, data, shape } of leavesOf('toTorch', state, options)) {
     const dtype = leaf === 'batchesTracked' ? { dtype: 'I64' } : undefined;
