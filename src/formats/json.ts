@@ -7,9 +7,25 @@ import { quote } from './bytes.ts';
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
 
 const DEEPEST = 64;
+/** Memory that lists and objects may take, as what a text becomes is larger than it: bytes in all, or for each byte of the text. */
+const HARMLESS = 64 << 20;
+const MOST_EXPANSION = 10;
+const CONTAINER = 150;
+
+/** Objects without a prototype of names: cheaper than `Object.create(null)`, which makes a table for each. */
+const Entries = /* @__PURE__ */ (() => {
+  function Entries() {}
+  Entries.prototype = Object.freeze(Object.create(null));
+  return Entries as unknown as new () => { [key: string]: Json };
+})();
+const NO_ITEMS = Object.freeze([]) as unknown as Json[];
+const NO_ENTRIES = /* @__PURE__ */ Object.freeze(/* @__PURE__ */ new Entries()) as { [key: string]: Json };
+const TOKEN = /true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
+/** Longer numbers are none. */
+const LONGEST_TOKEN = 400;
 
 /**
- * Parses a text. Objects have no prototype.
+ * Parses a text. Objects inherit no names; what is empty is frozen.
  *
  * @param base where the text begins in the file
  */
@@ -21,18 +37,27 @@ export function parseJson(format: string, part: string, bytes: Uint8Array, base 
     throw malformed(format, part, 'UTF-8', 'other bytes', base);
   }
   let at = 0;
+  let containers = Math.floor(Math.max(HARMLESS, bytes.length * MOST_EXPANSION) / CONTAINER);
+  const contain = () => {
+    if (--containers < 0) throw fail('fewer lists and objects for its length');
+  };
   const fail = (expected: string, got = at < text.length ? quote(text[at]) : 'the end') =>
     malformed(format, part, expected, got, base + at);
   const space = () => {
-    while (at < text.length && ' \n\r\t'.includes(text[at])) at++;
+    for (let code = text.charCodeAt(at); code <= 0x20; code = text.charCodeAt(++at)) {
+      if (code !== 0x20 && code !== 0x0a && code !== 0x0d && code !== 0x09) return;
+    }
   };
   const string = (): string => {
     const start = at++;
-    for (; text[at] !== '"'; at++) {
+    let plain = true;
+    for (let code = text.charCodeAt(at); code !== 0x22; code = text.charCodeAt(++at)) {
       if (at >= text.length) throw fail('the end of a string');
-      if (text[at] === '\\') at++;
+      if (code === 0x5c) at++;
+      if (code === 0x5c || code < 0x20) plain = false;
     }
     at++;
+    if (plain) return text.slice(start + 1, at - 1);
     try {
       return JSON.parse(text.slice(start, at));
     } catch {
@@ -46,13 +71,22 @@ export function parseJson(format: string, part: string, bytes: Uint8Array, base 
     const first = text[at];
     if (first === '"') return string();
     if (first === '[') {
-      const items: Json[] = [];
-      list(']', () => items.push(value(depth + 1)));
+      let items = NO_ITEMS;
+      list(']', () => {
+        const item = value(depth + 1);
+        if (items !== NO_ITEMS) return items.push(item);
+        contain();
+        items = [item];
+      });
       return items;
     }
     if (first === '{') {
-      const entries: { [key: string]: Json } = Object.create(null);
+      let entries = NO_ENTRIES;
       list('}', () => {
+        if (entries === NO_ENTRIES) {
+          contain();
+          entries = new Entries();
+        }
         if (text[at] !== '"') throw fail('a key');
         const start = at;
         const key = string();
@@ -67,10 +101,9 @@ export function parseJson(format: string, part: string, bytes: Uint8Array, base 
       });
       return entries;
     }
-    const token = /^(?:true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)/.exec(
-      text.slice(at, at + 400),
-    )?.[0];
-    if (!token) throw fail('a value');
+    TOKEN.lastIndex = at;
+    const token = TOKEN.exec(text)?.[0];
+    if (!token || token.length > LONGEST_TOKEN) throw fail('a value');
     at += token.length;
     return JSON.parse(token);
   };

@@ -2,10 +2,11 @@
 // side and fill the rest.
 
 import { malformed, show, wrongKind, wrongValue } from '../errors.ts';
+import { checkNames } from '../named-options.ts';
 import { ByteReader, type Bytes, bytesFrom, concat, quote } from './bytes.ts';
 import { bytesPerValue, decode, encode, isWritable, naturalType, type StoredTensor } from './dtypes.ts';
 import { asRecord, type Json, parseJson } from './json.ts';
-import { recognize } from './recognize.ts';
+import { type Recognized, recognize } from './recognize.ts';
 
 const FORMAT = 'safetensors';
 /** Longer headers are refused: the reference stops at 100 MB, which nobody needs. */
@@ -23,16 +24,26 @@ export interface SafetensorsFile {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
+export interface SafetensorsOptions {
+  /** Of an index (`model.safetensors.index.json`): the files that it names (`safetensorsShards`), by name. */
+  files?: ReadonlyMap<string, Bytes> | Readonly<Record<string, Bytes>>;
+}
+
 /**
- * Reads a safetensors file. F64, F32, F16, BF16, booleans and integers below 2^53 can be read; a tensor of another type throws only when its
+ * Reads a safetensors file, or an index and its shards as one. F64, F32, F16, BF16, booleans and integers below 2^53 can be read; a tensor of another type throws only when its
  * `data` is asked for.
  *
  * @throws ERR_FORMAT for anything that is not a safetensors file: which part, and at which offset
  */
-export function readSafetensors(file: Bytes): SafetensorsFile {
+export function readSafetensors(file: Bytes, options: SafetensorsOptions = {}): SafetensorsFile {
+  checkNames(FORMAT, options, ['files']);
   const all = bytesFrom(FORMAT, file);
-  const reader = new ByteReader(FORMAT, all);
   const known = recognize(all);
+  return known?.kind === 'index' ? readShards(all, options.files) : readOne(all, known);
+}
+
+function readOne(all: Uint8Array, known: Recognized | undefined): SafetensorsFile {
+  const reader = new ByteReader(FORMAT, all);
   if (known && known.kind !== 'safetensors' && known.kind !== 'compiled')
     throw malformed(FORMAT, 'file', 'a safetensors file', known.text, 0);
   const length = reader.u64('header length');
@@ -68,6 +79,48 @@ export function readSafetensors(file: Bytes): SafetensorsFile {
   return { tensors, metadata: metadataOf(header.__metadata__) };
 }
 
+/** Where an index says that tensors are: files by tensor. */
+function weightMapOf(index: Bytes): Map<string, string> {
+  const root = asRecord(parseJson(FORMAT, 'index', bytesFrom(FORMAT, index)));
+  const map = asRecord(root?.weight_map);
+  if (!map || !Object.values(map).every((file) => typeof file === 'string'))
+    throw malformed(FORMAT, 'index', 'a weight_map of files by tensor', show(root?.weight_map), 0);
+  return new Map(Object.entries(map) as [string, string][]);
+}
+
+/** The files that an index (`model.safetensors.index.json`) names, each once. Throws ERR_FORMAT. */
+export function safetensorsShards(index: Bytes): string[] {
+  return [...new Set(weightMapOf(index).values())];
+}
+
+function readShards(index: Uint8Array, files: SafetensorsOptions['files'] = {}): SafetensorsFile {
+  const map = weightMapOf(index);
+  const given = files instanceof Map ? files : new Map(Object.entries(files as Record<string, Bytes>));
+  const tensors = new Map<string, RawTensor>();
+  const metadata: Record<string, string> = Object.create(null);
+  const homes = new Map<string, string>();
+  for (const name of new Set(map.values())) {
+    const bytes = given.get(name);
+    if (!bytes) throw malformed(FORMAT, 'index', `the file ${quote(name)} in files`, 'none', 0);
+    const shard = bytesFrom(FORMAT, bytes);
+    const known = recognize(shard);
+    if (known?.kind === 'index') throw malformed(FORMAT, `shard ${quote(name)}`, 'a safetensors file', known.text, 0);
+    const read = readOne(shard, known);
+    for (const [tensor, value] of read.tensors) {
+      if (tensors.has(tensor))
+        throw malformed(FORMAT, `tensor ${quote(tensor)}`, 'one shard', `${homes.get(tensor)} and ${name}`, 0);
+      tensors.set(tensor, value);
+      homes.set(tensor, name);
+    }
+    Object.assign(metadata, read.metadata);
+  }
+  for (const [tensor, file] of map) {
+    if (homes.get(tensor) !== file)
+      throw malformed(FORMAT, `tensor ${quote(tensor)}`, `a place in ${quote(file)}`, homes.get(tensor) ?? 'none', 0);
+  }
+  return { tensors, metadata };
+}
+
 function entryOf(name: string, json: Json, base: number) {
   const fail = (expected: string, got: unknown) =>
     malformed(FORMAT, `tensor ${quote(name)}`, expected, show(got), base);
@@ -92,7 +145,8 @@ function entryOf(name: string, json: Json, base: number) {
 }
 
 function metadataOf(json: Json | undefined): Record<string, string> {
-  if (json === undefined) return Object.create(null);
+  // null is what some writers put in the place of none, and the reference takes it
+  if (json === undefined || json === null) return Object.create(null);
   const record = asRecord(json);
   if (!record || !Object.values(record).every((value) => typeof value === 'string')) {
     throw malformed(FORMAT, '__metadata__', 'texts by name', show(json), 8);

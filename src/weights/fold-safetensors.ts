@@ -1,14 +1,18 @@
-// Batch norm of a safetensors file, folded. There is no graph in such a file: names say which layer a norm follows.
+// Batch norm of a safetensors file, folded.
 
-import { show, wrongKind, wrongValue } from '../errors.ts';
+import { type EvenkeelError, show, wrongKind, wrongValue } from '../errors.ts';
 import { type Bytes, quote } from '../formats/bytes.ts';
+import { isQuantised } from '../formats/dtypes.ts';
 import { type RawTensor, readSafetensors, type Writable, writeSafetensors } from '../formats/safetensors.ts';
 import { checkEps, preset } from '../layers/options.ts';
 import { checkNames, checkRecord } from '../named-options.ts';
-import { type FileFold, type FoldedNorm, storedFold } from './fold-report.ts';
+import { type FileFold, type FoldedNorm, type StoredFold, storedFold } from './fold-report.ts';
+import { groupsOf } from './imported.ts';
+import { type FileLayer, isInOrder, isSquare, type Pair, pairsOf } from './layer-pairs.ts';
 import { joined, parted } from './names.ts';
-import { normsIn } from './stored-norms.ts';
+import { normsIn, withoutNorms } from './stored-norms.ts';
 import { fromTorch } from './torch.ts';
+import { bareNames, TORCH_NORM } from './torch-names.ts';
 
 export interface SafetensorsFoldOptions {
   /** Norms and the layers they follow: `{ bn1: 'conv1' }`. Default: as names say. */
@@ -22,152 +26,271 @@ export interface SafetensorsFoldOptions {
   transposed?: readonly string[];
   /** Groups of convolutions, by layer: only transposed ones need them. */
   groups?: Readonly<Record<string, number>>;
+  /** The shards that an index names, by name. */
+  files?: ReadonlyMap<string, Bytes> | Readonly<Record<string, Bytes>>;
 }
 
 const SUBJECT = 'foldSafetensors';
-/** What norms and the layers before them are called. */
-const NORM_WORDS = ['batch_norm', 'batchnorm', 'norm', 'bn'];
-const LAYER_WORDS = ['conv', 'fc', 'linear', 'dense', 'proj', 'lin'];
-const LOOKS_TRANSPOSED = /transpose|deconv|(?:^|[._])up(?:conv|sample)?\d*$/i;
+/** Types that weights are folded in. */
+const FLOATS = ['F64', 'F32', 'F16', 'BF16'];
 
 /**
- * Folds every batch norm (PyTorch's names) into the linear or convolution layer that its name says it follows: `bn1` follows `conv1`, `1` follows `0`.
- * Tensors of those layers change, tensors of the norms go, everything else is carried over byte for byte, in its order.
+ * Folds every batch norm (PyTorch's names, Gluon's, Burn's) into the linear or convolution layer that
+ * it follows. Tensors of those layers change, tensors of the norms go, everything else is carried
+ * over byte for byte, in its order.
  *
- * The names are all there is: a network that normalises before a layer of the same name must be told so by `pairs`, or not folded.
+ * There is no graph in such a file. In a Sequential, indexes prove that `1` follows `0`. That `bn1`
+ * follows `conv1` is taken from the names as long as nothing in the file speaks against it: channels
+ * that do not fit, a norm before its layer, an activation between. Then such norms are kept unless
+ * `pairs` says what they follow. What was taken for granted is listed in `assumed`.
  *
- * @throws ERR_FORMAT, ERR_STATE for a file that is wrong; ERR_FOLD for pairs that cannot be folded; ERR_OPTION
+ * @param file bytes of a safetensors file, or of an index with `files`: the shards become one file
+ * @throws ERR_FORMAT, ERR_STATE for a file that is wrong; ERR_FOLD for `pairs` that cannot be folded; ERR_OPTION
  */
 export function foldSafetensors(file: Bytes, options: SafetensorsFoldOptions = {}): FileFold {
-  checkNames(SUBJECT, options, ['pairs', 'eps', 'transposed', 'groups']);
-  const { pairs = {}, eps = {}, transposed = [], groups = {} } = options;
+  checkNames(SUBJECT, options, ['pairs', 'eps', 'transposed', 'groups', 'files']);
+  const { pairs = {}, eps = {}, transposed = [], groups = {}, files } = options;
   checkRecord(SUBJECT, pairs);
   checkRecord(SUBJECT, groups);
-  const { tensors, metadata } = readSafetensors(file);
-  const norms = [...tensors.keys()].filter((name) => /(?:^|\.)running_mean$/.test(name)).map(layerOf);
-  for (const name of [...Object.keys(pairs), ...(typeof eps === 'object' ? Object.keys(eps) : [])]) {
-    if (name !== '*' && !norms.includes(name)) {
-      throw wrongValue('ERR_OPTION', SUBJECT, 'a norm', norms.map(quote).join(', ') || 'none', quote(name));
-    }
-  }
-  for (const [option, layers] of Object.entries({ transposed, groups: Object.keys(groups) })) {
-    const unknown = layers.find((layer) => !tensors.has(joined(layer, 'weight')));
-    if (unknown !== undefined) {
-      throw wrongValue('ERR_OPTION', SUBJECT, option, 'names of layers in the file', quote(unknown));
-    }
-  }
-  const said = normsIn(metadata);
-  const folded: FoldedNorm[] = [];
-  const kept: { norm: string; reason: string }[] = [];
-  const assumed: string[] = [];
-  const changed = new Map<string, Writable>();
-  const gone = new Set<string>();
-  const taken = new Map<string, string>();
+  const { tensors, metadata } = readSafetensors(file, files && { files });
+  const layers = layersOf(tensors);
+  const byName = new Map(
+    [...layers.values()].flatMap((layer) => [[layer.bare, layer] as const, [layer.name, layer] as const]),
+  );
+  const norms = [...layers.values()].filter(({ tensors: own }) => own.has('running_mean') || own.has('running_var'));
+  const said = namedNorms(pairs, byName, norms);
+  const chosen = new Map([...said].map(([norm, name]) => [norm, layerNamed(name, norm, byName)]));
+  namedNorms(typeof eps === 'object' ? eps : {}, byName, norms);
+  const turned = new Set(namedLayers('transposed', transposed, byName));
+  const grouped = new Map(Object.entries(groups).map(([name, count]) => [byName.get(name), count]));
+  namedLayers('groups', Object.keys(groups), byName);
+
+  const stored = normsIn(metadata);
+  const own = <T>(record: Readonly<Record<string, T>>, name: string) =>
+    Object.hasOwn(record, name) ? record[name] : undefined;
+  const epsOf = ({ name, bare }: FileLayer) => {
+    const given = typeof eps === 'number' ? eps : (own(eps, name) ?? own(eps, bare) ?? own(eps, '*'));
+    const stated = given ?? own(stored, name)?.eps ?? own(stored, bare)?.eps;
+    const value = stated ?? preset('torch').eps;
+    checkEps(SUBJECT, value);
+    return { value, stated: stated !== undefined };
+  };
+  const found = pairsOf({
+    layers,
+    norms,
+    chosen,
+    isTransposed: (layer) => turned.has(layer),
+    inOrder: isInOrder(tensors),
+  });
+  const result = new Changes(tensors);
   for (const norm of norms) {
-    const layer = Object.hasOwn(pairs, norm) ? pairs[norm] : layerBefore(norm, tensors);
-    if (typeof layer !== 'string') {
-      kept.push({ norm, reason: layer.reason });
-      continue;
+    const { value, stated } = epsOf(norm);
+    result.fold(norm, found.get(norm)!, { eps: value, stated, transposed: turned, groups: grouped });
+  }
+  const { folded, kept, assumed } = result;
+  const left = withoutNorms(
+    metadata,
+    folded.map(({ norm }) => norm),
+  );
+  return { file: writeSafetensors(result.written(), left), folded, kept, assumed };
+}
+
+/** Tensors by layer, under bare names. */
+function layersOf(tensors: ReadonlyMap<string, RawTensor>): Map<string, FileLayer> {
+  const bare = bareNames(tensors.keys());
+  const groups = groupsOf([...tensors], (full) => parted(bare.get(full)!));
+  return new Map(
+    groups.map(({ name, tensors: own }, at) => {
+      const [[leaf, { full }]] = own;
+      return [name, { name: full === leaf ? '' : full.slice(0, -leaf.length - 1), bare: name, tensors: own, at }];
+    }),
+  );
+}
+
+type ByName = ReadonlyMap<string, FileLayer>;
+
+/** The norms that an option names, and what it says of them. */
+function namedNorms<T>(
+  given: Readonly<Record<string, T>>,
+  byName: ByName,
+  norms: readonly FileLayer[],
+): Map<FileLayer, T> {
+  const entries = Object.entries(given).filter(([name]) => name !== '*');
+  return new Map(
+    entries.map(([name, value]) => {
+      const norm = byName.get(name);
+      if (!norm || !norms.includes(norm)) {
+        const names = norms.map((one) => quote(one.name)).join(', ') || 'none';
+        throw wrongValue('ERR_OPTION', SUBJECT, 'a norm', names, quote(name));
+      }
+      return [norm, value];
+    }),
+  );
+}
+
+function namedLayers(option: string, names: readonly string[], byName: ByName): FileLayer[] {
+  return names.map((name) => {
+    const layer = byName.get(name);
+    if (layer?.tensors.has('weight')) return layer;
+    throw wrongValue('ERR_OPTION', SUBJECT, option, 'names of layers in the file', quote(name));
+  });
+}
+
+function layerNamed(name: string, norm: FileLayer, byName: ByName): FileLayer {
+  const layer = byName.get(name);
+  if (layer?.tensors.has('weight')) return layer;
+  const wanted = `a tensor ${quote(joined(name, 'weight'))}`;
+  throw wrongValue('ERR_OPTION', SUBJECT, `the layer of ${quote(norm.name)}`, wanted, 'none');
+}
+
+interface Settings {
+  readonly eps: number;
+  readonly stated: boolean;
+  readonly transposed: ReadonlySet<FileLayer>;
+  readonly groups: ReadonlyMap<FileLayer | undefined, number>;
+}
+
+/** What becomes of a file, norm by norm. */
+class Changes {
+  readonly folded: FoldedNorm[] = [];
+  readonly kept: { norm: string; reason: string }[] = [];
+  readonly assumed: string[] = [];
+  readonly #tensors: ReadonlyMap<string, RawTensor>;
+  readonly #changed = new Map<string, Writable>();
+  /** Biases that were not there, by the weights they come behind. */
+  readonly #added = new Map<string, readonly [string, Writable]>();
+  readonly #gone = new Set<string>();
+  readonly #taken = new Map<FileLayer, FileLayer>();
+
+  constructor(tensors: ReadonlyMap<string, RawTensor>) {
+    this.#tensors = tensors;
+  }
+
+  fold(norm: FileLayer, pair: Pair, settings: Settings): void {
+    const reason = 'reason' in pair ? pair.reason : (unknownIn(norm, TORCH_NORM) ?? unfoldable(pair.layer));
+    if (reason !== undefined) {
+      if ('by' in pair && pair.by === 'option')
+        throw wrongValue('ERR_FOLD', SUBJECT, quote(norm.name), 'a layer to fold into', reason);
+      this.kept.push({ norm: norm.name, reason });
+      return;
     }
-    const weight = tensors.get(joined(layer, 'weight'));
-    if (!weight)
-      throw wrongValue(
-        'ERR_OPTION',
-        SUBJECT,
-        `the layer of ${quote(norm)}`,
-        `a tensor ${quote(joined(layer, 'weight'))}`,
-        'none',
-      );
-    if (!Object.hasOwn(pairs, norm) && LOOKS_TRANSPOSED.test(layer) && !transposed.includes(layer)) {
-      kept.push({
-        norm,
-        reason: `${quote(layer)} looks like a transposed convolution, which a file of weights does not say: name it as transposed, or pair it`,
-      });
-      continue;
-    }
-    if (taken.has(layer)) {
+    const { layer, by } = pair as Exclude<Pair, { reason: string }>;
+    const owner = this.#taken.get(layer);
+    if (owner)
       throw wrongValue(
         'ERR_FOLD',
         SUBJECT,
-        quote(norm),
+        quote(norm.name),
         'a layer of its own',
-        `${quote(layer)}, as ${quote(taken.get(layer)!)}`,
+        `${quote(layer.name)}, as ${quote(owner.name)}`,
       );
+    try {
+      this.#store(norm, layer, this.#folded(norm, layer, settings), settings, by);
+    } catch (error) {
+      if (by === 'option' || !['ERR_FOLD', 'ERR_SHAPE'].includes((error as EvenkeelError).code)) throw error;
+      this.kept.push({ norm: norm.name, reason: (error as Error).message });
     }
-    taken.set(layer, norm);
-    const own = [...tensors].filter(([name]) => layerOf(name) === norm);
-    const { state } = fromTorch(new Map(own.map(([name, tensor]) => [parted(name)[1], tensor])));
-    const known = typeof eps === 'number' ? eps : (eps[norm] ?? eps['*'] ?? said[norm]?.eps);
-    const mine = known ?? preset('torch').eps;
-    checkEps(SUBJECT, mine);
-    if (known === undefined) assumed.push(`${norm}: eps ${mine}, PyTorch's default: the file does not say`);
-    if (!state.runningVar) {
-      throw wrongKind('ERR_FOLD', SUBJECT, quote(norm), 'a running_var', 'none');
-    }
+  }
+
+  #folded(norm: FileLayer, layer: FileLayer, { eps, transposed, groups }: Settings): StoredFold {
+    const own = new Map([...norm.tensors.values()].map(({ full, tensor }) => [full, tensor]));
+    const imported = Object.entries(fromTorch(own).state);
+    const read = (leaf: string) => imported.find(([name]) => parted(name)[1] === leaf)?.[1].data;
+    for (const leaf of ['running_mean', 'running_var'])
+      if (!norm.tensors.has(leaf)) throw wrongKind('ERR_FOLD', SUBJECT, quote(norm.name), `a ${leaf}`, 'none');
     const statistics = {
-      mean: state.runningMean.data,
-      variance: state.runningVar.data,
-      gamma: state.gamma?.data,
-      beta: state.beta?.data,
-      eps: mine,
+      mean: read('runningMean')!,
+      variance: read('runningVar')!,
+      gamma: read('gamma'),
+      beta: read('beta'),
+      eps,
     };
-    const bias = tensors.get(joined(layer, 'bias'));
+    const { weight, bias } = this.#parts(layer);
     const plain = { weight: weight.data, bias: bias?.data, shape: weight.shape };
-    const shaped = { ...plain, transposed: transposed.includes(layer), groups: groups[layer] ?? 1 };
+    const shaped = { ...plain, transposed: transposed.has(layer), groups: groups.get(layer) ?? 1 };
     const dtypes = { weight: weight.dtype, bias: bias?.dtype ?? weight.dtype };
-    const result = storedFold(SUBJECT, weight.shape.length === 2 ? plain : shaped, statistics, false, dtypes);
+    return storedFold(SUBJECT, weight.shape.length === 2 ? plain : shaped, statistics, false, dtypes);
+  }
+
+  #parts(layer: FileLayer): { weight: RawTensor; bias: RawTensor | undefined; weightName: string; biasName: string } {
+    const weightName = layer.tensors.get('weight')!.full;
+    const biasName = layer.tensors.get('bias')?.full ?? joined(layer.name, 'bias');
+    return { weight: this.#tensors.get(weightName)!, bias: this.#tensors.get(biasName), weightName, biasName };
+  }
+
+  #store(
+    norm: FileLayer,
+    layer: FileLayer,
+    result: StoredFold,
+    { eps, stated, transposed }: Settings,
+    by: string,
+  ): void {
+    const { weight, bias, weightName, biasName } = this.#parts(layer);
     const { outChannels: channels, rounding } = result;
-    changed.set(joined(layer, 'weight'), { bytes: result.weight, shape: weight.shape, dtype: dtypes.weight });
-    changed.set(joined(layer, 'bias'), { bytes: result.bias, shape: [channels], dtype: dtypes.bias });
-    for (const [name] of own) gone.add(name);
-    const square = weight.shape.length > 2 && weight.shape[0] === weight.shape[1] && !transposed.includes(layer);
-    folded.push({
-      norm,
-      into: layer,
+    const newBias = { bytes: result.bias, shape: [channels], dtype: bias?.dtype ?? weight.dtype };
+    this.#changed.set(weightName, { bytes: result.weight, shape: weight.shape, dtype: weight.dtype });
+    if (bias) this.#changed.set(biasName, newBias);
+    else this.#added.set(weightName, [biasName, newBias]);
+    for (const { full } of norm.tensors.values()) this.#gone.add(full);
+    this.#taken.set(layer, norm);
+    const square = weight.shape.length > 2 && isSquare(layer) && !transposed.has(layer);
+    const guesses: [string, boolean, string][] = [
+      ['layer', by === 'names', `${norm.name}: it follows ${layer.name}, by their names: the file has no graph`],
+      ['transposed', square, `${norm.name}: ${layer.name} is not transposed, with as many channels in as out`],
+      ['eps', !stated, `${norm.name}: eps ${eps}, PyTorch's default: the file does not say`],
+    ];
+    const made = guesses.filter(([, is]) => is);
+    this.assumed.push(...made.map(([, , sentence]) => sentence));
+    this.folded.push({
+      norm: norm.name,
+      into: layer.name,
       side: 'behind',
       channels,
-      eps: mine,
+      eps,
       rounding,
-      ...(known === undefined && { assumed: ['eps'] }),
+      ...(made.length && { assumed: made.map(([what]) => what) }),
       ...(square && { note: 'as many channels in as out: taken for a convolution that is not transposed' }),
     });
   }
-  const out = new Map<string, Writable>();
-  for (const [name, tensor] of tensors) {
-    if (gone.has(name)) continue;
-    out.set(name, changed.get(name) ?? tensor);
-    const bias = joined(layerOf(name), 'bias');
-    // a bias that was not there comes behind its weight
-    if (name.endsWith('weight') && changed.has(name) && !tensors.has(bias)) out.set(bias, changed.get(bias)!);
-  }
-  return { file: writeSafetensors(out, metadata), folded, kept, assumed };
-}
 
-function layerOf(name: string): string {
-  return parted(name)[0];
-}
-
-/** The layer that a norm follows, by name; or why there is none. */
-function layerBefore(norm: string, tensors: ReadonlyMap<string, RawTensor>): string | { reason: string } {
-  const channels = tensors.get(joined(norm, 'running_mean'))!.shape[0];
-  const [parent, own] = parted(norm);
-  const names: string[] = [];
-  if (/^\d+$/.test(own)) names.push(`${Number(own) - 1}`);
-  for (const word of NORM_WORDS) {
-    if (own.includes(word)) {
-      for (const layer of LAYER_WORDS) names.push(own.replace(word, layer));
-      break;
+  /** All tensors in the order of the file; a bias that was not there comes behind its weight. */
+  written(): Map<string, Writable> {
+    const out = new Map<string, Writable>();
+    for (const [name, tensor] of this.#tensors) {
+      if (this.#gone.has(name)) continue;
+      out.set(name, this.#changed.get(name) ?? tensor);
+      const added = this.#added.get(name);
+      if (added) out.set(...added);
     }
+    return out;
   }
-  const found = [...new Set(names)]
-    .map((name) => joined(parent, name))
-    .filter((name) => name !== norm && (tensors.get(joined(name, 'weight'))?.shape.length ?? 0) >= 2);
-  if (found.length === 0) return { reason: 'no layer of a name that it follows: pair it with one' };
-  if (found.length > 1) return { reason: `it may follow ${found.map(quote).join(' or ')}: pair it with one` };
-  const { shape } = tensors.get(joined(found[0], 'weight'))!;
-  const gives = LOOKS_TRANSPOSED.test(found[0]) ? channels : shape[0];
-  if (gives !== channels) return { reason: `${quote(found[0])} gives ${gives} channels, not ${channels}` };
-  return found[0];
+}
+
+/** A tensor that nobody knows may mean anything to those beside it. */
+function unknownIn({ tensors }: FileLayer, known: Readonly<Record<string, unknown>>): string | undefined {
+  const leaves = [...tensors.keys()];
+  const other = leaves.find((leaf) => !Object.hasOwn(known, leaf));
+  if (other !== undefined) return `nobody knows what ${quote(tensors.get(other)!.full)} does`;
+  for (const [one, two] of [
+    ['weight', 'gamma'],
+    ['bias', 'beta'],
+  ])
+    if (tensors.has(one) && tensors.has(two)) return `it has both ${quote(one)} and ${quote(two)}`;
+  const odd = leaves.find(
+    (leaf) => leaf !== 'num_batches_tracked' && isQuantised((tensors.get(leaf)!.tensor as RawTensor).dtype),
+  );
+  return odd === undefined ? undefined : `${quote(tensors.get(odd)!.full)} is quantised`;
+}
+
+/** Why nothing can be folded into a layer. */
+function unfoldable(layer: FileLayer): string | undefined {
+  for (const leaf of ['weight', 'bias']) {
+    const found = layer.tensors.get(leaf);
+    const dtype = (found?.tensor as RawTensor | undefined)?.dtype;
+    if (dtype !== undefined && !FLOATS.includes(dtype))
+      return `${quote(found!.full)} is ${dtype}: only floats can be folded into`;
+  }
+  return unknownIn(layer, { weight: true, bias: true });
 }
 
 /** Checks pairs as they come from a command line. */

@@ -9,7 +9,14 @@ export type { StoredTensor, StoredTensors, Values } from '../formats/dtypes.ts';
 export { readNpy, type WritableArray, writeNpy } from '../formats/npy.ts';
 export { readNpz, writeNpz } from '../formats/npz.ts';
 export { type OnnxAttribute, type OnnxInitializer, type OnnxModel, type OnnxNode, readOnnx } from '../formats/onnx.ts';
-export { readSafetensors, type SafetensorsFile, type Writable, writeSafetensors } from '../formats/safetensors.ts';
+export {
+  readSafetensors,
+  type SafetensorsFile,
+  type SafetensorsOptions,
+  safetensorsShards,
+  type Writable,
+  writeSafetensors,
+} from '../formats/safetensors.ts';
 export { readTfjs, type TfjsModel, tfjsShards, writeTfjs } from '../formats/tfjs.ts';
 export type { Exported, ExportOptions } from './exported.ts';
 export { type FlaxTree, fromFlax, toFlax } from './flax.ts';

@@ -16,6 +16,19 @@ export function withNorms({ norms, assumed }: Pick<Imported, 'norms' | 'assumed'
   return said.length ? { [KEY]: JSON.stringify(Object.fromEntries(said)) } : {};
 }
 
+/** Metadata without what they say of some norms. */
+export function withoutNorms(
+  metadata: Readonly<Record<string, string>>,
+  gone: readonly string[],
+): Readonly<Record<string, string>> {
+  const said = normsIn(metadata);
+  const names = new Set(gone);
+  if (!Object.keys(said).some((name) => names.has(name))) return metadata;
+  const left = Object.entries(said).filter(([name]) => !names.has(name));
+  const { [KEY]: _, ...others } = metadata;
+  return left.length ? { ...others, [KEY]: JSON.stringify(Object.fromEntries(left)) } : others;
+}
+
 /** Options of norms that the metadata of a safetensors file say, as far as it is of use. Throws ERR_FORMAT where it is no JSON. */
 export function normsIn(
   metadata: Readonly<Record<string, string>>,

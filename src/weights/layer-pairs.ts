@@ -1,0 +1,187 @@
+// Which layer a norm follows, in a file that has names and no graph. Indexes that follow each other in a Sequential prove it; names that belong
+// together (conv1, bn1) are a custom, which holds as long as nothing in the file speaks against it: docs/decisions/015-pairs-by-name.md.
+
+import { quote } from '../formats/bytes.ts';
+import type { Foreign } from './imported.ts';
+import { joined, parted } from './names.ts';
+import { vectorOf } from './torch-names.ts';
+
+/** The tensors of one layer. */
+export interface FileLayer {
+  /** As the file has it, and without what wrappers put into it. */
+  readonly name: string;
+  readonly bare: string;
+  readonly tensors: ReadonlyMap<string, { readonly full: string; readonly tensor: Foreign }>;
+  /** Where its first tensor stands in the file. */
+  readonly at: number;
+}
+
+/** A norm's layer and how that is known, or why there is none. */
+export type Pair =
+  | { readonly layer: FileLayer; readonly by: 'names' | 'position' | 'option' }
+  | { readonly reason: string };
+
+/** What norms and the layers before them are called. */
+const NORM_WORDS = ['batch_norm', 'batchnorm', 'norm', 'bn'];
+const LAYER_WORDS = ['conv', 'fc', 'linear', 'dense', 'proj', 'lin'];
+const LOOKS_TRANSPOSED = /transpose|deconv|(?:^|[._])up(?:conv|sample)?\d*$/i;
+
+export interface Given {
+  /** All layers by their bare names. */
+  readonly layers: ReadonlyMap<string, FileLayer>;
+  readonly norms: readonly FileLayer[];
+  /** What somebody said that norms follow. */
+  readonly chosen: ReadonlyMap<FileLayer, FileLayer>;
+  readonly isTransposed: (layer: FileLayer) => boolean;
+  /** Do names come in the order in which layers were made? Not where they are sorted. */
+  readonly inOrder: boolean;
+}
+
+/** Finds the layer of each norm. */
+export function pairsOf(given: Given): Map<FileLayer, Pair> {
+  const pairs = new Map<FileLayer, Pair>();
+  for (const norm of given.norms) {
+    const layer = given.chosen.get(norm);
+    pairs.set(norm, layer ? { layer, by: 'option' } : pairOf(norm, given));
+  }
+  const doubt = doubtOf(pairs, given);
+  const transposed = [...pairs].find(([norm, pair]) => 'reason' in pair && looksTransposed(norm, given));
+  const owners = new Map<FileLayer, FileLayer[]>();
+  for (const [norm, pair] of pairs)
+    if ('layer' in pair) owners.set(pair.layer, [...(owners.get(pair.layer) ?? []), norm]);
+  for (const [norm, pair] of pairs) {
+    if (!('layer' in pair) || pair.by === 'option') continue;
+    const { layer, by } = pair;
+    const name = quote(layer.name);
+    const other = owners.get(layer)!.find((owner) => owner !== norm);
+    const refuse = (reason: string) => pairs.set(norm, { reason });
+    if (other) refuse(`${name} is ${quote(other.name)}'s layer as well: pair it with one`);
+    else if (by === 'names' && doubt) refuse(`names leave open what it follows, as ${doubt}: pair it with its layer`);
+    else if (given.isTransposed(layer)) continue;
+    else if (LOOKS_TRANSPOSED.test(layer.bare))
+      refuse(
+        `${name} looks like a transposed convolution, which a file of weights does not say: name it as transposed, or pair it`,
+      );
+    else if (isSquare(layer) && shapeOf(layer).length > 2 && transposed)
+      refuse(
+        `${name} may be transposed, as the layer before ${quote(transposed[0].name)} looks so: name it as transposed, or pair it`,
+      );
+    else if (isSquare(layer) && shapeOf(layer).length === 2 && (norm.tensors.has('gamma') || norm.tensors.has('beta')))
+      refuse(
+        `${name} has as many outputs as inputs, and Burn, which says gamma and beta, has the inputs first: pair it with its layer`,
+      );
+  }
+  return pairs;
+}
+
+/** As many channels in as out: shapes cannot tell which is which. */
+export function isSquare(layer: FileLayer): boolean {
+  const [first, second] = shapeOf(layer);
+  return first === second;
+}
+
+function shapeOf(layer: FileLayer | undefined): readonly number[] {
+  return layer?.tensors.get('weight')?.tensor.shape ?? [];
+}
+
+export function channelsOf(norm: FileLayer): number {
+  return (norm.tensors.get('running_mean') ?? norm.tensors.get('running_var')!).tensor.shape[0];
+}
+
+/** The layer before it in a Sequential. */
+function before(norm: FileLayer, { layers }: Given): FileLayer | undefined {
+  const [parent, own] = parted(norm.bare);
+  return /^\d+$/.test(own) ? layers.get(joined(parent, `${Number(own) - 1}`)) : undefined;
+}
+
+function pairOf(norm: FileLayer, given: Given): Pair {
+  const channels = channelsOf(norm);
+  const position = before(norm, given);
+  const found = shapeOf(position).length >= 2 ? [position!] : namesakes(norm, given);
+  if (found.length === 0) return { reason: 'no layer of a name that it follows: pair it with one' };
+  const fitting = found.filter((layer) => gives(layer, given, channels));
+  if (fitting.length > 1) {
+    return { reason: `it may follow ${fitting.map(({ name }) => quote(name)).join(' or ')}: pair it with one` };
+  }
+  const [layer] = fitting;
+  if (!layer) return { reason: `${quote(found[0].name)} gives ${shapeOf(found[0])[0]} channels, not ${channels}` };
+  return { layer, by: layer === position ? 'position' : 'names' };
+}
+
+/** A transposed convolution has its outputs second, and groups that nobody knows. */
+function gives(layer: FileLayer, { isTransposed }: Given, channels: number): boolean {
+  return isTransposed(layer) || LOOKS_TRANSPOSED.test(layer.bare) || shapeOf(layer)[0] === channels;
+}
+
+function namesakes(norm: FileLayer, { layers }: Given): FileLayer[] {
+  const [parent, own] = parted(norm.bare);
+  const word = NORM_WORDS.find((one) => own.includes(one));
+  if (!word) return [];
+  return LAYER_WORDS.map((layer) => layers.get(joined(parent, own.replace(word, layer)))).filter(
+    (layer): layer is FileLayer => layer !== undefined && layer !== norm && shapeOf(layer).length >= 2,
+  );
+}
+
+function looksTransposed(norm: FileLayer, given: Given): boolean {
+  const shape = shapeOf(before(norm, given));
+  return shape.length > 2 && shape[1] === channelsOf(norm);
+}
+
+/** What in the file speaks against norms behind the layers of their names. */
+function doubtOf(pairs: ReadonlyMap<FileLayer, Pair>, given: Given): string | undefined {
+  const activations = activationsIn(given);
+  for (const [norm, pair] of pairs) {
+    if ('layer' in pair && pair.by === 'position') continue;
+    const others = namesakes(norm, given);
+    if (!others.length) continue;
+    const channels = channelsOf(norm);
+    if (!others.some((layer) => gives(layer, given, channels)))
+      return `${quote(others[0].name)} gives ${shapeOf(others[0])[0]} channels and ${quote(norm.name)} takes ${channels}`;
+    if (!('layer' in pair)) continue;
+    const { layer, by } = pair;
+    if (by === 'option' && !others.includes(layer))
+      return `${quote(norm.name)} follows ${quote(layer.name)} and not ${quote(others[0].name)}`;
+    if (!given.inOrder || by === 'option') continue;
+    if (norm.at < layer.at) return `the file has ${quote(norm.name)} before ${quote(layer.name)}`;
+    const beside = activations.get(parted(norm.bare)[0]) ?? [];
+    const between = beside[firstBehind(beside, layer.at)];
+    if (between && between.at < norm.at)
+      return `the file has ${quote(between.name)} between ${quote(layer.name)} and ${quote(norm.name)}`;
+  }
+  return undefined;
+}
+
+/** Activations that have parameters, in the order of the file, by the module they lie in. */
+function activationsIn({ layers }: Given): Map<string, FileLayer[]> {
+  const found = new Map<string, FileLayer[]>();
+  for (const layer of layers.values()) {
+    const shape = shapeOf(layer);
+    if (layer.tensors.size !== 1 || shape.length !== 1 || vectorOf(layer.bare, shape[0]) === 'norm') continue;
+    const [parent] = parted(layer.bare);
+    const list = found.get(parent) ?? [];
+    list.push(layer);
+    found.set(parent, list);
+  }
+  return found;
+}
+
+/** The index of the first layer of a list, which is in the order of the file, that comes behind a place in it. */
+function firstBehind(list: readonly FileLayer[], at: number): number {
+  let [from, to] = [0, list.length];
+  while (from < to) {
+    const middle = (from + to) >> 1;
+    if (list[middle].at > at) to = middle;
+    else from = middle + 1;
+  }
+  return from;
+}
+
+/** Are names in the order in which layers were made? The safetensors package sorts them by type and name, which says nothing. */
+export function isInOrder(tensors: ReadonlyMap<string, { readonly dtype: string }>): boolean {
+  const last = new Map<string, string>();
+  for (const [name, { dtype }] of tensors) {
+    if (name < (last.get(dtype) ?? '')) return true;
+    last.set(dtype, name);
+  }
+  return false;
+}
