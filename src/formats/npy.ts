@@ -4,6 +4,7 @@ import { malformed, show, wrongValue } from '../errors.ts';
 import { ByteReader, type Bytes, bytesFrom, concat, quote } from './bytes.ts';
 import { decode, encode, naturalType, type StoredTensor } from './dtypes.ts';
 import { recognize } from './recognize.ts';
+import { gathered, stridesOf } from './strides.ts';
 
 const FORMAT = 'NPY';
 const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
@@ -81,7 +82,7 @@ export function readArray(format: string, name: string, file: Uint8Array, base: 
     get data() {
       const ordered = descr[0] === '>' ? swapped(bytes, type.bytes) : bytes;
       const values = decode(format, name, type.dtype, ordered, offset);
-      return fortran ? rowMajor(values, shape) : values;
+      return fortran ? gathered(values, shape, stridesOf(shape, true)) : values;
     },
   };
 }
@@ -111,23 +112,6 @@ function headerOf(text: string): { descr: string; fortran: boolean; shape: numbe
 function swapped(bytes: Uint8Array, size: number): Uint8Array {
   const out = new Uint8Array(bytes.length);
   for (let i = 0; i < bytes.length; i++) out[i] = bytes[i - (i % size) + size - 1 - (i % size)];
-  return out;
-}
-
-/** Values whose first axis runs fastest, in an order where the last one does. */
-function rowMajor<V extends Float32Array<ArrayBuffer> | Float64Array<ArrayBuffer>>(
-  values: V,
-  shape: readonly number[],
-): V {
-  const out = values.slice() as V;
-  const index = shape.map(() => 0);
-  const strides = shape.map((_, axis) => shape.slice(0, axis).reduce((product, size) => product * size, 1));
-  for (let i = 0; i < out.length; i++) {
-    let from = 0;
-    for (let axis = 0; axis < index.length; axis++) from += index[axis] * strides[axis];
-    out[i] = values[from];
-    for (let axis = index.length - 1; axis >= 0 && ++index[axis] === shape[axis]; axis--) index[axis] = 0;
-  }
   return out;
 }
 

@@ -1,6 +1,7 @@
 // The order of axes in kernels.
 
 import type { Values } from '../formats/dtypes.ts';
+import { gathered, stridesOf } from '../formats/strides.ts';
 
 /** Moves axes: the result's axis i is the given one's axis `order[i]`. */
 export function permute(
@@ -8,17 +9,16 @@ export function permute(
   shape: readonly number[],
   order: readonly number[],
 ): { data: Values; shape: number[] } {
-  const strides = shape.map((_, axis) => shape.slice(axis + 1).reduce((product, length) => product * length, 1));
   const to = order.map((axis) => shape[axis]);
-  const data = values.slice() as Values;
-  const index = to.map(() => 0);
-  for (let i = 0; i < data.length; i++) {
-    let from = 0;
-    for (let axis = 0; axis < index.length; axis++) from += index[axis] * strides[order[axis]];
-    data[i] = values[from];
-    for (let axis = index.length - 1; axis >= 0 && ++index[axis] === to[axis]; axis--) index[axis] = 0;
-  }
-  return { data, shape: to };
+  const strides = stridesOf(shape);
+  return {
+    data: gathered(
+      values,
+      to,
+      order.map((axis) => strides[axis]),
+    ),
+    shape: to,
+  };
 }
 
 /** `[...window, in, out]` → `[out, in, ...window]`, as Keras and Flax have kernels and we have weights. */
