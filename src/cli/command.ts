@@ -7,6 +7,18 @@ export class UsageError extends Error {}
 export interface Report {
   readonly lines: readonly string[];
   readonly data: unknown;
+  /** What is wrong with the file, where that leaves something to say of it. */
+  readonly wrong?: Error;
+}
+
+/** Runs what takes options of the command line: where one of them is refused, the command was wrong and not the file. */
+export async function withOptions<T>(run: () => T | Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (error) {
+    if ((error as { code?: string }).code === 'ERR_OPTION') throw new UsageError((error as Error).message);
+    throw error;
+  }
 }
 
 /** Options as the command line gives them. */

@@ -2,22 +2,29 @@
 
 import { basename, dirname, join } from 'node:path';
 import { show, wrongValue } from '../errors.ts';
+import { quote } from '../formats/bytes.ts';
+import { isReadable, type Values as Numbers, naturalType } from '../formats/dtypes.ts';
+import type { StateDict } from '../types.ts';
 import { checkPair } from '../weights/fold-safetensors.ts';
 import {
+  type Exported,
+  type Foreign,
   loadSequential,
   toFlax,
   toKeras,
   toOnnx,
   toTfjs,
   toTorch,
+  type Writable,
   writeKeras,
   writeNpz,
   writeSafetensors,
   writeTfjs,
 } from '../weights/index.ts';
 import { withNorms } from '../weights/stored-norms.ts';
-import { type Report, UsageError, type Values } from './command.ts';
-import { writeFileWhole } from './files.ts';
+import { type Report, UsageError, type Values, withOptions } from './command.ts';
+import { writeFiles, writeFileWhole } from './files.ts';
+import { unknown } from './inspect.ts';
 import { FRAMEWORKS, type Framework, importAs, openWeights, type WeightsFile } from './weights-file.ts';
 
 const FORMATS: readonly { readonly ends: string; readonly to: Framework }[] = [
@@ -37,7 +44,7 @@ export async function convert([input, output]: string[], { from, to, rename = []
   const target = frameworkFrom('to', to) ?? format.to;
   const source = frameworkFrom('from', from);
   const file = await openWeights(input, progress);
-  const names = Object.fromEntries(rename.map(checkPair));
+  const names = Object.fromEntries(await withOptions(() => rename.map(checkPair)));
   if (format.ends === '.onnx') {
     if (source || to || rename.length)
       throw new UsageError('a network becomes an ONNX model as a whole: no --from, --to or --rename');
@@ -54,39 +61,108 @@ export async function convert([input, output]: string[], { from, to, rename = []
   if (target === 'onnx') throw new UsageError('only an .onnx file has ONNX names');
   if ((format.ends === '.h5' && target !== 'keras') || (format.ends === '.json' && target !== 'tfjs'))
     throw new UsageError(`a ${format.ends} file has ${format.to} names`);
-  const imported =
+  const imported = await withOptions(() =>
     source && source !== file.framework && source !== 'onnx'
       ? importAs(source, file.tensors, { rename: names })
-      : file.import({ rename: names });
-  const { state, unused } = imported;
-  const tensors = { torch: toTorch, keras: toKeras, flax: toFlax, tfjs: toTfjs }[target](state);
-  if (format.ends === '.safetensors') {
-    const metadata = { ...(target === 'torch' && { format: 'pt' }), ...withNorms(imported) };
-    await writeFileWhole(output, writeSafetensors(tensors, metadata), progress);
-  } else if (format.ends === '.npz') await writeFileWhole(output, writeNpz(tensors), progress);
-  else if (format.ends === '.h5') await writeFileWhole(output, await writeKeras(tensors), progress);
-  else {
-    const files = writeTfjs(tensors, null, `${basename(output, '.json')}.group1-shard1of1`);
-    // the model last: it is what says that the shards are there
-    for (const [name, bytes] of [...files].reverse())
-      await writeFileWhole(name === 'model.json' ? output : join(dirname(output), name), bytes, progress);
-  }
+      : file.import({ rename: names }),
+  );
+  if (Object.keys(imported.state).length === 0 && file.kind !== 'NPY') throw unknown('convert', input, imported.unused);
+  const { state, unused, missing } = imported;
+  const tensors: Map<string, Out> = { torch: toTorch, keras: toKeras, flax: toFlax, tfjs: toTfjs }[target](state);
+  const carried = carryOver(tensors, unused, file.tensors, format.ends);
+  const said = { ...(target === 'torch' && { format: 'pt' }), ...withNorms(imported) };
+  await writeFiles(await filesOf(format.ends, output, tensors, said), progress);
+  const uncounted = Object.keys(state).filter((name) => name.endsWith('batchesTracked') && target !== 'torch');
+  const counted = uncounted.filter((name) => state[name].data[0] > 0);
   return {
     lines: [
       `${tensors.size} tensors → ${output}, ${target} names`,
-      ...widened(file.tensors),
-      ...unused.map((name) => `not used: ${name}`),
+      ...changedTypes(file.tensors, format.ends, tensors),
+      ...turned(file.framework, target, state),
+      ...carried.map((name) => `carried over as it is, as nobody knows it: ${name}`),
+      ...counted.map((name) => `left out, as ${target} counts no batches: ${name} ${state[name].data[0]}`),
+      ...missing.map((name) => `missing: ${name}`),
     ],
-    data: { in: input, out: output, to: target, tensors: [...tensors.keys()], unused, missing: imported.missing },
+    data: {
+      in: input,
+      out: output,
+      to: target,
+      tensors: [...tensors.keys()],
+      unused,
+      carried,
+      leftOut: counted,
+      missing,
+    },
   };
 }
 
+type Out = Exported | Extract<Writable, { bytes: Uint8Array }>;
+
+/** Adds what nothing was made of under its own name, type and shape: a file loses nothing on its way. */
+function carryOver(
+  out: Map<string, Out>,
+  names: readonly string[],
+  tensors: WeightsFile['tensors'],
+  ends: string,
+): string[] {
+  for (const name of names) {
+    const tensor = tensors.get(name) as
+      | (Foreign & { readonly dtype?: string; readonly bytes?: Uint8Array })
+      | undefined;
+    const fail = (expected: string, got: string) =>
+      wrongValue('ERR_FORMAT', 'convert', quote(name), expected, got, 'nothing in a file is dropped');
+    if (!tensor) throw fail('a tensor', 'none');
+    if (out.has(name)) throw fail('a name of its own', 'that of another tensor');
+    if (ends === '.h5') throw fail('a place in a Keras file', 'none: .npz and .safetensors hold any tensor');
+    const { dtype, shape, bytes } = tensor;
+    if (ends === '.safetensors' && bytes && dtype) out.set(name, { bytes, shape, dtype });
+    else {
+      if (dtype !== undefined && !isReadable(dtype)) throw fail(`a type that a ${ends} file holds`, dtype);
+      const whole = ends === '.npz' && dtype !== undefined && /^[IUB](?:\d|OOL)/.test(dtype);
+      out.set(name, { data: tensor.data as Numbers, shape, ...(whole && { dtype }) });
+    }
+  }
+  return [...names];
+}
+
+/** The files that an output comes to. */
+async function filesOf(
+  ends: string,
+  output: string,
+  tensors: Map<string, Out>,
+  metadata: Record<string, string>,
+): Promise<[string, Uint8Array][]> {
+  if (ends === '.safetensors') return [[output, writeSafetensors(tensors, metadata)]];
+  const values = tensors as Map<string, Exported>; // bytes are carried over into safetensors alone
+  if (ends === '.npz') return [[output, writeNpz(values)]];
+  if (ends === '.h5') return [[output, await writeKeras(values)]];
+  const files = writeTfjs(values, null, `${basename(output, '.json')}.group1-shard1of1`);
+  // the model last: it is what says that the shards are there
+  return [...files]
+    .reverse()
+    .map(([name, bytes]) => [name === 'model.json' ? output : join(dirname(output), name), bytes]);
+}
+
 /** Types that are written as others. */
-function widened(tensors: WeightsFile['tensors']): string[] {
-  const small = [...new Set([...tensors.values()].map(({ dtype }) => dtype))].filter(
-    (dtype) => dtype === 'F16' || dtype === 'BF16',
-  );
-  return small.length ? [`${small.join(' and ')} became F32: the same values in more bytes`] : [];
+function changedTypes(before: WeightsFile['tensors'], ends: string, after: ReadonlyMap<string, Out>): string[] {
+  const typesOf = (tensors: Iterable<{ readonly dtype?: string; readonly data?: ArrayLike<number> }>) =>
+    new Set([...tensors].map(({ dtype, data }) => dtype ?? naturalType(data ?? [])));
+  // TF.js' and Keras' files are written in singles
+  const single = ends === '.json' || ends === '.h5';
+  const now = single
+    ? new Set(['F32'])
+    : typesOf(after.values() as Iterable<{ dtype?: string; data?: ArrayLike<number> }>);
+  const gone = [...typesOf(before.values())].filter((dtype) => !now.has(dtype));
+  return gone.length ? [`${gone.join(', ')} became ${[...now].join(', ')}`] : [];
+}
+
+/** Kernels that have other axes first. */
+function turned(from: Framework, to: Framework, state: StateDict): string[] {
+  const inputsFirst = (framework: Framework) => ['keras', 'flax', 'tfjs'].includes(framework);
+  const kernels = Object.entries(state).filter(([name, { shape }]) => name.endsWith('weight') && shape.length > 1);
+  if (!kernels.length || inputsFirst(from) === inputsFirst(to)) return [];
+  const order = inputsFirst(to) ? 'inputs before outputs' : 'outputs before inputs';
+  return [`shapes: ${kernels.length} weight${kernels.length === 1 ? '' : 's'} now with ${order}`];
 }
 
 function frameworkFrom(option: string, value: string | undefined): Framework | undefined {

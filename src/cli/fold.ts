@@ -2,9 +2,10 @@
 
 import { basename } from 'node:path';
 import { show, wrongValue } from '../errors.ts';
+import { preset } from '../layers/options.ts';
 import { checkPair } from '../weights/fold-safetensors.ts';
-import { foldOnnx, foldSafetensors } from '../weights/index.ts';
-import { type Report, UsageError, type Values } from './command.ts';
+import { type FileFold, foldOnnx, foldSafetensors } from '../weights/index.ts';
+import { type Report, UsageError, type Values, withOptions } from './command.ts';
 import { writeFileWhole } from './files.ts';
 import { openWeights } from './weights-file.ts';
 
@@ -24,41 +25,49 @@ export async function fold(
   }
   if (file.kind === 'ONNX' && (pair.length || eps.length || transposed))
     throw new UsageError('an ONNX model says itself what follows what, and its eps');
+  const { kind, bytes, files } = file;
   const result =
-    file.kind === 'ONNX'
-      ? foldOnnx(file.bytes)
-      : foldSafetensors(file.bytes, { pairs: Object.fromEntries(pair.map(checkPair)), eps: epsFrom(eps), transposed });
+    kind === 'ONNX'
+      ? foldOnnx(bytes)
+      : await withOptions(() => {
+          const pairs = Object.fromEntries(pair.map(checkPair));
+          return foldSafetensors(bytes, { pairs, eps: epsFrom(eps), transposed, files });
+        });
   await writeFileWhole(output, result.file, progress);
   const { folded, kept, assumed } = result;
-  const guessed = folded.filter((norm) => norm.assumed?.includes('eps'));
+  const before = bytes.length + [...(files?.values() ?? [])].reduce((sum, { length }) => sum + length, 0);
   const lines = [
+    ...(files ? [`${files.size} shard${files.size === 1 ? '' : 's'} became one file`] : []),
     ...folded.map(
-      ({ norm, into, side, channels, eps: added, assumed: own, rounding, note }) =>
-        `${norm} → ${into}: ${channels} channels, ${side} it, eps ${added}${own?.includes('eps') ? ' (assumed)' : ''}, rounding at most ${rounding.toExponential(1)} per unit of input${note ? `; ${note}` : ''}`,
+      ({ norm, into, side, channels, eps: added, assumed: own = [], rounding, note }) =>
+        `${norm} → ${into}${own.includes('layer') ? ' (assumed)' : ''}: ${channels} channels, ${side} it, eps ${added}${own.includes('eps') ? ' (assumed)' : ''}, rounding at most ${rounding.toExponential(1)} per unit of input${note ? `; ${note}` : ''}`,
     ),
     ...kept.map(({ norm, reason }) => `${norm} stays: ${reason}`),
-    `${folded.length} folded, ${kept.length} left; ${file.bytes.length.toLocaleString('en')} → ${result.file.length.toLocaleString('en')} bytes`,
-    ...(file.kind === 'safetensors' && folded.length
-      ? ['names say which layer a norm follows: check the pairs above']
-      : []),
-    ...(guessed.length
-      ? [
-          `assumed: eps ${guessed[0].eps} of ${guessed.map(({ norm }) => norm).join(', ')}, as the file does not say it: --eps does`,
-        ]
-      : []),
+    folded.length + kept.length
+      ? `${folded.length} folded, ${kept.length} left; ${before.toLocaleString('en')} → ${result.file.length.toLocaleString('en')} bytes`
+      : 'no batch norm: everything is carried over as it is',
+    ...assumedIn(result),
   ];
   return {
     lines,
-    data: {
-      in: input,
-      out: output,
-      kind: file.kind,
-      folded,
-      kept,
-      assumed,
-      bytes: [file.bytes.length, result.file.length],
-    },
+    data: { in: input, out: output, kind, folded, kept, assumed, bytes: [before, result.file.length] },
   };
+}
+
+/** The last line: what the file does not say. */
+function assumedIn({ folded, assumed }: FileFold): string[] {
+  if (!assumed.length) return [];
+  const known: Readonly<Record<string, (norms: string) => string>> = {
+    layer: (norms) => `that ${norms} follow the layers of their names (--pair says what they follow)`,
+    transposed: (norms) => `that the layers of ${norms} are not transposed (--transposed)`,
+    eps: (norms) => `eps ${preset('torch').eps} of ${norms} (--eps)`,
+  };
+  const parts = Object.entries(known).flatMap(([what, sentence]) => {
+    const norms = folded.filter(({ assumed: own }) => own?.includes(what)).map(({ norm }) => norm);
+    const named = norms.length > 3 ? `${norms.length} norms` : norms.join(', ');
+    return norms.length ? [sentence(named)] : [];
+  });
+  return [`assumed, as the file does not say it: ${parts.length ? parts.join('; ') : assumed.join('; ')}`];
 }
 
 function epsFrom(given: readonly string[]): Record<string, number> {

@@ -1,13 +1,24 @@
 // evenkeel inspect FILE
 
 import { basename } from 'node:path';
+import { wrongValue } from '../errors.ts';
+import { quote } from '../formats/bytes.ts';
 import type { Report, Values } from './command.ts';
-import { type NormReport, normReports, openWeights } from './weights-file.ts';
+import { type NormReport, normReports } from './norm-reports.ts';
+import { openWeights } from './weights-file.ts';
+
+/** What is understood without names: a graph, an array alone. */
+const NAMELESS: readonly string[] = ['ONNX', 'NPY'];
+
+/** How many names a list shows to people; programs get all. */
+const MOST_NAMES = 20;
 
 export async function inspect([path]: string[], { progress }: Values): Promise<Report> {
   const file = await openWeights(path, progress);
   const imported = file.import({ allowNonFinite: true, lenient: true });
-  const norms = normReports(imported);
+  const { missing, unused } = imported;
+  const other = new Set(file.otherNorms.map((text) => text.slice(text.indexOf(' ') + 1).replaceAll('/', '.')));
+  const norms = normReports(imported).filter(({ name }) => !other.has(name));
   const tensors = [...file.tensors].map(([name, tensor]) => ({
     name,
     dtype: tensor.dtype ?? 'F32',
@@ -15,38 +26,57 @@ export async function inspect([path]: string[], { progress }: Values): Promise<R
   }));
   const values = tensors.reduce((sum, { shape }) => sum + shape.reduce((product, length) => product * length, 1), 0);
   const wrong = norms.reduce((sum, { findings }) => sum + findings.length, 0);
-  const unread = file.framework === 'keras' ? imported.unused.filter((name) => /\/vars\/\d+$/.test(name)) : [];
+  const count = norms.length + file.otherNorms.length;
   const lines = [
-    `${basename(path)}: ${file.kind}, ${file.framework} names, ${tensors.length} tensors, ${values.toLocaleString('en')} values`,
+    `${basename(path)}: ${file.kind}${file.files ? ` in ${plural(file.files.size, 'shard')}` : ''}, ${file.framework} names, ${plural(tensors.length, 'tensor')}, ${values.toLocaleString('en')} values`,
     '',
     ...columns([
       ['tensor', 'type', 'shape'],
       ...tensors.map(({ name, dtype, shape }) => [name, dtype, `[${shape.join(', ')}]`]),
     ]),
     '',
-    `${norms.length + file.otherNorms.length} normalization layer${norms.length + file.otherNorms.length === 1 ? '' : 's'}`,
+    plural(count, 'normalization layer'),
     ...norms.flatMap((norm) => [
       `  ${norm.name || '(the whole file)'}: ${norm.kind}, ${norm.channels} channels${norm.kind === 'batch norm' ? optionsOf(norm) : ''}`,
       ...norm.findings.map((finding) => `    ! ${finding}`),
     ]),
-    ...file.otherNorms.map((other) => `  ${other}`),
-    ...imported.missing.map((name) => `  ! missing: ${name}`),
-    ...unread.map((name) => `  ! not known what it is: ${name}`),
-    wrong ? `${wrong} finding${wrong === 1 ? '' : 's'}` : 'statistics look sound',
+    ...file.otherNorms.map((one) => `  ${one}`),
+    ...missing.map((name) => `  ! missing: ${name}`),
+    ...listed(unused, 'not known what it is'),
+    verdict(norms, wrong, missing.length, unused.length),
   ];
+  const { kind, framework, otherNorms } = file;
+  const understood = count > 0 || Object.keys(imported.state).length > 0 || NAMELESS.includes(kind);
   return {
     lines,
-    data: {
-      file: path,
-      kind: file.kind,
-      framework: file.framework,
-      tensors,
-      norms,
-      otherNorms: file.otherNorms,
-      missing: imported.missing,
-      findings: wrong,
-    },
+    data: { file: path, kind, framework, tensors, norms, otherNorms, missing, unused, findings: wrong },
+    ...(!understood && { wrong: unknown('inspect', path, unused) }),
   };
+}
+
+/** A file in which nothing has a name that is known. */
+export function unknown(command: string, path: string, names: readonly string[]): Error {
+  const some = names.slice(0, 4).map(quote).join(', ');
+  const got = names.length > 4 ? `${some}, …` : some;
+  return wrongValue('ERR_FORMAT', command, basename(path), 'names of layers and norms that are known', got || 'none');
+}
+
+/** Statistics are sound only where there are some, all of them, and nothing is wrong with one. */
+function verdict(norms: readonly NormReport[], wrong: number, missing: number, unused: number): string {
+  const found = [...(wrong ? [plural(wrong, 'finding')] : []), ...(missing ? [`${missing} missing`] : [])];
+  if (found.length) return found.join(', ');
+  if (!norms.some(({ kind }) => kind === 'batch norm')) return 'no statistics to look at';
+  return unused ? 'statistics of what is known look sound' : 'statistics look sound';
+}
+
+function listed(names: readonly string[], what: string): string[] {
+  const shown = names.slice(0, MOST_NAMES).map((name) => `  ! ${what}: ${name}`);
+  const rest = names.length - shown.length;
+  return rest > 0 ? [...shown, `  ! … and ${rest} more: --json lists them`] : shown;
+}
+
+function plural(count: number, what: string): string {
+  return `${count.toLocaleString('en')} ${what}${count === 1 ? '' : 's'}`;
 }
 
 /** The options of a norm; those that the file does not say are marked. */
@@ -61,6 +91,6 @@ function optionsOf({ options: { eps, momentum, runningVariance, layout }, assume
 }
 
 function columns(rows: readonly (readonly string[])[]): string[] {
-  const widths = rows[0].map((_, i) => Math.max(...rows.map((row) => row[i].length)));
+  const widths = rows[0].map((_, i) => rows.reduce((most, row) => Math.max(most, row[i].length), 0));
   return rows.map((row) => `  ${row.map((cell, i) => cell.padEnd(widths[i])).join('  ')}`.trimEnd());
 }

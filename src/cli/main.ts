@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { type Report, UsageError, type Values } from './command.ts';
 import { convert } from './convert.ts';
+import { isStdout } from './files.ts';
 import { fold } from './fold.ts';
 import { inspect } from './inspect.ts';
 import { FRAMEWORKS } from './weights-file.ts';
@@ -69,8 +70,12 @@ async function main(): Promise<void> {
     throw new UsageError(`${name} takes ${command.files} file${command.files > 1 ? 's' : ''}, not ${files.length}`);
   const other = Object.keys(values).find((option) => !['json', 'progress', ...command.options].includes(option));
   if (other) throw new UsageError(`${name} takes no --${other}`);
-  const { lines, data } = await command.run(files, values);
-  print(values.json ? JSON.stringify(data) : lines.map(cleaned).join('\n'));
+  const { lines, data, wrong } = await command.run(files, values);
+  const text = values.json ? JSON.stringify(data) : lines.map(cleaned).join('\n');
+  // what is written to may be where lines go
+  if (files.length > 1 && isStdout(files[1])) process.stderr.write(`${text}\n`);
+  else print(text);
+  if (wrong) throw wrong;
 }
 
 function parse() {
@@ -95,5 +100,5 @@ process.stdout.on('error', () => process.exit(0));
 
 main().catch((error: Error) => {
   process.stderr.write(`evenkeel: ${cleaned(error.message.split('\n')[0])}\n`);
-  process.exitCode = error instanceof UsageError || (error as { code?: string }).code === 'ERR_OPTION' ? 2 : 1;
+  process.exitCode = error instanceof UsageError ? 2 : 1;
 });

@@ -3,10 +3,8 @@
 import { basename, dirname, join } from 'node:path';
 import { malformed } from '../errors.ts';
 import { quote } from '../formats/bytes.ts';
-import { isHdf5 } from '../formats/recognize.ts';
+import { type FileKind, recognize } from '../formats/recognize.ts';
 import { isInside } from '../formats/zip.ts';
-import type { BatchNormOptions } from '../layers/options.ts';
-import type { StateDict } from '../types.ts';
 import {
   type Foreign,
   fromFlax,
@@ -22,10 +20,9 @@ import {
   readOnnx,
   readSafetensors,
   readTfjs,
+  safetensorsShards,
   tfjsShards,
 } from '../weights/index.ts';
-import { joined } from '../weights/names.ts';
-import { normsIn } from '../weights/stored-norms.ts';
 import { readFileWhole } from './files.ts';
 
 export type Kind = 'safetensors' | 'NPZ' | 'NPY' | 'ONNX' | 'TF.js' | 'Keras';
@@ -38,89 +35,124 @@ export interface WeightsFile {
   readonly tensors: ReadonlyMap<string, Foreign & { readonly dtype?: string }>;
   /** Whose names these are. */
   readonly framework: Framework;
+  /** The files beside it that it names: shards of an index. */
+  readonly files?: ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
   /** Normalization layers of other kinds, as far as the file says so: `LayerNormalization ln_1`. */
   readonly otherNorms: readonly string[];
   /** In our names. */
   import(options?: ImportOptions): Imported;
 }
 
-/** Reads a file of any kind. Throws ERR_FORMAT. */
+const READERS = 'a file of weights (safetensors, NPZ, NPY, ONNX, TF.js, Keras)';
+
+/** Reads a file of any kind, and those beside it that it names. Throws ERR_FORMAT. */
 export async function openWeights(path: string, always = false): Promise<WeightsFile> {
   const bytes = await readFileWhole(path, always);
-  if (bytes.length === 0) throw malformed('file', basename(path), 'bytes', 'an empty file', 0);
-  const starts = (...magic: number[]) => magic.every((byte, i) => bytes[i] === byte);
-  if (starts(0x93, 0x4e, 0x55, 0x4d)) return of('NPY', bytes, new Map([['array', readNpy(bytes)]]));
-  if (isHdf5(bytes) || (starts(0x50, 0x4b) && path.endsWith('.keras'))) {
-    const file = await readKeras(bytes);
-    return {
-      kind: 'Keras',
-      bytes,
-      tensors: file.tensors,
-      framework: 'keras',
-      otherNorms: (file.layers ?? [])
-        .filter(({ className }) => isOtherNorm(className))
-        .map(({ className, name }) => `${className} ${name}`),
-      import: (options) => fromKeras(file, options),
-    };
-  }
-  if (starts(0x50, 0x4b)) return of('NPZ', bytes, await readNpz(bytes));
-  if (starts(0x7b)) {
-    const shards = new Map<string, Uint8Array<ArrayBuffer>>();
-    for (const shard of tfjsShards(bytes)) {
-      if (!isInside(shard)) {
-        throw malformed('TF.js', `shard ${quote(shard)}`, 'a file beside the model', 'a path out of its folder', 0);
-      }
-      shards.set(shard, await readFileWhole(join(dirname(path), shard), always));
+  const known = recognize(bytes);
+  const file = await openAs(known?.kind, bytes, path, always, known?.text);
+  if (file.tensors.size === 0 && file.kind !== 'ONNX')
+    throw malformed(file.kind, basename(path), 'tensors', 'none that is known', 0);
+  return file;
+}
+
+async function openAs(
+  kind: FileKind | undefined,
+  bytes: Uint8Array<ArrayBuffer>,
+  path: string,
+  always: boolean,
+  text: string | undefined,
+): Promise<WeightsFile> {
+  const beside = (format: string, names: readonly string[]) => filesBeside(format, names, path, always);
+  switch (kind) {
+    case 'NPY':
+      return of('NPY', bytes, new Map([['array', readNpy(bytes)]]));
+    case 'NPZ':
+      return of('NPZ', bytes, await readNpz(bytes));
+    case 'safetensors':
+    case 'compiled': {
+      const { tensors, metadata } = readSafetensors(bytes);
+      return of('safetensors', bytes, tensors, metadata);
     }
-    const model = readTfjs(bytes, shards);
-    return {
-      kind: 'TF.js',
-      bytes,
-      tensors: model.tensors,
-      framework: 'tfjs',
-      otherNorms: [],
-      import: (options) => fromTfjs(model, options),
-    };
+    case 'index': {
+      const files = await beside('safetensors', safetensorsShards(bytes));
+      const { tensors, metadata } = readSafetensors(bytes, { files });
+      return { ...of('safetensors', bytes, tensors, metadata), files };
+    }
+    case 'HDF5':
+    case 'Keras': {
+      const file = await readKeras(bytes);
+      return {
+        kind: 'Keras',
+        bytes,
+        tensors: file.tensors,
+        framework: 'keras',
+        otherNorms: (file.layers ?? [])
+          .filter(({ className }) => isOtherNorm(className))
+          .map(({ className, name }) => `${className} ${name}`),
+        import: (options) => fromKeras(file, options),
+      };
+    }
+    case 'TF.js': {
+      const model = readTfjs(bytes, await beside('TF.js', tfjsShards(bytes)));
+      return {
+        kind: 'TF.js',
+        bytes,
+        tensors: model.tensors,
+        framework: 'tfjs',
+        otherNorms: [],
+        import: (options) => fromTfjs(model, options),
+      };
+    }
+    default: {
+      if (text !== undefined && kind !== 'ONNX') throw malformed('file', basename(path), READERS, text, 0);
+      if (kind === undefined && path.endsWith('.safetensors')) readSafetensors(bytes); // for its error
+      const model = readOnnx(bytes);
+      return {
+        kind: 'ONNX',
+        bytes,
+        tensors: model.initializers,
+        framework: 'onnx',
+        otherNorms: model.nodes
+          .filter(({ op }) => isOtherNorm(op))
+          .map(({ op, name, outputs }) => `${op} ${name || outputs[0]}`),
+        import: (options) => fromOnnx(model, options),
+      };
+    }
   }
-  // a safetensors header begins with its length, below 2^56, and a brace
-  if (bytes[8] === 0x7b && bytes[7] === 0) {
-    const { tensors, metadata } = readSafetensors(bytes);
-    return of('safetensors', bytes, tensors, normsIn(metadata));
+}
+
+/** Files that a file names, each once. Throws for paths out of its folder. */
+async function filesBeside(
+  format: string,
+  names: readonly string[],
+  path: string,
+  always: boolean,
+): Promise<Map<string, Uint8Array<ArrayBuffer>>> {
+  const files = new Map<string, Uint8Array<ArrayBuffer>>();
+  for (const name of new Set(names)) {
+    if (!isInside(name))
+      throw malformed(format, `shard ${quote(name)}`, 'a file beside the model', 'a path out of its folder', 0);
+    files.set(name, await readFileWhole(join(dirname(path), name), always));
   }
-  if (path.endsWith('.safetensors')) readSafetensors(bytes); // for its error
-  const model = readOnnx(bytes);
-  return {
-    kind: 'ONNX',
-    bytes,
-    tensors: model.initializers,
-    framework: 'onnx',
-    otherNorms: model.nodes
-      .filter(({ op }) => isOtherNorm(op))
-      .map(({ op, name, outputs }) => `${op} ${name || outputs[0]}`),
-    import: (options) => fromOnnx(model, options),
-  };
+  return files;
 }
 
 function of(
   kind: Kind,
   bytes: Uint8Array<ArrayBuffer>,
   tensors: ReadonlyMap<string, Foreign>,
-  said: Readonly<Record<string, BatchNormOptions>> = {},
+  metadata?: Readonly<Record<string, string>>,
 ): WeightsFile {
   const framework = frameworkOf([...tensors.keys()]);
-  const read = (options?: ImportOptions): Imported => {
-    const imported = importAs(framework, tensors, options);
-    const norms = Object.entries(imported.norms).map(([name, standard]) => [name, { ...standard, ...said[name] }]);
-    const assumed = Object.entries(imported.assumed).map(
-      ([name, options]) => [name, options.filter((option) => said[name]?.[option] === undefined)] as const,
-    );
-    return {
-      ...imported,
-      norms: Object.fromEntries(norms),
-      assumed: Object.fromEntries(assumed.filter(([, options]) => options.length > 0)),
-    };
+  const given = metadata ? { tensors, metadata } : tensors;
+  return {
+    kind,
+    bytes,
+    tensors,
+    framework,
+    otherNorms: [],
+    import: (options) => importAs(framework, given as ReadonlyMap<string, Foreign>, options),
   };
-  return { kind, bytes, tensors, framework, otherNorms: [], import: read };
 }
 
 /** LayerNormalization and its kin, in ONNX' and Keras' words. */
@@ -141,83 +173,11 @@ export function importAs(
 
 /** Whose words these are. */
 function frameworkOf(names: readonly string[]): Framework {
-  if (names.some((name) => /moving_(?:mean|variance)/.test(name))) return 'keras';
+  const leaves = new Set(names.map((name) => /[^/.]*$/.exec(name.replace(/[./](?:raw_)?value$|:\d+$/, ''))![0]));
+  if (leaves.has('moving_mean') || leaves.has('moving_variance')) return 'keras';
   if (names.some((name) => /^(?:params|batch_stats)[./]/.test(name))) return 'flax';
-  return names.some((name) => /(?:^|\/)kernel(?::0)?$/.test(name)) ? 'keras' : 'torch';
-}
-
-/** A norm in a file. */
-export interface NormReport {
-  readonly name: string;
-  /** Without statistics it may be of any kind: layer, group or instance norm, or a batch norm that tracks none. */
-  readonly kind: 'batch norm' | 'norm without statistics';
-  readonly channels: number;
-  readonly options: BatchNormOptions;
-  /** Options that the file does not say. */
-  readonly assumed: readonly string[];
-  /** What looks wrong, in sentences. */
-  readonly findings: readonly string[];
-}
-
-/** Scales beyond this, by which a channel multiplies what comes in, are nothing that training does on purpose. */
-const EXPLODING = 1e3;
-const DEAD = 1e-8;
-
-/** The norms of some weights, and what looks wrong with their statistics. */
-export function normReports({
-  state,
-  norms,
-  assumed,
-}: {
-  state: StateDict;
-  norms: Imported['norms'];
-  assumed: Imported['assumed'];
-}): NormReport[] {
-  return Object.entries(norms).map(([name, options]) => {
-    const read = (leaf: string) => state[joined(name, leaf)]?.data;
-    const [gamma, mean, variance] = [read('gamma'), read('runningMean'), read('runningVar')];
-    const eps = options.eps ?? 1e-5;
-    const channels = (gamma ?? variance ?? mean ?? read('beta'))?.length ?? 0;
-    const all = Array.from({ length: channels }, (_, c) => c);
-    const findings: string[] = [];
-    const note = (what: string, found: readonly number[]) => {
-      if (found.length)
-        findings.push(
-          `${what}: ${found.length} of ${channels} channels (${found.slice(0, 8).join(', ')}${found.length > 8 ? ', …' : ''})`,
-        );
-    };
-    for (const leaf of ['gamma', 'beta', 'runningMean', 'runningVar']) {
-      const data = read(leaf);
-      if (data)
-        note(
-          `${leaf} is not finite`,
-          all.filter((c) => !Number.isFinite(data[c])),
-        );
-    }
-    if (variance) {
-      note(
-        'variance below 0',
-        all.filter((c) => variance[c] < 0),
-      );
-      note(
-        'dead: the variance is 0, nothing comes in',
-        all.filter((c) => variance[c] >= 0 && variance[c] < DEAD),
-      );
-      note(
-        'exploding: the channel is multiplied by more than 1,000',
-        all.filter(
-          (c) => variance[c] >= DEAD && Math.abs(gamma ? gamma[c] : 1) / Math.sqrt(variance[c] + eps) > EXPLODING,
-        ),
-      );
-    }
-    if (gamma)
-      note(
-        'dead: gamma is 0, nothing goes out',
-        all.filter((c) => Math.abs(gamma[c]) < DEAD),
-      );
-    if (variance && mean && all.length && all.every((c) => variance[c] === 1 && mean[c] === 0))
-      findings.push('statistics as at the beginning: it was never trained');
-    const kind = mean || variance ? 'batch norm' : 'norm without statistics';
-    return { name, kind, channels, options, assumed: assumed[name] ?? [], findings };
-  });
+  if (!leaves.has('kernel')) return 'torch';
+  // flax.nnx has no collections: its norms say scale, mean and var, or every name ends in what a variable holds
+  const isNnx = ['scale', 'mean', 'var'].some((leaf) => leaves.has(leaf)) || names.every((name) => /value$/.test(name));
+  return isNnx ? 'flax' : 'keras';
 }

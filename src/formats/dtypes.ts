@@ -108,10 +108,15 @@ function unheld(dtype: string, value: number): Error {
   return wrongValue('ERR_OPTION', 'a file', `dtype ${dtype}`, 'values that it holds', `${value}`);
 }
 
+/** Are values of this type numbers here? */
+export function isReadable(dtype: string): boolean {
+  return Object.hasOwn(TYPES, dtype) && TYPES[dtype].get !== undefined;
+}
+
 /** Types of quantised weights, whose scale lies elsewhere, and those that are no numbers here. */
 export function isQuantised(dtype: string | undefined): boolean {
   if (dtype === undefined) return false;
-  return ['I8', 'U8', 'BOOL'].includes(dtype) || !TYPES[dtype]?.get;
+  return ['I8', 'U8', 'BOOL'].includes(dtype) || !isReadable(dtype);
 }
 
 /** May values be written as this type? */
