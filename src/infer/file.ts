@@ -6,18 +6,34 @@ import { type Activation, activationCode, NO_ACTIVATION } from '../kernels/activ
 import type { Program, Step } from './program.ts';
 
 export const FORMAT = 'evenkeel-compiled';
-export const VERSION = '1';
+/** Files of version 1 have no checksum. */
+export const VERSION = '2';
+/** Where the checksum stands: behind the length and `{"__metadata__":{"checksum":"`. */
+export const CHECKSUM_AT = 37;
+/** More steps than any network has; what a stranger's header becomes is many times as large. */
+const LONGEST_HEADER = 2 ** 21;
+/** What the vectors of all steps may come to, for each byte of the file: the same weights may serve several steps. */
+const MOST_EXPANSION = 10;
+const HARMLESS = 2 ** 26;
 
 type Json = Readonly<Record<string, unknown>>;
 
 /** Reads a program, and checks that it is one. Throws ERR_FORMAT. */
 export function readProgram(file: Bytes): Program {
-  const reader = new ByteReader(FORMAT, bytesFrom(FORMAT, file));
-  const header = parse('header', reader.take(reader.u64('header length'), 'header'));
+  const bytes = bytesFrom(FORMAT, file);
+  const known = kindOf(bytes);
+  if (known) throw malformed(FORMAT, 'file', 'what save() writes', known, 0);
+  const reader = new ByteReader(FORMAT, bytes);
+  const length = reader.u64('header length');
+  if (length > LONGEST_HEADER) throw malformed(FORMAT, 'header length', `at most ${LONGEST_HEADER}`, `${length}`, 0);
+  const header = parse('header', reader.take(length, 'header'));
   const data = reader.take(reader.left, 'data');
-  const { format, version, program } = record(header.__metadata__);
+  const { format, version, program, checksum } = record(header.__metadata__);
   if (format !== FORMAT) throw malformed(FORMAT, 'format', `'${FORMAT}'`, show(format), 8);
-  if (version !== VERSION) throw malformed(FORMAT, 'version', `'${VERSION}'`, show(version), 8);
+  if (version !== '1' && version !== VERSION)
+    throw malformed(FORMAT, 'version', `'1' or '${VERSION}'`, show(version), 8);
+  const sum = version === VERSION ? checksumOf(bytes) : undefined;
+  if (checksum !== sum) throw malformed(FORMAT, 'checksum', show(sum), show(checksum), CHECKSUM_AT);
   const json = parse('program', new TextEncoder().encode(String(program)));
   let end = 0;
   const tensors = new Map<unknown, Json>();
@@ -32,6 +48,7 @@ export function readProgram(file: Bytes): Program {
     tensors.set(name, tensor);
   }
   if (end !== data.length) throw malformed(FORMAT, 'data', `${end} bytes`, `${data.length}`, 8);
+  let room = Math.max(HARMLESS, bytes.length * MOST_EXPANSION);
   const vector = (name: unknown, shape: readonly number[], part: string): Float32Array => {
     const { dtype, shape: given, data_offsets: offsets } = tensors.get(name) ?? {};
     const [from, to] = list(offsets) as number[];
@@ -39,6 +56,8 @@ export function readProgram(file: Bytes): Program {
     if (dtype !== 'F32' || show(given) !== show(shape) || to - from !== count * 4) {
       throw malformed(FORMAT, part, `an F32 tensor of shape ${show(shape)}`, show(given), 8);
     }
+    room -= to - from;
+    if (room < 0) throw malformed(FORMAT, part, 'less for the size of the file', 'weights named by many steps', 8);
     return new Float32Array(data.slice(from, to).buffer);
   };
   const steps = (given: unknown, label: string): Step[] => {
@@ -50,6 +69,35 @@ export function readProgram(file: Bytes): Program {
     general: json.general === null ? null : steps(json.general, 'general'),
     rowsOnly: json.rowsOnly === true,
   };
+}
+
+/** What other files begin with. */
+const KINDS = {
+  PK: 'a ZIP archive',
+  '\x89HDF': 'an HDF5 file',
+  '\b': 'an ONNX model',
+  '{': 'JSON',
+  '[': 'JSON',
+  '<': 'a web page',
+  'version ': 'a Git LFS pointer',
+};
+
+/** What bytes are that `save` did not write; undefined where it may have. */
+function kindOf(bytes: Uint8Array): string | undefined {
+  const head = String.fromCharCode(...bytes.subarray(0, 99));
+  if (head[8] === '{') return head.includes('evenkeel-c') ? undefined : 'a safetensors file of something else';
+  return Object.entries(KINDS).find(([start]) => head.startsWith(start))?.[1] ?? (head[8] && 'other bytes');
+}
+
+/** Two sums over all bytes but its own: one of the bytes, which every changed bit changes, and one of that sum, which places change. */
+export function checksumOf(bytes: Uint8Array): string {
+  let [sum, sums] = [1, 0];
+  for (let i = 0; i < bytes.length; i++) {
+    if (i === CHECKSUM_AT) i += 16;
+    sum = (sum + bytes[i]) | 0;
+    sums = (sums + sum) | 0;
+  }
+  return [sum, sums].map((value) => (value >>> 0).toString(16).padStart(8, '0')).join('');
 }
 
 /** An object in JSON as `save` writes it, to the letter: that leaves no room for a key that comes twice. */

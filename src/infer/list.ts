@@ -9,4 +9,4 @@ export { type BatchNormArguments, batchNorm } from '../layers/functional.ts';
 export { type Result, Tensor, type TensorLike, tensor, tidy, zeros } from '../tensors/tensor.ts';
 export type { Layout, PlainTensor } from '../types.ts';
 export { load } from './load.ts';
-export type { Compiled, RunOptions } from './run.ts';
+export type { Compiled, Port, RunOptions } from './run.ts';

@@ -28,10 +28,19 @@ export interface Compiled extends Disposable {
    * @throws ERR_SHAPE, ERR_TYPE, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY
    */
   <X extends TensorLike, O extends TensorLike = Result<X>>(x: X, options?: { out?: O }): O;
+  /** What it takes, and what it gives: lengths by axis, null where they are as the batch has them; a null shape where the network does not say. */
+  readonly inputs: readonly [Port];
+  readonly outputs: readonly [Port];
   /** What it does, step by step. */
   readonly steps: readonly string[];
   /** Gives its linear memory back. */
   dispose(): void;
+}
+
+/** A value that goes in or comes out. */
+export interface Port {
+  readonly name: string;
+  readonly shape: readonly (number | null)[] | null;
 }
 
 /** What memory is planned for, before the first run. */
@@ -181,7 +190,12 @@ export function instantiate(program: Program, options: RunOptions = {}): Compile
       throw error;
     }
   }
-  return Object.assign(run, { steps: flat.steps.map(stepName), dispose, [Symbol.dispose]: dispose });
+  return Object.assign(run, {
+    ...portsOf(program),
+    steps: flat.steps.map(stepName),
+    dispose,
+    [Symbol.dispose]: dispose,
+  });
 }
 
 const NONE = {};
@@ -223,6 +237,23 @@ function rowOf({ flat }: Program): readonly number[] | undefined {
     if (operation.kind === 'affine') return operation.ranks[0] <= 2 ? [operation.scale.length] : undefined;
   }
   return undefined;
+}
+
+/** Shapes of the input and the output, as far as the steps show them: of rank 2, or of the ranks that the first norm takes. */
+function portsOf({ flat }: Program): Pick<Compiled, 'inputs' | 'outputs'> {
+  let shape: (number | null)[] | null = null;
+  let inputs: Port['shape'] = null;
+  for (const { operation } of flat) {
+    if (operation.kind === 'linear') {
+      inputs ??= [null, operation.inFeatures];
+      shape = [...(shape ?? inputs).slice(0, -1), operation.outFeatures];
+    } else if (operation.kind === 'affine' && !inputs) {
+      shape = new Array<null>(Math.max(operation.ranks[0], 2)).fill(null);
+      shape[operation.layout === 'channels-last' ? shape.length - 1 : 1] = operation.scale.length;
+      inputs = shape;
+    }
+  }
+  return { inputs: [{ name: 'x', shape: inputs }], outputs: [{ name: 'output', shape }] };
 }
 
 function planFor({ scale, layout, ranks }: AffineOperation, shape: readonly number[]): Plan {

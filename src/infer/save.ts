@@ -2,7 +2,7 @@
 
 import { type Writable, writeSafetensors } from '../formats/safetensors.ts';
 import { activationOf } from '../kernels/activations.ts';
-import { FORMAT, VERSION } from './file.ts';
+import { CHECKSUM_AT, checksumOf, FORMAT, VERSION } from './file.ts';
 import type { Program, Step } from './program.ts';
 
 /** A program as one file, for `load`. */
@@ -45,7 +45,10 @@ export function writeProgram({ flat, general, rowsOnly = false }: Program): Uint
     general: general?.map((step, i) => describe(step, `general.${i}`)) ?? null,
     rowsOnly,
   });
-  return writeSafetensors(tensors, { format: FORMAT, version: VERSION, program });
+  const metadata = { checksum: '0'.repeat(16), format: FORMAT, version: VERSION, program };
+  const file = writeSafetensors(tensors, metadata);
+  file.set(new TextEncoder().encode(checksumOf(file)), CHECKSUM_AT);
+  return file;
 }
 
 /** Two vectors of the same values: the two programs of a network share most weights. */

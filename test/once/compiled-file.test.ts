@@ -1,0 +1,127 @@
+// Files of compiled networks: their version and checksum, what is in them, and what is refused.
+
+import { describe, expect, test } from 'vitest';
+import { BatchNorm1d, BatchNorm2d, Linear, ReLU, Sequential, Tanh } from '../../src/index.ts';
+import { checksumOf } from '../../src/infer/file.ts';
+import { load } from '../../src/infer/load.ts';
+import { readSafetensors, writeSafetensors } from '../../src/weights/index.ts';
+import { fixture } from '../support/weights.ts';
+
+const net = new Sequential(new Linear(3, 4, { seed: 1 }), new Tanh(), new Linear(4, 2, { seed: 2 })).eval();
+const file = net.compile().save();
+const text = (value: string) => Uint8Array.from(value, (c) => c.charCodeAt(0));
+
+describe('the checksum', () => {
+  test('finds every bit that changes', () => {
+    for (let bit = 0; bit < file.length * 8; bit++) {
+      const bytes = file.slice();
+      bytes[bit >> 3] ^= 1 << (bit & 7);
+      expect(() => load(bytes), `bit ${bit}`).toThrow(expect.objectContaining({ code: 'ERR_FORMAT' }));
+    }
+  });
+
+  test('is that of all other bytes, and says so', () => {
+    const { metadata } = readSafetensors(file);
+    expect(metadata).toMatchObject({ format: 'evenkeel-compiled', version: '2', checksum: checksumOf(file) });
+    const bytes = file.slice();
+    bytes[bytes.length - 1] ^= 1;
+    expect(() => load(bytes)).toThrow(
+      `evenkeel-compiled: checksum expected '${checksumOf(bytes)}', got '${metadata.checksum}' (offset 37)`,
+    );
+    // bytes that change places are found as well
+    const swapped = file.slice();
+    const at = file.length - 8;
+    [swapped[at], swapped[at + 1]] = [file[at + 1], file[at]];
+    expect(swapped).not.toEqual(file);
+    expect(checksumOf(swapped)).not.toBe(checksumOf(file));
+  });
+
+  test('is not asked for in files of version 1', () => {
+    const { x, y } = JSON.parse(new TextDecoder().decode(fixture('compiled/version1.json')));
+    const run = load(fixture('compiled/version1.safetensors'));
+    const got = run({ data: Float32Array.from(x as number[]), shape: [4, 3] }).data;
+    expect(got.length).toBe(y.length);
+    for (const [i, value] of got.entries()) expect(Math.abs(value - y[i])).toBeLessThan(1e-6);
+    expect(run.outputs).toEqual([{ name: 'output', shape: [null, 2] }]);
+    const later = text(String.fromCharCode(...fixture('compiled/version1.safetensors')).replace('"1"', '"3"'));
+    expect(() => load(later)).toThrow("evenkeel-compiled: version expected '1' or '2', got '3' (offset 8)");
+  });
+});
+
+describe('a loaded network says what it takes and gives', () => {
+  const ports = (...layers: ConstructorParameters<typeof Sequential>) => {
+    const run = new Sequential(...layers).eval().compile();
+    const loaded = load(run.save());
+    expect([loaded.inputs, loaded.outputs]).toEqual([run.inputs, run.outputs]);
+    return [loaded.inputs[0].shape, loaded.outputs[0].shape];
+  };
+
+  test('names and sizes, null where the batch says them', () => {
+    const { inputs, outputs } = load(file);
+    expect([inputs, outputs]).toEqual([[{ name: 'x', shape: [null, 3] }], [{ name: 'output', shape: [null, 2] }]]);
+    expect(ports(new Linear(784, 100), new BatchNorm1d(100), new ReLU(), new Linear(100, 10))).toEqual([
+      [null, 784],
+      [null, 10],
+    ]);
+    expect(ports(new BatchNorm1d(5))).toEqual([
+      [null, 5],
+      [null, 5],
+    ]);
+    expect(ports(new BatchNorm2d(3))).toEqual([
+      [null, 3, null, null],
+      [null, 3, null, null],
+    ]);
+    expect(ports(new BatchNorm2d(3, { layout: 'channels-last' }), new Linear(3, 7))).toEqual([
+      [null, null, null, 3],
+      [null, null, null, 7],
+    ]);
+    expect(ports(new ReLU())).toEqual([null, null]);
+  });
+});
+
+describe('another file', () => {
+  test.each([
+    ['safetensors', fixture('torch/net.f32.safetensors'), 'a safetensors file of something else'],
+    ['NPZ', fixture('numpy/stored.npz'), 'a ZIP archive'],
+    ['ONNX', fixture('torch/net.onnx'), 'an ONNX model'],
+    ['HDF5', fixture('keras/chain.new.h5'), 'an HDF5 file'],
+    ['TF.js', fixture('tfjs/plain.json'), 'JSON'],
+    ['a page', text('<!doctype html>'), 'a web page'],
+    ['a pointer', text('version https://git-lfs.github.com/spec/v1\n'), 'a Git LFS pointer'],
+    ['noise', Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8, 9, 10), 'other bytes'],
+  ])('%s is named', (_, bytes, got) => {
+    expect(() => load(bytes)).toThrow(`evenkeel-compiled: file expected what save() writes, got ${got} (offset 0)`);
+  });
+
+  /** A file of version 1 around a program. */
+  const compiled = (program: unknown, tensors = {}) =>
+    writeSafetensors(tensors, { format: 'evenkeel-compiled', version: '1', program: JSON.stringify(program) });
+  const step = (i: number) => ({
+    kind: 'linear',
+    x: i,
+    add: -1,
+    activation: null,
+    in: 512,
+    out: 512,
+    weight: 'w',
+    bias: null,
+  });
+
+  test('whose steps name one weight again and again', () => {
+    const weight = { data: new Float32Array(512 * 512), shape: [512, 512] };
+    const many = { flat: Array.from({ length: 2500 }, (_, i) => step(i)), general: null, rowsOnly: false };
+    expect(() => load(compiled(many, { w: weight }))).toThrow(
+      'evenkeel-compiled: flat[64] weight expected less for the size of the file, got weights named by many steps (offset 8)',
+    );
+    const few = { ...many, flat: many.flat.slice(0, 3) };
+    using run = load(compiled(few, { w: weight }));
+    expect(run.steps.length).toBe(3);
+  });
+
+  test('with a header that is larger than any', () => {
+    const long = compiled({ flat: [], general: null, rowsOnly: false, more: '0'.repeat(2 ** 21) });
+    expect(() => load(long)).toThrow(
+      /^evenkeel-compiled: header length expected at most 2097152, got \d+ \(offset 0\)$/,
+    );
+  });
+});
