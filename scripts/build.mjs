@@ -11,6 +11,7 @@ import { build, transform } from 'esbuild';
 import { rollup } from 'rollup';
 import { dts } from 'rollup-plugin-dts';
 import { fixedOf, labelled } from './fixed.mjs';
+import { internalMembers, withoutInternal } from './internal.mjs';
 import { checkPacked, pack } from './pack.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
@@ -126,10 +127,11 @@ const { output } = await types.generate({
   entryFileNames: '[name].d.ts',
   chunkFileNames: 'shared/[name].d.ts',
 });
+const internal = internalMembers(inRoot('src'));
 for (const { fileName, code } of output) {
   // TypeScript reads references at the top of a file alone
   const reference = /^\/\/\/ <reference .*\n/gm;
   const references = [...new Set(code.match(reference))].join('');
   mkdirSync(dirname(inRoot('dist', fileName)), { recursive: true });
-  writeFileSync(inRoot('dist', fileName), references + code.replace(reference, ''));
+  writeFileSync(inRoot('dist', fileName), references + withoutInternal(code.replace(reference, ''), internal));
 }

@@ -81,6 +81,18 @@ describe('installed from its tarball in an empty folder', () => {
     tsc('--lib', 'es2022,esnext.disposable,dom', 'lines.mts');
   });
 
+  test('types name no internal member', () => {
+    const internal = ['stages', 'stateSlots', 'checkpoint', 'channelAxis', 'named', 'checkForward', 'forget', 'fused'];
+    const lines = [...internal, 'checkSaved', 'isWatched', 'estimator', 'averages', 'watch', 'settings'].map(
+      (name) => `// @ts-expect-error\nbn.${name};`,
+    );
+    writeFileSync(
+      join(folder, 'internal.mts'),
+      `import { BatchNorm2d } from 'evenkeel';\nconst bn = new BatchNorm2d(2);\nbn.forward;\nbn.options;\n${lines.join('\n')}\n`,
+    );
+    tsc('--lib', 'es2022', 'internal.mts');
+  });
+
   test('misuse does not compile', () => {
     copyFileSync(join(root, 'test/types/misuse.ts'), join(folder, 'misuse.mts'));
     tsc('--lib', 'es2022', 'misuse.mts'); // no browser, no Node, nothing that is not finished
