@@ -146,7 +146,8 @@ async function filesOf(
 /** Types that are written as others. */
 function changedTypes(before: WeightsFile['tensors'], ends: string, after: ReadonlyMap<string, Out>): string[] {
   const typesOf = (tensors: Iterable<{ readonly dtype?: string; readonly data?: ArrayLike<number> }>) =>
-    new Set([...tensors].map(({ dtype, data }) => dtype ?? naturalType(data ?? [])));
+    // data are decoded when they are asked for, and some types cannot be
+    new Set(Array.from(tensors, (tensor) => tensor.dtype ?? naturalType(tensor.data ?? [])));
   // TF.js' and Keras' files are written in singles
   const single = ends === '.json' || ends === '.h5';
   const now = single

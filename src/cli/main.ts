@@ -16,7 +16,7 @@ const HELP = `evenkeel: batch norm in files of weights
   evenkeel fold IN OUT           folds batch norm (safetensors, ONNX); the rest is carried over byte for byte
   evenkeel convert IN OUT        another format, by the name of OUT: .safetensors .npz .onnx .weights.h5 model.json
 
-  FILE and IN: safetensors, NPZ, NPY, ONNX, TF.js (model.json), Keras (.keras, .h5; needs h5wasm)
+  FILE and IN: safetensors (or *.safetensors.index.json, with the shards beside it), NPZ, NPY, ONNX, TF.js (model.json), Keras (.keras, .h5; needs h5wasm)
 
 options
   --json                         prints one line of JSON
