@@ -11,6 +11,9 @@ const DEEPEST = 64;
 const HARMLESS = 64 << 20;
 const MOST_EXPANSION = 10;
 const CONTAINER = 150;
+/** What a key costs in an object of more than a few, which is kept as a table. */
+const KEY = 200;
+const FEW_KEYS = 16;
 
 /** Objects without a prototype of names: cheaper than `Object.create(null)`, which makes a table for each. */
 const Entries = /* @__PURE__ */ (() => {
@@ -37,9 +40,10 @@ export function parseJson(format: string, part: string, bytes: Uint8Array, base 
     throw malformed(format, part, 'UTF-8', 'other bytes', base);
   }
   let at = 0;
-  let containers = Math.floor(Math.max(HARMLESS, bytes.length * MOST_EXPANSION) / CONTAINER);
-  const contain = () => {
-    if (--containers < 0) throw fail('fewer lists and objects for its length');
+  let room = Math.max(HARMLESS, bytes.length * MOST_EXPANSION);
+  const spend = (cost: number) => {
+    room -= cost;
+    if (room < 0) throw fail('fewer lists, objects and keys for its length');
   };
   const fail = (expected: string, got = at < text.length ? quote(text[at]) : 'the end') =>
     malformed(format, part, expected, got, base + at);
@@ -75,18 +79,20 @@ export function parseJson(format: string, part: string, bytes: Uint8Array, base 
       list(']', () => {
         const item = value(depth + 1);
         if (items !== NO_ITEMS) return items.push(item);
-        contain();
+        spend(CONTAINER);
         items = [item];
       });
       return items;
     }
     if (first === '{') {
       let entries = NO_ENTRIES;
+      let keys = 0;
       list('}', () => {
         if (entries === NO_ENTRIES) {
-          contain();
+          spend(CONTAINER);
           entries = new Entries();
         }
+        if (++keys > FEW_KEYS) spend(KEY);
         if (text[at] !== '"') throw fail('a key');
         const start = at;
         const key = string();

@@ -4,13 +4,17 @@
 import { malformed, show, wrongKind, wrongValue } from '../errors.ts';
 import { checkNames } from '../named-options.ts';
 import { ByteReader, type Bytes, bytesFrom, concat, quote } from './bytes.ts';
-import { bytesPerValue, decode, encode, isWritable, naturalType, type StoredTensor } from './dtypes.ts';
+import { bytesPerValue, decode, encode, isWritable, naturalType, type StoredTensor, type Values } from './dtypes.ts';
 import { asRecord, type Json, parseJson } from './json.ts';
 import { type Recognized, recognize } from './recognize.ts';
 
 const FORMAT = 'safetensors';
 /** Longer headers are refused: the reference stops at 100 MB, which nobody needs. */
 const LONGEST_HEADER = 16 << 20;
+/** Tensors that any file may have, and bytes for each one beyond: what is read of a tensor takes a kilobyte. */
+const HARMLESS = 1 << 16;
+const LEAST_BYTES = 256;
+const MOST_AXES = 1 << 13;
 
 /** A tensor with the bytes it was read from. */
 export interface RawTensor extends StoredTensor {
@@ -54,26 +58,20 @@ function readOne(all: Uint8Array, known: Recognized | undefined): SafetensorsFil
   if (!header) throw malformed(FORMAT, 'header', 'an object', 'another value', 8);
   const base = reader.offset;
   const data = reader.take(reader.left, 'data');
-  const entries = Object.keys(header)
-    .filter((name) => name !== '__metadata__')
-    .map((name) => entryOf(name, header[name], base));
+  const names = Object.keys(header).filter((name) => name !== '__metadata__');
+  const most = Math.max(HARMLESS, Math.floor(all.length / LEAST_BYTES));
+  if (names.length > most) throw malformed(FORMAT, 'header', `at most ${most} tensors`, `${names.length}`, 8);
+  const entries = names.map((name) => entryOf(name, header[name], data, base));
   entries.sort((a, b) => a.from - b.from || a.to - b.to);
   let end = 0;
   const tensors = new Map<string, RawTensor>();
-  for (const { name, dtype, shape, from, to } of entries) {
+  for (const entry of entries) {
+    const { name, from, to } = entry;
     if (from !== end) throw malformed(FORMAT, `tensor ${quote(name)}`, `bytes from ${end} on`, `${from}`, base + from);
     if (to > data.length)
       throw malformed(FORMAT, `tensor ${quote(name)}`, `an end by ${data.length}`, `${to}`, base + from);
-    const bytes = data.subarray(from, to);
     end = to;
-    tensors.set(name, {
-      dtype,
-      shape,
-      bytes,
-      get data() {
-        return decode(FORMAT, name, dtype, bytes, base + from);
-      },
-    });
+    tensors.set(name, entry);
   }
   if (end !== data.length) throw malformed(FORMAT, 'data', `${end} bytes`, `${data.length}`, base + end);
   return { tensors, metadata: metadataOf(header.__metadata__) };
@@ -121,7 +119,44 @@ function readShards(index: Uint8Array, files: SafetensorsOptions['files'] = {}):
   return { tensors, metadata };
 }
 
-function entryOf(name: string, json: Json, base: number) {
+/** A tensor where it lies: views and values are made when they are asked for. */
+class Entry implements RawTensor {
+  readonly name: string;
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  readonly from: number;
+  readonly to: number;
+  readonly #all: Uint8Array;
+  readonly #base: number;
+
+  constructor(
+    name: string,
+    dtype: string,
+    shape: readonly number[],
+    from: number,
+    to: number,
+    all: Uint8Array,
+    base: number,
+  ) {
+    this.name = name;
+    this.dtype = dtype;
+    this.shape = shape;
+    this.from = from;
+    this.to = to;
+    this.#all = all;
+    this.#base = base;
+  }
+
+  get bytes(): Uint8Array {
+    return this.#all.subarray(this.from, this.to);
+  }
+
+  get data(): Values {
+    return decode(FORMAT, this.name, this.dtype, this.bytes, this.#base + this.from);
+  }
+}
+
+function entryOf(name: string, json: Json, all: Uint8Array, base: number): Entry {
   const fail = (expected: string, got: unknown) =>
     malformed(FORMAT, `tensor ${quote(name)}`, expected, show(got), base);
   const entry = asRecord(json);
@@ -130,6 +165,7 @@ function entryOf(name: string, json: Json, base: number) {
   const isSize = (value: Json) => Number.isSafeInteger(value) && (value as number) >= 0;
   if (typeof dtype !== 'string') throw fail('a dtype', dtype);
   if (!Array.isArray(shape) || !shape.every(isSize)) throw fail('a shape of whole numbers', shape);
+  if (shape.length > MOST_AXES) throw fail(`at most ${MOST_AXES} axes`, shape.length);
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize))
     throw fail('two data_offsets', offsets);
   const [from, to] = offsets as [number, number];
@@ -141,7 +177,7 @@ function entryOf(name: string, json: Json, base: number) {
     if (!Number.isSafeInteger(bytes)) throw fail('fewer than 2^53 bytes', shape);
   }
   if (size !== undefined && bytes !== to - from) throw fail(`${bytes} bytes for this shape and type`, to - from);
-  return { name, dtype, shape: shape as number[], from, to };
+  return new Entry(name, dtype, shape as number[], from, to, all, base);
 }
 
 function metadataOf(json: Json | undefined): Record<string, string> {
