@@ -45,7 +45,7 @@ export async function fold(
     ...kept.map(({ norm, reason }) => `${norm} stays: ${reason}`),
     folded.length + kept.length
       ? `${folded.length} folded, ${kept.length} left; ${before.toLocaleString('en')} → ${result.file.length.toLocaleString('en')} bytes`
-      : 'no batch norm: everything is carried over as it is',
+      : "no batch norm with PyTorch's names (running_mean, running_var): everything is carried over as it is",
     ...assumedIn(result),
   ];
   return {

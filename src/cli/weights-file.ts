@@ -14,6 +14,7 @@ import {
   fromTorch,
   type Imported,
   type ImportOptions,
+  type OnnxModel,
   readKeras,
   readNpy,
   readNpz,
@@ -106,7 +107,7 @@ async function openAs(
     default: {
       if (text !== undefined && kind !== 'ONNX') throw malformed('file', basename(path), READERS, text, 0);
       if (kind === undefined && path.endsWith('.safetensors')) readSafetensors(bytes); // for its error
-      const model = readOnnx(bytes);
+      const model = onnxFrom(bytes, path, kind);
       return {
         kind: 'ONNX',
         bytes,
@@ -118,6 +119,16 @@ async function openAs(
         import: (options) => fromOnnx(model, options),
       };
     }
+  }
+}
+
+/** What nobody knows may still be ONNX, whose files have no beginning of their own. */
+function onnxFrom(bytes: Uint8Array<ArrayBuffer>, path: string, kind: FileKind | undefined): OnnxModel {
+  try {
+    return readOnnx(bytes);
+  } catch (error) {
+    if (kind === 'ONNX' || path.endsWith('.onnx')) throw error;
+    throw malformed('file', basename(path), READERS, 'bytes that nothing here knows', 0);
   }
 }
 
@@ -171,9 +182,15 @@ export function importAs(
   return framework === 'flax' ? fromFlax(tensors, options) : fromTorch(tensors, options);
 }
 
+/** The last part of a name. */
+function leafOf(name: string): string {
+  const bare = name.replace(/[./](?:raw_)?value$|:\d+$/, '');
+  return bare.slice(Math.max(bare.lastIndexOf('/'), bare.lastIndexOf('.')) + 1);
+}
+
 /** Whose words these are. */
 function frameworkOf(names: readonly string[]): Framework {
-  const leaves = new Set(names.map((name) => /[^/.]*$/.exec(name.replace(/[./](?:raw_)?value$|:\d+$/, ''))![0]));
+  const leaves = new Set(names.map(leafOf));
   if (leaves.has('moving_mean') || leaves.has('moving_variance')) return 'keras';
   if (names.some((name) => /^(?:params|batch_stats)[./]/.test(name))) return 'flax';
   if (!leaves.has('kernel')) return 'torch';

@@ -23,8 +23,16 @@ export interface Recognized {
   readonly text: string;
 }
 
-/** Bytes as text, one character each: the first 4096, where a row looks no further. */
-type Row = readonly [is: (head: string, bytes: Uint8Array) => boolean, text: string, kind?: FileKind];
+/** Bytes as text, one character each: the first 4096, and more for a row that looks further. */
+interface Content {
+  readonly head: string;
+  /** The first 16 MB. */
+  whole(): string;
+  /** The last megabyte. */
+  tail(): string;
+}
+
+type Row = readonly [is: (content: Content) => boolean, text: string, kind?: FileKind];
 
 const HDF5 = '\x89HDF\r\n\x1a\n';
 const SAVE = 'write safetensors with save_file(model.state_dict(), …)';
@@ -33,16 +41,23 @@ const UNPACK = 'unpack it first';
 
 const starts =
   (magic: string, at = 0) =>
-  (head: string) =>
+  ({ head }: Content) =>
     head.startsWith(magic, at);
-const like = (pattern: RegExp) => (head: string) => pattern.test(head);
+const like =
+  (pattern: RegExp) =>
+  ({ head }: Content) =>
+    pattern.test(head);
 /** An archive by a name among its members: those stand at its end once more. */
-const zipWith = (pattern: RegExp) => (head: string, bytes: Uint8Array) =>
-  head.startsWith('PK\x03\x04') && pattern.test(head + latin1(bytes.subarray(-(1 << 20))));
-const jsonWith = (first: RegExp, pattern: RegExp) => (head: string, bytes: Uint8Array) =>
-  first.test(head) && (pattern.test(head) || pattern.test(latin1(bytes.subarray(0, 16 << 20))));
+const zipWith =
+  (pattern: RegExp) =>
+  ({ head, tail }: Content) =>
+    head.startsWith('PK\x03\x04') && (pattern.test(head) || pattern.test(tail()));
+const jsonWith =
+  (first: RegExp, pattern: RegExp) =>
+  ({ head, whole }: Content) =>
+    first.test(head) && (pattern.test(head) || pattern.test(whole()));
 /** Protobuf that begins with a version and a message, not a text as ONNX has it. */
-const versioned = (head: string) => /^\x08[\x01-\x0f]\x12(?:[\x80-\xff]*[\0-\x7f])\x0a/.test(head);
+const versioned = like(/^\x08[\x01-\x0f]\x12(?:[\x80-\xff]*[\0-\x7f])\x0a/);
 
 /** The first row that fits says it. */
 const ROWS: readonly Row[] = [
@@ -82,7 +97,10 @@ const ROWS: readonly Row[] = [
   [starts('\0asm'), 'a WebAssembly module'],
   [starts('7767517\n'), `an ncnn model: ${TO_ONNX}`],
   [starts('model_checkpoint_path:'), 'a note of TensorFlow about a checkpoint: save the model as .keras or .h5'],
-  [(head) => versioned(head) && /Placeholder|NoOp|VarHandle|serve/.test(head), `a TensorFlow SavedModel: ${TO_ONNX}`],
+  [
+    (content) => versioned(content) && /Placeholder|NoOp|VarHandle|serve/.test(content.head),
+    `a TensorFlow SavedModel: ${TO_ONNX}`,
+  ],
   [versioned, `a Core ML model: ${TO_ONNX}`],
   [like(/^\x0a[\x80-\xff]*[\0-\x7f]\x0a.[ -~]+\x12.[A-Z]\w+/s), `a TensorFlow graph (.pb): ${TO_ONNX}, with tf2onnx`],
   [like(/^\x08[\x01-\x1f][\x12\x1a\x22\x28\x32\x3a\x42]/), 'an ONNX model', 'ONNX'],
@@ -96,7 +114,8 @@ export function isHdf5(bytes: Uint8Array): boolean {
 export function recognize(bytes: Uint8Array): Recognized | undefined {
   if (bytes.length === 0) return { kind: undefined, text: 'an empty file' };
   const head = latin1(bytes.subarray(0, 4096));
-  const row = ROWS.find(([is]) => is(head, bytes));
+  const [whole, tail] = [bytes.subarray(0, 16 << 20), bytes.subarray(-(1 << 20))].map(once);
+  const row = ROWS.find(([is]) => is({ head, whole, tail }));
   if (row) return { kind: row[2], text: row[1] };
   return /^[\t\n\r -~\x80-\xff]+$/.test(head.slice(0, 256)) && /^[\t\n\r -~]{4}/.test(head)
     ? { kind: undefined, text: `text that begins ${quote(head.trim().split(/\s*\n/)[0].slice(0, 40))}` }
@@ -106,6 +125,15 @@ export function recognize(bytes: Uint8Array): Recognized | undefined {
 /** A file in a few words; undefined for one that nobody knows. */
 export function recognized(bytes: Uint8Array): string | undefined {
   return recognize(bytes)?.text;
+}
+
+/** Text that is made when it is first asked for. */
+function once(bytes: Uint8Array): () => string {
+  let text: string | undefined;
+  return () => {
+    text ??= latin1(bytes);
+    return text;
+  };
 }
 
 /** The Encoding Standard's latin1 is Windows-1252: as bytes it is not. */

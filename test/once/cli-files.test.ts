@@ -64,6 +64,7 @@ describe('files that are something else: exit code 1, and what they are', () => 
     ['net.ort', '\x18\0\0\0ORTM', 'an ONNX Runtime model (.ort)'],
     ['config.json', '{"hidden_size": 768}', 'JSON'],
     ['empty', '', 'an empty file'],
+    ['noise.bin', Uint8Array.of(7, 200, 3, 1, 0, 9), 'bytes that nothing here knows'],
   ])('%s', (name, content, got) => {
     put(name, content);
     const beginning = `evenkeel: file: ${name} expected a file of weights (safetensors, NPZ, NPY, ONNX, TF.js, Keras), got ${got}`;
@@ -174,7 +175,7 @@ describe('fold', () => {
     ]);
     put('none.safetensors', writeSafetensors({ 'fc.weight': of([1, 2], 1, 2) }));
     expect(evenkeel('fold', 'none.safetensors', 'out.safetensors').last).toBe(
-      'no batch norm: everything is carried over as it is',
+      "no batch norm with PyTorch's names (running_mean, running_var): everything is carried over as it is",
     );
   });
 
