@@ -30,7 +30,7 @@ export function internalMembers(folder) {
   return new Map([...classes.keys()].map((name) => [name, new Set(all(name))]));
 }
 
-/** Declarations without internal members. */
+/** Declarations without internal members, and without those that only such members named. */
 export function withoutInternal(code, members) {
   const gone = [];
   const visit = (node) => {
@@ -38,11 +38,35 @@ export function withoutInternal(code, members) {
       // rollup numbers names that come twice
       const known = members.get(node.name.text.replace(/\$\d+$/, ''));
       for (const member of node.members) {
-        if (isInternal(member) || known?.has(nameOf(member))) gone.push([member.getFullStart(), member.getEnd()]);
+        if (isInternal(member) || known?.has(nameOf(member))) gone.push(member);
       }
     }
     ts.forEachChild(node, visit);
   };
   visit(parse('types.d.ts', code));
-  return gone.reduceRight((text, [from, to]) => text.slice(0, from) + text.slice(to), code);
+  return withoutUnused(cut(code, gone));
+}
+
+function cut(code, nodes) {
+  return nodes.reduceRight((text, node) => text.slice(0, node.getFullStart()) + text.slice(node.getEnd()), code);
+}
+
+/** Without types that are not exported and named nowhere but in themselves. */
+function withoutUnused(code) {
+  const file = parse('types.d.ts', code);
+  const own = file.statements.filter(
+    (node) =>
+      (ts.isInterfaceDeclaration(node) || ts.isTypeAliasDeclaration(node)) &&
+      !node.modifiers?.some(({ kind }) => kind === ts.SyntaxKind.ExportKeyword),
+  );
+  const named = new Set();
+  for (const statement of file.statements) {
+    const visit = (node) => {
+      if (ts.isIdentifier(node) && statement.name !== node && statement.name?.text !== node.text) named.add(node.text);
+      ts.forEachChild(node, visit);
+    };
+    visit(statement);
+  }
+  const unused = own.filter(({ name }) => !named.has(name.text));
+  return unused.length ? withoutUnused(cut(code, unused)) : code;
 }

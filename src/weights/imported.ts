@@ -13,8 +13,14 @@ import { normsIn } from './stored-norms.ts';
 /** A tensor under somebody's name: of a file that was read, or any values with a shape. */
 export type Foreign = StoredTensor | { readonly data: ArrayLike<number>; readonly shape: readonly number[] };
 
-/** Tensors by name. */
-export type ForeignTensors = ReadonlyMap<string, Foreign> | Readonly<Record<string, Foreign>>;
+/** A file that was read: what its metadata say of norms counts as read. */
+export interface ForeignFile {
+  readonly tensors: ReadonlyMap<string, StoredTensor>;
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+/** Tensors by name, or a file of them. */
+export type ForeignTensors = ReadonlyMap<string, Foreign> | Readonly<Record<string, Foreign>> | ForeignFile;
 
 /** Options of a norm that a file may say or leave out. */
 export type NormOption = 'eps' | 'momentum' | 'runningVariance' | 'layout';

@@ -23,7 +23,7 @@ export { type FlaxTree, fromFlax, toFlax } from './flax.ts';
 export { foldOnnx } from './fold-onnx.ts';
 export type { FileFold, FoldedNorm } from './fold-report.ts';
 export { foldSafetensors, type SafetensorsFoldOptions } from './fold-safetensors.ts';
-export type { Foreign, ForeignTensors, Imported, ImportOptions, NormOption } from './imported.ts';
+export type { Foreign, ForeignFile, ForeignTensors, Imported, ImportOptions, NormOption } from './imported.ts';
 export { fromKeras, fromTfjs, toKeras, toTfjs } from './keras.ts';
 export { type KerasFile, type KerasLayer, readKeras, writeKeras } from './keras-file.ts';
 export type { FileUrl, LoadOptions } from './load-sequential.ts';
