@@ -67,8 +67,10 @@ export async function convert([input, output]: string[], { from, to, rename = []
       : file.import({ rename: names }),
   );
   if (Object.keys(imported.state).length === 0 && file.kind !== 'NPY') throw unknown('convert', input, imported.unused);
-  const { state, unused, missing } = imported;
-  const tensors: Map<string, Out> = { torch: toTorch, keras: toKeras, flax: toFlax, tfjs: toTfjs }[target](state);
+  const { state, unused, missing, multipliers = {} } = imported;
+  const tensors: Map<string, Out> = { torch: toTorch, keras: toKeras, flax: toFlax, tfjs: toTfjs }[target](state, {
+    multipliers,
+  });
   const carried = carryOver(tensors, unused, file.tensors, format.ends);
   const said = { ...(target === 'torch' && { format: 'pt' }), ...withNorms(imported) };
   await writeFiles(await filesOf(format.ends, output, tensors, said), progress);

@@ -21,6 +21,8 @@ const DTYPES: Readonly<Record<string, string>> = {
   uint8: 'U8',
   uint16: 'U16',
   float16: 'F16',
+  complex64: 'C64',
+  string: 'STRING',
 };
 
 /** How a weight is stored: as it is, as half floats, or as integers with a scale. */
@@ -30,18 +32,53 @@ interface Stored {
   readonly dtype: string;
   readonly scale: number;
   readonly min: number;
+  /** Are numbers with a scale whole again? */
+  readonly whole: boolean;
 }
 
-/** The files that a model.json names, in order. Throws ERR_FORMAT. */
+/** Shards one after another, as their bytes lie in them, and weights that may begin in one and end in another. */
+class Shards {
+  readonly #parts: readonly Uint8Array[];
+  readonly #starts: readonly number[];
+  readonly length: number;
+
+  constructor(parts: readonly Uint8Array[]) {
+    this.#parts = parts;
+    let at = 0;
+    this.#starts = parts.map(({ length }) => {
+      at += length;
+      return at - length;
+    });
+    this.length = at;
+  }
+
+  /** Bytes from one place to another, without a copy where they lie in one shard. */
+  slice(from: number, to: number): Uint8Array {
+    let first = 0;
+    for (let last = this.#starts.length - 1; first < last; ) {
+      const middle = (first + last + 1) >> 1;
+      if (this.#starts[middle] <= from) first = middle;
+      else last = middle - 1;
+    }
+    const found: Uint8Array[] = [];
+    for (let i = first; i < this.#parts.length && this.#starts[i] < to; i++) {
+      found.push(this.#parts[i].subarray(Math.max(from - this.#starts[i], 0), to - this.#starts[i]));
+    }
+    return found.length === 1 ? found[0] : concat(found);
+  }
+}
+
+/** The files that a model.json, or a weights_manifest.json, names, in order. Throws ERR_FORMAT. */
 export function tfjsShards(model: Bytes): string[] {
   return manifestOf(model).groups.flatMap(({ paths }) => paths);
 }
 
 /**
- * Reads a TF.js model: float32, float16 and quantised weights (uint8 and uint16 with scale and minimum), integers and booleans.
+ * Reads a TF.js model: float32, float16 and quantised weights (uint8 and uint16 with scale and minimum), integers and booleans. Texts and complex
+ * numbers are there by name and shape; their `data` throws.
  *
- * @param model model.json
- * @param shards the other files, by the paths that model.json gives them (`tfjsShards`)
+ * @param model model.json, or a weights_manifest.json
+ * @param shards the other files, by the paths that the model gives them (`tfjsShards`)
  * @throws ERR_FORMAT: which part, and at which offset (of a group's bytes, for weights)
  */
 export function readTfjs(
@@ -61,21 +98,13 @@ export function readTfjs(
   };
   const tensors = new Map<string, StoredTensor>();
   for (const { paths, weights } of groups) {
-    const parts = paths.map(shardOf);
-    const bytes = parts.length === 1 ? parts[0] : concat(parts);
+    const bytes = new Shards(paths.map(shardOf));
     let at = 0;
     for (const weight of weights) {
-      const { name, shape, dtype } = weight;
+      const { name } = weight;
       if (tensors.has(name)) throw malformed(FORMAT, `weight ${quote(name)}`, 'each name once', 'it again', at);
-      let size = bytesPerValue(dtype)!;
-      for (const length of shape) {
-        size *= length;
-        if (!Number.isSafeInteger(size))
-          throw malformed(FORMAT, `weight ${quote(name)}`, 'fewer than 2^53 bytes', show(shape), at);
-      }
-      if (size > bytes.length - at)
-        throw malformed(FORMAT, `weight ${quote(name)}`, `${size} bytes`, `${bytes.length - at}`, at);
-      tensors.set(name, tensorOf(weight, bytes.subarray(at, at + size), at));
+      const size = sizeOf(weight, bytes, at);
+      tensors.set(name, tensorOf(weight, bytes, at, at + size));
       at += size;
     }
     if (at !== bytes.length) throw malformed(FORMAT, 'shards', `${at} bytes`, `${bytes.length}`, at);
@@ -83,32 +112,72 @@ export function readTfjs(
   return { tensors, topology };
 }
 
-function tensorOf({ name, shape, dtype, scale, min }: Stored, bytes: Uint8Array, offset: number): StoredTensor {
+/** The bytes of a weight that begins at some place. */
+function sizeOf({ name, shape, dtype }: Stored, bytes: Shards, at: number): number {
+  let count = dtype === 'STRING' ? 1 : bytesPerValue(dtype)!;
+  for (const length of shape) {
+    count *= length;
+    if (!Number.isSafeInteger(count))
+      throw malformed(FORMAT, `weight ${quote(name)}`, 'fewer than 2^53 bytes', show(shape), at);
+  }
+  const left = bytes.length - at;
+  const size = dtype === 'STRING' ? textsSize(count, bytes, at) : count;
+  if (size > left) throw malformed(FORMAT, `weight ${quote(name)}`, `${size} bytes`, `${left}`, at);
+  return size;
+}
+
+/** Texts lie one after another, each behind its length: four bytes. */
+function textsSize(count: number, bytes: Shards, at: number): number {
+  const left = bytes.length - at;
+  if (count * 4 > left) return count * 4;
+  let size = 0;
+  for (let i = 0; i < count; i++) {
+    if (size + 4 > left) return size + 4;
+    const [a, b, c, d] = bytes.slice(at + size, at + size + 4);
+    size += 4 + a + (b << 8) + (c << 16) + d * 2 ** 24;
+  }
+  return size;
+}
+
+function tensorOf(weight: Stored, bytes: Shards, from: number, to: number): StoredTensor {
+  const { name, shape, dtype, scale, min, whole } = weight;
   const quantised = scale !== 1 || min !== 0;
   return {
     dtype: quantised ? 'F32' : dtype,
     shape,
     get data() {
-      const values = decode(FORMAT, name, dtype, bytes, offset);
-      return quantised ? Float32Array.from(values, (value) => value * scale + min) : values;
+      const values = decode(FORMAT, name, dtype, bytes.slice(from, to), from);
+      if (!quantised) return values;
+      return Float32Array.from(values, (value) => (whole ? Math.round(value * scale + min) : value * scale + min));
     },
   };
 }
 
 function manifestOf(model: Bytes) {
-  const root = asRecord(parseJson(FORMAT, 'model.json', bytesFrom(FORMAT, model)));
+  const json = parseJson(FORMAT, 'model.json', bytesFrom(FORMAT, model));
+  const root = asRecord(json);
   const fail = (part: string, expected: string, got: unknown) => malformed(FORMAT, part, expected, show(got), 0);
-  const manifest = root?.weightsManifest;
-  if (!root || !Array.isArray(manifest)) throw fail('model.json', 'a weightsManifest', manifest);
+  // weights without a network are a manifest alone
+  const manifest = Array.isArray(json) ? json : root?.weightsManifest;
+  if (!Array.isArray(manifest)) throw fail('model.json', 'a weightsManifest', manifest);
+  const seen = new Set<string>();
   const groups = manifest.map((item) => {
     const group = asRecord(item);
     if (!group || !Array.isArray(group.paths) || !Array.isArray(group.weights)) {
       throw fail('weightsManifest', '{ paths, weights }', item);
     }
-    if (!group.paths.every((path) => typeof path === 'string')) throw fail('weightsManifest', 'paths', group.paths);
+    for (const path of group.paths) {
+      if (typeof path !== 'string') throw fail('weightsManifest', 'paths', group.paths);
+      const place = path
+        .split(/[/\\]+/)
+        .filter((part) => part !== '.')
+        .join('/');
+      if (seen.has(place)) throw fail('weightsManifest', 'each shard once', path);
+      seen.add(place);
+    }
     return { paths: group.paths as string[], weights: group.weights.map(storedOf) };
   });
-  return { topology: root.modelTopology ?? null, groups };
+  return { topology: root?.modelTopology ?? null, groups };
 }
 
 function storedOf(json: Json): Stored {
@@ -129,7 +198,7 @@ function storedOf(json: Json): Stored {
   }
   const { scale = 1, min = 0 } = quantization ?? {};
   if (typeof scale !== 'number' || typeof min !== 'number') throw fail('numbers as scale and min', [scale, min]);
-  return { name, shape: shape as number[], dtype: DTYPES[stored], scale, min };
+  return { name, shape: shape as number[], dtype: DTYPES[stored], scale, min, whole: dtype === 'int32' };
 }
 
 /**

@@ -32,3 +32,13 @@ export function toKernel(values: Values, shape: readonly number[]): { data: Valu
   const axes = shape.map((_, axis) => axis);
   return permute(values, shape, [...axes.slice(2), 1, 0]);
 }
+
+/** `[...window, in, multiplier]` → `[in·multiplier, 1, ...window]`: a depthwise kernel as a convolution of as many groups as inputs has it. */
+export function fromDepthwise(values: Values, shape: readonly number[]): { data: Values; shape: number[] } {
+  const { data, shape: moved } = permute(values, shape, outputsFirst(shape.length));
+  return { data, shape: [moved[0] * moved[1], 1, ...moved.slice(2)] };
+}
+
+function outputsFirst(rank: number): number[] {
+  return [rank - 2, rank - 1, ...Array.from({ length: rank - 2 }, (_, axis) => axis)];
+}

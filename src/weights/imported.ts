@@ -35,6 +35,8 @@ export interface Imported {
   readonly norms: Readonly<Record<string, BatchNormOptions>>;
   /** By the name of each batch norm: which of its options in `norms` are the framework's defaults, as the file does not say them. */
   readonly assumed: Readonly<Record<string, readonly NormOption[]>>;
+  /** By the name of each layer whose `weight` was a depthwise kernel: outputs for each input, which its shape does not say. */
+  readonly multipliers?: Readonly<Record<string, number>>;
   /** Names that nothing was made of. */
   readonly unused: readonly string[];
   /** Names that should be there and are not: of `layer`, if one was given; of a norm without statistics. */
@@ -101,6 +103,7 @@ export class Collector {
   readonly #options: ImportOptions;
   readonly #state = new Map<string, StateEntry>();
   readonly #norms = new Map<string, { readonly options: BatchNormOptions; readonly stated: readonly NormOption[] }>();
+  readonly #multipliers = new Map<string, number>();
   readonly #unused: string[] = [];
   readonly #missing: string[] = [];
   /** Foreign names of layers. */
@@ -185,6 +188,11 @@ export class Collector {
     this.#norms.set(layer, { options: { ...options, ...said }, stated: read });
   }
 
+  /** A depthwise kernel: as our weight it has its inputs and their outputs in one axis. */
+  multiplier(layer: string, outputs: number): void {
+    this.#multipliers.set(layer, outputs);
+  }
+
   unused(full: string): void {
     this.#unused.push(full);
   }
@@ -222,6 +230,7 @@ export class Collector {
       state: Object.fromEntries(this.#state),
       norms: Object.fromEntries([...this.#norms].map(([name, { options }]) => [name, options])),
       assumed: this.#assumed(),
+      ...(this.#multipliers.size && { multipliers: Object.fromEntries(this.#multipliers) }),
       unused: this.#unused,
       missing: this.#missing,
       differences: this.#differences(),

@@ -2,24 +2,28 @@
 // variance is the biased one; channels are last unless `axis` says otherwise.
 
 import { wrongValue } from '../errors.ts';
+import type { StoredTensor } from '../formats/dtypes.ts';
 import type { Json } from '../formats/json.ts';
 import type { TfjsModel } from '../formats/tfjs.ts';
 import { type BatchNormOptions, preset } from '../layers/options.ts';
 import { checkRecord } from '../named-options.ts';
 import type { StateDict } from '../types.ts';
-import { fromKernel } from './axes.ts';
+import { fromDepthwise, fromKernel } from './axes.ts';
 import { type Exported, type ExportOptions, withKernels } from './exported.ts';
 import {
   Collector,
   entriesOf,
   type ForeignTensors,
-  groupsOf,
   type Imported,
   type ImportOptions,
   type NormOption,
 } from './imported.ts';
-import { type KerasFile, type KerasLayer, layersOf } from './keras-file.ts';
+import { type KerasLayer, layersOf, listOf } from './keras-config.ts';
+import type { KerasFile } from './keras-file.ts';
+import { type KerasGroup, kerasGroups } from './keras-groups.ts';
+import { isDepthwise, isKnownKind, isWeighted } from './keras-kinds.ts';
 import { joined } from './names.ts';
+import { depthwiseWeights, graphNorms, isGraph } from './tfjs-graph.ts';
 
 const NORM: Readonly<Record<string, string>> = {
   gamma: 'gamma',
@@ -39,8 +43,9 @@ const NORM: Readonly<Record<string, string>> = {
 export function fromKeras(file: KerasFile | ForeignTensors, options: ImportOptions = {}): Imported {
   checkRecord('fromKeras', file);
   const isFile = 'layers' in file && 'tensors' in file && !(file instanceof Map);
-  const { tensors, layers } = isFile ? (file as KerasFile) : { tensors: file as ForeignTensors, layers: null };
-  return collect('fromKeras', tensors, layers, options);
+  if (!isFile) return collect('fromKeras', file as ForeignTensors, { layers: null }, options);
+  const { tensors, layers, kinds } = file as KerasFile;
+  return collect('fromKeras', tensors, { layers, kinds }, options);
 }
 
 /**
@@ -52,50 +57,113 @@ export function fromKeras(file: KerasFile | ForeignTensors, options: ImportOptio
 export function fromTfjs(model: TfjsModel | ForeignTensors, options: ImportOptions = {}): Imported {
   checkRecord('fromTfjs', model);
   const isModel = 'topology' in model && 'tensors' in model && !(model instanceof Map);
-  if (!isModel) return collect('fromTfjs', model as ForeignTensors, null, options);
+  if (!isModel) return collect('fromTfjs', model as ForeignTensors, { layers: null }, options);
   const { tensors, topology } = model as TfjsModel;
-  return collect('fromTfjs', tensors, tfjsLayers(topology), options);
+  if (isGraph(topology)) return fromGraph(topology, tensors, options);
+  return collect('fromTfjs', tensors, { layers: tfjsLayers(topology), scoped: true }, options);
 }
 
 /** The layers of a TF.js topology, in which Keras' config may lie one level deeper; null where there is none. */
 export function tfjsLayers(topology: Json): KerasLayer[] | null {
   if (typeof topology !== 'object' || topology === null || Array.isArray(topology)) return null;
-  if ('model_config' in topology) return layersOf(topology.model_config);
-  return 'config' in topology ? layersOf(topology) : null;
+  const config = 'model_config' in topology ? topology.model_config : topology;
+  return listOf(config) || 'config' in topology ? layersOf(config) : null;
 }
 
-function collect(
-  subject: string,
-  tensors: ForeignTensors,
-  layers: readonly KerasLayer[] | null,
-  options: ImportOptions,
-): Imported {
-  const collector = new Collector(subject, options, tensors);
-  for (const { name, tensors: group } of groupsOf(entriesOf(subject, tensors), split)) {
-    const layer = collector.rename(name);
-    const isNorm = ['gamma', 'beta', 'moving_mean', 'moving_variance'].some((leaf) => group.has(leaf));
-    const known = layers?.find((one) => one.name.replaceAll('/', '.') === name);
-    // a norm that its config calls otherwise, or without moving statistics, has those of its input
-    const tracked = ['moving_mean', 'moving_variance'].some((leaf) => group.has(leaf));
-    if (isNorm && (known ? known.className === 'BatchNormalization' : tracked)) {
+/** What is known of the tensors beside their names. */
+interface Source {
+  readonly layers: readonly KerasLayer[] | null;
+  readonly kinds?: ReadonlyMap<string, string>;
+  readonly scoped?: boolean;
+}
+
+function collect(subject: string, tensors: ForeignTensors, source: Source, options: ImportOptions): Imported {
+  return collectGroups(
+    new Collector(subject, options, tensors),
+    subject,
+    kerasGroups(entriesOf(subject, tensors), { scoped: false, ...source }),
+  ).finish();
+}
+
+/** Puts groups of variables into a collector. */
+export function collectGroups(collector: Collector, subject: string, groups: readonly KerasGroup[]): Collector {
+  for (const group of groups) {
+    const layer = collector.rename(group.name);
+    const { known, tensors } = group;
+    if (isBatchNorm(group)) {
       if (known) collector.norm(layer, normOptions(subject, known), statedIn(known));
       else collector.norm(layer, preset('keras'), []);
-      for (const leaf of ['moving_mean', 'moving_variance'])
-        if (!group.has(leaf)) collector.missing(joined(name, leaf, '/'));
+      for (const leaf of expectedOf(known)) if (!tensors.has(leaf)) collector.missing(joined(group.name, leaf, '/'));
     }
-    for (const [leaf, { full, tensor }] of group) {
-      if (isNorm && Object.hasOwn(NORM, leaf)) collector.take(full, tensor, layer, NORM[leaf]);
-      else if (leaf === 'kernel' && tensor.shape.length >= 2) collector.take(full, tensor, layer, 'weight', fromKernel);
-      else if (!isNorm && leaf === 'bias') collector.take(full, tensor, layer, 'bias');
+    for (const [leaf, { full, tensor }] of tensors) {
+      const part = partOf(group, leaf, tensor.shape.length);
+      const inside = part?.inside ? joined(layer, part.inside) : layer;
+      if (part?.change === fromDepthwise) collector.multiplier(inside, tensor.shape[tensor.shape.length - 1]);
+      if (part) collector.take(full, tensor, inside, part.ours, part.change);
       else collector.unused(full);
     }
   }
-  return collector.finish();
+  return collector;
 }
 
-function split(name: string): readonly [string, string] {
-  const parts = name.replace(/:\d+$/, '').split('/');
-  return [parts.slice(0, -1).join('.'), parts[parts.length - 1]];
+/** A batch norm: its config or its name says so, or, where nobody says what it is, its moving statistics. */
+function isBatchNorm({ kind, tensors }: KerasGroup): boolean {
+  const tracked = tensors.has('moving_mean') || tensors.has('moving_variance');
+  if (kind === 'batch_normalization') return tracked || tensors.has('gamma') || tensors.has('beta');
+  return tracked && !isKnownKind(kind);
+}
+
+function expectedOf(known: KerasLayer | undefined): string[] {
+  const affine = known ? affineOf(known.config) : false;
+  return [
+    ...(affine === true || affine === 'gamma' ? ['gamma'] : []),
+    ...(affine === true || affine === 'beta' ? ['beta'] : []),
+    'moving_mean',
+    'moving_variance',
+  ];
+}
+
+/** What a variable is here: in which layer inside of its own, under which name, with which axes; undefined for what there is no such thing. */
+function partOf(
+  { kind, tensors }: KerasGroup,
+  leaf: string,
+  rank: number,
+): { inside: string; ours: string; change?: typeof fromKernel } | undefined {
+  const isNorm = Object.keys(NORM).some((name) => tensors.has(name));
+  if (isNorm) return Object.hasOwn(NORM, leaf) ? { inside: '', ours: NORM[leaf] } : undefined;
+  if (kind === 'rms_normalization' && leaf === 'scale') return { inside: '', ours: 'gamma' };
+  if (tensors.has('recurrent_kernel') || (isKnownKind(kind) && !isWeighted(kind))) return undefined;
+  const separable = tensors.has('depthwise_kernel') && tensors.has('pointwise_kernel');
+  // a kernel of more axes than that is one of an equation
+  if (kind === 'einsum_dense' && (tensors.get('kernel')?.tensor.shape.length ?? 2) > 2) return undefined;
+  if (leaf === 'bias') return { inside: separable ? 'pointwise' : '', ours: 'bias' };
+  if (rank < 2) return undefined;
+  if (leaf === 'depthwise_kernel' && rank > 2)
+    return { inside: separable ? 'depthwise' : '', ours: 'weight', change: fromDepthwise };
+  if (leaf === 'pointwise_kernel' && separable) return { inside: 'pointwise', ours: 'weight', change: fromKernel };
+  if (leaf !== 'kernel') return undefined;
+  return { inside: '', ours: 'weight', change: kind !== undefined && isDepthwise(kind) ? fromDepthwise : fromKernel };
+}
+
+/** The weights of a graph model: of each norm what its node takes, the others by their names. */
+function fromGraph(topology: Json, tensors: ReadonlyMap<string, StoredTensor>, options: ImportOptions): Imported {
+  const collector = new Collector('fromTfjs', options, tensors);
+  const taken = new Set<string>();
+  for (const { name, inputs, options: own, stated } of graphNorms(topology, tensors)) {
+    const layer = collector.rename(name);
+    collector.norm(layer, own, stated);
+    for (const [ours, full] of Object.entries(inputs)) {
+      if (full === undefined) collector.missing(joined(name, ours));
+      else {
+        taken.add(full);
+        collector.take(full, tensors.get(full)!, layer, ours);
+      }
+    }
+  }
+  const depthwise = depthwiseWeights(topology, tensors);
+  const kinds = new Map([...depthwise].map((full) => [full.slice(0, full.lastIndexOf('/')), 'depthwise_conv2d']));
+  const rest = [...tensors].filter(([full]) => !taken.has(full));
+  return collectGroups(collector, 'fromTfjs', kerasGroups(rest, { layers: null, kinds, scoped: false })).finish();
 }
 
 /** What a BatchNormalization's config comes to. */
@@ -139,14 +207,47 @@ export function newWeight(old: number): number {
   return Number((1 - old).toPrecision(12));
 }
 
+export interface KerasExportOptions extends ExportOptions {
+  /** Outputs for each input of layers whose weights are depthwise kernels, as an import says them. */
+  multipliers?: Readonly<Record<string, number>>;
+}
+
 /**
  * Our state dict under Keras' names, kernels transposed. Keras counts no batches: `batchesTracked` stays here.
  */
-export function toKeras(state: StateDict, options: ExportOptions = {}): Map<string, Exported> {
-  return withKernels('toKeras', state, options, NORM);
+export function toKeras(state: StateDict, options: KerasExportOptions = {}): Map<string, Exported> {
+  return exported('toKeras', state, options, 'kernel');
 }
 
-/** Our state dict under TF.js' names, which are Keras': for `writeTfjs`. */
-export function toTfjs(state: StateDict, options: ExportOptions = {}): Map<string, Exported> {
-  return toKeras(state, options);
+/** Our state dict under TF.js' names, which are Keras', but for depthwise kernels: for `writeTfjs`. */
+export function toTfjs(state: StateDict, options: KerasExportOptions = {}): Map<string, Exported> {
+  return exported('toTfjs', state, options, 'depthwise_kernel');
+}
+
+function exported(
+  subject: string,
+  state: StateDict,
+  { multipliers = {}, ...options }: KerasExportOptions,
+  depthwise: string,
+): Map<string, Exported> {
+  const tensors = withKernels(subject, state, options, NORM);
+  const foreign = new Map(Object.entries(options.rename ?? {}).map(([theirs, ours]) => [ours, theirs]));
+  const renamed = new Map<string, string>();
+  for (const [layer, outputs] of Object.entries(multipliers)) {
+    const path = (foreign.get(layer) ?? layer).replaceAll('.', '/');
+    const kernel = joined(path, 'kernel', '/');
+    const tensor = tensors.get(kernel);
+    if (!tensor) continue;
+    const { shape, data } = tensor;
+    // inputs and outputs lie side by side in the last axis: taken apart, the values stay where they are
+    tensors.set(kernel, { data, shape: [...shape.slice(0, -2), shape[shape.length - 1] / outputs, outputs] });
+    const outer = path.replace(/\/?depthwise$/, '');
+    const pointwise = joined(outer, 'pointwise', '/');
+    if (outer !== path && tensors.has(`${pointwise}/kernel`)) {
+      renamed.set(kernel, joined(outer, 'depthwise_kernel', '/'));
+      renamed.set(`${pointwise}/kernel`, joined(outer, 'pointwise_kernel', '/'));
+      renamed.set(`${pointwise}/bias`, joined(outer, 'bias', '/'));
+    } else renamed.set(kernel, joined(path, depthwise, '/'));
+  }
+  return new Map([...tensors].map(([name, tensor]) => [renamed.get(name) ?? name, tensor]));
 }

@@ -1,15 +1,27 @@
 import { malformed, show, wrongKind } from '../errors.ts';
-import { type Bytes, bytesFrom } from '../formats/bytes.ts';
+import { type Bytes, bytesFrom, quote } from '../formats/bytes.ts';
+import { asRecord } from '../formats/json.ts';
 import { isHdf5, recognize } from '../formats/recognize.ts';
+import { readTfjs, tfjsShards } from '../formats/tfjs.ts';
+import { isInside } from '../formats/zip.ts';
 import { checkNames } from '../named-options.ts';
 import type { Sequential } from '../nn/sequential.ts';
+import { tfjsLayers } from './keras.ts';
+import { outputsOf } from './keras-config.ts';
 import { readKeras } from './keras-file.ts';
+import { kerasGroups } from './keras-groups.ts';
 import { sequentialFromKeras } from './sequential-keras.ts';
 import { sequentialFromOnnx } from './sequential-onnx.ts';
+import { isGraph } from './tfjs-graph.ts';
+
+/** Files by name, as a model names those beside it. */
+export type Files = ReadonlyMap<string, Bytes> | Readonly<Record<string, Bytes>>;
 
 export interface LoadOptions {
   /** `true`: a Softmax at the end is left out, and the network gives logits. Default `false`: it is refused, as there is no such layer here. */
   dropSoftmax?: boolean;
+  /** The files that a model.json of TF.js names. Where the file is a path, those beside it are read. */
+  files?: Files;
 }
 
 /** A URL, in the words of programs whose types know none. */
@@ -22,27 +34,86 @@ interface Host {
 }
 
 /**
- * A network from an ONNX or Keras file, where its graph is a chain of fully connected layers, normalizations, activations and dropout, with its weights, in
- * evaluation mode.
+ * A network from an ONNX, Keras or TF.js file, where its graph is a chain of fully connected layers, normalizations, activations and dropout, with its
+ * weights, in evaluation mode.
  *
- * @param file bytes, or where there is a file system a path
+ * @param file bytes, or where there is a file system a path; or all files of a TF.js model by name, `model.json` among them
  * @throws ERR_FORMAT where the file is none of these, or its graph no such chain: at which node
  */
-export async function loadSequential(file: Bytes | string | FileUrl, options: LoadOptions = {}): Promise<Sequential> {
-  checkNames('loadSequential', options, ['dropSoftmax']);
-  const bytes = bytesFrom('loadSequential', await contentOf(file));
+export async function loadSequential(
+  file: Bytes | string | FileUrl | Files,
+  options: LoadOptions = {},
+): Promise<Sequential> {
+  checkNames('loadSequential', options, ['dropSoftmax', 'files']);
+  const { bytes, beside } = await sourceOf(file, options.files);
   const isZip = bytes[0] === 0x50 && bytes[1] === 0x4b;
   const known = recognize(bytes);
-  if (known && !['ONNX', 'HDF5', 'Keras'].includes(known.kind ?? ''))
-    throw malformed('loadSequential', 'file', 'an ONNX or Keras file', known.text, 0);
+  if (known && !['ONNX', 'HDF5', 'Keras', 'TF.js'].includes(known.kind ?? ''))
+    throw malformed('loadSequential', 'file', 'an ONNX, Keras or TF.js file', known.text, 0);
+  if (known?.kind === 'TF.js') return sequentialFromTfjs(bytes, beside, options);
   if (!isZip && !isHdf5(bytes)) return sequentialFromOnnx(bytes, options);
-  const { layers, ...keras } = await readKeras(bytes);
-  if (!layers) throw malformed('Keras', 'config', 'a file with a config', 'weights alone', 0);
-  return sequentialFromKeras({ layers, ...keras }, options);
+  const { layers, tensors, kinds, outputs = null, version } = await readKeras(bytes);
+  if (!layers) throw malformed('Keras', 'config', 'a network with layers', 'weights alone, or a class of its own', 0);
+  const groups = kerasGroups([...tensors], { layers, kinds, scoped: false });
+  return sequentialFromKeras({ format: 'Keras', layers, outputs, groups, version }, options);
 }
 
-async function contentOf(file: Bytes | string | FileUrl): Promise<Bytes> {
-  if (typeof file !== 'string' && !('href' in file)) return file;
+async function sequentialFromTfjs(bytes: Uint8Array, beside: Beside, options: LoadOptions): Promise<Sequential> {
+  const shards = new Map<string, Bytes>();
+  for (const name of tfjsShards(bytes)) {
+    const shard = await beside(name);
+    if (shard) shards.set(name, shard);
+  }
+  const { tensors, topology } = readTfjs(bytes, shards);
+  if (isGraph(topology)) throw malformed('TF.js', 'model.json', 'a layers model', 'a graph model', 0);
+  const layers = tfjsLayers(topology);
+  if (!layers) throw malformed('TF.js', 'model.json', 'a network with layers', 'weights alone', 0);
+  const model = asRecord(topology);
+  const outputs = outputsOf(asRecord(asRecord(model?.model_config ?? topology)?.config));
+  const groups = kerasGroups([...tensors], { layers, scoped: true });
+  return sequentialFromKeras({ format: 'TF.js', layers, outputs, groups, version: null }, options);
+}
+
+/** Finds a file beside the model; undefined where there is none. */
+type Beside = (name: string) => Promise<Bytes | undefined>;
+
+async function sourceOf(
+  file: Bytes | string | FileUrl | Files,
+  files: Files | undefined,
+): Promise<{ bytes: Uint8Array; beside: Beside }> {
+  const among = (given: Files | undefined, name: string) => {
+    if (given instanceof Map) return given.get(name);
+    return given && Object.hasOwn(given, name) ? (given as Record<string, Bytes>)[name] : undefined;
+  };
+  if (typeof file === 'string' || isUrl(file)) {
+    const host = filesOf(file);
+    return {
+      bytes: bytesFrom('loadSequential', await host.read(file)),
+      beside: async (name) => among(files, name) ?? (files ? undefined : host.beside(name)),
+    };
+  }
+  const isBytes = ArrayBuffer.isView(file) || Object.prototype.toString.call(file) === '[object ArrayBuffer]';
+  if (isBytes || typeof file !== 'object' || file === null) {
+    return { bytes: bytesFrom('loadSequential', file as Bytes), beside: async (name) => among(files, name) };
+  }
+  const given = file as Files;
+  const model = among(given, 'model.json');
+  if (model === undefined) {
+    const names = [...(given instanceof Map ? given.keys() : Object.keys(given))].slice(0, 8);
+    throw wrongKind('ERR_TYPE', 'loadSequential', 'file', "bytes, or files with 'model.json' among them", show(names));
+  }
+  return {
+    bytes: bytesFrom('loadSequential', model),
+    beside: async (name) => among(given, name) ?? among(files, name),
+  };
+}
+
+function isUrl(file: object): file is FileUrl {
+  return typeof (file as { href?: unknown }).href === 'string';
+}
+
+/** The host's files: the one at a path, and those beside it. */
+function filesOf(file: string | FileUrl): { read(path: string | FileUrl): Promise<Uint8Array>; beside: Beside } {
   const host = (globalThis as { process?: Host }).process;
   const fs = host?.getBuiltinModule?.('node:fs/promises') as
     | { readFile(path: string | FileUrl): Promise<Uint8Array> }
@@ -50,5 +121,21 @@ async function contentOf(file: Bytes | string | FileUrl): Promise<Bytes> {
   if (!fs) {
     throw wrongKind('ERR_TYPE', 'loadSequential', 'file', 'bytes, as this host has no files', show(String(file)));
   }
-  return fs.readFile(file);
+  return {
+    read: (path) => fs.readFile(path),
+    beside: async (name) => {
+      if (!isInside(name))
+        throw malformed('TF.js', `shard ${quote(name)}`, 'a file beside the model', 'a path out of its folder', 0);
+      const { join, dirname } = host!.getBuiltinModule!('node:path') as {
+        join(...parts: string[]): string;
+        dirname(path: string): string;
+      };
+      const { fileURLToPath } = host!.getBuiltinModule!('node:url') as { fileURLToPath(url: FileUrl): string };
+      const folder = dirname(typeof file === 'string' ? file : fileURLToPath(file));
+      return fs.readFile(join(folder, name)).catch((error: { code?: string }) => {
+        if (error.code === 'ENOENT') return undefined;
+        throw error;
+      });
+    },
+  };
 }

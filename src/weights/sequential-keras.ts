@@ -1,4 +1,4 @@
-// A chain of Keras layers as ours.
+// A chain of Keras layers as ours. TF.js' layers models are described in the same way.
 
 import { malformed } from '../errors.ts';
 import { quote } from '../formats/bytes.ts';
@@ -9,15 +9,17 @@ import { BatchNorm1d } from '../layers/batch-norm-ranks.ts';
 import { GroupNorm } from '../layers/group-norm.ts';
 import type { Layer } from '../layers/layer.ts';
 import { LayerNorm } from '../layers/layer-norm.ts';
+import { RMSNorm } from '../layers/rms-norm.ts';
 import { ActivationLayer } from '../nn/activations.ts';
 import { Dropout } from '../nn/dropout.ts';
 import { Linear } from '../nn/linear.ts';
 import { Sequential } from '../nn/sequential.ts';
-import { affineOf, fromKeras, normOptions } from './keras.ts';
-import type { KerasFile, KerasLayer } from './keras-file.ts';
+import { Collector } from './imported.ts';
+import { affineOf, collectGroups, normOptions } from './keras.ts';
+import { chainOf } from './keras-chain.ts';
+import { type KerasLayer, kindOf } from './keras-config.ts';
+import type { KerasGroup } from './keras-groups.ts';
 import type { LoadOptions } from './load-sequential.ts';
-
-const FORMAT = 'Keras';
 
 const ACTIVATIONS: Readonly<Record<string, Activation | undefined>> = {
   linear: undefined,
@@ -36,129 +38,164 @@ const ACTIVATIONS: Readonly<Record<string, Activation | undefined>> = {
   mish: 'mish',
 };
 
-/** Builds the network. Throws ERR_FORMAT, by the layer's name, where it is no chain of layers that there are here. */
-export function sequentialFromKeras(
-  { layers, tensors, version }: KerasFile & { layers: readonly KerasLayer[] },
-  { dropSoftmax = false }: LoadOptions,
-): Sequential {
-  const built: Layer[] = [];
-  const rename: Record<string, string> = {};
-  const chain = layers.filter(({ className }) => className !== 'InputLayer');
-  const inputs = layers.filter(({ className }) => className === 'InputLayer').map(({ name }) => name);
-  if (inputs.length > 1)
-    throw malformed(FORMAT, 'config', 'one input', `${inputs.length}: ${inputs.map(quote).join(', ')}`, 0);
-  let before = inputs[0];
+/** A network and its variables. */
+export interface KerasNetwork {
+  readonly format: 'Keras' | 'TF.js';
+  readonly layers: readonly KerasLayer[];
+  /** Layers that the outermost network's outputs come from, if the config says so. */
+  readonly outputs: readonly string[] | null;
+  readonly groups: readonly KerasGroup[];
+  readonly version: string | null;
+}
 
-  chain.forEach((layer, i) => {
-    const { className, config, name, inbound } = layer;
+/** Variables of a layer that inference does without. */
+const TRAINING = ['moving_stddev', 'renorm_mean', 'renorm_stddev'];
+
+/** Builds the network. Throws ERR_FORMAT, by the layer's name, where it is no chain of layers that there are here. */
+export function sequentialFromKeras(network: KerasNetwork, options: LoadOptions): Sequential {
+  const { format, version } = network;
+  const { dropSoftmax = false } = options;
+  const built: Layer[] = [];
+  const byLayer = new Map(network.groups.map((group) => [group.known?.name ?? group.name.replaceAll('.', '/'), group]));
+  const used: KerasGroup[] = [];
+  const rename: Record<string, string> = {};
+  const chain = chainOf(network);
+
+  chain.forEach(({ layer, rank }, i) => {
+    const { className, config, name } = layer;
     const label = `layer ${i} ${className} ${quote(name)}`;
-    const fail = (expected: string, got: string) => malformed(FORMAT, label, expected, got, 0);
-    if (inbound && (inbound.length !== 1 || (before !== undefined && inbound[0] !== before))) {
-      throw fail(`${quote(before ?? 'the input')} as its one input: a chain`, inbound.map(quote).join(', ') || 'none');
-    }
-    before = name;
+    const fail = (expected: string, got: string) => malformed(format, label, expected, got, 0);
     const activate = (given: Json | undefined) => {
-      const activation = activationFrom(given, version, fail);
+      const activation = activationFrom(given, { format, version, rank }, fail);
       if (activation === 'softmax') {
         if (!dropSoftmax)
           throw fail('an activation that there is here (dropSoftmax: true leaves softmax out at the end)', "'softmax'");
-        if (i !== chain.length - 1) throw fail('the end of the network behind softmax', chain[i + 1].className);
+        if (i !== chain.length - 1) throw fail('the end of the network behind softmax', chain[i + 1].layer.className);
       } else if (activation) built.push(new ActivationLayer(activation));
     };
-    const trained = (kernel: string): readonly number[] => {
-      const tensor = tensors.get(`${name}/${kernel}`);
-      if (!tensor) throw fail(`a variable '${kernel}'`, 'none');
-      rename[name.replaceAll('/', '.')] = `${built.length}`;
+    /** The shape of a layer's variable; the layer is one that has these variables and no others. */
+    const trained = (variable: string, ...others: string[]): readonly number[] => {
+      const group = byLayer.get(name);
+      const tensor = group?.tensors.get(variable)?.tensor;
+      if (!group || !tensor) throw fail(`a variable '${variable}'`, 'none');
+      const more = [...group.tensors.keys()].filter((leaf) => ![variable, ...others, ...TRAINING].includes(leaf));
+      if (more.length) throw fail(`variables ${[variable, ...others].join(', ')}`, `${more.join(', ')} as well`);
+      rename[group.name] = `${built.length}`;
+      used.push(group);
       return tensor.shape;
     };
-    switch (className) {
-      case 'Dense': {
-        const shape = trained('kernel');
+    const normed = () => (config.scale === false ? trained('beta') : trained('gamma', 'beta'));
+    const eps = (standard: number) => {
+      if (config.epsilon === undefined) return standard;
+      if (typeof config.epsilon !== 'number') throw fail('a number as epsilon', JSON.stringify(config.epsilon));
+      return config.epsilon;
+    };
+    if (layer.training && className !== 'InputLayer')
+      throw fail('inference', 'training=True, which a call in the model says');
+    switch (kindOf(className)) {
+      case 'dense': {
+        const shape = trained('kernel', 'bias');
         if (shape.length !== 2) throw fail('a kernel of rank 2', `rank ${shape.length}`);
         built.push(new Linear(shape[0], shape[1], { bias: config.use_bias !== false, init: () => {} }));
         activate(config.activation);
         break;
       }
-      case 'BatchNormalization': {
-        const [channels] = trained('moving_mean');
-        const Norm = layer.rank === 2 ? BatchNorm1d : BatchNorm;
-        built.push(new Norm(channels, normOptions('loadSequential', layer)));
+      case 'batch_normalization': {
+        const [channels] = trained('moving_mean', 'moving_variance', 'gamma', 'beta');
+        const Norm = rank === 2 ? BatchNorm1d : BatchNorm;
+        built.push(new Norm(channels, normOptions('loadSequential', { ...layer, rank })));
         break;
       }
-      case 'LayerNormalization': {
-        const shape = trained(config.scale === false ? 'beta' : 'gamma');
-        const { axis, epsilon } = config;
-        const last = Array.isArray(axis) ? axis.at(-1) : (axis ?? -1);
-        if (last !== -1 && last !== (layer.rank ?? 0) - 1) throw fail('the last axes', JSON.stringify(axis));
-        const eps = typeof epsilon === 'number' ? epsilon : 1e-3;
-        built.push(new LayerNorm(shape, { eps, affine: affineOf(config) }));
+      case 'layer_normalization': {
+        const shape = normed();
+        if (!isLast(config.axis, shape.length, rank)) throw fail('the last axes', JSON.stringify(config.axis));
+        built.push(new LayerNorm(shape, { eps: eps(1e-3), affine: affineOf(config) }));
         break;
       }
-      case 'GroupNormalization': {
-        const [channels] = trained(config.scale === false ? 'beta' : 'gamma');
+      case 'rms_normalization': {
+        const shape = trained('scale');
+        if (!isLast(config.axis, shape.length, rank)) throw fail('the last axes', JSON.stringify(config.axis));
+        built.push(new RMSNorm(shape, { eps: eps(1e-6) }));
+        break;
+      }
+      case 'group_normalization': {
+        const [channels] = normed();
         const groups = typeof config.groups === 'number' ? config.groups : 32;
-        const eps = typeof config.epsilon === 'number' ? config.epsilon : 1e-3;
-        const layout = config.axis === 1 && layer.rank !== 2 ? 'channels-first' : 'channels-last';
+        const layout = config.axis === 1 && rank !== 2 ? 'channels-first' : 'channels-last';
         // −1 stands for as many groups as channels
         const numGroups = groups === -1 ? channels : groups;
-        built.push(new GroupNorm(numGroups, channels, { eps, layout, affine: affineOf(config) }));
+        built.push(new GroupNorm(numGroups, channels, { eps: eps(1e-3), layout, affine: affineOf(config) }));
         break;
       }
-      case 'Activation':
+      case 'activation':
         activate(config.activation);
         break;
-      case 'ReLU':
-      case 'LeakyReLU':
-      case 'ELU':
-      case 'Softmax':
+      case 're_lu':
+      case 'leaky_re_lu':
+      case 'elu':
+      case 'softmax':
         activate({ class_name: className, config: { ...config } });
         break;
-      case 'Dropout':
+      case 'dropout':
         built.push(new Dropout(typeof config.rate === 'number' ? config.rate : 0.5));
         break;
-      case 'Flatten': // of rows it does nothing; of what comes in, whoever calls the network has done it
-        if (built.length && layer.rank !== 2)
-          throw fail('rows, or the beginning of the network', 'Flatten behind a layer');
+      case 'flatten': // of rows it does nothing; of what comes in, whoever calls the network has done it
+        if (built.length && rank !== 2) throw fail('rows, or the beginning of the network', 'Flatten behind a layer');
         break;
       default:
         throw fail('Dense, a normalization, an activation, Dropout or Flatten', className);
     }
   });
   const net = new Sequential(...built);
-  const { state, missing } = fromKeras({ layers, tensors, version }, { layer: net, rename });
-  if (missing.length) throw malformed(FORMAT, 'variables', missing.map(quote).join(', '), 'none', 0);
+  const collector = new Collector('loadSequential', { layer: net, rename });
+  const { state, missing } = collectGroups(collector, 'loadSequential', used).finish();
+  if (missing.length) throw malformed(format, 'variables', missing.map(quote).join(', '), 'none', 0);
   net.loadStateDict(state);
   return net.eval();
+}
+
+/** Are these as many of the last axes? */
+function isLast(axis: Json | undefined, count: number, rank: number | undefined): boolean {
+  const axes = (Array.isArray(axis) ? axis : [axis ?? -1]).map(Number);
+  if (axes.length !== count) return false;
+  const fromEnd = axes.map((one) => (one < 0 ? one : one - (rank ?? Number.NaN)));
+  return fromEnd.every((one, i) => one === i - count);
 }
 
 /** A name, or a layer in the place of one. */
 function activationFrom(
   given: Json | undefined,
-  version: string | null,
+  { format, version, rank }: { format: 'Keras' | 'TF.js'; version: string | null; rank: number | undefined },
   fail: (expected: string, got: string) => Error,
 ): Activation | 'softmax' | undefined {
   if (given === undefined || given === null) return undefined;
   if (typeof given === 'string') {
     if (given === 'softmax') return 'softmax';
-    // tf.keras had 0.2·x + 0.5; Keras 3 has x/6 + 1/2
-    if (given === 'hard_sigmoid' && version && !version.startsWith('2.')) return 'hard-sigmoid';
+    // tf.keras had 0.2·x + 0.5, and TF.js has it; Keras 3 has x/6 + 1/2
+    if (given === 'hard_sigmoid' && format === 'Keras' && version && !version.startsWith('2.')) return 'hard-sigmoid';
+    if (given === 'gelu_new') return 'gelu-tanh';
     if (Object.hasOwn(ACTIVATIONS, given)) return ACTIVATIONS[given];
     throw fail('an activation that there is here', quote(given));
   }
   const layer = asRecord(given);
   const config = asRecord(layer?.config) ?? {};
-  const number = (name: string, standard: number) =>
-    typeof config[name] === 'number' ? (config[name] as number) : standard;
+  const number = (name: string, standard: number) => {
+    const value = config[name] ?? null;
+    if (value !== null && typeof value !== 'number') throw fail(`a number as ${name}`, JSON.stringify(value));
+    return value ?? standard;
+  };
   switch (layer?.class_name) {
     case 'Softmax':
+      if (!isLast(config.axis, 1, rank)) throw fail('softmax over the last axis', JSON.stringify(config.axis));
       return 'softmax';
     case 'LeakyReLU':
       return { name: 'leaky-relu', slope: number('negative_slope', number('alpha', 0.3)) };
     case 'ELU':
       return { name: 'elu', alpha: number('alpha', 1) };
     case 'ReLU': {
-      const [most, slope, threshold] = [config.max_value ?? null, number('negative_slope', 0), number('threshold', 0)];
-      if (threshold !== 0 || (most !== null && (most !== 6 || slope !== 0)))
+      const [slope, threshold] = [number('negative_slope', 0), number('threshold', 0)];
+      const most = number('max_value', Number.POSITIVE_INFINITY);
+      if (threshold !== 0 || (most !== Number.POSITIVE_INFINITY && (most !== 6 || slope !== 0)))
         throw fail('a ReLU up to 6 or without end, from 0 on', JSON.stringify(config));
       return most === 6 ? 'relu6' : slope === 0 ? 'relu' : { name: 'leaky-relu', slope };
     }

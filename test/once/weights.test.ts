@@ -733,16 +733,16 @@ describe('found by others', () => {
     );
     expect(() => readSafetensors(fixture('torch/net.npz'))).toThrow('got an NPZ file');
     await expect(loadSequential(pickle)).rejects.toThrow(
-      `loadSequential: file expected an ONNX or Keras file, got a pickle: ${hint}`,
+      `loadSequential: file expected an ONNX, Keras or TF.js file, got a pickle: ${hint}`,
     );
     await expect(loadSequential(fixture('torch/net.f32.safetensors'))).rejects.toThrow(
-      'loadSequential: file expected an ONNX or Keras file, got a safetensors file (offset 0)',
+      'loadSequential: file expected an ONNX, Keras or TF.js file, got a safetensors file (offset 0)',
     );
     await expect(readNpz(fixture('torch/net.pt'))).rejects.toThrow(
       'NPZ: file expected an NPZ file, got a file of torch.save, which is a pickle',
     );
     await expect(loadSequential(fixture('torch/net.pt'))).rejects.toThrow(
-      `loadSequential: file expected an ONNX or Keras file, got a file of torch.save, which is a pickle: ${hint} (offset 0)`,
+      `loadSequential: file expected an ONNX, Keras or TF.js file, got a file of torch.save, which is a pickle: ${hint} (offset 0)`,
     );
     expect(fromTorch(readSafetensors(fixture('torch/net.f32.safetensors'))).unused).toEqual([]); // the file as well as its tensors
   });

@@ -1,0 +1,124 @@
+// Keras' config of a network: its layers, what they take, and what kind each is.
+
+import { malformed, show } from '../errors.ts';
+import { asRecord, type Json } from '../formats/json.ts';
+
+const FORMAT = 'Keras';
+
+/** A layer as Keras' config describes it. */
+export interface KerasLayer {
+  /** Of a layer in a network in a network: `outer/inner`. */
+  readonly name: string;
+  readonly className: string;
+  readonly config: { readonly [key: string]: Json };
+  /** Layers whose outputs it takes; undefined in a Sequential, where that is the one before. */
+  readonly inbound: readonly string[] | undefined;
+  /** Is it called with `training=True`? */
+  readonly training?: boolean;
+  /** Name of the network that it is in; none for the outermost. */
+  readonly network?: string | null;
+  /** Axes of its input, where that is known. */
+  readonly rank: number | undefined;
+}
+
+/** The layers of a config: `{ class_name, config: { layers } }`. Networks in networks come first, then their layers as `outer/inner`. */
+export function layersOf(json: Json, network: string | null = null, depth = 0): KerasLayer[] {
+  const list = listOf(json);
+  if (!list) throw malformed(FORMAT, 'config', 'a network with layers', show(json), 0);
+  if (depth > 16) throw malformed(FORMAT, 'config', 'at most 16 levels', 'more', 0);
+  return list.flatMap((item) => {
+    const entry = asRecord(item);
+    const inner = asRecord(entry?.config);
+    const name = inner?.name ?? entry?.name;
+    if (!entry || !inner || typeof entry.class_name !== 'string' || typeof name !== 'string') {
+      throw malformed(FORMAT, 'config', 'layers as { class_name, config: { name } }', show(item), 0);
+    }
+    const layer: KerasLayer = {
+      name: network === null ? name : `${network}/${name}`,
+      className: entry.class_name,
+      config: inner,
+      inbound: entry.inbound_nodes === undefined ? undefined : namesIn(entry.inbound_nodes),
+      training: trainingIn(entry.inbound_nodes ?? null),
+      network,
+      rank: rankOf(asRecord(entry.build_config)?.input_shape ?? inner.batch_shape ?? inner.batch_input_shape),
+    };
+    return Array.isArray(inner.layers) ? [layer, ...layersOf(entry, layer.name, depth + 1)] : [layer];
+  });
+}
+
+/** The list of a network's layers; undefined for a model that is a class of its own, whose config says nothing of layers. */
+export function listOf(json: Json): readonly Json[] | undefined {
+  const model = asRecord(json);
+  const list = asRecord(model?.config)?.layers ?? model?.config;
+  return Array.isArray(list) ? list : undefined;
+}
+
+/** Names of the layers whose outputs are a network's; null in a Sequential, where that is the last. */
+export function outputsOf(config: { readonly [key: string]: Json } | undefined): readonly string[] | null {
+  return config?.output_layers === undefined ? null : namesIn(config.output_layers);
+}
+
+/** A layer's own name, without the networks around it. */
+export function ownName({ name, network }: KerasLayer): string {
+  return network == null ? name : name.slice(network.length + 1);
+}
+
+/** Lists of items by what they have in common. */
+export function listed<T, K>(items: Iterable<T>, keyOf: (item: T) => K): Map<K, T[]> {
+  const lists = new Map<K, T[]>();
+  for (const item of items) {
+    const list = lists.get(keyOf(item));
+    if (list) list.push(item);
+    else lists.set(keyOf(item), [item]);
+  }
+  return lists;
+}
+
+/** Is it a network of layers that the config lists? */
+export function isNetwork({ config }: KerasLayer): boolean {
+  return Array.isArray(config.layers);
+}
+
+function rankOf(shape: Json | undefined): number | undefined {
+  return Array.isArray(shape) && !shape.some(Array.isArray) ? shape.length : undefined;
+}
+
+/** Names of the layers that calls take, or that are outputs: Keras 3 has `keras_history` in tensors, tf.keras `[name, node, tensor, kwargs]`. */
+export function namesIn(nodes: Json): string[] {
+  const names: string[] = [];
+  const walk = (value: Json, depth: number) => {
+    if (depth > 16) throw malformed(FORMAT, 'inbound_nodes', 'at most 16 levels', 'more', 0);
+    if (Array.isArray(value)) {
+      if (typeof value[0] === 'string' && typeof value[1] === 'number') names.push(value[0]);
+      else for (const item of value) walk(item, depth + 1);
+    } else {
+      for (const item of Object.values(asRecord(value) ?? {})) walk(item, depth + 1);
+    }
+  };
+  walk(nodes, 0);
+  return names;
+}
+
+/** Is `training` among the arguments of a call, and true? */
+function trainingIn(nodes: Json): boolean {
+  if (Array.isArray(nodes)) return nodes.some(trainingIn);
+  const record = asRecord(nodes);
+  if (!record) return false;
+  const { training, kwargs } = record;
+  return training === true || training === 1 || trainingIn(kwargs ?? null);
+}
+
+/** keras/src/utils/naming.py: BatchNormalization → batch_normalization, ReLU → re_lu. */
+export function snake(className: string): string {
+  return className
+    .replace(/\W+/g, '')
+    .replace(/(.)([A-Z][a-z]+)/g, '$1_$2')
+    .replace(/([a-z])([A-Z])/g, '$1_$2')
+    .toLowerCase();
+}
+
+/** A layer's kind: its class in snake case, without a package; all that TensorFlow has called batch normalization is one. */
+export function kindOf(className: string): string {
+  const kind = snake(className.slice(className.lastIndexOf('>') + 1));
+  return /^(?:sync_)?batch_normalization(?:_?v[12])?(?:_base)?$/.test(kind) ? 'batch_normalization' : kind;
+}
