@@ -148,7 +148,12 @@ function tensorOf(weight: Stored, bytes: Shards, from: number, to: number): Stor
     get data() {
       const values = decode(FORMAT, name, dtype, bytes.slice(from, to), from);
       if (!quantised) return values;
-      return Float32Array.from(values, (value) => (whole ? Math.round(value * scale + min) : value * scale + min));
+      const scaled = new Float32Array(values.length);
+      for (let i = 0; i < scaled.length; i++) {
+        const value = values[i] * scale + min;
+        scaled[i] = whole ? Math.round(value) : value;
+      }
+      return scaled;
     },
   };
 }

@@ -145,7 +145,7 @@ export class Collector {
     const name = joined(layer, ours);
     checkTensor(this.#subject, full, tensor);
     const { shape, data: stored } = tensor; // a file's tensor decodes its data each time it is asked
-    const data = stored instanceof Float64Array ? stored : Float32Array.from(stored);
+    const data = stored instanceof Float64Array ? stored : new Float32Array(stored);
     const count = shape.reduce((product, length) => product * length, 1);
     if (data.length !== count)
       throw this.#wrong(full, `${count} values for shape ${showShape(shape)}`, `${data.length}`);

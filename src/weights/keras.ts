@@ -23,7 +23,7 @@ import type { KerasFile } from './keras-file.ts';
 import { type KerasGroup, kerasGroups } from './keras-groups.ts';
 import { isDepthwise, isKnownKind, isWeighted } from './keras-kinds.ts';
 import { joined } from './names.ts';
-import { depthwiseWeights, graphNorms, isGraph } from './tfjs-graph.ts';
+import { graphLayers, isGraph } from './tfjs-graph.ts';
 
 const NORM: Readonly<Record<string, string>> = {
   gamma: 'gamma',
@@ -145,26 +145,27 @@ function partOf(
   return { inside: '', ours: 'weight', change: kind !== undefined && isDepthwise(kind) ? fromDepthwise : fromKernel };
 }
 
-/** The weights of a graph model: of each norm what its node takes, the others by their names. */
+/** The weights of a graph model: what its nodes take; the others by their names. */
 function fromGraph(topology: Json, tensors: ReadonlyMap<string, StoredTensor>, options: ImportOptions): Imported {
   const collector = new Collector('fromTfjs', options, tensors);
   const taken = new Set<string>();
-  for (const { name, inputs, options: own, stated } of graphNorms(topology, tensors)) {
+  for (const { name, weights, missing, norm } of graphLayers(topology, tensors)) {
     const layer = collector.rename(name);
-    collector.norm(layer, own, stated);
-    for (const [ours, full] of Object.entries(inputs)) {
-      if (full === undefined) collector.missing(joined(name, ours));
-      else {
-        taken.add(full);
-        collector.take(full, tensors.get(full)!, layer, ours);
-      }
+    if (norm) collector.norm(layer, norm.options, norm.stated);
+    for (const ours of missing) collector.missing(joined(name, ours));
+    for (const { ours, full, axes } of weights) {
+      const tensor = tensors.get(full)!;
+      const change = tensor.shape.length < 2 ? undefined : CHANGES[axes];
+      if (change === fromDepthwise) collector.multiplier(layer, tensor.shape[tensor.shape.length - 1]);
+      collector.take(full, tensor, layer, ours, change);
+      taken.add(full);
     }
   }
-  const depthwise = depthwiseWeights(topology, tensors);
-  const kinds = new Map([...depthwise].map((full) => [full.slice(0, full.lastIndexOf('/')), 'depthwise_conv2d']));
   const rest = [...tensors].filter(([full]) => !taken.has(full));
-  return collectGroups(collector, 'fromTfjs', kerasGroups(rest, { layers: null, kinds, scoped: false })).finish();
+  return collectGroups(collector, 'fromTfjs', kerasGroups(rest, { layers: null, scoped: false })).finish();
 }
+
+const CHANGES = { 'as they are': undefined, kernel: fromKernel, depthwise: fromDepthwise };
 
 /** What a BatchNormalization's config comes to. */
 export function normOptions(subject: string, { name, config, rank }: KerasLayer): BatchNormOptions {

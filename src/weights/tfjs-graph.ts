@@ -1,13 +1,9 @@
-// Graph models of TF.js: nodes of TensorFlow with weights among their inputs. Their norms are FusedBatchNorm nodes: they alone say which weight is
-// what, and eps.
+// Graph models of TF.js: nodes of TensorFlow with weights among their inputs. The nodes alone say which weight is what, and eps of norms.
 
 import type { StoredTensor } from '../formats/dtypes.ts';
 import { asRecord, type Json } from '../formats/json.ts';
-import type { BatchNormOptions } from '../layers/options.ts';
-import { preset } from '../layers/options.ts';
+import { type BatchNormOptions, preset } from '../layers/options.ts';
 import type { NormOption } from './imported.ts';
-
-const NORMS = /^(?:_?FusedBatchNorm(?:V[23]|Ex)?|BatchNormWithGlobalNormalization)$/;
 
 interface GraphNode {
   readonly name: string;
@@ -16,59 +12,91 @@ interface GraphNode {
   readonly attributes: { readonly [name: string]: Json };
 }
 
-/** A norm of a graph: names of the weights that its node takes. */
-export interface GraphNorm {
+/** How a weight's axes become ours. */
+type Axes = 'as they are' | 'kernel' | 'depthwise';
+
+/** A node that takes weights: which, under which of our names, and of a norm its options. */
+export interface GraphLayer {
   readonly name: string;
-  readonly options: BatchNormOptions;
-  readonly stated: readonly NormOption[];
-  readonly inputs: Readonly<Record<'gamma' | 'beta' | 'runningMean' | 'runningVar', string | undefined>>;
+  readonly weights: readonly { readonly ours: string; readonly full: string; readonly axes: Axes }[];
+  readonly missing: readonly string[];
+  readonly norm?: { readonly options: BatchNormOptions; readonly stated: readonly NormOption[] };
 }
+
+const NORMS = /^(?:_?FusedBatchNorm(?:V[23]|Ex)?|BatchNormWithGlobalNormalization)$/;
+const PRODUCTS =
+  /^(?:_?(?:Fused)?(?:Conv2D|Conv3D|MatMul|DepthwiseConv2dNative)|Conv2DBackpropInput|Conv3DBackpropInputV2)$/;
 
 /** Is a topology a graph, not a list of layers? */
 export function isGraph(topology: Json): boolean {
   return Array.isArray(asRecord(topology)?.node);
 }
 
-export function graphNorms(topology: Json, tensors: ReadonlyMap<string, StoredTensor>): GraphNorm[] {
+/** The norms, convolutions and products of a graph, with the weights that they take. */
+export function graphLayers(topology: Json, tensors: ReadonlyMap<string, StoredTensor>): GraphLayer[] {
   const nodes = nodesOf(topology);
-  const standard = preset('keras');
-  const named = new Map<string, number>();
-  const short = (name: string) => name.replace(/\/[^/]*[Bb]atch_?[Nn]orm[^/]*$/, '');
-  for (const { name, op } of nodes.values())
-    if (NORMS.test(op)) named.set(short(name), (named.get(short(name)) ?? 0) + 1);
-  return [...nodes.values()]
-    .filter(({ op }) => NORMS.test(op))
-    .map(({ name, op, inputs, attributes }) => {
-      const weight = (i: number) => weightOf(inputs[i], nodes, tensors);
-      const epsilon = asRecord(attributes.epsilon ?? attributes.variance_epsilon)?.f;
-      const format = textOf(asRecord(attributes.data_format)?.s);
-      const old = op.startsWith('BatchNormWith');
-      const eps = typeof epsilon === 'number' ? epsilon : standard.eps;
-      return {
-        // two norms in one scope: by the names of their nodes
-        name: (named.get(short(name)) === 1 ? short(name) : name).replaceAll('/', '.'),
-        options: { ...standard, eps, layout: format === 'NCHW' ? 'channels-first' : 'channels-last' } as const,
-        stated: [
-          ...(typeof epsilon === 'number' ? (['eps'] as const) : []),
-          ...(format === undefined ? [] : (['layout'] as const)),
-        ],
-        // the older node takes mean, variance, beta, gamma
-        inputs: old
-          ? { gamma: weight(4), beta: weight(3), runningMean: weight(1), runningVar: weight(2) }
-          : { gamma: weight(1), beta: weight(2), runningMean: weight(3), runningVar: weight(4) },
-      };
-    });
+  const weightAt = (node: GraphNode, i: number) => weightOf(node.inputs[i], nodes, tensors);
+  const biases = new Map<string, string>();
+  for (const node of nodes.values()) {
+    const bias = node.op === 'BiasAdd' ? weightAt(node, 1) : undefined;
+    if (bias !== undefined) biases.set(bare(node.inputs[0]), bias);
+  }
+  const layers = [...nodes.values()].flatMap((node) => {
+    if (NORMS.test(node.op)) return [{ ...normOf(node, (i) => weightAt(node, i)), node }];
+    const full = PRODUCTS.test(node.op) ? weightAt(node, 1) : undefined;
+    if (full === undefined) return [];
+    const bias = node.op.includes('Fused') && fuses(node, 'BiasAdd') ? weightAt(node, 2) : biases.get(node.name);
+    const weights = [
+      { ours: 'weight', full, axes: axesOf(node) },
+      ...(bias === undefined ? [] : [{ ours: 'bias', full: bias, axes: 'as they are' as const }]),
+    ];
+    return [{ weights, missing: [], node }];
+  });
+  // by the folder of the node; where two share it, by the node
+  const folder = ({ name }: GraphNode) => name.replace(/\/[^/]*$/, '');
+  const shared = new Map<string, number>();
+  for (const { node } of layers) shared.set(folder(node), (shared.get(folder(node)) ?? 0) + 1);
+  return layers.map(({ node, ...layer }) => ({
+    ...layer,
+    name: (shared.get(folder(node)) === 1 ? folder(node) : node.name).replaceAll('/', '.'),
+  }));
 }
 
-/** Weights that are depthwise kernels. */
-export function depthwiseWeights(topology: Json, tensors: ReadonlyMap<string, StoredTensor>): Set<string> {
-  const nodes = nodesOf(topology);
-  const found = new Set<string>();
-  for (const { op, inputs } of nodes.values()) {
-    const weight = /Depthwise/.test(op) ? weightOf(inputs[1], nodes, tensors) : undefined;
-    if (weight !== undefined) found.add(weight);
-  }
-  return found;
+function normOf({ op, attributes }: GraphNode, weight: (i: number) => string | undefined): Omit<GraphLayer, 'name'> {
+  const standard = preset('keras');
+  const epsilon = asRecord(attributes.epsilon ?? attributes.variance_epsilon)?.f;
+  const format = textOf(asRecord(attributes.data_format)?.s);
+  // the older node takes mean, variance, beta, gamma
+  const order = op.startsWith('BatchNormWith') ? [4, 3, 1, 2] : [1, 2, 3, 4];
+  const found = ['gamma', 'beta', 'runningMean', 'runningVar'].map((ours, i) => ({ ours, full: weight(order[i]) }));
+  return {
+    weights: found.flatMap(({ ours, full }) =>
+      full === undefined ? [] : [{ ours, full, axes: 'as they are' as const }],
+    ),
+    missing: found.flatMap(({ ours, full }) => (full === undefined ? [ours] : [])),
+    norm: {
+      options: {
+        ...standard,
+        eps: typeof epsilon === 'number' ? epsilon : standard.eps,
+        layout: format === 'NCHW' ? 'channels-first' : 'channels-last',
+      },
+      stated: [
+        ...(typeof epsilon === 'number' ? (['eps'] as const) : []),
+        ...(format === undefined ? [] : (['layout'] as const)),
+      ],
+    },
+  };
+}
+
+function axesOf({ op, attributes }: GraphNode): Axes {
+  if (op.includes('Depthwise')) return 'depthwise';
+  return op.includes('MatMul') && asRecord(attributes.transpose_b)?.b === true ? 'as they are' : 'kernel';
+}
+
+/** Is an operation among those that a node does as well? */
+function fuses({ attributes }: GraphNode, op: string): boolean {
+  const list = asRecord(asRecord(attributes.fused_ops)?.list)?.s;
+  return Array.isArray(list) && textOf(list[0]) === op;
 }
 
 function nodesOf(topology: Json): Map<string, GraphNode> {
@@ -83,33 +111,32 @@ function nodesOf(topology: Json): Map<string, GraphNode> {
   return nodes;
 }
 
+/** An input's node: without the number of its output. */
+function bare(input: string): string {
+  return input.replace(/:\d+$/, '');
+}
+
 /** The weight that an input is, behind nodes that pass it on. */
 function weightOf(
   input: string | undefined,
   nodes: ReadonlyMap<string, GraphNode>,
   tensors: ReadonlyMap<string, StoredTensor>,
 ): string | undefined {
-  let name = input?.replace(/^\^|:\d+$/g, '');
+  let name = input;
   for (let steps = 0; name !== undefined && steps < 16; steps++) {
+    name = bare(name);
     if (tensors.has(name)) return name;
     const node: GraphNode | undefined = nodes.get(name);
-    if (!node || !/^(?:Identity|ReadVariableOp|Const|VariableV2)$/.test(node.op)) return undefined;
-    name = node.inputs[0]?.replace(/:\d+$/, '');
+    if (!node || !/^(?:Identity|ReadVariableOp)$/.test(node.op)) return undefined;
+    name = node.inputs[0];
   }
   return undefined;
 }
 
-/** Texts of attributes are base64, or lists of bytes. */
+/** Texts of attributes are base64, or lists of bytes, or as they are. */
 function textOf(value: Json | undefined): string | undefined {
   if (Array.isArray(value)) return String.fromCharCode(...(value.slice(0, 16) as number[]));
   if (typeof value !== 'string') return undefined;
-  return /^N[CDHW]+$/.test(value) ? value : atobOr(value);
-}
-
-function atobOr(value: string): string {
-  try {
-    return atob(value);
-  } catch {
-    return value;
-  }
+  if (!/^(?:[\w+/]{4})*(?:[\w+/]{2}==|[\w+/]{3}=)?$/.test(value) || /^N(?:HWC|CHW)$/.test(value)) return value;
+  return atob(value);
 }

@@ -63,7 +63,7 @@ describe('files that are something else', () => {
     const got = (format: string, wanted: string) => `${format}: file expected ${wanted}, got ${text} (offset 0)`;
     expect(() => readSafetensors(file)).toThrow(got('safetensors', 'a safetensors file'));
     expect(() => readNpy(file)).toThrow(got('NPY', 'an NPY file'));
-    await expect(loadSequential(file)).rejects.toThrow(got('loadSequential', 'an ONNX or Keras file'));
+    await expect(loadSequential(file)).rejects.toThrow(got('loadSequential', 'an ONNX, Keras or TF.js file'));
     if (!text.includes('ZIP')) await expect(readNpz(file)).rejects.toThrow(got('NPZ', 'an NPZ file'));
   });
 
