@@ -11,8 +11,11 @@ const DEEPEST = 64;
 const HARMLESS = 64 << 20;
 const MOST_EXPANSION = 10;
 const CONTAINER = 150;
-/** What a key costs in an object of more than a few, which is kept as a table. */
+/** What a key costs that comes for the first time, or in an object of more than a few, which is kept as a table. */
 const KEY = 200;
+/** A place in a list, and a text in it. */
+const ITEM = 12;
+const TEXT = 32;
 const FEW_KEYS = 16;
 
 /** Objects without a prototype of names: cheaper than `Object.create(null)`, which makes a table for each. */
@@ -41,6 +44,9 @@ export function parseJson(format: string, part: string, bytes: Uint8Array, base 
   }
   let at = 0;
   let room = Math.max(HARMLESS, bytes.length * MOST_EXPANSION);
+  const seen = new Set<string>();
+  /** Values of lists before their end: a list is no longer than it must be. */
+  const waiting: Json[] = [];
   const spend = (cost: number) => {
     room -= cost;
     if (room < 0) throw fail('fewer lists, objects and keys for its length');
@@ -75,13 +81,15 @@ export function parseJson(format: string, part: string, bytes: Uint8Array, base 
     const first = text[at];
     if (first === '"') return string();
     if (first === '[') {
-      let items = NO_ITEMS;
+      const start = waiting.length;
       list(']', () => {
-        const item = value(depth + 1);
-        if (items !== NO_ITEMS) return items.push(item);
-        spend(CONTAINER);
-        items = [item];
+        spend(text[at] === '"' ? ITEM + TEXT : ITEM);
+        waiting.push(value(depth + 1));
       });
+      if (waiting.length === start) return NO_ITEMS;
+      spend(CONTAINER);
+      const items = waiting.slice(start);
+      waiting.length = start;
       return items;
     }
     if (first === '{') {
@@ -92,10 +100,11 @@ export function parseJson(format: string, part: string, bytes: Uint8Array, base 
           spend(CONTAINER);
           entries = new Entries();
         }
-        if (++keys > FEW_KEYS) spend(KEY);
         if (text[at] !== '"') throw fail('a key');
         const start = at;
         const key = string();
+        if (++keys > FEW_KEYS || !seen.has(key)) spend(KEY);
+        seen.add(key);
         if (key in entries) {
           at = start;
           throw fail('each key once', `${quote(key)} again`);
