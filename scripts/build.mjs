@@ -108,7 +108,10 @@ async function bundle(entries, from, to, external) {
     writeFileSync(path, named.replace(/(?<=^|;)import"[^"]*";/g, ''));
   }
 }
-await bundle(['js', 'index', 'infer/index', 'weights/index', 'cli/main'], 'src', 'dist', ['#wasm', 'node:*']);
+await bundle(['js', 'index', 'infer/index', 'weights/index', 'cli/main', 'cli/hdf5-worker'], 'src', 'dist', [
+  '#wasm',
+  'node:*',
+]);
 for (const source of ['inline', 'workerd', 'edge-light'])
   await bundle([source], 'src/wasm', 'dist/wasm', ['*.wasm', '*.wasm?module']);
 copyFileSync(inRoot('src/wasm/module.d.ts'), inRoot('dist/wasm/module.d.ts'));

@@ -15,7 +15,6 @@ import {
   type Imported,
   type ImportOptions,
   type OnnxModel,
-  readKeras,
   readNpy,
   readNpz,
   readOnnx,
@@ -25,6 +24,7 @@ import {
   tfjsShards,
 } from '../weights/index.ts';
 import { readFileWhole } from './files.ts';
+import { readKerasInTime } from './read-hdf5.ts';
 
 export type Kind = 'safetensors' | 'NPZ' | 'NPY' | 'ONNX' | 'TF.js' | 'Keras';
 export const FRAMEWORKS = ['torch', 'keras', 'flax', 'onnx', 'tfjs'] as const;
@@ -81,7 +81,7 @@ async function openAs(
     }
     case 'HDF5':
     case 'Keras': {
-      const file = await readKeras(bytes);
+      const file = await readKerasInTime(path, bytes);
       return {
         kind: 'Keras',
         bytes,

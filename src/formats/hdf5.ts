@@ -1,10 +1,10 @@
 // HDF5 through h5wasm, an optional peer: the HDF5 library itself, compiled to WebAssembly. It is loaded when the first such file comes.
 //
 // Sizes, depth and the number of objects are checked here; what the library makes of a damaged file is its own affair, and it has been seen to read some
-// for ever. Files of strangers in this format belong in a worker that can be ended.
+// for ever. Files of strangers in this format belong in a worker that can be ended, as the command line reads them (src/cli/hdf5-worker.ts).
 
 import { malformed, wrongMoment } from '../errors.ts';
-import { concat, quote } from './bytes.ts';
+import { quote } from './bytes.ts';
 import { decode, type StoredTensor } from './dtypes.ts';
 import { isHdf5 } from './recognize.ts';
 import { mostInflated } from './zip.ts';
@@ -17,9 +17,13 @@ export interface Hdf5Group {
   readonly datasets: ReadonlyMap<string, StoredTensor>;
 }
 
-const MOST_DEPTH = 16;
-/** An object takes this many bytes of a file at the least: links that go round in circles show as more. */
-const LEAST_OBJECT = 64;
+const MOST_DEPTH = 32;
+/** An object takes this many bytes of a file: more of them are links that go round in circles, or nothing of Keras. A few are there in any case. */
+const LEAST_OBJECT = 512;
+const FEW_OBJECTS = 4096;
+/** What is compressed, or never written, may be larger than the file: so many times, or so many bytes. */
+const MOST_EXPANSION = 4;
+const HARMLESS = 16 << 20;
 
 // what is used of h5wasm, as types: the peer may not be there when this is compiled
 interface Peer {
@@ -49,10 +53,13 @@ interface PeerGroup {
 interface PeerDataset {
   readonly file_id: bigint;
   readonly path: string;
-  readonly attrs: Record<string, { readonly value: unknown }>;
-  readonly shape: number[] | null;
-  readonly metadata: { type: number; size: number; signed: boolean; littleEndian: boolean; total_size: number };
-  readonly value: unknown;
+  readonly metadata: {
+    readonly type: number;
+    readonly size: number;
+    readonly signed: boolean;
+    readonly littleEndian: boolean;
+    readonly shape: number[] | null;
+  };
 }
 
 let names = 0;
@@ -83,9 +90,17 @@ async function loadPeer(format: string): Promise<{ peer: Peer; library: Library 
 /**
  * Reads the whole tree, and gives it to `use` while the file is open. Throws ERR_FORMAT for what is no HDF5 file, without h5wasm, and for trees without
  * end.
+ *
+ * @param whole bytes of the archive that this file came out of
  */
-export async function readHdf5<T>(format: string, bytes: Uint8Array, use: (root: Hdf5Group) => T): Promise<T> {
+export async function readHdf5<T>(
+  format: string,
+  bytes: Uint8Array,
+  use: (root: Hdf5Group) => T,
+  whole = bytes.length,
+): Promise<T> {
   if (!isHdf5(bytes)) throw malformed(format, 'HDF5 file', '\\x89HDF', 'other bytes', 0);
+  checkHeaps(format, bytes);
   const { peer, library } = await loadPeer(format);
   const { FS: fs } = library;
   const name = `evenkeel-${names++}.h5`;
@@ -93,20 +108,22 @@ export async function readHdf5<T>(format: string, bytes: Uint8Array, use: (root:
   let file: InstanceType<Peer['File']> | undefined;
   try {
     file = new peer.File(name, 'r');
-    let budget = mostInflated(bytes.length); // what is compressed, or never written, may be larger than the file
-    const most = Math.ceil(bytes.length / LEAST_OBJECT);
+    let budget = mostInflated(whole, MOST_EXPANSION, HARMLESS);
+    const most = Math.max(FEW_OBJECTS, Math.ceil(whole / LEAST_OBJECT));
     let objects = 0;
     const walk = (group: PeerGroup, path: string, depth: number): Hdf5Group => {
       if (depth > MOST_DEPTH)
         throw malformed(format, `group ${quote(path)}`, `at most ${MOST_DEPTH} levels`, 'more', 0);
       const groups = new Map<string, Hdf5Group>();
       const datasets = new Map<string, StoredTensor>();
-      for (const key of group.keys()) {
+      const keys = group.keys();
+      objects += keys.length;
+      if (objects > most) throw malformed(format, `group ${quote(path)}`, `at most ${most} objects`, 'more', 0);
+      for (const key of keys) {
         const at = `${path}/${key}`;
-        if (++objects > most) throw malformed(format, `group ${quote(path)}`, `at most ${most} objects`, 'more', 0);
-        const entity = group.get(key) as { keys?: unknown; metadata?: unknown } | null;
+        const entity = group.get(key) as { keys?: unknown } | null;
         if (entity && typeof entity.keys === 'function') groups.set(key, walk(entity as PeerGroup, at, depth + 1));
-        else if (entity?.metadata && 'shape' in entity) {
+        else if (entity && 'metadata' in entity && 'shape' in entity) {
           const { tensor, size } = tensorOf(format, at, entity as unknown as PeerDataset, budget, library);
           budget -= size;
           datasets.set(key, tensor);
@@ -134,6 +151,32 @@ export async function readHdf5<T>(format: string, bytes: Uint8Array, use: (root:
   }
 }
 
+const GCOL = 0x4c4f4347;
+
+/**
+ * Global heaps, in which texts of any length lie (the config of a model): the library never ends in one whose objects have no size. A heap is `GCOL`,
+ * a version, its size; then objects: number, references, size, and their bytes up to a multiple of 8. Number 0 is what is free.
+ */
+function checkHeaps(format: string, bytes: Uint8Array): void {
+  // what follows is about files with sizes of 8 bytes, as there are no others of Keras
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const size = (at: number) => view.getUint32(at, true) + view.getUint32(at + 4, true) * 2 ** 32;
+  for (let start = bytes.indexOf(0x47); start >= 0; start = bytes.indexOf(0x47, start + 1)) {
+    if (start + 16 > bytes.length) return;
+    if (view.getUint32(start, true) !== GCOL || view.getUint32(start + 4, true) !== 1) continue;
+    const end = start + size(start + 8);
+    if (end > bytes.length) continue;
+    for (let at = start + 16; end - at >= 16; ) {
+      const isFree = view.getUint16(at, true) === 0;
+      const taken = isFree ? size(at + 8) : 16 + Math.ceil(size(at + 8) / 8) * 8;
+      if (taken < 16 || taken > end - at) {
+        throw malformed(format, 'global heap', `objects of 16 to ${end - at} bytes`, `${taken}`, at);
+      }
+      at += taken;
+    }
+  }
+}
+
 function attributeOf(format: string, { attrs }: PeerGroup, name: string): unknown {
   try {
     return Object.hasOwn(attrs, name) ? attrs[name].value : undefined;
@@ -154,8 +197,7 @@ function tensorOf(
   budget: number,
   library: Library,
 ): { tensor: StoredTensor; size: number } {
-  const { metadata, shape } = dataset;
-  const { type, size, signed, littleEndian } = metadata;
+  const { type, size, signed, littleEndian, shape } = dataset.metadata;
   const dims = shape ?? [];
   const count = dims.reduce((product, length) => product * length, 1);
   if (!(count * size <= budget)) {
@@ -170,10 +212,9 @@ function tensorOf(
       : type === INTEGER
         ? `${signed ? 'I' : 'U'}${size * 8}`
         : `HDF5 class ${type}`;
-  let bytes: Uint8Array | undefined;
-  const half = type === FLOAT && size === 2;
-  const value = half ? rawBytes(library, dataset, count * size) : isNumeric ? dataset.value : undefined;
-  if (littleEndian || bfloat || size === 1) bytes = bytesIn(value);
+  // as they lie in the file: of half floats the wrapper around the library makes nothing where the host has no such arrays
+  const readable = isNumeric && (littleEndian || bfloat || size === 1) && shape !== null;
+  const bytes = readable ? rawBytes(format, path, library, dataset, count * size) : undefined;
   return {
     size: count * size,
     tensor: {
@@ -195,22 +236,21 @@ function tensorOf(
   };
 }
 
-/** The bytes of half floats, which the wrapper around the library does not read where the host has no such arrays. */
-function rawBytes(library: Library, { file_id, path }: PeerDataset, bytes: number): Uint8Array {
-  const at = library._malloc(bytes);
+function rawBytes(
+  format: string,
+  path: string,
+  library: Library,
+  { file_id, path: inside }: PeerDataset,
+  bytes: number,
+): Uint8Array {
+  const at = library._malloc(Math.max(bytes, 1));
+  if (!at) throw malformed(format, `dataset ${quote(path)}`, `memory for ${bytes} bytes`, 'none', 0);
   try {
-    library.get_dataset_data(file_id, path, null, null, null, BigInt(at));
+    library.get_dataset_data(file_id, inside, null, null, null, BigInt(at));
     return library.HEAPU8.slice(at, at + bytes);
   } finally {
     library._free(at);
   }
-}
-
-function bytesIn(value: unknown): Uint8Array | undefined {
-  if (Array.isArray(value) && value.every((item) => item instanceof Uint8Array)) return concat(value);
-  if (typeof value === 'number') return undefined;
-  if (!ArrayBuffer.isView(value)) return undefined;
-  return new Uint8Array(value.buffer, value.byteOffset, value.byteLength).slice();
 }
 
 /** Datasets to write: path, values and shape; and the groups' attributes by path. */

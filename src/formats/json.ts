@@ -10,12 +10,12 @@ const DEEPEST = 64;
 /** Memory that lists and objects may take, as what a text becomes is larger than it: bytes in all, or for each byte of the text. */
 const HARMLESS = 64 << 20;
 const MOST_EXPANSION = 10;
-const CONTAINER = 150;
+const CONTAINER = 180;
 /** What a key costs that comes for the first time, or in an object of more than a few, which is kept as a table. */
-const KEY = 200;
+const KEY = 240;
 /** A place in a list, and a text in it. */
 const ITEM = 12;
-const TEXT = 32;
+const TEXT = 40;
 const FEW_KEYS = 16;
 
 /** Objects without a prototype of names: cheaper than `Object.create(null)`, which makes a table for each. */

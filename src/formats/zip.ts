@@ -12,17 +12,15 @@ export interface ZipMember {
   read(): Promise<Uint8Array>;
 }
 
-/**
- * Bytes that a file may become for each of its own: weights do not shrink a hundred times, bombs do. Up to 64 MB what deflate can do at all, for
- * arrays of zeros.
- */
-const MOST_EXPANSION = 100;
+/** Bytes that a file may become for each of its own: weights do not shrink so far, bombs do. */
+const MOST_EXPANSION = 8;
+/** So many in any case, if deflate can do that at all: arrays of zeros. */
+const HARMLESS = 32 << 20;
 const MOST_DEFLATE = 1032;
-const HARMLESS = 64 << 20;
 
 /** The largest that so many bytes may become. */
-export function mostInflated(bytes: number): number {
-  return Math.max(bytes * MOST_EXPANSION, Math.min(bytes * MOST_DEFLATE + 1024, HARMLESS));
+export function mostInflated(bytes: number, expansion = MOST_EXPANSION, harmless = HARMLESS): number {
+  return Math.max(bytes * expansion, Math.min(bytes * MOST_DEFLATE + 1024, harmless));
 }
 
 const MOST_MEMBERS = 1 << 16;
@@ -78,8 +76,9 @@ export function readZip(format: string, file: Uint8Array): ZipMember[] {
       throw malformed(format, label, `${sizes.full} bytes`, `${sizes.packed}`, at);
     }
     total += sizes.full;
-    if (sizes.full > mostInflated(sizes.packed) || total > mostInflated(file.length)) {
-      throw malformed(format, label, `at most ${mostInflated(sizes.packed)} bytes`, `${sizes.full}`, at);
+    if (sizes.full > sizes.packed * MOST_DEFLATE + 1024 || total > mostInflated(file.length)) {
+      const most = mostInflated(file.length);
+      throw malformed(format, label, `at most ${most} bytes with those before it`, `${total}`, at);
     }
     members.push({
       name,
@@ -185,14 +184,14 @@ async function inflate(
 ): Promise<Uint8Array> {
   const stream = new Blob([packed as BlobPart]).stream().pipeThrough(new DecompressionStream('deflate-raw'));
   const reader = stream.getReader();
-  const parts: Uint8Array[] = []; // no larger than what has come out so far
+  const bytes = new Uint8Array(size); // which is no larger than the file may become
   let at = 0;
   try {
     for (;;) {
       const { done, value } = await reader.read();
       if (done) break;
       if (at + value.length > size) throw malformed(format, label, `${size} bytes`, 'more', offset);
-      parts.push(value);
+      bytes.set(value, at);
       at += value.length;
     }
   } catch (error) {
@@ -201,7 +200,7 @@ async function inflate(
     throw malformed(format, label, 'deflated bytes', `${(error as Error).message}`, offset);
   }
   if (at < size) throw malformed(format, label, `${size} bytes`, `${at}`, offset);
-  return concat(parts);
+  return bytes;
 }
 
 /** Writes an archive of stored members. */

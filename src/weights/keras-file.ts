@@ -51,7 +51,7 @@ export async function readKeras(file: Bytes): Promise<KerasFile> {
   const network = networkIn(parseJson(FORMAT, 'config.json', config.bytes, config.offset));
   const version = asRecord(parseJson(FORMAT, 'metadata.json', metadata.bytes, metadata.offset))?.keras_version;
   const weights = (await part('model.weights.h5')).bytes;
-  const variables = await readHdf5(FORMAT, weights, (root) => numberedVariables(root, network.layers));
+  const variables = await readHdf5(FORMAT, weights, (root) => numberedVariables(root, network.layers), bytes.length);
   return { ...variables, ...network, version: typeof version === 'string' ? version : null };
 }
 

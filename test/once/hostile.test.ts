@@ -416,7 +416,7 @@ describe('TF.js that lies', () => {
     ],
     [
       'an unknown type',
-      model([{ name: 'w', shape: [1], dtype: 'string' }]),
+      model([{ name: 'w', shape: [1], dtype: 'int4' }]),
       "TF.js: weight 'w' expected a type among float32",
     ],
     [

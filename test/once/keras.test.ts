@@ -382,3 +382,61 @@ describe('configs that are no chain, or say what there is not here', () => {
     expect(fromKeras(await readKeras(bytes), { lenient: true }).state['n.runningVar'].data[0]).toBeCloseTo(-9.99e-6, 9);
   });
 });
+
+describe('HDF5 that costs more than it is', () => {
+  /** A file written by the library itself. */
+  async function written(
+    make: (file: {
+      create_hard_link(to: string, name: string): unknown;
+      create_dataset(options: object): void;
+    }) => void,
+  ) {
+    const h5wasm = await import('h5wasm');
+    const { FS } = await h5wasm.ready;
+    const file = new h5wasm.File('costs.h5', 'w');
+    make(file as never);
+    file.close();
+    const bytes = Uint8Array.from(FS.readFile('costs.h5'));
+    FS.unlink('costs.h5');
+    return bytes;
+  }
+
+  test('zeros that deflate to nothing', async () => {
+    const zeros = new Float32Array(6 << 20);
+    const bytes = await written((file) =>
+      file.create_dataset({
+        name: 'z',
+        data: zeros,
+        shape: [zeros.length],
+        dtype: '<f',
+        chunks: [1 << 20],
+        compression: 9,
+      }),
+    );
+    expect(bytes.length).toBeLessThan(200_000);
+    await expect(readKeras(bytes)).rejects.toThrow(
+      "Keras: dataset '/z' expected at most 16777216 bytes, got 25165824 (offset 0)",
+    );
+  });
+
+  test('more names than a model of its size has objects', async () => {
+    const bytes = await written((file) => {
+      file.create_dataset({ name: 'd', data: Float32Array.of(1), shape: [1], dtype: '<f' });
+      for (let i = 0; i < 5000; i++) file.create_hard_link('/d', `${i}`);
+    });
+    await expect(readKeras(bytes)).rejects.toThrow(
+      "Keras: group '' expected at most 4096 objects, got more (offset 0)",
+    );
+  });
+
+  test('a heap whose objects have no size, which the library never gets out of', async () => {
+    const bytes = fixture('keras/chain.new.h5');
+    const start = bytes.findIndex((_, i) => String.fromCharCode(...bytes.subarray(i, i + 4)) === 'GCOL');
+    // the second object's size is in the way of the third
+    const second = start + 16 + 24;
+    bytes.fill(0, second, second + 24);
+    await expect(readKeras(bytes)).rejects.toThrow(
+      /^Keras: global heap expected objects of 16 to \d+ bytes, got 0 \(offset \d+\)$/,
+    );
+  });
+});
