@@ -439,4 +439,13 @@ describe('HDF5 that costs more than it is', () => {
       /^Keras: global heap expected objects of 16 to \d+ bytes, got 0 \(offset \d+\)$/,
     );
   });
+
+  test('a file that crashes the library leaves the next one alone', async () => {
+    const bytes = fixture('keras/chain.old.h5');
+    bytes.fill(0x80, 8534, 8540);
+    await expect(readKeras(bytes)).rejects.toThrow(
+      "Keras: HDF5 file expected a file that the HDF5 library reads, got 'memory access out of bounds' (offset 0)",
+    );
+    expect((await readKeras(fixture('keras/chain.old.h5'))).tensors.size).toBe(20);
+  });
 });
