@@ -48,10 +48,11 @@ export async function convert([input, output]: string[], { from, to, rename = []
   if (format.ends === '.onnx') {
     if (source || to || rename.length)
       throw new UsageError('a network becomes an ONNX model as a whole: no --from, --to or --rename');
-    if (file.kind !== 'ONNX' && file.kind !== 'Keras') {
-      throw wrongValue('ERR_FORMAT', 'convert', basename(input), 'an ONNX or Keras file, which has a graph', file.kind);
+    if (!['ONNX', 'Keras', 'TF.js'].includes(file.kind)) {
+      const expected = 'an ONNX, Keras or TF.js file, which has a graph';
+      throw wrongValue('ERR_FORMAT', 'convert', basename(input), expected, file.kind);
     }
-    const net = await loadSequential(file.bytes);
+    const net = await loadSequential(file.bytes, { files: file.files });
     await writeFileWhole(output, toOnnx(net), progress);
     return {
       lines: [`${net.layers.length} layers → ${output}`],
@@ -71,9 +72,16 @@ export async function convert([input, output]: string[], { from, to, rename = []
   const tensors: Map<string, Out> = { torch: toTorch, keras: toKeras, flax: toFlax, tfjs: toTfjs }[target](state, {
     multipliers,
   });
-  const carried = carryOver(tensors, unused, file.tensors, format.ends);
+  const texts = unused.filter((name) => isText(file.tensors.get(name)));
+  const isLeft = new Set(texts);
+  const carried = carryOver(
+    tensors,
+    unused.filter((name) => !isLeft.has(name)),
+    file.tensors,
+    format.ends,
+  );
   const said = { ...(target === 'torch' && { format: 'pt' }), ...withNorms(imported) };
-  await writeFiles(await filesOf(format.ends, output, tensors, said), progress);
+  await writeFiles(await filesOf(format.ends, output, tensors, said, file.kinds), progress);
   const uncounted = Object.keys(state).filter((name) => name.endsWith('batchesTracked') && target !== 'torch');
   const counted = uncounted.filter((name) => state[name].data[0] > 0);
   return {
@@ -83,6 +91,7 @@ export async function convert([input, output]: string[], { from, to, rename = []
       ...turned(file.framework, target, state),
       ...carried.map((name) => `carried over as it is, as nobody knows it: ${name}`),
       ...counted.map((name) => `left out, as ${target} counts no batches: ${name} ${state[name].data[0]}`),
+      ...texts.map((name) => `left out, as these are texts: ${name}`),
       ...missing.map((name) => `missing: ${name}`),
     ],
     data: {
@@ -92,7 +101,7 @@ export async function convert([input, output]: string[], { from, to, rename = []
       tensors: [...tensors.keys()],
       unused,
       carried,
-      leftOut: counted,
+      leftOut: [...counted, ...texts],
       missing,
     },
   };
@@ -115,16 +124,20 @@ function carryOver(
       wrongValue('ERR_FORMAT', 'convert', quote(name), expected, got, 'nothing in a file is dropped');
     if (!tensor) throw fail('a tensor', 'none');
     if (out.has(name)) throw fail('a name of its own', 'that of another tensor');
-    if (ends === '.h5') throw fail('a place in a Keras file', 'none: .npz and .safetensors hold any tensor');
     const { dtype, shape, bytes } = tensor;
     if (ends === '.safetensors' && bytes && dtype) out.set(name, { bytes, shape, dtype });
     else {
       if (dtype !== undefined && !isReadable(dtype)) throw fail(`a type that a ${ends} file holds`, dtype);
-      const whole = ends === '.npz' && dtype !== undefined && /^[IUB](?:\d|OOL)/.test(dtype);
+      const whole = (ends === '.npz' || ends === '.h5') && dtype !== undefined && /^[IUB](?:\d|OOL)/.test(dtype);
       out.set(name, { data: tensor.data as Numbers, shape, ...(whole && { dtype }) });
     }
   }
   return [...names];
+}
+
+/** Texts beside weights, as TF.js and HDF5 have them: no file of tensors holds them. */
+function isText(tensor: { readonly dtype?: string } | undefined): boolean {
+  return tensor?.dtype === 'STRING' || tensor?.dtype === 'HDF5 class 3';
 }
 
 /** The files that an output comes to. */
@@ -133,11 +146,12 @@ async function filesOf(
   output: string,
   tensors: Map<string, Out>,
   metadata: Record<string, string>,
+  kinds: WeightsFile['kinds'],
 ): Promise<[string, Uint8Array][]> {
   if (ends === '.safetensors') return [[output, writeSafetensors(tensors, metadata)]];
   const values = tensors as Map<string, Exported>; // bytes are carried over into safetensors alone
   if (ends === '.npz') return [[output, writeNpz(values)]];
-  if (ends === '.h5') return [[output, await writeKeras(values)]];
+  if (ends === '.h5') return [[output, await writeKeras(values, { kinds })]];
   const files = writeTfjs(values, null, `${basename(output, '.json')}.group1-shard1of1`);
   // the model last: it is what says that the shards are there
   return [...files]

@@ -23,6 +23,8 @@ import {
   safetensorsShards,
   tfjsShards,
 } from '../weights/index.ts';
+import { tfjsLayers } from '../weights/keras.ts';
+import { kindOf } from '../weights/keras-config.ts';
 import { readFileWhole } from './files.ts';
 import { readKerasInTime } from './read-hdf5.ts';
 
@@ -40,6 +42,8 @@ export interface WeightsFile {
   readonly files?: ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
   /** Normalization layers of other kinds, as far as the file says so: `LayerNormalization ln_1`. */
   readonly otherNorms: readonly string[];
+  /** Kinds of layers, where the file shows them. */
+  readonly kinds?: ReadonlyMap<string, string>;
   /** In our names. */
   import(options?: ImportOptions): Imported;
 }
@@ -87,20 +91,23 @@ async function openAs(
         bytes,
         tensors: file.tensors,
         framework: 'keras',
-        otherNorms: (file.layers ?? [])
-          .filter(({ className }) => isOtherNorm(className))
-          .map(({ className, name }) => `${className} ${name}`),
+        kinds: file.kinds,
+        otherNorms: otherNormsOf(file.kinds),
         import: (options) => fromKeras(file, options),
       };
     }
     case 'TF.js': {
-      const model = readTfjs(bytes, await beside('TF.js', tfjsShards(bytes)));
+      const files = await beside('TF.js', tfjsShards(bytes));
+      const model = readTfjs(bytes, files);
       return {
         kind: 'TF.js',
         bytes,
         tensors: model.tensors,
         framework: 'tfjs',
-        otherNorms: [],
+        files,
+        otherNorms: otherNormsOf(
+          new Map((tfjsLayers(model.topology) ?? []).map((layer) => [layer.name, kindOf(layer.className)])),
+        ),
         import: (options) => fromTfjs(model, options),
       };
     }
@@ -165,6 +172,20 @@ function of(
     import: (options) => importAs(framework, given as ReadonlyMap<string, Foreign>, options),
   };
 }
+
+/** Norms of Keras that are no batch norms, in our names for them. */
+function otherNormsOf(kinds: ReadonlyMap<string, string> = new Map()): string[] {
+  return [...kinds].flatMap(([name, kind]) => {
+    const norm = /^(layer|group|rms)_normalization$/.exec(kind)?.[1];
+    return norm ? [`${OTHER_NORMS[norm]} ${name}`] : [];
+  });
+}
+
+const OTHER_NORMS: Readonly<Record<string, string>> = {
+  layer: 'LayerNormalization',
+  group: 'GroupNormalization',
+  rms: 'RMSNormalization',
+};
 
 /** LayerNormalization and its kin, in ONNX' and Keras' words. */
 function isOtherNorm(kind: string): boolean {

@@ -279,15 +279,30 @@ function rawBytes(
 export interface WritableHdf5 {
   readonly datasets: readonly {
     readonly path: string;
-    readonly data: Float32Array;
+    readonly data: ArrayLike<number>;
     readonly shape: readonly number[];
+    /** In the words of safetensors; F32 unless said otherwise, or where HDF5 has no such type. */
+    readonly dtype?: string;
   }[];
   readonly attributes?: readonly { readonly path: string; readonly name: string; readonly value: string }[];
   /** Groups that are there even if nothing is in them. */
   readonly groups?: readonly string[];
 }
 
-/** Writes an HDF5 file of f32 datasets. Throws ERR_FORMAT without h5wasm. */
+const WRITTEN: Readonly<Record<string, readonly [code: string, of: (values: ArrayLike<number>) => unknown]>> = {
+  F32: ['<f', (values) => Float32Array.from(values)],
+  F64: ['<d', (values) => Float64Array.from(values)],
+  I64: ['<q', (values) => BigInt64Array.from(values as readonly number[], BigInt)],
+  U64: ['<Q', (values) => BigUint64Array.from(values as readonly number[], BigInt)],
+  I32: ['<i', (values) => Int32Array.from(values)],
+  U32: ['<I', (values) => Uint32Array.from(values)],
+  I16: ['<h', (values) => Int16Array.from(values)],
+  U16: ['<H', (values) => Uint16Array.from(values)],
+  I8: ['<b', (values) => Int8Array.from(values)],
+  U8: ['<B', (values) => Uint8Array.from(values)],
+};
+
+/** Writes an HDF5 file. Throws ERR_FORMAT without h5wasm. */
 export async function writeHdf5(
   format: string,
   { datasets, attributes = [], groups = [] }: WritableHdf5,
@@ -307,13 +322,14 @@ export async function writeHdf5(
       return group;
     };
     for (const path of groups) groupAt(path);
-    for (const { path, data, shape } of datasets) {
+    for (const { path, data, shape, dtype = 'F32' } of datasets) {
       const cut = path.lastIndexOf('/');
+      const [code, of] = WRITTEN[dtype] ?? WRITTEN.F32;
       groupAt(cut < 0 ? '' : path.slice(0, cut)).create_dataset({
         name: path.slice(cut + 1),
-        data,
+        data: of(data),
         shape,
-        dtype: '<f',
+        dtype: code,
       });
     }
     for (const { path, name: key, value } of attributes) groupAt(path).create_attribute(key, value);

@@ -87,7 +87,8 @@ export class Sequential extends Layer {
       if (!(layer instanceof Layer)) throw wrongKind('ERR_TYPE', this.subject, 'a layer', 'a Layer', showLayer(layer));
     }
     const leaves = layers.flatMap((layer) => layer.named().map(([, leaf]) => leaf));
-    const twice = leaves.find((layer, i) => leaves.indexOf(layer) !== i);
+    const seen = new Set<Layer>();
+    const twice = leaves.find((layer) => seen.size === seen.add(layer).size);
     if (twice) {
       throw wrongValue(
         'ERR_OPTION',

@@ -28,17 +28,17 @@ export { fromKeras, fromTfjs, type KerasExportOptions, toKeras, toTfjs } from '.
 export type { KerasLayer } from './keras-config.ts';
 export { type KerasFile, readKeras } from './keras-file.ts';
 export { type WriteKerasOptions, writeKeras } from './keras-write.ts';
-export type { FileUrl, LoadOptions } from './load-sequential.ts';
+export type { Files, FileUrl, LoadOptions } from './load-sequential.ts';
 export { fromOnnx, normsOf, type OnnxNorm } from './onnx.ts';
 export { type OnnxExportOptions, toOnnx } from './onnx-export.ts';
 export { kinOf, type OnnxKin } from './onnx-kin.ts';
 export { fromTorch, toTorch } from './torch.ts';
 
 /**
- * A network from an ONNX or Keras file, where its graph is a chain of fully connected layers, normalizations, activations and dropout, with its weights, in
- * evaluation mode.
+ * A network from an ONNX, Keras or TF.js file, where its graph is a chain of fully connected layers, normalizations, activations and dropout, with its
+ * weights, in evaluation mode.
  *
- * @param file bytes, or where there is a file system a path
+ * @param file bytes, or where there is a file system a path; or all files of a TF.js model by name, `model.json` among them
  * @throws ERR_FORMAT where the file is none of these, or its graph no such chain: at which node
  */
 export const loadSequential = /* @__PURE__ */ provide(networks.loadSequential, {

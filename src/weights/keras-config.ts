@@ -1,9 +1,13 @@
 // Keras' config of a network: its layers, what they take, and what kind each is.
 
 import { malformed, show } from '../errors.ts';
+import { quote } from '../formats/bytes.ts';
 import { asRecord, type Json } from '../formats/json.ts';
 
 const FORMAT = 'Keras';
+
+/** With the names of networks around it, which every layer in them repeats. */
+const LONGEST_NAME = 512;
 
 /** A layer as Keras' config describes it. */
 export interface KerasLayer {
@@ -33,8 +37,17 @@ export function layersOf(json: Json, network: string | null = null, depth = 0): 
     if (!entry || !inner || typeof entry.class_name !== 'string' || typeof name !== 'string') {
       throw malformed(FORMAT, 'config', 'layers as { class_name, config: { name } }', show(item), 0);
     }
+    const full = network === null ? name : `${network}/${name}`;
+    if (full.length > LONGEST_NAME)
+      throw malformed(
+        FORMAT,
+        `layer ${quote(name)}`,
+        `names of at most ${LONGEST_NAME} characters`,
+        `${full.length}`,
+        0,
+      );
     const layer: KerasLayer = {
-      name: network === null ? name : `${network}/${name}`,
+      name: full,
       className: entry.class_name,
       config: inner,
       inbound: entry.inbound_nodes === undefined ? undefined : namesIn(entry.inbound_nodes),

@@ -2,6 +2,11 @@
 
 import { isNetwork, type KerasLayer, listed, ownName } from './keras-config.ts';
 
+/** As far as names are searched: scopes of a variable, slashes in a layer's name, layers of one name. */
+const MOST_SCOPES = 16;
+const MOST_PARTS = 6;
+const MOST_ALIKE = 64;
+
 /** The layers of a config by name. */
 export class LayerIndex {
   readonly layers: readonly KerasLayer[];
@@ -42,12 +47,15 @@ export class LayerIndex {
   ): { layer: KerasLayer; inner: readonly string[] } | undefined {
     const whole = this.#exact.get(scopes.join('/'));
     if (whole && !isNetwork(whole) && among(whole)) return { layer: whole, inner: [] };
+    if (scopes.length > MOST_SCOPES) return undefined;
     for (const bare of [(part: string) => part, (part: string) => part.replace(/_\d+$/, '')]) {
       for (let end = 1; end <= scopes.length; end++) {
         // names of layers may have slashes
-        for (let start = 0; start < end; start++) {
+        for (let start = Math.max(0, end - MOST_PARTS); start < end; start++) {
           const name = [...scopes.slice(start, end - 1), bare(scopes[end - 1])].join('/');
-          const layer = best((this.#own.get(name) ?? []).filter(among), scopes.slice(0, start));
+          const alike = this.#own.get(name) ?? [];
+          if (alike.length > MOST_ALIKE) continue;
+          const layer = best(alike.filter(among), scopes.slice(0, start));
           if (layer) return { layer, inner: scopes.slice(end) };
         }
       }

@@ -43,8 +43,7 @@ export async function writeKeras(
   const paths = new Paths(kinds);
   const attributes: { path: string; name: string; value: string }[] = [];
   const datasets: WritableHdf5['datasets'][number][] = [];
-  const put = (path: string, { data, shape }: Exported) =>
-    datasets.push({ path, data: Float32Array.from(data), shape });
+  const put = (path: string, { data, shape, dtype }: Exported) => datasets.push({ path, data, shape, dtype });
   for (const [name, leaves] of layers) {
     const kind = kinds.get(name) ?? kindLike(leaves);
     const places = [...leaves].map(([leaf, tensor]) => ({ leaf, tensor, place: placeOf(kind, leaf) }));

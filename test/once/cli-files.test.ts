@@ -233,7 +233,7 @@ describe('convert', () => {
       "evenkeel: convert: 'fc2.weight' expected a type that a .npz file holds, got F8_E4M3 (nothing in a file is dropped)\n",
     );
     expect(fail('lost.weights.h5')).toBe(
-      "evenkeel: convert: 'emb.table' expected a place in a Keras file, got none: .npz and .safetensors hold any tensor (nothing in a file is dropped)\n",
+      "evenkeel: convert: 'fc2.weight' expected a type that a .h5 file holds, got F8_E4M3 (nothing in a file is dropped)\n",
     );
   });
 
