@@ -288,4 +288,23 @@ describe('files that cost more than they are', () => {
       `TF.js: model.json expected at most ${most} objects, lists and keys, got ${got} `,
     );
   });
+
+  test('names and layers without end', async () => {
+    const relu = (name: string) => ({ class_name: 'ReLU', config: { name } });
+    const load = (layers: object[]) =>
+      loadSequential({
+        'model.json': text({
+          modelTopology: { class_name: 'Sequential', config: { layers } },
+          weightsManifest: [{ paths: ['a'], weights: [] }],
+        }),
+        a: new Uint8Array(0),
+      });
+    await expect(load(Array.from({ length: 10_001 }, (_, i) => relu(`r${i}`)))).rejects.toThrow(
+      'TF.js: config expected at most 10000 layers in a row, got 10001 (offset 0)',
+    );
+    const inner = { class_name: 'Sequential', config: { name: 'n'.repeat(512), layers: [relu('r')] } };
+    await expect(load([inner])).rejects.toThrow(
+      "Keras: layer 'r' expected names of at most 512 characters, got 514 (offset 0)",
+    );
+  });
 });
