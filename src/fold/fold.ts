@@ -104,7 +104,11 @@ function inOrder<L>(subject: string, first: unknown, second: unknown): { layer: 
   return { layer: (before ? second : first) as L, norm, before };
 }
 
-function checkBorders(subject: string, { padding = 0, transposed = false }: ConvWeights, shift: Float64Array): void {
+function checkBorders(
+  subject: string,
+  { padding = 0, transposed = false }: Pick<ConvWeights, 'padding' | 'transposed'>,
+  shift: Float64Array,
+): void {
   if (shift.every((value) => value === 0)) return;
   const pads = padding === 'same' || (padding !== 'valid' && [padding].flat().some((value) => value !== 0));
   if (!pads && !transposed) return;
@@ -118,19 +122,18 @@ function checkBorders(subject: string, { padding = 0, transposed = false }: Conv
 }
 
 /**
- * The folded weights of a layer in f64, before they are rounded to whatever they will be stored as.
+ * Can a norm's scale and shift be folded into a layer, before or behind it?
  *
  * @internal
  * @throws ERR_FOLD for channel counts that differ and for a norm before a border that would differ; ERR_SHAPE
  */
-export function exactFold(
+export function checkFold(
   subject: string,
-  layer: ConvWeights,
-  geometry: Geometry,
+  layer: Omit<ConvWeights, 'weight'>,
+  { inChannels, outChannels }: Geometry,
   { scale, shift }: Pick<Affine, 'scale' | 'shift'>,
   before: boolean,
-): { weight: Float64Array; bias: Float64Array } {
-  const { inChannels, outChannels, outOf, inOf } = geometry;
+): void {
   const channels = before ? inChannels : outChannels;
   if (scale.length !== channels) {
     throw wrongValue(
@@ -141,11 +144,29 @@ export function exactFold(
       `${scale.length}`,
     );
   }
-  const { bias: given } = layer;
-  if (given && given.length !== outChannels) {
-    throw wrongValue('ERR_SHAPE', subject, 'bias', `${outChannels} values`, `${given.length}`);
+  const { bias } = layer;
+  if (bias && bias.length !== outChannels) {
+    throw wrongValue('ERR_SHAPE', subject, 'bias', `${outChannels} values`, `${bias.length}`);
   }
   if (before) checkBorders(subject, layer, shift);
+}
+
+/**
+ * The folded weights of a layer in f64, before they are rounded to whatever they will be stored as.
+ *
+ * @internal
+ * @throws as `checkFold`
+ */
+export function exactFold(
+  subject: string,
+  layer: ConvWeights,
+  geometry: Geometry,
+  { scale, shift }: Pick<Affine, 'scale' | 'shift'>,
+  before: boolean,
+): { weight: Float64Array; bias: Float64Array } {
+  checkFold(subject, layer, geometry, { scale, shift }, before);
+  const { outChannels, outOf, inOf } = geometry;
+  const { bias: given } = layer;
   const weight = Float64Array.from(layer.weight);
   const bias = Float64Array.from({ length: outChannels }, (_, o) => (given ? given[o] : 0));
   if (!before) for (let o = 0; o < outChannels; o++) bias[o] = bias[o] * scale[o] + shift[o];

@@ -2,8 +2,8 @@
 
 import { concat } from './bytes.ts';
 import { encode, naturalType } from './dtypes.ts';
-import { TYPES } from './onnx.ts';
-import { floatField, integerField, lengthField } from './protobuf.ts';
+import { TYPES } from './onnx-tensor.ts';
+import { floatField, integerField, lengthField, lengthHeader } from './protobuf.ts';
 
 /** An attribute as it is written: whole numbers as integers, unless they stand in `{ float }`. */
 export type WritableAttribute = number | string | readonly number[] | { readonly float: number };
@@ -20,12 +20,27 @@ export function tensorField(
   shape: readonly number[],
   dtype: string = naturalType(data),
 ): Uint8Array {
-  return lengthField(number, [
+  const bytes = data instanceof Uint8Array ? data : encode(data, dtype);
+  return concat([tensorHeader(number, name, shape, dtype, bytes.length), bytes]);
+}
+
+/** What stands before the values of a tensor, of so many bytes; `notes` are more fields of it. */
+export function tensorHeader(
+  number: number,
+  name: string,
+  shape: readonly number[],
+  dtype: string,
+  byteLength: number,
+  notes: readonly Uint8Array[] = [],
+): Uint8Array {
+  const inner = concat([
     ...shape.map((length) => integerField(1, length)),
     integerField(2, typeNumber(dtype)),
     lengthField(8, name),
-    lengthField(9, data instanceof Uint8Array ? data : encode(data, dtype)),
+    ...notes,
+    lengthHeader(9, byteLength),
   ]);
+  return concat([lengthHeader(number, inner.length + byteLength), inner]);
 }
 
 /** A node as a field of a graph. */

@@ -1,10 +1,13 @@
-// ONNX models (onnx.proto3, github.com/onnx/onnx): the graph, its nodes and its initializers. Data in other files is not read: that is a hole
-// through which models have read whatever they liked (CVE-2022-25882 and its successors).
+// ONNX models (onnx.proto3, github.com/onnx/onnx): the graph, its nodes and its initializers. Data in other files
+// is taken from `files` alone: names in models have been used to read whatever there was
+// (CVE-2022-25882 and its successors).
 
-import { malformed, show } from '../errors.ts';
-import { type Bytes, bytesFrom, concat, quote } from './bytes.ts';
-import { bytesPerValue, decode, encode, type StoredTensor, type Values } from './dtypes.ts';
-import { bytesIn, type Field, fieldsOf, floatOf, numberIn, numbersIn, textIn, viewOf } from './protobuf.ts';
+import { malformed, show, wrongKind } from '../errors.ts';
+import { checkNames } from '../named-options.ts';
+import { type Bytes, bytesFrom, quote } from './bytes.ts';
+import type { StoredTensor } from './dtypes.ts';
+import { OnnxTensor, type TensorFiles } from './onnx-tensor.ts';
+import { type Field, fieldsOf, floatOf, innerFields, numberIn, numbersIn, textIn } from './protobuf.ts';
 
 const FORMAT = 'ONNX';
 
@@ -20,6 +23,8 @@ export interface OnnxNode {
   readonly outputs: readonly string[];
   /** Numbers, texts, lists of numbers, tensors; undefined where an attribute is something else. */
   readonly attributes: ReadonlyMap<string, OnnxAttribute>;
+  /** Graphs inside the node, the branches of an If, by the name of their attribute. */
+  readonly graphs: readonly { readonly name: string; readonly graph: OnnxGraph }[];
   /** Names that graphs inside the node use: of what lies outside of them, among others. */
   readonly captured: readonly string[];
   /** Where the node lies in the file, and how: the whole field. */
@@ -30,13 +35,11 @@ export interface OnnxNode {
 export interface OnnxInitializer extends StoredTensor {
   /** The whole field of the graph. */
   readonly raw: Uint8Array;
+  /** The values as they are stored, where that is one after another. */
+  readonly bytes: Uint8Array | undefined;
 }
 
-export interface OnnxModel {
-  /** Version of the operators of ONNX's own domain. */
-  readonly opset: number;
-  readonly irVersion: number;
-  readonly producer: string;
+export interface OnnxGraph {
   readonly nodes: readonly OnnxNode[];
   readonly initializers: ReadonlyMap<string, OnnxInitializer>;
   /** Shapes of the graph's inputs by name; undefined for a length that is not given. */
@@ -44,45 +47,119 @@ export interface OnnxModel {
   readonly outputs: readonly string[];
   /** Shapes of values, as far as the model says them. */
   readonly shapes: ReadonlyMap<string, readonly (number | undefined)[]>;
-  /** The model's and its graph's fields in order: what a changed model is written from. */
-  readonly fields: readonly Field[];
-  readonly graphFields: readonly Field[];
+}
+
+/** A function that a model brings along: an operator made of others. */
+export interface OnnxFunction {
+  readonly name: string;
+  readonly domain: string;
+  readonly nodes: readonly OnnxNode[];
+}
+
+export interface OnnxModel extends OnnxGraph {
+  /** Version of the operators of ONNX's own domain. */
+  readonly opset: number;
+  readonly irVersion: number;
+  readonly producer: string;
+  readonly functions: readonly OnnxFunction[];
+  /** Other files that tensors lie in, in the order of the model. */
+  readonly files: readonly string[];
+  /** The file's length, and that of the parts of other files that belong to it. */
+  readonly size: number;
+  /** The model's and its graph's fields in order, each time anew: what a changed model is written from. */
+  readonly fields: Iterable<Field>;
+  readonly graphFields: Iterable<Field>;
+}
+
+export interface OnnxReadOptions {
+  /**
+   * The files beside the model that its tensors lie in (external data): by location, or a function of the location.
+   * A location that does not stay in the model's folder is refused before anybody is asked.
+   */
+  files?: TensorFiles;
 }
 
 const MOST_DEPTH = 16;
 
-/** TensorProto.DataType in the words of safetensors, and which list holds its values where raw_data does not. */
-export const TYPES: Readonly<Record<number, string>> = {
-  1: 'F32',
-  2: 'U8',
-  3: 'I8',
-  4: 'U16',
-  5: 'I16',
-  6: 'I32',
-  7: 'I64',
-  9: 'BOOL',
-  10: 'F16',
-  11: 'F64',
-  12: 'U32',
-  13: 'U64',
-  14: 'C64',
-  15: 'C128',
-  16: 'BF16',
-};
+/**
+ * What reading may take in memory: a model is more objects than bytes where its nodes are small. An ordinary graph takes some five times
+ * its bytes, weights nothing.
+ */
+class Meter {
+  #left: number;
+
+  constructor(bytes: number) {
+    this.#left = Math.max(8 * bytes, 40e6);
+  }
+
+  spend(cost: number, field: Field): void {
+    this.#left -= cost;
+    if (this.#left < 0)
+      throw malformed(FORMAT, 'model', 'fewer parts for its size', 'more than fit in memory', field.offset);
+  }
+}
+
+/** What parts of a model are read with. */
+interface Reading {
+  readonly meter: Meter;
+  readonly files: Files;
+}
+
+/** Files beside the model, each asked for once. */
+class Files {
+  readonly #find: (location: string) => Uint8Array | undefined;
+  readonly #found = new Map<string, Uint8Array>();
+  /** Bytes that tensors take of them. */
+  taken = 0;
+
+  constructor(given: TensorFiles | undefined) {
+    this.#find = fileFinder(given);
+  }
+
+  get names(): string[] {
+    return [...this.#found.keys()];
+  }
+
+  find = (location: string): Uint8Array | undefined => {
+    const found = this.#found.get(location) ?? this.#find(location);
+    if (found) this.#found.set(location, found);
+    return found;
+  };
+}
+
+/** Files by their location, in whatever form they were given. Throws ERR_OPTION. */
+export function fileFinder(given: TensorFiles | undefined): (location: string) => Uint8Array | undefined {
+  if (given !== undefined && typeof given !== 'function' && (typeof given !== 'object' || given === null))
+    throw wrongKind('ERR_OPTION', 'readOnnx', 'files', 'a Map, a record or a function', show(given));
+  return (location) => {
+    const bytes =
+      given instanceof Map
+        ? given.get(location)
+        : typeof given === 'function'
+          ? given(location)
+          : given && Object.hasOwn(given, location)
+            ? (given as Record<string, Bytes>)[location]
+            : undefined;
+    return bytes === undefined || bytes === null ? undefined : bytesFrom(FORMAT, bytes);
+  };
+}
 
 /**
  * Reads an ONNX model.
  *
- * @throws ERR_FORMAT for bytes that are no model, for data in other files, and for sparse initializers: which part, and at which offset
+ * @throws ERR_FORMAT for bytes that are no model, for data in other files that are not among `files`, and for sparse initializers: which
+ *   part, and at which offset
  */
-export function readOnnx(file: Bytes): OnnxModel {
+export function readOnnx(file: Bytes, options: OnnxReadOptions = {}): OnnxModel {
+  checkNames('readOnnx', options, ['files']);
   const bytes = bytesFrom(FORMAT, file);
-  const fields = [...fieldsOf(FORMAT, 'model', bytes, 0)];
+  const reading: Reading = { meter: new Meter(bytes.length), files: new Files(options.files) };
   let opset: number | undefined;
   let irVersion = 0;
   let producer = '';
   let graph: Field | undefined;
-  for (const field of fields) {
+  const functions: OnnxFunction[] = [];
+  for (const field of fieldsOf(FORMAT, 'model', bytes)) {
     if (field.number === 1) irVersion = numberIn(FORMAT, 'ir_version', field);
     else if (field.number === 2) producer = textIn(FORMAT, 'producer_name', field);
     else if (field.number === 7) {
@@ -91,129 +168,232 @@ export function readOnnx(file: Bytes): OnnxModel {
     } else if (field.number === 8) {
       const { domain, version } = opsetOf(field);
       if (domain === '' || domain === 'ai.onnx') opset = version;
-    }
+    } else if (field.number === 25) functions.push(functionOf(field, reading));
   }
   if (!graph) throw malformed(FORMAT, 'model', 'a graph', 'none', bytes.length);
   if (opset === undefined)
     throw malformed(FORMAT, 'opset_import', "a version of ONNX's own operators", 'none', bytes.length);
-  return { opset, irVersion, producer, fields, ...graphOf(graph) };
+  const found = graph;
+  const content = graphOf(found, reading, 0);
+  return {
+    opset,
+    irVersion,
+    producer,
+    functions,
+    ...content,
+    files: reading.files.names,
+    size: bytes.length + reading.files.taken,
+    fields: { [Symbol.iterator]: () => fieldsOf(FORMAT, 'model', bytes) },
+    graphFields: { [Symbol.iterator]: () => innerFields(FORMAT, 'graph', found) },
+  };
 }
 
 function opsetOf(field: Field): { domain: string; version: number } {
   let domain = '';
   let version = 0;
-  for (const inner of fieldsOf(FORMAT, 'opset_import', bytesIn(FORMAT, 'opset_import', field), field.offset)) {
+  for (const inner of innerFields(FORMAT, 'opset_import', field)) {
     if (inner.number === 1) domain = textIn(FORMAT, 'opset_import', inner);
     else if (inner.number === 2) version = numberIn(FORMAT, 'opset_import', inner);
   }
   return { domain, version };
 }
 
-function graphOf(graph: Field) {
-  const graphFields = [...fieldsOf(FORMAT, 'graph', bytesIn(FORMAT, 'graph', graph), graph.offset)];
+function functionOf(field: Field, reading: Reading): OnnxFunction {
+  reading.meter.spend(200, field);
+  const found = { name: '', domain: '', nodes: [] as OnnxNode[] };
+  for (const inner of innerFields(FORMAT, 'function', field)) {
+    if (inner.number === 1) found.name = textIn(FORMAT, 'function name', inner);
+    else if (inner.number === 7) found.nodes.push(nodeOf(inner, reading, 0));
+    else if (inner.number === 10) found.domain = textIn(FORMAT, 'function domain', inner);
+  }
+  return found;
+}
+
+function graphOf(graph: Field, reading: Reading, depth: number): OnnxGraph {
+  if (depth > MOST_DEPTH)
+    throw malformed(FORMAT, 'graph in a node', `at most ${MOST_DEPTH} levels`, 'more', graph.offset);
   const nodes: OnnxNode[] = [];
   const initializers = new Map<string, OnnxInitializer>();
-  const inputs = new Map<string, (number | undefined)[]>();
+  const inputs = new Map<string, readonly (number | undefined)[]>();
   const outputs: string[] = [];
-  const shapes = new Map<string, (number | undefined)[]>();
-  for (const field of graphFields) {
-    if (field.number === 1) nodes.push(nodeOf(field, 0));
-    else if (field.number === 5) {
-      const { name, tensor } = tensorOf('initializer', field);
+  const shapes = new Map<string, readonly (number | undefined)[]>();
+  const given = new Set<string>();
+  for (const field of innerFields(FORMAT, 'graph', graph)) {
+    if (field.number === 1) {
+      const node = nodeOf(field, reading, depth);
+      nodes.push(node);
+      for (const name of node.outputs) {
+        if (given.has(name))
+          throw malformed(FORMAT, `value ${quote(name)}`, 'one node that gives it', 'a second', field.offset);
+        if (name !== '') given.add(name);
+      }
+    } else if (field.number === 5) {
+      reading.meter.spend(300, field);
+      const tensor = new OnnxTensor('initializer', field, reading.files.find);
+      const { name } = tensor;
       if (initializers.has(name))
         throw malformed(FORMAT, `initializer ${quote(name)}`, 'each name once', 'it again', field.offset);
-      initializers.set(name, Object.defineProperty(tensor, 'raw', { value: field.raw }) as OnnxInitializer);
+      reading.files.taken += tensor.outside;
+      initializers.set(name, tensor);
     } else if (field.number === 11 || field.number === 12 || field.number === 13) {
-      const { name, shape } = valueInfoOf(field);
+      const { name, shape } = valueInfoOf(field, reading);
       if (shape) shapes.set(name, shape);
       if (field.number === 11) inputs.set(name, shape ?? []);
       else if (field.number === 12) outputs.push(name);
     } else if (field.number === 15)
       throw malformed(FORMAT, 'sparse_initializer', 'dense tensors', 'a sparse one', field.offset);
   }
-  for (const name of initializers.keys()) inputs.delete(name); // before version 4 of the format initializers were inputs as well
-  return { nodes, initializers, inputs, outputs, shapes, graphFields };
-}
-
-function nodeOf(field: Field, depth: number): OnnxNode {
-  const node = {
-    op: '',
-    domain: '',
-    name: '',
-    inputs: [] as string[],
-    outputs: [] as string[],
-    captured: [] as string[],
-  };
-  const attributes = new Map<string, OnnxAttribute>();
-  for (const inner of fieldsOf(FORMAT, 'node', bytesIn(FORMAT, 'node', field), field.offset)) {
-    if (inner.number === 1) node.inputs.push(textIn(FORMAT, 'node input', inner));
-    else if (inner.number === 2) node.outputs.push(textIn(FORMAT, 'node output', inner));
-    else if (inner.number === 3) node.name = textIn(FORMAT, 'node name', inner);
-    else if (inner.number === 4) node.op = textIn(FORMAT, 'node op_type', inner);
-    else if (inner.number === 5) {
-      const { name, value } = attributeOf(inner, node.captured, depth);
-      if (attributes.has(name))
-        throw malformed(FORMAT, `attribute ${quote(name)}`, 'each name once', 'it again', inner.offset);
-      attributes.set(name, value);
-    } else if (inner.number === 7) node.domain = textIn(FORMAT, 'node domain', inner).replace(/^ai\.onnx$/, '');
+  for (const name of initializers.keys()) {
+    inputs.delete(name); // before version 4 of the format initializers were inputs as well
+    if (given.has(name))
+      throw malformed(FORMAT, `value ${quote(name)}`, 'an initializer or a node that gives it', 'both', graph.offset);
   }
-  return { ...node, attributes, offset: field.offset, raw: field.raw };
+  return { nodes, initializers, inputs, outputs, shapes };
 }
 
-function attributeOf(field: Field, captured: string[], depth: number): { name: string; value: OnnxAttribute } {
+const NO_ATTRIBUTES: ReadonlyMap<string, OnnxAttribute> = /* @__PURE__ */ new Map();
+const NONE: readonly never[] = [];
+
+class Node implements OnnxNode {
+  op = '';
+  domain = '';
+  name = '';
+  inputs: readonly string[] = NONE;
+  outputs: readonly string[] = NONE;
+  attributes = NO_ATTRIBUTES;
+  graphs: OnnxNode['graphs'] = NONE;
+  captured: readonly string[] = NONE;
+  readonly #field: Field;
+
+  constructor(field: Field) {
+    this.#field = field;
+  }
+
+  get offset(): number {
+    return this.#field.offset;
+  }
+
+  get raw(): Uint8Array {
+    return this.#field.raw;
+  }
+}
+
+function nodeOf(field: Field, reading: Reading, depth: number): OnnxNode {
+  reading.meter.spend(300, field);
+  const node = new Node(field);
+  const inputs: string[] = [];
+  const outputs: string[] = [];
+  const captured: string[] = [];
+  const graphs: { name: string; graph: OnnxGraph }[] = [];
+  const name = (part: string, inner: Field): string => {
+    reading.meter.spend(60 + inner.end - inner.begin, inner);
+    return textIn(FORMAT, part, inner);
+  };
+  for (const inner of innerFields(FORMAT, 'node', field)) {
+    if (inner.number === 1) inputs.push(name('node input', inner));
+    else if (inner.number === 2) outputs.push(name('node output', inner));
+    else if (inner.number === 3) node.name = name('node name', inner);
+    else if (inner.number === 4) node.op = name('node op_type', inner);
+    else if (inner.number === 5) {
+      if (node.attributes === NO_ATTRIBUTES) node.attributes = new Map();
+      const { name: key, value, graphs: own } = attributeOf(inner, reading, depth);
+      if (node.attributes.has(key))
+        throw malformed(FORMAT, `attribute ${quote(key)}`, 'each name once', 'it again', inner.offset);
+      (node.attributes as Map<string, OnnxAttribute>).set(key, value);
+      for (const graph of own) {
+        graphs.push({ name: key, graph });
+        capture(graph, captured, reading, inner);
+      }
+    } else if (inner.number === 7) node.domain = name('node domain', inner).replace(/^ai\.onnx$/, '');
+  }
+  if (node.op === '') throw malformed(FORMAT, 'node', 'an op_type', 'none', field.offset);
+  if (inputs.length) node.inputs = inputs;
+  if (outputs.length) node.outputs = outputs;
+  if (captured.length) node.captured = captured;
+  if (graphs.length) node.graphs = graphs;
+  return node;
+}
+
+/** Names that a graph inside a node uses. */
+function capture({ nodes, outputs }: OnnxGraph, captured: string[], { meter }: Reading, field: Field): void {
+  for (const { inputs, captured: inner } of nodes) {
+    meter.spend(8 * (inputs.length + inner.length), field);
+    for (const name of inputs) captured.push(name);
+    for (const name of inner) captured.push(name);
+  }
+  for (const name of outputs) captured.push(name);
+}
+
+/** Numbers of AttributeProto.AttributeType. */
+const TYPE = { float: 1, int: 2, text: 3, tensor: 4, floats: 6, ints: 7 } as const;
+
+function attributeOf(
+  field: Field,
+  reading: Reading,
+  depth: number,
+): { name: string; value: OnnxAttribute; graphs: readonly OnnxGraph[] } {
+  reading.meter.spend(200, field);
   let name = '';
-  let value: OnnxAttribute;
-  let list: number[] | undefined;
   let type = 0;
-  for (const inner of fieldsOf(FORMAT, 'attribute', bytesIn(FORMAT, 'attribute', field), field.offset)) {
+  const graphs: OnnxGraph[] = [];
+  const values = new Map<number, OnnxAttribute>();
+  const list = (kind: number): number[] => {
+    const found = (values.get(kind) as number[] | undefined) ?? [];
+    values.set(kind, found);
+    return found;
+  };
+  for (const inner of innerFields(FORMAT, 'attribute', field)) {
     if (inner.number === 1) name = textIn(FORMAT, 'attribute name', inner);
     else if (inner.number === 20) type = numberIn(FORMAT, 'attribute type', inner);
-    else if (inner.number === 2) value = floatOf(numberIn(FORMAT, 'attribute', inner));
-    else if (inner.number === 3) value = numberIn(FORMAT, 'attribute', inner);
-    else if (inner.number === 4) value = textOrNothing(bytesIn(FORMAT, 'attribute', inner));
-    else if (inner.number === 5) value = tensorOf('attribute tensor', inner).tensor;
-    else if (inner.number === 6 || inner.number === 11) capture(inner, captured, depth + 1);
+    else if (inner.number === 2) values.set(TYPE.float, floatOf(numberIn(FORMAT, 'attribute', inner)));
+    else if (inner.number === 3) values.set(TYPE.int, numberIn(FORMAT, 'attribute', inner));
+    else if (inner.number === 4) values.set(TYPE.text, textOrNothing(inner));
+    else if (inner.number === 5) {
+      const tensor = new OnnxTensor('attribute tensor', inner, reading.files.find);
+      reading.files.taken += tensor.outside;
+      values.set(TYPE.tensor, tensor);
+    } else if (inner.number === 6 || inner.number === 11) graphs.push(graphOf(inner, reading, depth + 1));
     else if (inner.number === 7) {
-      list ??= [];
-      for (const item of floatsIn('attribute floats', inner)) list.push(item);
+      reading.meter.spend(2 * (inner.end - inner.begin), inner);
+      for (const item of floatsIn('attribute floats', inner)) list(TYPE.floats).push(item);
     } else if (inner.number === 8) {
-      list ??= [];
-      for (const item of numbersIn(FORMAT, 'attribute ints', inner)) list.push(item);
+      const items = list(TYPE.ints);
+      reading.meter.spend(16 * (inner.end - inner.begin), inner);
+      for (const item of numbersIn(FORMAT, 'attribute ints', inner)) items.push(item);
     }
   }
-  // a list of numbers that is empty has no field
-  if (list || type === 6 || type === 7) value = list ?? [];
-  return { name, value };
+  // without a type, as before version 2 of the format, there is one value; a 0 and a list without numbers need no field
+  const value = type === 0 ? [...values.values()].at(-1) : values.has(type) ? values.get(type) : standardOf(type);
+  return { name, value, graphs };
 }
 
+function standardOf(type: number): OnnxAttribute {
+  if (type === TYPE.float || type === TYPE.int) return 0;
+  if (type === TYPE.floats || type === TYPE.ints) return [];
+  return type === TYPE.text ? '' : undefined;
+}
+
+const utf8 = /* @__PURE__ */ new TextDecoder('utf-8', { fatal: true });
+
 /** Attributes may be bytes that are no text. */
-function textOrNothing(bytes: Uint8Array): string | undefined {
+function textOrNothing(field: Field): string | undefined {
+  if (field.isNumber) return textIn(FORMAT, 'attribute', field);
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    return utf8.decode(field.value as Uint8Array);
   } catch {
     return undefined;
   }
 }
 
-/** Names that a graph inside a node uses. */
-function capture(graph: Field, captured: string[], depth: number): void {
-  if (depth > MOST_DEPTH)
-    throw malformed(FORMAT, 'graph in a node', `at most ${MOST_DEPTH} levels`, 'more', graph.offset);
-  for (const field of fieldsOf(FORMAT, 'graph', bytesIn(FORMAT, 'graph', graph), graph.offset)) {
-    if (field.number === 1) {
-      const { inputs, captured: inner } = nodeOf(field, depth);
-      for (const name of [...inputs, ...inner]) captured.push(name);
-    } else if (field.number === 12) captured.push(valueInfoOf(field).name);
-  }
-}
-
-function valueInfoOf(field: Field): { name: string; shape: (number | undefined)[] | undefined } {
+function valueInfoOf(
+  field: Field,
+  { meter }: Reading,
+): { name: string; shape: readonly (number | undefined)[] | undefined } {
+  meter.spend(150, field);
   let name = '';
   let shape: (number | undefined)[] | undefined;
   const into = function* (outer: Field, number: number): Generator<Field> {
-    for (const inner of fieldsOf(FORMAT, 'value_info', bytesIn(FORMAT, 'value_info', outer), outer.offset)) {
-      if (inner.number === number) yield inner;
-    }
+    for (const inner of innerFields(FORMAT, 'value_info', outer)) if (inner.number === number) yield inner;
   };
   for (const inner of into(field, 1)) name = textIn(FORMAT, 'value_info name', inner);
   for (const type of into(field, 2)) {
@@ -221,6 +401,7 @@ function valueInfoOf(field: Field): { name: string; shape: (number | undefined)[
       for (const dims of into(tensor, 2)) {
         shape ??= [];
         for (const dim of into(dims, 1)) {
+          meter.spend(16, dim);
           let length: number | undefined;
           for (const value of into(dim, 1)) length = numberIn(FORMAT, 'value_info', value);
           shape.push(length !== undefined && Number.isSafeInteger(length) && length >= 0 ? length : undefined);
@@ -231,93 +412,13 @@ function valueInfoOf(field: Field): { name: string; shape: (number | undefined)[
   return { name, shape };
 }
 
-function floatsIn(part: string, field: Field): number[] {
-  if (typeof field.value === 'number') return [floatOf(field.value)];
+function* floatsIn(part: string, field: Field): Generator<number> {
   const { value, offset } = field;
+  if (typeof value === 'number') {
+    yield floatOf(value);
+    return;
+  }
   if (value.length % 4) throw malformed(FORMAT, part, 'a multiple of 4 bytes', `${value.length}`, offset);
-  const view = viewOf(value);
-  return Array.from({ length: value.length / 4 }, (_, i) => view.getFloat32(i * 4, true));
-}
-
-/** Fields of a tensor that hold its values, for types that are not in raw_data. */
-const LISTS: Readonly<Record<string, number>> = {
-  F32: 4,
-  F64: 10,
-  U64: 11,
-  U32: 11,
-  I64: 7,
-  I32: 5,
-  I16: 5,
-  I8: 5,
-  U16: 5,
-  U8: 5,
-  BOOL: 5,
-  F16: 5,
-  BF16: 5,
-};
-
-function tensorOf(part: string, field: Field): { name: string; tensor: StoredTensor } {
-  let name = '';
-  const shape: number[] = [];
-  let type = 0;
-  let raw: Field | undefined;
-  const lists: Field[] = [];
-  for (const inner of fieldsOf(FORMAT, part, bytesIn(FORMAT, part, field), field.offset)) {
-    if (inner.number === 1) for (const length of numbersIn(FORMAT, `${part} dims`, inner)) shape.push(length);
-    else if (inner.number === 2) type = numberIn(FORMAT, `${part} data_type`, inner);
-    else if (inner.number === 8) name = textIn(FORMAT, `${part} name`, inner);
-    else if (inner.number === 9) {
-      if (raw) throw malformed(FORMAT, part, 'raw_data once', 'it again', inner.offset);
-      raw = inner;
-    } else if (inner.number === 13 || (inner.number === 14 && numberIn(FORMAT, part, inner) !== 0)) {
-      throw malformed(FORMAT, `${part} ${quote(name)}`, 'its values in this file', 'external data', inner.offset);
-    } else if (inner.number === 3)
-      throw malformed(FORMAT, `${part} ${quote(name)}`, 'a whole tensor', 'a segment', inner.offset);
-    else if ([4, 5, 7, 10, 11].includes(inner.number)) lists.push(inner);
-  }
-  const label = `${part} ${quote(name)}`;
-  const dtype = TYPES[type] ?? `type ${type}`;
-  let count = 1;
-  for (const length of shape) {
-    count *= length;
-    if (!(length >= 0) || !Number.isSafeInteger(count * 16)) {
-      throw malformed(FORMAT, label, 'a shape of fewer than 2^53 values', show(shape), field.offset);
-    }
-  }
-  const size = bytesPerValue(dtype);
-  if (raw) {
-    const { length } = bytesIn(FORMAT, label, raw);
-    if (size !== undefined && length !== count * size) {
-      throw malformed(FORMAT, label, `${count * size} bytes for this shape and type`, `${length}`, raw.offset);
-    }
-  }
-  const tensor = {
-    dtype,
-    shape,
-    get data(): Values {
-      if (raw) return decode(FORMAT, name, dtype, bytesIn(FORMAT, label, raw), raw.offset);
-      return fromLists(label, dtype, count, lists, field.offset);
-    },
-  };
-  return { name, tensor };
-}
-
-function fromLists(label: string, dtype: string, count: number, lists: readonly Field[], offset: number): Values {
-  const number = LISTS[dtype];
-  const fail = (got: number) => malformed(FORMAT, label, `${count} values of type ${dtype}`, `${got}`, offset);
-  const mine = lists.filter((field) => field.number === number);
-  if (number === 4 || number === 10) {
-    const bytes = concat(
-      mine.map((field) => (typeof field.value === 'number' ? encode([floatOf(field.value)], 'F32') : field.value)),
-    );
-    if (bytes.length !== count * (number === 4 ? 4 : 8)) throw fail(Math.floor(bytes.length / (number === 4 ? 4 : 8)));
-    return decode(FORMAT, label, dtype, bytes, offset);
-  }
-  const values = mine.flatMap((field) => numbersIn(FORMAT, label, field));
-  if (values.length !== count || !number) throw fail(values.length);
-  // halves come as the integer of their bits
-  if (dtype === 'F16' || dtype === 'BF16') return decode(FORMAT, label, dtype, encode(values, 'U16'), offset);
-  if (!values.every((value) => Number.isSafeInteger(value)))
-    throw malformed(FORMAT, label, 'integers below 2^53', 'larger ones', offset);
-  return Float64Array.from(values);
+  const view = new DataView(value.buffer, value.byteOffset, value.byteLength);
+  for (let at = 0; at < value.length; at += 4) yield view.getFloat32(at, true);
 }

@@ -1,319 +1,276 @@
-// Batch norm of an ONNX model, folded into the layers beside it. Fields of the file that do not change are carried over byte for byte.
+// Batch norm of an ONNX model, folded into the layers beside it. The model is read once, norms are folded in a graph in memory where every
+// change is counted, and fields of the file that do not change are carried over byte for byte.
 
 import type { EvenkeelError } from '../errors.ts';
-import type { ConvWeights } from '../fold/geometry.ts';
-import type { Statistics } from '../fold/norm.ts';
-import { type Bytes, bytesFrom, concat } from '../formats/bytes.ts';
-import type { StoredTensor } from '../formats/dtypes.ts';
-import { type OnnxModel, type OnnxNode, readOnnx } from '../formats/onnx.ts';
-import { tensorField, valueField } from '../formats/onnx-write.ts';
-import { bytesIn, type Field, fieldsOf, lengthField, textIn } from '../formats/protobuf.ts';
-import { type FileFold, type FoldedNorm, type StoredFold, storedFold } from './fold-report.ts';
-import { constantsOf, normsOf, type OnnxNorm } from './onnx.ts';
+import { type Affine, affineOf } from '../fold/norm.ts';
+import { type Bytes, bytesFrom } from '../formats/bytes.ts';
+import { type OnnxReadOptions, readOnnx } from '../formats/onnx.ts';
+import { FoldGraph, type Live } from './fold-onnx-graph.ts';
+import { FoldedLayer, type FoldedScales, isFoldable } from './fold-onnx-layer.ts';
+import { writeFolded } from './fold-onnx-write.ts';
+import type { FileFold, FoldedNorm } from './fold-report.ts';
+import { normsOf, type OnnxNorm, strangeBatchNorms } from './onnx.ts';
+import { type Constant, sizeOf } from './onnx-constants.ts';
+import { checkOpset, graphFor } from './onnx-graph.ts';
 
 const FORMAT = 'ONNX';
 const LAYERS = ['Conv', 'ConvTranspose', 'Gemm', 'MatMul'];
 
-/** A model, and what in it is constant. */
-interface Model extends OnnxModel {
-  readonly constants: ReadonlyMap<string, StoredTensor>;
-}
-
-/** Changes to a graph: what is written in the place of a node or an initializer. */
-interface Changes {
-  readonly nodes: Map<OnnxNode, Uint8Array | null>;
-  readonly initializers: Map<string, Uint8Array | null>;
-  readonly added: Uint8Array[];
-  /** Values that nobody gives any more. */
-  readonly values: Set<string>;
-}
-
 /**
  * Folds every BatchNormalization in inference mode into the Conv, ConvTranspose, Gemm or MatMul before it, or else the one behind it, where
- * that changes nothing but rounding. Models keep their names, versions and metadata.
+ * that changes nothing but rounding. Models keep their names, versions and metadata, and are never larger than before. Data from other files (`files`) is inside
+ * the file that comes out.
  *
- * @throws ERR_FORMAT for bytes that are no model
+ * @throws ERR_FORMAT for bytes that are no model, and for operators before version 7
  */
-export function foldOnnx(file: Bytes): FileFold {
-  let current = bytesFrom(FORMAT, file);
-  const folded: FoldedNorm[] = [];
-  const kept = new Map<string, string>();
-  // one at a time: what has been folded may be folded into again
-  for (;;) {
-    const parsed = readOnnx(current);
-    const model: Model = { ...parsed, constants: constantsOf(parsed) };
-    const norms = normsOf(model);
-    const norm = norms.find(({ node }) => !kept.has(node.outputs[0]));
-    if (!norm) {
-      const names = new Map(norms.map(({ node, name }) => [node.outputs[0], name]));
-      const left = [...kept].map(([output, reason]) => ({ norm: names.get(output) ?? output, reason }));
-      return { file: Uint8Array.from(current), folded, kept: left, assumed: [] };
-    }
-    const result = foldNorm(model, norm);
-    if ('reason' in result) kept.set(norm.node.outputs[0], result.reason);
-    else {
-      folded.push(result.report);
-      current = rewritten(model, result.changes);
-      kept.clear(); // what stood in the way may be gone
-    }
+export function foldOnnx(file: Bytes, options: OnnxReadOptions = {}): FileFold {
+  const bytes = bytesFrom(FORMAT, file);
+  const model = readOnnx(bytes, options);
+  checkOpset(model);
+  let kept: FileFold['kept'] = [];
+  // rarely parameters are shared so much that new biases take more than goes
+  for (const isStrict of [false, true]) {
+    const folding = new Folding(new FoldGraph(graphFor(model)), normsOf(model), isStrict);
+    folding.run();
+    kept = folding.kept();
+    const out = writeFolded(bytes, folding.graph, options);
+    if (out.length <= model.size || (folding.folded.length === 0 && model.files.length > 0))
+      return { file: out, folded: folding.reports(), kept, assumed: [] };
   }
+  const larger = normsOf(model).map(({ name }) => ({ norm: name, reason: LARGER }));
+  return { file: Uint8Array.from(bytes), folded: [], kept: larger.length ? larger : kept, assumed: [] };
 }
 
+const LARGER = 'folded into its layer it would make the file larger, as what it takes is shared';
 /** A norm scales axis 1, a product's output is the last: the same in rank 2 alone. */
 const OTHER_AXIS = 'a MatMul before it whose output is not known to have rank 2';
-/** Operators that give as many axes as they take. */
-const KEEP_RANK = [
-  'Relu',
-  'LeakyRelu',
-  'Elu',
-  'Sigmoid',
-  'Tanh',
-  'Softplus',
-  'HardSigmoid',
-  'HardSwish',
-  'Gelu',
-  'Mish',
-  'Clip',
-  'Dropout',
-  'Identity',
-  'Cast',
-  'BatchNormalization',
-];
 
-/** Axes of a value: as the model says, or as follows from what it is made of. */
-function rankOf(model: Model, value: string): number | undefined {
-  let at = value;
-  for (let steps = 0; steps <= model.nodes.length; steps++) {
-    const known = model.shapes.get(at);
-    if (known) return known.length;
-    const node = model.nodes.find(({ outputs }) => outputs[0] === at);
-    if (node?.domain !== '') return undefined;
-    if (node.op === 'Gemm' || node.op === 'Flatten') return 2;
-    const [first, second] = node.inputs.map((name) => model.initializers.get(name)?.shape.length);
-    if (node.op === 'MatMul' && second === 2) at = node.inputs[0];
-    else if (node.op === 'Add' && first === 1) at = node.inputs[1];
-    else if (KEEP_RANK.includes(node.op) || (node.op === 'Add' && second === 1)) at = node.inputs[0];
-    else return undefined;
+/** One pair of norm and layer, as a fold takes it. */
+interface Pair {
+  readonly layer: Live;
+  /** The addition that has a MatMul's bias. */
+  readonly sum?: Live;
+  readonly before: boolean;
+  /** What becomes of the nodes. */
+  place(biasName: string, weightName: string): void;
+}
+
+type Attempt = Pair | { readonly reason: string };
+
+class Folding {
+  readonly graph: FoldGraph;
+  readonly #norms: ReadonlyMap<Live, OnnxNorm>;
+  readonly #isStrict: boolean;
+  readonly #kept = new Map<Live, string>();
+  readonly folded: { readonly norm: OnnxNorm; readonly pair: Pair; readonly channels: number }[] = [];
+  /** Values that may still be looked at: a model that names the same large weights time after time is not gone through for ever. */
+  #left: number;
+
+  constructor(graph: FoldGraph, norms: readonly OnnxNorm[], isStrict: boolean) {
+    this.graph = graph;
+    this.#norms = new Map(norms.map((norm) => [graph.liveOf(norm.node), norm]));
+    this.#isStrict = isStrict;
+    this.#left = 16 * graph.base.model.size + 1e6;
   }
-  return undefined;
-}
 
-type Attempt = { report: FoldedNorm; changes: Changes } | { reason: string };
-
-function foldNorm(model: Model, norm: OnnxNorm): Attempt {
-  if (norm.training) return { reason: 'it is in training mode' };
-  const { constants } = model;
-  const { inputs, options } = norm;
-  for (const name of Object.values(inputs)) if (!constants.has(name)) return { reason: `${name} is no constant` };
-  const statistics = {
-    mean: constants.get(inputs.runningMean)!.data,
-    variance: constants.get(inputs.runningVar)!.data,
-    gamma: constants.get(inputs.gamma)!.data,
-    beta: constants.get(inputs.beta)!.data,
-    eps: options.eps!,
-  };
-  const back = foldBack(model, norm, statistics);
-  if (!('reason' in back)) return back;
-  const forward = foldForward(model, norm, statistics);
-  return 'reason' in forward ? { reason: `${back.reason}; ${forward.reason}` } : forward;
-}
-
-/** How many nodes and outputs take a value. */
-function uses(model: Model, value: string): number {
-  const inNodes = model.nodes.reduce(
-    (sum, { inputs, captured }) => sum + [...inputs, ...captured].filter((name) => name === value).length,
-    0,
-  );
-  return inNodes + model.outputs.filter((name) => name === value).length;
-}
-
-function foldBack(model: Model, norm: OnnxNorm, statistics: Statistics): Attempt {
-  const [value] = norm.node.inputs;
-  const layer = model.nodes.find(({ outputs }) => outputs[0] === value);
-  if (!layer) return { reason: 'no node before it' };
-  if (uses(model, value) !== 1) return { reason: 'its input is used elsewhere' };
-  if (layer.op === 'Add' && layer.domain === '') return foldIntoSum(model, norm, statistics, layer);
-  if (!LAYERS.includes(layer.op) || layer.domain !== '') return { reason: `${layer.op} before it` };
-  // MatMul has no bias: the norm's place is taken by an addition
-  if (layer.op === 'MatMul') {
-    if (rankOf(model, value) !== 2) return { reason: OTHER_AXIS };
-    return attempt(model, norm, layer, statistics, false, (changes, biasName) => {
-      changes.nodes.set(
-        norm.node,
-        rename(norm.node, { op: 'Add', inputs: [value, biasName], outputs: [norm.node.outputs[0]] }),
-      );
-    });
-  }
-  return attempt(model, norm, layer, statistics, false, (changes, biasName, weightName) => {
-    changes.nodes.set(
-      layer,
-      rename(layer, { inputs: [layer.inputs[0], weightName, biasName], outputs: [norm.node.outputs[0]] }),
-    );
-    changes.nodes.set(norm.node, null);
-    changes.values.add(value);
-  });
-}
-
-/** MatMul and Add, as TensorFlow's exporter writes a linear layer. */
-function foldIntoSum(model: Model, norm: OnnxNorm, statistics: Statistics, sum: OnnxNode): Attempt {
-  const { constants } = model;
-  if (sum.inputs.length !== 2) return { reason: 'Add before it' };
-  const [product, bias] = constants.has(sum.inputs[0]) ? [sum.inputs[1], sum.inputs[0]] : sum.inputs;
-  const layer = model.nodes.find(({ outputs }) => outputs[0] === product);
-  if (layer?.op !== 'MatMul' || layer.domain !== '' || !constants.has(bias)) return { reason: 'Add before it' };
-  if (uses(model, product) !== 1) return { reason: 'the product before it is used elsewhere' };
-  if (rankOf(model, product) !== 2) return { reason: OTHER_AXIS };
-  const place = (changes: Changes, biasName: string) => {
-    changes.nodes.set(sum, rename(sum, { inputs: [product, biasName], outputs: [norm.node.outputs[0]] }));
-    changes.nodes.set(norm.node, null);
-    changes.values.add(sum.outputs[0]);
-  };
-  return attempt(model, norm, layer, statistics, false, place, bias);
-}
-
-function foldForward(model: Model, norm: OnnxNorm, statistics: Statistics): Attempt {
-  const [value] = norm.node.outputs;
-  const layer = model.nodes.find(({ inputs }) => inputs[0] === value);
-  if (uses(model, value) !== 1) return { reason: 'its output is used elsewhere' };
-  if (!layer || !LAYERS.includes(layer.op) || layer.domain !== '') return { reason: 'no layer behind it' };
-  if (layer.op === 'MatMul') return { reason: 'a MatMul behind it, which has no bias' };
-  return attempt(model, norm, layer, statistics, true, (changes, biasName, weightName) => {
-    changes.nodes.set(
-      layer,
-      rename(layer, { inputs: [norm.node.inputs[0], weightName, biasName], outputs: layer.outputs }),
-    );
-    changes.nodes.set(norm.node, null);
-    changes.values.add(value);
-  });
-}
-
-/** Folds one pair; `place` says what becomes of the nodes. */
-function attempt(
-  model: Model,
-  norm: OnnxNorm,
-  layer: OnnxNode,
-  statistics: Statistics,
-  before: boolean,
-  place: (changes: Changes, biasName: string, weightName: string) => void,
-  biasName: string | undefined = layer.inputs[2],
-): Attempt {
-  const { constants } = model;
-  const [, weightName] = layer.inputs;
-  const weight = constants.get(weightName);
-  const bias = biasName ? constants.get(biasName) : undefined;
-  if (!weight || (biasName && !bias)) return { reason: `the weights of ${layer.op} are no constants` };
-  const number = (name: string, standard: number) => (layer.attributes.get(name) as number | undefined) ?? standard;
-  if (layer.op === 'Gemm' && (number('beta', 1) !== 1 || number('alpha', 1) !== 1 || number('transA', 0) !== 0)) {
-    return { reason: 'a Gemm with alpha, beta or transA' };
-  }
-  const isLinear = layer.op === 'Gemm' || layer.op === 'MatMul';
-  const oneRow = bias === undefined || bias.shape.slice(0, -1).every((length) => length === 1);
-  if (weight.shape.length < 2 || (isLinear && weight.shape.length !== 2) || !oneRow) {
-    return { reason: `weights of ${layer.op} of another rank` };
-  }
-  const pads = layer.attributes.get('pads') as readonly number[] | undefined;
-  const automatic = layer.attributes.get('auto_pad');
-  const padded = automatic === 'SAME_UPPER' || automatic === 'SAME_LOWER' || pads?.some((pad) => pad !== 0);
-  const plain: ConvWeights = {
-    weight: weight.data,
-    bias: bias?.data,
-    shape: weight.shape,
-    ...(isLinear
-      ? { layout: layer.op === 'Gemm' && number('transB', 0) === 1 ? 'torch' : 'keras' }
-      : { transposed: layer.op === 'ConvTranspose', groups: number('group', 1), padding: padded ? 1 : 0 }),
-  };
-  const dtype = ['F64', 'F16', 'BF16'].includes(weight.dtype) ? weight.dtype : 'F32';
-  let result: StoredFold;
-  try {
-    result = storedFold(FORMAT, plain, statistics, before, { weight: dtype, bias: dtype });
-  } catch (error) {
-    if (!['ERR_FOLD', 'ERR_SHAPE'].includes((error as EvenkeelError).code)) throw error;
-    return { reason: (error as Error).message };
-  }
-  const changes: Changes = { nodes: new Map(), initializers: new Map(), added: [], values: new Set() };
-  const put = (name: string | undefined, bytes: Uint8Array, shape: readonly number[], suffix: string): string => {
-    if (name && model.initializers.has(name) && uses(model, name) === 1) {
-      changes.initializers.set(name, tensorField(5, name, bytes, shape, dtype));
-      return name;
+  /** What has been folded may be folded into again: a norm that stays is tried anew when the layer beside it changes. */
+  run(): void {
+    const open = [...this.#norms.keys()];
+    for (let i = 0; i < open.length; i++) {
+      const live = open[i];
+      if (live.gone || !this.#norms.has(live) || live.op !== 'BatchNormalization') continue;
+      const result = this.#fold(live, this.#norms.get(live)!);
+      if ('reason' in result) {
+        this.#kept.set(live, result.reason);
+        continue;
+      }
+      this.#kept.delete(live);
+      for (const neighbour of this.graph.neighbours(result.layer, result.sum))
+        if (this.#kept.delete(neighbour)) open.push(neighbour);
     }
-    const fresh = unused(model, name && constants.has(name) ? `${name}.folded` : `${weightName}.${suffix}`);
-    changes.added.push(tensorField(5, fresh, bytes, shape, dtype));
-    // before version 4 of the format an initializer is an input as well
-    if (model.irVersion < 4) changes.added.push(valueField(11, fresh, shape, dtype));
-    return fresh;
-  };
-  const newWeight = put(weightName, result.weight, weight.shape, 'folded');
-  const newBias = put(biasName, result.bias, [result.outChannels], 'folded_bias');
-  if (layer.op === 'MatMul' && newWeight !== weightName) {
-    changes.nodes.set(layer, rename(layer, { inputs: [layer.inputs[0], newWeight], outputs: layer.outputs }));
   }
-  place(changes, newBias, newWeight);
-  for (const name of new Set(Object.values(norm.inputs))) {
-    const own = norm.node.inputs.filter((input) => input === name).length;
-    if (model.initializers.has(name) && uses(model, name) === own) changes.initializers.set(name, null);
+
+  kept(): { norm: string; reason: string }[] {
+    const own = [...this.#norms].flatMap(([live, { name }]) => {
+      const reason = this.#kept.get(live);
+      return reason === undefined ? [] : [{ norm: name, reason }];
+    });
+    return [...own, ...strangeBatchNorms(this.graph.base.model)];
   }
-  const { name, options } = norm;
-  return {
-    changes,
-    report: {
-      norm: name,
-      into: layer.name || layer.outputs[0],
-      side: before ? 'before' : 'behind',
-      channels: statistics.mean.length,
-      eps: options.eps!,
-      rounding: result.rounding,
-    },
-  };
+
+  reports(): FoldedNorm[] {
+    return this.folded.map(({ norm, pair, channels }) => ({
+      norm: norm.name,
+      into: pair.layer.node.name || pair.layer.node.outputs[0],
+      side: pair.before ? 'before' : 'behind',
+      channels,
+      eps: norm.options.eps!,
+      rounding: pair.layer.layer!.rounding,
+    }));
+  }
+
+  #fold(live: Live, norm: OnnxNorm): Attempt {
+    if (norm.problem) return { reason: norm.problem };
+    if (norm.training) return { reason: 'it is in training mode' };
+    const { constants } = this.graph.base;
+    for (const name of Object.values(norm.inputs))
+      if (!constants.has(name)) return { reason: `${name || 'an input'} is no constant` };
+    const values = (name: keyof OnnxNorm['inputs']) => constants.get(norm.inputs[name])!;
+    this.#left -= 4 * sizeOf(values('runningVar').shape);
+    if (this.#left < 0) return { reason: 'the model names the same weights too often' };
+    let map: Affine;
+    try {
+      map = affineOf(FORMAT, {
+        mean: values('runningMean').data,
+        variance: values('runningVar').data,
+        gamma: values('gamma').data,
+        beta: values('beta').data,
+        eps: norm.options.eps!,
+      });
+    } catch (error) {
+      return { reason: reasonOf(error) };
+    }
+    const back = this.#take(live, norm, map, this.#behind(live));
+    if (!('reason' in back)) return back;
+    const forward = this.#take(live, norm, map, this.#before(live));
+    return 'reason' in forward ? { reason: `${back.reason}; ${forward.reason}` } : forward;
+  }
+
+  /** The layer before a norm, which the norm stands behind. */
+  #behind(live: Live): Attempt {
+    const { graph } = this;
+    const [value] = live.inputs;
+    const [output] = live.outputs;
+    const layer = graph.producerOf(value);
+    if (!layer) return { reason: 'no node before it' };
+    if (graph.uses(value) !== 1) return { reason: 'its input is used elsewhere' };
+    if (layer.op === 'Add' && layer.node.domain === '') return this.#behindSum(live, layer);
+    if (!isLayer(layer)) return { reason: `${layer.op} before it` };
+    // MatMul has no bias: the norm's place is taken by an addition
+    if (layer.op === 'MatMul') {
+      if (graph.rankOf(value) !== 2) return { reason: OTHER_AXIS };
+      const place = (biasName: string) => {
+        live.op = 'Add';
+        graph.rewire(live, [value, biasName], [output]);
+      };
+      return { layer, sum: live, before: false, place };
+    }
+    const place = (biasName: string, weightName: string) => {
+      graph.remove(live);
+      graph.rewire(layer, [layer.inputs[0], weightName, biasName], [output]);
+    };
+    return { layer, before: false, place };
+  }
+
+  /** MatMul and Add, as TensorFlow's exporter writes a linear layer. */
+  #behindSum(live: Live, sum: Live): Attempt {
+    const { graph } = this;
+    const { constants } = graph.base;
+    if (sum.inputs.length !== 2) return { reason: 'Add before it' };
+    const isBias = (name: string) => constants.has(name) || graph.isAdded(name);
+    const [product, bias] = isBias(sum.inputs[0]) ? [sum.inputs[1], sum.inputs[0]] : sum.inputs;
+    const layer = graph.producerOf(product);
+    if (layer?.op !== 'MatMul' || layer.node.domain !== '' || !isBias(bias)) return { reason: 'Add before it' };
+    if (graph.uses(product) !== 1) return { reason: 'the product before it is used elsewhere' };
+    if (graph.rankOf(product) !== 2) return { reason: OTHER_AXIS };
+    const place = (biasName: string) => {
+      graph.remove(live);
+      graph.rewire(sum, [product, biasName], [live.outputs[0]]);
+    };
+    return { layer, sum, before: false, place };
+  }
+
+  /** The layer behind a norm, which the norm stands before. */
+  #before(live: Live): Attempt {
+    const { graph } = this;
+    const [value] = live.outputs;
+    if (graph.uses(value) !== 1) return { reason: 'its output is used elsewhere' };
+    const layer = graph.takerOf(value);
+    if (!layer || layer.inputs[0] !== value || !isLayer(layer)) return { reason: 'no layer behind it' };
+    if (layer.op === 'MatMul') return { reason: 'a MatMul behind it, which has no bias' };
+    const place = (biasName: string, weightName: string) => {
+      const [input] = live.inputs;
+      graph.rewire(layer, [input, weightName, biasName], layer.outputs);
+      graph.remove(live);
+    };
+    return { layer, before: true, place };
+  }
+
+  /** Folds one pair, if that changes nothing but rounding and takes no room. */
+  #take(live: Live, norm: OnnxNorm, map: Affine, pair: Attempt): Attempt {
+    if ('reason' in pair) return pair;
+    const { graph } = this;
+    const { layer: node, sum, before } = pair;
+    const started = this.#layerOf(node, sum, live);
+    if ('reason' in started) return started;
+    const { layer, weightName, biasName } = started;
+    this.#left -= sizeOf(layer.weight.shape);
+    if (this.#left < 0) return { reason: 'the model names the same weights too often' };
+    let scales: FoldedScales;
+    try {
+      scales = layer.with(map, before);
+    } catch (error) {
+      return { reason: reasonOf(error) };
+    }
+    if (this.#isStrict && graph.growth(live, biasName, layer) > 0) return { reason: LARGER };
+    layer.set(scales);
+    const isNew = node.layer === undefined;
+    node.layer = layer;
+    const newWeight = isNew ? graph.store(weightName, `${weightName}.folded`, { layer, isBias: false }) : weightName;
+    const fresh = biasName ? `${biasName}.folded` : `${node.inputs[1]}.folded_bias`;
+    const newBias = isNew ? graph.store(biasName, fresh, { layer, isBias: true }) : biasName!;
+    pair.place(newBias, newWeight);
+    if (node.op === 'MatMul' && newWeight !== weightName) graph.rewire(node, [node.inputs[0], newWeight], node.outputs);
+    this.folded.push({ norm, pair, channels: map.scale.length });
+    return pair;
+  }
+
+  /** What is folded into: as it was begun, or begun now. */
+  #layerOf(
+    node: Live,
+    sum: Live | undefined,
+    norm: Live,
+  ): { layer: FoldedLayer; weightName: string; biasName: string | undefined } | { reason: string } {
+    const { graph } = this;
+    const { constants } = graph.base;
+    const [, weightName] = node.inputs;
+    const own = sum && sum !== norm ? sum.inputs.find((name) => constants.has(name) || graph.isAdded(name)) : undefined;
+    const biasName = (node.op === 'MatMul' ? own : node.inputs[2]) || undefined;
+    if (node.layer) return { layer: node.layer, weightName, biasName };
+    const weight: Constant | undefined = constants.get(weightName);
+    const bias = biasName ? constants.get(biasName) : undefined;
+    if (!weight || (biasName && !bias)) return { reason: `the weights of ${node.op} are no constants` };
+    const number = (name: string, standard: number) =>
+      (node.node.attributes.get(name) as number | undefined) ?? standard;
+    if (node.op === 'Gemm' && (number('beta', 1) !== 1 || number('alpha', 1) !== 1 || number('transA', 0) !== 0)) {
+      return { reason: 'a Gemm with alpha, beta or transA' };
+    }
+    const isLinear = node.op === 'Gemm' || node.op === 'MatMul';
+    const oneRow = bias === undefined || bias.shape.slice(0, -1).every((length) => length === 1);
+    if (weight.shape.length < 2 || (isLinear && weight.shape.length !== 2) || !oneRow) {
+      return { reason: `weights of ${node.op} of another rank` };
+    }
+    if (!isFoldable(weight.dtype)) return { reason: `weights of type ${weight.dtype}` };
+    try {
+      const layer = new FoldedLayer(node.node, weight, bias?.data);
+      // shared weights would be there twice
+      if (graph.freed(weightName) < layer.byteLength)
+        return {
+          reason: `the weights ${weightName} are used elsewhere or stored in fewer bytes: a folded copy would make the file larger`,
+        };
+      return { layer, weightName, biasName };
+    } catch (error) {
+      return { reason: reasonOf(error) };
+    }
+  }
 }
 
-function unused(model: Model, name: string): string {
-  const names = new Set([
-    ...model.initializers.keys(),
-    ...model.nodes.flatMap(({ inputs, outputs, captured }) => [...inputs, ...outputs, ...captured]),
-  ]);
-  let free = name;
-  for (let i = 1; names.has(free); i++) free = `${name}.${i}`;
-  return free;
+function isLayer({ op, node }: Live): boolean {
+  return LAYERS.includes(op) && node.domain === '';
 }
 
-/** A node with other inputs and outputs; all its other fields as they were. With `op` it is another operator, without attributes. */
-function rename(
-  node: OnnxNode,
-  change: { op?: string; inputs: readonly string[]; outputs: readonly string[] },
-): Uint8Array {
-  const [{ value }] = fieldsOf(FORMAT, 'node', node.raw, 0);
-  const rest = [...fieldsOf(FORMAT, 'node', value as Uint8Array, 0)]
-    .filter(({ number }) => number > 2 && !(change.op && (number === 4 || number === 5)))
-    .map(({ raw }) => raw);
-  return lengthField(1, [
-    ...change.inputs.map((name) => lengthField(1, name)),
-    ...change.outputs.map((name) => lengthField(2, name)),
-    ...(change.op ? [lengthField(4, change.op)] : []),
-    ...rest,
-  ]);
-}
-
-/** The model with changes, field by field. */
-function rewritten(model: Model, { nodes, initializers, added, values }: Changes): Uint8Array<ArrayBuffer> {
-  let node = 0;
-  const names = [...model.initializers.keys()];
-  let initializer = 0;
-  const graph: Uint8Array[] = [];
-  for (const field of model.graphFields) {
-    let change: Uint8Array | null | undefined;
-    if (field.number === 1) change = nodes.get(model.nodes[node++]);
-    else if (field.number === 5) change = initializers.get(names[initializer++]);
-    else if (field.number === 11 && initializers.get(nameIn(field)) === null) change = null;
-    else if (field.number === 13 && values.has(nameIn(field))) change = null;
-    if (change !== null) graph.push(change ?? field.raw);
-  }
-  return concat(model.fields.map((field) => (field.number === 7 ? lengthField(7, [...graph, ...added]) : field.raw)));
-}
-
-/** The name of a value_info. */
-function nameIn(field: Field): string {
-  for (const inner of fieldsOf(FORMAT, 'value_info', bytesIn(FORMAT, 'value_info', field), field.offset)) {
-    if (inner.number === 1) return textIn(FORMAT, 'value_info name', inner);
-  }
-  return '';
+/** What stands in the way of a fold. Throws what is no reason. */
+function reasonOf(error: unknown): string {
+  if (!['ERR_FOLD', 'ERR_SHAPE', 'ERR_OPTION'].includes((error as EvenkeelError).code)) throw error;
+  return (error as Error).message;
 }

@@ -4,13 +4,15 @@
 import { malformed } from '../errors.ts';
 import { type Bytes, quote } from '../formats/bytes.ts';
 import type { StoredTensor, Values } from '../formats/dtypes.ts';
-import { type OnnxModel, type OnnxNode, readOnnx } from '../formats/onnx.ts';
+import { type OnnxGraph, type OnnxModel, type OnnxNode, readOnnx } from '../formats/onnx.ts';
 import type { BatchNormOptions } from '../layers/options.ts';
-import { fromKernel, permute } from './axes.ts';
+import { fromKernel } from './axes.ts';
 import { Collector, type Imported, type ImportOptions } from './imported.ts';
 import { newWeight } from './keras.ts';
-import { kinOf, spreadGroups } from './onnx-kin.ts';
-import { layerName, shortest } from './onnx-names.ts';
+import { type Constant, literalOf, sizeOf } from './onnx-constants.ts';
+import { checkOpset, type Graph, graphFor } from './onnx-graph.ts';
+import { kinOf, spreadWeights } from './onnx-kin.ts';
+import { labelOf, shortest } from './onnx-names.ts';
 
 const FORMAT = 'ONNX';
 
@@ -24,81 +26,32 @@ export interface OnnxNorm {
   readonly training: boolean;
   /** Names of scale, bias, mean and variance. */
   readonly inputs: Readonly<Record<'gamma' | 'beta' | 'runningMean' | 'runningVar', string>>;
+  /** Why it is no batch norm as they are here: `spatial` 0 has statistics of single values. */
+  readonly problem?: string;
 }
 
-/** Initializers, and what nodes make of constants alone, by the names under which nodes take them. */
-export function constantsOf(model: OnnxModel): Map<string, StoredTensor> {
-  const constants = new Map<string, StoredTensor>(model.initializers);
-  for (const node of model.nodes) {
-    if (node.domain !== '' || node.outputs.length !== 1) continue;
-    const value = constantOf(node, constants);
-    if (value) constants.set(node.outputs[0], value);
-  }
-  return constants;
-}
-
-function constantOf(
-  { op, inputs, attributes }: OnnxNode,
-  constants: Map<string, StoredTensor>,
-): StoredTensor | undefined {
-  const given = constants.get(inputs[0]);
-  if (op === 'Identity') return given;
-  if (op === 'Transpose' && given?.shape.length === 2) {
-    const order = (attributes.get('perm') as readonly number[] | undefined) ?? [1, 0];
-    if (order.join() !== '1,0') return order.join() === '0,1' ? given : undefined;
-    const [rows, cols] = given.shape;
-    return {
-      dtype: given.dtype,
-      shape: [cols, rows],
-      get data() {
-        return permute(given.data, given.shape, [1, 0]).data;
-      },
-    };
-  }
-  if (op !== 'Constant') return undefined;
-  for (const [name, dtype] of [
-    ['value_float', 'F32'],
-    ['value_floats', 'F32'],
-    ['value_int', 'I64'],
-    ['value_ints', 'I64'],
-  ]) {
-    const value = attributes.get(name);
-    if (value === undefined) continue;
-    const list = [value as number | readonly number[]].flat();
-    return {
-      dtype,
-      shape: Array.isArray(value) ? [list.length] : [],
-      data: dtype === 'F32' ? Float32Array.from(list) : Float64Array.from(list),
-    };
-  }
-  const value = attributes.get('value');
-  return typeof value === 'object' && value !== null && 'dtype' in value ? value : undefined;
-}
-
-/**
- * The BatchNormalization nodes of a model, of operator versions 7 to 15 and later.
- *
- * @throws ERR_FORMAT for older versions, whose attributes mean something else, and for statistics of single values (`spatial` 0)
- */
+/** The BatchNormalization nodes of a model. Throws ERR_FORMAT where inputs or outputs are missing. */
 export function normsOf(model: OnnxModel): OnnxNorm[] {
+  const graph = graphFor(model);
   return model.nodes
     .filter(({ op, domain }) => op === 'BatchNormalization' && domain === '')
-    .map((node) => normOf(model, node));
+    .map((node) => normOf(graph, node));
 }
 
-function normOf({ opset }: OnnxModel, node: OnnxNode): OnnxNorm {
+function normOf({ model: { opset }, names }: Graph, node: OnnxNode): OnnxNorm {
   const { attributes, inputs, outputs, offset } = node;
-  const label = `node ${quote(node.name || outputs[0] || 'BatchNormalization')}`;
-  if (opset < 7) throw malformed(FORMAT, label, 'version 7 or later of the operators', `${opset}`, offset);
+  const label = `node ${quote(labelOf(node))}`;
   if (inputs.length < 5) throw malformed(FORMAT, label, '5 inputs', `${inputs.length}`, offset);
   if (outputs.length < 1) throw malformed(FORMAT, label, 'an output', 'none', offset);
-  if (attributes.get('spatial') === 0) throw malformed(FORMAT, label, 'spatial 1', '0', offset);
   const [, gamma, beta, runningMean, runningVar] = inputs;
-  // before version 14 training showed in the number of outputs
+  // before version 14 training showed in the number of outputs, before version 7 in is_test
   const training =
-    opset >= 14 ? attributes.get('training_mode') === 1 : outputs.filter((name) => name !== '').length > 1;
+    opset >= 14
+      ? attributes.get('training_mode') === 1
+      : outputs.filter((name) => name !== '').length > 1 || (opset < 7 && attributes.get('is_test') !== 1);
+  const isSingle = opset < 9 && attributes.get('spatial') === 0;
   return {
-    name: layerName(gamma) ?? (node.name || outputs[0]),
+    name: names.get(node)!,
     node,
     options: {
       eps: shortest(attributes.get('epsilon'), 1e-5),
@@ -108,60 +61,179 @@ function normOf({ opset }: OnnxModel, node: OnnxNode): OnnxNorm {
     },
     training,
     inputs: { gamma, beta, runningMean, runningVar },
+    ...(isSingle && { problem: 'spatial 0: statistics of single values, not of channels' }),
   };
 }
 
+/** Tensors of a model by name: initializers, Constant nodes, and those of graphs inside nodes behind the path to them. */
+export function tensorsOf(model: OnnxModel): Map<string, StoredTensor> {
+  const tensors = new Map<string, StoredTensor>();
+  const gather = ({ nodes, initializers }: Pick<OnnxGraph, 'nodes' | 'initializers'>, path: string) => {
+    for (const [name, tensor] of initializers) tensors.set(path + name, tensor);
+    for (const node of nodes) {
+      const constant = node.op === 'Constant' && node.domain === '' ? literalOf(node) : undefined;
+      if (constant) tensors.set(path + node.outputs[0], constant);
+      for (const { name, graph } of node.graphs)
+        gather(graph, `${path}${labelOf(node).slice(0, 80)}/${name.slice(0, 80)}/`);
+    }
+  };
+  gather(model, '');
+  for (const { name, nodes } of model.functions) gather({ nodes, initializers: new Map() }, `${name}/`);
+  return tensors;
+}
+
+/** Nodes of graphs inside nodes and of functions, and where they are. */
+function* innerNodes(model: OnnxModel): Generator<{ readonly node: OnnxNode; readonly path: string }> {
+  const open: { nodes: readonly OnnxNode[]; path: string }[] = [
+    { nodes: model.nodes, path: '' },
+    ...model.functions.map(({ name, nodes }) => ({ nodes, path: `function ${name}` })),
+  ];
+  for (const { nodes, path } of open) {
+    for (const node of nodes) {
+      if (path) yield { node, path };
+      for (const { name, graph } of node.graphs)
+        open.push({
+          nodes: graph.nodes,
+          path: `${path && `${path}, `}${node.op.slice(0, 80)} ${labelOf(node).slice(0, 80)}: ${name.slice(0, 80)}`,
+        });
+    }
+  }
+}
+
+/** BatchNormalization inside other nodes, and why nothing is folded there. */
+export function strangeBatchNorms(model: OnnxModel): { norm: string; reason: string }[] {
+  return [...innerNodes(model)]
+    .filter(({ node: { op, domain } }) => op === 'BatchNormalization' && domain === '')
+    .map(({ node, path }) => ({ norm: labelOf(node), reason: `it is inside another node (${path})` }));
+}
+
+/** Norms that are there but not among `norms` of an import: of other kinds, in graphs inside nodes and in functions. */
+export function strangeNorms(model: OnnxModel): string[] {
+  const inside = [...innerNodes(model)]
+    .filter(({ node }) => /Norm(?:alization)?$/.test(node.op))
+    .map(({ node, path }) => `${node.op} ${labelOf(node)} (inside ${path})`);
+  const single = normsOf(model).flatMap(({ name, problem }) =>
+    problem ? [`BatchNormalization ${name} (${problem})`] : [],
+  );
+  const kin = kinOf(model).map(
+    ({ name, node, kind, nodes, problem }) =>
+      `${nodes ? `${kind} in ${nodes.length} nodes` : node.op} ${name}${problem ? ` (${problem})` : ''}`,
+  );
+  const foreign = model.nodes.flatMap((node) =>
+    node.domain !== '' && /Norm/.test(node.op) ? [`${node.op} ${labelOf(node)} (domain ${node.domain})`] : [],
+  );
+  return [...single, ...kin, ...foreign, ...inside];
+}
+
+type Take = (tensor: string, layer: string, ours: string, change?: Parameters<Collector['take']>[4]) => void;
+
 /**
- * An ONNX model's weights in our names: those of BatchNormalization and the other norms, Gemm and MatMul nodes, under the name of the layer where initializers carry one
- * (`bn1.weight`), else of the node. What a norm takes from the graph's inputs is listed as missing, initializers of other nodes as unused.
+ * An ONNX model's weights in our names: those of BatchNormalization and the other norms, of Gemm, MatMul, Conv, ConvTranspose and PRelu nodes, under the name of the
+ * layer where initializers carry one (`bn1.weight`), else of the node. What a norm takes from the graph's inputs is listed as missing, initializers and constants of other
+ * nodes as unused.
  *
- * @throws ERR_FORMAT for bytes that are no model; ERR_STATE as `fromTorch`
+ * @throws ERR_FORMAT for bytes that are no model, and unless `lenient` for batch norms before version 7 of the operators; ERR_STATE as `fromTorch`
  */
 export function fromOnnx(model: OnnxModel | Bytes, options: ImportOptions = {}): Imported {
   const isModel = typeof model === 'object' && model !== null && 'nodes' in model;
   const parsed = isModel ? (model as OnnxModel) : readOnnx(model as Bytes);
   const collector = new Collector('fromOnnx', options);
-  const constants = constantsOf(parsed);
+  const norms = normsOf(parsed);
+  if (norms.length && !options.lenient) checkOpset(parsed);
+  const graph = graphFor(parsed);
   const used = new Set<string>();
-  const take = (tensor: string, layer: string, ours: string, change?: Parameters<Collector['take']>[4]) => {
-    const found = constants.get(tensor);
+  const take: Take = (tensor, layer, ours, change) => {
+    const found = graph.constants.get(tensor);
     if (!found) return collector.missing(tensor);
-    used.add(tensor);
+    markUsed(graph, tensor, used);
     collector.take(tensor, found, layer, ours, change);
   };
-  for (const norm of normsOf(parsed)) {
+  /** Nodes with the same name have the same weights. */
+  const seen = new Set<string>();
+  const isFirst = (name: string) => !seen.has(name) && seen.add(name) !== undefined;
+  for (const norm of norms) {
+    if (norm.problem || !isFirst(norm.name)) continue;
     const layer = collector.rename(norm.name);
     collector.norm(layer, norm.options, 'all');
     for (const [ours, tensor] of Object.entries(norm.inputs)) take(tensor, layer, ours);
   }
-  for (const { name, node, inputs, byGroup } of kinOf(parsed)) {
-    const layer = collector.rename(name);
-    const channels = parsed.shapes.get(node.inputs[0])?.[1];
-    for (const [ours, tensor] of Object.entries(inputs)) {
-      take(tensor, layer, ours, (values, shape) =>
-        byGroup && channels ? { data: spreadGroups(values, channels), shape: [channels] } : { data: values, shape },
-      );
+  for (const kin of kinOf(parsed)) {
+    if (kin.problem || !isFirst(kin.name)) continue;
+    const layer = collector.rename(kin.name);
+    for (const [ours, tensor] of Object.entries(kin.inputs))
+      take(tensor, layer, ours, (values, shape) => spreadWeights(kin, values, shape));
+  }
+  for (const node of parsed.nodes) {
+    const name = graph.names.get(node);
+    if (name === undefined || !isFirst(name)) continue;
+    if (node.op === 'Gemm' || node.op === 'MatMul') takeLinear(graph, node, () => collector.rename(name), take);
+    else if (node.op === 'Conv' || node.op === 'ConvTranspose' || node.op === 'PRelu') {
+      const [, weight, bias] = node.inputs;
+      if (!graph.constants.has(weight)) continue;
+      const layer = collector.rename(name);
+      const flat = (data: Values) => ({ data, shape: [data.length] });
+      take(weight, layer, 'weight', node.op === 'PRelu' ? flat : undefined);
+      if (bias && graph.constants.has(bias)) take(bias, layer, 'bias', flat);
     }
   }
-  const scaled = (by: number) => (values: Values, shape: readonly number[]) => ({
-    data: by === 1 ? values : Float64Array.from(values, (value) => value * by),
-    shape,
-  });
-  for (const node of parsed.nodes) {
-    if (node.domain !== '' || (node.op !== 'Gemm' && node.op !== 'MatMul')) continue;
-    const [, weight, own] = node.inputs;
-    if (constants.get(weight)?.shape.length !== 2 || used.has(weight)) continue;
-    const layer = collector.rename(layerName(weight) ?? (node.name || node.outputs[0]));
-    const number = (name: string) => (node.op === 'Gemm' ? shortest(node.attributes.get(name), 1) : 1);
-    take(weight, layer, 'weight', (values, shape) => {
-      const ours = node.attributes.get('transB') === 1 ? { data: values, shape } : fromKernel(values, shape);
-      return scaled(number('alpha'))(ours.data, ours.shape);
-    });
-    // MatMul has its bias in an addition
-    const sum = parsed.nodes.find(({ op, inputs }) => op === 'Add' && inputs.includes(node.outputs[0]));
-    const bias = node.op === 'Gemm' ? own : sum?.inputs.find((name) => constants.get(name)?.shape.length === 1);
-    if (bias && constants.has(bias)) take(bias, layer, 'bias', scaled(number('beta')));
-  }
-  for (const name of parsed.initializers.keys()) if (!used.has(name)) collector.unused(name);
+  for (const name of tensorsOf(parsed).keys()) if (!used.has(name)) collector.unused(name);
   return collector.finish();
+}
+
+/** A constant and those that it was made of. */
+function markUsed({ constants, producers }: Graph, tensor: string, used: Set<string>): void {
+  const open = [tensor];
+  for (let name = open.pop(); name !== undefined; name = open.pop()) {
+    if (used.has(name) || !constants.has(name)) continue;
+    used.add(name);
+    open.push(...(producers.get(name)?.inputs ?? []));
+  }
+}
+
+function takeLinear(graph: Graph, node: OnnxNode, layerOf: () => string, take: Take): void {
+  const { constants } = graph;
+  const [, weight] = node.inputs;
+  if (constants.get(weight)?.shape.length !== 2) return;
+  const layer = layerOf();
+  const number = (name: string) => (node.op === 'Gemm' ? shortest(node.attributes.get(name), 1) : 1);
+  const scaled = (values: Values, by: number) =>
+    by === 1 ? values : (Float64Array.from(values, (value) => value * by) as Values);
+  const isOurs = node.op === 'Gemm' && node.attributes.get('transB') === 1;
+  const outFeatures = constants.get(weight)!.shape[isOurs ? 0 : 1];
+  take(weight, layer, 'weight', (values, shape) => {
+    const { data, shape: ours } = isOurs ? { data: values, shape } : fromKernel(values, shape);
+    return { data: scaled(data, number('alpha')), shape: ours };
+  });
+  const bias = biasOf(graph, node, outFeatures);
+  if (bias === undefined) return;
+  take(bias, layer, 'bias', (values, shape) => ({
+    data: scaled(biasRow(values, shape, outFeatures)!, number('beta')),
+    shape: [outFeatures],
+  }));
+}
+
+/** The bias of a linear layer: Gemm's own, or that of the addition behind a MatMul. */
+function biasOf({ constants, takers, model }: Graph, node: OnnxNode, outFeatures: number): string | undefined {
+  const isBias = (name: string | undefined) => {
+    const found: Constant | undefined = name === undefined ? undefined : constants.get(name);
+    return found !== undefined && isRow(found.shape, outFeatures);
+  };
+  if (node.op === 'Gemm') return isBias(node.inputs[2]) ? node.inputs[2] : undefined;
+  const [product] = node.outputs;
+  const next = takers.get(product) ?? [];
+  if (next.length !== 1 || next[0].op !== 'Add' || next[0].domain !== '' || model.outputs.includes(product))
+    return undefined;
+  return next[0].inputs.find((name) => name !== product && isBias(name));
+}
+
+/** Is this one value for each output, or one for all of them? */
+function isRow(shape: readonly number[], outFeatures: number): boolean {
+  const size = sizeOf(shape);
+  return size === 1 || (size === outFeatures && shape.at(-1) === outFeatures);
+}
+
+/** A bias as one value for each output, from whatever shape broadcasts to it; undefined for others. */
+export function biasRow(values: Values, shape: readonly number[], outFeatures: number): Values | undefined {
+  if (!isRow(shape, outFeatures)) return undefined;
+  return values.length === outFeatures ? values : new Float32Array(outFeatures).fill(values[0]);
 }

@@ -348,7 +348,7 @@ describe('ONNX that lies', () => {
     [
       'external data',
       model(...field(5, ...field(8, 97), 8 * 2, 1, 8 * 14, 1)),
-      "ONNX: initializer 'a' expected its values in this file, got external data",
+      "ONNX: initializer 'a' expected external data in a file beside the model, got no location",
     ],
     [
       'fewer values than the shape',

@@ -1,0 +1,77 @@
+// Additions and multiplications by constants in a row, as one layer: y = (x − mean)·gamma + beta, a batch norm whose variance is 1.
+
+import type { Values } from '../formats/dtypes.ts';
+import { BatchNorm } from '../layers/batch-norm.ts';
+import { BatchNorm1d } from '../layers/batch-norm-ranks.ts';
+import type { Layer } from '../layers/layer.ts';
+import type { Shape } from './onnx-constants.ts';
+
+/** A number for all, or one for each place of an axis. */
+export type Factor = number | { readonly values: Values; readonly axis: 'channels' | 'last' };
+
+export class AffineRun {
+  #axis: 'channels' | 'last' | undefined;
+  #count: number | undefined;
+  #mean: Float64Array = Float64Array.of(0);
+  #gamma: Float64Array = Float64Array.of(1);
+  #beta: Float64Array = Float64Array.of(0);
+
+  /** Can the values of a factor be part of this run? Those of another axis need a layer of their own. */
+  takes(factor: Factor): boolean {
+    if (typeof factor === 'number' || this.#axis === undefined) return true;
+    return factor.axis === this.#axis && factor.values.length === this.#count;
+  }
+
+  add(factor: Factor): void {
+    const values = this.#spread(factor);
+    // before anything else it moves the mean: x − mean loses nothing where x is near it
+    const isFirst = this.#gamma.every((value) => value === 1) && this.#beta.every((value) => value === 0);
+    if (isFirst) this.#mean = combine(this.#mean, values, (mean, value) => mean - value);
+    else this.#beta = combine(this.#beta, values, (beta, value) => beta + value);
+  }
+
+  multiply(factor: Factor): void {
+    const values = this.#spread(factor);
+    this.#gamma = combine(this.#gamma, values, (gamma, value) => gamma * value);
+    this.#beta = combine(this.#beta, values, (beta, value) => beta * value);
+  }
+
+  #spread(factor: Factor): ArrayLike<number> {
+    if (typeof factor === 'number') return [factor];
+    this.#axis = factor.axis;
+    this.#count = factor.values.length;
+    return factor.values;
+  }
+
+  get isIdentity(): boolean {
+    const all = (values: Float64Array, one: number) => values.every((value) => value === one);
+    return all(this.#mean, 0) && all(this.#gamma, 1) && all(this.#beta, 0);
+  }
+
+  /** The layer for values of a shape; undefined where nobody knows how many numbers it has. */
+  layer(shape: Shape | undefined, features: number | undefined): Layer | undefined {
+    const isRows = shape ? shape.length <= 2 : true;
+    const isLast = this.#axis === 'last' || (this.#axis === undefined && !isRows && shape![1] === undefined);
+    const count = this.#count ?? (isRows ? (shape?.[1] ?? features) : isLast ? shape!.at(-1) : shape![1]);
+    if (count === undefined) return undefined;
+    const options = { eps: 0, layout: isLast && !isRows ? 'channels-last' : 'channels-first' } as const;
+    const bn = new (isRows ? BatchNorm1d : BatchNorm)(count, options);
+    const full = (values: Float64Array) => ({
+      data: Float32Array.from({ length: count }, (_, i) => values[values.length === 1 ? 0 : i]),
+      shape: [count],
+    });
+    bn.loadStateDict({
+      ...bn.stateDict(),
+      gamma: full(this.#gamma),
+      beta: full(this.#beta),
+      runningMean: full(this.#mean),
+      runningVar: full(Float64Array.of(1)),
+    });
+    return bn;
+  }
+}
+
+function combine(a: Float64Array, b: ArrayLike<number>, by: (a: number, b: number) => number): Float64Array {
+  const count = Math.max(a.length, b.length);
+  return Float64Array.from({ length: count }, (_, i) => by(a[a.length === 1 ? 0 : i], b[b.length === 1 ? 0 : i]));
+}

@@ -1,0 +1,209 @@
+// A model's graph while norms are folded: nodes that change, uses that are counted. What nobody uses any more goes; what nobody used before
+// stays.
+
+import type { OnnxNode } from '../formats/onnx.ts';
+import type { FoldedLayer } from './fold-onnx-layer.ts';
+import type { Graph } from './onnx-graph.ts';
+
+/** A node as it is now. */
+export interface Live {
+  readonly node: OnnxNode;
+  op: string;
+  inputs: readonly string[];
+  outputs: readonly string[];
+  gone: boolean;
+  changed: boolean;
+  /** What has been folded into it. */
+  layer?: FoldedLayer;
+}
+
+/** A tensor that is written anew: the weights or the bias of a layer. */
+export interface Stored {
+  readonly layer: FoldedLayer;
+  readonly isBias: boolean;
+}
+
+export class FoldGraph {
+  readonly base: Graph;
+  readonly #lives = new Map<OnnxNode, Live>();
+  readonly #producers = new Map<string, Live>();
+  readonly #takers = new Map<string, Set<Live>>();
+  readonly #uses = new Map<string, number>();
+  /** Initializers that are no more, and those whose values are others. */
+  readonly goneTensors = new Set<string>();
+  readonly replaced = new Map<string, Stored>();
+  /** Initializers that there were not. */
+  readonly added = new Map<string, Stored>();
+  /** Values that nobody gives any more. */
+  readonly goneValues = new Set<string>();
+
+  constructor(base: Graph) {
+    this.base = base;
+    for (const node of base.model.nodes) {
+      const { op, inputs, outputs } = node;
+      const live = { node, op, inputs, outputs, gone: false, changed: false };
+      this.#lives.set(node, live);
+      for (const name of outputs) if (name !== '') this.#producers.set(name, live);
+      for (const name of inputs) this.#use(name, live);
+      for (const name of node.captured) this.#use(name, live);
+    }
+    for (const name of base.model.outputs) this.#count(name, 1);
+  }
+
+  liveOf(node: OnnxNode): Live {
+    return this.#lives.get(node)!;
+  }
+
+  producerOf(value: string): Live | undefined {
+    return this.#producers.get(value);
+  }
+
+  /** How many nodes and outputs take a value. */
+  uses(value: string): number {
+    return this.#uses.get(value) ?? 0;
+  }
+
+  /** A node that takes a value. */
+  takerOf(value: string): Live | undefined {
+    return this.#takers.get(value)?.values().next().value;
+  }
+
+  isAdded(name: string): boolean {
+    return this.added.has(name);
+  }
+
+  /** Axes of a value. */
+  rankOf(value: string): number | undefined {
+    return this.base.shapes.get(value)?.length;
+  }
+
+  /** The nodes right before a layer and right behind it. */
+  neighbours(layer: Live, sum: Live | undefined): Live[] {
+    const before = this.#producers.get(layer.inputs[0]);
+    const behind = this.takerOf((sum ?? layer).outputs[0]);
+    return [before, behind].filter((live) => live !== undefined);
+  }
+
+  #count(name: string, by: number): number {
+    const count = (this.#uses.get(name) ?? 0) + by;
+    this.#uses.set(name, count);
+    return count;
+  }
+
+  #use(name: string, live: Live): void {
+    if (name === '') return;
+    this.#count(name, 1);
+    const takers = this.#takers.get(name);
+    if (takers) takers.add(live);
+    else this.#takers.set(name, new Set([live]));
+  }
+
+  /** Other inputs and outputs for a node. */
+  rewire(live: Live, inputs: readonly string[], outputs: readonly string[]): void {
+    const before = live.inputs;
+    live.inputs = inputs;
+    live.changed = true;
+    for (const name of inputs) this.#use(name, live);
+    for (const name of before) this.#release(name, live);
+    for (const name of live.outputs) {
+      if (outputs.includes(name)) continue;
+      if (this.#producers.get(name) === live) this.#producers.delete(name);
+      this.goneValues.add(name);
+    }
+    live.outputs = outputs;
+    for (const name of outputs) {
+      this.#producers.set(name, live);
+      this.goneValues.delete(name);
+    }
+  }
+
+  /** Takes a node out; its output is given by another one, or by none. */
+  remove(live: Live): void {
+    live.gone = true;
+    for (const name of live.outputs) {
+      if (this.#producers.get(name) === live) this.#producers.delete(name);
+      this.goneValues.add(name);
+    }
+    for (const name of live.inputs) this.#release(name, live);
+  }
+
+  /** One use less of a value; constants that have no more go with what they were made of. */
+  #release(value: string, taker: Live): void {
+    const open: [string, Live][] = [[value, taker]];
+    for (let item = open.pop(); item; item = open.pop()) {
+      const [name, live] = item;
+      if (name === '') continue;
+      const left = this.#count(name, -1);
+      if (!live.inputs.includes(name) || live.gone) this.#takers.get(name)?.delete(live);
+      if (left > 0) continue;
+      if (this.base.model.initializers.has(name)) this.goneTensors.add(name);
+      this.added.delete(name);
+      const maker = this.#producers.get(name);
+      if (!maker || maker.gone || !this.base.constants.has(name)) continue;
+      maker.gone = true;
+      this.goneValues.add(name);
+      for (const input of maker.inputs) open.push([input, maker]);
+    }
+  }
+
+  /** Bytes of tensors that go when one use of a value does. */
+  freed(value: string): number {
+    const open = [value];
+    let bytes = 0;
+    for (let name = open.pop(); name !== undefined; name = open.pop()) {
+      if (name === '' || this.uses(name) > 1) continue;
+      const initializer = this.base.model.initializers.get(name);
+      if (initializer) bytes += initializer.bytes?.length ?? initializer.raw.length;
+      const maker = this.#producers.get(name);
+      if (!maker || maker.gone || !this.base.constants.has(name)) continue;
+      if (maker.op === 'Constant') bytes += maker.node.raw.length;
+      else open.push(...maker.inputs);
+    }
+    return bytes;
+  }
+
+  /** At most so many bytes more there are when a norm is folded into a layer. */
+  growth(norm: Live, biasName: string | undefined, layer: FoldedLayer): number {
+    const hasBias = biasName !== undefined && this.freed(biasName) > 0;
+    const name = 2 * (biasName ?? norm.inputs[1]).length + 64;
+    const added = hasBias || layer.biasBytes().length === 0 ? name : layer.biasBytes().length + name;
+    const params = new Set(norm.inputs.slice(1));
+    const freed = [...params].reduce((sum, input) => sum + this.freed(input), 0);
+    return added - freed - norm.node.raw.length;
+  }
+
+  /**
+   * Where a tensor is written that takes the place of one that a layer has: under the same name, if that is an initializer nobody else takes.
+   * Whoever is given another name takes it by `rewire`.
+   */
+  store(name: string | undefined, fresh: string, stored: Stored): string {
+    if (name !== undefined && this.base.model.initializers.has(name) && this.uses(name) === 1) {
+      this.replaced.set(name, stored);
+      return name;
+    }
+    const free = this.#unused(fresh);
+    this.added.set(free, stored);
+    return free;
+  }
+
+  #names: Set<string> | undefined;
+
+  #unused(name: string): string {
+    if (!this.#names) {
+      this.#names = new Set(this.#uses.keys());
+      for (const { inputs, outputs, initializers, nodes, shapes } of [this.base.model])
+        for (const list of [
+          inputs.keys(),
+          outputs,
+          initializers.keys(),
+          shapes.keys(),
+          ...nodes.map((node) => node.outputs),
+        ])
+          for (const taken of list) this.#names.add(taken);
+    }
+    let free = name;
+    for (let i = 1; this.#names.has(free); i++) free = `${name}.${i}`;
+    this.#names.add(free);
+    return free;
+  }
+}

@@ -1,0 +1,210 @@
+// A folded model as bytes: fields that do not change as they are, the others anew, everything into one buffer.
+
+import { malformed } from '../errors.ts';
+import { fileFinder, type OnnxNode, type OnnxReadOptions } from '../formats/onnx.ts';
+import { OnnxTensor } from '../formats/onnx-tensor.ts';
+import { tensorHeader, valueField } from '../formats/onnx-write.ts';
+import { type Field, fieldsOf, innerFields, lengthField, lengthHeader, textIn } from '../formats/protobuf.ts';
+import type { FoldGraph, Live, Stored } from './fold-onnx-graph.ts';
+
+const FORMAT = 'ONNX';
+
+/** Protocol buffers have no longer messages. */
+const MOST_BYTES = 2 ** 31 - 1;
+
+/** Bytes, or a promise of so many. */
+type Part = Uint8Array | { readonly length: number; write(target: Uint8Array): void };
+
+/** The model with its changes. Throws ERR_FORMAT where it is too long for one file. */
+export function writeFolded(bytes: Uint8Array, graph: FoldGraph, options: OnnxReadOptions): Uint8Array<ArrayBuffer> {
+  const { model } = graph.base;
+  const inliner = model.files.length ? new Inliner(options) : undefined;
+  const parts = new Parts(bytes);
+  for (const field of model.fields) {
+    if (field.number === 25 && inliner) parts.add(inliner.message('function', field));
+    else if (field.number !== 7) parts.keep(field);
+    else {
+      const inner = graphParts(bytes, graph, inliner);
+      parts.add(lengthHeader(7, inner.length), ...inner.list);
+    }
+  }
+  if (parts.length > MOST_BYTES)
+    throw malformed(
+      FORMAT,
+      'the folded model',
+      'fewer than 2 GiB, with its external data inside',
+      `${parts.length} bytes`,
+      0,
+    );
+  const out = new Uint8Array(parts.length);
+  let at = 0;
+  for (const part of parts.list) {
+    if (part instanceof Uint8Array) out.set(part, at);
+    else part.write(out.subarray(at, at + part.length));
+    at += part.length;
+  }
+  return out;
+}
+
+/** Parts one after another; fields that lie side by side in the file are one. */
+class Parts {
+  readonly list: Part[] = [];
+  length = 0;
+  readonly #bytes: Uint8Array;
+  /** What is kept of the file at the end of the list. */
+  #kept: { start: number; end: number } | undefined;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+  }
+
+  keep({ start, end }: Field): void {
+    this.length += end - start;
+    if (this.#kept?.end === start) {
+      this.#kept.end = end;
+      this.list[this.list.length - 1] = this.#bytes.subarray(this.#kept.start, end);
+      return;
+    }
+    this.#kept = { start, end };
+    this.list.push(this.#bytes.subarray(start, end));
+  }
+
+  add(...parts: readonly Part[]): void {
+    this.#kept = undefined;
+    for (const part of parts) {
+      this.list.push(part);
+      this.length += part.length;
+    }
+  }
+}
+
+function graphParts(bytes: Uint8Array, graph: FoldGraph, inliner: Inliner | undefined): Parts {
+  const { model } = graph.base;
+  const parts = new Parts(bytes);
+  let node = 0;
+  const names = model.initializers.keys();
+  const isGone = (name: string) => graph.goneTensors.has(name) || graph.goneValues.has(name);
+  for (const field of model.graphFields) {
+    const { number } = field;
+    if (number === 1) {
+      const live = graph.liveOf(model.nodes[node++]);
+      if (live.gone) continue;
+      if (live.changed) parts.add(nodeBytes(live));
+      else if (inliner && reachesOut(live.node)) parts.add(inliner.message('node', field));
+      else parts.keep(field);
+    } else if (number === 5) {
+      const name = names.next().value!;
+      const stored = graph.replaced.get(name);
+      if (graph.goneTensors.has(name)) continue;
+      if (stored) parts.add(...storedParts(name, stored, field));
+      else if (inliner) parts.add(...inliner.tensor(field));
+      else parts.keep(field);
+    } else if ((number === 11 || number === 13 || number === 14) && isGone(nameIn(field))) continue;
+    else parts.keep(field);
+  }
+  for (const [name, stored] of graph.added) {
+    parts.add(...storedParts(name, stored));
+    // before version 4 of the format an initializer is an input as well
+    if (model.irVersion < 4) parts.add(valueField(11, name, shapeOf(stored), stored.layer.dtype));
+  }
+  return parts;
+}
+
+function shapeOf({ layer, isBias }: Stored): readonly number[] {
+  return isBias ? [layer.outChannels] : layer.weight.shape;
+}
+
+/** An initializer with new values; its notes stay. */
+function storedParts(name: string, stored: Stored, old?: Field): Part[] {
+  const { layer, isBias } = stored;
+  const notes = old
+    ? [...innerFields(FORMAT, 'initializer', old)].filter(({ number }) => number === 12 || number === 16)
+    : [];
+  const values: Part = isBias
+    ? layer.biasBytes()
+    : { length: layer.byteLength, write: (target: Uint8Array) => layer.write(target) };
+  const header = tensorHeader(
+    5,
+    name,
+    shapeOf(stored),
+    layer.dtype,
+    values.length,
+    notes.map(({ raw }) => raw),
+  );
+  return [header, values];
+}
+
+/** A node with other inputs and outputs; all its other fields as they were. One of another operator has no attributes. */
+function nodeBytes({ node, op, inputs, outputs }: Live): Uint8Array {
+  const [outer] = fieldsOf(FORMAT, 'node', node.raw);
+  const isOther = op !== node.op;
+  const rest = [...innerFields(FORMAT, 'node', outer)]
+    .filter(({ number }) => number > 2 && !(isOther && (number === 4 || number === 5)))
+    .map(({ raw }) => raw);
+  return lengthField(1, [
+    ...inputs.map((name) => lengthField(1, name)),
+    ...outputs.map((name) => lengthField(2, name)),
+    ...(isOther ? [lengthField(4, op)] : []),
+    ...rest,
+  ]);
+}
+
+/** The name of a value_info (1), or of the tensor that an annotation is for (1). */
+function nameIn(field: Field): string {
+  for (const inner of innerFields(FORMAT, 'value_info', field)) {
+    if (inner.number === 1) return textIn(FORMAT, 'value_info name', inner);
+  }
+  return '';
+}
+
+/** Does a node hold a tensor whose values lie in another file? */
+function reachesOut({ attributes, graphs }: OnnxNode): boolean {
+  return (
+    [...attributes.values()].some((value) => value instanceof OnnxTensor && value.outside > 0) ||
+    graphs.some(
+      ({ graph: { nodes, initializers } }) =>
+        [...initializers.values()].some((tensor) => tensor instanceof OnnxTensor && tensor.outside > 0) ||
+        nodes.some(reachesOut),
+    )
+  );
+}
+
+/** Which fields of a message are messages with tensors in them. */
+const INSIDE = {
+  graph: { 1: 'node', 5: 'tensor' },
+  node: { 5: 'attribute' },
+  attribute: { 5: 'tensor', 10: 'tensor', 6: 'graph', 11: 'graph' },
+  function: { 7: 'node' },
+} as const;
+
+type Message = keyof typeof INSIDE;
+
+/** Puts data of other files into the model. */
+class Inliner {
+  readonly #find: ReturnType<typeof fileFinder>;
+
+  constructor({ files }: OnnxReadOptions) {
+    this.#find = fileFinder(files);
+  }
+
+  /** A tensor with its values. */
+  tensor(field: Field): Part[] {
+    const tensor = new OnnxTensor('initializer', field, this.#find);
+    if (!tensor.outside || !tensor.bytes) return [field.raw];
+    const keep = [...innerFields(FORMAT, 'initializer', field)].filter(({ number }) => number !== 13 && number !== 14);
+    const inner = keep.map(({ raw }) => raw);
+    const values = lengthHeader(9, tensor.bytes.length);
+    const length = inner.reduce((sum, part) => sum + part.length, values.length + tensor.bytes.length);
+    return [lengthHeader(field.number, length), ...inner, values, tensor.bytes];
+  }
+
+  message(kind: Message, field: Field): Uint8Array {
+    const inside: Readonly<Record<number, Message | 'tensor'>> = INSIDE[kind];
+    const parts = [...innerFields(FORMAT, kind, field)].flatMap((inner): Uint8Array[] => {
+      const what = inside[inner.number];
+      if (what === undefined) return [inner.raw];
+      return what === 'tensor' ? (this.tensor(inner) as Uint8Array[]) : [this.message(what, inner)];
+    });
+    return lengthField(field.number, parts);
+  }
+}
