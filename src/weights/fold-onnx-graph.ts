@@ -13,14 +13,16 @@ export interface Live {
   outputs: readonly string[];
   gone: boolean;
   changed: boolean;
-  /** What has been folded into it. */
+  /** What has been folded into it, and the addition that has its bias, if that is one of its own. */
   layer?: FoldedLayer;
+  sum?: Live | undefined;
 }
 
 /** A tensor that is written anew: the weights or the bias of a layer. */
 export interface Stored {
   readonly layer: FoldedLayer;
   readonly isBias: boolean;
+  readonly shape: readonly number[];
 }
 
 export class FoldGraph {
@@ -68,8 +70,9 @@ export class FoldGraph {
     return this.#takers.get(value)?.values().next().value;
   }
 
-  isAdded(name: string): boolean {
-    return this.added.has(name);
+  /** The shape of a constant. */
+  shapeOf(name: string): readonly number[] | undefined {
+    return (this.added.get(name) ?? this.replaced.get(name) ?? this.base.constants.get(name))?.shape;
   }
 
   /** Axes of a value. */

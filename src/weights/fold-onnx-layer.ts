@@ -86,21 +86,24 @@ export class FoldedLayer {
           bias: bias.map((value, c) => value * scale[c] + shift[c]),
         };
     const largest = LARGEST[this.dtype];
+    const isRowOut = this.#isRowOut;
+    const [rowScale, columnScale] = isRowOut ? [next.outScale, next.inScale] : [next.inScale, next.outScale];
     let most = 0;
-    this.#walk((values, outs, ins, taps) => {
-      for (let i = 0, at = 0; at < values.length; i++) {
-        const [o, c] = [outs(i), ins(i)];
+    this.#walk((values, row, first, taps) => {
+      for (let column = first, at = 0; at < values.length; column++) {
         let sum = 0;
         let peak = 0;
-        for (let tap = 0; tap < taps; tap++, at++) {
+        for (const end = at + taps; at < end; at++) {
           const value = values[at];
           sum += value;
           const size = Math.abs(value);
           if (!(size <= peak)) peak = size;
         }
-        const size = peak * Math.abs(next.outScale[o] * next.inScale[c]);
+        const size = peak * Math.abs(rowScale[row] * columnScale[column]);
         if (!(size <= most)) most = size;
-        if (before) next.bias[o] += sum * outScale[o] * inScale[c] * shift[c];
+        if (!before) continue;
+        const [o, c] = isRowOut ? [row, column] : [column, row];
+        next.bias[o] += sum * outScale[o] * inScale[c] * shift[c];
       }
     });
     if (!(most < largest)) throw unheld('weight', this.dtype, most);
@@ -122,58 +125,95 @@ export class FoldedLayer {
   write(target: Uint8Array): void {
     const { outScale, inScale } = this.#scales;
     const lost = new Float64Array(this.outChannels);
+    const isRowOut = this.#isRowOut;
+    const [rowScale, columnScale] = isRowOut ? [outScale, inScale] : [inScale, outScale];
     let done = 0;
-    this.#walk((values, outs, ins, taps) => {
-      const exact = this.dtype === 'F32' ? new Float32Array(values.length) : new Float64Array(values.length);
-      const round = this.dtype === 'F32' ? Math.fround : roundTo(this.dtype);
-      for (let i = 0, at = 0; at < values.length; i++) {
-        const o = outs(i);
-        const factor = outScale[o] * inScale[ins(i)];
-        let sum = 0;
-        for (let tap = 0; tap < taps; tap++, at++) {
-          const value = values[at] * factor;
-          const stored = round(value);
-          exact[at] = stored;
-          sum += Math.abs(stored - value);
-        }
-        lost[o] += sum;
-      }
-      const bytes = encode(exact, this.dtype);
+    this.#walk((values, row, first, taps) => {
+      const factors = new Float64Array(values.length / taps);
+      for (let i = 0; i < factors.length; i++) factors[i] = rowScale[row] * columnScale[first + i];
+      const sums = new Float64Array(factors.length);
+      const bytes =
+        this.dtype === 'F32' ? scaleSingles(values, factors, sums) : this.#scaleOthers(values, factors, sums);
       target.set(bytes, done);
       done += bytes.length;
+      for (let i = 0; i < sums.length; i++) lost[isRowOut ? row : first + i] += sums[i];
     });
     this.rounding = lost.reduce((most, value) => Math.max(most, value), 0);
   }
 
+  #scaleOthers(values: Values, factors: Float64Array, lost: Float64Array): Uint8Array {
+    const taps = values.length / factors.length;
+    const exact = Float64Array.from(values, (value, at) => value * factors[Math.floor(at / taps)]);
+    const bytes = encode(exact, this.dtype);
+    const stored = decode(FORMAT, 'weight', this.dtype, bytes, 0);
+    for (let at = 0; at < exact.length; at++) lost[Math.floor(at / taps)] += Math.abs(stored[at] - exact[at]);
+    return bytes;
+  }
+
+  /** Do the rows of the first axis belong to output channels? Those of kernels `[in, out]` and of transposed layers do not. */
+  get #isRowOut(): boolean {
+    return this.#plain.layout !== 'keras' && !this.#plain.transposed;
+  }
+
   /**
-   * The weights in pieces of some rows of their first axis: values, and for each run of `taps` of them its output and its input channel. A piece at a time, so that memory does not hold the
-   * weights twice.
+   * The weights row by row of their first axis, in runs of `taps`; `first` is the channel of the first run on the other side, which differs from
+   * group to group.
    */
-  #walk(
-    visit: (values: Values, outs: (run: number) => number, ins: (run: number) => number, taps: number) => void,
-  ): void {
+  #walk(visit: (values: Values, row: number, first: number, taps: number) => void): void {
     const { weight } = this;
     const [rows, columns] = weight.shape;
     const taps = sizeOf(weight.shape.slice(2));
-    const row = columns * taps;
-    const { outOf, inOf } = this.#geometry;
+    const length = columns * taps;
+    const perGroup = rows / (this.#plain.groups ?? 1);
     const size = bytesPerValue(this.dtype)!;
     const whole = weight.bytes ? undefined : weight.data;
-    const some = Math.max(1, Math.floor(PIECE / Math.max(row, 1)));
-    for (let first = 0; first < rows; first += some) {
-      const last = Math.min(rows, first + some);
-      const values = whole
-        ? (whole.subarray(first * row, last * row) as Values)
-        : decode(FORMAT, 'weight', this.dtype, weight.bytes!.subarray(first * row * size, last * row * size), 0);
-      const base = first * row;
-      visit(
-        values,
-        (run) => outOf(base + run * taps),
-        (run) => inOf(base + run * taps),
-        taps,
-      );
+    // some rows at a time: memory does not hold the weights twice
+    const some = Math.max(1, Math.floor(PIECE / length));
+    const scratch = this.dtype === 'F32' && !whole ? new Float32Array(Math.min(some, rows) * length) : undefined;
+    for (let start = 0; start < rows; start += some) {
+      const end = Math.min(rows, start + some);
+      const piece = this.#piece(start * length, end * length, size, whole, scratch);
+      for (let row = start; row < end; row++) {
+        const values = piece.subarray((row - start) * length, (row - start + 1) * length) as Values;
+        visit(values, row, Math.floor(row / perGroup) * columns, taps);
+      }
     }
   }
+
+  /** Values that may be written over. */
+  #piece(
+    start: number,
+    end: number,
+    size: number,
+    whole: Values | undefined,
+    scratch: Float32Array<ArrayBuffer> | undefined,
+  ): Values {
+    if (whole) return whole.slice(start, end) as Values;
+    const bytes = this.weight.bytes!.subarray(start * size, end * size);
+    if (!scratch || !LITTLE) return decode(FORMAT, 'weight', this.dtype, bytes, 0);
+    new Uint8Array(scratch.buffer).set(bytes);
+    return scratch.subarray(0, end - start);
+  }
+}
+
+/** Is the processor's order that of files? */
+const LITTLE = /* @__PURE__ */ new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
+
+/** Multiplies runs of values by a factor each, in place, and adds up what rounding takes. */
+function scaleSingles(values: Values, factors: Float64Array, lost: Float64Array): Uint8Array {
+  const taps = values.length / factors.length;
+  for (let i = 0, at = 0; i < factors.length; i++) {
+    const factor = factors[i];
+    let sum = 0;
+    for (let tap = 0; tap < taps; tap++, at++) {
+      const exact = values[at] * factor;
+      const stored = Math.fround(exact);
+      values[at] = stored;
+      sum += Math.abs(stored - exact);
+    }
+    lost[i] = sum;
+  }
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
 
 /** Values in a piece of weights. */
@@ -181,12 +221,6 @@ const PIECE = 1 << 16;
 
 function unheld(what: 'weight' | 'bias', dtype: string, value: number): EvenkeelError {
   return wrongValue('ERR_FOLD', FORMAT, `the folded ${what}`, `values that ${dtype} holds`, `${value}`);
-}
-
-/** A value as a type holds it. */
-function roundTo(dtype: string): (value: number) => number {
-  if (dtype === 'F64') return (value) => value;
-  return (value) => decode(FORMAT, '', dtype, encode([value], dtype), 0)[0];
 }
 
 /** The types whose values are folded. */

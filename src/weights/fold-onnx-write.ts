@@ -105,13 +105,9 @@ function graphParts(bytes: Uint8Array, graph: FoldGraph, inliner: Inliner | unde
   for (const [name, stored] of graph.added) {
     parts.add(...storedParts(name, stored));
     // before version 4 of the format an initializer is an input as well
-    if (model.irVersion < 4) parts.add(valueField(11, name, shapeOf(stored), stored.layer.dtype));
+    if (model.irVersion < 4) parts.add(valueField(11, name, stored.shape, stored.layer.dtype));
   }
   return parts;
-}
-
-function shapeOf({ layer, isBias }: Stored): readonly number[] {
-  return isBias ? [layer.outChannels] : layer.weight.shape;
 }
 
 /** An initializer with new values; its notes stay. */
@@ -126,7 +122,7 @@ function storedParts(name: string, stored: Stored, old?: Field): Part[] {
   const header = tensorHeader(
     5,
     name,
-    shapeOf(stored),
+    stored.shape,
     layer.dtype,
     values.length,
     notes.map(({ raw }) => raw),

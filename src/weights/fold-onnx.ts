@@ -149,9 +149,10 @@ class Folding {
     // MatMul has no bias: the norm's place is taken by an addition
     if (layer.op === 'MatMul') {
       if (graph.rankOf(value) !== 2) return { reason: OTHER_AXIS };
-      const place = (biasName: string) => {
+      const place = (biasName: string, weightName: string) => {
         live.op = 'Add';
         graph.rewire(live, [value, biasName], [output]);
+        if (layer.inputs[1] !== weightName) graph.rewire(layer, [layer.inputs[0], weightName], layer.outputs);
       };
       return { layer, sum: live, before: false, place };
     }
@@ -162,20 +163,25 @@ class Folding {
     return { layer, before: false, place };
   }
 
-  /** MatMul and Add, as TensorFlow's exporter writes a linear layer. */
+  /** A layer without a bias and Add, as TensorFlow's and Paddle's exporters write them. */
   #behindSum(live: Live, sum: Live): Attempt {
     const { graph } = this;
-    const { constants } = graph.base;
     if (sum.inputs.length !== 2) return { reason: 'Add before it' };
-    const isBias = (name: string) => constants.has(name) || graph.isAdded(name);
-    const [product, bias] = isBias(sum.inputs[0]) ? [sum.inputs[1], sum.inputs[0]] : sum.inputs;
+    const [product, bias] = graph.shapeOf(sum.inputs[0]) ? [sum.inputs[1], sum.inputs[0]] : sum.inputs;
     const layer = graph.producerOf(product);
-    if (layer?.op !== 'MatMul' || layer.node.domain !== '' || !isBias(bias)) return { reason: 'Add before it' };
+    const shape = graph.shapeOf(bias);
+    if (!layer || !isLayer(layer) || layer.op === 'Gemm' || layer.inputs[2] || !shape)
+      return { reason: 'Add before it' };
     if (graph.uses(product) !== 1) return { reason: 'the product before it is used elsewhere' };
-    if (graph.rankOf(product) !== 2) return { reason: OTHER_AXIS };
-    const place = (biasName: string) => {
+    if (layer.op === 'MatMul') {
+      if (graph.rankOf(product) !== 2) return { reason: OTHER_AXIS };
+    } else if (!isByChannel(shape, this.graph.base.constants.get(layer.inputs[1])?.shape.length ?? 0)) {
+      return { reason: 'Add before it, of something else than a bias' };
+    }
+    const place = (biasName: string, weightName: string) => {
       graph.remove(live);
       graph.rewire(sum, [product, biasName], [live.outputs[0]]);
+      if (layer.inputs[1] !== weightName) graph.rewire(layer, [layer.inputs[0], weightName], layer.outputs);
     };
     return { layer, sum, before: false, place };
   }
@@ -190,10 +196,10 @@ class Folding {
     if (layer.op === 'MatMul') return { reason: 'a MatMul behind it, which has no bias' };
     const place = (biasName: string, weightName: string) => {
       const [input] = live.inputs;
-      graph.rewire(layer, [input, weightName, biasName], layer.outputs);
+      graph.rewire(layer, [input, weightName, ...(layer.sum ? [] : [biasName])], layer.outputs);
       graph.remove(live);
     };
-    return { layer, before: true, place };
+    return { layer, sum: layer.sum, before: true, place };
   }
 
   /** Folds one pair, if that changes nothing but rounding and takes no room. */
@@ -216,11 +222,15 @@ class Folding {
     layer.set(scales);
     const isNew = node.layer === undefined;
     node.layer = layer;
-    const newWeight = isNew ? graph.store(weightName, `${weightName}.folded`, { layer, isBias: false }) : weightName;
-    const fresh = biasName ? `${biasName}.folded` : `${node.inputs[1]}.folded_bias`;
-    const newBias = isNew ? graph.store(biasName, fresh, { layer, isBias: true }) : biasName!;
+    node.sum = sum;
+    const { shape } = layer.weight;
+    const weights = { layer, isBias: false, shape };
+    const ones = sum && node.op !== 'MatMul' ? shape.slice(2).map(() => 1) : [];
+    const biases = { layer, isBias: true, shape: [layer.outChannels, ...ones] };
+    const fresh = biasName ? `${biasName}.folded` : `${weightName}.folded_bias`;
+    const newWeight = isNew ? graph.store(weightName, `${weightName}.folded`, weights) : weightName;
+    const newBias = isNew ? graph.store(biasName, fresh, biases) : biasName!;
     pair.place(newBias, newWeight);
-    if (node.op === 'MatMul' && newWeight !== weightName) graph.rewire(node, [node.inputs[0], newWeight], node.outputs);
     this.folded.push({ norm, pair, channels: map.scale.length });
     return pair;
   }
@@ -234,8 +244,8 @@ class Folding {
     const { graph } = this;
     const { constants } = graph.base;
     const [, weightName] = node.inputs;
-    const own = sum && sum !== norm ? sum.inputs.find((name) => constants.has(name) || graph.isAdded(name)) : undefined;
-    const biasName = (node.op === 'MatMul' ? own : node.inputs[2]) || undefined;
+    const own = sum && sum !== norm ? sum.inputs.find((name) => graph.shapeOf(name)) : undefined;
+    const biasName = (sum ? own : node.inputs[2]) || undefined;
     if (node.layer) return { layer: node.layer, weightName, biasName };
     const weight: Constant | undefined = constants.get(weightName);
     const bias = biasName ? constants.get(biasName) : undefined;
@@ -246,7 +256,7 @@ class Folding {
       return { reason: 'a Gemm with alpha, beta or transA' };
     }
     const isLinear = node.op === 'Gemm' || node.op === 'MatMul';
-    const oneRow = bias === undefined || bias.shape.slice(0, -1).every((length) => length === 1);
+    const oneRow = bias === undefined || !isLinear || bias.shape.slice(0, -1).every((length) => length === 1);
     if (weight.shape.length < 2 || (isLinear && weight.shape.length !== 2) || !oneRow) {
       return { reason: `weights of ${node.op} of another rank` };
     }
@@ -267,6 +277,12 @@ class Folding {
 
 function isLayer({ op, node }: Live): boolean {
   return LAYERS.includes(op) && node.domain === '';
+}
+
+/** Does a tensor have one value for each channel of a value of some rank, or one for all? */
+function isByChannel(shape: readonly number[], rank: number): boolean {
+  const all = [...Array<number>(Math.max(rank - shape.length, 0)).fill(1), ...shape];
+  return all.length === rank && all.every((length, axis) => axis === 1 || length === 1);
 }
 
 /** What stands in the way of a fold. Throws what is no reason. */
