@@ -1,6 +1,8 @@
 // What in an ONNX graph is constant: initializers, and what nodes make of constants alone. Weights come as Constant nodes, behind Transpose,
 // Cast, Reshape and their kin, and as products of constants, as exporters like it. Everybody who reads a model asks here.
 
+import { malformed } from '../errors.ts';
+import { quote } from '../formats/bytes.ts';
 import type { StoredTensor, Values } from '../formats/dtypes.ts';
 import type { OnnxGraph, OnnxNode } from '../formats/onnx.ts';
 import { TYPES } from '../formats/onnx-tensor.ts';
@@ -52,6 +54,30 @@ export function constantsOf({ initializers, nodes }: Pick<OnnxGraph, 'initialize
     constants.set(node.outputs[0], value);
   }
   return constants;
+}
+
+/**
+ * How many values may be taken out of a model: some times as many as its bytes could hold. One that names the same weights in thousands of nodes would
+ * else become gigabytes.
+ */
+export class Allowance {
+  #left: number;
+
+  constructor(size: number) {
+    this.#left = Math.max(2 * size, 8e6);
+  }
+
+  take(name: string, { shape }: StoredTensor): void {
+    this.#left -= sizeOf(shape);
+    if (this.#left < 0)
+      throw malformed(
+        'ONNX',
+        'model',
+        'weights of few times its size',
+        `more: ${quote(name)} is used time after time`,
+        0,
+      );
+  }
 }
 
 /** The value of a Constant node; undefined for texts and sparse ones. */

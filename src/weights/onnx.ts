@@ -9,7 +9,7 @@ import type { BatchNormOptions } from '../layers/options.ts';
 import { fromKernel } from './axes.ts';
 import { Collector, type Imported, type ImportOptions } from './imported.ts';
 import { newWeight } from './keras.ts';
-import { type Constant, literalOf, sizeOf } from './onnx-constants.ts';
+import { Allowance, type Constant, literalOf, sizeOf } from './onnx-constants.ts';
 import { checkOpset, type Graph, graphFor } from './onnx-graph.ts';
 import { kinOf, spreadWeights } from './onnx-kin.ts';
 import { labelOf, shortest } from './onnx-names.ts';
@@ -142,9 +142,11 @@ export function fromOnnx(model: OnnxModel | Bytes, options: ImportOptions = {}):
   if (norms.length && !options.lenient) checkOpset(parsed);
   const graph = graphFor(parsed);
   const used = new Set<string>();
+  const allowance = new Allowance(parsed.size);
   const take: Take = (tensor, layer, ours, change) => {
     const found = graph.constants.get(tensor);
     if (!found) return collector.missing(tensor);
+    allowance.take(tensor, found);
     markUsed(graph, tensor, used);
     collector.take(tensor, found, layer, ours, change);
   };

@@ -20,7 +20,7 @@ import { Sequential } from '../nn/sequential.ts';
 import { AffineRun, type Factor } from './affine-run.ts';
 import { fromKernel } from './axes.ts';
 import { biasRow, normsOf, type OnnxNorm } from './onnx.ts';
-import { type Shape, sizeOf } from './onnx-constants.ts';
+import { Allowance, type Shape, sizeOf } from './onnx-constants.ts';
 import { activationOfNodes, ELEMENTWISE } from './onnx-elementwise.ts';
 import { checkOpset, type Graph, graphFor } from './onnx-graph.ts';
 import { kinOf, type OnnxKin, spreadWeights } from './onnx-kin.ts';
@@ -78,6 +78,7 @@ class Chain {
   readonly #layers: Layer[] = [];
   /** How many of the nodes take a value, and the graph itself. */
   readonly #uses = new Map<string, number>();
+  readonly #allowance: Allowance;
   #run = new AffineRun();
   #value: string;
 
@@ -92,6 +93,7 @@ class Chain {
     for (const node of this.#nodes) for (const name of node.inputs) this.#count(name);
     for (const name of model.outputs) this.#count(name);
     this.#dropSoftmax = dropSoftmax;
+    this.#allowance = new Allowance(model.size);
     this.#value = input;
   }
 
@@ -353,6 +355,7 @@ class Chain {
   #constant(node: OnnxNode, name: string | undefined, what: string): StoredTensor {
     const found = name === undefined ? undefined : this.#graph.constants.get(name);
     if (!found) throw this.#fail(node, `a constant as ${what}`, name ? quote(name) : 'none');
+    this.#allowance.take(name!, found);
     return found;
   }
 
