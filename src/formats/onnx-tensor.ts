@@ -134,9 +134,7 @@ export class OnnxTensor implements StoredTensor {
   }
 
   #fromFile(entries: ReadonlyMap<string, string>, find: (location: string) => Uint8Array | undefined) {
-    const location = entries.get('location') ?? '';
-    if (location === '' || !isInside(location) || location.includes('\\') || location.includes(':'))
-      throw this.#wrong('external data in a file beside the model', location ? quote(location) : 'no location');
+    const location = checkLocation(this.#label, entries.get('location') ?? '', this.#field);
     const file = find(location);
     if (!file) {
       const way = `readOnnx(bytes, { files: { ${quote(location)}: its bytes } })`;
@@ -210,6 +208,27 @@ export class OnnxTensor implements StoredTensor {
     }
     return count;
   }
+}
+
+/** A location in the model's folder, and nowhere else. */
+function checkLocation(label: string, location: string, field: Field): string {
+  if (location !== '' && isInside(location) && !/[\\:]/.test(location)) return location;
+  const got = location ? quote(location) : 'no location';
+  throw malformed(FORMAT, label, 'external data in a file beside the model', got, field.offset);
+}
+
+/** The file that a tensor's values lie in; undefined where they are in the model. */
+export function locationOf(part: string, field: Field): string | undefined {
+  let location = '';
+  let isOutside = false;
+  for (const inner of innerFields(FORMAT, part, field)) {
+    if (inner.number === 14) isOutside = numberIn(FORMAT, part, inner) === 1;
+    else if (inner.number === 13) {
+      const [key, value] = entryOf(part, inner);
+      if (key === 'location') location = value;
+    }
+  }
+  return isOutside ? checkLocation(part, location, field) : undefined;
 }
 
 /** A StringStringEntryProto. */

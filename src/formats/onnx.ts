@@ -6,7 +6,7 @@ import { malformed, show, wrongKind } from '../errors.ts';
 import { checkNames } from '../named-options.ts';
 import { type Bytes, bytesFrom, quote } from './bytes.ts';
 import type { StoredTensor } from './dtypes.ts';
-import { OnnxTensor, type TensorFiles } from './onnx-tensor.ts';
+import { locationOf, OnnxTensor, type TensorFiles } from './onnx-tensor.ts';
 import { type Field, fieldsOf, floatOf, innerFields, numberIn, numbersIn, textIn } from './protobuf.ts';
 
 const FORMAT = 'ONNX';
@@ -186,6 +186,46 @@ export function readOnnx(file: Bytes, options: OnnxReadOptions = {}): OnnxModel 
     fields: { [Symbol.iterator]: () => fieldsOf(FORMAT, 'model', bytes) },
     graphFields: { [Symbol.iterator]: () => innerFields(FORMAT, 'graph', found) },
   };
+}
+
+/** Which fields of a message are messages with tensors in them. */
+const INSIDE = {
+  model: { 7: 'graph', 25: 'function' },
+  graph: { 1: 'node', 5: 'tensor' },
+  node: { 5: 'attribute' },
+  attribute: { 5: 'tensor', 10: 'tensor', 6: 'graph', 11: 'graph' },
+  function: { 7: 'node' },
+} as const;
+
+type Message = keyof typeof INSIDE;
+
+/** What a field of a message is, where it has tensors in it. */
+export function messageIn(kind: Message, number: number): Message | 'tensor' | undefined {
+  return (INSIDE[kind] as Readonly<Record<number, Message | 'tensor'>>)[number];
+}
+
+/**
+ * The files beside a model that its tensors lie in, each once: `model.onnx.data`.
+ *
+ * @throws ERR_FORMAT for bytes that are no model, and for a location out of the model's folder
+ */
+export function onnxFiles(file: Bytes): string[] {
+  const found = new Set<string>();
+  const search = (kind: Message, fields: Iterable<Field>, depth: number) => {
+    if (depth > 3 * MOST_DEPTH) return; // readOnnx says so
+    for (const field of fields) {
+      const what = messageIn(kind, field.number);
+      if (what === undefined) continue;
+      const inner = innerFields(FORMAT, what, field);
+      if (what !== 'tensor') search(what, inner, depth + 1);
+      else {
+        const location = locationOf('tensor', field);
+        if (location !== undefined) found.add(location);
+      }
+    }
+  };
+  search('model', fieldsOf(FORMAT, 'model', bytesFrom(FORMAT, file)), 0);
+  return [...found];
 }
 
 function opsetOf(field: Field): { domain: string; version: number } {

@@ -72,6 +72,7 @@ export class AffineRun {
 }
 
 function combine(a: Float64Array, b: ArrayLike<number>, by: (a: number, b: number) => number): Float64Array {
-  const count = Math.max(a.length, b.length);
-  return Float64Array.from({ length: count }, (_, i) => by(a[a.length === 1 ? 0 : i], b[b.length === 1 ? 0 : i]));
+  const out = new Float64Array(Math.max(a.length, b.length));
+  for (let i = 0; i < out.length; i++) out[i] = by(a[a.length === 1 ? 0 : i], b[b.length === 1 ? 0 : i]);
+  return out;
 }

@@ -1,7 +1,7 @@
 // A folded model as bytes: fields that do not change as they are, the others anew, everything into one buffer.
 
 import { malformed } from '../errors.ts';
-import { fileFinder, type OnnxNode, type OnnxReadOptions } from '../formats/onnx.ts';
+import { fileFinder, messageIn, type OnnxNode, type OnnxReadOptions } from '../formats/onnx.ts';
 import { OnnxTensor } from '../formats/onnx-tensor.ts';
 import { tensorHeader, valueField } from '../formats/onnx-write.ts';
 import { type Field, fieldsOf, innerFields, lengthField, lengthHeader, textIn } from '../formats/protobuf.ts';
@@ -165,16 +165,6 @@ function reachesOut({ attributes, graphs }: OnnxNode): boolean {
   );
 }
 
-/** Which fields of a message are messages with tensors in them. */
-const INSIDE = {
-  graph: { 1: 'node', 5: 'tensor' },
-  node: { 5: 'attribute' },
-  attribute: { 5: 'tensor', 10: 'tensor', 6: 'graph', 11: 'graph' },
-  function: { 7: 'node' },
-} as const;
-
-type Message = keyof typeof INSIDE;
-
 /** Puts data of other files into the model. */
 class Inliner {
   readonly #find: ReturnType<typeof fileFinder>;
@@ -194,10 +184,9 @@ class Inliner {
     return [lengthHeader(field.number, length), ...inner, values, tensor.bytes];
   }
 
-  message(kind: Message, field: Field): Uint8Array {
-    const inside: Readonly<Record<number, Message | 'tensor'>> = INSIDE[kind];
+  message(kind: Parameters<typeof messageIn>[0], field: Field): Uint8Array {
     const parts = [...innerFields(FORMAT, kind, field)].flatMap((inner): Uint8Array[] => {
-      const what = inside[inner.number];
+      const what = messageIn(kind, inner.number);
       if (what === undefined) return [inner.raw];
       return what === 'tensor' ? (this.tensor(inner) as Uint8Array[]) : [this.message(what, inner)];
     });

@@ -70,7 +70,7 @@ class Folding {
     this.graph = graph;
     this.#norms = new Map(norms.map((norm) => [graph.liveOf(norm.node), norm]));
     this.#isStrict = isStrict;
-    this.#left = 16 * graph.base.model.size + 1e6;
+    this.#left = 4 * graph.base.model.size + 1e6;
   }
 
   /** What has been folded may be folded into again: a norm that stays is tried anew when the layer beside it changes. */
@@ -170,12 +170,14 @@ class Folding {
     const [product, bias] = graph.shapeOf(sum.inputs[0]) ? [sum.inputs[1], sum.inputs[0]] : sum.inputs;
     const layer = graph.producerOf(product);
     const shape = graph.shapeOf(bias);
-    if (!layer || !isLayer(layer) || layer.op === 'Gemm' || layer.inputs[2] || !shape)
-      return { reason: 'Add before it' };
+    if (!layer || !isLayer(layer) || layer.inputs[2] || !shape) return { reason: 'Add before it' };
     if (graph.uses(product) !== 1) return { reason: 'the product before it is used elsewhere' };
     if (layer.op === 'MatMul') {
       if (graph.rankOf(product) !== 2) return { reason: OTHER_AXIS };
-    } else if (!isByChannel(shape, this.graph.base.constants.get(layer.inputs[1])?.shape.length ?? 0)) {
+    } else if (
+      layer.op !== 'Gemm' &&
+      !isByChannel(shape, this.graph.base.constants.get(layer.inputs[1])?.shape.length ?? 0)
+    ) {
       return { reason: 'Add before it, of something else than a bias' };
     }
     const place = (biasName: string, weightName: string) => {

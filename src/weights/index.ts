@@ -8,7 +8,18 @@ export type { Bytes } from '../formats/bytes.ts';
 export type { StoredTensor, StoredTensors, Values } from '../formats/dtypes.ts';
 export { readNpy, type WritableArray, writeNpy } from '../formats/npy.ts';
 export { readNpz, writeNpz } from '../formats/npz.ts';
-export { type OnnxAttribute, type OnnxInitializer, type OnnxModel, type OnnxNode, readOnnx } from '../formats/onnx.ts';
+export {
+  type OnnxAttribute,
+  type OnnxFunction,
+  type OnnxGraph,
+  type OnnxInitializer,
+  type OnnxModel,
+  type OnnxNode,
+  type OnnxReadOptions,
+  onnxFiles,
+  readOnnx,
+} from '../formats/onnx.ts';
+export type { TensorFiles } from '../formats/onnx-tensor.ts';
 export {
   readSafetensors,
   type SafetensorsFile,

@@ -64,7 +64,7 @@ export class Allowance {
   #left: number;
 
   constructor(size: number) {
-    this.#left = Math.max(2 * size, 8e6);
+    this.#left = Math.max(2 * size, 4e6);
   }
 
   take(name: string, { shape }: StoredTensor): void {

@@ -45,6 +45,15 @@ export function sequentialFromOnnx(
   return new Chain(graphFor(model), inputs[0], dropSoftmax).build();
 }
 
+/** The shape of one row, as the network of a model takes it: as long as a graph that begins with Flatten. undefined where it is not known. */
+export function rowOfOnnx(model: OnnxModel): number[] | undefined {
+  const [shape] = model.inputs.values();
+  const row = shape?.slice(1);
+  if (!row?.length || !row.every((length) => length !== undefined)) return undefined;
+  const begin = neededNodes(graphFor(model)).find(({ op }) => op !== 'Identity' && op !== 'Cast');
+  return begin?.op === 'Flatten' ? [sizeOf(row as number[])] : (row as number[]);
+}
+
 /** Operators that are layers, or parts of them. */
 const KNOWN = new Set([
   ...ELEMENTWISE,
@@ -251,11 +260,8 @@ class Chain {
   #affine(factor: Factor, sign: number, apply: (factor: Factor) => void, isProduct = false): void {
     const change = (value: number) => (sign === 1 ? value : isProduct ? 1 / value : -value);
     if (!this.#run.takes(factor)) this.#flush();
-    apply(
-      typeof factor === 'number'
-        ? change(factor)
-        : { axis: factor.axis, values: Float64Array.from(factor.values, change) as Values },
-    );
+    if (typeof factor === 'number') apply(change(factor));
+    else apply({ axis: factor.axis, values: sign === 1 ? factor.values : Float64Array.from(factor.values, change) });
   }
 
   /** The layer that one node stands for. */

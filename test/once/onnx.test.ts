@@ -1,0 +1,456 @@
+// ONNX models in the forms that exporters give them: constants, shared tensors, external data, norms in several nodes, old versions; what is read, what is
+// refused, and what a fold leaves.
+
+import { readdirSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { nodeField, tensorField, valueField, writeModel } from '../../src/formats/onnx-write.ts';
+import { lengthField } from '../../src/formats/protobuf.ts';
+import { ActivationLayer, type Sequential } from '../../src/index.ts';
+import {
+  foldOnnx,
+  fromOnnx,
+  kinOf,
+  loadSequential,
+  normsOf,
+  onnxFiles,
+  readOnnx,
+  toTorch,
+} from '../../src/weights/index.ts';
+import { strangeNorms, tensorsOf } from '../../src/weights/onnx.ts';
+import { answers, fixture, fixturePath, relative } from '../support/weights.ts';
+
+const answer = answers('onnx/answers.json');
+const file = (name: string) => fixture(`onnx/${name}.onnx`);
+const files = { 'outside.data': fixture('onnx/outside.data') };
+
+/** Norms by row or instance are not compiled. */
+const isCompiled = (net: Sequential) => !net.layers.some(({ subject }) => /^(?:Layer|RMS|Instance)Norm/.test(subject));
+
+function expectAnswer(net: Sequential, name: string, tolerance = 3e-6): void {
+  const { x, y, shape } = answer[name];
+  const input = { data: Float32Array.from(x as number[]), shape };
+  expect(relative(net.forward(input).data, y)).toBeLessThan(tolerance);
+  if (isCompiled(net)) expect(relative(net.compile()(input).data, y)).toBeLessThan(tolerance);
+}
+
+/** What remains of a model, as somebody else would see it. */
+function anatomy(bytes: Uint8Array) {
+  const { nodes, initializers, shapes, outputs } = readOnnx(bytes);
+  const given = new Set([...initializers.keys(), ...nodes.flatMap((node) => node.outputs)]);
+  const taken = new Set([...outputs, ...nodes.flatMap((node) => [...node.inputs, ...node.captured])]);
+  const idle = [...given].filter((name) => !taken.has(name));
+  const lost = [...shapes.keys()].filter((name) => name !== 'x' && !given.has(name));
+  return { ops: nodes.map(({ op }) => op), idle, lost };
+}
+
+describe('chains', () => {
+  test.each([
+    'constants',
+    'shared',
+    'layer_norms',
+    'rms_norms',
+    'decomposed',
+    'decomposed_instance',
+    'activations_decomposed',
+  ])('%s gives the outputs of its formula', async (name) => {
+    expectAnswer(await loadSequential(file(name)), name);
+  });
+
+  test('constants added and multiplied are layers, far from 0 as well', async () => {
+    const net = await loadSequential(file('affine'));
+    expectAnswer(net, 'affine', 1e-5);
+  });
+
+  test('activations and norms in several nodes are one layer each', async () => {
+    const kinds = (net: Sequential) =>
+      net.layers.map((layer) => (layer instanceof ActivationLayer ? layer.activation : layer.subject));
+    expect(
+      kinds(await loadSequential(file('activations_decomposed'))).filter((kind) => !`${kind}`.startsWith('Lin')),
+    ).toEqual([
+      'gelu',
+      'gelu',
+      'gelu-tanh',
+      'mish',
+      'hard-swish',
+      'silu',
+      // what is added before relu6 is the bias of the layer, what it is divided by is not
+      'relu6',
+      'BatchNorm1d(5)',
+    ]);
+    expect(kinds(await loadSequential(file('decomposed')))).toEqual([
+      'Linear(4, 6)',
+      'LayerNorm(6)',
+      'relu',
+      'RMSNorm(6)',
+    ]);
+  });
+
+  test('an approximation is not taken for the exact GELU, nor a function that is none', async () => {
+    const scalar = (name: string, value: number) => tensorField(5, name, Float32Array.of(value), []);
+    const node = (op: string, inputs: string[], output: string) => nodeField(op, output, inputs, [output]);
+    const model = (factor: number) =>
+      writeModel(
+        [
+          ...[node('Mul', ['x', 'k'], 'a'), node('Sigmoid', ['a'], 'b'), node('Mul', ['x', 'b'], 'y')],
+          lengthField(2, 'g'),
+          scalar('k', factor),
+          ...[valueField(11, 'x', ['n', 3]), valueField(12, 'y', ['n', 3])],
+        ],
+        15,
+      );
+    expect((await loadSequential(model(1))).layers.length).toBe(1);
+    for (const factor of [1.702, 1 + 1e-4])
+      await expect(loadSequential(model(factor))).rejects.toThrow(
+        "ONNX: node 2 Mul 'y' expected 'b' as its one input: a chain, got 'x', 'b'",
+      );
+  });
+
+  test('everything that is no layer is named in one error', async () => {
+    await expect(loadSequential(file('strange'))).rejects.toThrow(
+      "ONNX: graph expected a chain of layers that there are here, got Softsign (node 0 'a'), Sin (node 2 'c'), Cos (node 4 'y') (offset 0)",
+    );
+    await expect(loadSequential(file('branches'))).rejects.toThrow(
+      "ONNX: graph expected a chain of layers that there are here, got If (node 0 'choice') (offset 0)",
+    );
+  });
+
+  test.each([
+    ['dropout_training', "ONNX: node 1 Dropout 'y' expected inference, got training_mode true"],
+    ['training', "ONNX: node 0 BatchNormalization 'y' expected inference, got training_mode 1"],
+    [
+      'single',
+      "ONNX: node 0 BatchNormalization 'a' expected a batch norm that there is here, got spatial 0: statistics of single values, not of channels",
+    ],
+    [
+      'old6',
+      'ONNX: opset_import expected version 7 or later of the operators (onnx.version_converter.convert_version(model, 13) writes one), got 6 (offset 0)',
+    ],
+  ])('%s is refused', async (name, message) => {
+    await expect(loadSequential(file(name))).rejects.toThrow(message);
+  });
+
+  test.each([
+    [[2, 3, 4], [2, 1, 4], 'weights of shape [2, 1, 4] for the last 2 axes'],
+    [[2, 3, 4], [3, 2], 'weights of shape [3, 2] for axes of lengths [3, 4]'],
+    [['n', 'm', 4], [4], 'normalised axes of unknown length'],
+  ])('a scale that is no LayerNorm’s: %j, %j', async (shape, scale, problem) => {
+    const size = scale.reduce((product, length) => product * length, 1);
+    const model = writeModel(
+      [
+        nodeField('LayerNormalization', 'ln', ['x', 's'], ['y'], { axis: -2 }),
+        lengthField(2, 'g'),
+        tensorField(5, 's', new Float32Array(size), scale),
+        ...[valueField(11, 'x', shape), valueField(12, 'y', shape)],
+      ],
+      17,
+    );
+    await expect(loadSequential(model)).rejects.toThrow(
+      `ONNX: node 0 LayerNormalization 'ln' expected a norm that there is here, got LayerNorm: ${problem}`,
+    );
+    expect(kinOf(readOnnx(model))[0].problem).toBe(problem);
+    expect(fromOnnx(model).unused).toEqual(['s']);
+    expect(strangeNorms(readOnnx(model))).toEqual([`LayerNormalization ln (${problem})`]);
+  });
+});
+
+describe('weights', () => {
+  test('parameters behind other nodes carry the names of what they were made of, and nothing is left over', () => {
+    const { state, norms, unused, missing } = fromOnnx(file('constants'));
+    expect(Object.keys(state).filter((name) => !name.endsWith('batchesTracked'))).toEqual([
+      ...['bn1.gamma', 'bn1.beta', 'bn1.runningMean', 'bn1.runningVar'],
+      ...['bn2.gamma', 'bn2.beta', 'bn2.runningMean', 'bn2.runningVar'],
+      ...['fc.weight', 'fc.bias', 'g.weight'],
+    ]);
+    expect(state['fc.weight'].shape).toEqual([6, 4]);
+    expect(state['fc.bias'].shape).toEqual([6]);
+    expect(norms.bn1.eps).toBe(0.001);
+    expect(missing).toEqual([]);
+    // of the number that is added, no layer's
+    expect(unused).toEqual(['half', 'two']);
+  });
+
+  test('tensors that several layers share are each one’s, under a name of its own', () => {
+    const { state, unused, norms } = fromOnnx(file('shared'));
+    expect(Object.keys(norms)).toEqual(['bn1', 'bn2']);
+    expect(state['bn2.gamma'].data).toEqual(state['bn1.gamma'].data);
+    expect(state['bn2.runningMean'].data).not.toEqual(state['bn1.runningMean'].data);
+    expect(state['gemm.bias'].shape).toEqual([4]);
+    expect(unused).toEqual([]);
+    expect(toTorch(state).size).toBeGreaterThan(10);
+  });
+
+  test('convolutions come along', () => {
+    const { state, unused } = fromOnnx(file('convs'));
+    expect(unused).toEqual([]);
+    expect(state['conv.weight'].shape).toEqual([5, 2, 3, 3]);
+    expect(state['conv.bias'].shape).toEqual([5]);
+    expect(state['up.weight'].data).toEqual(readOnnx(file('convs')).initializers.get('up.weight')!.data);
+  });
+
+  test('a scale of fewer values is spread over what is normalised', () => {
+    const { state } = fromOnnx(file('layer_norms'));
+    const [one, two, three] = kinOf(readOnnx(file('layer_norms')));
+    expect([one.shape, two.shape, three.shape]).toEqual([[3, 4], [4], [3, 4]]);
+    expect(state['a.gamma'].shape).toEqual([3, 4]);
+    expect(Array.from(state['a.gamma'].data.slice(4, 8))).toEqual(Array.from(state['a.gamma'].data.slice(0, 4)));
+    expect(new Set(state['b.gamma'].data).size).toBe(1);
+    expect(new Set(state['y.gamma'].data.slice(4, 8)).size).toBe(1);
+  });
+
+  test('norms in several nodes, inside branches and of single values are seen', () => {
+    expect(strangeNorms(readOnnx(file('decomposed')))).toEqual(['LayerNorm in 9 nodes ln', 'RMSNorm in 7 nodes rms']);
+    expect(strangeNorms(readOnnx(file('decomposed_instance')))).toEqual(['InstanceNorm in 9 nodes norm']);
+    expect(strangeNorms(readOnnx(file('branches')))).toEqual([
+      'BatchNormalization bnB.node (inside If choice: else_branch)',
+      'BatchNormalization bnA.node (inside If choice: then_branch)',
+    ]);
+    expect(strangeNorms(readOnnx(file('single')))).toEqual([
+      'BatchNormalization bn (spatial 0: statistics of single values, not of channels)',
+    ]);
+    expect(fromOnnx(file('decomposed')).state['ln.gamma'].shape).toEqual([6]);
+    expect(fromOnnx(file('branches')).unused.length).toBe(9);
+    expect([...tensorsOf(readOnnx(file('branches'))).keys()]).toContain('choice/then_branch/bnA.weight');
+    // the other norm of the file is read
+    expect(Object.keys(fromOnnx(file('single')).norms)).toEqual(['bn2']);
+    expect(fromOnnx(file('single')).unused.length).toBe(4);
+  });
+
+  test('version 6 is read for whoever only looks', () => {
+    const message =
+      'ONNX: opset_import expected version 7 or later of the operators (onnx.version_converter.convert_version(model, 13) writes one), got 6 (offset 0)';
+    expect(() => fromOnnx(file('old6'))).toThrow(message);
+    expect(() => foldOnnx(file('old6'))).toThrow(message);
+    const { norms, state, missing } = fromOnnx(file('old6'), { lenient: true });
+    expect(Object.keys(norms)).toEqual(['bn']);
+    expect(state['fc.bias'].shape).toEqual([6]);
+    expect(missing).toEqual([]);
+    expect(normsOf(readOnnx(file('old6')))[0].training).toBe(false);
+  });
+});
+
+describe('external data', () => {
+  test('is found by its location, whoever gives it', async () => {
+    expect(onnxFiles(file('outside'))).toEqual(['outside.data']);
+    expect(onnxFiles(file('inside'))).toEqual([]);
+    const inside = readOnnx(file('inside'));
+    for (const given of [files, new Map(Object.entries(files)), (name: string) => files[name as 'outside.data']]) {
+      const model = readOnnx(file('outside'), { files: given });
+      expect(model.files).toEqual(['outside.data']);
+      for (const [name, { data }] of tensorsOf(inside)) expect(tensorsOf(model).get(name)!.data).toEqual(data);
+    }
+    expect(fromOnnx(readOnnx(file('outside'), { files })).state).toEqual(fromOnnx(inside).state);
+  });
+
+  test('a fold is one file', () => {
+    const { file: folded, folded: norms } = foldOnnx(file('outside'), { files });
+    expect(norms.map(({ norm, into, side }) => [norm, into, side])).toEqual([['bn', 'conv', 'behind']]);
+    expect(onnxFiles(folded)).toEqual([]);
+    const values = (bytes: Uint8Array) => [...tensorsOf(readOnnx(bytes))].map(([name, { data }]) => [name, [...data]]);
+    expect(values(folded)).toEqual(values(foldOnnx(file('inside')).file));
+    expect(anatomy(folded)).toEqual({
+      ops: ['Conv', 'Add', 'GlobalAveragePool', 'Flatten', 'Constant', 'MatMul'],
+      idle: [],
+      lost: [],
+    });
+  });
+
+  test('what is not there, or lies elsewhere, is refused by name', () => {
+    expect(() => readOnnx(file('outside'))).toThrow(
+      "ONNX: attribute tensor 'head.weight.value' expected the file 'outside.data', which holds its values: readOnnx(bytes, { files: { 'outside.data': its bytes } }), got none",
+    );
+    expect(() => readOnnx(file('outside'), { files: { 'outside.data': new Uint8Array(40) } })).toThrow(
+      /^ONNX: attribute tensor 'head\.weight\.value' expected bytes \d+ to \d+ of 'outside\.data', got a file of 40 \(offset \d+\)$/,
+    );
+    const model = (location: string, entries: Record<string, string> = {}) =>
+      writeModel(
+        [
+          lengthField(5, [
+            Uint8Array.of(8, 2, 16, 1),
+            lengthField(8, 'w'),
+            ...Object.entries({ location, ...entries }).map(([key, value]) =>
+              lengthField(13, [lengthField(1, key), lengthField(2, value)]),
+            ),
+            Uint8Array.of(14 * 8, 1),
+          ]),
+        ],
+        15,
+      );
+    const asked: string[] = [];
+    const any = (name: string) => {
+      asked.push(name);
+      return new Uint8Array(16);
+    };
+    for (const location of ['../secret', '/etc/passwd', 'a/../../b', 'C:\\a', '..\\a', 'a\\b', 'file:a', ''])
+      expect(() => readOnnx(model(location), { files: any })).toThrow(
+        `ONNX: initializer 'w' expected external data in a file beside the model, got ${location ? `'${location}'` : 'no location'}`,
+      );
+    expect(asked).toEqual([]);
+    const read = (entries: Record<string, string>) => readOnnx(model('a', entries), { files: any });
+    expect(read({ offset: '8', length: '8' }).initializers.get('w')!.data.length).toBe(2);
+    expect(() => read({ offset: '-8' })).toThrow(
+      "ONNX: initializer 'w' expected a whole number as offset of its external data, got '-8'",
+    );
+    expect(() => read({ offset: '1e3' })).toThrow("expected a whole number as offset of its external data, got '1e3'");
+    expect(() => read({ offset: '12', length: '8' })).toThrow("expected bytes 12 to 20 of 'a', got a file of 16");
+    expect(() => read({})).toThrow("ONNX: initializer 'w' expected 8 bytes for this shape and type, got 16");
+    expect(() => readOnnx(model('a'), { files: 1 as never })).toThrow(
+      'readOnnx: files expected a Map, a record or a function, got 1',
+    );
+  });
+});
+
+describe('folds', () => {
+  test('constants that nobody takes any more go, with the nodes that made them', () => {
+    const before = file('constants');
+    const { file: folded, folded: norms, kept } = foldOnnx(before);
+    expect(kept).toEqual([]);
+    expect(norms.map(({ norm, into }) => [norm, into])).toEqual([
+      ['bn1', 'a'],
+      ['bn2', 'g'],
+    ]);
+    expect(folded.length).toBeLessThan(before.length);
+    expect(anatomy(folded)).toEqual({ ops: ['MatMul', 'Add', 'Relu', 'Gemm', 'Add'], idle: [], lost: [] });
+  });
+
+  test.each(readdirSync(fixturePath('onnx')).filter((name) => /\.onnx$/.test(name) && !/old6/.test(name)))(
+    '%s is not larger, has nothing idle that was not, and gives the same',
+    async (name) => {
+      const before = fixture(`onnx/${name}`);
+      const { file: folded, folded: norms } = foldOnnx(before, { files });
+      const data = name === 'outside.onnx' ? files['outside.data'].length : 0;
+      expect(folded.length).toBeLessThanOrEqual(before.length + data);
+      const idle = data ? [] : anatomy(before).idle;
+      expect(anatomy(folded).idle.filter((one) => !idle.includes(one))).toEqual([]);
+      const key = name.replace('.onnx', '');
+      if (!norms.length || !answer[key]) return;
+      const { x, y, shape = [3, x.length / 3] } = answer[key];
+      const net = await loadSequential(folded);
+      expect(relative(net.forward({ data: Float32Array.from(x as number[]), shape }).data, y)).toBeLessThan(3e-6);
+    },
+  );
+
+  const vector = (name: string, ...values: number[]) =>
+    tensorField(5, name, Float32Array.from(values), [values.length]);
+  const bn = (name: string, input: string, output: string, prefix = name) =>
+    nodeField(
+      'BatchNormalization',
+      name,
+      [input, ...['g', 'b', 'm', 'v'].map((leaf) => `${prefix}.${leaf}`)],
+      [output],
+    );
+  const stats = (prefix: string, n = 2) =>
+    ['g', 'b', 'm', 'v'].map((leaf, i) =>
+      vector(`${prefix}.${leaf}`, ...Array.from({ length: n }, (_, k) => i + k + 1)),
+    );
+  const model = (...fields: Uint8Array[]) =>
+    writeModel([lengthField(2, 'g'), ...fields, valueField(11, 'x', ['n', 2]), valueField(12, 'y', ['n', 2])], 15);
+  const W = tensorField(5, 'W', Float32Array.of(1, 2, 3, 4), [2, 2]);
+
+  test('weights that another node takes stay, and so does their norm', () => {
+    const shared = model(
+      ...[nodeField('Gemm', 'one', ['x', 'W'], ['a']), bn('n', 'a', 'b'), nodeField('Gemm', 'two', ['b', 'W'], ['y'])],
+      ...[W, ...stats('n')],
+    );
+    const { file: out, folded, kept } = foldOnnx(shared);
+    const reason =
+      'the weights W are used elsewhere or stored in fewer bytes: a folded copy would make the file larger';
+    expect([out, folded, kept]).toEqual([shared, [], [{ norm: 'n', reason: `${reason}; ${reason}` }]]);
+  });
+
+  test('norms in a row go one after another, before and behind', async () => {
+    const chain = model(
+      ...[
+        bn('n1', 'x', 'a'),
+        bn('n2', 'a', 'b'),
+        nodeField('Gemm', 'fc', ['b', 'W'], ['c']),
+        bn('n3', 'c', 'd'),
+        bn('n4', 'd', 'y'),
+      ],
+      ...[W, ...['n1', 'n2', 'n3', 'n4'].flatMap((name) => stats(name))],
+    );
+    const { file: out, folded, kept } = foldOnnx(chain);
+    expect(kept).toEqual([]);
+    expect(folded.map(({ norm, side }) => [norm, side])).toEqual([
+      ['n2', 'before'],
+      ['n3', 'behind'],
+      ['n4', 'behind'],
+      ['n1', 'before'],
+    ]);
+    expect(anatomy(out)).toEqual({ ops: ['Gemm'], idle: [], lost: [] });
+    const x = { data: Float32Array.of(0.3, -1.2, 2.5, 0.1), shape: [2, 2] };
+    const want = (await loadSequential(chain)).forward(x).data;
+    expect(relative((await loadSequential(out)).forward(x).data, want)).toBeLessThan(1e-6);
+  });
+
+  test('a bias that would take more room than the norm is not made', () => {
+    // five norms behind products of one weight each: all of them share their parameters, so that little goes
+    const names = ['n1', 'n2', 'n3'];
+    const width = 64;
+    const wide = (name: string) =>
+      tensorField(
+        5,
+        name,
+        Float32Array.from({ length: 2 * width }, (_, i) => i / 9),
+        [2, width],
+      );
+    const values = writeModel(
+      [
+        lengthField(2, 'g'),
+        ...names.flatMap((name) => [
+          nodeField('Gemm', name, ['x', `W${name}`], [`a${name}`]),
+          nodeField('BatchNormalization', `b${name}`, [`a${name}`, ...['p.g', 'p.b', 'p.m', 'p.v']], [`y${name}`]),
+        ]),
+        ...names.map((name) => wide(`W${name}`)),
+        ...stats('p', width),
+        // somebody else takes the parameters as well
+        nodeField('Sum', 'sum', ['p.g', 'p.b', 'p.m', 'p.v', 'x2'], ['s']),
+        valueField(11, 'x', ['n', 2]),
+        valueField(11, 'x2', ['n', width]),
+        ...names.map((name) => valueField(12, `y${name}`, ['n', width])),
+        valueField(12, 's', ['n', width]),
+      ],
+      15,
+    );
+    const { file: out, folded, kept } = foldOnnx(values);
+    expect(folded).toEqual([]);
+    expect(kept.map(({ norm }) => norm)).toEqual(['bn1', 'bn2', 'bn3']);
+    expect(kept[0].reason).toBe(
+      'folded into its layer it would make the file larger, as what it takes is shared; no layer behind it',
+    );
+    expect(out).toEqual(values);
+  });
+
+  test('the reasons of norms that stay name what is in the way', () => {
+    const reasons = (bytes: Uint8Array) => foldOnnx(bytes).kept;
+    expect(reasons(file('single'))[0]).toEqual({
+      norm: 'bn',
+      reason: 'spatial 0: statistics of single values, not of channels',
+    });
+    expect(reasons(file('branches'))).toEqual([
+      { norm: 'bnB.node', reason: 'it is inside another node (If choice: else_branch)' },
+      { norm: 'bnA.node', reason: 'it is inside another node (If choice: then_branch)' },
+    ]);
+    expect(reasons(file('training'))).toEqual([{ norm: 'bn', reason: 'it is in training mode' }]);
+    const negative = model(
+      ...[nodeField('Gemm', 'fc', ['x', 'W'], ['a']), bn('n', 'a', 'y'), W],
+      ...[vector('n.g', 1, 1), vector('n.b', 1, 1), vector('n.m', 1, 1), vector('n.v', 1, -9.99e-6)],
+    );
+    expect(reasons(negative)).toEqual([
+      { norm: 'n', reason: 'ONNX: variance expected values of 0 or more, got -0.000009989999853132758 (channel 1)' },
+    ]);
+  });
+
+  test('a norm whose weights are in half floats is folded in half floats, and not where a cast makes more of them', () => {
+    const half = (cast: boolean) =>
+      model(
+        ...(cast ? [nodeField('Cast', 'cast', ['W16'], ['W'], { to: 1 })] : []),
+        nodeField('Gemm', 'fc', ['x', 'W'], ['a']),
+        ...[bn('n', 'a', 'y'), ...stats('n')],
+        tensorField(5, cast ? 'W16' : 'W', [1, 2, 3, 0.1], [2, 2], 'F16'),
+      );
+    expect(foldOnnx(half(true)).kept[0].reason).toContain('stored in fewer bytes');
+    const { file: out, folded } = foldOnnx(half(false));
+    expect(readOnnx(out).initializers.get('W')!.dtype).toBe('F16');
+    expect(folded[0].rounding).toBeGreaterThan(1e-5);
+  });
+});
