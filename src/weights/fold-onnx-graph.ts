@@ -3,6 +3,7 @@
 
 import type { OnnxNode } from '../formats/onnx.ts';
 import type { FoldedLayer } from './fold-onnx-layer.ts';
+import { sizeOf } from './onnx-constants.ts';
 import type { Graph } from './onnx-graph.ts';
 
 /** A node as it is now. */
@@ -180,8 +181,10 @@ export class FoldGraph {
    * Whoever is given another name takes it by `rewire`.
    */
   store(name: string | undefined, fresh: string, stored: Stored): string {
-    if (name !== undefined && this.base.model.initializers.has(name) && this.uses(name) === 1) {
-      this.replaced.set(name, stored);
+    const old = name === undefined ? undefined : this.base.model.initializers.get(name);
+    if (name !== undefined && old && this.uses(name) === 1 && sizeOf(old.shape) === sizeOf(stored.shape)) {
+      // as it was: the model may say the shape once more
+      this.replaced.set(name, { ...stored, shape: old.shape });
       return name;
     }
     const free = this.#unused(fresh);

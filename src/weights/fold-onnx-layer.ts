@@ -49,7 +49,7 @@ export class FoldedLayer {
       shape,
       bias,
       ...(isLinear
-        ? { layout: node.op === 'Gemm' && number('transB', 0) === 1 ? 'torch' : 'keras' }
+        ? { layout: node.op === 'Gemm' && number('transB', 0) !== 0 ? 'torch' : 'keras' }
         : { transposed: node.op === 'ConvTranspose', groups: number('group', 1), padding: padded ? 1 : 0 }),
     };
     // shapes are looked at, values are not

@@ -172,8 +172,9 @@ class Folding {
     const shape = graph.shapeOf(bias);
     if (!layer || !isLayer(layer) || layer.inputs[2] || !shape) return { reason: 'Add before it' };
     if (graph.uses(product) !== 1) return { reason: 'the product before it is used elsewhere' };
-    if (layer.op === 'MatMul') {
-      if (graph.rankOf(product) !== 2) return { reason: OTHER_AXIS };
+    if (layer.op === 'MatMul' && graph.rankOf(product) !== 2) return { reason: OTHER_AXIS };
+    if (layer.op === 'MatMul' || layer.op === 'Gemm') {
+      if (shape.length > 2) return { reason: 'Add before it, of more axes' };
     } else if (
       layer.op !== 'Gemm' &&
       !isByChannel(shape, this.graph.base.constants.get(layer.inputs[1])?.shape.length ?? 0)

@@ -41,7 +41,9 @@ function decomposedAt(graph: Graph, variance: OnnxNode): Decomposed | undefined 
   const nodes: OnnxNode[] = [];
   const scalar = (name: string | undefined): number | undefined => {
     const constant = name === undefined ? undefined : constants.get(name);
-    return constant && sizeOf(constant.shape) === 1 && /^B?F/.test(constant.dtype) ? constant.data[0] : undefined;
+    const rank = graph.shapes.get(variance.inputs[0])?.length ?? 1;
+    if (!constant || sizeOf(constant.shape) !== 1 || constant.shape.length > rank) return undefined;
+    return /^B?F/.test(constant.dtype) ? constant.data[0] : undefined;
   };
   const isSame = (name: string, op: string) => {
     const node = producers.get(name);
@@ -111,7 +113,8 @@ function decomposedAt(graph: Graph, variance: OnnxNode): Decomposed | undefined 
     if (next?.op !== op || next.domain !== '') return undefined;
     const weight = other(next, value);
     // one number for all is a map of its own
-    if (!constants.has(weight) || sizeOf(constants.get(weight)!.shape) === 1) return undefined;
+    const shape = constants.get(weight)?.shape;
+    if (!shape || sizeOf(shape) === 1 || shape.length > (graph.shapes.get(input)?.length ?? 1)) return undefined;
     nodes.push(next);
     last = next;
     return weight;

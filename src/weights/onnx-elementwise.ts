@@ -3,6 +3,7 @@
 import type { OnnxNode } from '../formats/onnx.ts';
 import { type Activation, type ActivationName, activate, activationCode, normalCdf } from '../kernels/activations.ts';
 import { type Constants, sizeOf } from './onnx-constants.ts';
+import type { Graph } from './onnx-graph.ts';
 
 /** Where functions are compared: near 0 and far from it, both sides of every corner that activations have. */
 const POINTS: readonly number[] = /* @__PURE__ */ (() => {
@@ -29,10 +30,13 @@ const TOLERANCE = 1e-6;
 export function activationOfNodes(
   nodes: readonly OnnxNode[],
   value: string,
-  constants: Constants,
+  { constants, shapes }: Pick<Graph, 'constants' | 'shapes'>,
 ): { activation: Activation; factor: number } | undefined {
   const known = new Map<string, readonly number[]>([[value, POINTS]]);
+  const rank = shapes.get(value)?.length ?? 1;
   for (const node of nodes) {
+    // a number with more axes than the value would give it those
+    if (node.inputs.some((name) => (constants.get(name)?.shape.length ?? 0) > rank)) return undefined;
     const result = evaluate(node, known, constants);
     if (!result) return undefined;
     known.set(node.outputs[0], result);

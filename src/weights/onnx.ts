@@ -200,7 +200,7 @@ function takeLinear(graph: Graph, node: OnnxNode, layerOf: () => string, take: T
   const number = (name: string) => (node.op === 'Gemm' ? shortest(node.attributes.get(name), 1) : 1);
   const scaled = (values: Values, by: number) =>
     by === 1 ? values : (Float64Array.from(values, (value) => value * by) as Values);
-  const isOurs = node.op === 'Gemm' && node.attributes.get('transB') === 1;
+  const isOurs = node.op === 'Gemm' && Boolean(node.attributes.get('transB'));
   const outFeatures = constants.get(weight)!.shape[isOurs ? 0 : 1];
   take(weight, layer, 'weight', (values, shape) => {
     const { data, shape: ours } = isOurs ? { data: values, shape } : fromKernel(values, shape);

@@ -166,7 +166,7 @@ class Chain {
       return 1;
     }
     const region = count === undefined ? [] : this.#nodes.slice(i, i + count);
-    const found = region.length ? activationOfNodes(region, this.#value, this.#graph.constants) : undefined;
+    const found = region.length ? activationOfNodes(region, this.#value, this.#graph) : undefined;
     if (found) {
       this.#activate(found.activation);
       if (found.factor !== 1) this.#multiply(region[0], found.factor);
@@ -272,7 +272,12 @@ class Chain {
     /** The constant beside the value, and whether it comes first. */
     const other = () => {
       const isFirst = inputs[0] !== this.#value;
-      return { isFirst, tensor: constant(inputs[isFirst ? 0 : 1], 'its other input') };
+      const tensor = constant(inputs[isFirst ? 0 : 1], 'its other input');
+      // more axes than the value has would become the value's
+      const most = this.#shape?.length ?? 1;
+      if (tensor.shape.length > most)
+        throw this.#fail(node, `a constant of at most ${most} axes`, `shape [${tensor.shape.join(', ')}]`);
+      return { isFirst, tensor };
     };
     switch (op) {
       case 'Identity':
@@ -383,7 +388,7 @@ class Chain {
     const weight = this.#constant(node, inputs[1], 'weight');
     if (weight.shape.length !== 2) throw this.#fail(node, 'a weight of rank 2', `rank ${weight.shape.length}`);
     const { data, shape } =
-      op === 'Gemm' && attributes.get('transB') === 1
+      op === 'Gemm' && attributes.get('transB')
         ? { data: weight.data, shape: weight.shape }
         : fromKernel(weight.data, weight.shape);
     const number = (name: string) => (op === 'Gemm' ? shortest(attributes.get(name), 1) : 1);
