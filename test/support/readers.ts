@@ -72,10 +72,11 @@ export const readerCases = (): ReaderCase[] => [
     },
   ),
   ...cases([...files('onnx', '.onnx'), 'torch/net.onnx'], async (bytes) => {
-    const model = readOnnx(bytes);
+    const options = { files: { 'outside.data': fixture('onnx/outside.data') } };
+    const model = readOnnx(bytes, options);
     touch(model.initializers);
     fromOnnx(model);
-    foldOnnx(bytes);
+    foldOnnx(bytes, options);
     await loadSequential(bytes, { dropSoftmax: true });
   }),
   ...cases(['tfjs/plain.json', 'tfjs/uint8.json', 'tfjs/float16.json'], async (bytes) => {
