@@ -10,6 +10,7 @@ import {
   type Exported,
   type Foreign,
   loadSequential,
+  readOnnx,
   toFlax,
   toKeras,
   toOnnx,
@@ -21,6 +22,7 @@ import {
   writeSafetensors,
   writeTfjs,
 } from '../weights/index.ts';
+import { rowOfOnnx } from '../weights/sequential-onnx.ts';
 import { withNorms } from '../weights/stored-norms.ts';
 import { type Report, UsageError, type Values, withOptions } from './command.ts';
 import { writeFiles, writeFileWhole } from './files.ts';
@@ -53,7 +55,8 @@ export async function convert([input, output]: string[], { from, to, rename = []
       throw wrongValue('ERR_FORMAT', 'convert', basename(input), expected, file.kind);
     }
     const net = await loadSequential(file.bytes, { files: file.files });
-    await writeFileWhole(output, toOnnx(net), progress);
+    const row = file.kind === 'ONNX' ? rowOfOnnx(readOnnx(file.bytes, { files: file.files })) : undefined;
+    await writeFileWhole(output, toOnnx(net, row && { inputShape: row }), progress);
     return {
       lines: [`${net.layers.length} layers → ${output}`],
       data: { in: input, out: output, layers: net.layers.map(({ subject }) => subject) },

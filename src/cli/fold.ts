@@ -28,7 +28,7 @@ export async function fold(
   const { kind, bytes, files } = file;
   const result =
     kind === 'ONNX'
-      ? foldOnnx(bytes)
+      ? foldOnnx(bytes, { files })
       : await withOptions(() => {
           const pairs = Object.fromEntries(pair.map(checkPair));
           return foldSafetensors(bytes, { pairs, eps: epsFrom(eps), transposed, files });
@@ -37,7 +37,9 @@ export async function fold(
   const { folded, kept, assumed } = result;
   const before = bytes.length + [...(files?.values() ?? [])].reduce((sum, { length }) => sum + length, 0);
   const lines = [
-    ...(files ? [`${files.size} shard${files.size === 1 ? '' : 's'} became one file`] : []),
+    ...(files
+      ? [kind === 'ONNX' ? inside(files) : `${files.size} shard${files.size === 1 ? '' : 's'} became one file`]
+      : []),
     ...folded.map(
       ({ norm, into, side, channels, eps: added, assumed: own = [], rounding, note }) =>
         `${norm} → ${into}${own.includes('layer') ? ' (assumed)' : ''}: ${channels} channels, ${side} it, eps ${added}${own.includes('eps') ? ' (assumed)' : ''}, rounding at most ${rounding.toExponential(1)} per unit of input${note ? `; ${note}` : ''}`,
@@ -52,6 +54,12 @@ export async function fold(
     lines,
     data: { in: input, out: output, kind, folded, kept, assumed, bytes: [before, result.file.length] },
   };
+}
+
+/** External data is not external any more. */
+function inside(files: ReadonlyMap<string, unknown>): string {
+  const names = [...files.keys()];
+  return `${names.join(', ')}: what the model takes of ${names.length === 1 ? 'it' : 'them'} is inside the new file`;
 }
 
 /** The last line: what the file does not say. */

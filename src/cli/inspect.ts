@@ -5,10 +5,12 @@ import { wrongValue } from '../errors.ts';
 import { quote } from '../formats/bytes.ts';
 import type { Report, Values } from './command.ts';
 import { type NormReport, normReports } from './norm-reports.ts';
-import { openWeights } from './weights-file.ts';
+import { openWeights, type WeightsFile } from './weights-file.ts';
 
 /** What is understood without names: a graph, an array alone. */
 const NAMELESS: readonly string[] = ['ONNX', 'NPY'];
+
+const TRAINING = 'in training mode: it takes the statistics of each batch, not these';
 
 /** How many names a list shows to people; programs get all. */
 const MOST_NAMES = 20;
@@ -17,8 +19,18 @@ export async function inspect([path]: string[], { progress }: Values): Promise<R
   const file = await openWeights(path, progress);
   const imported = file.import({ allowNonFinite: true, lenient: true });
   const { missing, unused } = imported;
-  const other = new Set(file.otherNorms.map((text) => text.slice(text.indexOf(' ') + 1).replaceAll('/', '.')));
-  const norms = normReports(imported).filter(({ name }) => !other.has(name));
+  const other = new Set(
+    file.otherNorms.map((text) =>
+      text
+        .slice(text.indexOf(' ') + 1)
+        .replace(/ \(.*\)$/, '')
+        .replaceAll('/', '.'),
+    ),
+  );
+  const training = new Set(file.trainingNorms);
+  const norms = normReports(imported)
+    .filter(({ name }) => !other.has(name))
+    .map((norm) => (training.has(norm.name) ? { ...norm, findings: [...norm.findings, TRAINING] } : norm));
   const tensors = [...file.tensors].map(([name, tensor]) => ({
     name,
     dtype: tensor.dtype ?? 'F32',
@@ -28,7 +40,7 @@ export async function inspect([path]: string[], { progress }: Values): Promise<R
   const wrong = norms.reduce((sum, { findings }) => sum + findings.length, 0);
   const count = norms.length + file.otherNorms.length;
   const lines = [
-    `${basename(path)}: ${file.kind}${file.files ? ` in ${plural(file.files.size, 'shard')}` : ''}, ${file.framework} names, ${plural(tensors.length, 'tensor')}, ${values.toLocaleString('en')} values`,
+    `${basename(path)}: ${file.kind}${filesOf(file)}, ${file.framework} names, ${plural(tensors.length, 'tensor')}, ${values.toLocaleString('en')} values`,
     '',
     ...columns([
       ['tensor', 'type', 'shape'],
@@ -52,6 +64,12 @@ export async function inspect([path]: string[], { progress }: Values): Promise<R
     data: { file: path, kind, framework, tensors, norms, otherNorms, missing, unused, findings: wrong },
     ...(!understood && { wrong: unknown('inspect', path, unused) }),
   };
+}
+
+/** The files that belong to a file, after its kind. */
+function filesOf({ kind, files }: WeightsFile): string {
+  if (!files) return '';
+  return kind === 'ONNX' ? ` with ${[...files.keys()].join(', ')}` : ` in ${plural(files.size, 'shard')}`;
 }
 
 /** A file in which nothing has a name that is known. */

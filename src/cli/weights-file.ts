@@ -14,6 +14,7 @@ import {
   fromTorch,
   type Imported,
   type ImportOptions,
+  normsOf,
   type OnnxModel,
   readNpy,
   readNpz,
@@ -25,6 +26,8 @@ import {
 } from '../weights/index.ts';
 import { tfjsLayers } from '../weights/keras.ts';
 import { kindOf } from '../weights/keras-config.ts';
+import { strangeNorms, tensorsOf } from '../weights/onnx.ts';
+import { dataBeside } from '../weights/onnx-data.ts';
 import { readFileWhole } from './files.ts';
 import { readKerasInTime } from './read-hdf5.ts';
 
@@ -38,12 +41,14 @@ export interface WeightsFile {
   readonly tensors: ReadonlyMap<string, Foreign & { readonly dtype?: string }>;
   /** Whose names these are. */
   readonly framework: Framework;
-  /** The files beside it that it names: shards of an index. */
+  /** The files beside it that it names: shards of an index, external data. */
   readonly files?: ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
   /** Normalization layers of other kinds, as far as the file says so: `LayerNormalization ln_1`. */
   readonly otherNorms: readonly string[];
   /** Kinds of layers, where the file shows them. */
   readonly kinds?: ReadonlyMap<string, string>;
+  /** Batch norms that take each batch's own statistics. */
+  readonly trainingNorms?: readonly string[];
   /** In our names. */
   import(options?: ImportOptions): Imported;
 }
@@ -114,15 +119,15 @@ async function openAs(
     default: {
       if (text !== undefined && kind !== 'ONNX') throw malformed('file', basename(path), READERS, text, 0);
       if (kind === undefined && path.endsWith('.safetensors')) readSafetensors(bytes); // for its error
-      const model = onnxFrom(bytes, path, kind);
+      const { model, files } = await onnxFrom(bytes, path, kind);
       return {
         kind: 'ONNX',
         bytes,
-        tensors: model.initializers,
+        tensors: tensorsOf(model),
         framework: 'onnx',
-        otherNorms: model.nodes
-          .filter(({ op }) => isOtherNorm(op))
-          .map(({ op, name, outputs }) => `${op} ${name || outputs[0]}`),
+        ...(files.size && { files }),
+        otherNorms: strangeNorms(model),
+        trainingNorms: normsOf(model).flatMap(({ name, training }) => (training ? [name] : [])),
         import: (options) => fromOnnx(model, options),
       };
     }
@@ -130,9 +135,14 @@ async function openAs(
 }
 
 /** What nobody knows may still be ONNX, whose files have no beginning of their own. */
-function onnxFrom(bytes: Uint8Array<ArrayBuffer>, path: string, kind: FileKind | undefined): OnnxModel {
+async function onnxFrom(
+  bytes: Uint8Array<ArrayBuffer>,
+  path: string,
+  kind: FileKind | undefined,
+): Promise<{ model: OnnxModel; files: Map<string, Uint8Array<ArrayBuffer>> }> {
   try {
-    return readOnnx(bytes);
+    const files = await dataBeside(path, bytes);
+    return { model: readOnnx(bytes, { files }), files };
   } catch (error) {
     if (kind === 'ONNX' || path.endsWith('.onnx')) throw error;
     throw malformed('file', basename(path), READERS, 'bytes that nothing here knows', 0);
@@ -186,11 +196,6 @@ const OTHER_NORMS: Readonly<Record<string, string>> = {
   group: 'GroupNormalization',
   rms: 'RMSNormalization',
 };
-
-/** LayerNormalization and its kin, in ONNX' and Keras' words. */
-function isOtherNorm(kind: string): boolean {
-  return /Norm/.test(kind) && kind !== 'BatchNormalization';
-}
 
 /** Tensors in the words of a framework, in ours. */
 export function importAs(

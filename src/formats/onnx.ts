@@ -76,7 +76,7 @@ export interface OnnxReadOptions {
    * The files beside the model that its tensors lie in (external data): by location, or a function of the location.
    * A location that does not stay in the model's folder is refused before anybody is asked.
    */
-  files?: TensorFiles;
+  files?: TensorFiles | undefined;
 }
 
 const MOST_DEPTH = 16;

@@ -1,6 +1,7 @@
 import { malformed, show, wrongKind } from '../errors.ts';
 import { type Bytes, bytesFrom, quote } from '../formats/bytes.ts';
 import { asRecord } from '../formats/json.ts';
+import type { TensorFiles } from '../formats/onnx-tensor.ts';
 import { isHdf5, recognize } from '../formats/recognize.ts';
 import { readTfjs, tfjsShards } from '../formats/tfjs.ts';
 import { isInside } from '../formats/zip.ts';
@@ -10,6 +11,7 @@ import { tfjsLayers } from './keras.ts';
 import { outputsOf } from './keras-config.ts';
 import { readKeras } from './keras-file.ts';
 import { kerasGroups } from './keras-groups.ts';
+import { dataBeside } from './onnx-data.ts';
 import { sequentialFromKeras } from './sequential-keras.ts';
 import { sequentialFromOnnx } from './sequential-onnx.ts';
 import { isGraph } from './tfjs-graph.ts';
@@ -20,8 +22,11 @@ export type Files = ReadonlyMap<string, Bytes> | Readonly<Record<string, Bytes>>
 export interface LoadOptions {
   /** `true`: a Softmax at the end is left out, and the network gives logits. Default `false`: it is refused, as there is no such layer here. */
   dropSoftmax?: boolean;
-  /** The files that a model.json of TF.js names. Where the file is a path, those beside it are read. */
-  files?: Files;
+  /**
+   * The files that a model.json of TF.js names, or that an ONNX model's tensors lie in (external data). Where the file is a path, those beside it are
+   * read.
+   */
+  files?: TensorFiles | undefined;
 }
 
 /** A URL, in the words of programs whose types know none. */
@@ -51,7 +56,11 @@ export async function loadSequential(
   if (known && !['ONNX', 'HDF5', 'Keras', 'TF.js'].includes(known.kind ?? ''))
     throw malformed('loadSequential', 'file', 'an ONNX, Keras or TF.js file', known.text, 0);
   if (known?.kind === 'TF.js') return sequentialFromTfjs(bytes, beside, options);
-  if (!isZip && !isHdf5(bytes)) return sequentialFromOnnx(bytes, options);
+  if (!isZip && !isHdf5(bytes)) {
+    const isPath = typeof file === 'string' || isUrl(file);
+    const files = options.files ?? (isPath ? await dataBeside(file, bytes) : undefined);
+    return sequentialFromOnnx(bytes, { ...options, files });
+  }
   const { layers, tensors, kinds, outputs = null, version } = await readKeras(bytes);
   if (!layers) throw malformed('Keras', 'config', 'a network with layers', 'weights alone, or a class of its own', 0);
   const groups = kerasGroups([...tensors], { layers, kinds, scoped: false });
@@ -79,10 +88,11 @@ type Beside = (name: string) => Promise<Bytes | undefined>;
 
 async function sourceOf(
   file: Bytes | string | FileUrl | Files,
-  files: Files | undefined,
+  files: TensorFiles | undefined,
 ): Promise<{ bytes: Uint8Array; beside: Beside }> {
-  const among = (given: Files | undefined, name: string) => {
+  const among = (given: TensorFiles | undefined, name: string) => {
     if (given instanceof Map) return given.get(name);
+    if (typeof given === 'function') return given(name);
     return given && Object.hasOwn(given, name) ? (given as Record<string, Bytes>)[name] : undefined;
   };
   if (typeof file === 'string' || isUrl(file)) {

@@ -9,7 +9,7 @@ import type { BatchNormOptions } from '../layers/options.ts';
 import { fromKernel } from './axes.ts';
 import { Collector, type Imported, type ImportOptions } from './imported.ts';
 import { newWeight } from './keras.ts';
-import { Allowance, type Constant, literalOf, sizeOf } from './onnx-constants.ts';
+import { Allowance, literalOf, sizeOf } from './onnx-constants.ts';
 import { checkOpset, type Graph, graphFor } from './onnx-graph.ts';
 import { kinOf, spreadWeights } from './onnx-kin.ts';
 import { labelOf, shortest } from './onnx-names.ts';
@@ -115,10 +115,10 @@ export function strangeNorms(model: OnnxModel): string[] {
   const single = normsOf(model).flatMap(({ name, problem }) =>
     problem ? [`BatchNormalization ${name} (${problem})`] : [],
   );
-  const kin = kinOf(model).map(
-    ({ name, node, kind, nodes, problem }) =>
-      `${nodes ? `${kind} in ${nodes.length} nodes` : node.op} ${name}${problem ? ` (${problem})` : ''}`,
-  );
+  const kin = kinOf(model).map(({ name, node, kind, nodes, problem }) => {
+    const notes = [...(nodes ? [`in ${nodes.length} nodes`] : []), ...(problem ? [problem] : [])].join(': ');
+    return `${nodes ? kind : node.op} ${name}${notes && ` (${notes})`}`;
+  });
   const foreign = model.nodes.flatMap((node) =>
     node.domain !== '' && /Norm/.test(node.op) ? [`${node.op} ${labelOf(node)} (domain ${node.domain})`] : [],
   );
@@ -169,14 +169,8 @@ export function fromOnnx(model: OnnxModel | Bytes, options: ImportOptions = {}):
     const name = graph.names.get(node);
     if (name === undefined || !isFirst(name)) continue;
     if (node.op === 'Gemm' || node.op === 'MatMul') takeLinear(graph, node, () => collector.rename(name), take);
-    else if (node.op === 'Conv' || node.op === 'ConvTranspose' || node.op === 'PRelu') {
-      const [, weight, bias] = node.inputs;
-      if (!graph.constants.has(weight)) continue;
-      const layer = collector.rename(name);
-      const flat = (data: Values) => ({ data, shape: [data.length] });
-      take(weight, layer, 'weight', node.op === 'PRelu' ? flat : undefined);
-      if (bias && graph.constants.has(bias)) take(bias, layer, 'bias', flat);
-    }
+    else if (node.op === 'Conv' || node.op === 'ConvTranspose' || node.op === 'PRelu')
+      takeOther(graph, node, () => collector.rename(name), take);
   }
   for (const name of tensorsOf(parsed).keys()) if (!used.has(name)) collector.unused(name);
   return collector.finish();
@@ -190,6 +184,38 @@ function markUsed({ constants, producers }: Graph, tensor: string, used: Set<str
     used.add(name);
     open.push(...(producers.get(name)?.inputs ?? []));
   }
+}
+
+function takeOther(graph: Graph, node: OnnxNode, layerOf: () => string, take: Take): void {
+  const { constants } = graph;
+  const [, weight, own] = node.inputs;
+  const found = constants.get(weight);
+  if (!found) return;
+  const layer = layerOf();
+  const flat = (data: Values) => ({ data, shape: [data.length] });
+  take(weight, layer, 'weight', node.op === 'PRelu' ? flat : undefined);
+  if (node.op === 'PRelu') return;
+  // TensorFlow's and Paddle's exporters add the bias behind the layer
+  const rank = found.shape.length;
+  const isBias = (name: string) => {
+    const shape = constants.get(name)?.shape;
+    const all = shape && [...Array<number>(Math.max(rank - shape.length, 0)).fill(1), ...shape];
+    return all?.length === rank && all[1] > 1 && sizeOf(all) === all[1];
+  };
+  const bias = own || addedTo(graph, node, isBias);
+  if (bias && constants.has(bias)) take(bias, layer, 'bias', flat);
+}
+
+/** What is added to a node's output, which nobody else takes. */
+function addedTo(
+  { takers, model }: Graph,
+  { outputs: [output] }: OnnxNode,
+  isBias: (name: string) => boolean,
+): string | undefined {
+  const next = takers.get(output) ?? [];
+  if (next.length !== 1 || next[0].op !== 'Add' || next[0].domain !== '' || model.outputs.includes(output))
+    return undefined;
+  return next[0].inputs.find((name) => name !== output && isBias(name));
 }
 
 function takeLinear(graph: Graph, node: OnnxNode, layerOf: () => string, take: Take): void {
@@ -214,18 +240,15 @@ function takeLinear(graph: Graph, node: OnnxNode, layerOf: () => string, take: T
   }));
 }
 
-/** The bias of a linear layer: Gemm's own, or that of the addition behind a MatMul. */
-function biasOf({ constants, takers, model }: Graph, node: OnnxNode, outFeatures: number): string | undefined {
-  const isBias = (name: string | undefined) => {
-    const found: Constant | undefined = name === undefined ? undefined : constants.get(name);
+/** The bias of a linear layer: Gemm's own, or that of the addition behind it. */
+function biasOf(graph: Graph, node: OnnxNode, outFeatures: number): string | undefined {
+  const isBias = (name: string) => {
+    const found = graph.constants.get(name);
     return found !== undefined && isRow(found.shape, outFeatures);
   };
-  if (node.op === 'Gemm') return isBias(node.inputs[2]) ? node.inputs[2] : undefined;
-  const [product] = node.outputs;
-  const next = takers.get(product) ?? [];
-  if (next.length !== 1 || next[0].op !== 'Add' || next[0].domain !== '' || model.outputs.includes(product))
-    return undefined;
-  return next[0].inputs.find((name) => name !== product && isBias(name));
+  const own = node.op === 'Gemm' ? node.inputs[2] : undefined;
+  if (own) return isBias(own) ? own : undefined;
+  return addedTo(graph, node, (name) => isBias(name) && sizeOf(graph.constants.get(name)!.shape) === outFeatures);
 }
 
 /** Is this one value for each output, or one for all of them? */

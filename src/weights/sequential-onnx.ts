@@ -34,9 +34,9 @@ const FLOAT = 1;
 /** Builds the network. Throws ERR_FORMAT, by the nodes' names, where the graph is no chain of layers that there are here. */
 export function sequentialFromOnnx(
   file: Bytes,
-  { dropSoftmax = false, files }: { dropSoftmax?: boolean; files?: TensorFiles },
+  { dropSoftmax = false, files }: { dropSoftmax?: boolean; files?: TensorFiles | undefined },
 ): Sequential {
-  const model = readOnnx(file, files ? { files } : {});
+  const model = readOnnx(file, { files });
   checkOpset(model);
   const inputs = [...model.inputs.keys()];
   if (inputs.length !== 1)

@@ -104,7 +104,10 @@ describe('usage', () => {
       ['fold', fixturePath('numpy/stored.npz'), 'out.npz'],
       /^evenkeel: fold: stored\.npz expected a safetensors or ONNX file, got NPZ$/,
     ],
-    [['convert', 'convnet.onnx', 'out.onnx'], /^evenkeel: ONNX: node 0 Conv '.*' expected Gemm/],
+    [
+      ['convert', 'convnet.onnx', 'out.onnx'],
+      /^evenkeel: ONNX: graph expected a chain of layers that there are here, got Conv \(node 0 '.*'\) \(offset 0\)$/,
+    ],
   ])('%j is a wrong file: exit code 1, one line', (args, message) => {
     writeFileSync(at('cut.safetensors'), goldenFile(convnet, 'weights').subarray(0, 100));
     const { status, stdout, stderr } = evenkeel(...args);

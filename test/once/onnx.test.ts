@@ -182,6 +182,9 @@ describe('weights', () => {
   test('convolutions come along', () => {
     const { state, unused } = fromOnnx(file('convs'));
     expect(unused).toEqual([]);
+    // a bias that is added behind its layer is the layer's
+    expect(fromOnnx(file('inside')).state['conv.bias'].shape).toEqual([5]);
+    expect(fromOnnx(file('inside')).unused).toEqual([]);
     expect(state['conv.weight'].shape).toEqual([5, 2, 3, 3]);
     expect(state['conv.bias'].shape).toEqual([5]);
     expect(state['up.weight'].data).toEqual(readOnnx(file('convs')).initializers.get('up.weight')!.data);
@@ -198,8 +201,11 @@ describe('weights', () => {
   });
 
   test('norms in several nodes, inside branches and of single values are seen', () => {
-    expect(strangeNorms(readOnnx(file('decomposed')))).toEqual(['LayerNorm in 9 nodes ln', 'RMSNorm in 7 nodes rms']);
-    expect(strangeNorms(readOnnx(file('decomposed_instance')))).toEqual(['InstanceNorm in 9 nodes norm']);
+    expect(strangeNorms(readOnnx(file('decomposed')))).toEqual([
+      'LayerNorm ln (in 9 nodes)',
+      'RMSNorm rms (in 7 nodes)',
+    ]);
+    expect(strangeNorms(readOnnx(file('decomposed_instance')))).toEqual(['InstanceNorm norm (in 9 nodes)']);
     expect(strangeNorms(readOnnx(file('branches')))).toEqual([
       'BatchNormalization bnB.node (inside If choice: else_branch)',
       'BatchNormalization bnA.node (inside If choice: then_branch)',
