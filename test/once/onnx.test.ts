@@ -4,7 +4,7 @@
 import { readdirSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { nodeField, tensorField, valueField, writeModel } from '../../src/formats/onnx-write.ts';
-import { lengthField } from '../../src/formats/protobuf.ts';
+import { integerField, lengthField } from '../../src/formats/protobuf.ts';
 import { ActivationLayer, type Sequential } from '../../src/index.ts';
 import {
   foldOnnx,
@@ -458,5 +458,111 @@ describe('folds', () => {
     const { file: out, folded } = foldOnnx(half(false));
     expect(readOnnx(out).initializers.get('W')!.dtype).toBe('F16');
     expect(folded[0].rounding).toBeGreaterThan(1e-5);
+  });
+});
+
+describe('models that cost more than they are', () => {
+  const repeat = (part: Uint8Array, count: number) => {
+    const out = new Uint8Array(part.length * count);
+    for (let i = 0; i < count; i++) out.set(part, i * part.length);
+    return out;
+  };
+  const stats = ['g', 'b', 'm', 'v'].map((name) => tensorField(5, name, Float32Array.of(1, 1, 1), [3]));
+  const many = (count: number, op: string, inputs: string[], more: Uint8Array[] = []) =>
+    writeModel(
+      [
+        ...Array.from({ length: count }, (_, i) =>
+          nodeField(op, `n${i}`, [i ? `y${i - 1}` : 'x', ...inputs], [`y${i}`]),
+        ),
+        ...[...more, valueField(11, 'x', ['n', 3]), valueField(12, `y${count - 1}`, ['n', 3])],
+      ],
+      15,
+    );
+  const parts = 'ONNX: model expected fewer parts for its size, got more than fit in memory';
+
+  test.each([
+    ['nodes without an operator', repeat(lengthField(1, []), 1e6), 'ONNX: node expected an op_type, got none'],
+    ['nodes of three bytes', repeat(lengthField(1, [lengthField(4, 'A')]), 5e5), parts],
+    ['values without a name', repeat(lengthField(13, []), 1e6), parts],
+    [
+      'lengths of a million axes',
+      lengthField(5, [repeat(integerField(1, 1), 1e6)]),
+      'ONNX: initializer dims expected at most 64 axes, got more',
+    ],
+    [
+      'numbers of an attribute',
+      lengthField(1, [lengthField(4, 'A'), lengthField(5, [lengthField(8, new Uint8Array(6e6))])]),
+      parts,
+    ],
+  ])('%s are refused before they are objects', (_, fields, message) => {
+    expect(() => readOnnx(writeModel([fields], 15))).toThrow(message);
+  });
+
+  test('fields that nobody knows, and values one by one, take no memory each', () => {
+    const before = process.memoryUsage().heapUsed;
+    const unknown = readOnnx(writeModel([repeat(integerField(100, 1), 1e6)], 15));
+    const values = lengthField(5, [
+      integerField(1, 1e6),
+      integerField(2, 6),
+      lengthField(8, 'a'),
+      repeat(integerField(5, 7), 1e6),
+    ]);
+    const tensor = readOnnx(writeModel([values], 15)).initializers.get('a')!;
+    expect(process.memoryUsage().heapUsed - before).toBeLessThan(64e6);
+    expect(unknown.nodes).toEqual([]);
+    expect(tensor.data.length).toBe(1e6);
+    expect(tensor.data.every((value) => value === 7)).toBe(true);
+  });
+
+  test('two thousand norms in a row fold in a moment, into one layer', async () => {
+    const chain = many(2000, 'BatchNormalization', ['g', 'b', 'm', 'v'], stats);
+    const layer = [
+      nodeField('Gemm', 'fc', ['y1999', 'W'], ['z']),
+      tensorField(5, 'W', new Float32Array(9).fill(0.5), [3, 3]),
+    ];
+    const model = readOnnx(chain);
+    const graph = [...[...model.graphFields].map(({ raw }) => raw).filter((_, i, all) => i < all.length - 1), ...layer];
+    const whole = writeModel([...graph, valueField(12, 'z', ['n', 3])], 15);
+    const start = performance.now();
+    const { folded, kept, file: out } = foldOnnx(whole);
+    expect(performance.now() - start).toBeLessThan(3000);
+    expect([folded.length, kept.length]).toEqual([2000, 0]);
+    expect(anatomy(out).ops).toEqual(['Gemm']);
+  });
+
+  test('one weight that thousands of nodes take is not taken thousands of times', async () => {
+    const weight = tensorField(5, 'W', new Float32Array(90_000), [300, 300]);
+    const gemms = many(2000, 'PRelu', ['W'], [weight]);
+    const message =
+      "ONNX: model expected weights of few times its size, got more: 'W' is used time after time (offset 0)";
+    await expect(loadSequential(gemms)).rejects.toThrow(message);
+    const products = writeModel(
+      [
+        ...Array.from({ length: 2000 }, (_, i) => nodeField('Gemm', `n${i}`, ['x', 'W', `b${i}`], [`y${i}`])),
+        ...Array.from({ length: 2000 }, (_, i) => tensorField(5, `b${i}`, new Float32Array(1), [1])),
+        ...[weight, valueField(11, 'x', ['n', 300])],
+      ],
+      15,
+    );
+    expect(() => fromOnnx(products)).toThrow(message);
+  });
+
+  test('constants made of constants are worked out a few times, not 2^60', () => {
+    const doubled = (count: number) =>
+      writeModel(
+        [
+          ...Array.from({ length: count }, (_, i) => {
+            const name = i ? `c${i - 1}` : 'c';
+            return nodeField('Add', '', [name, name], [`c${i}`]);
+          }),
+          nodeField('Gemm', 'fc', ['x', `c${count - 1}`], ['y']),
+          tensorField(5, 'c', Float32Array.of(1, 2), [1, 2]),
+          ...[valueField(11, 'x', ['n', 1]), valueField(12, 'y', ['n', 2])],
+        ],
+        15,
+      );
+    expect(Array.from(fromOnnx(doubled(20)).state['fc.weight'].data)).toEqual([2 ** 20, 2 ** 21]);
+    // deeper than any exporter goes they are nodes like others
+    expect(fromOnnx(doubled(60)).unused).toEqual(['c']);
   });
 });
