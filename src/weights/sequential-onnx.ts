@@ -38,11 +38,7 @@ export function sequentialFromOnnx(
 ): Sequential {
   const model = readOnnx(file, { files });
   checkOpset(model);
-  const inputs = [...model.inputs.keys()];
-  if (inputs.length !== 1)
-    throw malformed(FORMAT, 'graph', 'one input', `${inputs.length}: ${inputs.map(quote).join(', ')}`, 0);
-  if (model.outputs.length !== 1) throw malformed(FORMAT, 'graph', 'one output', `${model.outputs.length}`, 0);
-  return new Chain(graphFor(model), inputs[0], dropSoftmax).build();
+  return new Chain(graphFor(model), dropSoftmax).build();
 }
 
 /** The shape of one row, as the network of a model takes it: as long as a graph that begins with Flatten. undefined where it is not known. */
@@ -91,7 +87,7 @@ class Chain {
   #run = new AffineRun();
   #value: string;
 
-  constructor(graph: Graph, input: string, dropSoftmax: boolean) {
+  constructor(graph: Graph, dropSoftmax: boolean) {
     const { model } = graph;
     this.#graph = graph;
     this.#model = model;
@@ -103,7 +99,7 @@ class Chain {
     for (const name of model.outputs) this.#count(name);
     this.#dropSoftmax = dropSoftmax;
     this.#allowance = new Allowance(model.size);
-    this.#value = input;
+    [this.#value = ''] = model.inputs.keys();
   }
 
   #count(name: string): void {
@@ -120,7 +116,7 @@ class Chain {
     return new Sequential(...this.#layers).eval();
   }
 
-  /** Names all operators that are no layers here, not only the first. */
+  /** Says all that is in the way, not only the first: inputs, outputs, operators that are no layers here. */
   #checkOperators(): void {
     const strange = new Map<string, string>();
     for (const node of this.#nodes) {
@@ -128,10 +124,17 @@ class Chain {
       const op = isOwn ? node.op : `${node.domain}.${node.op}`;
       if ((!isOwn || !KNOWN.has(node.op)) && !strange.has(op)) strange.set(op, this.#place(node));
     }
-    if (strange.size === 0) return;
-    const named = [...strange].slice(0, 8).map(([op, place]) => `${op} (${place})`);
-    const more = strange.size > 8 ? ` and ${strange.size - 8} more` : '';
-    throw malformed(FORMAT, 'graph', 'a chain of layers that there are here', named.join(', ') + more, 0);
+    const ends = [
+      ['input', [...this.#model.inputs.keys()]],
+      ['output', this.#model.outputs],
+    ] as const;
+    const many = ends.flatMap(([what, names]) =>
+      names.length === 1 ? [] : [`${names.length} ${what}s${names.length ? ` (${some(names.map(quote))})` : ''}`],
+    );
+    const operators = [...strange].map(([op, place]) => `${op} (${place})`);
+    if (many.length === 0 && operators.length === 0) return;
+    const expected = `a chain of layers that there are here${many.length ? ', from one input to one output' : ''}`;
+    throw malformed(FORMAT, 'graph', expected, [...many, ...(operators.length ? [some(operators)] : [])].join(', '), 0);
   }
 
   #place(node: OnnxNode): string {
@@ -514,6 +517,11 @@ class Chain {
     norm.loadStateDict({ ...norm.stateDict(), ...state });
     return norm;
   }
+}
+
+/** The first of a list, and how many more there are. */
+function some(list: readonly string[]): string {
+  return list.slice(0, 8).join(', ') + (list.length > 8 ? ` and ${list.length - 8} more` : '');
 }
 
 function activationFor(

@@ -5,7 +5,7 @@ import { readdirSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { nodeField, tensorField, valueField, writeModel } from '../../src/formats/onnx-write.ts';
 import { integerField, lengthField } from '../../src/formats/protobuf.ts';
-import { ActivationLayer, type Sequential } from '../../src/index.ts';
+import { ActivationLayer, foldConv, foldLinear, Random, type Sequential } from '../../src/index.ts';
 import {
   foldOnnx,
   fromOnnx,
@@ -111,6 +111,18 @@ describe('chains', () => {
     );
     await expect(loadSequential(file('branches'))).rejects.toThrow(
       "ONNX: graph expected a chain of layers that there are here, got If (node 0 'choice') (offset 0)",
+    );
+    const two = writeModel(
+      [
+        nodeField('Conv', 'c', ['x', 'w'], ['y']),
+        nodeField('Relu', 'r', ['y'], ['z']),
+        ...['x', 'w'].map((name) => valueField(11, name, ['n', 3])),
+        ...['y', 'z'].map((name) => valueField(12, name, ['n', 3])),
+      ],
+      15,
+    );
+    await expect(loadSequential(two)).rejects.toThrow(
+      "ONNX: graph expected a chain of layers that there are here, from one input to one output, got 2 inputs ('x', 'w'), 2 outputs ('y', 'z'), Conv (node 0 'c') (offset 0)",
     );
   });
 
@@ -425,6 +437,84 @@ describe('folds', () => {
     );
     expect(out).toEqual(values);
   });
+
+  test.each([
+    ['Conv', [6, 2, 3], 3, 'behind'],
+    ['Conv', [6, 2, 3], 3, 'before'],
+    ['Conv', [4, 1, 2, 3], 4, 'before'],
+    ['Conv', [5, 3, 1, 2, 2], 1, 'behind'],
+    ['ConvTranspose', [4, 3, 2, 2], 2, 'behind'],
+    ['ConvTranspose', [4, 3, 5], 1, 'behind'],
+    ['Gemm', [3, 5], 0, 'before'],
+    ['Gemm', [3, 5], 1, 'behind'],
+    ['MatMul', [3, 5], 0, 'behind'],
+  ] as [string, number[], number, string][])(
+    '%s with weights %j (%i): what foldConv and foldLinear make of it, norm %s',
+    (op, shape, extra, side) => {
+      const random = new Random(7);
+      const numbers = (n: number) => Float32Array.from({ length: n }, () => random.normal());
+      const isLinear = op === 'Gemm' || op === 'MatMul';
+      const isTorch = op === 'Gemm' && extra === 1;
+      const groups = isLinear ? 1 : extra;
+      const transposed = op === 'ConvTranspose';
+      const [first, second] = shape;
+      const [outs, ins] = isLinear
+        ? isTorch
+          ? [first, second]
+          : [second, first]
+        : transposed
+          ? [second * groups, first]
+          : [first, second * groups];
+      const channels = side === 'before' ? ins : outs;
+      const weight = numbers(shape.reduce((product, length) => product * length, 1));
+      const bias = op === 'MatMul' ? undefined : numbers(outs);
+      const norm = {
+        gamma: numbers(channels),
+        beta: numbers(channels),
+        mean: numbers(channels),
+        variance: numbers(channels).map((value) => value * value + 0.1),
+      };
+      const layer = nodeField(
+        op,
+        'layer',
+        [side === 'before' ? 'h' : 'x', 'W', ...(bias ? ['B'] : [])],
+        [side === 'before' ? 'y' : 'h'],
+        isLinear ? (isTorch ? { transB: 1 } : {}) : { group: groups },
+      );
+      const normNode = nodeField(
+        'BatchNormalization',
+        'n',
+        [side === 'before' ? 'x' : 'h', ...Object.keys(norm)],
+        [side === 'before' ? 'h' : 'y'],
+      );
+      const rank = shape.length;
+      const bytes = writeModel(
+        [
+          ...(side === 'before' ? [normNode, layer] : [layer, normNode]),
+          tensorField(5, 'W', weight, shape),
+          ...(bias ? [tensorField(5, 'B', bias, [outs])] : []),
+          ...Object.entries(norm).map(([name, data]) => tensorField(5, name, data, [channels])),
+          valueField(11, 'x', ['n', ins, ...shape.slice(2).map(() => 8)]),
+          valueField(
+            12,
+            'y',
+            Array.from({ length: rank }, () => 'k'),
+          ),
+        ],
+        15,
+      );
+      const { file: out, folded, kept } = foldOnnx(bytes);
+      expect([folded.length, kept]).toEqual([1, []]);
+      const plain = { weight, bias, shape, layout: isLinear && !isTorch ? ('keras' as const) : ('torch' as const) };
+      const layered = isLinear ? plain : { ...plain, groups, transposed };
+      const fold = isLinear ? foldLinear : (foldConv as typeof foldLinear);
+      const want = side === 'before' ? fold(norm, layered) : fold(layered, norm);
+      const { initializers } = readOnnx(out);
+      expect(initializers.get('W')!.data).toEqual(want.weight);
+      expect(initializers.get(bias ? 'B' : 'W.folded_bias')!.data).toEqual(want.bias);
+      expect(folded[0].rounding).toBeCloseTo(Math.max(...want.certificate.weights), 9);
+    },
+  );
 
   test('the reasons of norms that stay name what is in the way', () => {
     const reasons = (bytes: Uint8Array) => foldOnnx(bytes).kept;
