@@ -48,6 +48,13 @@ export class AffineRun {
     return all(this.#mean, 0) && all(this.#gamma, 1) && all(this.#beta, 0);
   }
 
+  /** Does f32 hold what it has come to? A constant that is divided by may be 0. */
+  get isFinite(): boolean {
+    return [this.#mean, this.#gamma, this.#beta].every((values) =>
+      values.every((value) => Number.isFinite(Math.fround(value))),
+    );
+  }
+
   /** The layer for values of a shape; undefined where nobody knows how many numbers it has. */
   layer(shape: Shape | undefined, features: number | undefined): Layer | undefined {
     const isRows = shape ? shape.length <= 2 : true;

@@ -229,9 +229,11 @@ class Chain {
       this.#run = new AffineRun();
       return;
     }
+    const fail = (expected: string, got: string) => malformed(FORMAT, `value ${quote(this.#value)}`, expected, got, 0);
+    if (!this.#run.isFinite) throw fail('factors and summands that f32 holds', 'a division by 0, or larger ones');
     const linear = this.#layers.findLast((layer) => layer instanceof Linear);
     const layer = this.#run.layer(this.#shape, linear?.outFeatures);
-    if (!layer) throw malformed(FORMAT, `value ${quote(this.#value)}`, 'a known number of features', 'none', 0);
+    if (!layer) throw fail('a known number of features', 'none');
     this.#run = new AffineRun();
     this.#layers.push(layer);
   }

@@ -105,6 +105,26 @@ describe('chains', () => {
       );
   });
 
+  test.each([
+    ['Div', 0],
+    ['Div', 1e-39],
+    ['Mul', Number.NaN],
+    ['Add', Number.POSITIVE_INFINITY],
+  ])('%s by %d is no map of numbers', async (op, constant) => {
+    const model = writeModel(
+      [
+        nodeField(op, 'n', ['x', 'c'], ['y']),
+        lengthField(2, 'g'),
+        tensorField(5, 'c', Float32Array.of(1, constant, 2), [3]),
+        ...[valueField(11, 'x', ['n', 3]), valueField(12, 'y', ['n', 3])],
+      ],
+      15,
+    );
+    await expect(loadSequential(model)).rejects.toThrow(
+      "ONNX: value 'y' expected factors and summands that f32 holds, got a division by 0, or larger ones (offset 0)",
+    );
+  });
+
   test('everything that is no layer is named in one error', async () => {
     await expect(loadSequential(file('strange'))).rejects.toThrow(
       "ONNX: graph expected a chain of layers that there are here, got Softsign (node 0 'a'), Sin (node 2 'c'), Cos (node 4 'y') (offset 0)",
