@@ -82,8 +82,8 @@ const ROWS: readonly Row[] = [
   [starts(HDF5), 'an HDF5 file', 'HDF5'],
   [starts('\x93NUMPY'), 'an NPY file', 'NPY'],
   [starts('TFL3', 4), `a TensorFlow Lite model: ${TO_ONNX}, with tf2onnx`],
-  [starts('ORTM', 4), 'an ONNX Runtime model (.ort), which has its own format: take the .onnx it was made from'],
-  [like(/^(?:GGUF|ggml|lmgg|tjgg|ggjt)/), 'a GGUF file of quantised weights: take the safetensors it was made from'],
+  [starts('ORTM', 4), 'an ONNX Runtime model (.ort), which has its own format: take the .onnx behind it'],
+  [like(/^(?:GGUF|ggml|lmgg|tjgg|ggjt)/), 'a GGUF file of quantised weights: take the safetensors behind it'],
   [
     like(/^(?:[\x81-\x8f]|\xde..|\xdf.{4})(?:[\xa1-\xbf]|\xd9.)[\w.]{3}/s),
     'MessagePack, as Flax writes it: write NPZ or safetensors',

@@ -38,7 +38,7 @@ describe('files that are something else', () => {
     [
       'ORT',
       bytes('\x18\0\0\0ORTM\0\0'),
-      'an ONNX Runtime model (.ort), which has its own format: take the .onnx it was made from',
+      'an ONNX Runtime model (.ort), which has its own format: take the .onnx behind it',
     ],
     [
       'a frozen graph',
@@ -47,7 +47,7 @@ describe('files that are something else', () => {
     ],
     ['a SavedModel', bytes('\x08\x01\x12\xaf\xb1\x02\nF\x12;\n\x0e\n\x04NoOp'), `a TensorFlow SavedModel: ${TO_ONNX}`],
     ['Core ML', bytes('\x08\x04\x12\x9c\x01\n\x1a\n\x05image\x1a'), `a Core ML model: ${TO_ONNX}`],
-    ['GGUF', bytes('GGUF\x03\0\0\0'), 'a GGUF file of quantised weights: take the safetensors it was made from'],
+    ['GGUF', bytes('GGUF\x03\0\0\0'), 'a GGUF file of quantised weights: take the safetensors behind it'],
     ['Flax', bytes('\x81\xa6params\x83'), 'MessagePack, as Flax writes it: write NPZ or safetensors'],
     ['gzip', gzipSync('weights'), 'gzip: unpack it first'],
     ['Zstandard', bytes('\x28\xb5\x2f\xfd\x04'), 'a compressed archive: unpack it first'],
