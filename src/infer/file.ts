@@ -1,7 +1,7 @@
 // A program in one file: safetensors, with the steps in its metadata. Any reader of safetensors can open it.
 
 import { malformed, show } from '../errors.ts';
-import { ByteReader, type Bytes, bytesFrom } from '../formats/bytes.ts';
+import { type Bytes, bytesFrom } from '../formats/bytes.ts';
 import { type Activation, activationCode, NO_ACTIVATION } from '../kernels/activations.ts';
 import type { Program, Step } from './program.ts';
 
@@ -18,50 +18,53 @@ const HARMLESS = 2 ** 26;
 
 type Json = Readonly<Record<string, unknown>>;
 
+/** What is wrong, and where: most of it stands in the header. */
+const wrong = (part: string, expected: string, got: string, at = 8) => malformed(FORMAT, part, expected, got, at);
+
 /** Reads a program, and checks that it is one. Throws ERR_FORMAT. */
 export function readProgram(file: Bytes): Program {
   const bytes = bytesFrom(FORMAT, file);
   const known = kindOf(bytes);
-  if (known) throw malformed(FORMAT, 'file', 'what save() writes', known, 0);
-  const reader = new ByteReader(FORMAT, bytes);
-  const length = reader.u64('header length');
-  if (length > LONGEST_HEADER) throw malformed(FORMAT, 'header length', `at most ${LONGEST_HEADER}`, `${length}`, 0);
-  const header = parse('header', reader.take(length, 'header'));
-  const data = reader.take(reader.left, 'data');
+  if (known) throw wrong('file', 'what save() writes', known, 0);
+  const length = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true);
+  const most = Math.min(LONGEST_HEADER, bytes.length - 8);
+  if (length > most) throw wrong('header length', `at most ${most}`, `${length}`, 0);
+  const end = 8 + Number(length);
+  const header = parse('header', bytes.subarray(8, end));
+  const data = bytes.subarray(end);
   const { format, version, program, checksum } = record(header.__metadata__);
-  if (format !== FORMAT) throw malformed(FORMAT, 'format', `'${FORMAT}'`, show(format), 8);
-  if (version !== '1' && version !== VERSION)
-    throw malformed(FORMAT, 'version', `'1' or '${VERSION}'`, show(version), 8);
+  if (format !== FORMAT) throw wrong('format', `'${FORMAT}'`, show(format));
+  if (version !== '1' && version !== VERSION) throw wrong('version', `'1' or '${VERSION}'`, show(version));
   const sum = version === VERSION ? checksumOf(bytes) : undefined;
-  if (checksum !== sum) throw malformed(FORMAT, 'checksum', show(sum), show(checksum), CHECKSUM_AT);
+  if (checksum !== sum) throw wrong('checksum', show(sum), show(checksum), CHECKSUM_AT);
   const json = parse('program', new TextEncoder().encode(String(program)));
-  let end = 0;
+  let at = 0;
   const tensors = new Map<unknown, Json>();
   for (const name of Object.keys(header)) {
     if (name === '__metadata__') continue;
     const tensor = record(header[name]);
     const [from, to] = list(tensor.data_offsets);
-    if (from !== end || !((to as number) >= end && (to as number) <= data.length)) {
-      throw malformed(FORMAT, name, `bytes from ${end} on`, show(tensor.data_offsets), 8);
+    if (from !== at || !((to as number) >= at && (to as number) <= data.length)) {
+      throw wrong(name, `bytes from ${at} on`, show(tensor.data_offsets));
     }
-    end = to as number;
+    at = to as number;
     tensors.set(name, tensor);
   }
-  if (end !== data.length) throw malformed(FORMAT, 'data', `${end} bytes`, `${data.length}`, 8);
+  if (at !== data.length) throw wrong('data', `${at} bytes`, `${data.length}`);
   let room = Math.max(HARMLESS, bytes.length * MOST_EXPANSION);
   const vector = (name: unknown, shape: readonly number[], part: string): Float32Array => {
     const { dtype, shape: given, data_offsets: offsets } = tensors.get(name) ?? {};
     const [from, to] = list(offsets) as number[];
     const count = shape.reduce((product, length) => product * length, 1);
     if (dtype !== 'F32' || show(given) !== show(shape) || to - from !== count * 4) {
-      throw malformed(FORMAT, part, `an F32 tensor of shape ${show(shape)}`, show(given), 8);
+      throw wrong(part, `an F32 tensor of shape ${show(shape)}`, show(given));
     }
     room -= to - from;
-    if (room < 0) throw malformed(FORMAT, part, 'less for the size of the file', 'weights named by many steps', 8);
+    if (room < 0) throw wrong(part, 'less for the size of the file', 'weights named by many steps');
     return new Float32Array(data.slice(from, to).buffer);
   };
   const steps = (given: unknown, label: string): Step[] => {
-    if (!Array.isArray(given)) throw malformed(FORMAT, label, 'a list of steps', show(given), 8);
+    if (!Array.isArray(given)) throw wrong(label, 'a list of steps', show(given));
     return given.map((item, i) => stepFrom(item, i, `${label}[${i}]`, vector));
   };
   return {
@@ -86,7 +89,7 @@ const KINDS = {
 function kindOf(bytes: Uint8Array): string | undefined {
   const head = String.fromCharCode(...bytes.subarray(0, 99));
   if (head[8] === '{') return head.includes('evenkeel-c') ? undefined : 'a safetensors file of something else';
-  return Object.entries(KINDS).find(([start]) => head.startsWith(start))?.[1] ?? (head[8] && 'other bytes');
+  return Object.entries(KINDS).find(([start]) => head.startsWith(start))?.[1] ?? 'other bytes';
 }
 
 /** Two sums over all bytes but its own: one of the bytes, which every changed bit changes, and one of that sum, which places change. */
@@ -107,7 +110,7 @@ function parse(part: string, bytes: Uint8Array): Json {
     const json = record(JSON.parse(text));
     if (JSON.stringify(json) === text) return json;
   } catch {}
-  throw malformed(FORMAT, part, 'what save() writes', 'other bytes', 8);
+  throw wrong(part, 'what save() writes', 'other bytes');
 }
 
 function record(value: unknown): Json {
@@ -125,7 +128,7 @@ function stepFrom(
   vector: (name: unknown, shape: readonly number[], part: string) => Float32Array,
 ): Step {
   const step = record(json);
-  const fail = (expected: string, got: unknown) => malformed(FORMAT, part, expected, show(got), 8);
+  const fail = (expected: string, got: unknown) => wrong(part, expected, show(got));
   const { kind, x, add } = step;
   const whole = (value: unknown, least: number, most: number) => {
     if (!Number.isInteger(value) || (value as number) < least || (value as number) > most) {

@@ -408,7 +408,7 @@ describe('a compiled file', () => {
 
   test('says what is wrong', () => {
     expect(() => load(new Uint8Array(4))).toThrow(
-      'evenkeel-compiled: header length expected 8 bytes, got 4 before the end (offset 0)',
+      'evenkeel-compiled: file expected what save() writes, got other bytes (offset 0)',
     );
     expect(() => load('x' as never)).toThrow('evenkeel-compiled: file expected a Uint8Array or an ArrayBuffer');
   });
