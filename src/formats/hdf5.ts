@@ -4,7 +4,7 @@
 // for ever. Files of strangers in this format belong in a worker that can be ended, as the command line reads them (src/cli/hdf5-worker.ts).
 
 import { malformed, wrongMoment } from '../errors.ts';
-import { quote } from './bytes.ts';
+import { ByteReader, quote } from './bytes.ts';
 import { decode, type StoredTensor } from './dtypes.ts';
 import { isHdf5 } from './recognize.ts';
 import { mostInflated } from './zip.ts';
@@ -123,6 +123,7 @@ export async function readHdf5<T>(
   whole = bytes.length,
 ): Promise<T> {
   if (!isHdf5(bytes)) throw malformed(format, 'HDF5 file', '\\x89HDF', 'other bytes', 0);
+  checkEnd(format, bytes);
   checkHeaps(format, bytes);
   const { peer, library } = await loadPeer(format);
   const { FS: fs } = library;
@@ -175,6 +176,17 @@ export async function readHdf5<T>(
     }
     fs.unlink(name);
   }
+}
+
+/** A file that was cut is found here: the library wears out by errors. Its beginning says where it ends, in the first versions at 40, later at 28. */
+function checkEnd(format: string, bytes: Uint8Array): void {
+  const reader = new ByteReader(format, bytes);
+  reader.take(8, 'superblock');
+  const version = reader.u8('superblock');
+  reader.take((version < 2 ? 40 : 28) - 9 + (version === 1 ? 4 : 0), 'superblock');
+  const at = reader.offset;
+  const end = reader.u64('superblock');
+  if (end > bytes.length) throw malformed(format, 'HDF5 file', `${end} bytes`, `${bytes.length}`, at);
 }
 
 const GCOL = 0x4c4f4347;

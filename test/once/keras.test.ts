@@ -440,6 +440,16 @@ describe('HDF5 that costs more than it is', () => {
     );
   });
 
+  test('a file that was cut', async () => {
+    const bytes = fixture('keras/chain.old.h5');
+    await expect(readKeras(bytes.slice(0, 30_000))).rejects.toThrow(
+      `Keras: HDF5 file expected ${bytes.length} bytes, got 30000 (offset 40)`,
+    );
+    await expect(readKeras(bytes.slice(0, 20))).rejects.toThrow(
+      'Keras: superblock expected 31 bytes, got 11 before the end (offset 9)',
+    );
+  });
+
   test('a file that crashes the library leaves the next one alone', async () => {
     const bytes = fixture('keras/chain.old.h5');
     bytes.fill(0x80, 8534, 8540);

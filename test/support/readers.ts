@@ -84,16 +84,39 @@ export const readerCases = (): ReaderCase[] => [
     touch(model.tensors);
     fromTfjs(model);
   }),
+  ...cases(
+    ['chain', 'graph', 'manifest'].map((name) => `tfjs-networks/${name}.json`),
+    async (bytes) => {
+      const shards = networkShards();
+      const model = readTfjs(bytes, shards);
+      for (const tensor of model.tensors.values()) if (tensor.dtype !== 'STRING') void tensor.data;
+      fromTfjs(model);
+      await loadSequential({ 'model.json': bytes, ...shards });
+    },
+  ),
   compiled(),
 ];
 
+let networks: Record<string, Uint8Array> | undefined;
+
+/** The shards of test/fixtures/weights/tfjs-networks, read once. */
+function networkShards(): Record<string, Uint8Array> {
+  networks ??= Object.fromEntries(
+    files('tfjs-networks', '.bin').map((name) => [name.replace('tfjs-networks/', ''), fixture(name)]),
+  );
+  return networks;
+}
+
 export const kerasCases = (): ReaderCase[] =>
-  cases(files('keras', '.keras', '.h5'), async (bytes) => {
-    const file = await readKeras(bytes);
-    touch(file.tensors);
-    fromKeras(file);
-    await loadSequential(bytes, { dropSoftmax: true });
-  });
+  cases(
+    [...files('keras', '.keras', '.h5'), ...files('tfkeras', '.keras', 'mlp-scoped.h5'), 'keras-kinds/custom.keras'],
+    async (bytes) => {
+      const file = await readKeras(bytes);
+      touch(file.tensors);
+      fromKeras(file);
+      await loadSequential(bytes, { dropSoftmax: true });
+    },
+  );
 
 /** What a reader may throw. */
 export const CODES = ['ERR_FORMAT', 'ERR_STATE', 'ERR_FOLD', 'ERR_SHAPE', 'ERR_OPTION', 'ERR_TYPE', 'ERR_MEMORY'];
