@@ -39,6 +39,9 @@ const SAVE = 'write safetensors with save_file(model.state_dict(), …)';
 const TO_ONNX = 'export the model as ONNX';
 const UNPACK = 'unpack it first';
 
+/** Protobuf that begins with a version and a message, not a text as ONNX has it. */
+const VERSIONED = /^\x08[\x01-\x0f]\x12(?:[\x80-\xff]*[\0-\x7f])\x0a/;
+
 const starts =
   (magic: string, at = 0) =>
   ({ head }: Content) =>
@@ -56,11 +59,8 @@ const jsonWith =
   (first: RegExp, pattern: RegExp) =>
   ({ head, whole }: Content) =>
     first.test(head) && (pattern.test(head) || pattern.test(whole()));
-/** Protobuf that begins with a version and a message, not a text as ONNX has it. */
-const versioned = like(/^\x08[\x01-\x0f]\x12(?:[\x80-\xff]*[\0-\x7f])\x0a/);
-
-/** The first row that fits says it. */
-const ROWS: readonly Row[] = [
+/** The first row that fits says it. Made by a function, so that a bundle without readers is without it. */
+const table = (): readonly Row[] => [
   [like(/^.{6}\0\0\{.*"evenkeel-compiled"/s), 'a compiled network of evenkeel: load() reads it', 'compiled'],
   [like(/^.{6}\0\0\{/s), 'a safetensors file', 'safetensors'],
   [starts('version https://git-lfs'), 'a Git LFS pointer, which stands for the file: fetch that with git lfs pull'],
@@ -98,13 +98,14 @@ const ROWS: readonly Row[] = [
   [starts('7767517\n'), `an ncnn model: ${TO_ONNX}`],
   [starts('model_checkpoint_path:'), 'a note of TensorFlow about a checkpoint: save the model as .keras or .h5'],
   [
-    (content) => versioned(content) && /Placeholder|NoOp|VarHandle|serve/.test(content.head),
+    (content) => VERSIONED.test(content.head) && /Placeholder|NoOp|VarHandle|serve/.test(content.head),
     `a TensorFlow SavedModel: ${TO_ONNX}`,
   ],
-  [versioned, `a Core ML model: ${TO_ONNX}`],
+  [like(VERSIONED), `a Core ML model: ${TO_ONNX}`],
   [like(/^\x0a[\x80-\xff]*[\0-\x7f]\x0a.[ -~]+\x12.[A-Z]\w+/s), `a TensorFlow graph (.pb): ${TO_ONNX}, with tf2onnx`],
   [like(/^\x08[\x01-\x1f][\x12\x1a\x22\x28\x32\x3a\x42]/), 'an ONNX model', 'ONNX'],
 ];
+const ROWS = /* @__PURE__ */ table();
 
 export function isHdf5(bytes: Uint8Array): boolean {
   return latin1(bytes.subarray(0, 8)) === HDF5;

@@ -122,10 +122,10 @@ export function evaluationMap(
     let h = 0;
     if (center) {
       // none for a mean beyond f32
-      if (Math.abs(mean[c] * s) > EVALUATION_NEAR && Number.isFinite(Math.fround(mean[c]))) h = mean[c];
-      center[c] = h;
+      const far = Math.abs(mean[c] * s) > EVALUATION_NEAR && Math.abs(mean[c]) < 2 ** 127;
+      center[c] = far ? mean[c] : 0;
       h = center[c];
-      if (h) centred = true;
+      centred ||= far;
     }
     scale[c] = a;
     shift[c] = (beta ? beta[c] : 0) - (mean[c] - h) * a;

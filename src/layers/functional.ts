@@ -59,7 +59,7 @@ export function batchNorm<X extends TensorLike, O extends TensorLike = Result<X>
     channels ||= values.length;
     if (values.length && values.length === channels) return values;
     const expected = channels ? `${channels} values, as many as mean` : 'a value per channel';
-    throw wrongValue('ERR_SHAPE', SUBJECT, name, expected, channels ? `${values.length}` : '[0]');
+    throw wrongValue('ERR_SHAPE', SUBJECT, name, expected, `${values.length}`);
   };
   const [mean, variance] = [read('mean'), read('variance')];
   const [gamma, beta] = (['gamma', 'beta'] as const).map((name) => (settings[name] == null ? undefined : read(name)));
