@@ -2,7 +2,7 @@ import { isList, show, showChoices, wrongKind, wrongValue } from './errors.ts';
 
 /** Checks that something is an object, and no list. */
 export function checkRecord(subject: string, given: unknown): void {
-  if (typeof given !== 'object' || given === null || isList(given)) {
+  if (typeof given !== 'object' || !given || isList(given)) {
     throw wrongKind('ERR_OPTION', subject, 'options', 'an object', show(given));
   }
 }

@@ -74,9 +74,8 @@ export class Heap {
 
   /** Does all of this range lie in blocks that are in use? */
   isLive(at: number, bytes: number): boolean {
-    const free = this.#free;
-    for (let i = 0; i < free.length; i += 2) if (free[i] < at + bytes && at < free[i + 1]) return false;
-    return true;
+    // starts of free blocks, and their ends, by turns
+    return this.#free.every((start, i, free) => i % 2 || start >= at + bytes || at >= free[i + 1]);
   }
 
   /** Bytes of linear memory, used or not. */

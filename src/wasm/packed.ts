@@ -30,11 +30,8 @@ export function packedSource([size, left, text]: Packed): ModuleSource {
       const packed = output + size;
       new Uint8Array(heap.buffer, packed, length).set(characters);
       const { unpack, relax } = instantiate(unpacker, memory);
-      let found: unknown;
-      try {
-        found = unpack(packed, output, size, scratch);
-      } catch {} // a text that leads out of its memory is a trap
-      if (found !== left) throw new Error('damaged text');
+      // a text that leads out of its memory is a trap
+      if (unpack(packed, output, size, scratch) !== left) throw new Error('damaged');
       if (build === 'relaxed') relax(output, size);
       return new Uint8Array(heap.buffer as ArrayBuffer, output, size).slice();
     } finally {

