@@ -121,11 +121,13 @@ export function evaluationMap(
     const a = (gamma ? gamma[c] : 1) * s;
     let h = 0;
     if (center) {
+      const high = Math.fround(mean[c]);
       // none for a mean beyond f32
-      const far = Math.abs(mean[c] * s) > EVALUATION_NEAR && Math.abs(mean[c]) < 2 ** 127;
-      center[c] = far ? mean[c] : 0;
-      h = center[c];
-      centred ||= far;
+      if (Math.abs(high * s) > EVALUATION_NEAR && high - high === 0) {
+        h = high;
+        centred = true;
+      }
+      center[c] = h;
     }
     scale[c] = a;
     shift[c] = (beta ? beta[c] : 0) - (mean[c] - h) * a;
