@@ -161,7 +161,7 @@ export class FoldGraph {
       const maker = this.#producers.get(name);
       if (!maker || maker.gone || !this.base.constants.has(name)) continue;
       if (maker.op === 'Constant') bytes += maker.node.raw.length;
-      else open.push(...maker.inputs);
+      else for (const input of maker.inputs) open.push(input);
     }
     return bytes;
   }

@@ -174,7 +174,10 @@ export function normOptions(subject: string, { name, config, rank }: KerasLayer)
   const standard = preset('keras');
   const axis = Array.isArray(config.axis) ? config.axis[0] : config.axis;
   const several = Array.isArray(config.axis) && config.axis.length !== 1;
-  const last = axis === undefined || axis === -1 || (rank === undefined ? Number(axis) > 1 : axis === rank - 1);
+  const last =
+    axis === undefined ||
+    axis === -1 ||
+    (rank === undefined ? typeof axis === 'number' && axis > 1 : axis === rank - 1);
   if (several || (!last && axis !== 1)) {
     throw wrongValue('ERR_STATE', subject, `'${name}' axis`, '1 or the last', JSON.stringify(config.axis));
   }

@@ -182,7 +182,7 @@ function markUsed({ constants, producers }: Graph, tensor: string, used: Set<str
   for (let name = open.pop(); name !== undefined; name = open.pop()) {
     if (used.has(name) || !constants.has(name)) continue;
     used.add(name);
-    open.push(...(producers.get(name)?.inputs ?? []));
+    for (const input of producers.get(name)?.inputs ?? []) open.push(input);
   }
 }
 

@@ -66,7 +66,8 @@ function neededNodes({ model, constants, producers }: Graph): OnnxNode[] {
     const node = constants.has(name) ? undefined : producers.get(name);
     if (!node || needed.has(node)) continue;
     needed.add(node);
-    open.push(...node.inputs, ...node.captured);
+    // one by one: a node may have more inputs than a call takes arguments
+    for (const list of [node.inputs, node.captured]) for (const input of list) open.push(input);
   }
   return model.nodes.filter((node) => needed.has(node));
 }

@@ -459,3 +459,14 @@ describe('HDF5 that costs more than it is', () => {
     expect((await readKeras(fixture('keras/chain.old.h5'))).tensors.size).toBe(20);
   });
 });
+
+test('an axis that is no number is refused by name', () => {
+  const tensors = new Map([['n/gamma', { data: Float32Array.of(1, 1), shape: [2] }]]);
+  for (const axis of [{ a: 1 }, [{}], 'last', true, 1.5]) {
+    const config = { axis } as never;
+    const layers = [{ name: 'n', className: 'BatchNormalization', config, inbound: undefined, rank: undefined }];
+    expect(() => fromKeras({ tensors, layers, version: null } as never)).toThrow(
+      `fromKeras: 'n' axis expected 1 or the last, got ${JSON.stringify(axis)}`,
+    );
+  }
+});

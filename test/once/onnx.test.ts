@@ -676,3 +676,18 @@ describe('models that cost more than they are', () => {
     expect(fromOnnx(doubled(60)).unused).toEqual(['c']);
   });
 });
+
+test('a node with more inputs than a call takes arguments is read like any other', async () => {
+  const inputs = Array.from({ length: 300_000 }, () => 'x');
+  const model = writeModel(
+    [
+      lengthField(2, 'g'),
+      nodeField('Sum', 's', inputs, ['y']),
+      valueField(11, 'x', ['n', 2]),
+      valueField(12, 'y', ['n', 2]),
+    ],
+    15,
+  );
+  await expect(loadSequential(model)).rejects.toMatchObject({ code: 'ERR_FORMAT' });
+  expect(foldOnnx(model).folded).toEqual([]);
+});
