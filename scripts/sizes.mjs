@@ -14,7 +14,11 @@ export const BUDGETS = [
   { name: 'the same without WebAssembly', code: "export { batchNorm } from 'evenkeel/js'", budget: 6_600 },
   { name: 'the BatchNorm layer', code: "export { BatchNorm2d } from 'evenkeel'", budget: 36_000 },
   { name: 'all of evenkeel', code: "export * from 'evenkeel'", budget: 84_000 },
-  { name: 'reading safetensors', code: "export { readSafetensors, fromTorch } from 'evenkeel/weights'", budget: 10_000 },
+  {
+    name: 'reading safetensors',
+    code: "export { readSafetensors, fromTorch } from 'evenkeel/weights'",
+    budget: 10_000,
+  },
 ];
 
 /** A minified bundle, and the bytes in it of what `nameOf` gives one name. */

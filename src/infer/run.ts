@@ -8,7 +8,7 @@ import { activate, affine, sum } from '../kernels/inference/calls.ts';
 import { linear } from '../kernels/linear/calls.ts';
 import { type Plan, planOf } from '../layers/plan.ts';
 import { Region } from '../tensors/block.ts';
-import { checkCallOptions, checkOut, locate, produce } from '../tensors/call.ts';
+import { checkCallOptions, locate, produce, targetOf } from '../tensors/call.ts';
 import { Route } from '../tensors/route.ts';
 import { checkShape, countOf, linearShape, sameShape, shapeOf } from '../tensors/shape.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
@@ -161,8 +161,8 @@ export function instantiate(program: Program, options: RunOptions = {}): Compile
       inputs: { x: input },
       aliasing: 'apart',
     } as const;
-    const target = out === undefined ? undefined : checkOut(product);
-    const y = produce<O>({ ...product, target }, (call, result) => {
+    const target = targetOf(product);
+    const y = produce<O>(product, target, (call, result) => {
       if (course.size === 0) return;
       io.x = call.input(input);
       io.y = call.output(result);

@@ -180,6 +180,12 @@ export class BatchNorm<R extends number = number> extends TrackedNorm<ResolvedOp
   }
 
   /** @internal */
+  protected override fewest(samples: number): number {
+    const { virtualBatchSize } = this.settings;
+    return (virtualBatchSize && samples % virtualBatchSize) || Math.min(virtualBatchSize ?? samples, samples);
+  }
+
+  /** @internal */
   protected override statisticsFor(run: Omit<Run, 'by'>, batch: Plan): Run['by'] {
     if (this.#frozen || (!this.training && this.running)) return 'running';
     const { plan, mask, count } = run;

@@ -133,9 +133,14 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
   /** @internal */
   override checkForward(shape: readonly number[]): readonly number[] {
     const plan = this.planOf(shape);
-    // one value of a channel in each sample: some run may have no more than that
-    if (plan.count === shape[0]) this.passFor(plan, undefined);
+    // one value of a channel in each sample, and one sample in a run
+    if (plan.count === shape[0] && this.fewest(shape[0]) === 1) this.passFor(plan, undefined);
     return shape;
+  }
+
+  /** @internal Samples of the smallest run of so many. */
+  protected fewest(_samples: number): number {
+    return 1;
   }
 
   /** @internal Who is told of every forward from now on. While a norm is watched nothing moves its running statistics. */

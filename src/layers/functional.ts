@@ -3,7 +3,7 @@ import { type Activation, activationCode } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { affine } from '../kernels/inference/calls.ts';
 import { checkNames } from '../named-options.ts';
-import { locate, produce } from '../tensors/call.ts';
+import { locate, produce, targetOf } from '../tensors/call.ts';
 import { checkShape, shapeOf } from '../tensors/shape.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
 import { floatsOf } from '../typed-arrays.ts';
@@ -81,7 +81,7 @@ export function batchNorm<X extends TensorLike, O extends TensorLike = Result<X>
     inputs: { x: input, residual },
     aliasing: 'in-place',
   } as const;
-  return produce<O>(product, (call, result) => {
+  return produce<O>(product, targetOf(product), (call, result) => {
     if (plan.size === 0) return;
     const current = backend();
     const at = call.input(input);

@@ -6,7 +6,7 @@ import { type Activation, type ActivationCode, activationOf, NO_ACTIVATION } fro
 import { backend } from '../kernels/backend.ts';
 import { activate } from '../kernels/inference/calls.ts';
 import { activateGrad } from '../kernels/training/calls.ts';
-import { Call, checkCallOptions, checkOut, locate, makeLike, produce, sameMemory } from '../tensors/call.ts';
+import { Call, checkCallOptions, locate, makeLike, produce, sameMemory, targetOf } from '../tensors/call.ts';
 import { Kept, noForward } from '../tensors/kept.ts';
 import { type Located, Route } from '../tensors/route.ts';
 import { checkShape, countOf, sameShape, shapeOf } from '../tensors/shape.ts';
@@ -123,9 +123,9 @@ export abstract class Norm<P extends Pass, R extends number = number, M extends 
       inputs,
       aliasing: 'in-place',
     } as const;
-    const target = out === undefined ? undefined : checkOut(product);
+    const target = targetOf(product);
     const kept = new Kept(this.subject, inputs);
-    const y = produce<O>({ ...product, target }, (call, result) => {
+    const y = produce<O>(product, target, (call, result) => {
       if (plan.size === 0) {
         this.empty(pass);
         return;
@@ -164,7 +164,7 @@ export abstract class Norm<P extends Pass, R extends number = number, M extends 
     } as const;
     let made: TensorLike | undefined;
     try {
-      return produce<O>(product, (call, result) => {
+      return produce<O>(product, targetOf(product), (call, result) => {
         const residualGrad = residual && this.#residualGradLike(dy, plan.shape, [x, residual, given, result]);
         const held = this.#residualGrad;
         if (residualGrad !== held) made = residualGrad;

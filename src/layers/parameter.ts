@@ -90,12 +90,24 @@ export class LearnedParameter implements Parameter {
   }
 }
 
+/** Copies the gradients of parameters into these arrays, which are made where there are none. */
+export function copyGradients(parameters: readonly Parameter[], copies: Float32Array[]): void {
+  for (let i = 0; i < parameters.length; i++) {
+    if (copies[i]) copies[i].set(parameters[i].grad);
+    else copies[i] = parameters[i].grad.slice();
+  }
+}
+
+/** Brings copied gradients back. */
+export function restoreGradients(parameters: readonly Parameter[], copies: readonly Float32Array[]): void {
+  parameters.forEach(({ grad }, i) => {
+    grad.set(copies[i]);
+  });
+}
+
 /** Copies the gradients of parameters; the function returned brings them back. */
 export function gradientsOf(parameters: readonly Parameter[]): () => void {
-  const before = parameters.map(({ grad }) => grad.slice());
-  return () => {
-    parameters.forEach(({ grad }, i) => {
-      grad.set(before[i]);
-    });
-  };
+  const copies: Float32Array[] = [];
+  copyGradients(parameters, copies);
+  return () => restoreGradients(parameters, copies);
 }

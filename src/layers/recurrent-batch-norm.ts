@@ -204,6 +204,11 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
     return `${super.placeOf(run, batch)}, time step ${run.step}`;
   }
 
+  /** @internal Whatever the samples: a step may be reached by one of them. */
+  protected override fewest(): number {
+    return 1;
+  }
+
   /** @internal A row. */
   protected override scratchFor(): number {
     return this.numFeatures * 4;

@@ -3,7 +3,7 @@ import { backend } from '../kernels/backend.ts';
 import { activate } from '../kernels/inference/calls.ts';
 import { activateGrad } from '../kernels/training/calls.ts';
 import { Layer, type Stage } from '../layers/layer.ts';
-import { checkCallOptions, locate, produce } from '../tensors/call.ts';
+import { checkCallOptions, locate, produce, targetOf } from '../tensors/call.ts';
 import { checkKept, Kept } from '../tensors/kept.ts';
 import { checkShape, shapeOf } from '../tensors/shape.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
@@ -41,7 +41,7 @@ export class ActivationLayer extends Layer {
       aliasing: 'in-place',
     } as const;
     const kept = new Kept(this.subject, { x: input });
-    const y = produce<O>(product, (call, result) => {
+    const y = produce<O>(product, targetOf(product), (call, result) => {
       const at = call.input(input);
       const to = call.output(result, { x: input, at });
       activate(backend(), at, to, this.#code, input.data.length);
@@ -70,7 +70,7 @@ export class ActivationLayer extends Layer {
       inputs: { dy: given, x },
       aliasing: 'in-place',
     } as const;
-    return produce<O>(product, (call, result) => {
+    return produce<O>(product, targetOf(product), (call, result) => {
       const at = call.input(x);
       const from = call.input(given);
       const to = call.output(result, { x: given, at: from });

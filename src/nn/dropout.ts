@@ -5,7 +5,7 @@ import { activate } from '../kernels/inference/calls.ts';
 import { training } from '../kernels/training/part.ts';
 import { Layer, type Stage } from '../layers/layer.ts';
 import { checkNumber, takeOptions } from '../named-options.ts';
-import { checkCallOptions, locate, produce } from '../tensors/call.ts';
+import { checkCallOptions, locate, produce, targetOf } from '../tensors/call.ts';
 import { noForward } from '../tensors/kept.ts';
 import { checkShape, shapeOf } from '../tensors/shape.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
@@ -110,7 +110,7 @@ export class Dropout extends Layer {
       inputs: { [name]: x },
       aliasing: 'in-place',
     } as const;
-    return produce<O>(product, (call, result) => {
+    return produce<O>(product, targetOf(product), (call, result) => {
       const current = backend();
       const at = call.input(x);
       const to = call.output(result, { x, at });

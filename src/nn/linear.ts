@@ -9,7 +9,7 @@ import { LearnedParameter } from '../layers/parameter.ts';
 import type { StateSlots } from '../layers/state.ts';
 import { checkNumber, takeOptions } from '../named-options.ts';
 import { Region } from '../tensors/block.ts';
-import { Call, checkCallOptions, locate, produce } from '../tensors/call.ts';
+import { Call, checkCallOptions, locate, produce, targetOf } from '../tensors/call.ts';
 import { checkKept, Kept } from '../tensors/kept.ts';
 import { checkShape, countOf, linearShape, shapeOf, sizeOf } from '../tensors/shape.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
@@ -105,7 +105,7 @@ export class Linear extends Layer {
       aliasing: 'apart',
     } as const;
     const kept = new Kept(this.subject, { x: input });
-    const y = produce<O>(product, (call, result) => {
+    const y = produce<O>(product, targetOf(product), (call, result) => {
       if (rows === 0) return;
       const current = backend();
       const { heap } = current;
@@ -138,7 +138,7 @@ export class Linear extends Layer {
       inputs: { dy: given, x },
       aliasing: 'apart',
     } as const;
-    return produce<O>(product, (call, result) => {
+    return produce<O>(product, targetOf(product), (call, result) => {
       const from = call.input(given);
       const rows = given.data.length / this.outFeatures;
       if (rows === 0) return;

@@ -20,7 +20,7 @@ import type { StateSlots } from '../layers/state.ts';
 import { gather, type Steps, scatter, stepsOf } from '../layers/steps.ts';
 import { checkNumber, takeOptions } from '../named-options.ts';
 import { Region } from '../tensors/block.ts';
-import { type Call, checkCallOptions, locate, produce } from '../tensors/call.ts';
+import { type Call, checkCallOptions, locate, produce, targetOf } from '../tensors/call.ts';
 import { noForward } from '../tensors/kept.ts';
 import { checkShape, shapeOf } from '../tensors/shape.ts';
 import type { OfRank, Result, TensorLike } from '../tensors/tensor.ts';
@@ -263,7 +263,7 @@ export abstract class RecurrentCell extends Layer {
       inputs: { x: input },
       aliasing: 'apart',
     } as const;
-    return produce<O>(product, (call, result) => {
+    return produce<O>(product, targetOf(product), (call, result) => {
       const runs: ReturnType<RecurrentBatchNorm1d['runByRun']>[] = [];
       // statistics that may be refused in the middle must not cost what an earlier forward left
       const memory = this.norms.ih && this.#mayRefuse ? memoryIn(backend().heap) : this.#memory;
@@ -307,7 +307,7 @@ export abstract class RecurrentCell extends Layer {
       inputs: { dy: given },
       aliasing: 'apart',
     } as const;
-    return produce<O>(product, (call, result) => {
+    return produce<O>(product, targetOf(product), (call, result) => {
       const restore = gradientsOf(this.parameters());
       try {
         this.#runBack(call, saved, call.input(given), call.output(result));

@@ -5,7 +5,7 @@ import { Layer, type Stage } from '../layers/layer.ts';
 import { gradientsOf } from '../layers/parameter.ts';
 import type { StateSlots } from '../layers/state.ts';
 import { Region } from '../tensors/block.ts';
-import { checkCallOptions, copyLike, locate, plainCopy, produce } from '../tensors/call.ts';
+import { checkCallOptions, copyLike, locate, plainCopy, produce, targetOf } from '../tensors/call.ts';
 import { locateAll } from '../tensors/several.ts';
 import { checkShape, shapeOf } from '../tensors/shape.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
@@ -152,7 +152,7 @@ export class Residual extends Layer {
       inputs: { [name]: a },
       aliasing: 'apart',
     } as const;
-    return produce<O>(product, (call, result) => {
+    return produce<O>(product, targetOf(product), (call, result) => {
       const branch = b();
       const size = a.data.length;
       if (size === 0) return;

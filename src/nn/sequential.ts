@@ -2,13 +2,13 @@ import { inPart, show, wrongKind, wrongValue } from '../errors.ts';
 import { type CompiledNetwork, type CompileOptions, compile } from '../infer/compile.ts';
 import { backend } from '../kernels/backend.ts';
 import { Layer, type Stage } from '../layers/layer.ts';
-import { gradientsOf } from '../layers/parameter.ts';
+import { copyGradients, gradientsOf, restoreGradients } from '../layers/parameter.ts';
 import type { StateSlots } from '../layers/state.ts';
 import { Region } from '../tensors/block.ts';
-import { checkCallOptions, checkOut, copyLike, locate, makeLike, plainCopy } from '../tensors/call.ts';
+import { checkCallOptions, copyLike, locate, makeLike, plainCopy, targetOf } from '../tensors/call.ts';
 import { noForward } from '../tensors/kept.ts';
 import { checkGradients, disposeAll, locateAll, noMicroBatches } from '../tensors/several.ts';
-import { checkShape, countOf, shapeOf } from '../tensors/shape.ts';
+import { checkShape, countOf, sameShape, shapeOf } from '../tensors/shape.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
 import type { Parameter } from '../types.ts';
 import type { Heap } from '../wasm/memory.ts';
@@ -72,6 +72,9 @@ export class Sequential extends Layer {
   readonly layers: readonly Layer[];
   /** The layers, and those they are made of. */
   readonly #leaves: readonly Layer[];
+  /** Parameters of each layer, and copies of their gradients in a backward. */
+  readonly #parameters: readonly (readonly Parameter[])[];
+  readonly #gradients: readonly Float32Array[][];
   #memory: Memory | undefined;
   #current: Current | undefined;
   /** Shapes of the outputs of the last forward of micro-batches. */
@@ -100,6 +103,8 @@ export class Sequential extends Layer {
     }
     this.layers = layers;
     this.#leaves = leaves;
+    this.#parameters = layers.map((layer) => layer.parameters());
+    this.#gradients = layers.map(() => []);
   }
 
   override train(on = true): this {
@@ -120,10 +125,14 @@ export class Sequential extends Layer {
 
   /** The shapes of all values, after checking that every layer takes its input. */
   #shapesFrom(shape: readonly number[]): (readonly number[])[] {
+    const { layers } = this;
     const shapes = [shape];
-    this.layers.forEach((layer, i) => {
-      shapes.push(this.#at(i, () => layer.checkForward(shapes[i])));
-    });
+    let i = 0;
+    try {
+      for (; i < layers.length; i++) shapes.push(layers[i].checkForward(shapes[i]));
+    } catch (error) {
+      throw inPart(this.subject, i, error);
+    }
     return shapes;
   }
 
@@ -159,13 +168,14 @@ export class Sequential extends Layer {
       inputs: { x: given },
       aliasing: 'apart',
     } as const;
-    const target = options.out === undefined ? undefined : checkOut(product);
+    const target = targetOf(product);
     const own = target || x instanceof Tensor ? undefined : makeLike(x, shape);
 
-    const memory = this.#memoryFor(shapes);
     const last = this.#current;
+    const isSame = last && this.#memory && sameShape(last.shape, shapes[0]) && isWhole(last.stations);
+    const memory = isSame ? this.#memory! : this.#memoryFor(shapes);
     try {
-      const stations = stationsIn(memory, shapes);
+      const stations = isSame ? last.stations : stationsIn(memory, shapes);
       const before = this.checkpoint();
       try {
         let input: TensorLike = given;
@@ -198,12 +208,15 @@ export class Sequential extends Layer {
   }
 
   #run(input: TensorLike, { outputs }: Stations, into: Tensor | undefined): TensorLike {
+    const { layers } = this;
+    const last = layers.length - 1;
     let current = input;
-    this.layers.forEach((layer, i) => {
-      const out = i === this.layers.length - 1 ? into : outputs[i];
-      const given = current;
-      current = this.#at(i, () => layer.forward(given, { out }));
-    });
+    let i = 0;
+    try {
+      for (; i <= last; i++) current = layers[i].forward(current, { out: i === last ? into : outputs[i] });
+    } catch (error) {
+      throw inPart(this.subject, i, error);
+    }
     return current;
   }
 
@@ -259,28 +272,24 @@ export class Sequential extends Layer {
       inputs: { dy: given, x: input },
       aliasing: 'apart',
     } as const;
-    const target = options.out === undefined ? undefined : checkOut(product);
+    const target = targetOf(product);
     const wants = options.inputGradient !== false;
     const own = target || dy instanceof Tensor || !wants ? undefined : makeLike(dy, shape);
     const first = target instanceof Tensor && !this.#owns(target) ? target : stations.gradients[0];
-    const undo: (() => void)[] = [];
+    const { layers } = this;
     let current: TensorLike = given;
+    let i = layers.length - 1;
     try {
-      for (let i = this.layers.length - 1; i > 0; i--) {
-        const layer = this.layers[i];
-        const from = current;
-        undo.push(gradientsOf(layer.parameters()));
-        current = this.#at(i, () => layer.backward(from, { out: stations.gradients[i] }));
+      for (; i > 0; i--) {
+        copyGradients(this.#parameters[i], this.#gradients[i]);
+        current = layers[i].backward(current, { out: stations.gradients[i] });
       }
       // after an error the first layer has added nothing
-      const from = current;
-      if (this.layers.length > 0) {
-        if (wants) current = this.#at(0, () => this.layers[0].backward(from, { out: first }));
-        else this.#at(0, () => this.layers[0].backwardParameters(from));
-      }
+      if (i === 0 && wants) current = layers[0].backward(current, { out: first });
+      else if (i === 0) layers[0].backwardParameters(current);
     } catch (error) {
-      for (const restore of undo) restore();
-      throw error;
+      for (let k = Math.max(i, 1); k < layers.length; k++) restoreGradients(this.#parameters[k], this.#gradients[k]);
+      throw inPart(this.subject, i, error);
     }
     return wants ? deliver(current, options.out, target, own) : undefined;
   }
@@ -434,14 +443,14 @@ function stationsIn(
   const known = stations.get(key);
   stations.delete(key); // to be put behind the others, as the one used last
   // a caller may have disposed of what an earlier call returned: the memory is still the network's, the tensor is not
-  const isGood = known && !tensorsOf(known).some(({ disposed }) => disposed);
-  const found: Stations = isGood
-    ? known
-    : {
-        inputs: [new Tensor(shapes[0], inputs[0].atLeast(0)), new Tensor(shapes[0], inputs[1].atLeast(0))],
-        outputs: outputs.map((region, i) => new Tensor(shapes[i + 1], region.atLeast(0))),
-        gradients: outputs.map((_, i) => new Tensor(shapes[i], gradients[i % 2].atLeast(0))),
-      };
+  const found: Stations =
+    known && isWhole(known)
+      ? known
+      : {
+          inputs: [new Tensor(shapes[0], inputs[0].atLeast(0)), new Tensor(shapes[0], inputs[1].atLeast(0))],
+          outputs: outputs.map((region, i) => new Tensor(shapes[i + 1], region.atLeast(0))),
+          gradients: outputs.map((_, i) => new Tensor(shapes[i], gradients[i % 2].atLeast(0))),
+        };
   stations.set(key, found);
   if (stations.size > MOST_SHAPES) {
     const [oldest, left] = stations.entries().next().value!;
@@ -449,6 +458,11 @@ function stationsIn(
     stations.delete(oldest);
   }
   return found;
+}
+
+/** Does each of its tensors live, of those that a caller has seen? */
+function isWhole({ outputs, gradients }: Stations): boolean {
+  return !outputs.at(-1)?.disposed && !gradients[0]?.disposed;
 }
 
 function tensorsOf({ inputs, outputs, gradients }: Stations): Tensor[] {

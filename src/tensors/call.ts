@@ -74,8 +74,11 @@ export interface Product {
   readonly out: TensorLike | undefined;
   readonly inputs: Inputs;
   readonly aliasing: Aliasing;
-  /** `out`, where `checkOut` has found it already. */
-  readonly target?: TensorLike;
+}
+
+/** Where the result is to be written, if the call says so. */
+export function targetOf(product: Product): TensorLike | undefined {
+  return product.out === undefined ? undefined : checkOut(product);
 }
 
 /** Finds `out`, and checks before anything is written its shape, and that its memory is an input's own (if the kernel can) or apart from it. */
@@ -104,12 +107,15 @@ export function checkOut(product: Product): TensorLike {
 }
 
 /**
- * The frame of every layer call: checks `out`, or makes a result like the input; runs `work`, which finds its inputs and its output
- * through the call; copies results out, and gives borrowed memory back. After an error nothing is left behind.
+ * The frame of every layer call: makes a result like the input, unless `out` was found as `target` (`targetOf`); runs `work`, which finds its inputs
+ * and its output through the call; copies results out, and gives borrowed memory back. After an error nothing is left behind.
  */
-export function produce<O extends TensorLike>(product: Product, work: (call: Call, result: TensorLike) => void): O {
+export function produce<O extends TensorLike>(
+  product: Product,
+  target: TensorLike | undefined,
+  work: (call: Call, result: TensorLike) => void,
+): O {
   const { like, shape, out } = product;
-  const target = product.target ?? (out === undefined ? undefined : checkOut(product));
   const result = target ?? makeLike(like, shape);
   const call = new Call(backend());
   try {

@@ -8,7 +8,7 @@ const MOST_VALUES = 2 ** 30;
 /** A copy of a shape, read once and checked. */
 export function readShape(subject: string, argument: string, given: unknown): number[] {
   if (!isList(given)) throw wrongKind('ERR_TYPE', subject, `${argument}.shape`, 'an array of sizes', show(given));
-  const shape = Array.from(given as readonly number[]);
+  const shape = [...(given as readonly number[])];
   sizeOf(subject, argument, shape);
   return shape;
 }

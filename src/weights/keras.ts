@@ -177,7 +177,7 @@ export function normOptions(subject: string, { name, config, rank }: KerasLayer)
   const last =
     axis === undefined ||
     axis === -1 ||
-    (rank === undefined ? typeof axis === 'number' && axis > 1 : axis === rank - 1);
+    (rank === undefined ? Number.isInteger(axis) && Number(axis) > 1 : axis === rank - 1);
   if (several || (!last && axis !== 1)) {
     throw wrongValue('ERR_STATE', subject, `'${name}' axis`, '1 or the last', JSON.stringify(config.axis));
   }

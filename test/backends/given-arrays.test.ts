@@ -175,3 +175,13 @@ describe('views of a tensor that was disposed', () => {
     for (const one of [x, out, large]) one.dispose();
   });
 });
+
+test('an array that was given away has no values', () => {
+  const data = Float32Array.from(VALUES);
+  structuredClone(data.buffer, { transfer: [data.buffer] });
+  expect(errorOf(() => new BatchNorm1d(2).forward({ data, shape: [3, 2] }))).toEqual([
+    'RangeError',
+    'ERR_SHAPE',
+    'BatchNorm1d(2): x.data expected 6 values, got 0 (shape [3, 2])',
+  ]);
+});
