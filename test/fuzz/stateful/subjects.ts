@@ -24,6 +24,7 @@ import {
   RMSNorm,
   Sequential,
 } from '../../../src/index.ts';
+import { type ActivationName, NAMES } from '../../../src/kernels/activations.ts';
 import type { Dice } from '../dice.ts';
 
 type Constructor = new (...args: never[]) => Layer;
@@ -92,19 +93,7 @@ export const isNorm = ({ kind }: Subject) => /Norm/.test(kind);
 export const hasDropout = ({ kind, layers }: Subject): boolean => kind === 'Dropout' || !!layers?.some(hasDropout);
 
 const ACTIVATIONS = [
-  'relu',
-  'relu6',
-  'leaky-relu',
-  'elu',
-  'silu',
-  'sigmoid',
-  'tanh',
-  'gelu',
-  'gelu-tanh',
-  'hard-swish',
-  'hard-sigmoid',
-  'softplus',
-  'mish',
+  ...(NAMES.slice(1) as ActivationName[]),
   { name: 'leaky-relu', slope: 0.3 },
   { name: 'elu', alpha: 0.7 },
 ];
