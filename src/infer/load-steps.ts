@@ -24,12 +24,17 @@ export function load(current: Backend, steps: readonly Step[]): Loaded {
   const memory = new Region(current.heap);
   const sizes = steps.map(bytesOf);
   let next = memory.atLeast(sizes.reduce((sum, bytes) => sum + bytes, 64));
-  const at = steps.map((step, i) => {
-    const start = next;
-    next += sizes[i];
-    fill(current, step, start);
-    return start;
-  });
+  const at: number[] = [];
+  try {
+    steps.forEach((step, i) => {
+      at.push(next);
+      fill(current, step, next);
+      next += sizes[i];
+    });
+  } catch (error) {
+    memory.release();
+    throw error;
+  }
   return { steps, at, memory, slots: slotsOf(steps) };
 }
 

@@ -285,6 +285,19 @@ describe('running out of memory', () => {
     net.backward(dy);
     expect(gradients(net)).toEqual(once.map((grad) => grad.map((value) => value * 2)));
   });
+
+  test('anywhere in compiling a network leaves no block', () => {
+    const net = new Sequential(new Linear(4, 6, { seed: 1 }), new Tanh(), new BatchNorm1d(6), new Linear(6, 3)).eval();
+    net.forward(batch(1, [5, 4]));
+    const { heap } = backend();
+    const { blocks } = heap;
+    let given = 0;
+    while (!withBlocks(given, () => net.compile({ maxBatch: 8 }).dispose())) {
+      expect(heap.blocks).toBe(blocks);
+      given++;
+    }
+    expect([given > 3, heap.blocks]).toEqual([true, blocks]);
+  });
 });
 
 describe('state dicts', () => {
