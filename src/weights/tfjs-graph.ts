@@ -135,7 +135,8 @@ function weightOf(
 
 /** Texts of attributes are base64, or lists of bytes, or as they are. */
 function textOf(value: Json | undefined): string | undefined {
-  if (Array.isArray(value)) return String.fromCharCode(...(value.slice(0, 16) as number[]));
+  if (Array.isArray(value))
+    return String.fromCharCode(...value.slice(0, 16).map((byte) => (typeof byte === 'number' ? byte : 0)));
   if (typeof value !== 'string') return undefined;
   if (!/^(?:[\w+/]{4})*(?:[\w+/]{2}==|[\w+/]{3}=)?$/.test(value) || /^N(?:HWC|CHW)$/.test(value)) return value;
   return atob(value);
