@@ -1,7 +1,7 @@
 // `evenkeel/infer`: compiled networks and batch norm in evaluation, without anything that trains. Behind each name the kernels that it runs, as in
 // src/index.ts; names of both are provided in both, since a module for them would be one more file to load at the start of each.
 
-import { inference, linear } from '#wasm';
+import { inference, linear, rows, training } from '#wasm';
 import { provide } from '../wasm/source.ts';
 import * as plain from './list.ts';
 
@@ -17,3 +17,4 @@ export const info = /* @__PURE__ */ provide(plain.info, { inference });
 export const init = /* @__PURE__ */ provide(plain.init, { inference });
 export const batchNorm = /* @__PURE__ */ provide(plain.batchNorm, { inference });
 export const load = /* @__PURE__ */ provide(plain.load, { inference, linear });
+export const norms = /* @__PURE__ */ provide(plain.norms, { inference, rows, training });
