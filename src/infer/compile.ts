@@ -26,6 +26,8 @@ export interface CompiledNetwork extends Compiled {
    * an output for inputs of magnitude 1; then what stayed as it was and why, and what was dropped. For inputs of rank 2, unless told another.
    */
   explain(rank?: number): string;
+  /** Names of the groups of `evenkeel/infer` that `load` has to be given for the saved network. */
+  readonly operations: readonly string[];
   /** On the samples given to `compile`; null without. Channels of several outputs follow each other. */
   readonly certificate: NetworkCertificate | null;
   /**
@@ -91,9 +93,15 @@ export function compile(network: Network, options: CompileOptions): CompiledNetw
   return Object.assign(run, {
     explain: (rank = 2) => explainProgram(forRank(rank).graph, forRank(rank).steps.steps),
     certificate,
+    operations: groupsOf([flat.graph, general.graph]),
     save: ({ rowsOnly = false }: { rowsOnly?: boolean } = {}) =>
       writeProgram(rowsOnly ? { ...program, general: null, rowsOnly } : program),
   });
+}
+
+function groupsOf(graphs: readonly OperationGraph[]): string[] {
+  const groups = graphs.flatMap(({ nodes }) => nodes.map(({ description }) => description.group));
+  return [...new Set(groups.filter((group) => group !== undefined))].sort();
 }
 
 interface Built {
