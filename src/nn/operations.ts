@@ -1,0 +1,161 @@
+// What values of a network are joined by: sums and products, which broadcast, and concatenation. Forward, and the gradient of each input.
+
+import { show, wrongKind, wrongValue } from '../errors.ts';
+import { NO_ACTIVATION } from '../kernels/activations.ts';
+import { backend } from '../kernels/backend.ts';
+import { sum } from '../kernels/inference/calls.ts';
+import { countOf, sameShape, shapeOf, showSymbolic } from '../tensors/shape.ts';
+import { Tensor, type TensorLike } from '../tensors/tensor.ts';
+import { broadcastShape, eachRow, walkOver } from './broadcast.ts';
+
+type Shape = readonly number[];
+
+/** An operation on values. It keeps nothing: its backward is given what its forward was. */
+export interface Operation {
+  readonly name: 'add' | 'multiply' | 'concat';
+  /** Of a concatenation, as it was given. */
+  readonly axis?: number;
+  /** The shape of its value; a length that is not known is NaN. Throws ERR_SHAPE, by `where`. */
+  shape(subject: string, where: string, shapes: readonly Shape[]): Shape;
+  /** `identity`: where IDENTITY lies. */
+  forward(xs: readonly TensorLike[], y: TensorLike, identity: number): void;
+  /** Is the gradient of an input of shape `x` that of the output? */
+  handsOn(x: Shape, y: Shape): boolean;
+  /** Gradients of the inputs that have a place for them. */
+  backward(dy: TensorLike, xs: readonly TensorLike[], dxs: readonly (TensorLike | undefined)[]): void;
+  /** Does its backward read its inputs? */
+  readonly readsInputs: boolean;
+}
+
+/** y = a + b, of one shape. In memory that may be a's or b's where they are tensors. */
+export function total(a: TensorLike, b: TensorLike, y: TensorLike, identity: number): void {
+  const size = y.data.length;
+  if (a instanceof Tensor && b instanceof Tensor && y instanceof Tensor) {
+    if (size > 0) sum(backend(), a.ptr, identity, b.ptr, y.ptr, NO_ACTIVATION, size);
+    return;
+  }
+  const [{ data: from }, { data: more }, { data: to }] = [a, b, y];
+  for (let i = 0; i < size; i++) to[i] = from[i] + more[i];
+}
+
+/** Σ dy·factor over the axes along which an input was repeated, in f64. */
+function reduce(dy: TensorLike, factor: TensorLike | undefined, dx: TensorLike): void {
+  const sums = new Float64Array(dx.data.length);
+  const g = dy.data;
+  const f = factor?.data;
+  const walk = walkOver(shapeOf(dy), [shapeOf(dy), shapeOf(dx), ...(factor ? [shapeOf(factor)] : [])]);
+  eachRow(walk, ([from, to, by], length, [step, stride, pace]) => {
+    for (let j = 0; j < length; j++) sums[to + j * stride] += g[from + j * step] * (f ? f[by + j * pace] : 1);
+  });
+  dx.data.set(sums);
+}
+
+export const ADD: Operation = {
+  name: 'add',
+  readsInputs: false,
+  shape: broadcastShape,
+  forward([a, b], y, identity) {
+    if (sameShape(shapeOf(a), shapeOf(b))) {
+      total(a, b, y, identity);
+      return;
+    }
+    const [{ data: from }, { data: more }, { data: to }] = [a, b, y];
+    const walk = walkOver(shapeOf(y), [shapeOf(y), shapeOf(a), shapeOf(b)]);
+    eachRow(walk, ([i, k, l], length, [, p, q]) => {
+      for (let j = 0; j < length; j++) to[i + j] = from[k + j * p] + more[l + j * q];
+    });
+  },
+  handsOn: sameShape,
+  backward(dy, _, dxs) {
+    for (const dx of dxs) if (dx) reduce(dy, undefined, dx);
+  },
+};
+
+export const MULTIPLY: Operation = {
+  name: 'multiply',
+  readsInputs: true,
+  shape: broadcastShape,
+  forward([a, b], y) {
+    const [{ data: from }, { data: more }, { data: to }] = [a, b, y];
+    const walk = walkOver(shapeOf(y), [shapeOf(y), shapeOf(a), shapeOf(b)]);
+    eachRow(walk, ([i, k, l], length, [, p, q]) => {
+      for (let j = 0; j < length; j++) to[i + j] = from[k + j * p] * more[l + j * q];
+    });
+  },
+  handsOn: () => false,
+  backward(dy, xs, dxs) {
+    dxs.forEach((dx, i) => {
+      if (dx) reduce(dy, xs[1 - i], dx);
+    });
+  },
+};
+
+/** Values one behind the other along an axis, which may be counted from the end. */
+export function concatAlong(subject: string, axis: number): Operation {
+  if (!Number.isInteger(axis)) throw wrongKind('ERR_OPTION', subject, 'concat: axis', 'an integer', show(axis));
+  const axisOf = (rank: number) => (axis < 0 ? axis + rank : axis);
+  /** Calls `visit` for each piece: which input, where it begins there and in the whole, and its length. */
+  const pieces = (
+    shapes: readonly Shape[],
+    whole: Shape,
+    visit: (i: number, from: number, to: number, length: number) => void,
+  ) => {
+    const at = axisOf(whole.length);
+    const inner = countOf(whole.slice(at + 1));
+    const outer = countOf(whole.slice(0, at));
+    let before = 0;
+    shapes.forEach((shape, i) => {
+      const length = shape[at] * inner;
+      for (let n = 0; n < outer; n++) visit(i, n * length, n * whole[at] * inner + before, length);
+      before += length;
+    });
+  };
+  return {
+    name: 'concat',
+    axis,
+    readsInputs: false,
+    shape(_, where, shapes) {
+      const [first] = shapes;
+      const at = axisOf(first.length);
+      const context = `axis ${axis}`;
+      if (!(at >= 0 && at < first.length)) {
+        const expected = `an axis of ${showSymbolic(first)}`;
+        throw wrongValue('ERR_SHAPE', subject, where, expected, `${axis}`);
+      }
+      const result = [...first];
+      result[at] = 0;
+      for (const shape of shapes) {
+        const fits = shape.length === first.length;
+        for (let i = 0; i < first.length && fits; i++) {
+          if (i === at) result[i] += shape[i];
+          else if (Number.isNaN(result[i])) result[i] = shape[i];
+          else if (shape[i] !== result[i] && !Number.isNaN(shape[i])) result[i] = -1;
+        }
+        if (fits && !result.includes(-1)) continue;
+        const got = shapes.map(showSymbolic).join(' and ');
+        throw wrongValue('ERR_SHAPE', subject, where, 'shapes that agree along the other axes', got, context);
+      }
+      return result;
+    },
+    forward(xs, y) {
+      const to = y.data;
+      const from = xs.map(({ data }) => data);
+      pieces(xs.map(shapeOf), shapeOf(y), (i, start, at, length) => copy(from[i], start, to, at, length));
+    },
+    handsOn: () => false,
+    backward(dy, xs, dxs) {
+      const from = dy.data;
+      const to = dxs.map((dx) => dx?.data);
+      pieces(xs.map(shapeOf), shapeOf(dy), (i, at, start, length) => {
+        const own = to[i];
+        if (own) copy(from, start, own, at, length);
+      });
+    },
+  };
+}
+
+/** Copies values; a few of them one by one, which spares a view. */
+function copy(from: Float32Array, start: number, to: Float32Array, at: number, length: number): void {
+  if (length > 128) to.set(from.subarray(start, start + length), at);
+  else for (let i = 0; i < length; i++) to[at + i] = from[start + i];
+}
