@@ -1,16 +1,16 @@
 // A graph of layers that trains: forward with a buffer for each value, and back with the gradients of each added up. Sequential, Residual and Graph are
 // such networks, and differ in how they are written down.
 
-import { inPart, show, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
+import { inPart, show, wrongKind, wrongValue } from '../errors.ts';
 import { backend } from '../kernels/backend.ts';
 import { IDENTITY } from '../kernels/inference/calls.ts';
 import { Layer } from '../layers/layer.ts';
 import { copyGradients, gradientsOf, restoreGradients } from '../layers/parameter.ts';
 import type { StateSlots } from '../layers/state.ts';
 import { Region } from '../tensors/block.ts';
-import { checkCallOptions, copyLike, locate, makeLike, plainCopy, targetOf } from '../tensors/call.ts';
+import { checkCallOptions, copyLike, locate, makeLike, plainCopy, sameMemory, targetOf } from '../tensors/call.ts';
 import { noForward } from '../tensors/kept.ts';
-import { checkGradients, disposeAll, locateAll, noMicroBatches } from '../tensors/several.ts';
+import { checkBatches, checkCount, checkGradient, disposeAll, noMicroBatches } from '../tensors/several.ts';
 import { checkShape, countOf, sameShape, shapeOf } from '../tensors/shape.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
 import type { Parameter } from '../types.ts';
@@ -93,7 +93,7 @@ export abstract class Network extends Layer {
     return this.#wiring;
   }
 
-  /** Wires it: once, by its constructor. */
+  /** @internal Wires it: once, by its constructor. */
   protected wire(wiring: Wiring): void {
     const { nodes } = wiring;
     this.#wiring = wiring;
@@ -123,12 +123,12 @@ export abstract class Network extends Layer {
     this.#passed = [...new Set(nodes.flatMap(({ layer }) => layer?.passedOptions ?? []))];
   }
 
-  /** Do its results belong to it, where inputs are tensors? */
+  /** @internal Do its results belong to it, where inputs are tensors? */
   protected get keepsResults(): boolean {
     return true;
   }
 
-  /** What errors call an input or an output: `x`, `dy`. */
+  /** @internal What errors call an input or an output: `x`, `dy`. */
   protected argument(kind: 'x' | 'dy', _index: number): string {
     return kind;
   }
@@ -177,7 +177,7 @@ export abstract class Network extends Layer {
 
   /** Work on all layers, which may not lead back here. */
   #once<T>(work: () => T): T {
-    if (this.#isBusy) throw wrongValue('ERR_OPTION', this.subject, 'a layer', 'another network', 'itself: a cycle');
+    if (this.#isBusy) throw wrongValue('ERR_OPTION', this.subject, 'a layer', 'another network', 'itself', 'a cycle');
     this.#isBusy = true;
     try {
       return work();
@@ -209,7 +209,18 @@ export abstract class Network extends Layer {
    */
   forward<X extends TensorLike, O extends TensorLike = Result<X>>(x: X, options: NetworkOptions<O> = {}): O {
     checkCallOptions(this.subject, options, ['out', ...this.#passed]);
-    return this.forwardAll([x], [options.out], options)[0] as O;
+    const ys = this.forwardAll(this.listOf('x', 'x', x), this.listOf('y', 'out', options.out), options);
+    return this.formOf('y', ys, x) as O;
+  }
+
+  /** @internal Inputs (x) or outputs (y) in a list; undefined for an output that was not given. */
+  protected listOf(_kind: 'x' | 'y', _argument: string, given: TensorLike | undefined): TensorLike[] {
+    return [given!];
+  }
+
+  /** @internal A list of inputs or outputs in the form in which a call returns it: one that was given `x`, or a gradient of such a one. */
+  protected formOf(_kind: 'x' | 'y', list: readonly TensorLike[], _x?: unknown): TensorLike {
+    return list[0];
   }
 
   /** @internal The same with inputs and outputs in lists. */
@@ -246,7 +257,7 @@ export abstract class Network extends Layer {
       const before = this.checkpoint();
       try {
         const into = outputs.map((value, i) => this.#direct(value, targets[i] ?? own[i]));
-        const values = this.#run(entered, stations, into, passed);
+        const values = this.#once(() => this.#run(entered, stations, into, passed));
         const modes = this.#leaves.map(({ training }) => training);
         this.#current = { stations, values, options: passed, before, modes };
         if (memory !== this.#memory) releaseMemory(this.#memory);
@@ -272,11 +283,24 @@ export abstract class Network extends Layer {
     inputs: Record<string, TensorLike>,
   ): Some<TensorLike> {
     const apart = { ...inputs };
-    return outs.map((out, i) => {
+    const targets: (TensorLike | undefined)[] = [];
+    outs.forEach((out, i) => {
       const target = targetOf({ subject: this.subject, like, shape: shapes[i], out, inputs: apart, aliasing: 'apart' });
-      if (target && outs.length > 1) apart[`another out (${i})`] = target;
-      return target;
+      // plain arrays may lie where an input does, which is copied before they are written, but not where another result does
+      const other = targets.findIndex((one) => one && target && sameMemory(one, target));
+      if (other >= 0) {
+        throw wrongValue(
+          'ERR_ALIAS',
+          this.subject,
+          'out',
+          `memory apart from output ${other}`,
+          `output ${other} itself`,
+        );
+      }
+      if (target) apart[`output ${i}`] = target;
+      targets.push(target);
     });
+    return targets;
   }
 
   /** Results that will not belong to the network, where nobody said where to put them. */
@@ -391,7 +415,9 @@ export abstract class Network extends Layer {
   backward<D extends TensorLike, O extends TensorLike = Result<D>>(dy: D, options?: { out?: O }): O;
   backward(dy: TensorLike, options: { out?: TensorLike; inputGradient?: boolean } = {}): TensorLike | undefined {
     checkCallOptions(this.subject, options, ['out', 'inputGradient']);
-    return this.backwardAll([dy], [options.out], options.inputGradient !== false)?.[0];
+    const wants = options.inputGradient !== false;
+    const dxs = this.backwardAll(this.listOf('y', 'dy', dy), this.listOf('x', 'out', options.out), wants);
+    return dxs && this.formOf('x', dxs);
   }
 
   /** @internal The same with gradients in lists: undefined stands for a gradient of zeros, and at least one is there. */
@@ -412,7 +438,10 @@ export abstract class Network extends Layer {
       inputs[name] = this.detached(located);
       return inputs[name];
     });
-    for (let i = 0; i < count; i++) inputs[this.argument('x', i)] = values[i];
+    for (let i = 0; i < count; i++) {
+      const name = this.argument('x', i);
+      inputs[name in inputs ? `input ${name}` : name] = values[i];
+    }
     const like = dys.find((dy) => dy !== undefined)!;
     const wanted = shapes.slice(0, count);
     const targets = this.#targets(like, outs, wanted, inputs);
@@ -482,9 +511,18 @@ export abstract class Network extends Layer {
 
   /** Layer by layer over all micro-batches. Values between layers are plain arrays: they are held until backward. @throws what the layers throw */
   override forwardMicroBatches<X extends TensorLike>(xs: readonly X[]): Result<X>[] {
-    const located = locateAll(this.subject, 'micro-batch', xs);
-    const ys = this.forwardAllMicroBatches(located.map((x) => [x]));
-    return ys.map(([y], i) => copyLike(y, xs[i]));
+    checkBatches(this.subject, xs);
+    const lists = xs.map((x, b) => this.listOf('x', `micro-batch ${b}`, x));
+    const located = lists.map((list, b) => list.map((x) => locate(this.subject, `micro-batch ${b}`, x)));
+    const ys = this.forwardAllMicroBatches(located);
+    return ys.map(
+      (list, b) =>
+        this.formOf(
+          'y',
+          list.map((y) => copyLike(y, lists[b][0])),
+          xs[b],
+        ) as Result<X>,
+    );
   }
 
   /** @internal The same with the inputs and outputs of each in lists. */
@@ -512,15 +550,22 @@ export abstract class Network extends Layer {
 
   /** @throws ERR_MODE before such a forward; what the layers throw. Nothing has changed then */
   override backwardMicroBatches<D extends TensorLike>(dys: readonly D[]): Result<D>[] {
-    const shapes = this.microShapes().map(([shape]) => shape);
-    const given = checkGradients(this.subject, dys, shapes);
-    return this.backwardAllMicroBatches(given.map((dy) => [dy])).map(([dx], i) => copyLike(dx, dys[i]));
-  }
-
-  /** @internal Shapes of the outputs of the last forward of micro-batches. */
-  microShapes(): Shape[][] {
-    if (!this.#micro) throw noMicroBatches(this.subject);
-    return this.#micro.map(({ shapes }) => this.#wiring.outputs.map((value) => shapes[value]));
+    const { subject } = this;
+    if (!this.#micro) throw noMicroBatches(subject);
+    checkCount(subject, dys, this.#micro.length);
+    const lists = dys.map((dy, b) => this.listOf('y', `dy ${b}`, dy));
+    const { outputs } = this.#wiring;
+    const given = lists.map((list, b) =>
+      list.map((dy, i) => dy && checkGradient(subject, `dy ${b}`, dy, this.#micro![b].shapes[outputs[i]])),
+    );
+    const likes = lists.map((list) => list.find((dy) => dy)!);
+    return this.backwardAllMicroBatches(given).map(
+      (list, b) =>
+        this.formOf(
+          'x',
+          list.map((dx) => copyLike(dx, likes[b])),
+        ) as Result<D>,
+    );
   }
 
   /** @internal The same with the gradients of each in lists. */
@@ -849,9 +894,4 @@ function deliver(
   const to = target ?? own;
   if (to && to !== result) to.data.set(result.data);
   return out ?? own ?? result;
-}
-
-/** The error for what cannot be compiled yet. */
-export function notCompiled(subject: string): Error {
-  return wrongMoment('ERR_MODE', subject, 'compile', 'a chain of layers', 'a graph');
 }

@@ -1,17 +1,14 @@
 import type { Layer, Stage } from '../layers/layer.ts';
 import { agree, checkShape } from '../tensors/shape.ts';
 import { checkLayers, Network } from './network.ts';
-import { ADD, type Operation } from './operations.ts';
+import { ADD } from './operations.ts';
 import { chainOf, Sequential } from './sequential.ts';
 
-/** Addition of one shape. */
-const SUM: Operation = {
-  ...ADD,
-  shape(subject, _, [branch, x]) {
-    if (!agree(branch, x)) checkShape(subject, 'the output of the branch', branch, x, 'shape');
-    return x;
-  },
-};
+/** The shape of a sum of two of one shape. */
+function sumShape(subject: string, _: string, [branch, x]: readonly (readonly number[])[]): readonly number[] {
+  if (!agree(branch, x)) checkShape(subject, 'the output of the branch', branch, x, 'shape');
+  return x;
+}
 
 /**
  * Layers with a way around them (He et al. 2015): y = x + layers(x). What they give must have the shape of what they take.
@@ -28,7 +25,7 @@ export class Residual extends Network {
     super();
     checkLayers(this.subject, layers);
     const count = layers.length;
-    const sum = { name: 'add', operation: SUM, inputs: [count, 0], outputs: [count + 1] };
+    const sum = { name: 'add', operation: { ...ADD, shape: sumShape }, inputs: [count, 0], outputs: [count + 1] };
     this.wire({ inputs: 1, nodes: [...chainOf(layers), sum], outputs: [count + 1] });
     this.branch = new Sequential(...layers);
   }

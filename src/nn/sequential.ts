@@ -26,7 +26,7 @@ export class Sequential extends Network {
   constructor(...layers: Layer[]) {
     super();
     checkLayers(this.subject, layers);
-    this.layers = layers;
+    this.layers = Object.freeze(layers);
     this.wire({ inputs: 1, nodes: chainOf(layers), outputs: [layers.length] });
   }
 
