@@ -68,4 +68,10 @@ export const BNGRUCell = /* @__PURE__ */ provide(plain.BNGRUCell, { inference, l
 export type BNGRUCell = plain.BNGRUCell;
 export const Sequential = /* @__PURE__ */ provide(plain.Sequential, { inference, linear, training });
 export type Sequential = plain.Sequential;
+export const Graph = /* @__PURE__ */ provide(plain.Graph, { inference, linear, training });
+export type Graph<
+  I extends Readonly<Record<string, plain.SymbolicShape>> = Readonly<Record<string, plain.SymbolicShape>>,
+  // biome-ignore lint/suspicious/noExplicitAny: whatever its outputs
+  G extends plain.Value | Readonly<Record<string, plain.Value>> = any,
+> = plain.Graph<I, G>;
 export const setThreads = /* @__PURE__ */ provide(plain.setThreads, { inference, linear, masked, rows, training });

@@ -30,6 +30,7 @@ export type { RowNormOptions } from './layers/row-norm.ts';
 export type { StateSlot, StateSlots } from './layers/state.ts';
 export { ActivationLayer, ReLU, Sigmoid, Tanh } from './nn/activations.ts';
 export { Dropout, type DropoutOptions } from './nn/dropout.ts';
+export { Graph, type GraphBuilder, type GraphPort, type SymbolicShape, type Value } from './nn/graph.ts';
 export { BNGRUCell } from './nn/gru-cell.ts';
 export {
   heNormal,
@@ -43,6 +44,7 @@ export {
 export { Linear, type LinearOptions } from './nn/linear.ts';
 export { crossEntropy, type Labels } from './nn/loss.ts';
 export { BNLSTMCell, type LSTMCellOptions } from './nn/lstm-cell.ts';
+export type { Network, NetworkOptions } from './nn/network.ts';
 export { Adam, type AdamOptions, type Optimizer, SGD, type SGDOptions } from './nn/optim.ts';
 export { Random } from './nn/random.ts';
 export type { RecurrentCellOptions, RecurrentForwardOptions, RecurrentState } from './nn/recurrent-cell.ts';

@@ -87,7 +87,7 @@ export class OperationGraph {
       inputs: [...inputs],
       activation,
       output,
-      sources: this.#subject ? [this.#source] : [],
+      sources: this.#source ? [this.#source] : [],
     };
     this.nodes.push(output.node);
     return output;
@@ -127,6 +127,18 @@ export class OperationGraph {
     for (const other of this.nodes) other.inputs = other.inputs.map(instead);
     this.outputs = this.outputs.map(instead);
     this.nodes.splice(this.nodes.indexOf(node), 1);
+  }
+
+  /** Have values the same shape, in every batch? */
+  areAlike(values: readonly Value[]): boolean {
+    const shapes = values.map(({ shape }) => shape);
+    // nothing is known of chains, whose only sums are residuals
+    if (shapes.some((shape) => shape === undefined)) return true;
+    const [first, ...others] = shapes as Shape[];
+    // one input has one batch; other lengths that are not known may differ
+    const isSame = (length: number, other: number, axis: number) =>
+      length === other || (axis === 0 && this.inputs.length === 1 && Number.isNaN(length) && Number.isNaN(other));
+    return others.every((shape) => shape.length === first.length && shape.every((n, i) => isSame(n, first[i], i)));
   }
 
   /** Do two axes of a value mean the same one? */

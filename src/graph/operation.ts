@@ -46,8 +46,10 @@ export interface Fields {
 /** Runs operations of one kind. */
 export interface Runner<O extends Operation = Operation> {
   readonly kind: string;
-  /** Inputs of its own; one more is a residual, which is added before the activation. */
+  /** How many inputs it has of its own; infinite: one or more. */
   readonly arity: number;
+  /** May one more input, a residual, be added, and an activation be applied, in the same pass? */
+  readonly fuses: boolean;
   /** Inputs whose memory the output may take, the best one first. The residual counts as the last input. */
   readonly overwrites: readonly number[];
   /** For tables and errors: `linear 784 → 100`. */
@@ -102,8 +104,6 @@ export interface Description<X extends Operation = Operation, O extends Operatio
   readonly group?: string;
   /** For sentences: `a linear layer`. */
   readonly noun: string;
-  /** May a residual be added, and an activation be applied, in the same pass? */
-  readonly fuses: { readonly residual: boolean; readonly activation: boolean };
   /** A copy in f64 of what a layer has. */
   exact(given: X): X;
   /** Rounded to f32. */

@@ -198,9 +198,14 @@ function stepFrom(
   }
   const { x, add, inputs = add === -1 ? [x] : [x, add] } = step;
   const from = list(inputs).map((value) => whole(value, 0, values - 1));
-  const [least, most] = [runner.arity, runner.arity + 1];
-  if (from.length < least || from.length > most) throw fail(`${least} or ${most} inputs`, inputs);
-  return { runner, operation: runner.read(fields), inputs: from, activation: activationFrom(step.activation, fail) };
+  const { arity, fuses } = runner;
+  const isMany = arity === Number.POSITIVE_INFINITY;
+  if (isMany ? !from.length : from.length !== arity && !(fuses && from.length === arity + 1)) {
+    throw fail(isMany ? 'inputs' : `${arity}${fuses ? ` or ${arity + 1}` : ''} inputs`, inputs);
+  }
+  const activation = activationFrom(step.activation, fail);
+  if (activation.kind && !fuses) throw fail('no activation', step.activation);
+  return { runner, operation: runner.read(fields), inputs: from, activation };
 }
 
 function activationFrom(json: unknown, fail: (expected: string, got: unknown) => Error) {

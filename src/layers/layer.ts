@@ -43,6 +43,16 @@ export abstract class Layer {
   /** The gradient with respect to the input of the last `forward`; parameters' gradients are added to. */
   abstract backward<D extends TensorLike, O extends TensorLike = Result<D>>(dy: D, options?: { out?: O }): O;
 
+  /** @internal Options of `forward` that a network hands on to it: `lengths`, `mask`. */
+  get passedOptions(): readonly string[] {
+    return [];
+  }
+
+  /** @internal May `backward` write dx where dy lies? */
+  get isInPlace(): boolean {
+    return false;
+  }
+
   /** @internal Throws if backward could not work: before a forward, or if its inputs are gone. */
   abstract checkSaved(): unknown;
 

@@ -217,6 +217,16 @@ export abstract class Norm<P extends Pass, R extends number = number, M extends 
     this.#saved = undefined;
   }
 
+  /** @internal */
+  override get passedOptions(): readonly string[] {
+    return this.callOptions().filter((name) => name === 'lengths' || name === 'mask');
+  }
+
+  /** @internal */
+  override get isInPlace(): boolean {
+    return true;
+  }
+
   /** @internal Names of options that a call takes. */
   protected callOptions(): readonly string[] {
     return CALL_OPTIONS;

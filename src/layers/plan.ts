@@ -40,7 +40,7 @@ export function planOf(
   const rank = shape.length;
   if (rank < ranks[0] || rank > ranks[1]) throw wrongRank(subject, shape, ranks);
   const axis = layout === 'channels-first' ? 1 : rank - 1;
-  if (shape[axis] < channels || shape[axis] > channels) {
+  if (shape[axis] - channels) {
     throw wrongValue(
       'ERR_SHAPE',
       subject,

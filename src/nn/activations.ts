@@ -81,6 +81,11 @@ export class ActivationLayer extends Layer {
   }
 
   /** @internal */
+  override get isInPlace(): boolean {
+    return true;
+  }
+
+  /** @internal */
   override forget(): void {
     this.#kept = undefined;
   }

@@ -74,6 +74,11 @@ export class Dropout extends Layer {
   }
 
   /** @internal */
+  override get isInPlace(): boolean {
+    return true;
+  }
+
+  /** @internal */
   override forget(): void {
     this.#mask = undefined;
   }

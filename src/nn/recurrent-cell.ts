@@ -22,7 +22,7 @@ import { checkNumber, takeOptions } from '../named-options.ts';
 import { Region } from '../tensors/block.ts';
 import { type Call, checkCallOptions, locate, produce, targetOf } from '../tensors/call.ts';
 import { noForward } from '../tensors/kept.ts';
-import { checkShape, shapeOf } from '../tensors/shape.ts';
+import { checkShape, differs, shapeOf } from '../tensors/shape.ts';
 import type { OfRank, Result, TensorLike } from '../tensors/tensor.ts';
 import { floatsOf } from '../typed-arrays.ts';
 import type { Parameter } from '../types.ts';
@@ -221,7 +221,7 @@ export abstract class RecurrentCell extends Layer {
   }
 
   outputShape(shape: readonly number[]): readonly number[] {
-    if (shape.length !== 3 || shape[2] !== this.inputSize) {
+    if (shape.length !== 3 || differs(shape[2], this.inputSize)) {
       throw wrongValue('ERR_SHAPE', this.subject, 'x', `shape [N, T, ${this.inputSize}]`, showShape(shape));
     }
     return this.#output === 'last' ? [shape[0], this.hiddenSize] : [shape[0], shape[1], this.hiddenSize];
@@ -316,6 +316,11 @@ export abstract class RecurrentCell extends Layer {
         throw error;
       }
     });
+  }
+
+  /** @internal */
+  override get passedOptions(): readonly string[] {
+    return ['lengths'];
   }
 
   /** @internal */

@@ -6,12 +6,31 @@ import { Call, locate, makeLike, type Product } from './call.ts';
 import { checkShape, shapeOf } from './shape.ts';
 import { Tensor, type TensorLike } from './tensor.ts';
 
-/** Located tensors of a list. Throws ERR_OPTION for anything but an array with something in it. */
-export function locateAll(subject: string, argument: string, given: readonly TensorLike[]): TensorLike[] {
+/** Throws ERR_OPTION for anything but an array with something in it. */
+export function checkBatches(subject: string, given: readonly unknown[], argument = 'micro-batch'): void {
   const expected = 'an array of at least 1';
   if (!Array.isArray(given)) throw wrongKind('ERR_OPTION', subject, `${argument}es`, expected, show(given));
   if (given.length === 0) throw wrongValue('ERR_OPTION', subject, `${argument}es`, expected, '0');
+}
+
+/** Located tensors of such an array. */
+export function locateAll(subject: string, argument: string, given: readonly TensorLike[]): TensorLike[] {
+  checkBatches(subject, given, argument);
   return Array.from(given, (x, i) => locate(subject, `${argument} ${i}`, x));
+}
+
+/** Checks that there is a gradient for each of so many micro-batches. */
+export function checkCount(subject: string, dys: readonly unknown[], count: number): void {
+  if (Array.isArray(dys) && dys.length === count) return;
+  const got = Array.isArray(dys) ? `${dys.length}` : show(dys);
+  throw wrongMoment('ERR_MODE', subject, 'backward of micro-batches', `${count} gradients`, got);
+}
+
+/** A gradient of this shape, located. */
+export function checkGradient(subject: string, name: string, dy: TensorLike, shape: readonly number[]): TensorLike {
+  const located = locate(subject, name, dy);
+  checkShape(subject, name, shapeOf(located), shape, 'shape');
+  return located;
 }
 
 /** The gradients of micro-batches whose outputs have these shapes, located. */
@@ -20,15 +39,8 @@ export function checkGradients(
   dys: readonly TensorLike[],
   shapes: readonly (readonly number[])[],
 ): TensorLike[] {
-  if (!Array.isArray(dys) || dys.length !== shapes.length) {
-    const got = Array.isArray(dys) ? `${dys.length}` : show(dys);
-    throw wrongMoment('ERR_MODE', subject, 'backward of micro-batches', `${shapes.length} gradients`, got);
-  }
-  return Array.from(dys, (dy, i) => {
-    const located = locate(subject, `dy ${i}`, dy);
-    checkShape(subject, `dy ${i}`, shapeOf(located), shapes[i], 'shape');
-    return located;
-  });
+  checkCount(subject, dys, shapes.length);
+  return Array.from(dys, (dy, i) => checkGradient(subject, `dy ${i}`, dy, shapes[i]));
 }
 
 /** The error for gradients of micro-batches that never were. */

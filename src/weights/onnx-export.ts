@@ -11,9 +11,10 @@ import type { Layer } from '../layers/layer.ts';
 import { checkNames } from '../named-options.ts';
 import { ActivationLayer } from '../nn/activations.ts';
 import { Dropout } from '../nn/dropout.ts';
+import { Graph } from '../nn/graph.ts';
 import { Linear } from '../nn/linear.ts';
-import { Residual } from '../nn/residual.ts';
-import { Sequential } from '../nn/sequential.ts';
+import { Network } from '../nn/network.ts';
+import type { Operation } from '../nn/operations.ts';
 import { toKernel } from './axes.ts';
 
 /** Activations with an operator of their own, its attributes, and the version it came with. */
@@ -36,116 +37,191 @@ const OPERATORS: Readonly<
 const LEAST_OPSET = 15;
 
 export interface OnnxExportOptions {
-  /** One row's shape. Default: the features of the first Linear, or of a first normalization. */
+  /** One row's shape, for a network that is no Graph. Default: the features of the first Linear, or of a first normalization. */
   inputShape?: readonly number[];
 }
 
-/**
- * A network as an ONNX model for inference: Linear as Gemm (MatMul and Add where rows have several axes), batch norm as BatchNormalization, activations,
- * dropout. The input is `input`, `[batch, ...]`, the output `output`; initializers carry PyTorch's names.
- *
- * @throws ERR_OPTION for layers that have no operator, for normalizations without statistics or with channels last, and for an unknown row
- */
-export function toOnnx(net: Sequential, options: OnnxExportOptions = {}): Uint8Array<ArrayBuffer> {
-  if (!(net instanceof Sequential)) throw refusal('net', 'a Sequential', show(net));
-  checkNames('toOnnx', options, ['inputShape']);
-  const leaves = net.named().map(([name, layer]) => ({ name, layer }));
-  const residual = net.layers.find((layer) => layer instanceof Residual);
-  if (residual) throw refusal('a layer', 'a chain', residual.subject);
-  const row = options.inputShape ?? rowOf(leaves);
-  if (!row) throw refusal('inputShape', "one row's shape, as the network does not say it", 'none');
-  const nodes: Uint8Array[] = [];
-  const initializers: Uint8Array[] = [];
-  let opset = LEAST_OPSET;
-  let value = 'input';
-  let count = 0;
-  const append = (
-    op: string,
-    name: string,
-    inputs: readonly string[],
-    attributes?: Readonly<Record<string, WritableAttribute>>,
-  ) => {
-    const output = `value_${++count}`;
-    nodes.push(nodeField(op, name, [value, ...inputs], [output], attributes));
-    value = output;
-  };
-  const store = (name: string, data: ArrayLike<number>, shape: readonly number[]) => {
-    initializers.push(tensorField(5, name, Float32Array.from(data), shape));
-    return name;
-  };
-  const activate = (activation: Activation | undefined, name: string) => {
-    if (activation === undefined) return;
+type Attributes = Readonly<Record<string, WritableAttribute>>;
+
+/** A value of the model: its name and its shape, NaN for a length that is not known. */
+interface Written {
+  readonly name: string;
+  readonly shape: readonly number[];
+}
+
+/** Nodes and initializers of a model, as they are written. */
+class Writer {
+  readonly nodes: Uint8Array[] = [];
+  readonly initializers: Uint8Array[] = [];
+  opset = LEAST_OPSET;
+  /** Names of values and initializers. */
+  readonly #taken: Set<string>;
+  #count = 0;
+
+  /** @param names of inputs and outputs */
+  constructor(names: readonly string[]) {
+    this.#taken = new Set(names);
+  }
+
+  /** The name itself, or one made from it that nothing else has. */
+  #unique(name: string): string {
+    let result = name;
+    while (this.#taken.has(result)) result = `${result}_`;
+    this.#taken.add(result);
+    return result;
+  }
+
+  append(op: string, name: string, inputs: readonly string[], attributes?: Attributes): string {
+    const output = this.#unique(`value_${++this.#count}`);
+    this.nodes.push(nodeField(op, name, inputs, [output], attributes));
+    return output;
+  }
+
+  store(name: string, data: ArrayLike<number>, shape: readonly number[]): string {
+    const unique = this.#unique(name);
+    this.initializers.push(tensorField(5, unique, Float32Array.from(data), shape));
+    return unique;
+  }
+
+  activate(activation: Activation | undefined, name: string, value: string): string {
+    if (activation === undefined) return value;
     const { name: kind, ...parameter } = typeof activation === 'string' ? { name: activation } : activation;
     if (kind === 'relu6') {
-      append('Clip', name, [store(`${name}.min`, [0], []), store(`${name}.max`, [6], [])]);
-      return;
+      return this.append('Clip', name, [value, this.store(`${name}.min`, [0], []), this.store(`${name}.max`, [6], [])]);
     }
-    if (kind === 'silu') {
-      const before = value;
-      append('Sigmoid', `${name}.sigmoid`, []);
-      append('Mul', name, [before]);
-      return;
-    }
+    if (kind === 'silu') return this.append('Mul', name, [this.append('Sigmoid', `${name}.sigmoid`, [value]), value]);
     const operator = OPERATORS[kind];
-    opset = Math.max(opset, operator.opset ?? 0);
+    this.opset = Math.max(this.opset, operator.opset ?? 0);
     const { slope, alpha } = parameter as { slope?: number; alpha?: number };
-    const own: Readonly<Record<string, WritableAttribute>> =
+    const own: Attributes =
       kind === 'leaky-relu'
         ? { alpha: { float: slope ?? 0.01 } }
         : kind === 'elu'
           ? { alpha: { float: alpha ?? 1 } }
           : {};
-    append(operator.op, name, [], { ...operator.attributes, ...own });
-  };
-  for (const { layer, name } of leaves) {
-    if (layer instanceof Linear) {
-      const { weight, bias } = layer.stateDict();
-      if (row.length === 1) {
-        const inputs = [store(`${name}.weight`, weight.data, weight.shape)];
-        if (bias) inputs.push(store(`${name}.bias`, bias.data, bias.shape));
-        append('Gemm', name, inputs, { transB: 1 });
-      } else {
-        const { data, shape } = toKernel(weight.data as Values, weight.shape);
-        append('MatMul', name, [store(`${name}.weight`, data, shape)]);
-        if (bias) append('Add', `${name}.add`, [store(`${name}.bias`, bias.data, bias.shape)]);
-      }
-    } else if (layer instanceof BatchNorm) appendNorm(layer, name);
-    else if (layer instanceof ActivationLayer) activate(layer.activation, name);
-    else if (layer instanceof Dropout) append('Dropout', name, [store(`${name}.ratio`, [layer.p], [])]);
-    else throw refusal('a layer', 'Linear, BatchNorm, an activation or Dropout', layer.subject);
+    return this.append(operator.op, name, [value], { ...operator.attributes, ...own });
   }
-  function appendNorm(bn: BatchNorm, name: string): void {
+
+  linear(layer: Linear, name: string, { name: value, shape }: Written): string {
+    const { weight, bias } = layer.stateDict();
+    if (shape.length === 2) {
+      const inputs = [value, this.store(`${name}.weight`, weight.data, weight.shape)];
+      if (bias) inputs.push(this.store(`${name}.bias`, bias.data, bias.shape));
+      return this.append('Gemm', name, inputs, { transB: 1 });
+    }
+    const kernel = toKernel(weight.data as Values, weight.shape);
+    const product = this.append('MatMul', name, [value, this.store(`${name}.weight`, kernel.data, kernel.shape)]);
+    if (!bias) return product;
+    return this.append('Add', `${name}.add`, [product, this.store(`${name}.bias`, bias.data, bias.shape)]);
+  }
+
+  norm(bn: BatchNorm, name: string, { name: value, shape }: Written): string {
     const { eps, momentum, layout, activation } = bn.options;
     const { gamma, beta, runningMean, runningVar } = bn.stateDict();
     if (!runningMean) throw refusal(bn.subject, 'running statistics', 'none');
-    if (layout === 'channels-last' && row!.length > 1) throw refusal(bn.subject, 'channels first', 'channels last');
+    if (layout === 'channels-last' && shape.length > 2) throw refusal(bn.subject, 'channels first', 'channels last');
     const channels = [bn.numFeatures];
     const filled = (fill: number) => new Float32Array(bn.numFeatures).fill(fill);
-    append(
+    const output = this.append(
       'BatchNormalization',
       name,
       [
-        store(`${name}.weight`, gamma?.data ?? filled(1), channels),
-        store(`${name}.bias`, beta?.data ?? filled(0), channels),
-        store(`${name}.running_mean`, runningMean.data, channels),
-        store(`${name}.running_var`, runningVar.data, channels),
+        value,
+        this.store(`${name}.weight`, gamma?.data ?? filled(1), channels),
+        this.store(`${name}.bias`, beta?.data ?? filled(0), channels),
+        this.store(`${name}.running_mean`, runningMean.data, channels),
+        this.store(`${name}.running_var`, runningVar.data, channels),
       ],
       { epsilon: { float: eps }, momentum: { float: momentum === null ? 1 : 1 - momentum } },
     );
-    activate(activation, `${name}.activation`);
+    return this.activate(activation, `${name}.activation`, output);
   }
-  nodes.push(nodeField('Identity', 'output', [value], ['output']));
-  const outputShape = net.outputShape([1, ...row]).slice(1);
+
+  layer(layer: Layer, name: string, x: Written): string {
+    if (layer instanceof Linear) return this.linear(layer, name, x);
+    if (layer instanceof BatchNorm) return this.norm(layer, name, x);
+    if (layer instanceof ActivationLayer) return this.activate(layer.activation, name, x.name);
+    if (layer instanceof Dropout) {
+      return this.append('Dropout', name, [x.name, this.store(`${name}.ratio`, [layer.p], [])]);
+    }
+    throw refusal('a layer', 'Linear, BatchNorm, an activation or Dropout', layer.subject);
+  }
+
+  /** A network's nodes; its outputs. */
+  network(net: Network, prefix: string, inputs: readonly Written[]): Written[] {
+    const { nodes, outputs } = net.wiring;
+    const values = [...inputs];
+    for (const { name, layer, operation, inputs: own } of nodes) {
+      const given = own.map((value) => values[value]);
+      if (operation) {
+        const shape = operation.shape(
+          net.subject,
+          name,
+          given.map((one) => one.shape),
+        );
+        const { op, attributes } = operatorOf(operation, shape.length);
+        const names = given.map((one) => one.name);
+        values.push({ name: this.append(op, `${prefix}${operation.name}_${this.#count}`, names, attributes), shape });
+      } else if (layer instanceof Network) values.push(...this.network(layer, `${prefix}${name}.`, given));
+      else {
+        const shape = layer!.outputShape(given[0].shape);
+        values.push({ name: this.layer(layer!, `${prefix}${name}`, given[0]), shape });
+      }
+    }
+    return outputs.map((value) => values[value]);
+  }
+}
+
+/** The operator of an operation on values of a rank. */
+function operatorOf({ name, axis = 0 }: Operation, rank: number): { op: string; attributes?: Attributes } {
+  if (name === 'concat') return { op: 'Concat', attributes: { axis: axis < 0 ? axis + rank : axis } };
+  return { op: name === 'add' ? 'Add' : 'Mul' };
+}
+
+/**
+ * A network as an ONNX model for inference: Linear as Gemm (MatMul and Add where rows have several axes), batch norm as BatchNormalization, activations,
+ * dropout; sums, products and concatenations as Add, Mul and Concat. Inputs and outputs have the names of a Graph, else `input` and `output`, and the
+ * shape `[batch, ...]`; initializers carry PyTorch's names.
+ *
+ * @throws ERR_OPTION for layers that have no operator, for normalizations without statistics or with channels last, and for an unknown row
+ */
+export function toOnnx(net: Network, options: OnnxExportOptions = {}): Uint8Array<ArrayBuffer> {
+  if (!(net instanceof Network)) throw refusal('net', 'a Sequential, a Residual or a Graph', show(net));
+  checkNames('toOnnx', options, ['inputShape']);
+  const { inputs, outputs } = portsOf(net, options);
+  const writer = new Writer([...inputs.map(({ name }) => name), ...outputs]);
+  const written = writer.network(net, '', inputs);
+  const { nodes, initializers, opset } = writer;
+  outputs.forEach((name, i) => {
+    nodes.push(nodeField('Identity', name, [written[i].name], [name]));
+  });
+  const lengthsOf = (name: string, shape: readonly number[]) =>
+    shape.map((length, axis) => (Number.isNaN(length) ? (axis ? `${name}_${axis}` : 'batch') : length));
   return writeModel(
     [
       ...nodes,
       lengthField(2, 'evenkeel'),
       ...initializers,
-      valueField(11, 'input', ['batch', ...row]),
-      valueField(12, 'output', ['batch', ...outputShape]),
+      ...inputs.map(({ name, shape }) => valueField(11, name, lengthsOf(name, shape))),
+      ...outputs.map((name, i) => valueField(12, name, lengthsOf(name, written[i].shape))),
     ],
     opset,
   );
+}
+
+/** Inputs of a model, and names of its outputs. */
+function portsOf(net: Network, { inputShape }: OnnxExportOptions): { inputs: Written[]; outputs: string[] } {
+  if (net instanceof Graph) {
+    if (inputShape) throw refusal('inputShape', 'none, as a Graph has shapes of its own', show(inputShape));
+    const inputs = net.inputs.map(({ name, shape }) => ({ name, shape: shape.map((length) => length ?? Number.NaN) }));
+    const taken = new Set(inputs.map(({ name }) => name));
+    const double = net.outputs.find(({ name }) => taken.has(name));
+    if (double) throw refusal('outputs', 'other names than those of inputs', `'${double.name}'`);
+    return { inputs, outputs: net.outputs.map(({ name }) => name) };
+  }
+  const row = inputShape ?? rowOf(net.named().map(([, layer]) => ({ layer })));
+  if (!row) throw refusal('inputShape', "one row's shape, as the network does not say it", 'none');
+  return { inputs: [{ name: 'input', shape: [Number.NaN, ...row] }], outputs: ['output'] };
 }
 
 function rowOf(chain: readonly { layer: Layer }[]): readonly number[] | undefined {

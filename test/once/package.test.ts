@@ -82,7 +82,18 @@ describe('installed from its tarball in an empty folder', () => {
   });
 
   test('types name no internal member', () => {
-    const internal = ['stages', 'stateSlots', 'checkpoint', 'channelAxis', 'named', 'checkForward', 'forget', 'fused'];
+    const internal = [
+      'trace',
+      'traceAll',
+      'wiring',
+      'stateSlots',
+      'checkpoint',
+      'channelAxis',
+      'named',
+      'checkForward',
+      'forget',
+      'fused',
+    ];
     const lines = [...internal, 'checkSaved', 'isWatched', 'estimator', 'averages', 'watch', 'settings'].map(
       (name) => `// @ts-expect-error\nbn.${name};`,
     );

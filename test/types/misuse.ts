@@ -1,6 +1,6 @@
 // What must not compile. Each line would be an error at run time too.
 
-import { BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d, Linear, ReLU, Sequential, tensor } from 'evenkeel';
+import { BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d, Graph, Linear, ReLU, Sequential, tensor } from 'evenkeel';
 
 const data = new Float32Array(6);
 
@@ -28,6 +28,12 @@ new BatchNorm1d(3).forward({ data: new Float64Array(6), shape: [2, 3] });
 new BatchNorm1d(3).forward({ data });
 // @ts-expect-error a function is no layer
 new Sequential(new Linear(3, 3), Math.tanh);
+// @ts-expect-error an input that the graph does not have
+new Graph({ x: [3] }, (g, { y }) => g.apply('act', new ReLU(), y));
+// @ts-expect-error a layer in place of a value
+new Graph({ x: [3] }, (g) => g.apply('act', new ReLU(), new ReLU()));
+// @ts-expect-error a number in place of an output
+new Graph({ x: [3] }, () => 3);
 
 // What must.
 const bn = new BatchNorm1d(3, { momentum: null, layout: 'channels-last', activation: { name: 'elu', alpha: 0.5 } });
@@ -40,5 +46,15 @@ const t = tensor(data, [2, 3]);
 const y: typeof t = bn.forward(t, { out: t });
 const layer: BatchNorm = bn; // the name is a type as well
 new Sequential(new Linear(3, 3), layer, new ReLU());
+const chain = new Graph({ x: [3] }, (g, { x }) => g.apply('fc', new Linear(3, 3), x));
+const fromChain: { data: Float32Array; shape: number[] } = chain.forward({ data, shape: [2, 3] });
+const split = new Graph({ a: [3], b: [null] }, (g, { a, b }) => ({ sum: g.add(a, b), last: g.concat([a, b], -1) }));
+const parts: { sum: typeof t; last: typeof t } = split.forward({ a: t, b: t });
+split.backward({ sum: parts.sum });
+new Sequential(chain, new ReLU());
+const nested = new Graph({ x: [3] }, (g, { x }) => {
+  const { sum, last } = g.apply('split', split, { a: x, b: x });
+  return g.concat([sum, last], 1);
+});
 
-export { named, plain, y };
+export { fromChain, named, nested, plain, y };

@@ -50,6 +50,7 @@ export function readAxes({ json, fail, whole }: Fields): { layout: Layout; ranks
 export const runAffine: Runner<Rounded> = {
   kind: 'affine',
   arity: 1,
+  fuses: true,
   overwrites: [0, 1],
   name,
   shape(subject, { scale, layout, ranks }, [x]) {
@@ -85,7 +86,6 @@ export const runAffine: Runner<Rounded> = {
 export const describeAffine: Description<Exact, Rounded> = {
   runner: runAffine,
   noun: 'a map',
-  fuses: { residual: true, activation: true },
   exact: (given) => ({ ...given, scale: Float64Array.from(given.scale), shift: Float64Array.from(given.shift) }),
   rounded: ({ center, scale, shift, ...exact }) => ({
     ...exact,

@@ -49,6 +49,7 @@ const planFor = (subject: string, { channels, layout, ranks }: Exact, shape: rea
 export const runChannelNorm: Runner<Rounded> = {
   kind: 'channel-norm',
   arity: 1,
+  fuses: true,
   overwrites: [0],
   name,
   shape(subject, operation, [x]) {
@@ -109,7 +110,6 @@ export const describeChannelNorm: Description<Exact, Rounded> = {
   runner: runChannelNorm,
   group: 'norms',
   noun: 'a norm by statistics of its input',
-  fuses: { residual: true, activation: true },
   exact: ({ gamma, beta, ...given }) => ({
     ...given,
     gamma: gamma && Float64Array.from(gamma),

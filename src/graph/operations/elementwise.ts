@@ -11,6 +11,7 @@ export interface ElementwiseOperation extends Operation {
 export const runElementwise: Runner<ElementwiseOperation> = {
   kind: 'elementwise',
   arity: 1,
+  fuses: true,
   overwrites: [0, 1],
   name: () => 'elementwise',
   shape: (_subject, _operation, [x]) => x,
@@ -29,7 +30,6 @@ export const runElementwise: Runner<ElementwiseOperation> = {
 export const describeElementwise: Description<ElementwiseOperation> = {
   runner: runElementwise,
   noun: 'an addition',
-  fuses: { residual: false, activation: true },
   exact: (given) => given,
   rounded: (exact) => exact,
   rounding: () => null,

@@ -27,6 +27,7 @@ const biasAt = ({ inFeatures, outFeatures }: Rounded, at: number) => at + padded
 export const runLinear: Runner<Rounded> = {
   kind: 'linear',
   arity: 1,
+  fuses: true,
   // the kernel adds onto what is there, but must not read where it writes
   overwrites: [1],
   name: ({ inFeatures, outFeatures }) => `linear ${inFeatures} → ${outFeatures}`,
@@ -77,7 +78,6 @@ function withWeights(exact: Exact, { weight, bias }: { weight: Float64Array; bia
 export const describeLinear: Description<Exact, Rounded> = {
   runner: runLinear,
   noun: 'a linear layer',
-  fuses: { residual: true, activation: true },
   exact: (given) => ({
     ...given,
     weight: Float64Array.from(given.weight),

@@ -2,7 +2,9 @@
 
 import type { Description, Runner } from '../operation.ts';
 import { describeAffine } from './affine.ts';
+import { describeAdd, describeMultiply } from './broadcast.ts';
 import { describeChannelNorm } from './channel-norm.ts';
+import { describeConcat } from './concat.ts';
 import { describeElementwise } from './elementwise.ts';
 import { describeLinear } from './linear.ts';
 import { describeRowNorm } from './row-norm.ts';
@@ -13,6 +15,9 @@ export const OPERATIONS: readonly Description[] = [
   describeElementwise,
   describeChannelNorm,
   describeRowNorm,
+  describeAdd,
+  describeMultiply,
+  describeConcat,
 ];
 
 /** What there is to say of the operations of a runner. */

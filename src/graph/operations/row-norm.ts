@@ -27,6 +27,7 @@ const columnsOf = ({ normalizedShape }: Exact) => countOf(normalizedShape);
 export const runRowNorm: Runner<Rounded> = {
   kind: 'row-norm',
   arity: 1,
+  fuses: true,
   overwrites: [0],
   name: ({ centred, normalizedShape }) => `${centred ? 'layer' : 'rms'} norm ${normalizedShape.join(' × ')}`,
   shape(subject, { normalizedShape }, [x]) {
@@ -81,7 +82,6 @@ export const describeRowNorm: Description<Exact, Rounded> = {
   runner: runRowNorm,
   group: 'norms',
   noun: 'a norm by statistics of each row',
-  fuses: { residual: true, activation: true },
   exact: ({ gamma, beta, ...given }) => ({
     ...given,
     gamma: gamma && Float64Array.from(gamma),

@@ -10,7 +10,7 @@ export function addResiduals(graph: OperationGraph): void {
     const last = place(inputs[0].node) >= place(inputs[1].node) ? 0 : 1;
     const maker = inputs[last].node;
     if (!maker || graph.usesOf(maker.output) > 1 || maker.inputs.length > maker.description.runner.arity) continue;
-    if (maker.activation.kind || !maker.description.fuses.residual) continue;
+    if (maker.activation.kind || !maker.description.runner.fuses) continue;
     maker.inputs.push(inputs[1 - last]);
     maker.activation = node.activation;
     maker.sources.push(...node.sources);

@@ -7,7 +7,7 @@ export function fuseActivations(graph: OperationGraph): void {
     if (description.runner.kind !== 'elementwise' || inputs.length > 1) continue;
     const maker = inputs[0].node;
     if (!maker || graph.usesOf(maker.output) > 1 || maker.activation.kind) continue;
-    if (!maker.description.fuses.activation) continue;
+    if (!maker.description.runner.fuses) continue;
     maker.activation = activation;
     maker.sources.push(...sources);
     graph.replace(node, maker.output);

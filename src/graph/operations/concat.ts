@@ -1,0 +1,54 @@
+// Values one behind the other along an axis.
+
+import { concatShape, eachPiece } from '../../tensors/concat.ts';
+import { countOf } from '../../tensors/shape.ts';
+import type { Description, Operation, Runner } from '../operation.ts';
+
+export interface ConcatOperation extends Operation {
+  readonly kind: 'concat';
+  /** Counted with the batch; from the end where it is negative. */
+  readonly axis: number;
+}
+
+export const runConcat: Runner<ConcatOperation> = {
+  kind: 'concat',
+  arity: Number.POSITIVE_INFINITY,
+  fuses: false,
+  overwrites: [],
+  name: ({ axis }) => `concat on axis ${axis}`,
+  shape: (subject, { axis }, shapes) => concatShape(subject, 'the inputs', shapes, axis),
+  call({ backend, operation: { axis }, shapes, inputs, output }) {
+    const whole = concatShape('compiled network', 'concat', shapes, axis);
+    return () => {
+      const { f32 } = backend.heap;
+      const to = output() >>> 2;
+      eachPiece(shapes, whole, axis, (i, from, at, length) => {
+        const start = (inputs[i]() >>> 2) + from;
+        f32.copyWithin(to + at, start, start + length);
+      });
+    };
+  },
+  read: ({ json, whole }) => ({ kind: 'concat', axis: whole(json.axis, -64, 63) }),
+};
+
+export const describeConcat: Description<ConcatOperation> = {
+  runner: runConcat,
+  group: 'merging',
+  noun: 'a concatenation',
+  exact: (given) => given,
+  rounded: (exact) => exact,
+  rounding: () => null,
+  json: ({ axis }) => ({ axis }),
+  bytes: () => 0,
+  work: () => 0,
+  analyse(xs, { axis }) {
+    const shapes = xs.map(({ shape }) => shape);
+    const shape = concatShape('certificate', 'the inputs', shapes, axis);
+    const out = { shape, value: new Float64Array(countOf(shape)), error: new Float64Array(countOf(shape)) };
+    eachPiece(shapes, shape, axis, (i, from, at, length) => {
+      out.value.set(xs[i].value.subarray(from, from + length), at);
+      out.error.set(xs[i].error.subarray(from, from + length), at);
+    });
+    return out;
+  },
+};
