@@ -84,7 +84,7 @@ function shapeOf(layer: FileLayer | undefined): readonly number[] {
   return layer?.tensors.get('weight')?.tensor.shape ?? [];
 }
 
-export function channelsOf(norm: FileLayer): number {
+function channelsOf(norm: FileLayer): number {
   return (norm.tensors.get('running_mean') ?? norm.tensors.get('running_var')!).tensor.shape[0];
 }
 
