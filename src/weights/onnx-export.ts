@@ -4,7 +4,7 @@ import { show, wrongValue } from '../errors.ts';
 import type { Values } from '../formats/dtypes.ts';
 import { nodeField, tensorField, valueField, type WritableAttribute, writeModel } from '../formats/onnx-write.ts';
 import { lengthField } from '../formats/protobuf.ts';
-import type { Activation } from '../kernels/activations.ts';
+import { type Activation, activationCode, FOREIGN } from '../kernels/activations.ts';
 import { BatchNorm } from '../layers/batch-norm.ts';
 import { BatchNorm1d } from '../layers/batch-norm-ranks.ts';
 import type { Layer } from '../layers/layer.ts';
@@ -16,23 +16,7 @@ import { Residual } from '../nn/residual.ts';
 import { Sequential } from '../nn/sequential.ts';
 import { toKernel } from './axes.ts';
 
-/** Activations with an operator of their own, its attributes, and the version it came with. */
-const OPERATORS: Readonly<
-  Record<string, { op: string; opset?: number; attributes?: Readonly<Record<string, WritableAttribute>> }>
-> = {
-  relu: { op: 'Relu' },
-  'leaky-relu': { op: 'LeakyRelu' },
-  elu: { op: 'Elu' },
-  sigmoid: { op: 'Sigmoid' },
-  tanh: { op: 'Tanh' },
-  softplus: { op: 'Softplus' },
-  'hard-sigmoid': { op: 'HardSigmoid', attributes: { alpha: { float: 1 / 6 }, beta: { float: 0.5 } } },
-  'hard-swish': { op: 'HardSwish', opset: 14 },
-  mish: { op: 'Mish', opset: 18 },
-  gelu: { op: 'Gelu', opset: 20 },
-  'gelu-tanh': { op: 'Gelu', opset: 20, attributes: { approximate: 'tanh' } },
-};
-
+const SUBJECT = 'toOnnx';
 const LEAST_OPSET = 15;
 
 export interface OnnxExportOptions {
@@ -48,7 +32,7 @@ export interface OnnxExportOptions {
  */
 export function toOnnx(net: Sequential, options: OnnxExportOptions = {}): Uint8Array<ArrayBuffer> {
   if (!(net instanceof Sequential)) throw refusal('net', 'a Sequential', show(net));
-  checkNames('toOnnx', options, ['inputShape']);
+  checkNames(SUBJECT, options, ['inputShape']);
   const leaves = net.named().map(([name, layer]) => ({ name, layer }));
   const residual = net.layers.find((layer) => layer instanceof Residual);
   if (residual) throw refusal('a layer', 'a chain', residual.subject);
@@ -75,27 +59,17 @@ export function toOnnx(net: Sequential, options: OnnxExportOptions = {}): Uint8A
   };
   const activate = (activation: Activation | undefined, name: string) => {
     if (activation === undefined) return;
-    const { name: kind, ...parameter } = typeof activation === 'string' ? { name: activation } : activation;
-    if (kind === 'relu6') {
-      append('Clip', name, [store(`${name}.min`, [0], []), store(`${name}.max`, [6], [])]);
-      return;
-    }
-    if (kind === 'silu') {
-      const before = value;
-      append('Sigmoid', `${name}.sigmoid`, []);
-      append('Mul', name, [before]);
-      return;
-    }
-    const operator = OPERATORS[kind];
-    opset = Math.max(opset, operator.opset ?? 0);
-    const { slope, alpha } = parameter as { slope?: number; alpha?: number };
-    const own: Readonly<Record<string, WritableAttribute>> =
-      kind === 'leaky-relu'
-        ? { alpha: { float: slope ?? 0.01 } }
-        : kind === 'elu'
-          ? { alpha: { float: alpha ?? 1 } }
-          : {};
-    append(operator.op, name, [], { ...operator.attributes, ...own });
+    const kind = typeof activation === 'string' ? activation : activation.name;
+    const steps = FOREIGN[kind].onnx;
+    const given = value;
+    steps.forEach(({ op, opset: since = 0, attributes, parameter: own, inputs = {} }, i) => {
+      opset = Math.max(opset, since);
+      const label = i === steps.length - 1 ? name : `${name}.${op.toLowerCase()}`;
+      const further =
+        inputs === 'x' ? [given] : Object.entries(inputs).map(([input, fill]) => store(`${name}.${input}`, [fill], []));
+      const numbers = { ...attributes, ...(own && { [own]: activationCode(SUBJECT, activation).alpha }) };
+      append(op, label, further, writable(numbers));
+    });
   };
   for (const { layer, name } of leaves) {
     if (layer instanceof Linear) {
@@ -148,6 +122,14 @@ export function toOnnx(net: Sequential, options: OnnxExportOptions = {}): Uint8A
   );
 }
 
+function writable(attributes: Readonly<Record<string, number | string>>): Record<string, WritableAttribute> {
+  const each = Object.entries(attributes).map(([name, value]) => [
+    name,
+    typeof value === 'number' ? { float: value } : value,
+  ]);
+  return Object.fromEntries(each);
+}
+
 function rowOf(chain: readonly { layer: Layer }[]): readonly number[] | undefined {
   for (const { layer } of chain) {
     if (layer instanceof Linear) return [layer.inFeatures];
@@ -158,5 +140,5 @@ function rowOf(chain: readonly { layer: Layer }[]): readonly number[] | undefine
 }
 
 function refusal(argument: string, expected: string, got: string): Error {
-  return wrongValue('ERR_OPTION', 'toOnnx', argument, expected, got);
+  return wrongValue('ERR_OPTION', SUBJECT, argument, expected, got);
 }
