@@ -19,6 +19,7 @@ import { backend } from '../src/kernels/backend.ts';
 import * as inferenceLoops from '../src/kernels/inference/js.ts';
 import * as linearLoops from '../src/kernels/linear/js.ts';
 import { Random } from '../src/nn/random.ts';
+import { kernelCases } from './kernels.ts';
 import { KIN_SHAPES, type KinShape, KinWorkload, kinLayoutsOf } from './kin-workload.ts';
 import { measurePeak } from './peak.ts';
 import { type BenchLayout, type BenchShape, layoutsOf, SHAPES } from './shapes.ts';
@@ -60,6 +61,7 @@ export function* cases(): Generator<BenchCase> {
   yield* linearCases();
   yield* activationCases();
   yield* compiledCases();
+  yield* kernelCases();
 }
 
 /** A batch norm with a workload's parameters; by state dict, as a layer whose arrays nobody holds need not look whether they have changed. */
