@@ -71,7 +71,7 @@ export async function convert([input, output]: string[], { from, to, rename = []
       : file.import({ rename: names }),
   );
   if (Object.keys(imported.state).length === 0 && file.kind !== 'NPY') throw unknown('convert', input, imported.unused);
-  const { state, unused, missing, multipliers = {} } = imported;
+  const { state, unused, missing, multipliers = {}, training = [] } = imported;
   const tensors: Map<string, Out> = { torch: toTorch, keras: toKeras, flax: toFlax, tfjs: toTfjs }[target](state, {
     multipliers,
   });
@@ -96,6 +96,7 @@ export async function convert([input, output]: string[], { from, to, rename = []
       ...counted.map((name) => `left out, as ${target} counts no batches: ${name} ${state[name].data[0]}`),
       ...texts.map((name) => `left out, as these are texts: ${name}`),
       ...missing.map((name) => `missing: ${name}`),
+      ...training.map((name) => `in training mode, which weights alone do not say: ${name}`),
     ],
     data: {
       in: input,
@@ -106,6 +107,7 @@ export async function convert([input, output]: string[], { from, to, rename = []
       carried,
       leftOut: [...counted, ...texts],
       missing,
+      training,
     },
   };
 }

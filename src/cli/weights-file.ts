@@ -14,7 +14,6 @@ import {
   fromTorch,
   type Imported,
   type ImportOptions,
-  normsOf,
   type OnnxModel,
   readNpy,
   readNpz,
@@ -47,8 +46,6 @@ export interface WeightsFile {
   readonly otherNorms: readonly string[];
   /** Kinds of layers, where the file shows them. */
   readonly kinds?: ReadonlyMap<string, string>;
-  /** Batch norms that take each batch's own statistics. */
-  readonly trainingNorms?: readonly string[];
   /** In our names. */
   import(options?: ImportOptions): Imported;
 }
@@ -127,7 +124,6 @@ async function openAs(
         framework: 'onnx',
         ...(files.size && { files }),
         otherNorms: strangeNorms(model),
-        trainingNorms: normsOf(model).flatMap(({ name, training }) => (training ? [name] : [])),
         import: (options) => fromOnnx(model, options),
       };
     }

@@ -17,7 +17,9 @@ export interface KerasLayer {
   readonly config: { readonly [key: string]: Json };
   /** Layers whose outputs it takes; undefined in a Sequential, where that is the one before. */
   readonly inbound: readonly string[] | undefined;
-  /** Is it called with `training=True`? */
+  /** Does a call of it say `training=True`? */
+  readonly isCalledInTraining?: boolean;
+  /** Is it called with `training=True`, or a network around it, whose calls pass it on to layers that say nothing of their own? */
   readonly training?: boolean;
   /** Name of the network that it is in; none for the outermost. */
   readonly network?: string | null;
@@ -26,7 +28,12 @@ export interface KerasLayer {
 }
 
 /** The layers of a config: `{ class_name, config: { layers } }`. Networks in networks come first, then their layers as `outer/inner`. */
-export function layersOf(json: Json, network: string | null = null, depth = 0): KerasLayer[] {
+export function layersOf(
+  json: Json,
+  network: string | null = null,
+  depth = 0,
+  around: boolean | undefined = undefined,
+): KerasLayer[] {
   const list = listOf(json);
   if (!list) throw malformed(FORMAT, 'config', 'a network with layers', show(json), 0);
   if (depth > 16) throw malformed(FORMAT, 'config', 'at most 16 levels', 'more', 0);
@@ -46,16 +53,19 @@ export function layersOf(json: Json, network: string | null = null, depth = 0): 
         `${full.length}`,
         0,
       );
+    const said = trainingIn(entry.inbound_nodes ?? null);
+    const training = said ?? around;
     const layer: KerasLayer = {
       name: full,
       className: entry.class_name,
       config: inner,
       inbound: entry.inbound_nodes === undefined ? undefined : namesIn(entry.inbound_nodes),
-      training: trainingIn(entry.inbound_nodes ?? null),
+      training,
+      isCalledInTraining: said === true,
       network,
       rank: rankOf(asRecord(entry.build_config)?.input_shape ?? inner.batch_shape ?? inner.batch_input_shape),
     };
-    return Array.isArray(inner.layers) ? [layer, ...layersOf(entry, layer.name, depth + 1)] : [layer];
+    return Array.isArray(inner.layers) ? [layer, ...layersOf(entry, layer.name, depth + 1, training)] : [layer];
   });
 }
 
@@ -112,13 +122,45 @@ export function namesIn(nodes: Json): string[] {
   return names;
 }
 
-/** Is `training` among the arguments of a call, and true? */
-function trainingIn(nodes: Json): boolean {
-  if (Array.isArray(nodes)) return nodes.some(trainingIn);
+/** What calls say of `training`: true if one of them does; undefined where none says anything. */
+function trainingIn(nodes: Json): boolean | undefined {
+  if (Array.isArray(nodes)) {
+    const said = nodes.map(trainingIn);
+    return said.includes(true) || (said.includes(false) ? false : undefined);
+  }
   const record = asRecord(nodes);
-  if (!record) return false;
+  if (!record) return undefined;
   const { training, kwargs } = record;
-  return training === true || training === 1 || trainingIn(kwargs ?? null);
+  if (training === true || training === 1) return true;
+  return training === false || training === 0 ? false : trainingIn(kwargs ?? null);
+}
+
+/** What training changes: batch norms, and layers that draw random numbers. */
+const CHANGED_BY_TRAINING = /^batch_normalization$|dropout|noise|random/;
+
+/** Names of the layers that run in training mode whoever calls the network: those whose calls say so, and those in a network whose calls do. */
+export function trainingLayers(layers: readonly KerasLayer[] | null): string[] {
+  return (layers ?? [])
+    .filter((layer) => layer.training && !isNetwork(layer) && layer.className !== 'InputLayer')
+    .filter((layer) => layer.isCalledInTraining || CHANGED_BY_TRAINING.test(kindOf(held(layer).className)))
+    .map(({ name }) => name);
+}
+
+/** The layer that another one holds as an attribute, in whose config its own lies: TimeDistributed, SpectralNormalization. */
+export function wrapped(around: KerasLayer | undefined, attribute: string): KerasLayer | undefined {
+  const inner = asRecord(around?.config[attribute]);
+  const config = asRecord(inner?.config);
+  if (!around || !config || typeof inner?.class_name !== 'string' || Array.isArray(config.layers)) return undefined;
+  // the inner layer sees one time step after another
+  const isSteps = kindOf(around.className) === 'time_distributed' && around.rank !== undefined;
+  const rank = isSteps ? around.rank! - 1 : around.rank;
+  return { ...around, name: `${around.name}/${attribute}`, className: inner.class_name, config, rank };
+}
+
+/** What a layer's own variables are those of: of the layer in it, where it is a wrapper. */
+export function held(layer: KerasLayer): KerasLayer {
+  const inner = wrapped(layer, 'layer');
+  return inner ? { ...inner, name: layer.name } : layer;
 }
 
 /** keras/src/utils/naming.py: BatchNormalization → batch_normalization, ReLU → re_lu. */
