@@ -29,7 +29,8 @@ export async function inspect([path]: string[], { progress }: Values): Promise<R
   );
   const training = new Set(imported.training);
   const norms = normReports(imported)
-    .filter(({ name }) => !other.has(name))
+    // one with statistics may share its name with a norm inside another node
+    .filter(({ name, kind }) => kind === 'batch norm' || !other.has(name))
     .map((norm) =>
       training.has(norm.name) && norm.kind === 'batch norm'
         ? { ...norm, findings: [...norm.findings, TRAINING] }

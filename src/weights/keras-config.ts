@@ -107,7 +107,7 @@ function rankOf(shape: Json | undefined): number | undefined {
 }
 
 /** Names of the layers that calls take, or that are outputs: Keras 3 has `keras_history` in tensors, tf.keras `[name, node, tensor, kwargs]`. */
-export function namesIn(nodes: Json): string[] {
+function namesIn(nodes: Json): string[] {
   const names: string[] = [];
   const walk = (value: Json, depth: number) => {
     if (depth > 16) throw malformed(FORMAT, 'inbound_nodes', 'at most 16 levels', 'more', 0);

@@ -16,7 +16,7 @@ export interface KerasGroup {
 }
 
 /** What is known of the layers beside their names. */
-export interface Known {
+interface Known {
   readonly layers: readonly KerasLayer[] | null;
   readonly kinds?: ReadonlyMap<string, string>;
   /** Are names with scopes in them still to be led to their layers? */

@@ -16,7 +16,7 @@ interface GraphNode {
 type Axes = 'as they are' | 'kernel' | 'depthwise';
 
 /** A node that takes weights: which, under which of our names, and of a norm its options. */
-export interface GraphLayer {
+interface GraphLayer {
   readonly name: string;
   readonly weights: readonly { readonly ours: string; readonly full: string; readonly axes: Axes }[];
   readonly missing: readonly string[];
