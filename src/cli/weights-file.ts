@@ -4,6 +4,7 @@ import { basename, dirname, join } from 'node:path';
 import { malformed } from '../errors.ts';
 import { quote } from '../formats/bytes.ts';
 import { type FileKind, recognize } from '../formats/recognize.ts';
+import { openTfjs } from '../formats/tfjs.ts';
 import { isInside } from '../formats/zip.ts';
 import {
   type Foreign,
@@ -19,9 +20,7 @@ import {
   readNpz,
   readOnnx,
   readSafetensors,
-  readTfjs,
   safetensorsShards,
-  tfjsShards,
 } from '../weights/index.ts';
 import { tfjsLayers } from '../weights/keras.ts';
 import { kindOf } from '../weights/keras-config.ts';
@@ -99,8 +98,9 @@ async function openAs(
       };
     }
     case 'TF.js': {
-      const files = await beside('TF.js', tfjsShards(bytes));
-      const model = readTfjs(bytes, files);
+      const { paths, read } = openTfjs(bytes);
+      const files = await beside('TF.js', paths);
+      const model = read(files);
       return {
         kind: 'TF.js',
         bytes,

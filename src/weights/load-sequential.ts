@@ -3,7 +3,7 @@ import { type Bytes, bytesFrom, quote } from '../formats/bytes.ts';
 import { asRecord } from '../formats/json.ts';
 import type { TensorFiles } from '../formats/onnx-tensor.ts';
 import { isHdf5, recognize } from '../formats/recognize.ts';
-import { readTfjs, tfjsShards } from '../formats/tfjs.ts';
+import { openTfjs } from '../formats/tfjs.ts';
 import { isInside } from '../formats/zip.ts';
 import { checkNames } from '../named-options.ts';
 import type { Sequential } from '../nn/sequential.ts';
@@ -69,11 +69,12 @@ export async function loadSequential(
 
 async function sequentialFromTfjs(bytes: Uint8Array, beside: Beside, options: LoadOptions): Promise<Sequential> {
   const shards = new Map<string, Bytes>();
-  for (const name of tfjsShards(bytes)) {
+  const { paths, read } = openTfjs(bytes);
+  for (const name of paths) {
     const shard = await beside(name);
     if (shard) shards.set(name, shard);
   }
-  const { tensors, topology } = readTfjs(bytes, shards);
+  const { tensors, topology } = read(shards);
   if (isGraph(topology)) throw malformed('TF.js', 'model.json', 'a layers model', 'a graph model', 0);
   const layers = tfjsLayers(topology);
   if (!layers) throw malformed('TF.js', 'model.json', 'a network with layers', 'weights alone', 0);
