@@ -9,6 +9,9 @@ const FORMAT = 'Keras';
 /** With the names of networks around it, which every layer in them repeats. */
 const LONGEST_NAME = 512;
 
+/** More are nothing that anybody runs. */
+const MOST_LAYERS = 10_000;
+
 /** A layer as Keras' config describes it. */
 export interface KerasLayer {
   /** Of a layer in a network in a network: `outer/inner`. */
@@ -33,11 +36,12 @@ export function layersOf(
   network: string | null = null,
   depth = 0,
   around: boolean | undefined = undefined,
+  found: KerasLayer[] = [],
 ): KerasLayer[] {
   const list = listOf(json);
   if (!list) throw malformed(FORMAT, 'config', 'a network with layers', show(json), 0);
   if (depth > 16) throw malformed(FORMAT, 'config', 'at most 16 levels', 'more', 0);
-  return list.flatMap((item) => {
+  for (const item of list) {
     const entry = asRecord(item);
     const inner = asRecord(entry?.config);
     const name = inner?.name ?? entry?.name;
@@ -65,8 +69,10 @@ export function layersOf(
       network,
       rank: rankOf(asRecord(entry.build_config)?.input_shape ?? inner.batch_shape ?? inner.batch_input_shape),
     };
-    return Array.isArray(inner.layers) ? [layer, ...layersOf(entry, layer.name, depth + 1, training)] : [layer];
-  });
+    if (found.push(layer) > MOST_LAYERS) throw malformed(FORMAT, 'config', `at most ${MOST_LAYERS} layers`, 'more', 0);
+    if (Array.isArray(inner.layers)) layersOf(entry, layer.name, depth + 1, training, found);
+  }
+  return found;
 }
 
 /** The list of a network's layers; undefined for a model that is a class of its own, whose config says nothing of layers. */

@@ -9,7 +9,7 @@ import { readOnnx } from '../formats/onnx.ts';
 import type { TensorFiles } from '../formats/onnx-tensor.ts';
 import type { FileKind } from '../formats/recognize.ts';
 import { readSafetensors, safetensorsShards, type Writable, writeSafetensors } from '../formats/safetensors.ts';
-import { readTfjs, tfjsShards, writeTfjs } from '../formats/tfjs.ts';
+import { openTfjs, writeTfjs } from '../formats/tfjs.ts';
 import type { Sequential } from '../nn/sequential.ts';
 import type { Exported } from './exported.ts';
 import type { Foreign, Imported, ImportOptions } from './imported.ts';
@@ -84,8 +84,9 @@ export const READERS: Readonly<Record<Format, (source: Source) => Promise<Conten
     };
   },
   async 'TF.js'({ bytes, beside }) {
-    const files = await beside('TF.js', tfjsShards(bytes));
-    const model = readTfjs(bytes, files);
+    const { paths, read } = openTfjs(bytes);
+    const files = await beside('TF.js', paths);
+    const model = read(files);
     const layers = tfjsLayers(model.topology) ?? [];
     return {
       tensors: model.tensors,

@@ -40,9 +40,6 @@ export interface KerasNetwork {
   readonly version: string | null;
 }
 
-/** More are nothing that anybody runs. */
-const MOST_LAYERS = 10_000;
-
 /** Variables of a layer that inference does without. */
 const TRAINING = ['moving_stddev', 'renorm_mean', 'renorm_stddev'];
 
@@ -55,8 +52,6 @@ export function sequentialFromKeras(network: KerasNetwork, options: LoadOptions)
   const used: KerasGroup[] = [];
   const rename: Record<string, string> = {};
   const chain = chainOf(network);
-  if (chain.length > MOST_LAYERS)
-    throw malformed(format, 'config', `at most ${MOST_LAYERS} layers in a row`, `${chain.length}`, 0);
 
   chain.forEach(({ layer, rank }, i) => {
     const { className, config, name } = layer;

@@ -3,7 +3,7 @@
 import { malformed } from '../errors.ts';
 import type { Bytes } from '../formats/bytes.ts';
 import { asRecord } from '../formats/json.ts';
-import { readTfjs, tfjsShards } from '../formats/tfjs.ts';
+import { openTfjs } from '../formats/tfjs.ts';
 import type { Sequential } from '../nn/sequential.ts';
 import { tfjsLayers } from './keras.ts';
 import { outputsOf } from './keras-config.ts';
@@ -19,11 +19,12 @@ export async function sequentialFromTfjs(
   options: LoadOptions,
 ): Promise<Sequential> {
   const shards = new Map<string, Bytes>();
-  for (const name of tfjsShards(bytes)) {
+  const { paths, read } = openTfjs(bytes);
+  for (const name of paths) {
     const shard = await beside(name);
     if (shard) shards.set(name, shard);
   }
-  const { tensors, topology } = readTfjs(bytes, shards);
+  const { tensors, topology } = read(shards);
   if (isGraph(topology)) throw malformed('TF.js', 'model.json', 'a layers model', 'a graph model', 0);
   const layers = tfjsLayers(topology);
   if (!layers) throw malformed('TF.js', 'model.json', 'a network with layers', 'weights alone', 0);
