@@ -153,8 +153,8 @@ function doubtOf(pairs: ReadonlyMap<FileLayer, Pair>, given: Given): string | un
 }
 
 /**
- * Where norms come first, a convolution at the beginning has none and one norm is left at the end. A layer and a norm that both
- * have names of that kind, and no partner, look so.
+ * Where norms come first, a convolution at the beginning has none and one norm is left at the end. In a network of one width, where
+ * channels tell nothing, a layer and a norm with names of that kind and no partner look so.
  */
 function aloneIn(pairs: ReadonlyMap<FileLayer, Pair>, given: Given): string | undefined {
   const { chosen, layers } = given;
@@ -164,6 +164,8 @@ function aloneIn(pairs: ReadonlyMap<FileLayer, Pair>, given: Given): string | un
     const others = 'layer' in pair && pair.by === 'position' ? [pair.layer] : namesakes(norm, given);
     for (const layer of others) followed.add(layer);
     if (!others.length && hasWord(norm, NORM_WORDS)) alone.push(norm);
+    // a layer that changes the width fits a norm behind it, not one before
+    if ('layer' in pair && pair.by === 'names' && !isSquare(pair.layer)) return undefined;
   }
   // one that was given a layer of its own is not alone
   const norm = alone.find((one) => !chosen.has(one) || followed.has(chosen.get(one)!));

@@ -148,7 +148,8 @@ export function sequentialFromKeras(network: KerasNetwork, options: LoadOptions)
 
 /** Are these as many of the last axes? */
 function isLast(axis: Json | undefined, count: number, rank: number | undefined): boolean {
-  const axes = (Array.isArray(axis) ? axis : [axis ?? -1]).map(Number);
+  // objects without a prototype are no numbers, and become none
+  const axes = (Array.isArray(axis) ? axis : [axis ?? -1]).map((one) => (typeof one === 'number' ? one : Number.NaN));
   if (axes.length !== count) return false;
   const fromEnd = axes.map((one) => (one < 0 ? one : one - (rank ?? Number.NaN)));
   return fromEnd.every((one, i) => one === i - count);

@@ -397,6 +397,7 @@ describe('configs that are no chain, or say what there is not here', () => {
   test.each([
     [layer('LayerNormalization', 'n', { axis: [1, 3] }), 'the last axes, got [1,3]', [2, 2]],
     [layer('LayerNormalization', 'n', { axis: -2 }), 'the last axes, got -2', [2]],
+    [layer('LayerNormalization', 'n', { axis: [{}] }), 'the last axes, got [{}]', [2]],
     [layer('LayerNormalization', 'n', { epsilon: '1' }), 'a number as epsilon, got "1"', [2]],
   ])('%j', async (one, message, shape) => {
     const values = { data: Array(shape.reduce((a, b) => a * b)).fill(1), shape };

@@ -176,6 +176,9 @@ describe('names leave the order open', () => {
     const { 'conv.weight': first, ...norms } = ends;
     expect(Object.keys(fold(sorted({ ...blocks, ...norms })).pairs).length).toBe(4);
     expect(Object.keys(fold(sorted({ ...blocks, 'conv.weight': first })).pairs).length).toBe(4);
+    // a layer of another width fits the norm behind it alone
+    const wider = { 'b.2.conv1.weight': conv(4, 3, 1, 1), ...norm('b.2.bn1', 4) };
+    expect(Object.keys(fold(sorted({ ...blocks, ...ends, ...wider })).pairs).length).toBe(5);
     // whoever says the last norm's layer knows the order
     const told = fold(sorted({ ...blocks, ...ends }), { pairs: { bn_final: 'conv' } });
     expect(Object.keys(told.pairs).length).toBe(5);
