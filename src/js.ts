@@ -6,7 +6,8 @@ export type { ConvWeights, LinearWeights } from './fold/geometry.ts';
 export { foldNorms, type Norm, type Scale, type Statistics } from './fold/norm.ts';
 export type { NetworkCertificate } from './infer/certificate.ts';
 export type { CompiledNetwork, CompileOptions } from './infer/compile.ts';
-export type { Compiled, RunOptions } from './infer/run.ts';
+export type { Port } from './infer/program.ts';
+export type { Compiled, Named, RunOptions } from './infer/run.ts';
 export type { Activation, ActivationName } from './kernels/activations.ts';
 export { type Configuration, configure, type Info, type Initialization, info, init } from './kernels/backend.ts';
 export type { BackendName } from './kernels/create-backend.ts';
@@ -17,7 +18,7 @@ export { DomainBatchNorm, type DomainBatchNormOptions } from './layers/domain-ba
 export { type BatchNormArguments, batchNorm } from './layers/functional.ts';
 export { GroupNorm, type GroupNormOptions } from './layers/group-norm.ts';
 export { InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, type InstanceNormOptions } from './layers/instance-norm.ts';
-export { Layer, type Stage } from './layers/layer.ts';
+export { Layer } from './layers/layer.ts';
 export { LayerNorm } from './layers/layer-norm.ts';
 export type { Field, MaskOptions } from './layers/mask.ts';
 export { Moments, type MomentsJSON, type MomentsOptions } from './layers/moments.ts';

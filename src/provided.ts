@@ -49,6 +49,7 @@ export const KERNELS: Readonly<Record<keyof (typeof plain & typeof infer), Parts
   Sequential: products,
   setThreads: ['inference', 'linear', 'masked', 'rows', 'training'],
   load: ['inference', 'linear'],
+  norms: rows,
   Layer: none,
   Moments: none,
   Diagnosis: none,

@@ -30,4 +30,5 @@ export interface Values {
   readonly from?: string;
   readonly to?: string;
   readonly rename?: string[];
+  readonly module?: boolean;
 }

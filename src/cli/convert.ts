@@ -6,14 +6,14 @@ import { quote } from '../formats/bytes.ts';
 import { isReadable, type Values as Numbers, naturalType } from '../formats/dtypes.ts';
 import type { StateDict } from '../types.ts';
 import { checkPair } from '../weights/fold-safetensors.ts';
-import { type Foreign, loadSequential, readOnnx, toFlax, toKeras, toOnnx, toTfjs, toTorch } from '../weights/index.ts';
-import { type Framework, GRAPHS, type Output, WRITERS, type Writer } from '../weights/registry.ts';
+import { type Foreign, readOnnx, toFlax, toKeras, toOnnx, toTfjs, toTorch } from '../weights/index.ts';
+import { type Framework, type Output, WRITERS, type Writer } from '../weights/registry.ts';
 import { rowOfOnnx } from '../weights/sequential-onnx.ts';
 import { withNorms } from '../weights/stored-norms.ts';
 import { type Report, UsageError, type Values, withOptions } from './command.ts';
 import { writeFiles, writeFileWhole } from './files.ts';
 import { unknown } from './inspect.ts';
-import { FRAMEWORKS, importAs, openWeights, type WeightsFile } from './weights-file.ts';
+import { FRAMEWORKS, importAs, networkIn, openWeights, type WeightsFile } from './weights-file.ts';
 
 export async function convert([input, output]: string[], { from, to, rename = [], progress }: Values): Promise<Report> {
   const format = WRITERS.find(({ ends }) => output.endsWith(ends));
@@ -28,11 +28,7 @@ export async function convert([input, output]: string[], { from, to, rename = []
   if (!format.write) {
     if (source || to || rename.length)
       throw new UsageError('a network becomes an ONNX model as a whole: no --from, --to or --rename');
-    if (!GRAPHS[file.kind]) {
-      const expected = 'an ONNX, Keras or TF.js file, which has a graph';
-      throw wrongValue('ERR_FORMAT', 'convert', basename(input), expected, file.kind);
-    }
-    const net = await loadSequential(file.bytes, { files: file.files });
+    const net = await networkIn('convert', input, file);
     const row = file.kind === 'ONNX' ? rowOfOnnx(readOnnx(file.bytes, { files: file.files })) : undefined;
     await writeFileWhole(output, toOnnx(net, row && { inputShape: row }), progress);
     return {

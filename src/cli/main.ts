@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { WRITERS } from '../weights/registry.ts';
 import { type Report, UsageError, type Values } from './command.ts';
+import { compile } from './compile.ts';
 import { convert } from './convert.ts';
 import { isStdout } from './files.ts';
 import { fold } from './fold.ts';
@@ -15,6 +16,7 @@ const HELP = `evenkeel: batch norm in files of weights
 
   evenkeel inspect FILE          tensors and normalization layers, and statistics that look wrong
   evenkeel fold IN OUT           folds batch norm (safetensors, ONNX); the rest is carried over byte for byte
+  evenkeel compile IN OUT        a network (ONNX, Keras, TF.js) in evaluation form, folded and fused, for load of evenkeel/infer
   evenkeel convert IN OUT        another format, by the name of OUT: ${WRITERS.map(({ ends, example = ends }) => example).join(' ')}
 
   FILE and IN: safetensors (or *.safetensors.index.json, with the shards beside it), NPZ, NPY, ONNX, TF.js (model.json), Keras (.keras, .h5; needs h5wasm)
@@ -33,6 +35,9 @@ convert
   --from, --to NAME              whose names: ${FRAMEWORKS.join(', ')}. By default as the file says, and as OUT's format has them
   --rename NAME=OURS             a layer's name in OUT
 
+compile
+  --module                       a module beside OUT that loads it with the operations it needs
+
 exit codes: 0 done, 1 a file that is wrong or cannot be written, 2 a wrong command`;
 
 const OPTIONS = {
@@ -46,6 +51,7 @@ const OPTIONS = {
   from: { type: 'string' },
   to: { type: 'string' },
   rename: { type: 'string', multiple: true },
+  module: { type: 'boolean' },
 } as const satisfies NonNullable<ParseArgsConfig['options']>;
 
 /** Which options each command takes, beside those that all do. */
@@ -55,6 +61,7 @@ const TAKES: Record<
 > = {
   inspect: { files: 1, options: [], run: inspect },
   fold: { files: 2, options: ['pair', 'eps', 'transposed'], run: fold },
+  compile: { files: 2, options: ['module'], run: compile },
   convert: { files: 2, options: ['from', 'to', 'rename'], run: convert },
 };
 

@@ -1,11 +1,12 @@
 // Any file of weights: which kind it is, by its first bytes, and what is in it.
 
 import { basename, dirname, join } from 'node:path';
-import { malformed } from '../errors.ts';
+import { malformed, wrongValue } from '../errors.ts';
 import { quote } from '../formats/bytes.ts';
 import { recognize } from '../formats/recognize.ts';
 import { readSafetensors } from '../formats/safetensors.ts';
 import { isInside } from '../formats/zip.ts';
+import type { Sequential } from '../nn/sequential.ts';
 import {
   type Foreign,
   fromFlax,
@@ -14,9 +15,18 @@ import {
   fromTorch,
   type Imported,
   type ImportOptions,
+  loadSequential,
 } from '../weights/index.ts';
 import { dataBeside } from '../weights/onnx-data.ts';
-import { type Contents, type Format, type Framework, formatOf, READERS } from '../weights/registry.ts';
+import {
+  type Contents,
+  type Format,
+  type Framework,
+  formatOf,
+  GRAPHS,
+  networkFiles,
+  READERS,
+} from '../weights/registry.ts';
 import { readFileWhole } from './files.ts';
 import { readKerasInTime } from './read-hdf5.ts';
 
@@ -66,6 +76,17 @@ export async function openWeights(path: string, always = false): Promise<Weights
     framework,
     otherNorms: contents.otherNorms ?? [],
   };
+}
+
+/** The network in a file. Throws ERR_FORMAT for a format that holds none. */
+export async function networkIn(
+  command: string,
+  path: string,
+  { kind, bytes, files }: WeightsFile,
+): Promise<Sequential> {
+  if (!GRAPHS[kind])
+    throw wrongValue('ERR_FORMAT', command, basename(path), `${networkFiles()}, which has a graph`, kind);
+  return loadSequential(bytes, { files });
 }
 
 /** Files that a file names, each once. Throws for paths out of its folder. */

@@ -2,6 +2,7 @@
 // shift; before one W′ = W·scale by input channel and b′ = b + Σ W·shift.
 
 import { show, wrongKind, wrongValue } from '../errors.ts';
+import { type ExactWeights, foldedBefore, foldedBehind, roundingOf } from '../graph/weights.ts';
 import type { Activation } from '../kernels/activations.ts';
 import { checkNames } from '../named-options.ts';
 import { Linear } from '../nn/linear.ts';
@@ -161,32 +162,11 @@ export function exactFold(
   subject: string,
   layer: ConvWeights,
   geometry: Geometry,
-  { scale, shift }: Pick<Affine, 'scale' | 'shift'>,
+  map: Pick<Affine, 'scale' | 'shift'>,
   before: boolean,
-): { weight: Float64Array; bias: Float64Array } {
-  checkFold(subject, layer, geometry, { scale, shift }, before);
-  const { outChannels, outOf, inOf } = geometry;
-  const { bias: given } = layer;
-  const weight = Float64Array.from(layer.weight);
-  const bias = Float64Array.from({ length: outChannels }, (_, o) => (given ? given[o] : 0));
-  if (!before) for (let o = 0; o < outChannels; o++) bias[o] = bias[o] * scale[o] + shift[o];
-  for (let i = 0; i < weight.length; i++) {
-    const c = before ? inOf(i) : outOf(i);
-    if (before) bias[outOf(i)] += weight[i] * shift[c];
-    weight[i] *= scale[c];
-  }
-  return { weight, bias };
-}
-
-/** Σ|stored − exact| over the weights of each output channel. */
-export function roundingOf(
-  exact: Float64Array,
-  stored: ArrayLike<number>,
-  { outChannels, outOf }: Geometry,
-): Float64Array {
-  const sums = new Float64Array(outChannels);
-  for (let i = 0; i < exact.length; i++) sums[outOf(i)] += Math.abs(exact[i] - stored[i]);
-  return sums;
+): ExactWeights {
+  checkFold(subject, layer, geometry, map, before);
+  return (before ? foldedBefore : foldedBehind)(layer, geometry, map);
 }
 
 function fold<L extends ConvWeights>(

@@ -1,6 +1,7 @@
 // Where an output channel, an input channel and a place in the window lie in the weights of a linear or convolution layer.
 
 import { show, showShape, wrongKind, wrongValue } from '../errors.ts';
+import type { WeightAxes } from '../graph/weights.ts';
 import { checkChoice } from '../layers/options.ts';
 
 /** Weights of a fully connected layer. */
@@ -36,13 +37,10 @@ export interface ConvWeights extends LinearWeights {
 }
 
 /** The axes of some weights. */
-export interface Geometry {
+export interface Geometry extends WeightAxes {
   readonly inChannels: number;
-  readonly outChannels: number;
   readonly window: readonly number[];
-  /** Output channel, input channel and place in the window of each weight. */
-  readonly outOf: (index: number) => number;
-  readonly inOf: (index: number) => number;
+  /** Place in the window of each weight. */
   readonly tapOf: (index: number) => number;
 }
 

@@ -1,6 +1,7 @@
 // What folding folds: a batch norm in evaluation as a map by channel, y = x·scale + shift, in f64.
 
 import { type EvenkeelError, show, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
+import { composedMaps } from '../graph/weights.ts';
 import type { Activation } from '../kernels/activations.ts';
 import { BatchNorm } from '../layers/batch-norm.ts';
 import { evaluationMap } from '../layers/coefficients.ts';
@@ -152,8 +153,8 @@ function chain(subject: string, first: Affine, second: Affine): Affine {
   if (second.scale.length !== length) {
     throw wrongValue('ERR_FOLD', subject, 'a norm', `${length} channels`, `${second.scale.length}`);
   }
-  const scale = first.scale.map((value, c) => value * second.scale[c]);
-  const shift = first.shift.map((value, c) => value * second.scale[c] + second.shift[c]);
+  const center = new Float64Array(length);
+  const { scale, shift } = composedMaps({ center, ...first }, { center, ...second });
   return { scale, shift, activation: second.activation };
 }
 

@@ -1,19 +1,22 @@
-// A small compiler: stages → optimized nodes → a program → a function that runs it.
+// A small compiler: a network traced into a graph of operations → rewritten → a program → a function that runs it.
 
-import type { Stage } from '../layers/layer.ts';
+import { OperationGraph, type Value } from '../graph/graph.ts';
+import type { Description, Operation } from '../graph/operation.ts';
+import { OPERATIONS } from '../graph/operations/list.ts';
+import { rewrite } from '../graph/passes/rewrite.ts';
 import { checkNames } from '../named-options.ts';
 import { locate } from '../tensors/call.ts';
+import { nullsIn, shapeOf } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 import { certify, type NetworkCertificate } from './certificate.ts';
 import { explainProgram } from './explain.ts';
-import { type Node, type Optimized, optimize, stepsOf } from './optimize.ts';
-import type { Program, Step } from './program.ts';
-import { type Compiled, instantiate, type RunOptions } from './run.ts';
+import { type Port, type Program, portsOf, type Steps } from './program.ts';
+import { type Compiled, instantiate, type Named, type RunOptions, tensorsOf } from './run.ts';
 import { writeProgram } from './save.ts';
 
 export interface CompileOptions extends RunOptions {
-  /** Inputs on which the compiled network is held against the one it is made from: `certificate`. */
-  samples?: TensorLike;
+  /** Inputs on which the compiled network is held against the one it is made from: `certificate`. A record where there are several. */
+  samples?: TensorLike | Named<TensorLike>;
 }
 
 /** A compiled network that knows how it came about. */
@@ -23,7 +26,9 @@ export interface CompiledNetwork extends Compiled {
    * an output for inputs of magnitude 1; then what stayed as it was and why, and what was dropped. For inputs of rank 2, unless told another.
    */
   explain(rank?: number): string;
-  /** On the samples given to `compile`; null without. */
+  /** Names of the groups of `evenkeel/infer` that `load` has to be given for the saved network. */
+  readonly operations: readonly string[];
+  /** On the samples given to `compile`; null without. Channels of several outputs follow each other. */
   readonly certificate: NetworkCertificate | null;
   /**
    * One file, which `load` of `evenkeel/infer` reads: a safetensors file with the steps in its metadata.
@@ -36,71 +41,93 @@ export interface CompiledNetwork extends Compiled {
 
 const SUBJECT = 'compile';
 
-export function compile(stages: readonly Stage[], options: CompileOptions): CompiledNetwork {
+/** A network as the compiler takes it. */
+export interface Network {
+  /** Inputs by name, lengths null where the batch says them; a null shape where the network does not say. */
+  readonly inputs: readonly Port[];
+  readonly outputNames: readonly string[];
+  /** Traces everything; returns the outputs. */
+  trace(graph: OperationGraph, inputs: readonly Value[]): readonly Value[];
+}
+
+/**
+ * @throws ERR_MODE for layers that have no operation, ERR_OPTION, ERR_SHAPE, ERR_MEMORY
+ */
+export function compile(network: Network, options: CompileOptions): CompiledNetwork {
   checkNames(SUBJECT, options, ['maxBatch', 'inputShape', 'samples']);
-  const samples = options.samples === undefined ? undefined : locate(SUBJECT, 'samples', options.samples);
-  const flat = built(stages, true);
-  const other = built(stages, false);
-  const general = isSame(flat, other) ? flat : other;
-  const program: Program = { flat: flat.steps, general: general === flat ? null : general.steps };
+  const samples =
+    options.samples === undefined
+      ? undefined
+      : tensorsOf('samples', network.inputs, options.samples).map((x) => locate(SUBJECT, 'samples', x));
+  const traced = new OperationGraph(OPERATIONS, undefined);
+  const inputs = network.inputs.map(({ shape }) => traced.input(shape?.map((length) => length ?? Number.NaN)));
+  traced.outputs = [...network.trace(traced, inputs)];
+  const flat = built(traced, 2);
+  const general = flat.graph.needsRank2 ? built(traced, undefined) : flat;
+  const ports = network.inputs.every(({ shape }) => shape)
+    ? {
+        inputs: network.inputs,
+        outputs: traced.outputs.map(({ shape }, i) => ({
+          name: network.outputNames[i],
+          shape: shape ? nullsIn(shape) : null,
+        })),
+      }
+    : portsOf(stepsOf(traced, (_, operation) => operation));
+  const program: Program = { ...ports, flat: flat.steps, general: general === flat ? null : general.steps };
   const run = instantiate(program, options);
   const forRank = (rank: number) => (rank === 2 ? flat : general);
   let certificate: NetworkCertificate | null = null;
   if (samples) {
     try {
-      const { optimized, steps } = forRank(('shape' in samples ? samples.shape : samples.dims).length);
-      certificate = certify(stages, optimized.nodes, steps, samples, run);
+      const { graph, steps } = forRank(shapeOf(samples[0]).length);
+      certificate = certify(traced, graph, steps, samples, (xs) => {
+        const named = Object.fromEntries(program.inputs.map(({ name }, i) => [name, xs[i]]));
+        const ys = run(named) as TensorLike | Named<TensorLike>;
+        return tensorsOf('the outputs', program.outputs, ys);
+      });
     } catch (error) {
       run.dispose();
       throw error;
     }
   }
   return Object.assign(run, {
-    explain: (rank = 2) => explainProgram(forRank(rank).optimized, forRank(rank).steps, forRank(rank).rounding),
+    explain: (rank = 2) => explainProgram(forRank(rank).graph, forRank(rank).steps.steps),
     certificate,
+    operations: groupsOf([flat.graph, general.graph]),
     save: ({ rowsOnly = false }: { rowsOnly?: boolean } = {}) =>
-      writeProgram(rowsOnly ? { flat: program.flat, general: null, rowsOnly } : program),
+      writeProgram(rowsOnly ? { ...program, general: null, rowsOnly } : program),
   });
 }
 
+function groupsOf(graphs: readonly OperationGraph[]): string[] {
+  const groups = graphs.flatMap(({ nodes }) => nodes.map(({ description }) => description.group));
+  return [...new Set(groups.filter((group) => group !== undefined))].sort();
+}
+
 interface Built {
-  readonly optimized: Optimized;
-  readonly steps: readonly Step[];
-  /** By step: Σ|W′ − exact| of the channel with the largest; null where nothing was rounded. */
-  readonly rounding: readonly (number | null)[];
+  readonly graph: OperationGraph;
+  readonly steps: Steps;
 }
 
-function built(stages: readonly Stage[], flat: boolean): Built {
-  const optimized = optimize(stages, flat);
-  const steps = stepsOf(optimized.nodes);
-  return { optimized, steps, rounding: optimized.nodes.map((node, i) => roundingOf(node, steps[i])) };
+/** A traced graph rewritten, as steps with weights in f32. */
+function built(traced: OperationGraph, rank: number | undefined): Built {
+  const graph = rewrite(traced.copy(rank));
+  return { graph, steps: stepsOf(graph, ({ rounded }, operation) => rounded(operation)) };
 }
 
-function roundingOf({ operation }: Node, step: Step): number | null {
-  if (operation.kind === 'elementwise' || step.operation.kind === 'elementwise') return null;
-  if (operation.kind === 'affine') {
-    const { scale } = step.operation as { scale: Float32Array };
-    return operation.scale.reduce((most, value, c) => Math.max(most, Math.abs(value - scale[c])), 0);
-  }
-  const { weight } = step.operation as { weight: Float32Array };
-  const sums = new Float64Array(operation.outFeatures);
-  for (let i = 0; i < weight.length; i++)
-    sums[Math.floor(i / operation.inFeatures)] += Math.abs(operation.weight[i] - weight[i]);
-  const most = sums.reduce((a, b) => Math.max(a, b), 0);
-  return most > 0 ? most : null;
-}
-
-/** Did both kinds of input lead to the same steps? */
-function isSame(a: Built, b: Built): boolean {
-  const shape = ({ optimized, steps }: Built) =>
-    JSON.stringify(
-      steps.map(({ operation, x, add, activation }, i) => [
-        operation.kind,
-        x,
-        add,
-        activation,
-        optimized.nodes[i].sources,
-      ]),
-    );
-  return shape(a) === shape(b);
+/** Nodes as steps: values numbered. */
+function stepsOf(
+  { inputs, nodes, outputs }: OperationGraph,
+  operationOf: (description: Description, operation: Operation) => Operation,
+): Steps {
+  const values = [...inputs, ...nodes.map(({ output }) => output)];
+  const numbers = new Map(values.map((value, i) => [value, i]));
+  const numberOf = (value: Value) => numbers.get(value)!;
+  const steps = nodes.map(({ description, operation, inputs: from, activation }) => ({
+    runner: description.runner,
+    operation: operationOf(description, operation),
+    inputs: from.map(numberOf),
+    activation,
+  }));
+  return { steps, outputs: outputs.map(numberOf) };
 }

@@ -1,13 +1,17 @@
 // A program in one file: safetensors, with the steps in its metadata. Any reader of safetensors can open it.
 
-import { malformed, show } from '../errors.ts';
+import { malformed, show, showChoices } from '../errors.ts';
 import { type Bytes, bytesFrom } from '../formats/bytes.ts';
+import type { Fields, Runner } from '../graph/operation.ts';
 import { type Activation, activationCode, NO_ACTIVATION } from '../kernels/activations.ts';
-import type { Program, Step } from './program.ts';
+import { type Port, type Program, portsOf, type Step, type Steps } from './program.ts';
 
 export const FORMAT = 'evenkeel-compiled';
-/** Files of version 1 have no checksum. */
-export const VERSION = '2';
+/**
+ * Files of version 1 have no checksum; those of versions 1 and 2 have one input, one output, and in each step one input
+ * `x` and a residual `add`.
+ */
+export const VERSION = '3';
 /** Where the checksum stands: behind the length and `{"__metadata__":{"checksum":"`. */
 export const CHECKSUM_AT = 37;
 /** More steps than any network has; what a stranger's header becomes is many times as large. */
@@ -21,8 +25,13 @@ type Json = Readonly<Record<string, unknown>>;
 /** What is wrong, and where: most of it stands in the header. */
 const wrong = (part: string, expected: string, got: string, at = 8) => malformed(FORMAT, part, expected, got, at);
 
-/** Reads a program, and checks that it is one. Throws ERR_FORMAT. */
-export function readProgram(file: Bytes): Program {
+/**
+ * Reads a program, and checks that it is one.
+ *
+ * @param runners the operations that it may have
+ * @throws ERR_FORMAT
+ */
+export function readProgram(file: Bytes, runners: readonly Runner[]): Program {
   const bytes = bytesFrom(FORMAT, file);
   const known = kindOf(bytes);
   if (known) throw wrong('file', 'what save() writes', known, 0);
@@ -34,8 +43,8 @@ export function readProgram(file: Bytes): Program {
   const data = bytes.subarray(end);
   const { format, version, program, checksum } = record(header.__metadata__);
   if (format !== FORMAT) throw wrong('format', `'${FORMAT}'`, show(format));
-  if (version !== '1' && version !== VERSION) throw wrong('version', `'1' or '${VERSION}'`, show(version));
-  const sum = version === VERSION ? checksumOf(bytes) : undefined;
+  if (!['1', '2', VERSION].includes(version as string)) throw wrong('version', `'1' to '${VERSION}'`, show(version));
+  const sum = version === '1' ? undefined : checksumOf(bytes);
   if (checksum !== sum) throw wrong('checksum', show(sum), show(checksum), CHECKSUM_AT);
   const json = parse('program', new TextEncoder().encode(String(program)));
   let at = 0;
@@ -63,15 +72,48 @@ export function readProgram(file: Bytes): Program {
     if (room < 0) throw wrong(part, 'less for the size of the file', 'weights named by many steps');
     return new Float32Array(data.slice(from, to).buffer);
   };
+  const ports = (given: unknown, label: string): Port[] | undefined =>
+    version === VERSION ? portsFrom(given, label) : undefined;
+  const inputs = ports(json.inputs, 'inputs');
+  const count = inputs?.length ?? 1;
   const steps = (given: unknown, label: string): Step[] => {
     if (!Array.isArray(given)) throw wrong(label, 'a list of steps', show(given));
-    return given.map((item, i) => stepFrom(item, i, `${label}[${i}]`, vector));
+    return given.map((item, i) => stepFrom(record(item), i + count, `${label}[${i}]`, vector, runners));
   };
+  const outputs = ports(json.outputs, 'outputs');
+  const stepsOf = (given: unknown, label: string): Steps => {
+    if (!outputs) {
+      const all = steps(given, label);
+      return { steps: all, outputs: [all.length] };
+    }
+    const { steps: some, outputs: values } = record(given);
+    const all = steps(some, label);
+    const most = all.length + count - 1;
+    const isValue = (value: unknown) => Number.isInteger(value) && (value as number) >= 0 && (value as number) <= most;
+    if (list(values).length !== outputs.length || !list(values).every(isValue)) {
+      throw wrong(`${label} outputs`, `${outputs.length} values from 0 to ${most}`, show(values));
+    }
+    return { steps: all, outputs: values as number[] };
+  };
+  const flat = stepsOf(json.flat, 'flat');
   return {
-    flat: steps(json.flat, 'flat'),
-    general: json.general === null ? null : steps(json.general, 'general'),
+    ...(inputs && outputs ? { inputs, outputs } : portsOf(flat)),
+    flat,
+    general: json.general === null ? null : stepsOf(json.general, 'general'),
     rowsOnly: json.rowsOnly === true,
   };
+}
+
+/** Names and shapes of what goes in or comes out. */
+function portsFrom(given: unknown, label: string): Port[] {
+  const names = new Set<unknown>();
+  for (const port of list(given)) {
+    const { name, shape } = record(port);
+    const isShape = list(shape).every((n) => n === null || (Number.isInteger(n) && (n as number) >= 0));
+    if (typeof name === 'string' && (shape === null || (Array.isArray(shape) && isShape))) names.add(name);
+  }
+  if (!names.size || names.size < list(given).length) throw wrong(label, 'names and shapes', show(given));
+  return given as Port[];
 }
 
 /** What other files begin with. */
@@ -122,51 +164,43 @@ function list(value: unknown): readonly unknown[] {
 }
 
 function stepFrom(
-  json: unknown,
-  index: number,
+  step: Json,
+  values: number,
   part: string,
   vector: (name: unknown, shape: readonly number[], part: string) => Float32Array,
+  runners: readonly Runner[],
 ): Step {
-  const step = record(json);
   const fail = (expected: string, got: unknown) => wrong(part, expected, show(got));
-  const { kind, x, add } = step;
   const whole = (value: unknown, least: number, most: number) => {
     if (!Number.isInteger(value) || (value as number) < least || (value as number) > most) {
       throw fail(`a number from ${least} to ${most}`, value);
     }
     return value as number;
   };
-  const common = {
-    x: whole(x, 0, index),
-    add: whole(add, -1, index),
-    activation: activationFrom(step.activation, fail),
+  const fields: Fields = {
+    json: step,
+    fail,
+    whole,
+    vector: (name, shape) => vector(step[name], shape, `${part} ${name}`),
+    optional: (name, shape) => (step[name] == null ? null : vector(step[name], shape, `${part} ${name}`)),
   };
-  if (kind === 'elementwise') return { ...common, operation: { kind } };
-  if (kind === 'linear') {
-    const inFeatures = whole(step.in, 1, 2 ** 24);
-    const outFeatures = whole(step.out, 1, 2 ** 24);
-    const weight = vector(step.weight, [outFeatures, inFeatures], `${part} weight`);
-    const bias = step.bias === null ? null : vector(step.bias, [outFeatures], `${part} bias`);
-    return { ...common, operation: { kind, inFeatures, outFeatures, weight, bias } };
+  const { kind, group } = step;
+  const runner = runners.find((one) => one.kind === kind);
+  if (!runner) {
+    // what the file says goes into a message only where it may be a name
+    const known = typeof group === 'string' && /^\w+$/.test(group) ? group : undefined;
+    throw known
+      ? fail(
+          `an operation that load was given (import { ${known} } from 'evenkeel/infer'; operations: [${known}])`,
+          kind,
+        )
+      : fail(showChoices(runners.map((one) => one.kind)), kind);
   }
-  if (kind !== 'affine') throw fail("'linear', 'affine' or 'elementwise'", kind);
-  const channels = whole(step.channels, 1, 2 ** 24);
-  const { layout, ranks } = step;
-  if (layout !== 'channels-first' && layout !== 'channels-last') throw fail('a layout', layout);
-  if (!Array.isArray(ranks) || ranks.length !== 2) throw fail('two ranks', ranks);
-  const least = whole(ranks[0], 0, 64);
-  const most = ranks[1] === null ? Number.POSITIVE_INFINITY : whole(ranks[1], least, 64);
-  return {
-    ...common,
-    operation: {
-      kind,
-      scale: vector(step.scale, [channels], `${part} scale`),
-      shift: vector(step.shift, [channels], `${part} shift`),
-      center: step.center === undefined ? null : vector(step.center, [channels], `${part} center`),
-      layout,
-      ranks: [least, most],
-    },
-  };
+  const { x, add, inputs = add === -1 ? [x] : [x, add] } = step;
+  const from = list(inputs).map((value) => whole(value, 0, values - 1));
+  const [least, most] = [runner.arity, runner.arity + 1];
+  if (from.length < least || from.length > most) throw fail(`${least} or ${most} inputs`, inputs);
+  return { runner, operation: runner.read(fields), inputs: from, activation: activationFrom(step.activation, fail) };
 }
 
 function activationFrom(json: unknown, fail: (expected: string, got: unknown) => Error) {

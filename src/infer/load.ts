@@ -1,14 +1,38 @@
+import { show, wrongKind } from '../errors.ts';
 import type { Bytes } from '../formats/bytes.ts';
+import type { Runner } from '../graph/operation.ts';
+import { runAffine } from '../graph/operations/affine.ts';
+import { runElementwise } from '../graph/operations/elementwise.ts';
+import { runLinear } from '../graph/operations/linear.ts';
 import { checkNames } from '../named-options.ts';
 import { readProgram } from './file.ts';
 import { type Compiled, instantiate, type RunOptions } from './run.ts';
 
+/** Operations that come together: `norms` and others of `evenkeel/infer`. */
+export type Operations = readonly Runner[];
+
+export interface LoadOptions extends RunOptions {
+  /**
+   * Groups of operations that the file needs beyond those of every network (fully connected layers, batch norm in
+   * evaluation, activations, residuals). Default: none. An error names those that are missing.
+   */
+  operations?: readonly Operations[];
+}
+
+/** What every network may have. */
+const ALWAYS: Operations = [runLinear, runAffine, runElementwise];
+
 /**
  * A compiled network from the file that its `save()` made. It needs none of the layers it was made from.
  *
- * @throws ERR_FORMAT for any other file, and one in which a bit has changed; ERR_OPTION, ERR_MEMORY
+ * @throws ERR_FORMAT for any other file, one in which a bit has changed, and one with operations that are not there;
+ *   ERR_OPTION, ERR_MEMORY
  */
-export function load(file: Bytes, options: RunOptions = {}): Compiled {
-  checkNames('load', options, ['maxBatch', 'inputShape']);
-  return instantiate(readProgram(file), options);
+export function load(file: Bytes, options: LoadOptions = {}): Compiled {
+  checkNames('load', options, ['maxBatch', 'inputShape', 'operations']);
+  const { operations = [] } = options;
+  if (!Array.isArray(operations) || !operations.every(Array.isArray)) {
+    throw wrongKind('ERR_OPTION', 'load', 'operations', "groups of 'evenkeel/infer'", show(operations));
+  }
+  return instantiate(readProgram(file, [ALWAYS, ...operations].flat()), options);
 }

@@ -1,67 +1,83 @@
 // A compiled network as data: what a file holds and a run executes. Nothing here knows where it came from.
 
+import type { Operation, Runner } from '../graph/operation.ts';
 import { type ActivationCode, activationName, NO_ACTIVATION } from '../kernels/activations.ts';
-import type { Ranks } from '../layers/plan.ts';
-import type { Layout } from '../types.ts';
-
-/** y = x·Wᵀ + bias on the last axis. */
-export interface LinearOperation {
-  readonly kind: 'linear';
-  readonly inFeatures: number;
-  readonly outFeatures: number;
-  /** `[outFeatures, inFeatures]`. */
-  readonly weight: Float32Array;
-  readonly bias: Float32Array | null;
-}
-
-/** y = (x − center)·scale + shift by channel. */
-export interface AffineOperation {
-  readonly kind: 'affine';
-  /** Null where no channel has one. */
-  readonly center: Float32Array | null;
-  readonly scale: Float32Array;
-  readonly shift: Float32Array;
-  readonly layout: Layout;
-  readonly ranks: Ranks;
-}
-
-/** y = x: for an addition or an activation by itself. */
-export interface ElementwiseOperation {
-  readonly kind: 'elementwise';
-}
-
-export type Operation = LinearOperation | AffineOperation | ElementwiseOperation;
+import { agree, checkShape, nullsIn } from '../tensors/shape.ts';
 
 /**
- * One kernel call: y = f(operation(x) + values[add]). Values are numbered: 0 is the input, step i writes value i + 1, and the last value is the
- * output.
+ * One kernel call: y = f(operation(inputs) + residual). Values are numbered: first the network's inputs, then the output
+ * of each step.
  */
 export interface Step {
+  readonly runner: Runner;
   readonly operation: Operation;
-  /** The value that the operation takes. */
-  readonly x: number;
-  /** A value of the output's shape to add, or −1. */
-  readonly add: number;
+  /** Numbers of the operation's own inputs, then that of a residual, if any. */
+  readonly inputs: readonly number[];
   readonly activation: ActivationCode;
 }
 
+/** Steps, and which values are the outputs. */
+export interface Steps {
+  readonly steps: readonly Step[];
+  readonly outputs: readonly number[];
+}
+
+/** A value that goes in or comes out. */
+export interface Port {
+  readonly name: string;
+  /** Lengths by axis: null where the batch says them. A null shape where the network does not even say the rank. */
+  readonly shape: readonly (number | null)[] | null;
+}
+
 export interface Program {
-  /** For inputs of rank 2. */
-  readonly flat: readonly Step[];
-  /** For inputs of other ranks, where channels and features may be different axes; null where that makes no difference. */
-  readonly general: readonly Step[] | null;
+  readonly inputs: readonly Port[];
+  readonly outputs: readonly Port[];
+  /** For inputs of rank 2, and for all others where `general` is null. */
+  readonly flat: Steps;
+  /** For an input of another rank, where folding depended on the rank. */
+  readonly general: Steps | null;
   /** Inputs of other ranks are refused. */
   readonly rowsOnly?: boolean;
 }
 
 /** A step in a few words. */
-export function stepName({ operation, add, activation }: Step): string {
-  const name =
-    operation.kind === 'linear'
-      ? `linear ${operation.inFeatures} → ${operation.outFeatures}`
-      : operation.kind === 'affine'
-        ? `affine ${operation.scale.length}`
-        : 'elementwise';
-  const added = add >= 0 ? ' + residual' : '';
-  return `${name}${added}${activation.kind === NO_ACTIVATION.kind ? '' : `, ${activationName(activation)}`}`;
+export function stepName({ runner, operation, inputs, activation }: Step): string {
+  const added = inputs.length > runner.arity ? ' + residual' : '';
+  return `${runner.name(operation)}${added}${activation.kind === NO_ACTIVATION.kind ? '' : `, ${activationName(activation)}`}`;
+}
+
+/** Ranks in which a network may be given its input, the likeliest first. */
+const RANKS = [2, 3, 4, 5];
+
+/** The shapes of all values for inputs of these shapes. @throws ERR_SHAPE, in the name of the step */
+export function shapesOf(
+  subject: string,
+  { steps }: Steps,
+  inputs: readonly (readonly number[])[],
+): (readonly number[])[] {
+  const shapes = inputs.map((shape) => Array.from(shape) as readonly number[]);
+  for (const { runner, operation, inputs: from } of steps) {
+    const given = from.map((value) => shapes[value]);
+    const shape = runner.shape(`${subject}: ${runner.name(operation)}`, operation, given.slice(0, runner.arity));
+    const residual = given[runner.arity];
+    if (residual && !agree(residual, shape)) checkShape(subject, 'a residual', residual, shape, 'shape');
+    shapes.push(shape);
+  }
+  return shapes;
+}
+
+/** Shapes of the one input and the one output, as far as the steps show them. */
+export function portsOf(program: Steps): Pick<Program, 'inputs' | 'outputs'> {
+  let shapes: readonly Port['shape'][] = [null, null];
+  const first = program.steps.find(({ runner }) => runner.takes);
+  for (const rank of first ? RANKS : []) {
+    const taken = first!.runner.takes!(first!.operation, rank);
+    if (!taken) continue;
+    try {
+      const values = shapesOf('', program, [taken]);
+      shapes = [taken, values[program.outputs[0]]].map(nullsIn);
+      break;
+    } catch {}
+  }
+  return { inputs: [{ name: 'x', shape: shapes[0] }], outputs: [{ name: 'output', shape: shapes[1] }] };
 }

@@ -1,46 +1,47 @@
-// Runs a program: weights packed once, values in as few buffers as their lives allow, and for each shape a list of calls that is worked out once.
+// Runs a program: weights packed once, values in as few buffers as their lives allow, and for each shape a list of calls
+// that is worked out once.
 
 import { show, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
-import type { Backend } from '../kernels/create-backend.ts';
-import { activate, affine, sum } from '../kernels/inference/calls.ts';
-import { linear } from '../kernels/linear/calls.ts';
-import { type Plan, planOf } from '../layers/plan.ts';
+import { activate } from '../kernels/inference/calls.ts';
+import { checkNames } from '../named-options.ts';
 import { Region } from '../tensors/block.ts';
-import { checkCallOptions, locate, produce, targetOf } from '../tensors/call.ts';
+import { checkCallOptions, locate, targetOf } from '../tensors/call.ts';
 import { Route } from '../tensors/route.ts';
-import { checkShape, countOf, linearShape, sameShape, shapeOf } from '../tensors/shape.ts';
+import { produceAll } from '../tensors/several.ts';
+import { countOf, sameShape, shapeOf } from '../tensors/shape.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
-import { type Loaded, load, padded } from './load-steps.ts';
-import { type AffineOperation, type Program, type Step, stepName } from './program.ts';
+import { type Loaded, load } from './load-steps.ts';
+import { type Port, type Program, shapesOf, stepName } from './program.ts';
 
 const SUBJECT = 'compiled network';
+
+/** Tensors by the names of a network's inputs or outputs. */
+export type Named<X> = Readonly<Record<string, X>>;
 
 /** A compiled network: evaluation of the network it was made from, within rounding, and independent of it from then on. */
 export interface Compiled extends Disposable {
   /**
    * Synchronous. With `out`, and a batch no larger than what has been planned for, it allocates nothing.
    *
-   * @param x what the network takes
-   * @param options.out where to write the output: memory apart from x
-   * @returns the network's output, where x lives: `out`, or new memory
-   * @throws ERR_SHAPE, ERR_TYPE, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY
+   * @param x what the network takes; a record of tensors by their names where it has several inputs
+   * @param options.out where to write the output: memory apart from x; a record where there are several outputs
+   * @returns the network's output, where x lives: `out`, or new memory; a record where there are several
+   * @throws ERR_SHAPE, ERR_TYPE, ERR_OPTION, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY, ERR_SINGLE_VALUE
    */
   <X extends TensorLike, O extends TensorLike = Result<X>>(x: X, options?: { out?: O }): O;
+  <X extends TensorLike, O extends TensorLike | Named<TensorLike> = Named<Result<X>>>(
+    x: X | Named<X>,
+    options?: { out?: O | Partial<O> },
+  ): O;
   /** What it takes, and what it gives: lengths by axis, null where they are as the batch has them; a null shape where the network does not say. */
-  readonly inputs: readonly [Port];
-  readonly outputs: readonly [Port];
+  readonly inputs: readonly Port[];
+  readonly outputs: readonly Port[];
   /** What it does, step by step. */
   readonly steps: readonly string[];
   /** Gives its linear memory back. */
   dispose(): void;
-}
-
-/** A value that goes in or comes out. */
-export interface Port {
-  readonly name: string;
-  readonly shape: readonly (number | null)[] | null;
 }
 
 /** What memory is planned for, before the first run. */
@@ -51,147 +52,192 @@ export interface RunOptions {
   inputShape?: readonly number[];
 }
 
-/** The calls of one shape. */
-interface Course {
+/** The calls for inputs of some shapes. */
+interface CallPlan {
   readonly shapes: readonly (readonly number[])[];
-  /** Values of the input, and of the output. */
+  /** Values of the first input, and of the first output. */
   readonly size: number;
   readonly outSize: number;
+  readonly outShapes: readonly (readonly number[])[];
   readonly calls: readonly (() => void)[];
 }
 
 /** How many shapes are remembered. */
-const MOST_COURSES = 8;
+const MOST_PLANS = 8;
 
 export function instantiate(program: Program, options: RunOptions = {}): Compiled {
   const current = backend();
-  const flat = load(current, program.flat);
+  const { inputs, outputs } = program;
+  const flat = load(current, program.flat, inputs.length);
   let general: Loaded | undefined;
   const loadedFor = (rank: number): Loaded => {
     if (rank !== 2 && program.rowsOnly) {
       throw wrongValue('ERR_SHAPE', SUBJECT, 'x', 'rank 2, for which it was saved', `rank ${rank}`);
     }
     if (rank === 2 || !program.general) return flat;
-    general ??= load(current, program.general);
+    general ??= load(current, program.general, inputs.length);
     return general;
   };
   const buffers: Region[] = [];
-  /** Where a plain input is copied to, and a plain output from. */
-  const [entry, exit] = [new Region(current.heap), new Region(current.heap)];
-  /** The caller's memory in this run. */
-  const io = { x: 0, y: 0 };
-  let courses: Course[] = [];
+  /** Where plain inputs are copied to, and plain outputs from. */
+  const [entries, exits] = [inputs, outputs].map((ports) => ports.map(() => new Region(current.heap)));
+  const working = new Region(current.heap);
+  /** The caller's memory in this run, inputs and outputs. */
+  const given = { inputs: inputs.map(() => 0), outputs: outputs.map(() => 0) };
+  let plans: CallPlan[] = [];
   let disposed = false;
-  let route: Route<Course> | undefined;
+  let route: Route<CallPlan> | undefined;
 
-  const shapesFor = (steps: readonly Step[], shape: readonly number[]) => {
-    const shapes: (readonly number[])[] = [Array.from(shape)];
-    for (const { operation, x, add } of steps) {
-      const given = shapes[x];
-      if (operation.kind === 'linear') {
-        const { inFeatures, outFeatures } = operation;
-        shapes.push(linearShape(`${SUBJECT}: linear ${inFeatures} → ${outFeatures}`, given, inFeatures, outFeatures));
-      } else {
-        if (operation.kind === 'affine') planFor(operation, given);
-        shapes.push(given);
-      }
-      if (add >= 0) checkShape(SUBJECT, 'a residual', shapes[add], shapes[shapes.length - 1], 'shape');
-    }
-    return shapes;
-  };
-
-  const courseFor = (shape: readonly number[]): Course => {
-    const known = courses.find(({ shapes }) => sameShape(shapes[0], shape));
-    if (known) return known;
-    const loaded = loadedFor(shape.length);
-    const shapes = shapesFor(loaded.steps, shape);
-    reserve(buffers, current, loaded.slots, shapes, () => {
-      courses = [];
+  const reserve = (loaded: Loaded, shapes: readonly (readonly number[])[]): void => {
+    const sizes: number[] = [];
+    loaded.slots.forEach((slot, value) => {
+      if (slot >= 0) sizes[slot] = Math.max(sizes[slot] ?? 4, countOf(shapes[value]) * 4);
+    });
+    const scratch = loaded.steps.map(
+      ({ runner, operation, inputs }) =>
+        runner.scratch?.(
+          operation,
+          inputs.map((value) => shapes[value]),
+        ) ?? 0,
+    );
+    const regions = [...sizes.map((_, slot) => (buffers[slot] ??= new Region(current.heap))), working];
+    [...sizes, Math.max(0, ...scratch)].forEach((bytes, i) => {
+      if (regions[i].bytes >= bytes) return;
+      regions[i].atLeast(bytes);
+      plans = [];
       route = undefined;
     });
-    const place = (value: number): (() => number) => {
-      const slot = loaded.slots[value];
-      if (value === 0) return () => io.x;
-      if (slot < 0) return () => io.y;
-      const at = buffers[slot].atLeast(0);
-      return () => at;
-    };
-    const calls = loaded.steps.map((step, i) => callOf(current, step, loaded.at[i], shapes[step.x], place, i + 1));
-    if (calls.length === 0) calls.push(() => activate(current, io.x, io.y, NO_ACTIVATION, countOf(shapes[0])));
-    const course = { shapes, size: countOf(shapes[0]), outSize: countOf(shapes[shapes.length - 1]), calls };
-    courses = [course, ...courses.slice(0, MOST_COURSES - 1)];
-    return course;
   };
 
-  const execute = ({ calls }: Course) => {
+  const planFor = (shapes: readonly (readonly number[])[]): CallPlan => {
+    const known = plans.find((plan) => shapes.every((shape, i) => sameShape(plan.shapes[i], shape)));
+    if (known) return known;
+    const loaded = loadedFor(shapes[0].length);
+    const values = shapesOf(SUBJECT, loaded, shapes);
+    reserve(loaded, values);
+    const place = (value: number): (() => number) => {
+      if (value < inputs.length) return () => given.inputs[value];
+      const output = loaded.outputs.indexOf(value);
+      if (output >= 0) return () => given.outputs[output];
+      const at = buffers[loaded.slots[value]].atLeast(0);
+      return () => at;
+    };
+    const scratch = working.atLeast(0);
+    const calls = loaded.steps.map(({ runner, operation, inputs: from, activation }, i) => {
+      const own = from.slice(0, runner.arity);
+      return runner.call({
+        backend: current,
+        operation,
+        weights: loaded.at[i],
+        shapes: from.map((value) => values[value]),
+        inputs: own.map(place),
+        residual: from.length > own.length ? place(from[own.length]) : () => 0,
+        output: place(inputs.length + i),
+        scratch: () => scratch,
+        activation,
+      });
+    });
+    const outShapes = loaded.outputs.map((value) => values[value]);
+    loaded.outputs.forEach((value, k) => {
+      // an output that is an input, or one that came before it
+      if (value >= inputs.length && loaded.outputs.indexOf(value) === k) return;
+      const from = place(value);
+      calls.push(() => activate(current, from(), given.outputs[k], NO_ACTIVATION, countOf(values[value])));
+    });
+    const size = countOf(shapes[0]);
+    const plan = { shapes: values.slice(0, inputs.length), size, outSize: countOf(outShapes[0]), outShapes, calls };
+    plans = [plan, ...plans.slice(0, MOST_PLANS - 1)];
+    return plan;
+  };
+
+  const execute = ({ calls }: CallPlan) => {
     for (let i = 0; i < calls.length; i++) calls[i]();
   };
 
   /** A run on what an earlier one was given: nothing to check, and nothing to allocate. */
-  const again = (course: Course, x: TensorLike, out: TensorLike) => {
+  const repeat = (plan: CallPlan, x: TensorLike, out: TensorLike) => {
     const { heap } = current;
-    if (x instanceof Tensor) io.x = x.ptr;
+    if (x instanceof Tensor) given.inputs[0] = x.ptr;
     else {
-      io.x = entry.atLeast(x.data.length * 4);
-      copy(x.data, 0, heap.f32, io.x >>> 2, x.data.length);
+      const at = entries[0].atLeast(x.data.length * 4);
+      given.inputs[0] = at;
+      copy(x.data, 0, heap.f32, at >>> 2, x.data.length);
     }
-    io.y = out instanceof Tensor ? out.ptr : exit.atLeast(out.data.length * 4);
-    execute(course);
+    const to = out instanceof Tensor ? out.ptr : exits[0].atLeast(out.data.length * 4);
+    given.outputs[0] = to;
+    execute(plan);
     if (out instanceof Tensor) return;
-    copy(heap.f32, io.y >>> 2, out.data, 0, out.data.length);
+    copy(heap.f32, to >>> 2, out.data, 0, out.data.length);
   };
 
-  const run = <X extends TensorLike, O extends TensorLike = Result<X>>(x: X, given: { out?: O } = NONE): O => {
+  const run = (x: TensorLike | Named<TensorLike>, options: { out?: unknown } = NONE): unknown => {
     if (disposed) {
       throw wrongMoment('ERR_DISPOSED', SUBJECT, 'a run', 'a live network', 'one that was disposed');
     }
-    if (route?.takes(x, given)) {
-      again(route.plan, x, given.out!);
-      return given.out as O;
+    if (route?.takes(x as TensorLike, options as { out?: TensorLike })) {
+      repeat(route.plan, x as TensorLike, options.out as TensorLike);
+      return options.out;
     }
-    checkCallOptions(SUBJECT, given, ['out']);
-    const { out } = given;
-    const input = locate(SUBJECT, 'x', x);
-    const course = courseFor(shapeOf(input));
-    const product = {
-      subject: SUBJECT,
-      like: x,
-      shape: course.shapes[course.shapes.length - 1],
-      out,
-      inputs: { x: input },
-      aliasing: 'apart',
-    } as const;
-    const target = targetOf(product);
-    const y = produce<O>(product, target, (call, result) => {
-      if (course.size === 0) return;
-      io.x = call.input(input);
-      io.y = call.output(result);
-      execute(course);
+    checkCallOptions(SUBJECT, options, ['out']);
+    const located = tensorsOf('x', inputs, x).map((tensor, i) => locate(SUBJECT, inputs[i].name, tensor));
+    const outs = tensorsOf('out', outputs, options.out ?? {}, true);
+    const plan = planFor(located.map(shapeOf));
+    const apart: Record<string, TensorLike> = {};
+    located.forEach((tensor, i) => {
+      apart[inputs[i].name] = tensor;
     });
-    route = Route.of(x, { out }, course, { x: input, residual: undefined }, target);
-    return y;
+    const products = outs.map((out, i) => ({
+      subject: SUBJECT,
+      like: located[0],
+      shape: plan.outShapes[i],
+      out,
+      inputs: apart,
+      aliasing: 'apart' as const,
+    }));
+    const targets = products.map((product, i) => {
+      const target = targetOf(product);
+      // what is found later must lie apart from it
+      if (target) apart[`out.${outputs[i].name}`] = target;
+      return target;
+    });
+    const ys = produceAll(products, targets, (call, results) => {
+      if (plan.size === 0) return;
+      given.inputs = located.map((tensor) => call.input(tensor));
+      given.outputs = results.map((tensor) => call.output(tensor));
+      execute(plan);
+    });
+    const isOne = inputs.length + outputs.length === 2;
+    route = isOne
+      ? Route.of(x as TensorLike, { out: outs[0] }, plan, { x: located[0], residual: undefined }, targets[0])
+      : undefined;
+    return ys.length === 1 ? ys[0] : Object.fromEntries(ys.map((y, i) => [outputs[i].name, y]));
   };
 
   const dispose = () => {
     disposed = true;
-    for (const region of [flat.memory, general?.memory, entry, exit, ...buffers]) region?.release();
+    for (const region of [flat.memory, general?.memory, working, ...entries, ...exits, ...buffers]) region?.release();
   };
   if (options.maxBatch !== undefined) {
     try {
-      planFirst(program, options, (shape) => {
-        const loaded = loadedFor(shape.length);
-        const shapes = shapesFor(loaded.steps, shape);
-        reserve(buffers, current, loaded.slots, shapes, () => {});
-        entry.atLeast(countOf(shape) * 4);
-        exit.atLeast(countOf(shapes[shapes.length - 1]) * 4);
+      planFirst(program, options, (shapes) => {
+        const loaded = loadedFor(shapes[0].length);
+        const values = shapesOf(SUBJECT, loaded, shapes);
+        reserve(loaded, values);
+        entries.forEach((region, i) => {
+          region.atLeast(countOf(shapes[i]) * 4);
+        });
+        exits.forEach((region, i) => {
+          region.atLeast(countOf(values[loaded.outputs[i]]) * 4);
+        });
       });
     } catch (error) {
       dispose();
       throw error;
     }
   }
-  return Object.assign(run, {
-    ...portsOf(program),
+  return Object.assign(run as unknown as Compiled, {
+    inputs,
+    outputs,
     steps: flat.steps.map(stepName),
     dispose,
     [Symbol.dispose]: dispose,
@@ -199,6 +245,24 @@ export function instantiate(program: Program, options: RunOptions = {}): Compile
 }
 
 const NONE = {};
+
+/**
+ * Tensors of a record in the order of the ports they are for; a lone tensor is that of the only one.
+ *
+ * @param some whether the record may leave some out
+ * @throws ERR_OPTION for names that are missing or unknown
+ */
+export function tensorsOf(argument: string, ports: readonly Port[], given: unknown, some = false): TensorLike[] {
+  const names = ports.map(({ name }) => name);
+  const isRecord = typeof given === 'object' && given && !(given instanceof Tensor) && !('data' in given);
+  if (!isRecord && ports.length === 1) return [given as TensorLike];
+  checkNames(`${SUBJECT}, ${argument}`, given as object, names);
+  return names.map((name) => {
+    const tensor = (given as Named<TensorLike>)[name];
+    if (!tensor && !some) throw wrongKind('ERR_OPTION', SUBJECT, argument, `a tensor '${name}'`, show(tensor));
+    return tensor;
+  });
+}
 
 /** Values from which on the library's copy is faster than a loop; it makes an object or two. */
 const LARGE = 2048;
@@ -210,9 +274,9 @@ function copy(from: Float32Array, at: number, to: Float32Array, start: number, c
 
 /** Checks the options, and reserves memory for the batch they name. */
 function planFirst(
-  program: Program,
+  { inputs }: Program,
   { maxBatch, inputShape }: RunOptions,
-  plan: (shape: readonly number[]) => void,
+  plan: (shapes: readonly (readonly number[])[]) => void,
 ): void {
   if (!Number.isInteger(maxBatch) || maxBatch! < 1) {
     throw wrongValue('ERR_OPTION', SUBJECT, 'maxBatch', 'an integer of 1 or more', show(maxBatch));
@@ -223,92 +287,10 @@ function planFirst(
   ) {
     throw wrongKind('ERR_OPTION', SUBJECT, 'inputShape', 'lengths of 1 or more', show(inputShape));
   }
-  const row = inputShape ?? rowOf(program);
-  if (!row) {
+  const rows = inputShape ? inputs.map(() => inputShape) : inputs.map(({ shape }) => shape?.slice(1));
+  const isKnown = (row: (typeof rows)[number]): row is number[] => !!row && !row.includes(null as never);
+  if (!rows.every(isKnown)) {
     throw wrongValue('ERR_OPTION', SUBJECT, 'inputShape', "one row's shape, as the network does not say it", 'none');
   }
-  plan([maxBatch!, ...row]);
-}
-
-/** What the first step that knows takes for a row. */
-function rowOf({ flat }: Program): readonly number[] | undefined {
-  for (const { operation } of flat) {
-    if (operation.kind === 'linear') return [operation.inFeatures];
-    if (operation.kind === 'affine') return operation.ranks[0] <= 2 ? [operation.scale.length] : undefined;
-  }
-  return undefined;
-}
-
-/** Shapes of the input and the output, as far as the steps show them: of rank 2, or of the ranks that the first norm takes. */
-function portsOf({ flat }: Program): Pick<Compiled, 'inputs' | 'outputs'> {
-  let shape: (number | null)[] | null = null;
-  let inputs: Port['shape'] = null;
-  for (const { operation } of flat) {
-    if (operation.kind === 'linear') {
-      inputs ??= [null, operation.inFeatures];
-      shape = [...(shape ?? inputs).slice(0, -1), operation.outFeatures];
-    } else if (operation.kind === 'affine' && !inputs) {
-      shape = new Array<null>(Math.max(operation.ranks[0], 2)).fill(null);
-      shape[operation.layout === 'channels-last' ? shape.length - 1 : 1] = operation.scale.length;
-      inputs = shape;
-    }
-  }
-  return { inputs: [{ name: 'x', shape: inputs }], outputs: [{ name: 'output', shape }] };
-}
-
-function planFor({ scale, layout, ranks }: AffineOperation, shape: readonly number[]): Plan {
-  return planOf(`${SUBJECT}: affine ${scale.length}`, shape, scale.length, layout, ranks);
-}
-
-/** Makes the buffers large enough for values of these shapes. `moved` is told when one had to move. */
-function reserve(
-  buffers: Region[],
-  { heap }: Backend,
-  slots: readonly number[],
-  shapes: readonly (readonly number[])[],
-  moved: () => void,
-): void {
-  const sizes: number[] = [];
-  slots.forEach((slot, value) => {
-    if (value > 0 && slot >= 0) sizes[slot] = Math.max(sizes[slot] ?? 4, countOf(shapes[value]) * 4);
-  });
-  sizes.forEach((bytes, slot) => {
-    buffers[slot] ??= new Region(heap);
-    if (buffers[slot].bytes >= bytes) return;
-    buffers[slot].atLeast(bytes);
-    moved();
-  });
-}
-
-/** One step's kernel call on values of these shapes. */
-function callOf(
-  current: Backend,
-  { operation, x, add, activation }: Step,
-  at: number,
-  shape: readonly number[],
-  place: (value: number) => () => number,
-  y: number,
-): () => void {
-  const [from, to] = [place(x), place(y)];
-  const residual = add >= 0 ? place(add) : () => 0;
-  if (operation.kind === 'linear') {
-    const { inFeatures, outFeatures } = operation;
-    const rows = countOf(shape) / inFeatures;
-    const bias = operation.bias ? at + padded(outFeatures) * inFeatures : 0;
-    const onto = add >= 0 ? 1 : 0;
-    return () => {
-      const result = to();
-      if (onto && residual() !== result) activate(current, residual(), result, NO_ACTIVATION, rows * outFeatures);
-      linear(current, from(), at, bias, result, activation, rows, inFeatures, outFeatures, inFeatures, 1, onto);
-    };
-  }
-  if (operation.kind === 'affine') {
-    const plan = planFor(operation, shape);
-    const length = padded(operation.scale.length);
-    const vectors = { center: operation.center ? at + 2 * length : 0, scale: at, shift: at + length };
-    return () => affine(current, plan, from(), vectors, residual(), to(), activation);
-  }
-  const size = countOf(shape);
-  if (add < 0) return () => activate(current, from(), to(), activation, size);
-  return () => sum(current, from(), at, residual(), to(), activation, size);
+  plan(rows.map((row) => [maxBatch!, ...(row as number[])]));
 }

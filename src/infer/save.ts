@@ -1,12 +1,14 @@
 // The other half of file.ts, apart from it: who only serves does not carry it.
 
 import { type Writable, writeSafetensors } from '../formats/safetensors.ts';
+import { descriptionOf } from '../graph/operations/list.ts';
 import { activationOf } from '../kernels/activations.ts';
 import { CHECKSUM_AT, checksumOf, FORMAT, VERSION } from './file.ts';
-import type { Program, Step } from './program.ts';
+import type { Program, Step, Steps } from './program.ts';
 
 /** A program as one file, for `load`. */
-export function writeProgram({ flat, general, rowsOnly = false }: Program): Uint8Array<ArrayBuffer> {
+export function writeProgram(given: Program): Uint8Array<ArrayBuffer> {
+  const { inputs, outputs, flat, general, rowsOnly = false } = given;
   const tensors = new Map<string, Writable>();
   const store = (data: Float32Array | null, shape: readonly number[], name: string): string | null => {
     if (!data) return null;
@@ -16,33 +18,25 @@ export function writeProgram({ flat, general, rowsOnly = false }: Program): Uint
     if (!known) tensors.set(name, { data, shape });
     return known ?? name;
   };
-  const describe = ({ operation, x, add, activation }: Step, name: string) => {
-    const common = { kind: operation.kind, x, add, activation: activationOf(activation) ?? null };
-    if (operation.kind === 'elementwise') return common;
-    if (operation.kind === 'linear') {
-      const { inFeatures, outFeatures, weight, bias } = operation;
-      return {
-        ...common,
-        in: inFeatures,
-        out: outFeatures,
-        weight: store(weight, [outFeatures, inFeatures], `${name}.weight`),
-        bias: store(bias, [outFeatures], `${name}.bias`),
-      };
-    }
-    const { center, scale, shift, layout, ranks } = operation;
+  const describe = ({ runner, operation, inputs, activation }: Step, name: string) => {
+    const { group, json } = descriptionOf(runner);
     return {
-      ...common,
-      channels: scale.length,
-      layout,
-      ranks: [ranks[0], Number.isFinite(ranks[1]) ? ranks[1] : null],
-      scale: store(scale, [scale.length], `${name}.scale`),
-      shift: store(shift, [shift.length], `${name}.shift`),
-      ...(center && { center: store(center, [center.length], `${name}.center`) }),
+      kind: runner.kind,
+      ...(group && { group }),
+      inputs,
+      activation: activationOf(activation) ?? null,
+      ...json(operation, (data, shape, leaf) => store(data, shape, `${name}.${leaf}`)),
     };
   };
+  const write = ({ steps, outputs: values }: Steps, name: string) => ({
+    outputs: values,
+    steps: steps.map((step, i) => describe(step, `${name}.${i}`)),
+  });
   const program = JSON.stringify({
-    flat: flat.map((step, i) => describe(step, `flat.${i}`)),
-    general: general?.map((step, i) => describe(step, `general.${i}`)) ?? null,
+    inputs,
+    outputs,
+    flat: write(flat, 'flat'),
+    general: general && write(general, 'general'),
     rowsOnly,
   });
   const metadata = { checksum: '0'.repeat(16), format: FORMAT, version: VERSION, program };

@@ -1,6 +1,6 @@
 // Activations: their rows, by name, in the order of their numbers. A row has its vector code in assembly/activations.ts, and
-// here one line in each of three columns, whose types demand it: what evaluation reads, what training and certificates read,
-// and what files of others say. A bundle carries the columns it reads.
+// here one line in each of four columns, whose types demand it: what evaluation reads, what training reads, what certificates
+// and diagnoses read, and what files of others say. A bundle carries the columns it reads.
 
 import { show, showChoices, wrongKind, wrongValue } from '../errors.ts';
 
@@ -70,10 +70,25 @@ const VALUES = {
 
 export type ActivationName = Exclude<keyof typeof VALUES, 'none'>;
 
-/** f′(x) and what is known of it. */
-interface Slope {
-  /** f′(x); at corners what PyTorch takes. */
-  readonly at: (x: number, alpha: number) => number;
+/** f′(x); at corners what PyTorch takes. */
+const SLOPES: Readonly<Record<ActivationName, (x: number, alpha: number) => number>> = {
+  relu: (x) => (x <= 0 ? 0 : 1),
+  relu6: (x) => (x <= 0 || x >= 6 ? 0 : 1),
+  'leaky-relu': (x, alpha) => (x <= 0 ? alpha : 1),
+  elu: (x, alpha) => (x <= 0 ? alpha * Math.exp(x) : 1),
+  silu: (x) => sigmoid(x) * (1 + x * (1 - sigmoid(x))),
+  sigmoid: (x) => hill(Math.exp(-Math.abs(x))),
+  tanh: (x) => 4 * hill(Math.exp(-2 * Math.abs(x))),
+  gelu: (x) => normalCdf(x) + x * density(x),
+  'gelu-tanh': geluTanhSlope,
+  'hard-swish': (x) => (x < -3 ? 0 : x >= 3 ? 1 : (2 * x + 3) / 6),
+  'hard-sigmoid': (x) => (x <= -3 || x >= 3 ? 0 : 1 / 6),
+  softplus: sigmoid,
+  mish: mishSlope,
+};
+
+/** What is known of f and f′. */
+interface Bounds {
   /** The largest |f′|, rounded up by no more than 5 %; with a parameter, where |alpha| is not beyond it. */
   readonly steepest: number;
   /** The value neither rounds nor scales. */
@@ -82,20 +97,20 @@ interface Slope {
   readonly saturates?: readonly [low: number, high: number];
 }
 
-export const SLOPES: Readonly<Record<ActivationName, Slope>> = {
-  relu: { at: (x) => (x <= 0 ? 0 : 1), steepest: 1, exact: true },
-  relu6: { at: (x) => (x <= 0 || x >= 6 ? 0 : 1), steepest: 1, exact: true },
-  'leaky-relu': { at: (x, alpha) => (x <= 0 ? alpha : 1), steepest: 1 },
-  elu: { at: (x, alpha) => (x <= 0 ? alpha * Math.exp(x) : 1), steepest: 1 },
-  silu: { at: (x) => sigmoid(x) * (1 + x * (1 - sigmoid(x))), steepest: 1.1 },
-  sigmoid: { at: (x) => hill(Math.exp(-Math.abs(x))), steepest: 0.25, saturates: [0, 1] },
-  tanh: { at: (x) => 4 * hill(Math.exp(-2 * Math.abs(x))), steepest: 1, saturates: [-1, 1] },
-  gelu: { at: (x) => normalCdf(x) + x * density(x), steepest: 1.13 },
-  'gelu-tanh': { at: geluTanhSlope, steepest: 1.13 },
-  'hard-swish': { at: (x) => (x < -3 ? 0 : x >= 3 ? 1 : (2 * x + 3) / 6), steepest: 1.5 },
-  'hard-sigmoid': { at: (x) => (x <= -3 || x >= 3 ? 0 : 1 / 6), steepest: 0.17, saturates: [0, 1] },
-  softplus: { at: sigmoid, steepest: 1 },
-  mish: { at: mishSlope, steepest: 1.09 },
+export const BOUNDS: Readonly<Record<ActivationName, Bounds>> = {
+  relu: { steepest: 1, exact: true },
+  relu6: { steepest: 1, exact: true },
+  'leaky-relu': { steepest: 1 },
+  elu: { steepest: 1 },
+  silu: { steepest: 1.1 },
+  sigmoid: { steepest: 0.25, saturates: [0, 1] },
+  tanh: { steepest: 1, saturates: [-1, 1] },
+  gelu: { steepest: 1.13 },
+  'gelu-tanh': { steepest: 1.13 },
+  'hard-swish': { steepest: 1.5 },
+  'hard-sigmoid': { steepest: 0.17, saturates: [0, 1] },
+  softplus: { steepest: 1 },
+  mish: { steepest: 1.09 },
 };
 
 /** One of the ONNX nodes of an activation; each takes what the one before it returns. */
@@ -211,5 +226,5 @@ export function activate(kind: number, x: number, alpha: number): number {
 
 /** The activation's derivative; at corners what PyTorch takes. */
 export function derivative(kind: number, x: number, alpha: number): number {
-  return kind ? SLOPES[NAMES[kind] as ActivationName].at(x, alpha) : 1;
+  return kind ? SLOPES[NAMES[kind] as ActivationName](x, alpha) : 1;
 }

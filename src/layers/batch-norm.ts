@@ -1,8 +1,9 @@
 import { show, showShape, wrongValue } from '../errors.ts';
+import type { OwnStatistics } from '../graph/operations/channel-norm.ts';
 import { activationOf } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
-import { type ChannelPass, type Settled, type Single, singleValue } from './channel-norm.ts';
+import type { ChannelPass, Settled, Single } from './channel-norm.ts';
 import type { Training } from './coefficients.ts';
 import type { Mask } from './mask.ts';
 import { forwardTogether, type MicroStep } from './micro-batches.ts';
@@ -17,7 +18,7 @@ import {
 import type { Plan, Ranks } from './plan.ts';
 import type { MomentsAt } from './run-blocks.ts';
 import type { RunningStats } from './running-stats.ts';
-import { type Run, runsOf } from './runs.ts';
+import { type Run, runsOf, singleValue } from './runs.ts';
 import { TrackedNorm } from './tracked-norm.ts';
 
 /** The number of micro-batches that make one batch, among the runs of a pass. */
@@ -208,6 +209,12 @@ export class BatchNorm<R extends number = number> extends TrackedNorm<ResolvedOp
     const when = this.training ? 'training' : 'evaluation without running statistics';
     const hint = this.running ? 'eval() takes single values; training does with onSingleValue' : 'see onSingleValue';
     return singleValue(this.subject, when, 'channel', `${place}; ${hint}`);
+  }
+
+  /** @internal */
+  protected override ownStatistics(): OwnStatistics {
+    const onSingleValue = this.settings.onSingleValue === 'skip-update' ? 'skip-update' : 'throw';
+    return { groups: this.numFeatures, over: 'batch', onSingleValue };
   }
 
   /** @internal */

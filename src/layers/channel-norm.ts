@@ -2,6 +2,9 @@
 // the map; backward two sums, then the gradient's map. Which samples make a run, what becomes of their statistics and when others are used is left to each norm.
 
 import { showShape, wrongValue } from '../errors.ts';
+import type { OperationGraph, Value } from '../graph/graph.ts';
+import type { AffineOperation } from '../graph/operations/affine.ts';
+import type { ChannelNormOperation, OwnStatistics } from '../graph/operations/channel-norm.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { type AffineVectors, affine } from '../kernels/inference/calls.ts';
@@ -17,7 +20,6 @@ import {
   setTraining,
   type Training,
 } from './coefficients.ts';
-import type { Stage } from './layer.ts';
 import { type Mask, type MaskOptions, readMask } from './mask.ts';
 import {
   clearMasked,
@@ -29,7 +31,7 @@ import {
   placeMask,
   spareFor,
 } from './masked-passes.ts';
-import { addTo, Norm, type Pass } from './norm.ts';
+import { addTo, Norm, type Pass, traceActivation } from './norm.ts';
 import type { KinSettings } from './options.ts';
 import {
   activationScratch,
@@ -166,19 +168,24 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     return this.settings.layout === 'channels-first' ? 1 : rank - 1;
   }
 
-  override stages(): Stage[] {
-    const { running } = this;
-    if (!running) throw this.wrongMoment('compile', 'running statistics', this.untracked);
-    const scale = new Float64Array(this.channels);
-    const shift = new Float64Array(this.channels);
-    const { gamma, beta } = this.learned;
-    const { eps, layout, activation } = this.settings;
-    const { mean, variance } = running;
-    const center = new Float32Array(this.channels);
-    evaluationMap(mean.now, variance.now, eps, gamma?.values.now, beta?.values.now, scale, shift, center);
-    const stages: Stage[] = [{ kind: 'affine', center, scale, shift, layout, ranks: this.ranks }];
-    if (activation.kind) stages.push({ kind: 'activation', activation });
-    return stages;
+  override trace(graph: OperationGraph, x: Value): Value {
+    const { running, channels, ranks, activation } = this;
+    const [gamma, beta] = [this.learned.gamma?.values.now, this.learned.beta?.values.now];
+    const { eps, layout } = this.settings;
+    let y: Value;
+    if (running) {
+      const scale = new Float64Array(channels);
+      const shift = new Float64Array(channels);
+      const center = new Float32Array(channels);
+      evaluationMap(running.mean.now, running.variance.now, eps, gamma, beta, scale, shift, center);
+      const operation: AffineOperation = { kind: 'affine', center, scale, shift, layout, ranks };
+      y = graph.append(operation, [x]);
+    } else {
+      const common = { channels, eps, layout, ranks, gamma: gamma ?? null, beta: beta ?? null };
+      const operation: ChannelNormOperation = { kind: 'channel-norm', ...common, ...this.ownStatistics() };
+      y = graph.append(operation, [x]);
+    }
+    return traceActivation(graph, y, activation);
   }
 
   override dispose(): void {
@@ -188,10 +195,8 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     for (const map of this.#evaluations) map?.release();
   }
 
-  /** @internal Why there are no running statistics. */
-  protected get untracked(): string {
-    return 'a layer with trackRunningStats: false';
-  }
+  /** @internal Whose statistics evaluation uses where there are no running ones. */
+  protected abstract ownStatistics(): OwnStatistics;
 
   /** @internal */
   protected get activation() {
@@ -637,9 +642,4 @@ function addSums(totals: Float64Array, f64: Float64Array, { dgamma, dbeta }: Tra
     totals[c] += f64[(dgamma >>> 3) + c];
     totals[channels + c] += f64[(dbeta >>> 3) + c];
   }
-}
-
-/** The error for one value behind each statistic. */
-export function singleValue(subject: string, when: string, per: string, context: string): Error {
-  return wrongValue('ERR_SINGLE_VALUE', subject, when, `at least 2 values per ${per}`, '1', context);
 }

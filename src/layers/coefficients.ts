@@ -3,7 +3,7 @@
 import { backend } from '../kernels/backend.ts';
 import type { AffineVectors } from '../kernels/inference/calls.ts';
 import { MOST_SEGMENTS } from '../kernels/training/calls.ts';
-import { type Block, reserve } from '../tensors/block.ts';
+import { type Block, blockAt, blockBytes, reserve } from '../tensors/block.ts';
 import type { Heap } from '../wasm/memory.ts';
 import type { Snapshot, Values } from './parameter.ts';
 
@@ -36,6 +36,16 @@ export type Training = Block<keyof typeof TRAINING | keyof typeof SUMS>;
 export function reserveTraining(heap: Heap, channels: number, other?: Training): Training {
   if (!other) return reserve(heap, channels, { ...TRAINING, ...SUMS });
   return { ...reserve(heap, channels, TRAINING), sums: other.sums };
+}
+
+/** Bytes of a block of training. */
+export function trainingBytes(channels: number): number {
+  return blockBytes(channels, { ...TRAINING, ...SUMS });
+}
+
+/** A block of training in memory that belongs to somebody else. */
+export function trainingAt(at: number, channels: number): Training {
+  return { ...blockAt(at, channels, { ...TRAINING, ...SUMS }), release() {} };
 }
 
 /** What evaluation works with. */

@@ -1,15 +1,16 @@
 import { showShape, wrongValue } from '../errors.ts';
+import type { OwnStatistics } from '../graph/operations/channel-norm.ts';
 import { activationOf } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { gradInput, gradStats } from '../kernels/training/calls.ts';
-import { ChannelNorm, singleValue } from './channel-norm.ts';
+import { ChannelNorm } from './channel-norm.ts';
 import { inverseStd, type Training } from './coefficients.ts';
 import { poolGroups, setGroupGradient } from './groups.ts';
 import type { Mask } from './mask.ts';
 import { learned } from './norm.ts';
 import { type AffineOptions, checkChoice, checkFeatures, readKinOptions } from './options.ts';
 import type { Plan, Ranks } from './plan.ts';
-import { type Run, runsOf } from './runs.ts';
+import { type Run, runsOf, singleValue } from './runs.ts';
 
 /** Options of `GroupNorm`. */
 export interface GroupNormOptions extends AffineOptions {
@@ -90,8 +91,8 @@ export class GroupNorm extends ChannelNorm {
   }
 
   /** @internal */
-  protected override get untracked(): string {
-    return 'a layer whose statistics are those of each sample';
+  protected override ownStatistics(): OwnStatistics {
+    return { groups: this.numGroups, over: 'sample', onSingleValue: this.settings.onSingleValue };
   }
 
   /** @internal Each sample by itself. */

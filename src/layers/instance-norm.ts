@@ -1,6 +1,7 @@
 import { showShape } from '../errors.ts';
+import type { OwnStatistics } from '../graph/operations/channel-norm.ts';
 import { activationOf } from '../kernels/activations.ts';
-import { type Settled, type Single, singleValue } from './channel-norm.ts';
+import type { Settled, Single } from './channel-norm.ts';
 import type { Mask } from './mask.ts';
 import {
   type AffineOptions,
@@ -11,7 +12,7 @@ import {
 } from './options.ts';
 import type { Plan, Ranks } from './plan.ts';
 import type { MomentsAt } from './run-blocks.ts';
-import { type Run, runsOf } from './runs.ts';
+import { type Run, runsOf, singleValue } from './runs.ts';
 import { TrackedNorm } from './tracked-norm.ts';
 
 /** Options of the instance normalization layers. Defaults are PyTorch's: `affine: false`, `trackRunningStats: false`. */
@@ -69,6 +70,11 @@ abstract class InstanceNorm<R extends number> extends TrackedNorm<ReturnType<typ
   /** @internal Each sample by itself. */
   protected override cut(plan: Plan, mask: Mask | undefined): Omit<Run, 'by'>[] {
     return runsOf(plan, mask, 1);
+  }
+
+  /** @internal */
+  protected override ownStatistics(): OwnStatistics {
+    return { groups: this.numFeatures, over: 'sample', onSingleValue: 'skip-update' };
   }
 
   /** @internal */

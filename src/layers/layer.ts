@@ -1,53 +1,10 @@
-import type { ActivationCode } from '../kernels/activations.ts';
+import type { OperationGraph, Value } from '../graph/graph.ts';
 import { checkGradients, disposeAll, locateAll, noMicroBatches } from '../tensors/several.ts';
 import { shapeOf } from '../tensors/shape.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
-import type { Layout, Parameter, StateDict } from '../types.ts';
+import type { Parameter, StateDict } from '../types.ts';
 import { gradientsOf } from './parameter.ts';
-import type { Ranks } from './plan.ts';
 import { readState, type StateSlots, writeState } from './state.ts';
-
-/** What a layer becomes at inference. The compiler turns stages into steps: src/infer/. */
-export type Stage = (LinearStage | AffineStage | ActivationStage | NothingStage | ResidualStage) & {
-  /** The layer it comes from, for whoever reads the plan: `3 BatchNorm1d(100)`. */
-  readonly source?: string;
-};
-
-/** y = W·x + b; weight [outFeatures, inFeatures]. */
-export interface LinearStage {
-  readonly kind: 'linear';
-  readonly inFeatures: number;
-  readonly outFeatures: number;
-  readonly weight: ArrayLike<number>;
-  readonly bias: ArrayLike<number> | null;
-}
-
-/** y = (x − center)·scale + shift, by channel. */
-export interface AffineStage {
-  readonly kind: 'affine';
-  /** Values of f32; 0 in channels whose mean lies near 0. */
-  readonly center: ArrayLike<number>;
-  readonly scale: ArrayLike<number>;
-  readonly shift: ArrayLike<number>;
-  readonly layout: Layout;
-  readonly ranks: Ranks;
-}
-
-export interface ActivationStage {
-  readonly kind: 'activation';
-  readonly activation: ActivationCode;
-}
-
-/** y = x: dropout. */
-export interface NothingStage {
-  readonly kind: 'nothing';
-}
-
-/** y = x + branch(x). */
-export interface ResidualStage {
-  readonly kind: 'residual';
-  readonly branch: readonly Stage[];
-}
 
 /** An input of the last forward of several, and how to be as before it. */
 interface MicroBatch {
@@ -230,8 +187,12 @@ export abstract class Layer {
     return undefined;
   }
 
-  /** @internal What the layer does in evaluation, for the compiler. */
-  abstract stages(): Stage[];
+  /**
+   * @internal Appends what the layer does in evaluation to a graph of operations; returns the output.
+   *
+   * @throws ERR_MODE for a layer that cannot be compiled; ERR_SHAPE
+   */
+  abstract trace(graph: OperationGraph, x: Value): Value;
 
   /** Gives back the linear memory the layer works in. It takes it again when used again. */
   dispose(): void {}

@@ -2,6 +2,7 @@
 // What is left to each of them is its statistics.
 
 import { wrongMoment } from '../errors.ts';
+import type { OperationGraph, Value } from '../graph/graph.ts';
 import { type Activation, type ActivationCode, activationOf, NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { activate } from '../kernels/inference/calls.ts';
@@ -305,4 +306,9 @@ export function addTo(parameter: LearnedParameter | undefined, sums: Float64Arra
   if (!parameter || parameter.frozen) return;
   const { grad } = parameter;
   for (let i = 0; i < grad.length; i++) grad[i] += sums[at + i];
+}
+
+/** What a layer applies to its output. */
+export function traceActivation(graph: OperationGraph, y: Value, activation: ActivationCode): Value {
+  return activation.kind ? graph.append({ kind: 'elementwise' }, [y], activation) : y;
 }

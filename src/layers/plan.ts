@@ -1,5 +1,5 @@
 import { showShape, wrongValue } from '../errors.ts';
-import { countOf } from '../tensors/shape.ts';
+import { countOf, differs } from '../tensors/shape.ts';
 import type { Layout } from '../types.ts';
 
 /**
@@ -40,7 +40,7 @@ export function planOf(
   const rank = shape.length;
   if (rank < ranks[0] || rank > ranks[1]) throw wrongRank(subject, shape, ranks);
   const axis = layout === 'channels-first' ? 1 : rank - 1;
-  if (shape[axis] !== channels) {
+  if (shape[axis] < channels || shape[axis] > channels) {
     throw wrongValue(
       'ERR_SHAPE',
       subject,
@@ -85,7 +85,7 @@ export interface RowPlan {
  */
 export function rowPlanOf(subject: string, shape: readonly number[], normalized: readonly number[]): RowPlan {
   const first = shape.length - normalized.length;
-  if (first < 0 || normalized.some((length, i) => shape[first + i] !== length)) {
+  if (first < 0 || normalized.some((length, i) => differs(shape[first + i], length))) {
     const expected = `last axes ${showShape(normalized)}`;
     throw wrongValue('ERR_SHAPE', subject, 'x', expected, `shape ${showShape(shape)}`);
   }

@@ -8,7 +8,6 @@ import type { Located } from '../tensors/route.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
 import { BatchNorm, type Tracked } from './batch-norm.ts';
 import type { ChannelPass, Settled, Single } from './channel-norm.ts';
-import type { Stage } from './layer.ts';
 import { type Mask, maskOf } from './mask.ts';
 import { type BatchNormOptions, batchNormOptions, checkChoice, checkFeatures } from './options.ts';
 import { type Plan, planOf, type Ranks } from './plan.ts';
@@ -120,7 +119,7 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
     return { mean: mean.now.slice(), variance: variance.now.slice() };
   }
 
-  override stages(): Stage[] {
+  override trace(): never {
     const got = 'a layer with statistics for each time step';
     throw this.wrongMoment('compile', 'one set of running statistics', got);
   }

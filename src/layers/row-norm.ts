@@ -1,6 +1,8 @@
 // Norms of rows: the last axes of each sample by statistics of their own, scale and shift by place.
 
 import { show, wrongKind } from '../errors.ts';
+import type { OperationGraph, Value } from '../graph/graph.ts';
+import type { RowNormOperation } from '../graph/operations/row-norm.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import {
@@ -16,8 +18,7 @@ import type { Call } from '../tensors/call.ts';
 import type { Located } from '../tensors/route.ts';
 import { countOf } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
-import type { Stage } from './layer.ts';
-import { addTo, learned, Norm, type Pass } from './norm.ts';
+import { addTo, learned, Norm, type Pass, traceActivation } from './norm.ts';
 import { type AffineOptions, checkFeatures, readKinOptions } from './options.ts';
 import { type RowPlan, rowPlanOf } from './plan.ts';
 
@@ -98,8 +99,17 @@ export abstract class RowNorm extends Norm<RowPass> {
     return rank - 1;
   }
 
-  override stages(): Stage[] {
-    throw this.wrongMoment('compile', 'running statistics', 'a layer whose statistics are those of each row');
+  override trace(graph: OperationGraph, x: Value): Value {
+    const { normalizedShape, learned, activation, settings } = this;
+    const operation: RowNormOperation = {
+      kind: 'row-norm',
+      normalizedShape,
+      centred: this.form().centred,
+      eps: settings.eps,
+      gamma: learned.gamma?.values.now ?? null,
+      beta: learned.beta?.values.now ?? null,
+    };
+    return traceActivation(graph, graph.append(operation, [x]), activation);
   }
 
   override dispose(): void {

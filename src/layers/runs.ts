@@ -1,5 +1,6 @@
 // A batch as one run, or cut into virtual batches (ghost batch normalization, Hoffer et al. 2017): consecutive samples, the last run perhaps shorter.
 
+import { wrongValue } from '../errors.ts';
 import { type Mask, maskOf } from './mask.ts';
 import type { Plan } from './plan.ts';
 
@@ -60,4 +61,9 @@ function partOf(plan: Plan, samples: number, many: number): Plan {
   if (plan.channels === 1) return { ...plan, inner: count, count, size, shape };
   const outer = (plan.outer / samples) * many;
   return { ...plan, outer, count, size, shape, ...(plan.kernel === 'nxc' && { whole: plan.outer }) };
+}
+
+/** The error for one value behind each statistic. */
+export function singleValue(subject: string, when: string, per: string, context: string): Error {
+  return wrongValue('ERR_SINGLE_VALUE', subject, when, `at least 2 values per ${per}`, '1', context);
 }

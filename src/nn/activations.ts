@@ -1,8 +1,9 @@
+import type { OperationGraph, Value } from '../graph/graph.ts';
 import { type Activation, type ActivationCode, activationCode, activationOf } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { activate } from '../kernels/inference/calls.ts';
 import { activateGrad } from '../kernels/training/calls.ts';
-import { Layer, type Stage } from '../layers/layer.ts';
+import { Layer } from '../layers/layer.ts';
 import { checkCallOptions, locate, produce, targetOf } from '../tensors/call.ts';
 import { checkKept, Kept } from '../tensors/kept.ts';
 import { checkShape, shapeOf } from '../tensors/shape.ts';
@@ -89,8 +90,8 @@ export class ActivationLayer extends Layer {
     return checkKept(this.subject, this.#kept);
   }
 
-  override stages(): Stage[] {
-    return [{ kind: 'activation', activation: this.#code }];
+  override trace(graph: OperationGraph, x: Value): Value {
+    return graph.append({ kind: 'elementwise' }, [x], this.#code);
   }
 
   override dispose(): void {

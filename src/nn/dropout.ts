@@ -1,9 +1,10 @@
 import { show, wrongValue } from '../errors.ts';
+import type { OperationGraph, Value } from '../graph/graph.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { activate } from '../kernels/inference/calls.ts';
 import { training } from '../kernels/training/part.ts';
-import { Layer, type Stage } from '../layers/layer.ts';
+import { Layer } from '../layers/layer.ts';
 import { checkNumber, takeOptions } from '../named-options.ts';
 import { checkCallOptions, locate, produce, targetOf } from '../tensors/call.ts';
 import { noForward } from '../tensors/kept.ts';
@@ -83,8 +84,8 @@ export class Dropout extends Layer {
     return this.#mask;
   }
 
-  override stages(): Stage[] {
-    return [{ kind: 'nothing' }];
+  override trace(graph: OperationGraph, x: Value): Value {
+    return graph.append({ kind: 'elementwise' }, [x]);
   }
 
   override checkpoint(): (() => void) | undefined {

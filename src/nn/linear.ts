@@ -1,9 +1,11 @@
 import { show, wrongKind } from '../errors.ts';
+import type { OperationGraph, Value } from '../graph/graph.ts';
+import type { LinearOperation } from '../graph/operations/linear.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { linear } from '../kernels/linear/calls.ts';
 import { training } from '../kernels/training/part.ts';
-import { Layer, type Stage } from '../layers/layer.ts';
+import { Layer } from '../layers/layer.ts';
 import { checkFeatures } from '../layers/options.ts';
 import { LearnedParameter } from '../layers/parameter.ts';
 import type { StateSlots } from '../layers/state.ts';
@@ -182,17 +184,11 @@ export class Linear extends Layer {
     return rank - 1;
   }
 
-  override stages(): Stage[] {
+  override trace(graph: OperationGraph, x: Value): Value {
     const { inFeatures, outFeatures } = this;
-    return [
-      {
-        kind: 'linear',
-        inFeatures,
-        outFeatures,
-        weight: this.#weight.values.now,
-        bias: this.#bias?.values.now ?? null,
-      },
-    ];
+    const [weight, bias] = [this.#weight.values.now, this.#bias?.values.now ?? null];
+    const operation: LinearOperation = { kind: 'linear', inFeatures, outFeatures, weight, bias };
+    return graph.append(operation, [x]);
   }
 
   override dispose(): void {

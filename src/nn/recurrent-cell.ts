@@ -7,7 +7,7 @@ import { backend } from '../kernels/backend.ts';
 import { linear } from '../kernels/linear/calls.ts';
 import { training } from '../kernels/training/part.ts';
 import type { ChannelPass } from '../layers/channel-norm.ts';
-import { Layer, type Stage } from '../layers/layer.ts';
+import { Layer } from '../layers/layer.ts';
 import { readLengths } from '../layers/mask.ts';
 import { checkFeatures } from '../layers/options.ts';
 import { gradientsOf, LearnedParameter } from '../layers/parameter.ts';
@@ -373,7 +373,7 @@ export abstract class RecurrentCell extends Layer {
     return rank - 1;
   }
 
-  override stages(): Stage[] {
+  override trace(): never {
     throw wrongMoment('ERR_MODE', this.subject, 'compile', 'layers of one step', 'a recurrent cell');
   }
 

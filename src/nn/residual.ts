@@ -1,7 +1,8 @@
+import type { OperationGraph, Value } from '../graph/graph.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { IDENTITY, sum } from '../kernels/inference/calls.ts';
-import { Layer, type Stage } from '../layers/layer.ts';
+import { Layer } from '../layers/layer.ts';
 import { gradientsOf } from '../layers/parameter.ts';
 import type { StateSlots } from '../layers/state.ts';
 import { Region } from '../tensors/block.ts';
@@ -114,8 +115,8 @@ export class Residual extends Layer {
     return this.branch.checkSaved();
   }
 
-  override stages(): Stage[] {
-    return [{ kind: 'residual', branch: this.branch.stages() }];
+  override trace(graph: OperationGraph, x: Value): Value {
+    return graph.append({ kind: 'elementwise' }, [this.branch.trace(graph, x), x]);
   }
 
   override named(prefix = ''): readonly (readonly [name: string, layer: Layer])[] {

@@ -1,7 +1,8 @@
 import { inPart, show, wrongKind, wrongValue } from '../errors.ts';
+import type { OperationGraph, Value } from '../graph/graph.ts';
 import { type CompiledNetwork, type CompileOptions, compile } from '../infer/compile.ts';
 import { backend } from '../kernels/backend.ts';
-import { Layer, type Stage } from '../layers/layer.ts';
+import { Layer } from '../layers/layer.ts';
 import { copyGradients, gradientsOf, restoreGradients } from '../layers/parameter.ts';
 import type { StateSlots } from '../layers/state.ts';
 import { Region } from '../tensors/block.ts';
@@ -369,14 +370,19 @@ export class Sequential extends Layer {
    * additions fused, dropout gone, weights packed, buffers planned. It gives what `net.eval().forward(x)` gives, within rounding, and later
    * changes of the network do not reach it.
    *
-   * @throws ERR_MODE for a normalization without running statistics; ERR_OPTION, ERR_MEMORY
+   * @throws ERR_MODE for a recurrent cell or norm; ERR_OPTION, ERR_MEMORY
    */
   compile(options: CompileOptions = {}): CompiledNetwork {
-    return compile(this.stages(), options);
+    const network = {
+      inputs: [{ name: 'x', shape: null }],
+      outputNames: ['output'],
+      trace: (graph: OperationGraph, [x]: readonly Value[]) => [this.trace(graph, x)],
+    };
+    return compile(network, options);
   }
 
-  override stages(): Stage[] {
-    return this.layers.flatMap((layer, i) => layer.stages().map((stage) => placed(stage, i, layer.subject)));
+  override trace(graph: OperationGraph, x: Value): Value {
+    return this.layers.reduce((value, layer, i) => graph.trace(`${i}`, layer, value), x);
   }
 
   override named(prefix = ''): readonly (readonly [name: string, layer: Layer])[] {
@@ -474,13 +480,6 @@ function showLayer(value: unknown): string {
   const { subject, forward } = (value ?? {}) as Partial<Layer>;
   if (typeof subject !== 'string' || typeof forward !== 'function') return show(value);
   return `${subject} of another copy of evenkeel`;
-}
-
-/** A stage with its place in the network before what it is: `1.0 Linear(4, 3)`. */
-function placed(stage: Stage, index: number, subject: string): Stage {
-  const source = stage.source ? `${index}.${stage.source}` : `${index} ${subject}`;
-  if (stage.kind !== 'residual') return { ...stage, source };
-  return { ...stage, source, branch: stage.branch.map((inner) => placed(inner, index, subject)) };
 }
 
 /** Hands the last result over: where it was asked for, in a plain array of the caller's, or as it is. */

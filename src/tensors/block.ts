@@ -40,20 +40,30 @@ export class Region {
 /** Vectors side by side in one piece of linear memory: their addresses by name. */
 export type Block<Name extends string> = Readonly<Record<Name, number>> & { release(): void };
 
-/** Reserves vectors of `length` entries each, with so many bytes per entry. Their content is undefined. */
-export function reserve<Name extends string>(
-  heap: Heap,
-  length: number,
-  bytes: Readonly<Record<Name, number>>,
-): Block<Name> {
-  const padded = Math.ceil(length / 4) * 4;
-  const region = new Region(heap);
-  const block: Record<string, unknown> = { release: () => region.release() };
-  const widths = Object.entries<number>(bytes);
-  let at = region.atLeast(widths.reduce((sum, [, width]) => sum + width * padded, 0));
-  for (const [name, width] of widths) {
-    block[name] = at;
-    at += width * padded;
+/** Bytes per entry of vectors side by side, by their names. */
+type Widths<Name extends string> = Readonly<Record<Name, number>>;
+
+const padded = (length: number) => Math.ceil(length / 4) * 4;
+
+/** Bytes of vectors of `length` entries side by side. */
+export function blockBytes<Name extends string>(length: number, widths: Widths<Name>): number {
+  return Object.values<number>(widths).reduce((sum, width) => sum + width * padded(length), 0);
+}
+
+/** Addresses of vectors of `length` entries side by side, in memory that begins at `at`. */
+export function blockAt<Name extends string>(at: number, length: number, widths: Widths<Name>): Record<Name, number> {
+  let next = at;
+  const block: Record<string, number> = {};
+  for (const [name, width] of Object.entries<number>(widths)) {
+    block[name] = next;
+    next += width * padded(length);
   }
-  return block as Block<Name>;
+  return block as Record<Name, number>;
+}
+
+/** Reserves vectors of `length` entries each. Their content is undefined. */
+export function reserve<Name extends string>(heap: Heap, length: number, widths: Widths<Name>): Block<Name> {
+  const region = new Region(heap);
+  const at = region.atLeast(blockBytes(length, widths));
+  return { ...blockAt(at, length, widths), release: () => region.release() };
 }

@@ -1,7 +1,8 @@
 // Several tensors at once: micro-batches and their gradients, checked before the first is worked on.
 
 import { show, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
-import { locate } from './call.ts';
+import { backend } from '../kernels/backend.ts';
+import { Call, locate, makeLike, type Product } from './call.ts';
 import { checkShape, shapeOf } from './shape.ts';
 import { Tensor, type TensorLike } from './tensor.ts';
 
@@ -39,4 +40,25 @@ export function noMicroBatches(subject: string): Error {
 /** Gives back what was made before an error. */
 export function disposeAll(made: readonly TensorLike[]): void {
   for (const one of made) if (one instanceof Tensor) one.dispose();
+}
+
+/** `produce` for several results, which must lie apart: each like the first input, unless it was found as one of `targets`. */
+export function produceAll(
+  products: readonly Product[],
+  targets: readonly (TensorLike | undefined)[],
+  work: (call: Call, results: readonly TensorLike[]) => void,
+): TensorLike[] {
+  const made: TensorLike[] = [];
+  const call = new Call(backend());
+  try {
+    const results = products.map(({ like, shape }, i) => targets[i] ?? made[made.push(makeLike(like, shape)) - 1]);
+    work(call, results);
+    call.finish();
+    return products.map(({ out }, i) => out ?? results[i]);
+  } catch (error) {
+    disposeAll(made);
+    throw error;
+  } finally {
+    call.end();
+  }
 }

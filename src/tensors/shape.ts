@@ -85,6 +85,26 @@ export function sameShape(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
   return true;
 }
 
+/** Is a length another than the one expected? One that is not known, NaN, may be any. */
+export function differs(length: number, expected: number): boolean {
+  return length < expected || length > expected;
+}
+
+/** May two shapes be the same? Lengths that are not known, NaN, may be any. */
+export function agree(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && !a.some((length, i) => differs(length, b[i]));
+}
+
+/** A shape with lengths that are not known: `[null, 16]`. */
+export function showSymbolic(shape: readonly number[]): string {
+  return showShape(nullsIn(shape));
+}
+
+/** The same shape as programs outside see it: a length that is not known is null. */
+export function nullsIn(shape: readonly number[]): (number | null)[] {
+  return shape.map((length) => (Number.isNaN(length) ? null : length));
+}
+
 /** Checks that a tensor has the shape that the call needs. */
 export function checkShape(
   subject: string,
@@ -110,7 +130,7 @@ export function linearShape(
   outFeatures: number,
 ): readonly number[] {
   const last = shape.length - 1;
-  if (last >= 1 && shape[last] === inFeatures) return [...shape.slice(0, last), outFeatures];
+  if (last >= 1 && !differs(shape[last], inFeatures)) return [...shape.slice(0, last), outFeatures];
   const context = `shape ${showShape(shape)}`;
   if (last < 1) {
     throw wrongValue('ERR_SHAPE', subject, 'x', 'rank 2 or more', `rank ${shape.length}`, context);

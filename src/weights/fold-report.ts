@@ -1,10 +1,11 @@
 // What folding a file came to, norm by norm.
 
 import { wrongValue } from '../errors.ts';
-import { exactFold, roundingOf } from '../fold/fold.ts';
+import { exactFold } from '../fold/fold.ts';
 import { type ConvWeights, convGeometry, linearGeometry } from '../fold/geometry.ts';
 import { affineOf, type Statistics } from '../fold/norm.ts';
 import { decode, encode } from '../formats/dtypes.ts';
+import { roundingOf } from '../graph/weights.ts';
 
 export interface FileFold {
   readonly file: Uint8Array<ArrayBuffer>;

@@ -6,7 +6,7 @@ import { isInside } from '../formats/zip.ts';
 import { checkNames } from '../named-options.ts';
 import type { Sequential } from '../nn/sequential.ts';
 import { dataBeside } from './onnx-data.ts';
-import { formatOf, GRAPHS } from './registry.ts';
+import { formatOf, GRAPHS, networkFiles } from './registry.ts';
 
 /** Files by name, as a model names those beside it. */
 export type Files = ReadonlyMap<string, Bytes> | Readonly<Record<string, Bytes>>;
@@ -48,11 +48,7 @@ export async function loadSequential(
   // what nobody knows may be a damaged archive, or ONNX, whose files have no beginning of their own
   const format = known ? formatOf(known.kind) : isZip ? 'Keras' : 'ONNX';
   const graph = format && GRAPHS[format];
-  if (!graph) {
-    const names = Object.keys(GRAPHS);
-    const expected = `an ${names.slice(0, -1).join(', ')} or ${names.at(-1)} file`;
-    throw malformed('loadSequential', 'file', expected, known!.text, 0);
-  }
+  if (!graph) throw malformed('loadSequential', 'file', networkFiles(), known!.text, 0);
   const isPath = typeof file === 'string' || isUrl(file);
   const external = async () => options.files ?? (isPath ? dataBeside(file, bytes) : undefined);
   return graph({ bytes, beside, external }, options);

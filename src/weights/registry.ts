@@ -209,3 +209,9 @@ export const GRAPHS: Readonly<
   Keras: async ({ bytes }, options) => sequentialFromKerasFile(await readKeras(bytes), options),
   'TF.js': ({ bytes, beside }, options) => sequentialFromTfjs(bytes, beside, options),
 };
+
+/** Files that hold networks, in words. */
+export function networkFiles(): string {
+  const formats = Object.keys(GRAPHS);
+  return `an ${formats.slice(0, -1).join(', ')} or ${formats.at(-1)} file`;
+}

@@ -4,10 +4,10 @@ import {
   type ActivationName,
   activate,
   activationCode,
+  BOUNDS,
   derivative,
   NAMES,
   normalCdf,
-  SLOPES,
 } from '../../src/kernels/activations.ts';
 import { backend } from '../../src/kernels/backend.ts';
 import { training } from '../../src/kernels/training/part.ts';
@@ -161,7 +161,7 @@ test('the steepest slope that a certificate goes by is one', () => {
     const { alpha } = activationCode('test', name);
     let most = Math.abs(alpha);
     for (let x = -12; x <= 12; x += 2 ** -10) most = Math.max(most, Math.abs(derivative(kind, x, alpha)));
-    const bound = Math.max(SLOPES[name].steepest, Math.abs(alpha));
+    const bound = Math.max(BOUNDS[name].steepest, Math.abs(alpha));
     expect([name, most <= bound, bound <= most * 1.05 + 1e-9]).toEqual([name, true, true]);
   }
 });

@@ -5,11 +5,15 @@ import {
   BatchNorm1d,
   BatchNorm2d,
   Dropout,
+  GroupNorm,
+  InstanceNorm2d,
   type Layer,
+  LayerNorm,
   Linear,
   Random,
   ReLU,
   Residual,
+  RMSNorm,
   Sequential,
   Sigmoid,
   Tanh,
@@ -17,6 +21,7 @@ import {
   zeros,
 } from '../../src/index.ts';
 import { load } from '../../src/infer/load.ts';
+import { norms } from '../../src/infer/operations.ts';
 import { backend } from '../../src/kernels/backend.ts';
 
 const random = new Random(11);
@@ -119,6 +124,63 @@ const FIXTURES: Record<string, Fixture> = {
     input: [3, 7, 5],
     steps: ['linear 5 → 4, leaky-relu', 'linear 4 → 4'],
   },
+  'norms of rows': {
+    net: () =>
+      settled(
+        linear(6, 8),
+        new LayerNorm(8, { activation: 'relu' }),
+        new Residual(linear(8, 8), new RMSNorm(8)),
+        linear(8, 3),
+        new LayerNorm(3, { affine: false }),
+      ),
+    input: [5, 6],
+    steps: [
+      'linear 6 → 8',
+      'layer norm 8, relu',
+      'linear 8 → 8',
+      'rms norm 8 + residual',
+      'linear 8 → 3',
+      'layer norm 3',
+    ],
+  },
+  'norms of rows of several axes': {
+    net: () => settled(new LayerNorm([3, 4]), new RMSNorm([4], { activation: 'tanh' })),
+    input: [2, 3, 4],
+    steps: ['layer norm 3 × 4', 'rms norm 4, tanh'],
+  },
+  'norms by statistics of samples and groups': {
+    net: () =>
+      settled(
+        new GroupNorm(2, 6, { activation: 'silu' }),
+        new BatchNorm2d(6),
+        new InstanceNorm2d(6, { affine: 'gamma' }),
+        new Residual(new GroupNorm(3, 6, { affine: false })),
+      ),
+    input: [3, 6, 5, 4],
+    steps: ['group norm 2 of 6, silu', 'affine 6', 'instance norm 6', 'group norm 3 of 6 + residual'],
+  },
+  'the same with channels last': {
+    net: () =>
+      settled(
+        new InstanceNorm2d(6, { layout: 'channels-last', affine: true }),
+        new GroupNorm(2, 6, { layout: 'channels-last' }),
+        linear(6, 4),
+        new GroupNorm(1, 4, { layout: 'channels-last', activation: 'relu' }),
+      ),
+    input: [3, 5, 4, 6],
+    steps: ['instance norm 6', 'group norm 2 of 6', 'linear 6 → 4', 'group norm 1 of 4, relu'],
+  },
+  'batch norm by the statistics of the batch': {
+    net: () =>
+      settled(
+        linear(6, 8),
+        new BatchNorm1d(8, { trackRunningStats: false, activation: 'relu' }),
+        linear(8, 4),
+        new BatchNorm1d(4, { trackRunningStats: false, affine: 'beta' }),
+      ),
+    input: [7, 6],
+    steps: ['linear 6 → 8', 'batch norm 8 by the batch, relu', 'linear 8 → 4', 'batch norm 4 by the batch'],
+  },
   'channels first of rank 3, which are not the features': {
     net: () => settled(linear(5, 3), new BatchNorm1d(3), new ReLU(), linear(5 - 2, 3)),
     input: [4, 3, 5],
@@ -147,7 +209,7 @@ describe.each(Object.entries(FIXTURES))('%s', (_, { net: make, input, steps }) =
     });
     measured.forEach((error, c) => {
       expect(error).toBeLessThanOrEqual(bound[c]);
-      expect(bound[c]).toBeLessThan(1e-4);
+      expect(bound[c]).toBeLessThan(1e-3);
     });
     run.dispose();
   });
@@ -165,11 +227,13 @@ describe.each(Object.entries(FIXTURES))('%s', (_, { net: make, input, steps }) =
       expect(run(x, { out: into })).toBe(into);
       expect(into.data).toEqual(want);
     }
-    const one = { data: x.data.slice(0, x.data.length / input[0]), shape: [1, ...input.slice(1)] };
-    const first = run(one).data;
-    first.forEach((value, i) => {
-      expect(value).toBeCloseTo(want[i], 5);
-    });
+    // one row by itself, which has no statistics of a batch
+    if (!steps.some((step) => step.includes('by the batch'))) {
+      const one = { data: x.data.slice(0, x.data.length / input[0]), shape: [1, ...input.slice(1)] };
+      run(one).data.forEach((value, i) => {
+        expect(value).toBeCloseTo(want[i], 5);
+      });
+    }
     expect(run(x).data).toEqual(want);
     for (const tensorLike of [t, out]) tensorLike.dispose();
     run.dispose();
@@ -177,7 +241,7 @@ describe.each(Object.entries(FIXTURES))('%s', (_, { net: make, input, steps }) =
 
   test('comes back from its file bit for bit', () => {
     const run = net.compile();
-    const loaded = load(run.save(), { maxBatch: input[0], inputShape: input.slice(1) });
+    const loaded = load(run.save(), { maxBatch: input[0], inputShape: input.slice(1), operations: [norms] });
     expect(loaded.steps).toEqual(run.steps);
     expect(loaded(x)).toEqual(run(x));
     loaded.dispose();
@@ -349,6 +413,53 @@ test('a Residual of what its own branch gave', () => {
   const want = block.forward(copy);
   expect(Float32Array.from(y.data)).toEqual(want.data);
   for (const one of [x, y]) one.dispose();
+});
+
+test('norms by statistics of their input are the layers’ own, bit for bit', () => {
+  const layers: [Layer, number[]][] = [
+    [new LayerNorm(7), [5, 7]],
+    [new RMSNorm([2, 7], { activation: 'gelu' }), [300, 2, 7]],
+    [new GroupNorm(4, 8), [3, 8, 9, 5]],
+    [new GroupNorm(8, 8, { layout: 'channels-last' }), [3, 9, 8]],
+    [new GroupNorm(3, 3), [4, 3]],
+    [new InstanceNorm2d(5, { affine: true }), [2, 5, 40, 33]],
+    [new BatchNorm2d(5, { trackRunningStats: false }), [2, 5, 40, 33]],
+    [new BatchNorm1d(1, { trackRunningStats: false }), [90, 1, 12]],
+  ];
+  for (const [layer, shape] of layers) {
+    const net = settled(layer);
+    const x = plain(...shape);
+    x.data.forEach((value, i) => {
+      x.data[i] = value * 3 + 100;
+    });
+    using run = net.compile({ samples: x });
+    expect(run(x)).toEqual(net.forward(x));
+    run.certificate!.measured.forEach((error, c) => {
+      expect(error).toBeLessThanOrEqual(run.certificate!.bound[c]);
+    });
+    using loaded = load(run.save(), { operations: [norms] });
+    expect(loaded(x)).toEqual(run(x));
+  }
+});
+
+test('a compiled norm with one value behind a statistic does what its layer does', () => {
+  const one = plain(1, 4);
+  using skips = settled(new BatchNorm1d(4, { trackRunningStats: false, onSingleValue: 'skip-update' })).compile();
+  expect(skips(one).data.every(Number.isFinite)).toBe(true);
+  using throws = settled(new BatchNorm1d(4, { trackRunningStats: false })).compile();
+  expect(() => throws(one)).toThrow(
+    'compiled network: batch norm 4 by the batch: x expected at least 2 values per channel, got 1 (shape [1, 4])',
+  );
+});
+
+test('a file whose operations were not passed says what to import', () => {
+  using run = settled(linear(3, 4), new LayerNorm(4)).compile();
+  expect(() => load(run.save())).toThrow(
+    "evenkeel-compiled: flat[1] expected an operation that load was given (import { norms } from 'evenkeel/infer'; operations: [norms]), got 'row-norm' (offset 8)",
+  );
+  expect(() => load(run.save(), { operations: norms as never })).toThrow(
+    "load: operations expected groups of 'evenkeel/infer'",
+  );
 });
 
 describe('what compile refuses', () => {

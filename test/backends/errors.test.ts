@@ -14,6 +14,7 @@ import {
   Dropout,
   Linear,
   normal,
+  RecurrentBatchNorm1d,
   ReLU,
   Residual,
   Sequential,
@@ -554,10 +555,10 @@ const cases: Record<string, Case> = {
     'BatchNorm(4): freeze expected running statistics, got a layer with trackRunningStats: false',
   ],
   'compile without statistics': [
-    () => new Sequential(new BatchNorm(4, { trackRunningStats: false })).compile(),
+    () => new Sequential(new RecurrentBatchNorm1d(4, { maxSteps: 2 })).compile(),
     'Error',
     'ERR_MODE',
-    'BatchNorm(4): compile expected running statistics, got a layer with trackRunningStats: false',
+    'RecurrentBatchNorm1d(4): compile expected one set of running statistics, got a layer with statistics for each time step',
   ],
   'disposed x': [
     () => {

@@ -22,7 +22,7 @@ describe('the checksum', () => {
 
   test('is that of all other bytes, and says so', () => {
     const { metadata } = readSafetensors(file);
-    expect(metadata).toMatchObject({ format: 'evenkeel-compiled', version: '2', checksum: checksumOf(file) });
+    expect(metadata).toMatchObject({ format: 'evenkeel-compiled', version: '3', checksum: checksumOf(file) });
     const bytes = file.slice();
     bytes[bytes.length - 1] ^= 1;
     expect(() => load(bytes)).toThrow(
@@ -36,15 +36,19 @@ describe('the checksum', () => {
     expect(checksumOf(swapped)).not.toBe(checksumOf(file));
   });
 
-  test('is not asked for in files of version 1', () => {
-    const { x, y } = JSON.parse(new TextDecoder().decode(fixture('compiled/version1.json')));
-    const run = load(fixture('compiled/version1.safetensors'));
+  test.each(['version1', 'version2'])('files of %s still load', (version) => {
+    const { x, y } = JSON.parse(new TextDecoder().decode(fixture(`compiled/${version}.json`)));
+    using run = load(fixture(`compiled/${version}.safetensors`));
     const got = run({ data: Float32Array.from(x as number[]), shape: [4, 3] }).data;
     expect(got.length).toBe(y.length);
     for (const [i, value] of got.entries()) expect(Math.abs(value - y[i])).toBeLessThan(1e-6);
+    expect(run.inputs).toEqual([{ name: 'x', shape: [null, 3] }]);
     expect(run.outputs).toEqual([{ name: 'output', shape: [null, 2] }]);
-    const later = text(String.fromCharCode(...fixture('compiled/version1.safetensors')).replace('"1"', '"3"'));
-    expect(() => load(later)).toThrow("evenkeel-compiled: version expected '1' or '2', got '3' (offset 8)");
+  });
+
+  test('a later version is refused', () => {
+    const later = text(String.fromCharCode(...fixture('compiled/version1.safetensors')).replace('"1"', '"4"'));
+    expect(() => load(later)).toThrow("evenkeel-compiled: version expected '1' to '3', got '4' (offset 8)");
   });
 });
 

@@ -1,0 +1,59 @@
+// evenkeel compile IN OUT [--module]
+
+import { basename } from 'node:path';
+import { type Report, UsageError, type Values } from './command.ts';
+import { isStdout, writeFiles } from './files.ts';
+import { networkIn, openWeights } from './weights-file.ts';
+
+/** A network in a file becomes a compiled one, with `--module` beside a module that loads it. */
+export async function compile([input, output]: string[], { module, progress }: Values): Promise<Report> {
+  if (module && (isStdout(output) || /\.m?js$/.test(output)))
+    throw new UsageError('--module writes a module beside OUT: OUT is a file, and no module');
+  const file = await openWeights(input, progress);
+  const net = await networkIn('compile', input, file);
+  using run = net.compile();
+  const bytes = run.save();
+  const beside = module ? `${output.replace(/\.[^./\\]*$/, '')}.mjs` : undefined;
+  // the module last: it is what says that the network is there
+  const files: [string, Uint8Array][] = [[output, bytes]];
+  if (beside) files.push([beside, new TextEncoder().encode(moduleFor(basename(output), run.operations))]);
+  await writeFiles(files, progress);
+  const { steps, operations, inputs, outputs } = run;
+  const shapeOf = ({ name, shape }: (typeof inputs)[number]) =>
+    `${name} ${shape ? `[${shape.map((length) => length ?? '?').join(', ')}]` : 'of any shape'}`;
+  const needs = operations.map((name) => `load needs operations: [${name}], from 'evenkeel/infer'`);
+  return {
+    lines: [
+      `${inputs.map(shapeOf).join(', ')} → ${outputs.map(shapeOf).join(', ')}, ${bytes.length.toLocaleString('en')} bytes → ${output}`,
+      ...steps.map((step, i) => `  ${i}  ${step}`),
+      ...needs,
+      ...(beside ? [`a module that loads it → ${beside}`] : []),
+    ],
+    data: { in: input, out: output, module: beside ?? null, bytes: bytes.length, inputs, outputs, steps, operations },
+  };
+}
+
+/** A module that loads a compiled network from the file beside it, with the operations that it needs. */
+function moduleFor(file: string, operations: readonly string[]): string {
+  const needed = operations.length ? `{ ...options, operations: [${operations.join(', ')}] }` : 'options';
+  return `// Loads ${JSON.stringify(file)}, which lies beside this module. Written by evenkeel compile --module.
+
+import { ${['load', ...operations].sort().join(', ')} } from 'evenkeel/infer';
+
+export const url = new URL(${JSON.stringify(`./${encodeURIComponent(file)}`)}, import.meta.url);
+
+/** The network in the bytes of the file. Options are those of load. */
+export function network(bytes, options) {
+  return load(bytes, ${needed});
+}
+
+/** Reads the file and loads the network. */
+export default async function open(options) {
+  const files = url.protocol === 'file:' ? globalThis.process?.getBuiltinModule?.('node:fs/promises') : undefined;
+  if (files) return network(await files.readFile(url), options);
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(\`\${url}: \${response.status} \${response.statusText}\`);
+  return network(new Uint8Array(await response.arrayBuffer()), options);
+}
+`;
+}

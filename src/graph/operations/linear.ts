@@ -1,0 +1,139 @@
+// y = W·x + b on the last axis.
+
+import { NO_ACTIVATION } from '../../kernels/activations.ts';
+import { activate } from '../../kernels/inference/calls.ts';
+import { linear, pack } from '../../kernels/linear/calls.ts';
+import { Call } from '../../tensors/call.ts';
+import { countOf, linearShape } from '../../tensors/shape.ts';
+import { gamma, U, type Valued } from '../error-analysis.ts';
+import { type Description, type Operation, padded, type Runner } from '../operation.ts';
+import { fitsF32, foldedBefore, foldedBehind, roundingOf, type WeightAxes } from '../weights.ts';
+
+export interface LinearOperation<V extends ArrayLike<number> = ArrayLike<number>> extends Operation {
+  readonly kind: 'linear';
+  readonly inFeatures: number;
+  readonly outFeatures: number;
+  /** `[outFeatures, inFeatures]`. */
+  readonly weight: V;
+  /** `[outFeatures]`. */
+  readonly bias: V | null;
+}
+
+type Rounded = LinearOperation<Float32Array>;
+type Exact = LinearOperation;
+
+const biasAt = ({ inFeatures, outFeatures }: Rounded, at: number) => at + padded(outFeatures) * inFeatures;
+
+export const runLinear: Runner<Rounded> = {
+  kind: 'linear',
+  arity: 1,
+  // the kernel adds onto what is there, but must not read where it writes
+  overwrites: [1],
+  name: ({ inFeatures, outFeatures }) => `linear ${inFeatures} → ${outFeatures}`,
+  shape: (subject, { inFeatures, outFeatures }, [x]) => linearShape(subject, x, inFeatures, outFeatures),
+  takes: ({ inFeatures }, rank) => [...new Array<number>(rank - 1).fill(Number.NaN), inFeatures],
+  bytes: ({ inFeatures, outFeatures, bias }) => padded(outFeatures) * inFeatures + (bias ? padded(outFeatures) : 0),
+  fill(backend, operation, at) {
+    const { weight, bias, inFeatures, outFeatures } = operation;
+    const call = new Call(backend);
+    try {
+      const from = call.scratch(weight.length * 4);
+      backend.heap.f32.set(weight, from >>> 2);
+      pack(backend, from, at, inFeatures, outFeatures, 1, inFeatures);
+    } finally {
+      call.end();
+    }
+    if (bias) backend.heap.f32.set(bias, biasAt(operation, at) >>> 2);
+  },
+  call({ backend, operation, weights, shapes, inputs: [from], residual, output, activation }) {
+    const { inFeatures, outFeatures } = operation;
+    const rows = countOf(shapes[0]) / inFeatures;
+    const bias = operation.bias ? biasAt(operation, weights) : 0;
+    const onto = shapes.length > 1 ? 1 : 0;
+    return () => {
+      const result = output();
+      if (onto && residual() !== result) activate(backend, residual(), result, NO_ACTIVATION, rows * outFeatures);
+      linear(backend, from(), weights, bias, result, activation, rows, inFeatures, outFeatures, inFeatures, 1, onto);
+    };
+  },
+  read(fields) {
+    const [inFeatures, outFeatures] = [fields.json.in, fields.json.out].map((n) => fields.whole(n, 1, 2 ** 24));
+    const weight = fields.vector('weight', [outFeatures, inFeatures]);
+    return { kind: 'linear', inFeatures, outFeatures, weight, bias: fields.optional('bias', [outFeatures]) };
+  },
+};
+
+const axesOf = ({ inFeatures, outFeatures }: Exact): WeightAxes => ({
+  outChannels: outFeatures,
+  outOf: (i) => Math.floor(i / inFeatures),
+  inOf: (i) => i % inFeatures,
+});
+
+/** The operation with other weights, unless they are beyond f32 where the operations by themselves are not. */
+function withWeights(exact: Exact, { weight, bias }: { weight: Float64Array; bias: Float64Array }): Exact | string {
+  return fitsF32(weight) && fitsF32(bias) ? { ...exact, weight, bias } : 'folded weights beyond f32';
+}
+
+export const describeLinear: Description<Exact, Rounded> = {
+  runner: runLinear,
+  noun: 'a linear layer',
+  fuses: { residual: true, activation: true },
+  exact: (given) => ({
+    ...given,
+    weight: Float64Array.from(given.weight),
+    bias: given.bias && Float64Array.from(given.bias),
+  }),
+  rounded: ({ weight, bias, ...exact }) => ({
+    ...exact,
+    weight: Float32Array.from(weight),
+    bias: bias && Float32Array.from(bias),
+  }),
+  rounding(exact, { weight }) {
+    const most = roundingOf(exact.weight, weight, axesOf(exact)).reduce((a, b) => Math.max(a, b), 0);
+    return most > 0 ? most : null;
+  },
+  json: ({ inFeatures, outFeatures, weight, bias }, store) => ({
+    in: inFeatures,
+    out: outFeatures,
+    weight: store(weight, [outFeatures, inFeatures], 'weight'),
+    bias: store(bias, [outFeatures], 'bias'),
+  }),
+  bytes: ({ weight, bias }) => 4 * (weight.length + (bias?.length ?? 0)),
+  work: ({ weight }) => weight.length,
+  analyse: ([x], exact, used) => analyseLinear(x, exact, used),
+  input: ({ inFeatures }) => ({ axis: -1, count: inFeatures }),
+  output: ({ outFeatures }) => ({ axis: -1, count: outFeatures }),
+  foldBack: (exact, map) => withWeights(exact, foldedBehind(exact, axesOf(exact), map)),
+  foldForward: (exact, map) => withWeights(exact, foldedBefore(exact, axesOf(exact), map)),
+};
+
+/** W·x + b, worked out in f32 with other weights than the exact ones. */
+function analyseLinear({ shape, value, error }: Valued, exact: Exact, used: Rounded): Valued {
+  const { inFeatures, outFeatures } = exact;
+  const rows = value.length / inFeatures;
+  const out = { value: new Float64Array(rows * outFeatures), error: new Float64Array(rows * outFeatures) };
+  for (let r = 0; r < rows; r++) {
+    for (let o = 0; o < outFeatures; o++) {
+      const b = exact.bias ? exact.bias[o] : 0;
+      const usedBias = used.bias ? used.bias[o] : 0;
+      let total = b;
+      let inherited = Math.abs(b - usedBias);
+      // running error: each product rounds, and each sum on the way, in the order in which kernels add
+      let partial = 0;
+      let rounded = 0;
+      for (let i = 0, w = o * inFeatures, k = r * inFeatures; i < inFeatures; i++, w++, k++) {
+        const term = used.weight[w] * value[k];
+        const lost = Math.abs(used.weight[w]) * error[k];
+        total += exact.weight[w] * value[k];
+        inherited += lost + Math.abs(exact.weight[w] - used.weight[w]) * Math.abs(value[k]);
+        partial += term;
+        rounded += Math.abs(partial) + Math.abs(term) + 2 * inherited;
+      }
+      rounded += Math.abs(partial + usedBias) + 2 * inherited;
+      out.value[r * outFeatures + o] = total;
+      // sums on the way may be off by what was rounded before: 1 + γ covers that
+      out.error[r * outFeatures + o] = inherited + U * rounded * (1 + 2 * gamma(inFeatures + 2));
+    }
+  }
+  return { shape: [...shape.slice(0, -1), outFeatures], ...out };
+}

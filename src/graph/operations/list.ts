@@ -1,0 +1,21 @@
+// All operations, for who compiles: a loaded network names those that it runs (src/infer/load.ts).
+
+import type { Description, Runner } from '../operation.ts';
+import { describeAffine } from './affine.ts';
+import { describeChannelNorm } from './channel-norm.ts';
+import { describeElementwise } from './elementwise.ts';
+import { describeLinear } from './linear.ts';
+import { describeRowNorm } from './row-norm.ts';
+
+export const OPERATIONS: readonly Description[] = [
+  describeLinear,
+  describeAffine,
+  describeElementwise,
+  describeChannelNorm,
+  describeRowNorm,
+];
+
+/** What there is to say of the operations of a runner. */
+export function descriptionOf(runner: Runner): Description {
+  return OPERATIONS.find((description) => description.runner === runner)!;
+}

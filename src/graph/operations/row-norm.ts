@@ -1,0 +1,124 @@
+// Layer and RMS norm: the last axes of each sample by statistics of their own.
+
+import { normRows } from '../../kernels/rows/calls.ts';
+import { rowPlanOf } from '../../layers/plan.ts';
+import { countOf } from '../../tensors/shape.ts';
+import type { Valued } from '../error-analysis.ts';
+import { type Description, type Operation, padded, type Runner } from '../operation.ts';
+import { normalized, readEps } from './norms.ts';
+
+export interface RowNormOperation<V extends ArrayLike<number> = ArrayLike<number>> extends Operation {
+  readonly kind: 'row-norm';
+  /** Lengths of the axes that are normalized together, the last ones. */
+  readonly normalizedShape: readonly number[];
+  /** Is the mean taken away? */
+  readonly centred: boolean;
+  readonly eps: number;
+  /** By place; null: 1 and 0. */
+  readonly gamma: V | null;
+  readonly beta: V | null;
+}
+
+type Rounded = RowNormOperation<Float32Array>;
+type Exact = RowNormOperation;
+
+const columnsOf = ({ normalizedShape }: Exact) => countOf(normalizedShape);
+
+export const runRowNorm: Runner<Rounded> = {
+  kind: 'row-norm',
+  arity: 1,
+  overwrites: [0],
+  name: ({ centred, normalizedShape }) => `${centred ? 'layer' : 'rms'} norm ${normalizedShape.join(' × ')}`,
+  shape(subject, { normalizedShape }, [x]) {
+    rowPlanOf(subject, x, normalizedShape);
+    return x;
+  },
+  takes({ normalizedShape }, rank) {
+    const free = rank - normalizedShape.length;
+    return free < 1 ? undefined : [...new Array<number>(free).fill(Number.NaN), ...normalizedShape];
+  },
+  bytes: (operation) => 2 * padded(columnsOf(operation)),
+  fill({ heap: { f32 } }, operation, at) {
+    const columns = columnsOf(operation);
+    const { gamma, beta } = operation;
+    const places = [at, at + padded(columns)].map((byte) => byte >>> 2);
+    f32.fill(1, places[0], places[0] + columns);
+    f32.fill(0, places[1], places[1] + columns);
+    if (gamma) f32.set(gamma, places[0]);
+    if (beta) f32.set(beta, places[1]);
+  },
+  scratch: ({ normalizedShape }, [x]) => rowPlanOf('row norm', x, normalizedShape).rows * 28,
+  call({ backend, operation, weights, shapes, inputs: [from], residual, output, scratch, activation }) {
+    const { normalizedShape, centred, eps } = operation;
+    const { rows, cols } = rowPlanOf('row norm', shapes[0], normalizedShape);
+    const matrix = { rows, cols, centred };
+    return () => {
+      const moments = scratch();
+      const center = moments + rows * 16;
+      const [invStd, left] = [center + rows * 4, center + rows * 8];
+      const vectors = { gamma: weights, beta: weights + padded(cols), center, invStd, left, moments };
+      normRows(backend, matrix, from(), vectors, residual(), output(), activation, eps);
+    };
+  },
+  read(fields) {
+    const { json, whole, fail, optional } = fields;
+    const { normalizedShape: shape, centred } = json;
+    if (!Array.isArray(shape) || !shape.length) throw fail('a normalizedShape', shape);
+    if (typeof centred !== 'boolean') throw fail('centred true or false', centred);
+    const normalizedShape = shape.map((length) => whole(length, 1, 2 ** 24));
+    return {
+      kind: 'row-norm',
+      normalizedShape,
+      centred,
+      eps: readEps(fields),
+      gamma: optional('gamma', normalizedShape),
+      beta: optional('beta', normalizedShape),
+    };
+  },
+};
+
+export const describeRowNorm: Description<Exact, Rounded> = {
+  runner: runRowNorm,
+  group: 'norms',
+  noun: 'a norm by statistics of each row',
+  fuses: { residual: true, activation: true },
+  exact: ({ gamma, beta, ...given }) => ({
+    ...given,
+    gamma: gamma && Float64Array.from(gamma),
+    beta: beta && Float64Array.from(beta),
+  }),
+  rounded: ({ gamma, beta, ...exact }) => ({
+    ...exact,
+    gamma: gamma && Float32Array.from(gamma),
+    beta: beta && Float32Array.from(beta),
+  }),
+  rounding: () => null,
+  json: ({ normalizedShape, centred, eps, gamma, beta }, store) => ({
+    normalizedShape,
+    centred,
+    eps,
+    gamma: store(gamma, normalizedShape, 'gamma'),
+    beta: store(beta, normalizedShape, 'beta'),
+  }),
+  bytes: (operation) => 8 * columnsOf(operation),
+  work: columnsOf,
+  analyse([x], exact, used) {
+    const { rows, cols } = rowPlanOf('certificate', x.shape, exact.normalizedShape);
+    const out: Valued = { shape: x.shape, value: new Float64Array(rows * cols), error: new Float64Array(rows * cols) };
+    for (let r = 0; r < rows; r++) {
+      normalized(
+        x,
+        out,
+        exact.eps,
+        exact.centred,
+        cols,
+        (i) => r * cols + i,
+        (i) => ({
+          gamma: [exact.gamma?.[i] ?? 1, used.gamma?.[i] ?? 1],
+          beta: [exact.beta?.[i] ?? 0, used.beta?.[i] ?? 0],
+        }),
+      );
+    }
+    return out;
+  },
+};

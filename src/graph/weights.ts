@@ -1,0 +1,86 @@
+// Maps by channel folded into weights, in f64. After a layer W′ = W·scale by output channel and b′ = (b − center)·scale
+// + shift; before one W′ = W·scale by input channel and b′ = b + Σ W·(shift − center·scale).
+
+import type { ChannelMap } from './operation.ts';
+
+/** Which channels a weight belongs to. */
+export interface WeightAxes {
+  readonly outChannels: number;
+  /** Output and input channel of each weight. */
+  readonly outOf: (index: number) => number;
+  readonly inOf: (index: number) => number;
+}
+
+/** Weights with a bias for each output channel, in f64. */
+export interface ExactWeights {
+  readonly weight: Float64Array;
+  readonly bias: Float64Array;
+}
+
+interface GivenWeights {
+  readonly weight: ArrayLike<number>;
+  readonly bias?: ArrayLike<number> | null | undefined;
+}
+
+/** Weights that do what a layer and then a map of its output channels do. */
+export function foldedBehind(
+  { weight, bias }: GivenWeights,
+  { outChannels, outOf }: WeightAxes,
+  { center, scale, shift }: Omit<ChannelMap, 'center'> & Partial<ChannelMap>,
+): ExactWeights {
+  return {
+    weight: Float64Array.from(weight, (value, i) => value * scale[outOf(i)]),
+    bias: Float64Array.from(
+      { length: outChannels },
+      (_, o) => ((bias ? bias[o] : 0) - (center ? center[o] : 0)) * scale[o] + shift[o],
+    ),
+  };
+}
+
+/** Weights that do what a map of its input channels and then a layer do. */
+export function foldedBefore(
+  { weight, bias }: GivenWeights,
+  { outChannels, outOf, inOf }: WeightAxes,
+  { center, scale, shift }: Omit<ChannelMap, 'center'> & Partial<ChannelMap>,
+): ExactWeights {
+  const sums = Float64Array.from({ length: outChannels }, (_, o) => (bias ? bias[o] : 0));
+  const folded = Float64Array.from(weight, (value, i) => {
+    const c = inOf(i);
+    sums[outOf(i)] += value * (center ? shift[c] - center[c] * scale[c] : shift[c]);
+    return value * scale[c];
+  });
+  return { weight: folded, bias: sums };
+}
+
+/** Σ|stored − exact| over the weights of each output channel. */
+export function roundingOf(
+  exact: ArrayLike<number>,
+  stored: ArrayLike<number>,
+  { outChannels, outOf }: WeightAxes,
+): Float64Array {
+  const sums = new Float64Array(outChannels);
+  for (let i = 0; i < exact.length; i++) sums[outOf(i)] += Math.abs(exact[i] - stored[i]);
+  return sums;
+}
+
+/** Do all values fit in f32? */
+export function fitsF32(values: Float64Array): boolean {
+  return values.every((value) => Number.isFinite(Math.fround(value)));
+}
+
+/**
+ * ((x − c₁)·s₁ + t₁ − c₂)·s₂ + t₂ as one map, around the value of which the second norm makes 0: where one of them has a
+ * centre, so has the whole.
+ */
+export function composedMaps(first: ChannelMap, second: ChannelMap): Record<keyof ChannelMap, Float64Array> {
+  const center = Float64Array.from(first.center, (h, c) => {
+    const [s, root] = [first.scale[c], h + (second.center[c] - first.shift[c]) / first.scale[c]];
+    return (h || second.center[c]) && s && Number.isFinite(Math.fround(root)) ? Math.fround(root) : h;
+  });
+  const at = (x: number, c: number) => (x - first.center[c]) * first.scale[c] + first.shift[c] - second.center[c];
+  return {
+    center,
+    scale: Float64Array.from(first.scale, (value, c) => value * second.scale[c]),
+    shift: Float64Array.from(second.shift, (value, c) => at(center[c], c) * second.scale[c] + value),
+  };
+}
