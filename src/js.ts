@@ -30,7 +30,15 @@ export type { RowNormOptions } from './layers/row-norm.ts';
 export type { StateSlot, StateSlots } from './layers/state.ts';
 export { ActivationLayer, ReLU, Sigmoid, Tanh } from './nn/activations.ts';
 export { Dropout, type DropoutOptions } from './nn/dropout.ts';
-export { Graph, type GraphBuilder, type GraphPort, type SymbolicShape, type Value } from './nn/graph.ts';
+export {
+  Graph,
+  type GraphBuilder,
+  type GraphInputs,
+  type GraphOutputs,
+  type GraphPort,
+  type SymbolicShape,
+  type Value,
+} from './nn/graph.ts';
 export { BNGRUCell } from './nn/gru-cell.ts';
 export {
   heNormal,

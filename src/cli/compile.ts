@@ -1,22 +1,16 @@
 // evenkeel compile IN OUT [--module]
 
 import { basename } from 'node:path';
-import { wrongValue } from '../errors.ts';
-import { loadSequential } from '../weights/index.ts';
 import { type Report, UsageError, type Values } from './command.ts';
 import { isStdout, writeFiles } from './files.ts';
-import { openWeights } from './weights-file.ts';
+import { networkIn, openWeights } from './weights-file.ts';
 
 /** A network in a file becomes a compiled one, with `--module` beside a module that loads it. */
 export async function compile([input, output]: string[], { module, progress }: Values): Promise<Report> {
   if (module && (isStdout(output) || /\.m?js$/.test(output)))
     throw new UsageError('--module writes a module beside OUT: OUT is a file, and no module');
   const file = await openWeights(input, progress);
-  if (!['ONNX', 'Keras', 'TF.js'].includes(file.kind)) {
-    const expected = 'an ONNX, Keras or TF.js file, which has a graph';
-    throw wrongValue('ERR_FORMAT', 'compile', basename(input), expected, file.kind);
-  }
-  const net = await loadSequential(file.bytes, { files: file.files });
+  const net = await networkIn('compile', input, file);
   using run = net.compile();
   const bytes = run.save();
   const beside = module ? `${output.replace(/\.[^./\\]*$/, '')}.mjs` : undefined;

@@ -5,6 +5,7 @@ import { show, wrongValue } from '../errors.ts';
 import { preset } from '../layers/options.ts';
 import { checkPair } from '../weights/fold-safetensors.ts';
 import { type FileFold, foldOnnx, foldSafetensors } from '../weights/index.ts';
+import { WRITERS } from '../weights/registry.ts';
 import { type Report, UsageError, type Values, withOptions } from './command.ts';
 import { writeFileWhole } from './files.ts';
 import { unknown } from './inspect.ts';
@@ -20,7 +21,7 @@ export async function fold(
   }
   if (
     !output.endsWith(file.kind === 'ONNX' ? '.onnx' : '.safetensors') &&
-    /\.(?:onnx|safetensors|npz|npy|h5|keras|json)$/.test(output)
+    (WRITERS.some(({ ends }) => output.endsWith(ends)) || /\.(?:npy|keras)$/.test(output))
   ) {
     throw new UsageError(`fold writes what it reads, here ${file.kind}: ${basename(output)} is another format`);
   }

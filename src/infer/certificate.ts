@@ -4,7 +4,7 @@
 import { sumOf, U, type Valued } from '../graph/error-analysis.ts';
 import type { Node, OperationGraph, Value } from '../graph/graph.ts';
 import type { Operation } from '../graph/operation.ts';
-import { type ActivationCode, type ActivationName, activate, activationName } from '../kernels/activations.ts';
+import { type ActivationCode, type ActivationName, activate, activationName, BOUNDS } from '../kernels/activations.ts';
 import { shapeOf } from '../tensors/shape.ts';
 import type { PlainTensor } from '../types.ts';
 import type { Steps } from './program.ts';
@@ -19,29 +19,10 @@ export interface NetworkCertificate {
 
 /** Rounding of activations: 4 units in the last place at the most (test/backends/activations.test.ts), and of what they are made of. */
 const ACTIVATION_ROUNDING = 8 * U;
-/**
- * The steepest slope of each activation, rounded up; of those with a parameter, where that is not
- * beyond it. Those that neither round nor scale are `exact`.
- */
-export const SLOPES: Readonly<Record<ActivationName, { readonly steepest: number; readonly exact?: true }>> = {
-  relu: { steepest: 1, exact: true },
-  relu6: { steepest: 1, exact: true },
-  'leaky-relu': { steepest: 1 },
-  elu: { steepest: 1 },
-  silu: { steepest: 1.1 },
-  sigmoid: { steepest: 0.25 },
-  tanh: { steepest: 1 },
-  gelu: { steepest: 1.13 },
-  'gelu-tanh': { steepest: 1.13 },
-  'hard-swish': { steepest: 1.5 },
-  'hard-sigmoid': { steepest: 0.17 },
-  softplus: { steepest: 1 },
-  mish: { steepest: 1.09 },
-};
 
 function activated(input: Valued, code: ActivationCode): Valued {
   if (code.kind === 0) return input;
-  const { steepest: own, exact } = SLOPES[activationName(code) as ActivationName];
+  const { steepest: own, exact } = BOUNDS[activationName(code) as ActivationName];
   const steepest = Math.max(own, Math.abs(code.alpha));
   const value = input.value.map((x) => activate(code.kind, x, code.alpha));
   const error = input.error.map((e, i) => {

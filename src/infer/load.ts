@@ -11,7 +11,7 @@ import { type Compiled, instantiate, type RunOptions } from './run.ts';
 /** Operations that come together: `norms` and others of `evenkeel/infer`. */
 export type Operations = readonly Runner[];
 
-export interface LoadOptions extends RunOptions {
+export interface LoadCompiledOptions extends RunOptions {
   /**
    * Groups of operations that the file needs beyond those of every network (fully connected layers, batch norm in
    * evaluation, activations, residuals). Default: none. An error names those that are missing.
@@ -28,7 +28,7 @@ const ALWAYS: Operations = [runLinear, runAffine, runElementwise];
  * @throws ERR_FORMAT for any other file, one in which a bit has changed, and one with operations that are not there;
  *   ERR_OPTION, ERR_MEMORY
  */
-export function load(file: Bytes, options: LoadOptions = {}): Compiled {
+export function load(file: Bytes, options: LoadCompiledOptions = {}): Compiled {
   checkNames('load', options, ['maxBatch', 'inputShape', 'operations']);
   const { operations = [] } = options;
   if (!Array.isArray(operations) || !operations.every(Array.isArray)) {

@@ -31,10 +31,7 @@ export interface Compiled extends Disposable {
    * @throws ERR_SHAPE, ERR_TYPE, ERR_OPTION, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY, ERR_SINGLE_VALUE
    */
   <X extends TensorLike, O extends TensorLike = Result<X>>(x: X, options?: { out?: O }): O;
-  <X extends TensorLike, O extends TensorLike | Named<TensorLike> = Named<Result<X>>>(
-    x: X | Named<X>,
-    options?: { out?: O | Partial<O> },
-  ): O;
+  <X extends TensorLike>(x: Named<X>, options?: { out?: TensorLike | Named<TensorLike> }): Record<string, Result<X>>;
   /** What it takes, and what it gives: lengths by axis, null where they are as the batch has them; a null shape where the network does not say. */
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];

@@ -16,6 +16,12 @@ export interface GraphPort extends Port {
   readonly shape: SymbolicShape;
 }
 
+/** Inputs of a graph: names, and shapes without the batch. */
+export type GraphInputs = Readonly<Record<string, SymbolicShape>>;
+
+/** What a graph is built of: a value, or values by the names of its outputs. */
+export type GraphOutputs = Value | Readonly<Record<string, Value>>;
+
 type Shape = readonly number[];
 type Named<T> = Readonly<Record<string, T>>;
 
@@ -195,11 +201,8 @@ type Outputs<G, R> = G extends Value ? R : { [K in keyof G]: R };
  * value, or a record of one and x was bare; what `backward` returns has the form of x. A value that is used several times gets the sum of its
  * gradients. A Graph is a layer: its state has the names of its layers (`fc1.weight`), and names nest. As to memory see `Sequential`.
  */
-export class Graph<
-  const I extends Named<SymbolicShape> = Named<SymbolicShape>,
-  // biome-ignore lint/suspicious/noExplicitAny: whatever its outputs
-  G extends Value | Named<Value> = any,
-> extends Network {
+// biome-ignore lint/suspicious/noExplicitAny: whatever its outputs
+export class Graph<const I extends GraphInputs = GraphInputs, G extends GraphOutputs = any> extends Network {
   static override readonly name: string = 'Graph';
   /** The layers by name. */
   readonly layers: ReadonlyMap<string, Layer>;

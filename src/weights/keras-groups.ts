@@ -1,7 +1,7 @@
 // Variables of Keras and TF.js put together by layer.
 
 import type { Foreign } from './imported.ts';
-import { type KerasLayer, kindOf, ownName } from './keras-config.ts';
+import { held, type KerasLayer, kindOf, ownName } from './keras-config.ts';
 import { isKnownKind } from './keras-kinds.ts';
 import { LayerIndex } from './keras-owner.ts';
 
@@ -40,7 +40,8 @@ export function kerasGroups(
       found.tensors.set(leaf, { full, tensor });
       return true;
     };
-    const exact = index?.exact(written);
+    const layer = index?.exact(written);
+    const exact = layer && (isKnownKind(kindOf(held(layer).className)) ? held(layer) : layer);
     const found = scoped && !exact ? index?.find(scopes) : undefined;
     const plain = { name: scopes.join('.'), known: exact, kind: exact ? kindOf(exact.className) : kinds?.get(written) };
     const led = found && ledTo(found, index!);

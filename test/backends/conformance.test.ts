@@ -3,21 +3,13 @@
 import { describe, expect, test } from 'vitest';
 import { NAMES } from '../../src/kernels/activations.ts';
 import { backend } from '../../src/kernels/backend.ts';
-import { INFERENCE } from '../../src/kernels/inference/part.ts';
-import * as js from '../../src/kernels/js.ts';
-import { LINEAR } from '../../src/kernels/linear/part.ts';
-import { MASKED } from '../../src/kernels/masked/part.ts';
-import type { Twin } from '../../src/kernels/part.ts';
 import { isVector, type Sizes, type Vector } from '../../src/kernels/row.ts';
-import { ROWS } from '../../src/kernels/rows/part.ts';
-import { KERNEL_NAMES, type KernelName, rowOf, withAll } from '../../src/kernels/table.ts';
-import { TRAINING } from '../../src/kernels/training/part.ts';
+import { KERNEL_NAMES, type KernelName, rowOf, TWINS, withAll } from '../../src/kernels/table.ts';
+import * as js from '../../src/kernels/training/js.ts';
 import { Random } from '../../src/nn/random.ts';
 
 const U = 2 ** -24;
 const GUARD = 4;
-const PARTS = [INFERENCE, LINEAR, MASKED, ROWS, TRAINING];
-const TWINS = Object.assign({}, ...PARTS.map(({ twins }) => twins)) as Record<KernelName, Twin>;
 const CANARY = 12345.678;
 
 type Array32 = Float32Array | Float64Array;
