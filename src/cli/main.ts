@@ -3,7 +3,7 @@
 
 import { readFileSync } from 'node:fs';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
-import { WRITERS } from '../weights/registry.ts';
+import { READERS, WRITERS } from '../weights/registry.ts';
 import { type Report, UsageError, type Values } from './command.ts';
 import { compile } from './compile.ts';
 import { convert } from './convert.ts';
@@ -19,7 +19,8 @@ const HELP = `evenkeel: batch norm in files of weights
   evenkeel compile IN OUT        a network (ONNX, Keras, TF.js) in evaluation form, folded and fused, for load of evenkeel/infer
   evenkeel convert IN OUT        another format, by the name of OUT: ${WRITERS.map(({ ends, example = ends }) => example).join(' ')}
 
-  FILE and IN: safetensors (or *.safetensors.index.json, with the shards beside it), NPZ, NPY, ONNX, TF.js (model.json), Keras (.keras, .h5; needs h5wasm)
+  FILE and IN: ${Object.keys(READERS).join(', ')}
+  (of safetensors also *.safetensors.index.json, of TF.js model.json, with the shards beside it; Keras, .keras and .h5, needs h5wasm)
 
 options
   --json                         prints one line of JSON
