@@ -84,14 +84,14 @@ export interface OnnxReadOptions {
 const MOST_DEPTH = 16;
 
 /**
- * What reading may take in memory: a model is more objects than bytes where its nodes are small. An ordinary graph takes some five times
- * its bytes, weights nothing.
+ * What reading may take in memory: a model is more objects than bytes where its nodes are small. An ordinary graph takes four to
+ * six times its bytes, weights nothing.
  */
 class Meter {
   #left: number;
 
   constructor(bytes: number) {
-    this.#left = Math.max(8 * bytes, 40e6);
+    this.#left = Math.max(7 * bytes, 20e6);
   }
 
   spend(cost: number, field: Field): void {
@@ -254,6 +254,7 @@ function functionOf(field: Field, reading: Reading): OnnxFunction {
 function graphOf(graph: Field, reading: Reading, depth: number): OnnxGraph {
   if (depth > MOST_DEPTH)
     throw malformed(FORMAT, 'graph in a node', `at most ${MOST_DEPTH} levels`, 'more', graph.offset);
+  if (depth > 0) reading.meter.spend(900, graph);
   const nodes: OnnxNode[] = [];
   const initializers = new Map<string, OnnxInitializer>();
   const inputs = new Map<string, readonly (number | undefined)[]>();
@@ -270,7 +271,7 @@ function graphOf(graph: Field, reading: Reading, depth: number): OnnxGraph {
         if (name !== '') given.add(name);
       }
     } else if (field.number === 5) {
-      reading.meter.spend(300, field);
+      reading.meter.spend(700, field);
       const tensor = new OnnxTensor('initializer', field, reading.files.find);
       const { name } = tensor;
       if (initializers.has(name))
@@ -323,7 +324,7 @@ class Node implements OnnxNode {
 }
 
 function nodeOf(field: Field, reading: Reading, depth: number): OnnxNode {
-  reading.meter.spend(300, field);
+  reading.meter.spend(450, field);
   const node = new Node(field);
   const inputs: string[] = [];
   const outputs: string[] = [];
@@ -376,7 +377,7 @@ function attributeOf(
   reading: Reading,
   depth: number,
 ): { name: string; value: OnnxAttribute; graphs: readonly OnnxGraph[] } {
-  reading.meter.spend(200, field);
+  reading.meter.spend(120, field);
   let name = '';
   let type = 0;
   const graphs: OnnxGraph[] = [];
@@ -402,7 +403,7 @@ function attributeOf(
       for (const item of floatsIn('attribute floats', inner)) list(TYPE.floats).push(item);
     } else if (inner.number === 8) {
       const items = list(TYPE.ints);
-      reading.meter.spend(16 * (inner.end - inner.begin), inner);
+      reading.meter.spend(12 * (inner.end - inner.begin), inner);
       for (const item of numbersIn(FORMAT, 'attribute ints', inner)) items.push(item);
     }
   }
@@ -433,7 +434,7 @@ function valueInfoOf(
   field: Field,
   { meter }: Reading,
 ): { name: string; shape: readonly (number | undefined)[] | undefined } {
-  meter.spend(150, field);
+  meter.spend(300, field);
   let name = '';
   let shape: (number | undefined)[] | undefined;
   const into = function* (outer: Field, number: number): Generator<Field> {

@@ -612,6 +612,12 @@ describe('models that cost more than they are', () => {
     ['nodes without an operator', repeat(lengthField(1, []), 1e6), 'ONNX: node expected an op_type, got none'],
     ['nodes of three bytes', repeat(lengthField(1, [lengthField(4, 'A')]), 5e5), parts],
     ['values without a name', repeat(lengthField(13, []), 1e6), parts],
+    ['a node of two million inputs', lengthField(1, [lengthField(4, 'A'), repeat(lengthField(1, 'a'), 2e6)]), parts],
+    [
+      'graphs in nodes',
+      repeat(lengthField(1, [lengthField(4, 'If'), lengthField(5, [lengthField(1, 'a'), lengthField(6, [])])]), 1e5),
+      parts,
+    ],
     [
       'lengths of a million axes',
       lengthField(5, [repeat(integerField(1, 1), 1e6)]),
