@@ -29,8 +29,9 @@ import {
   placeMask,
   spareFor,
 } from './masked-passes.ts';
-import { addTo, Norm, type Pass } from './norm.ts';
+import { Norm, type Pass } from './norm.ts';
 import type { KinSettings } from './options.ts';
+import { addToGradient } from './parameter.ts';
 import {
   activationScratch,
   constantBackward,
@@ -42,7 +43,7 @@ import {
   trainForward,
 } from './passes.ts';
 import { type Plan, planOf, type Ranks } from './plan.ts';
-import { type MomentsAt, RunBlocks, type Scaling } from './run-blocks.ts';
+import { RunBlocks, type RunMoments, type Scaling } from './run-blocks.ts';
 import type { RunningStats } from './running-stats.ts';
 import type { Run } from './runs.ts';
 import type { StateSlots } from './state.ts';
@@ -205,7 +206,7 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
   protected abstract statisticsFor(run: Omit<Run, 'by'>, batch: Plan): Run['by'];
 
   /** @internal What becomes of the statistics of a batch: one call, after its last run. `moments` finds those of a run. */
-  protected abstract settle(runs: readonly Settled[], moments: (index: number) => MomentsAt): void;
+  protected abstract settle(runs: readonly Settled[], moments: (index: number) => RunMoments): void;
 
   /** @internal May statistics be refused before anything is written? */
   protected get mayRefuse(): boolean {
@@ -361,7 +362,7 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
       },
       backward: (i: number, x: number, dy: number, dx: number) => {
         this.#backwardRun(runs[i], i, x, dy, dx, undefined, 0, this.#learns);
-        if (runs[i].plan.size > 0) this.#addSumsOf(blocks.at(i));
+        if (runs[i].plan.size > 0) this.#addToGradients(blocks.at(i).views());
       },
     };
   }
@@ -412,8 +413,7 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
       found.settled.push({ run, index, finite: true });
     } else if (run.by === 'online') {
       // a single value is its own mean
-      const mean = v.mean >>> 3;
-      const values = Float32Array.from(backend().heap.f64.subarray(mean, mean + this.channels));
+      const values = Float32Array.from(v.views().mean);
       found.singles.push({ run, values });
     }
     const { activation } = this.settings;
@@ -422,10 +422,9 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     else affine(backend(), run.plan, x, map, residual, y, activation);
   }
 
-  #seen({ run }: Settled, { f64, ...at }: MomentsAt): Seen {
+  #seen({ run }: Settled, moments: RunMoments): Seen {
     const { mask, plan, step } = run;
-    const vector = (from: number) => f64.slice(from, from + this.channels);
-    const [mean, variance] = [vector(at.mean), vector(at.variance)];
+    const [mean, variance] = [moments.mean.slice(), moments.variance.slice()];
     const fits = (values: Float64Array) => values.every((value) => Number.isFinite(Math.fround(value)));
     const finite = fits(mean) && fits(variance);
     return {
@@ -456,7 +455,7 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     const v = blocks.at(index);
     const scaling = blocks.recall(index);
     if (scaling) {
-      setTraining(backend().heap, v, 0, this.channels, this.settings.eps, scaling.gamma, scaling.beta);
+      setTraining(v, 0, this.channels, this.settings.eps, scaling.gamma, scaling.beta);
       this.adjust(v, index, 0, this.channels, scaling);
     }
     return v;
@@ -485,7 +484,7 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     const beta = this.learned.beta?.values.now;
     let finite = true;
     const derive = (from: number, to: number) => {
-      if (!setTraining(current.heap, v, from, to, eps, gamma, beta)) finite = false;
+      if (!setTraining(v, from, to, eps, gamma, beta)) finite = false;
       this.adjust(v, index, from, to);
     };
     // masked and pooled statistics are not to be had channel by channel
@@ -521,8 +520,7 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     if (!runs || plan!.size === 0 || runs.some(({ by }) => by !== 'batch')) return null;
     return Float32Array.from(
       runs.flatMap((_, i) => {
-        const { f64, ...at } = this.#blocks!.moments(i);
-        const values = Array.from(f64.subarray(at[name], at[name] + this.channels));
+        const values = Array.from(this.#blocks!.moments(i)[name]);
         return values.filter((_, c) => c % step === 0).map(of);
       }),
     );
@@ -570,26 +568,24 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     const placed = runs.map(({ mask }) => mask && placeMask(current, call, mask));
     const spare = placed.some((p) => p?.mask.weights) ? call.scratch(spareFor(runs[0].plan) * 4) : 0;
     const learns = this.#learns;
-    const { gamma, beta } = this.learned;
-    const totals = runs.length > 1 && learns ? new Float64Array(2 * this.channels) : undefined;
+    const sums = () => new Float64Array(this.channels);
+    const totals = runs.length > 1 && learns ? { dgamma: sums(), dbeta: sums() } : undefined;
     runs.forEach((run, i) => {
       const bytes = run.from * 4;
       const index = constant ? 0 : i;
       this.#backwardRun(run, index, x + bytes, dy + bytes, dx + bytes, placed[i], spare, learns);
-      if (totals && run.plan.size > 0) addSums(totals, current.heap.f64, blocks.at(index), this.channels);
+      if (totals && run.plan.size > 0) addSums(totals, blocks.at(index));
     });
     // behind everything that can fail
     if (totals) {
-      addTo(gamma, totals, 0);
-      addTo(beta, totals, this.channels);
-    } else if (learns && runs.length > 0 && runs[0].plan.size > 0) this.#addSumsOf(blocks.at(0));
+      this.#addToGradients(totals);
+    } else if (learns && runs.length > 0 && runs[0].plan.size > 0) this.#addToGradients(blocks.at(0).views());
   }
 
-  /** Adds the sums of a run to the gradients of gamma and beta. */
-  #addSumsOf({ dgamma, dbeta }: Training): void {
-    const { f64 } = backend().heap;
-    addTo(this.learned.gamma, f64, dgamma >>> 3);
-    addTo(this.learned.beta, f64, dbeta >>> 3);
+  /** Adds sums to the gradients of gamma and beta. */
+  #addToGradients({ dgamma, dbeta }: Sums): void {
+    addToGradient(this.learned.gamma, dgamma);
+    addToGradient(this.learned.beta, dbeta);
   }
 
   #backwardRun(
@@ -603,7 +599,6 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     learns: boolean,
   ): void {
     const current = backend();
-    const { heap } = current;
     const { plan } = run;
     if (plan.size === 0) return;
     const v = run.by === 'batch' ? this.#recalled(index) : this.#blocks!.at(index);
@@ -611,12 +606,12 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     if (run.by === 'batch') {
       if (mask) {
         sum();
-        setGradient(heap, v, 0, this.channels, mask.mask.total, (c) => sum(c, c + 1));
+        setGradient(v, 0, this.channels, mask.mask.total, (c) => sum(c, c + 1));
         maskedGradInput(current, plan, x, dy, v, dx, mask, spare);
       } else this.gradientOf(run, x, dy, dx, v);
       this.adjustGradient(v, index);
     } else {
-      setConstantGradient(heap, v, this.#evaluations[run.found].last.source, this.settings.eps);
+      setConstantGradient(v, this.#evaluations[run.found].last.source, this.settings.eps);
       if (mask) {
         if (learns) sum();
         const map = { center: 0, scale: v.scale, shift: v.k };
@@ -631,11 +626,15 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
   }
 }
 
-/** Adds the sums of a run, Σdy·x̂ and Σdy by channel, to those of the runs before it. */
-function addSums(totals: Float64Array, f64: Float64Array, { dgamma, dbeta }: Training, channels: number): void {
-  for (let c = 0; c < channels; c++) {
-    totals[c] += f64[(dgamma >>> 3) + c];
-    totals[channels + c] += f64[(dbeta >>> 3) + c];
+/** Σdy·x̂ and Σdy, by channel. */
+type Sums = Readonly<Record<'dgamma' | 'dbeta', Float64Array>>;
+
+/** Adds the sums of a run to those of the runs before it. */
+function addSums(totals: Sums, v: Training): void {
+  const { dgamma, dbeta } = v.views();
+  for (let c = 0; c < dgamma.length; c++) {
+    totals.dgamma[c] += dgamma[c];
+    totals.dbeta[c] += dbeta[c];
   }
 }
 

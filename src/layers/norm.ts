@@ -299,10 +299,3 @@ export abstract class Norm<P extends Pass, R extends number = number, M extends 
 function isAmong(tensor: Tensor, others: readonly (TensorLike | undefined)[]): boolean {
   return others.some((other) => other && sameMemory(tensor, other));
 }
-
-/** Adds sums to a gradient. */
-export function addTo(parameter: LearnedParameter | undefined, sums: Float64Array, at: number): void {
-  if (!parameter || parameter.frozen) return;
-  const { grad } = parameter;
-  for (let i = 0; i < grad.length; i++) grad[i] += sums[at + i];
-}

@@ -12,7 +12,7 @@ import type { Stage } from './layer.ts';
 import { type Mask, maskOf } from './mask.ts';
 import { type BatchNormOptions, batchNormOptions, checkChoice, checkFeatures } from './options.ts';
 import { type Plan, planOf, type Ranks } from './plan.ts';
-import type { MomentsAt } from './run-blocks.ts';
+import type { RunMoments } from './run-blocks.ts';
 import { type Run, runOf } from './runs.ts';
 import { type StepPolicy, StepStats } from './step-stats.ts';
 import { gather, type Steps, scatter, stepsOf } from './steps.ts';
@@ -189,14 +189,14 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
   /** @internal */
   protected override write(call: Call, pass: StepPass, { x, residual }: Located, out: TensorLike): void {
     const { numFeatures } = this;
-    const { steps, plan } = pass;
+    const { steps } = pass;
     const many = steps.rows.length;
     const rows = (given: TensorLike) =>
       new Tensor([many, numFeatures], gather(call, steps, call.input(given), numFeatures));
     const to = call.output(out);
     const from = rows(x);
     super.write(call, pass, { x: from, residual: residual && rows(residual) }, from);
-    scatter(steps, from.ptr, to, numFeatures, plan.size / numFeatures);
+    scatter(steps, from.ptr, to, numFeatures);
   }
 
   /** @internal */
@@ -237,21 +237,21 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
 
   /** @internal */
   protected override unmask(call: Call, pass: StepPass, dy: number): void {
-    const { steps, plan } = pass;
+    const { steps } = pass;
     const { numFeatures } = this;
     const kept = gather(call, steps, dy, numFeatures);
     super.unmask(call, pass, kept);
-    scatter(steps, kept, dy, numFeatures, plan.size / numFeatures);
+    scatter(steps, kept, dy, numFeatures);
   }
 
   /** @internal */
   protected override gradients(call: Call, pass: StepPass, x: number, dy: number, dx: number): void {
-    const { steps, plan } = pass;
+    const { steps } = pass;
     const { numFeatures } = this;
     const from = gather(call, steps, x, numFeatures);
     const g = gather(call, steps, dy, numFeatures);
     super.gradients(call, pass, from, g, g);
-    scatter(steps, g, dx, numFeatures, plan.size / numFeatures);
+    scatter(steps, g, dx, numFeatures);
   }
 
   /** @internal */
@@ -260,7 +260,7 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
   }
 
   /** @internal Counts the batch once, and its rows step by step. */
-  protected override settle(runs: readonly Settled[], moments: (index: number) => MomentsAt): void {
+  protected override settle(runs: readonly Settled[], moments: (index: number) => RunMoments): void {
     this.#moved = false;
     super.settle(runs, moments);
     if (this.#moved) this.#steps.batches++;
@@ -268,11 +268,11 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
 
   /** @internal */
   protected override move(
-    { f64, mean, variance }: MomentsAt,
+    { mean, variance }: RunMoments,
     correction: number | Float64Array,
     { step, count }: Tracked,
   ): void {
-    this.#steps.moveStep(step, f64, mean, variance, this.settings.momentum, correction, count);
+    this.#steps.moveStep(step, mean, variance, this.settings.momentum, correction, count);
     this.#moved = true;
   }
 

@@ -5,7 +5,7 @@ import { linear } from '../kernels/linear/calls.ts';
 import { training } from '../kernels/training/part.ts';
 import { Layer, type Stage } from '../layers/layer.ts';
 import { checkFeatures } from '../layers/options.ts';
-import { LearnedParameter } from '../layers/parameter.ts';
+import { addToGradient, LearnedParameter } from '../layers/parameter.ts';
 import type { StateSlots } from '../layers/state.ts';
 import { checkNumber, takeOptions } from '../named-options.ts';
 import { Region } from '../tensors/block.ts';
@@ -14,8 +14,9 @@ import { checkKept, Kept } from '../tensors/kept.ts';
 import { checkShape, countOf, linearShape, shapeOf, sizeOf } from '../tensors/shape.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
 import type { Parameter } from '../types.ts';
+import { doubles, floats, store } from '../wasm/views.ts';
 import { type Initializer, torchUniform } from './initializers.ts';
-import { addSums, packBackward, packedLength, packForward, weightSums } from './products.ts';
+import { packBackward, packedLength, packForward, weightSums } from './products.ts';
 import { Random } from './random.ts';
 
 export interface LinearOptions {
@@ -108,12 +109,11 @@ export class Linear extends Layer {
     const y = produce<O>(product, targetOf(product), (call, result) => {
       if (rows === 0) return;
       const current = backend();
-      const { heap } = current;
       const { inFeatures: depth, outFeatures: cols } = this;
       const packed = this.#pack(call);
       const at = call.input(input);
       const bias = this.#bias ? call.scratch(cols * 4) : 0;
-      if (this.#bias) heap.f32.set(this.#bias.values.now, bias >>> 2);
+      if (this.#bias) store(current.heap, bias, this.#bias.values.now);
       linear(current, at, packed, bias, call.output(result), NO_ACTIVATION, rows, depth, cols);
       kept.noteOutput(result, 'forward');
     });
@@ -234,9 +234,10 @@ export class Linear extends Layer {
   }
 
   #addGradients({ weight, bias }: { weight: number; bias: number }): void {
-    const { f32, f64 } = backend().heap;
-    if (weight && !this.#weight.frozen) addSums(this.#weight.grad, f32, weight >>> 2);
-    if (bias && this.#bias && !this.#bias.frozen) addSums(this.#bias.grad, f64, bias >>> 3);
+    const { heap } = backend();
+    const { inFeatures, outFeatures } = this;
+    if (weight) addToGradient(this.#weight, floats(heap, weight, inFeatures * outFeatures));
+    if (bias) addToGradient(this.#bias, doubles(heap, bias, outFeatures));
   }
 
   #wrongOption(argument: string, expected: string, got: unknown): Error {

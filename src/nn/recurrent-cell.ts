@@ -10,7 +10,7 @@ import type { ChannelPass } from '../layers/channel-norm.ts';
 import { Layer, type Stage } from '../layers/layer.ts';
 import { readLengths } from '../layers/mask.ts';
 import { checkFeatures } from '../layers/options.ts';
-import { gradientsOf, LearnedParameter } from '../layers/parameter.ts';
+import { addToGradient, gradientsOf, LearnedParameter } from '../layers/parameter.ts';
 import {
   RecurrentBatchNorm1d,
   type RecurrentBatchNormOptions,
@@ -27,8 +27,9 @@ import type { OfRank, Result, TensorLike } from '../tensors/tensor.ts';
 import { floatsOf } from '../typed-arrays.ts';
 import type { Parameter } from '../types.ts';
 import type { Heap } from '../wasm/memory.ts';
+import { doubles, fill, floats, indexOf, move, store } from '../wasm/views.ts';
 import { type Initializer, torchUniform } from './initializers.ts';
-import { addSums, packBackward, packedLength, packForward, weightSums } from './products.ts';
+import { packBackward, packedLength, packForward, weightSums } from './products.ts';
 import { Random } from './random.ts';
 
 export interface RecurrentCellOptions extends Partial<Omit<RecurrentBatchNormOptions, 'affine' | 'activation'>> {
@@ -496,7 +497,7 @@ export abstract class RecurrentCell extends Layer {
     const biases = [this.#biases?.ih, this.#biases?.hh].map((bias) => {
       if (!bias) return 0;
       const vector = call.scratch(wide * 4);
-      heap.f32.set(bias.values.now, vector >>> 2);
+      store(heap, vector, bias.values.now);
       return vector;
     });
     gather(call, steps, x, inputSize, at.x);
@@ -504,8 +505,8 @@ export abstract class RecurrentCell extends Layer {
     const ends = this.#ends(steps);
     const row = (values: Float32Array, n: number) => values.subarray(n * hiddenSize, (n + 1) * hiddenSize);
     ends.forEach(({ n }, rank) => {
-      heap.f32.set(row(state.h, n), (at.h >>> 2) + rank * hiddenSize);
-      heap.f32.set(row(state.c, n), (at.c >>> 2) + rank * hiddenSize);
+      store(heap, at.h + rank * hiddenSize * 4, row(state.h, n));
+      store(heap, at.c + rank * hiddenSize * 4, row(state.c, n));
     });
     const spare = call.scratch(Math.max(first * wide, 1) * 4);
     for (let t = 0; t < steps.starts.length - 1; t++) {
@@ -540,17 +541,17 @@ export abstract class RecurrentCell extends Layer {
     const end = { h: state.h.slice(), ...(this.form().hasValue && { c: state.c.slice() }) };
     for (const { n, row: last } of ends) {
       for (const name of ['h', 'c'] as const) {
-        const from = (at[name] + behind + last * hiddenSize * 4) >>> 2;
-        end[name]?.set(heap.f32.subarray(from, from + hiddenSize), n * hiddenSize);
+        const from = at[name] + behind + last * hiddenSize * 4;
+        end[name]?.set(floats(heap, from, hiddenSize), n * hiddenSize);
       }
     }
-    if (outShape.length === 2) heap.f32.set(end.h, y >>> 2);
-    else scatter(steps, at.h + behind, y, hiddenSize, outShape[0] * outShape[1]);
+    if (outShape.length === 2) store(heap, y, end.h);
+    else scatter(steps, at.h + behind, y, hiddenSize);
     return end;
   }
 
   #runBack(call: Call, saved: Saved, dy: number, dx: number): void {
-    const { shape, steps, runs } = saved;
+    const { steps, runs } = saved;
     const current = backend();
     // kernels that are needed for the first time take memory, and views with it
     const { kernels } = training(current);
@@ -564,15 +565,14 @@ export abstract class RecurrentCell extends Layer {
     const room = (values: number) => call.scratch(Math.max(values, 1) * 4);
     const zeros = (values: number) => {
       const from = room(values);
-      heap.f32.fill(0, from >>> 2, (from >>> 2) + values);
+      fill(heap, from, values, 0);
       return from;
     };
     const dh = zeros(many * hiddenSize);
     if (this.#output === 'sequence') gather(call, steps, dy, hiddenSize, dh);
     else {
       for (const { n, row } of this.#ends(steps)) {
-        const from = (dy >>> 2) + n * hiddenSize;
-        heap.f32.copyWithin((dh >>> 2) + row * hiddenSize, from, from + hiddenSize);
+        move(heap, dy + n * hiddenSize * 4, dh + row * hiddenSize * 4, hiddenSize);
       }
     }
     // what the step behind hands over; rows of sequences that end here have never been written
@@ -587,20 +587,20 @@ export abstract class RecurrentCell extends Layer {
       const step = this.#stepAt(steps, t, at);
       const { rows, before } = step;
       const values = rows * hiddenSize;
-      const { f32 } = heap;
       const own = dh + before * hiddenSize * 4;
-      for (let i = 0; i < values; i++) f32[(own >>> 2) + i] += f32[(carried >>> 2) + i];
+      const { f32 } = heap;
+      const [into, more] = [indexOf(own), indexOf(carried)];
+      for (let i = 0; i < values; i++) f32[into + i] += f32[more + i];
       const gates = before * wide * 4;
-      const [g, s] = [dInput + gates, dState + gates];
+      const [dGates, s] = [dInput + gates, dState + gates];
       this.backwardStep(
-        { ...step, dh: own, dc, dhBefore: carried, dInput: g, dState: s, spare },
+        { ...step, dh: own, dc, dhBefore: carried, dInput: dGates, dState: s, spare },
         normC && ((from, to) => normC.backward(t, from, to, to)),
       );
-      normIh?.backward(t, at.fromInput + gates, g, g);
+      normIh?.backward(t, at.fromInput + gates, dGates, dGates);
       normHh?.backward(t, at.fromState + gates, s, s);
       linear(current, s, towardsH, 0, carried, NO_ACTIVATION, rows, wide, hiddenSize, wide, 1, 1);
-      const from = step.h.before >>> 2;
-      heap.f32.copyWithin((states >>> 2) + before * hiddenSize, from, from + values);
+      move(heap, step.h.before, states + before * hiddenSize * 4, values);
     }
     if (many > 0) {
       for (const [weight, from, g] of [
@@ -609,7 +609,7 @@ export abstract class RecurrentCell extends Layer {
       ] as const) {
         if (weight.frozen) continue;
         const sums = weightSums(call, from, g, many, weight.shape[1], wide);
-        addSums(weight.grad, heap.f32, sums >>> 2);
+        addToGradient(weight, floats(heap, sums, weight.grad.length));
       }
       for (const [bias, g] of [
         [this.#biases?.ih, dInput],
@@ -618,11 +618,11 @@ export abstract class RecurrentCell extends Layer {
         if (!bias || bias.frozen) continue;
         const sums = call.scratch(wide * 8);
         kernels.column_sums_f32(g, sums, many, wide);
-        addSums(bias.grad, heap.f64, sums >>> 3);
+        addToGradient(bias, doubles(heap, sums, wide));
       }
     }
     const rows = room(many * inputSize);
     linear(current, dInput, towardsX, 0, rows, NO_ACTIVATION, many, wide, inputSize);
-    scatter(steps, rows, dx, inputSize, shape[0] * shape[1]);
+    scatter(steps, rows, dx, inputSize);
   }
 }

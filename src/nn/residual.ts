@@ -10,6 +10,7 @@ import { locateAll } from '../tensors/several.ts';
 import { checkShape, shapeOf } from '../tensors/shape.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
 import type { Parameter } from '../types.ts';
+import { store } from '../wasm/views.ts';
 import { Sequential } from './sequential.ts';
 
 /** The layers of a Residual, which complain in its name. */
@@ -159,7 +160,7 @@ export class Residual extends Layer {
       const current = backend();
       this.#identity ??= new Region(current.heap);
       const identity = this.#identity.atLeast(64);
-      current.heap.f32.set(IDENTITY, identity >>> 2);
+      store(current.heap, identity, IDENTITY);
       sum(current, call.input(branch), identity, call.input(a), call.output(result), NO_ACTIVATION, size);
     });
   }

@@ -1,4 +1,5 @@
 import type { Heap } from '../wasm/memory.ts';
+import { doubles, floats } from '../wasm/views.ts';
 
 /** Frees what a program forgot. A net only: it never runs in a synchronous loop. */
 const forgotten = /* @__PURE__ */ new FinalizationRegistry<() => void>((free) => free());
@@ -37,23 +38,40 @@ export class Region {
   }
 }
 
-/** Vectors side by side in one piece of linear memory: their addresses by name. */
-export type Block<Name extends string> = Readonly<Record<Name, number>> & { release(): void };
+/** Bytes of an entry of each vector: 4 for f32; 8, or several f64, for f64. */
+type Widths = Readonly<Record<string, number>>;
 
-/** Reserves vectors of `length` entries each, with so many bytes per entry. Their content is undefined. */
-export function reserve<Name extends string>(
-  heap: Heap,
-  length: number,
-  bytes: Readonly<Record<Name, number>>,
-): Block<Name> {
+/** Vectors side by side in one piece of linear memory: their addresses by name. */
+export type Block<W extends Widths> = Readonly<Record<keyof W, number>> & {
+  /** The vectors themselves. Valid until the next `alloc`; asking again costs next to nothing. */
+  views(): { readonly [Name in keyof W]: W[Name] extends 4 ? Float32Array : Float64Array };
+  release(): void;
+};
+
+/** Reserves vectors of `length` entries each. Their content is undefined. */
+export function reserve<W extends Widths>(heap: Heap, length: number, widths: W): Block<W> {
   const padded = Math.ceil(length / 4) * 4;
   const region = new Region(heap);
+  const names = Object.keys(widths);
+  let at = region.atLeast(names.reduce((sum, name) => sum + widths[name] * padded, 0));
   const block: Record<string, unknown> = { release: () => region.release() };
-  const widths = Object.entries<number>(bytes);
-  let at = region.atLeast(widths.reduce((sum, [, width]) => sum + width * padded, 0));
-  for (const [name, width] of widths) {
+  for (const name of names) {
     block[name] = at;
-    at += width * padded;
+    at += widths[name] * padded;
   }
-  return block as Block<Name>;
+  let views: Record<string, unknown> = {};
+  let buffer: ArrayBufferLike | undefined;
+  block.views = () => {
+    if (buffer !== heap.buffer) {
+      views = {};
+      for (const name of names) {
+        const width = widths[name];
+        const start = block[name] as number;
+        views[name] = width === 4 ? floats(heap, start, length) : doubles(heap, start, (width / 8) * length);
+      }
+      buffer = heap.buffer;
+    }
+    return views;
+  };
+  return block as Block<W>;
 }
