@@ -121,7 +121,7 @@ export class BatchRenorm extends BatchNorm {
   }
 
   #savedOf(name: 'r' | 'd'): Float32Array | null {
-    const { runs } = this.lastForward?.pass ?? {};
+    const { runs } = this.lastPass ?? {};
     if (!runs || runs.some(({ by }, i) => by !== 'batch' || !this.#corrections.has(i))) return null;
     return Float32Array.from(runs.flatMap((_, i) => [...this.#corrections.get(i)![name]]));
   }

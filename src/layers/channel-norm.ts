@@ -18,6 +18,7 @@ import {
   type Training,
 } from './coefficients.ts';
 import type { Stage } from './layer.ts';
+import type { Pass } from './leaf-layer.ts';
 import { type Mask, type MaskOptions, readMask } from './mask.ts';
 import {
   clearMasked,
@@ -29,7 +30,7 @@ import {
   placeMask,
   spareFor,
 } from './masked-passes.ts';
-import { Norm, type Pass } from './norm.ts';
+import { Norm } from './norm.ts';
 import type { KinSettings } from './options.ts';
 import { addToGradient } from './parameter.ts';
 import {
@@ -516,7 +517,7 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
 
   /** @internal Statistics of the last forward, every `step`-th channel. */
   protected saved(name: 'mean' | 'variance', of: (value: number) => number, step = 1): Float32Array | null {
-    const { runs, plan } = this.lastForward?.pass ?? {};
+    const { runs, plan } = this.lastPass ?? {};
     if (!runs || plan!.size === 0 || runs.some(({ by }) => by !== 'batch')) return null;
     return Float32Array.from(
       runs.flatMap((_, i) => {

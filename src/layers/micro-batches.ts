@@ -5,7 +5,7 @@ import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { activate, affine } from '../kernels/inference/calls.ts';
 import { activateGrad, gradInput, gradStats } from '../kernels/training/calls.ts';
-import { Call, locate, makeLike } from '../tensors/call.ts';
+import { locate, makeLike, within } from '../tensors/call.ts';
 import { checkGradients, disposeAll, locateAll } from '../tensors/several.ts';
 import { shapeOf } from '../tensors/shape.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
@@ -50,6 +50,7 @@ export function forwardTogether<X extends TensorLike>(
   const { channels } = parts[0].plan;
   const v = reserveTraining(current.heap, channels);
   const ys: Result<X>[] = [];
+  let commit: (() => void) | undefined;
   try {
     within((call) => {
       const at = parts.map(({ x }) => call.input(x));
@@ -65,7 +66,7 @@ export function forwardTogether<X extends TensorLike>(
       v.views().variance.set(m2.map((sum) => (count ? sum / count : 0)));
       const { gamma, beta } = host.learned;
       const finite = setTraining(v, 0, channels, settings.eps, gamma?.values.now, beta?.values.now);
-      const commit = host.settle(count, v, finite);
+      commit = host.settle(count, v, finite);
       host.adjust(v);
       parts.forEach(({ plan }, i) => {
         ys.push(makeLike(xs[i], plan.shape) as Result<X>);
@@ -73,9 +74,8 @@ export function forwardTogether<X extends TensorLike>(
       parts.forEach(({ plan }, i) => {
         if (plan.size) affine(current, plan, at[i], v, 0, call.output(ys[i]), settings.activation);
       });
-      call.finish();
-      commit();
     });
+    commit?.();
   } catch (error) {
     disposeAll(ys);
     v.release();
@@ -138,24 +138,14 @@ function backwardTogether<D extends TensorLike>(
       const count = work.reduce((total, { plan }) => total + plan.count, 0);
       setGradient(v, 0, channels, count, (c) => sum(c, c + 1));
       for (const { plan, x, dx } of work) gradInput(current, plan, x, dx, v, dx, 0, channels);
-      call.finish();
-      host.adjustGradient(v);
-      const { dgamma, dbeta } = v.views();
-      addToGradient(learned.gamma, dgamma);
-      addToGradient(learned.beta, dbeta);
     });
+    host.adjustGradient(v);
+    const { dgamma, dbeta } = v.views();
+    addToGradient(learned.gamma, dgamma);
+    addToGradient(learned.beta, dbeta);
   } catch (error) {
     disposeAll(dxs);
     throw error;
   }
   return dxs;
-}
-
-function within(work: (call: Call) => void): void {
-  const call = new Call(backend());
-  try {
-    work(call);
-  } finally {
-    call.end();
-  }
 }

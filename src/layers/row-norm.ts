@@ -18,7 +18,8 @@ import { countOf } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 import { doubles, fill, floats, store } from '../wasm/views.ts';
 import type { Stage } from './layer.ts';
-import { learned, Norm, type Pass } from './norm.ts';
+import type { Pass } from './leaf-layer.ts';
+import { learned, Norm } from './norm.ts';
 import { type AffineOptions, checkFeatures, readKinOptions } from './options.ts';
 import { addToGradient } from './parameter.ts';
 import { type RowPlan, rowPlanOf } from './plan.ts';
@@ -147,7 +148,7 @@ export abstract class RowNorm extends Norm<RowPass> {
   }
 
   #saved(index: number): Float32Array | null {
-    const { rows, size } = this.lastForward?.pass.plan ?? { rows: 0, size: 0 };
+    const { rows, size } = this.lastPass?.plan ?? { rows: 0, size: 0 };
     if (size === 0 || !this.#rows) return null;
     return floats(backend().heap, this.#rows.atLeast(0) + index * rows * 4, rows).slice();
   }

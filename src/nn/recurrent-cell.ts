@@ -7,7 +7,8 @@ import { backend } from '../kernels/backend.ts';
 import { linear } from '../kernels/linear/calls.ts';
 import { training } from '../kernels/training/part.ts';
 import type { ChannelPass } from '../layers/channel-norm.ts';
-import { Layer, type Stage } from '../layers/layer.ts';
+import type { Layer, Stage } from '../layers/layer.ts';
+import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
 import { readLengths } from '../layers/mask.ts';
 import { checkFeatures } from '../layers/options.ts';
 import { addToGradient, gradientsOf, LearnedParameter } from '../layers/parameter.ts';
@@ -20,10 +21,10 @@ import type { StateSlots } from '../layers/state.ts';
 import { gather, type Steps, scatter, stepsOf } from '../layers/steps.ts';
 import { checkNumber, takeOptions } from '../named-options.ts';
 import { Region } from '../tensors/block.ts';
-import { type Call, checkCallOptions, locate, produce, targetOf } from '../tensors/call.ts';
-import { noForward } from '../tensors/kept.ts';
-import { checkShape, shapeOf } from '../tensors/shape.ts';
-import type { OfRank, Result, TensorLike } from '../tensors/tensor.ts';
+import type { Call } from '../tensors/call.ts';
+import type { Located } from '../tensors/route.ts';
+import { countOf } from '../tensors/shape.ts';
+import type { Result, TensorLike } from '../tensors/tensor.ts';
 import { floatsOf } from '../typed-arrays.ts';
 import type { Parameter } from '../types.ts';
 import type { Heap } from '../wasm/memory.ts';
@@ -114,18 +115,41 @@ function releaseMemory({ rows, states }: Memory): void {
   states.release();
 }
 
-interface Saved {
-  readonly shape: readonly number[];
-  readonly steps: Steps;
-  readonly runs: readonly ReturnType<RecurrentBatchNorm1d['runByRun']>[];
+type Runs = ReturnType<RecurrentBatchNorm1d['runByRun']>;
+
+/** What a forward leaves for backward. */
+interface Left {
+  readonly runs: readonly Runs[];
   readonly memory: Memory;
 }
+
+interface CellPass extends Pass {
+  readonly outShape: readonly number[];
+  readonly steps: Steps;
+  /** Of the norms, as `NAMES` has them. */
+  readonly passes: readonly (ChannelPass | undefined)[];
+  readonly state: RecurrentState & { c: Float32Array };
+  left: Left | undefined;
+}
+
+/** The norms of a cell. */
+const NAMES = ['ih', 'hh', 'c'] as const;
+/** Names of options of a call. */
+const CALL_OPTIONS: readonly string[] = ['out', 'lengths', 'state'];
 
 const OWN = ['norm', 'output', 'init', 'seed'];
 /** Options of its norms' statistics. */
 const normOptions = () => recurrentOptions().filter((name) => name !== 'affine' && name !== 'activation');
 
-export abstract class RecurrentCell extends Layer {
+/** Options of a forward besides `out`. */
+type SequenceOptions = Omit<RecurrentForwardOptions, 'out'>;
+
+/**
+ * x `[N, T, inputSize]` to y `[N, T, H]` or `[N, H]`, as the option `output` says; `out` must lie apart from x. Padding has no part in anything: statistics are
+ * those of the sequences that reach a step, and its output is 0; what dy holds there does not matter. Backward goes back through all steps of the last
+ * forward. A forward throws ERR_MASK for lengths, and what the norms' options say; after ERR_MEMORY in the middle of the sequences backward needs another.
+ */
+export abstract class RecurrentCell extends LeafLayer<CellPass, 3, SequenceOptions> {
   readonly subject: string;
   readonly inputSize: number;
   readonly hiddenSize: number;
@@ -135,7 +159,6 @@ export abstract class RecurrentCell extends Layer {
   readonly norms: Readonly<Record<'ih' | 'hh' | 'c', RecurrentBatchNorm1d | undefined>>;
   readonly #output: 'sequence' | 'last';
   #memory: Memory;
-  #saved: Saved | undefined;
   #state: RecurrentState | undefined;
 
   /** @param more names of options that a cell takes besides */
@@ -228,106 +251,84 @@ export abstract class RecurrentCell extends Layer {
     return this.#output === 'last' ? [shape[0], this.hiddenSize] : [shape[0], shape[1], this.hiddenSize];
   }
 
-  /**
-   * Runs the sequences. Padding has no part in anything: statistics are those of the sequences that reach a step, and its output is 0.
-   *
-   * @param x `[N, T, inputSize]`
-   * @returns `[N, T, H]` or `[N, H]`, as the option `output` says: `out`, or new memory of x's kind. `out` must lie apart from `x`
-   * @throws ERR_SHAPE, ERR_TYPE, ERR_MASK for lengths, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY, and what the norms' options say. After an error nothing has
-   *   changed; after ERR_MEMORY in the middle of the sequences backward needs another forward
-   */
-  forward<const X extends TensorLike, O extends TensorLike = Result<X>>(
-    x: X & OfRank<X, 3>,
-    options: RecurrentForwardOptions<O> = {},
-  ): O {
-    checkCallOptions(this.subject, options, ['out', 'lengths', 'state']);
-    const input = locate(this.subject, 'x', x);
-    const shape = [...shapeOf(input)];
+  /** @internal */
+  protected override callOptions(): readonly string[] {
+    return CALL_OPTIONS;
+  }
+
+  /** @internal */
+  protected override get aliasing(): 'apart' {
+    return 'apart';
+  }
+
+  /** @internal Backward reads the rows that forward has packed. */
+  protected override get needsInputs(): boolean {
+    return false;
+  }
+
+  /** @internal */
+  protected override begin(given: readonly number[], options: SequenceOptions): CellPass {
+    const shape = [...given];
     const outShape = this.outputShape(shape);
     const [samples, length] = shape;
     const lengths = options.lengths === undefined ? undefined : readLengths(this.subject, options.lengths, shape, 2);
     const state = this.#readState(options.state, samples);
     const steps = stepsOf(samples, length, (n, t) => !lengths || t < lengths[n]);
-    const names = ['ih', 'hh', 'c'] as const;
-    const passes = names.map((name) => {
+    const passes = NAMES.map((name) => {
       try {
         return this.norms[name]?.beginSteps(steps, shape, state.step);
       } catch (error) {
         throw blaming(this.subject, error);
       }
     });
-    const product = {
-      subject: this.subject,
-      like: x,
-      shape: outShape,
-      out: options.out,
-      inputs: { x: input },
-      aliasing: 'apart',
-    } as const;
-    return produce<O>(product, targetOf(product), (call, result) => {
-      const runs: ReturnType<RecurrentBatchNorm1d['runByRun']>[] = [];
-      // statistics that may be refused in the middle must not cost what an earlier forward left
-      const memory = this.norms.ih && this.#mayRefuse ? memoryIn(backend().heap) : this.#memory;
-      const saved = { shape, steps, runs, memory };
-      if (memory === this.#memory) this.#saved = undefined;
-      let end: Omit<RecurrentState, 'step'>;
-      try {
-        names.forEach((name, i) => {
-          if (passes[i]) runs.push(this.norms[name]!.runByRun(passes[i] as ChannelPass));
-        });
-        end = this.#run(call, saved, call.input(input), state, call.output(result), outShape);
-      } catch (error) {
-        for (const run of runs) run.abandon();
-        if (memory !== this.#memory) releaseMemory(memory);
-        throw blaming(this.subject, error);
-      }
-      for (const run of runs) run.settle();
-      if (memory !== this.#memory) releaseMemory(this.#memory);
-      this.#memory = memory;
-      this.#state = { ...end, step: state.step + length };
-      this.#saved = saved;
-    });
-  }
-
-  /**
-   * Gradient of the last forward, back through all of its steps: returns dx, and adds to the gradients of weights, biases, gammas and betas.
-   *
-   * @param dy gradient with respect to the output, of its shape; what it holds behind the end of a sequence does not matter
-   * @throws ERR_MODE before a forward; ERR_SHAPE, ERR_TYPE, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY; nothing has changed then
-   */
-  backward<D extends TensorLike, O extends TensorLike = Result<D>>(dy: D, options: { out?: O } = {}): O {
-    checkCallOptions(this.subject, options, ['out']);
-    const saved = this.checkSaved();
-    const given = locate(this.subject, 'dy', dy);
-    checkShape(this.subject, 'dy', shapeOf(given), this.outputShape(saved.shape), 'shape');
-    const product = {
-      subject: this.subject,
-      like: dy,
-      shape: saved.shape,
-      out: options.out,
-      inputs: { dy: given },
-      aliasing: 'apart',
-    } as const;
-    return produce<O>(product, targetOf(product), (call, result) => {
-      const restore = gradientsOf(this.parameters());
-      try {
-        this.#runBack(call, saved, call.input(given), call.output(result));
-      } catch (error) {
-        restore();
-        throw error;
-      }
-    });
+    return { plan: { shape, size: countOf(shape) }, outShape, steps, passes, state, left: undefined };
   }
 
   /** @internal */
-  override forget(): void {
-    this.#saved = undefined;
+  protected override again({ plan }: CellPass): CellPass {
+    return this.begin(plan.shape, {});
   }
 
   /** @internal */
-  override checkSaved(): Saved {
-    if (!this.#saved) throw noForward(this.subject);
-    return this.#saved;
+  protected override write(call: Call, pass: CellPass, { x }: Located, out: TensorLike): void {
+    const { passes, state, plan } = pass;
+    const runs: Runs[] = [];
+    // statistics that may be refused in the middle must not cost what an earlier forward left
+    const memory = this.norms.ih && this.#mayRefuse ? memoryIn(backend().heap) : this.#memory;
+    const left = { runs, memory };
+    if (memory === this.#memory) this.forget();
+    let end: Omit<RecurrentState, 'step'>;
+    try {
+      NAMES.forEach((name, i) => {
+        if (passes[i]) runs.push(this.norms[name]!.runByRun(passes[i] as ChannelPass));
+      });
+      end = this.#run(call, pass, left, call.input(x), call.output(out));
+    } catch (error) {
+      for (const run of runs) run.abandon();
+      if (memory !== this.#memory) releaseMemory(memory);
+      throw blaming(this.subject, error);
+    }
+    for (const run of runs) run.settle();
+    if (memory !== this.#memory) releaseMemory(this.#memory);
+    this.#memory = memory;
+    this.#state = { ...end, step: state.step + plan.shape[1] };
+    pass.left = left;
+  }
+
+  /** @internal */
+  protected override empty(pass: CellPass, call: Call, inputs: Located, out: TensorLike): void {
+    this.write(call, pass, inputs, out);
+  }
+
+  /** @internal */
+  protected override writeBack(call: Call, pass: CellPass, _: Located, dy: TensorLike, dx: TensorLike): void {
+    const restore = gradientsOf(this.parameters());
+    try {
+      this.#runBack(call, pass, pass.left!, call.input(dy), call.output(dx));
+    } catch (error) {
+      restore();
+      throw error;
+    }
   }
 
   /** `weightIh`, `weightHh`, `biasIh`, `biasHh` or the norms under their names: `normIh.gamma` … */
@@ -344,7 +345,7 @@ export abstract class RecurrentCell extends Layer {
   /** @internal The cell, and its norms: `normIh`, `normHh`, `normC`. */
   override named(prefix = ''): readonly (readonly [name: string, layer: Layer])[] {
     const names = { ih: 'normIh', hh: 'normHh', c: 'normC' } as const;
-    const norms = (['ih', 'hh', 'c'] as const).flatMap((key) => {
+    const norms = NAMES.flatMap((key) => {
       const norm = this.norms[key];
       return norm ? [[prefix === '' ? names[key] : `${prefix}.${names[key]}`, norm] as const] : [];
     });
@@ -379,9 +380,9 @@ export abstract class RecurrentCell extends Layer {
   }
 
   override dispose(): void {
+    super.dispose();
     for (const norm of this.#norms()) norm.dispose();
     releaseMemory(this.#memory);
-    this.#saved = undefined;
   }
 
   /** @internal Gates of a step, and the states behind it. */
@@ -424,7 +425,7 @@ export abstract class RecurrentCell extends Layer {
   }
 
   /** Addresses of what a forward leaves for backward: widths of a row by name, for every row; and states, which have the rows before the first step besides. */
-  #places({ steps: { rows, starts }, memory }: Pick<Saved, 'steps' | 'memory'>): Places {
+  #places({ rows, starts }: Steps, memory: Memory): Places {
     const { inputSize, hiddenSize } = this;
     const wide = this.form().gates * hiddenSize;
     const many = rows.length;
@@ -471,20 +472,13 @@ export abstract class RecurrentCell extends Layer {
   }
 
   /** Returns the state at the end. */
-  #run(
-    call: Call,
-    saved: Saved,
-    x: number,
-    state: RecurrentState & { c: Float32Array },
-    y: number,
-    outShape: readonly number[],
-  ): Omit<RecurrentState, 'step'> {
+  #run(call: Call, pass: CellPass, { runs, memory }: Left, x: number, y: number): Omit<RecurrentState, 'step'> {
+    const { steps, state, outShape } = pass;
     const current = backend();
     const { heap } = current;
     const { inputSize, hiddenSize } = this;
     const { ih, hh } = this.#weights;
-    const { steps, runs } = saved;
-    const at = this.#places(saved);
+    const at = this.#places(steps, memory);
     const { wide, first } = at;
     const many = steps.rows.length;
     const [normIh, normHh, normC] = runs;
@@ -550,15 +544,14 @@ export abstract class RecurrentCell extends Layer {
     return end;
   }
 
-  #runBack(call: Call, saved: Saved, dy: number, dx: number): void {
-    const { steps, runs } = saved;
+  #runBack(call: Call, { steps }: CellPass, { runs, memory }: Left, dy: number, dx: number): void {
     const current = backend();
     // kernels that are needed for the first time take memory, and views with it
     const { kernels } = training(current);
     const { heap } = current;
     const { inputSize, hiddenSize } = this;
     const { ih, hh } = this.#weights;
-    const at = this.#places(saved);
+    const at = this.#places(steps, memory);
     const { wide, first } = at;
     const many = steps.rows.length;
     const [normIh, normHh, normC] = runs;
