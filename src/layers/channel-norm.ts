@@ -88,11 +88,17 @@ export interface Seen {
   readonly finite: boolean;
 }
 
-/** What a pass has found out about its runs, for running statistics: nothing moves them before every run is through. */
-class Findings {
+/** A pass under way, and what it has found out about its runs: nothing moves running statistics before every run is through. */
+interface Work {
+  readonly runs: readonly Run[];
+  readonly masks: readonly (Placed | undefined)[];
+  /** Statistics and coefficients of each run. */
+  readonly blocks: RunBlocks;
+  /** May statistics be refused? Then they are there before a run is mapped. */
+  readonly refuses: boolean;
   /** Of a watched norm all runs, whatever they were normalised by. */
-  readonly settled: Settled[] = [];
-  readonly singles: Single[] = [];
+  readonly settled: Settled[];
+  readonly singles: Single[];
 }
 
 export abstract class ChannelNorm<R extends number = number, M extends MaskOptions = object> extends Norm<
@@ -299,34 +305,24 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
       affine(current, plan, at, this.#evaluationMap(runs[0]), added, to, this.activation);
       return;
     }
-    const placed = runs.map(({ mask }) => mask && placeMask(current, call, mask));
-    const mayRefuse = this.#refuses;
-    // statistics that may yet be refused must not write over those that an earlier forward left for backward
-    const blocks = mayRefuse ? new RunBlocks(current.heap, this.channels) : this.#room();
+    const work = this.#open(
+      runs,
+      runs.map(({ mask }) => mask && placeMask(current, call, mask)),
+    );
     try {
-      if (this.#watcher || runs.some(({ by }) => by !== 'running')) this.#reserve(blocks, runs.length);
-      if (mayRefuse) {
-        runs.forEach((run, i) => {
-          if (run.by !== 'batch') return;
-          this.#statistics(run, at + run.from * 4, blocks.at(i), placed[i]);
-          blocks.keep(i);
-          const refusal = this.refusal(blocks.at(i), `shape ${showShape(run.plan.shape)}`);
-          if (refusal) throw refusal;
-        });
+      if (this.#watcher || runs.some(({ by }) => by !== 'running')) this.#reserve(work);
+      if (work.refuses) {
+        runs.forEach(({ plan, from }, i) => this.#check(work, i, at + from * 4, `shape ${showShape(plan.shape)}`));
       }
-      const found = new Findings();
-      runs.forEach((run, i) => {
-        const bytes = run.from * 4;
-        const [p, r, q] = [at + bytes, added && added + bytes, to + bytes];
-        this.#forwardRun(found, run, i, p, r, q, blocks, placed[i], mayRefuse);
+      runs.forEach(({ from }, i) => {
+        const bytes = from * 4;
+        this.#forwardRun(work, i, at + bytes, added && added + bytes, to + bytes);
       });
-      this.#keep(found, blocks);
+      this.#close(work);
     } catch (error) {
-      if (blocks !== this.#blocks) blocks.release();
+      this.#abandon(work);
       throw error;
     }
-    if (blocks !== this.#blocks) this.#blocks?.release();
-    this.#blocks = blocks;
   }
 
   /**
@@ -334,92 +330,89 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
    * behind all of them, or `abandon` after an error; where statistics may be refused, what an earlier forward left is there until then.
    */
   runByRun({ runs }: ChannelPass) {
-    const blocks = this.#refuses ? new RunBlocks(backend().heap, this.channels) : this.#room();
+    const work = this.#open(runs, []);
     try {
-      this.#reserve(blocks, runs.length);
+      this.#reserve(work);
     } catch (error) {
-      if (blocks !== this.#blocks) blocks.release();
+      this.#abandon(work);
       throw error;
     }
-    const found = new Findings();
     return {
       forward: (i: number, x: number, residual: number, y: number) => {
-        const run = runs[i];
-        if (run.by === 'batch' && this.#refuses) {
-          this.#statistics(run, x, blocks.at(i), undefined);
-          blocks.keep(i);
-          const refusal = this.refusal(blocks.at(i), `time step ${i}`);
-          if (refusal) throw refusal;
-        }
-        this.#forwardRun(found, run, i, x, residual, y, blocks, undefined, this.#refuses);
+        if (work.refuses) this.#check(work, i, x, `time step ${i}`);
+        this.#forwardRun(work, i, x, residual, y);
       },
-      settle: () => {
-        this.#keep(found, blocks);
-        if (blocks !== this.#blocks) this.#blocks?.release();
-        this.#blocks = blocks;
-      },
-      abandon: () => {
-        if (blocks !== this.#blocks) blocks.release();
-      },
+      settle: () => this.#close(work),
+      abandon: () => this.#abandon(work),
       backward: (i: number, x: number, dy: number, dx: number) => {
         this.#backwardRun(runs[i], i, x, dy, dx, undefined, 0, this.#learns);
-        if (runs[i].plan.size > 0) this.#addToGradients(blocks.at(i).views());
+        if (runs[i].plan.size > 0) this.#addToGradients(work.blocks.at(i).views());
       },
     };
-  }
-
-  /** Who watches is told what may not be finite. */
-  get #refuses(): boolean {
-    return this.mayRefuse && !this.#watcher;
   }
 
   get #learns(): boolean {
     return [this.learned.gamma, this.learned.beta].some((parameter) => parameter && !parameter.frozen);
   }
 
-  #keep({ settled, singles }: Findings, blocks: RunBlocks): void {
-    const moments = (index: number) => blocks.moments(index);
-    if (this.#watcher) {
-      this.#watcher(settled.map((one) => this.#seen(one, moments(one.index))));
-      return;
-    }
-    if (settled.length + singles.length) this.settle(settled, moments);
-    if (singles.length) this.learn(singles);
+  #open(runs: readonly Run[], masks: readonly (Placed | undefined)[]): Work {
+    // who watches is told what may not be finite
+    const refuses = this.mayRefuse && !this.#watcher;
+    // statistics that may yet be refused must not write over those that an earlier forward left for backward
+    const blocks = refuses ? new RunBlocks(backend().heap, this.channels) : this.#room();
+    return { runs, masks, blocks, refuses, settled: [], singles: [] };
   }
 
-  #forwardRun(
-    found: Findings,
-    run: Run,
-    index: number,
-    x: number,
-    residual: number,
-    y: number,
-    blocks: RunBlocks,
-    placed: Placed | undefined,
-    known: boolean,
-  ): void {
+  /** Throws where the statistics of a run are refused. */
+  #check({ runs, masks, blocks }: Work, index: number, x: number, context: string): void {
+    if (runs[index].by !== 'batch') return;
+    const v = blocks.at(index);
+    this.#statistics(runs[index], x, v, masks[index]);
+    blocks.keep(index);
+    const refusal = this.refusal(v, context);
+    if (refusal) throw refusal;
+  }
+
+  #close({ settled, singles, blocks }: Work): void {
+    const moments = (index: number) => blocks.moments(index);
+    if (this.#watcher) this.#watcher(settled.map((one) => this.#seen(one, moments(one.index))));
+    else {
+      if (settled.length + singles.length) this.settle(settled, moments);
+      if (singles.length) this.learn(singles);
+    }
+    if (blocks !== this.#blocks) this.#blocks?.release();
+    this.#blocks = blocks;
+  }
+
+  #abandon({ blocks }: Work): void {
+    if (blocks !== this.#blocks) blocks.release();
+  }
+
+  #forwardRun(work: Work, index: number, x: number, residual: number, y: number): void {
+    const { blocks, settled } = work;
+    const run = work.runs[index];
+    const mask = work.masks[index];
     if (run.plan.size === 0) return;
     const v = blocks.at(index);
     if (run.by === 'batch') {
-      if (known) blocks.recall(index);
-      const finite = this.#normalizeByBatch(run, index, x, residual, y, v, placed, known);
+      if (work.refuses) blocks.recall(index);
+      const finite = this.#normalizeByBatch(run, index, x, residual, y, v, mask, work.refuses);
       blocks.keep(index);
-      found.settled.push({ run, index, finite });
+      settled.push({ run, index, finite });
       return;
     }
     // before y is written, which may be where x is
-    if (this.#watcher || run.by === 'online') this.#statistics(run, x, v, placed);
+    if (this.#watcher || run.by === 'online') this.#statistics(run, x, v, mask);
     if (this.#watcher) {
       blocks.keep(index);
-      found.settled.push({ run, index, finite: true });
+      settled.push({ run, index, finite: true });
     } else if (run.by === 'online') {
       // a single value is its own mean
-      const values = Float32Array.from(v.views().mean);
-      found.singles.push({ run, values });
+      work.singles.push({ run, values: Float32Array.from(v.views().mean) });
     }
     const { activation } = this.settings;
     const map = this.#evaluationMap(run);
-    if (placed) maskedAffine(backend(), run.plan, x, map, residual, y, activation, placed);
+    if (mask) maskedAffine(backend(), run.plan, x, map, residual, y, activation, mask);
     else affine(backend(), run.plan, x, map, residual, y, activation);
   }
 
@@ -445,9 +438,9 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     return this.#blocks;
   }
 
-  #reserve(blocks: RunBlocks, runs: number): void {
+  #reserve({ runs, blocks }: Work): void {
     const { gamma, beta } = this.learned;
-    blocks.reserve(runs, { gamma: gamma?.values.now, beta: beta?.values.now });
+    blocks.reserve(runs.length, { gamma: gamma?.values.now, beta: beta?.values.now });
   }
 
   /** The block of a run that was normalised by its statistics, as forward left it. */
