@@ -72,21 +72,8 @@ export interface Single {
   readonly values: Float32Array;
 }
 
-/** What a watcher is told of a run: statistics of what came in, whichever it was normalised by. */
-export interface Seen {
-  /** The time step that it is, in sequences; else 0. */
-  readonly step: number;
-  /** Values behind each channel, with weights Σw, and what they are worth. */
-  readonly count: number;
-  readonly effective: number;
-  /** Samples that it is made of. */
-  readonly samples: number;
-  readonly mean: Float64Array;
-  /** Biased. */
-  readonly variance: Float64Array;
-  /** Are all of these finite in f32? */
-  readonly finite: boolean;
-}
+/** Is told of a forward's runs, whichever statistics they were normalised by; `moments` finds those of what came in. */
+export type Watcher = (runs: readonly Settled[], moments: (index: number) => RunMoments) => void;
 
 /** A pass under way, and what it has found out about its runs: nothing moves running statistics before every run is through. */
 interface Work {
@@ -116,7 +103,7 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
   protected running: RunningStats | undefined;
   /** Statistics and coefficients of each run. */
   #blocks: RunBlocks | undefined;
-  #watcher: ((seen: readonly Seen[]) => void) | undefined;
+  #watcher: Watcher | undefined;
   /** Maps by running statistics: one, or one for each time step. */
   readonly #evaluations = [new EvaluationMap()];
 
@@ -152,7 +139,7 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
   }
 
   /** @internal Who is told of every forward from now on. While a norm is watched nothing moves its running statistics. */
-  watch(watcher: ((seen: readonly Seen[]) => void) | undefined): void {
+  watch(watcher: Watcher | undefined): void {
     this.#watcher = watcher;
   }
 
@@ -375,7 +362,7 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
 
   #close({ settled, singles, blocks }: Work): void {
     const moments = (index: number) => blocks.moments(index);
-    if (this.#watcher) this.#watcher(settled.map((one) => this.#seen(one, moments(one.index))));
+    if (this.#watcher) this.#watcher(settled, moments);
     else {
       if (settled.length + singles.length) this.settle(settled, moments);
       if (singles.length) this.learn(singles);
@@ -414,22 +401,6 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     const map = this.#evaluationMap(run);
     if (mask) maskedAffine(backend(), run.plan, x, map, residual, y, activation, mask);
     else affine(backend(), run.plan, x, map, residual, y, activation);
-  }
-
-  #seen({ run }: Settled, moments: RunMoments): Seen {
-    const { mask, plan, step } = run;
-    const [mean, variance] = [moments.mean.slice(), moments.variance.slice()];
-    const fits = (values: Float64Array) => values.every((value) => Number.isFinite(Math.fround(value)));
-    const finite = fits(mean) && fits(variance);
-    return {
-      step,
-      count: mask?.total[0] ?? run.count,
-      effective: run.count,
-      samples: plan.shape[0],
-      mean,
-      variance,
-      finite,
-    };
   }
 
   /** The blocks of the last forward, and of the next one. */
