@@ -103,6 +103,8 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
   protected running: RunningStats | undefined;
   /** Statistics and coefficients of each run. */
   #blocks: RunBlocks | undefined;
+  /** Those of the forward before it, where statistics may be refused: the two take turns. */
+  #spare: RunBlocks | undefined;
   #watcher: Watcher | undefined;
   /** Maps by running statistics: one, or one for each time step. */
   readonly #evaluations = [new EvaluationMap()];
@@ -179,6 +181,7 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
   override dispose(): void {
     super.dispose();
     this.#blocks?.release();
+    this.#spare?.release();
     // time steps that were never evaluated have none
     for (const map of this.#evaluations) map?.release();
   }
@@ -299,7 +302,9 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     try {
       if (this.#watcher || runs.some(({ by }) => by !== 'running')) this.#reserve(work);
       if (work.refuses) {
-        runs.forEach(({ plan, from }, i) => this.#check(work, i, at + from * 4, `shape ${showShape(plan.shape)}`));
+        runs.forEach(({ plan, from }, i) => {
+          this.#check(work, i, at + from * 4, `shape ${showShape(plan.shape)}`);
+        });
       }
       runs.forEach(({ from }, i) => {
         const bytes = from * 4;
@@ -346,7 +351,7 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     // who watches is told what may not be finite
     const refuses = this.mayRefuse && !this.#watcher;
     // statistics that may yet be refused must not write over those that an earlier forward left for backward
-    const blocks = refuses ? new RunBlocks(backend().heap, this.channels) : this.#room();
+    const blocks = refuses ? (this.#spare ??= new RunBlocks(backend().heap, this.channels)) : this.#room();
     return { runs, masks, blocks, refuses, settled: [], singles: [] };
   }
 
@@ -367,12 +372,13 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
       if (settled.length + singles.length) this.settle(settled, moments);
       if (singles.length) this.learn(singles);
     }
-    if (blocks !== this.#blocks) this.#blocks?.release();
+    if (blocks !== this.#spare) return;
+    this.#spare = this.#blocks;
     this.#blocks = blocks;
   }
 
   #abandon({ blocks }: Work): void {
-    if (blocks !== this.#blocks) blocks.release();
+    if (blocks === this.#spare) blocks.release();
   }
 
   #forwardRun(work: Work, index: number, x: number, residual: number, y: number): void {

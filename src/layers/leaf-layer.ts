@@ -96,7 +96,8 @@ export abstract class LeafLayer<P extends Pass, R extends number = number, M ext
     const { saved, given } = this.checkBackward(dy);
     const { pass, inputs } = saved;
     const { shape } = pass.plan;
-    const product = { subject, like: dy, shape, out: options.out, inputs: { dy: given, ...inputs }, aliasing };
+    const { x, residual } = inputs;
+    const product = { subject, like: dy, shape, out: options.out, inputs: { dy: given, x, residual }, aliasing };
     return produce<O>(product, targetOf(product), (call, result) => {
       this.writeBack(call, pass, inputs as Located, given, result, dy);
       saved.noteOutput(result, 'backward');
