@@ -18,9 +18,9 @@ export interface DropoutOptions {
 }
 
 interface DropoutPass extends Pass {
-  /** Of the mask; undefined where nothing is dropped. */
+  /** @internal Of the mask; undefined where nothing is dropped. */
   readonly seed: number | undefined;
-  /** The generator behind that seed. */
+  /** @internal The generator behind that seed. */
   readonly random: Random;
 }
 

@@ -30,6 +30,7 @@ export interface LinearOptions {
 }
 
 interface LinearPass extends Pass {
+  /** @internal */
   readonly rows: number;
 }
 

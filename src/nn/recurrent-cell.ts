@@ -125,10 +125,13 @@ interface Left {
 
 interface CellPass extends Pass {
   readonly outShape: readonly number[];
+  /** @internal */
   readonly steps: Steps;
-  /** Of the norms, as `NAMES` has them. */
+  /** @internal Of the norms, as `NAMES` has them. */
   readonly passes: readonly (ChannelPass | undefined)[];
+  /** @internal Where it goes on from. */
   readonly state: RecurrentState & { c: Float32Array };
+  /** @internal Set at the end of a forward. */
   left: Left | undefined;
 }
 
