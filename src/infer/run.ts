@@ -12,6 +12,7 @@ import { Route } from '../tensors/route.ts';
 import { produceAll } from '../tensors/several.ts';
 import { countOf, sameShape, shapeOf } from '../tensors/shape.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
+import { indexOf } from '../wasm/views.ts';
 import { type Loaded, load } from './load-steps.ts';
 import { type Port, type Program, shapesOf, stepName } from './program.ts';
 
@@ -158,13 +159,13 @@ export function instantiate(program: Program, options: RunOptions = {}): Compile
     else {
       const at = entries[0].atLeast(x.data.length * 4);
       given.inputs[0] = at;
-      copy(x.data, 0, heap.f32, at >>> 2, x.data.length);
+      copy(x.data, 0, heap.f32, indexOf(at), x.data.length);
     }
     const to = out instanceof Tensor ? out.ptr : exits[0].atLeast(out.data.length * 4);
     given.outputs[0] = to;
     execute(plan);
     if (out instanceof Tensor) return;
-    copy(heap.f32, to >>> 2, out.data, 0, out.data.length);
+    copy(heap.f32, indexOf(to), out.data, 0, out.data.length);
   };
 
   const run = (x: TensorLike | Named<TensorLike>, options: { out?: unknown } = NONE): unknown => {

@@ -1,7 +1,6 @@
 import { show, showShape, wrongValue } from '../errors.ts';
 import type { OwnStatistics } from '../graph/operations/channel-norm.ts';
 import { activationOf } from '../kernels/activations.ts';
-import { backend } from '../kernels/backend.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
 import type { ChannelPass, Settled, Single } from './channel-norm.ts';
 import type { Training } from './coefficients.ts';
@@ -16,7 +15,7 @@ import {
   readOptions,
 } from './options.ts';
 import type { Plan, Ranks } from './plan.ts';
-import type { MomentsAt } from './run-blocks.ts';
+import type { RunMoments } from './run-blocks.ts';
 import type { RunningStats } from './running-stats.ts';
 import { type Run, runsOf, singleValue } from './runs.ts';
 import { TrackedNorm } from './tracked-norm.ts';
@@ -224,10 +223,10 @@ export class BatchNorm<R extends number = number> extends TrackedNorm<ResolvedOp
 
   /** @internal The error for statistics that are not finite in f32, after counting them. */
   protected override refusal(v: Training, context: string): Error | undefined {
-    const { f64 } = backend().heap;
+    const { mean: means, variance: variances } = v.views();
     for (let c = 0; c < this.numFeatures; c++) {
-      const mean = f64[(v.mean >>> 3) + c];
-      const variance = f64[(v.variance >>> 3) + c];
+      const mean = means[c];
+      const variance = variances[c];
       if (Number.isFinite(Math.fround(mean)) && Number.isFinite(Math.fround(variance))) continue;
       this.#nonFinite++;
       const got = `a mean of ${show(mean)} and a variance of ${show(variance)}`;
@@ -243,13 +242,13 @@ export class BatchNorm<R extends number = number> extends TrackedNorm<ResolvedOp
   }
 
   /** @internal Counts batches, and moves the running statistics unless a policy says not to. */
-  protected override settle(runs: readonly Settled[], moments: (index: number) => MomentsAt): void {
+  protected override settle(runs: readonly Settled[], moments: (index: number) => RunMoments): void {
     if (!this.training) return;
     if (runs.some(({ finite }) => !finite)) this.#nonFinite++;
     for (const { run, index, finite } of runs) this.#track(run, moments(index), finite);
   }
 
-  #track(run: Tracked, moments: MomentsAt, finite: boolean): void {
+  #track(run: Tracked, moments: RunMoments, finite: boolean): void {
     const { count, correction } = run;
     const { runningVariance, onNonFinite } = this.settings;
     if (!this.running || count <= 1 || (!finite && onNonFinite === 'skip-update')) return;
@@ -263,14 +262,13 @@ export class BatchNorm<R extends number = number> extends TrackedNorm<ResolvedOp
     if (refusal) throw refusal;
     return () => {
       if (!finite) this.#nonFinite++;
-      const moments = { f64: backend().heap.f64, mean: v.mean >>> 3, variance: v.variance >>> 3 };
-      this.#track({ count, correction: count / (count - 1), step: 0 }, moments, finite);
+      this.#track({ count, correction: count / (count - 1), step: 0 }, v.views(), finite);
     };
   }
 
   /** @internal Moves running statistics by those of a run. */
-  protected move({ f64, mean, variance }: MomentsAt, correction: number | Float64Array, _run: Tracked): void {
-    this.running!.update(f64, mean, variance, this.settings.momentum, correction);
+  protected move({ mean, variance }: RunMoments, correction: number | Float64Array, _run: Tracked): void {
+    this.running!.update(mean, variance, this.settings.momentum, correction);
   }
 
   /** @internal */

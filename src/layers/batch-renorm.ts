@@ -1,5 +1,4 @@
 import { wrongValue } from '../errors.ts';
-import { backend } from '../kernels/backend.ts';
 import { checkNumber, takeOptions } from '../named-options.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
 import { BatchNorm, type Tracked } from './batch-norm.ts';
@@ -8,7 +7,7 @@ import type { Training } from './coefficients.ts';
 import type { MaskOptions } from './mask.ts';
 import { type BatchNormOptions, batchNormOptions, checkChoice } from './options.ts';
 import type { Ranks } from './plan.ts';
-import type { MomentsAt, Scaling } from './run-blocks.ts';
+import type { RunMoments, Scaling } from './run-blocks.ts';
 
 /** A bound, or one that changes with the batches tracked so far. */
 export type Bound = number | ((batches: number) => number);
@@ -122,7 +121,7 @@ export class BatchRenorm extends BatchNorm {
   }
 
   #savedOf(name: 'r' | 'd'): Float32Array | null {
-    const { runs } = this.lastForward?.pass ?? {};
+    const { runs } = this.lastPass ?? {};
     if (!runs || runs.some(({ by }, i) => by !== 'batch' || !this.#corrections.has(i))) return null;
     return Float32Array.from(runs.flatMap((_, i) => [...this.#corrections.get(i)![name]]));
   }
@@ -153,24 +152,23 @@ export class BatchRenorm extends BatchNorm {
       d: new Float64Array(numFeatures),
     };
     this.#corrections.set(run, { r, d });
-    const { f32, f64 } = backend().heap;
+    const { scale, shift, center, mean: own, variance: spread } = v.views();
     const { eps } = this.settings;
     const { rMin, rMax, dMax } = this.#limits!;
     const mean = this.running!.mean.now;
     const variance = this.running!.variance.now;
     const { gamma, beta } = again ?? this.#scaling;
-    const [scale, shift, center] = [v.scale, v.shift, v.center].map((at) => at >>> 2);
     for (let c = from; c < to; c++) {
       // by the running statistics as they were before this batch
       if (!again) {
         const sigma = Math.sqrt(variance[c] + eps);
-        r[c] = between(rMin, Math.sqrt(f64[(v.variance >>> 3) + c] + eps) / sigma, rMax);
-        d[c] = between(-dMax, (f64[(v.mean >>> 3) + c] - mean[c]) / sigma, dMax);
+        r[c] = between(rMin, Math.sqrt(spread[c] + eps) / sigma, rMax);
+        d[c] = between(-dMax, (own[c] - mean[c]) / sigma, dMax);
       }
       // (x − center)·scale + shift with scale·r for scale and gamma·d more; rounded once
-      const left = f64[(v.mean >>> 3) + c] - f32[center + c];
-      f32[scale + c] *= r[c];
-      f32[shift + c] = (beta ? beta[c] : 0) - left * f32[scale + c] + (gamma ? gamma[c] : 1) * d[c];
+      const left = own[c] - center[c];
+      scale[c] *= r[c];
+      shift[c] = (beta ? beta[c] : 0) - left * scale[c] + (gamma ? gamma[c] : 1) * d[c];
     }
   }
 
@@ -182,27 +180,26 @@ export class BatchRenorm extends BatchNorm {
   /** @internal x̂·r + d is what gamma scales. */
   protected override adjustGradient(v: Training, run: number): void {
     const { r, d } = this.#corrections.get(run)!;
-    const { f64 } = backend().heap;
-    const [dgamma, dbeta] = [v.dgamma >>> 3, v.dbeta >>> 3];
-    for (let c = 0; c < this.numFeatures; c++) f64[dgamma + c] = r[c] * f64[dgamma + c] + d[c] * f64[dbeta + c];
+    const { dgamma, dbeta } = v.views();
+    for (let c = 0; c < this.numFeatures; c++) dgamma[c] = r[c] * dgamma[c] + d[c] * dbeta[c];
   }
 
   /** @internal */
-  protected override move(moments: MomentsAt, correction: number | Float64Array, run: Tracked): void {
+  protected override move(moments: RunMoments, correction: number | Float64Array, run: Tracked): void {
     const { momentum, eps } = this.settings;
     if (this.#clipping.average === 'variance') {
       super.move(moments, correction, run);
       return;
     }
     // standard deviations √(variance + eps) are averaged, not variances (Ioffe 2017)
-    const { f64, mean, variance } = moments;
+    const { mean, variance } = moments;
     const running = this.running!;
     const w = running.next(momentum);
     const m = running.mean.writable;
     const v = running.variance.writable;
     for (let c = 0; c < m.length; c++) {
-      m[c] = (1 - w) * m[c] + w * f64[mean + c];
-      const std = (1 - w) * Math.sqrt(v[c] + eps) + w * Math.sqrt(f64[variance + c] + eps);
+      m[c] = (1 - w) * m[c] + w * mean[c];
+      const std = (1 - w) * Math.sqrt(v[c] + eps) + w * Math.sqrt(variance[c] + eps);
       v[c] = std < Number.POSITIVE_INFINITY ? Math.max(std * std - eps, 0) : std;
     }
   }

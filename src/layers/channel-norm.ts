@@ -20,6 +20,7 @@ import {
   setTraining,
   type Training,
 } from './coefficients.ts';
+import type { Pass } from './leaf-layer.ts';
 import { type Mask, type MaskOptions, readMask } from './mask.ts';
 import {
   clearMasked,
@@ -31,8 +32,9 @@ import {
   placeMask,
   spareFor,
 } from './masked-passes.ts';
-import { addTo, Norm, type Pass, traceActivation } from './norm.ts';
+import { Norm, traceActivation } from './norm.ts';
 import type { KinSettings } from './options.ts';
+import { addToGradient } from './parameter.ts';
 import {
   activationScratch,
   constantBackward,
@@ -44,7 +46,7 @@ import {
   trainForward,
 } from './passes.ts';
 import { type Plan, planOf, type Ranks } from './plan.ts';
-import { type MomentsAt, RunBlocks, type Scaling } from './run-blocks.ts';
+import { RunBlocks, type RunMoments, type Scaling } from './run-blocks.ts';
 import type { RunningStats } from './running-stats.ts';
 import type { Run } from './runs.ts';
 import type { StateSlots } from './state.ts';
@@ -72,27 +74,20 @@ export interface Single {
   readonly values: Float32Array;
 }
 
-/** What a watcher is told of a run: statistics of what came in, whichever it was normalised by. */
-export interface Seen {
-  /** The time step that it is, in sequences; else 0. */
-  readonly step: number;
-  /** Values behind each channel, with weights Σw, and what they are worth. */
-  readonly count: number;
-  readonly effective: number;
-  /** Samples that it is made of. */
-  readonly samples: number;
-  readonly mean: Float64Array;
-  /** Biased. */
-  readonly variance: Float64Array;
-  /** Are all of these finite in f32? */
-  readonly finite: boolean;
-}
+/** Is told of a forward's runs, whichever statistics they were normalised by; `moments` finds those of what came in. */
+export type Watcher = (runs: readonly Settled[], moments: (index: number) => RunMoments) => void;
 
-/** What a pass has found out about its runs, for running statistics: nothing moves them before every run is through. */
-class Findings {
+/** A pass under way, and what it has found out about its runs: nothing moves running statistics before every run is through. */
+interface Work {
+  readonly runs: readonly Run[];
+  readonly masks: readonly (Placed | undefined)[];
+  /** Statistics and coefficients of each run. */
+  readonly blocks: RunBlocks;
+  /** May statistics be refused? Then they are there before a run is mapped. */
+  readonly refuses: boolean;
   /** Of a watched norm all runs, whatever they were normalised by. */
-  readonly settled: Settled[] = [];
-  readonly singles: Single[] = [];
+  readonly settled: Settled[];
+  readonly singles: Single[];
 }
 
 export abstract class ChannelNorm<R extends number = number, M extends MaskOptions = object> extends Norm<
@@ -110,7 +105,9 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
   protected running: RunningStats | undefined;
   /** Statistics and coefficients of each run. */
   #blocks: RunBlocks | undefined;
-  #watcher: ((seen: readonly Seen[]) => void) | undefined;
+  /** Those of the forward before it, where statistics may be refused: the two take turns. */
+  #spare: RunBlocks | undefined;
+  #watcher: Watcher | undefined;
   /** Maps by running statistics: one, or one for each time step. */
   readonly #evaluations = [new EvaluationMap()];
 
@@ -146,7 +143,7 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
   }
 
   /** @internal Who is told of every forward from now on. While a norm is watched nothing moves its running statistics. */
-  watch(watcher: ((seen: readonly Seen[]) => void) | undefined): void {
+  watch(watcher: Watcher | undefined): void {
     this.#watcher = watcher;
   }
 
@@ -191,6 +188,7 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
   override dispose(): void {
     super.dispose();
     this.#blocks?.release();
+    this.#spare?.release();
     // time steps that were never evaluated have none
     for (const map of this.#evaluations) map?.release();
   }
@@ -210,7 +208,7 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
   protected abstract statisticsFor(run: Omit<Run, 'by'>, batch: Plan): Run['by'];
 
   /** @internal What becomes of the statistics of a batch: one call, after its last run. `moments` finds those of a run. */
-  protected abstract settle(runs: readonly Settled[], moments: (index: number) => MomentsAt): void;
+  protected abstract settle(runs: readonly Settled[], moments: (index: number) => RunMoments): void;
 
   /** @internal May statistics be refused before anything is written? */
   protected get mayRefuse(): boolean {
@@ -302,34 +300,26 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
       affine(current, plan, at, this.#evaluationMap(runs[0]), added, to, this.activation);
       return;
     }
-    const placed = runs.map(({ mask }) => mask && placeMask(current, call, mask));
-    const mayRefuse = this.#refuses;
-    // statistics that may yet be refused must not write over those that an earlier forward left for backward
-    const blocks = mayRefuse ? new RunBlocks(current.heap, this.channels) : this.#room();
+    const work = this.#open(
+      runs,
+      runs.map(({ mask }) => mask && placeMask(current, call, mask)),
+    );
     try {
-      if (this.#watcher || runs.some(({ by }) => by !== 'running')) this.#reserve(blocks, runs.length);
-      if (mayRefuse) {
-        runs.forEach((run, i) => {
-          if (run.by !== 'batch') return;
-          this.#statistics(run, at + run.from * 4, blocks.at(i), placed[i]);
-          blocks.keep(i);
-          const refusal = this.refusal(blocks.at(i), `shape ${showShape(run.plan.shape)}`);
-          if (refusal) throw refusal;
+      if (this.#watcher || runs.some(({ by }) => by !== 'running')) this.#reserve(work);
+      if (work.refuses) {
+        runs.forEach(({ plan, from }, i) => {
+          this.#check(work, i, at + from * 4, `shape ${showShape(plan.shape)}`);
         });
       }
-      const found = new Findings();
-      runs.forEach((run, i) => {
-        const bytes = run.from * 4;
-        const [p, r, q] = [at + bytes, added && added + bytes, to + bytes];
-        this.#forwardRun(found, run, i, p, r, q, blocks, placed[i], mayRefuse);
+      runs.forEach(({ from }, i) => {
+        const bytes = from * 4;
+        this.#forwardRun(work, i, at + bytes, added && added + bytes, to + bytes);
       });
-      this.#keep(found, blocks);
+      this.#close(work);
     } catch (error) {
-      if (blocks !== this.#blocks) blocks.release();
+      this.#abandon(work);
       throw error;
     }
-    if (blocks !== this.#blocks) this.#blocks?.release();
-    this.#blocks = blocks;
   }
 
   /**
@@ -337,111 +327,91 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
    * behind all of them, or `abandon` after an error; where statistics may be refused, what an earlier forward left is there until then.
    */
   runByRun({ runs }: ChannelPass) {
-    const blocks = this.#refuses ? new RunBlocks(backend().heap, this.channels) : this.#room();
+    const work = this.#open(runs, []);
     try {
-      this.#reserve(blocks, runs.length);
+      this.#reserve(work);
     } catch (error) {
-      if (blocks !== this.#blocks) blocks.release();
+      this.#abandon(work);
       throw error;
     }
-    const found = new Findings();
     return {
       forward: (i: number, x: number, residual: number, y: number) => {
-        const run = runs[i];
-        if (run.by === 'batch' && this.#refuses) {
-          this.#statistics(run, x, blocks.at(i), undefined);
-          blocks.keep(i);
-          const refusal = this.refusal(blocks.at(i), `time step ${i}`);
-          if (refusal) throw refusal;
-        }
-        this.#forwardRun(found, run, i, x, residual, y, blocks, undefined, this.#refuses);
+        if (work.refuses) this.#check(work, i, x, `time step ${i}`);
+        this.#forwardRun(work, i, x, residual, y);
       },
-      settle: () => {
-        this.#keep(found, blocks);
-        if (blocks !== this.#blocks) this.#blocks?.release();
-        this.#blocks = blocks;
-      },
-      abandon: () => {
-        if (blocks !== this.#blocks) blocks.release();
-      },
+      settle: () => this.#close(work),
+      abandon: () => this.#abandon(work),
       backward: (i: number, x: number, dy: number, dx: number) => {
         this.#backwardRun(runs[i], i, x, dy, dx, undefined, 0, this.#learns);
-        if (runs[i].plan.size > 0) this.#addSumsOf(blocks.at(i));
+        if (runs[i].plan.size > 0) this.#addToGradients(work.blocks.at(i).views());
       },
     };
-  }
-
-  /** Who watches is told what may not be finite. */
-  get #refuses(): boolean {
-    return this.mayRefuse && !this.#watcher;
   }
 
   get #learns(): boolean {
     return [this.learned.gamma, this.learned.beta].some((parameter) => parameter && !parameter.frozen);
   }
 
-  #keep({ settled, singles }: Findings, blocks: RunBlocks): void {
-    const moments = (index: number) => blocks.moments(index);
-    if (this.#watcher) {
-      this.#watcher(settled.map((one) => this.#seen(one, moments(one.index))));
-      return;
-    }
-    if (settled.length + singles.length) this.settle(settled, moments);
-    if (singles.length) this.learn(singles);
+  #open(runs: readonly Run[], masks: readonly (Placed | undefined)[]): Work {
+    // who watches is told what may not be finite
+    const refuses = this.mayRefuse && !this.#watcher;
+    // statistics that may yet be refused must not write over those that an earlier forward left for backward
+    const blocks = refuses ? (this.#spare ??= new RunBlocks(backend().heap, this.channels)) : this.#room();
+    return { runs, masks, blocks, refuses, settled: [], singles: [] };
   }
 
-  #forwardRun(
-    found: Findings,
-    run: Run,
-    index: number,
-    x: number,
-    residual: number,
-    y: number,
-    blocks: RunBlocks,
-    placed: Placed | undefined,
-    known: boolean,
-  ): void {
+  /** Throws where the statistics of a run are refused. */
+  #check({ runs, masks, blocks }: Work, index: number, x: number, context: string): void {
+    if (runs[index].by !== 'batch') return;
+    const v = blocks.at(index);
+    this.#statistics(runs[index], x, v, masks[index]);
+    blocks.keep(index);
+    const refusal = this.refusal(v, context);
+    if (refusal) throw refusal;
+  }
+
+  #close({ settled, singles, blocks }: Work): void {
+    const moments = (index: number) => blocks.moments(index);
+    if (this.#watcher) this.#watcher(settled, moments);
+    else {
+      if (settled.length + singles.length) this.settle(settled, moments);
+      if (singles.length) this.learn(singles);
+    }
+    if (blocks !== this.#spare) return;
+    this.#spare = this.#blocks;
+    this.#blocks = blocks;
+  }
+
+  #abandon({ blocks }: Work): void {
+    if (blocks === this.#spare) blocks.release();
+  }
+
+  #forwardRun(work: Work, index: number, x: number, residual: number, y: number): void {
+    const { blocks, settled } = work;
+    const run = work.runs[index];
+    const mask = work.masks[index];
     if (run.plan.size === 0) return;
     const v = blocks.at(index);
     if (run.by === 'batch') {
-      if (known) blocks.recall(index);
-      const finite = this.#normalizeByBatch(run, index, x, residual, y, v, placed, known);
+      if (work.refuses) blocks.recall(index);
+      const finite = this.#normalizeByBatch(run, index, x, residual, y, v, mask, work.refuses);
       blocks.keep(index);
-      found.settled.push({ run, index, finite });
+      settled.push({ run, index, finite });
       return;
     }
     // before y is written, which may be where x is
-    if (this.#watcher || run.by === 'online') this.#statistics(run, x, v, placed);
+    if (this.#watcher || run.by === 'online') this.#statistics(run, x, v, mask);
     if (this.#watcher) {
       blocks.keep(index);
-      found.settled.push({ run, index, finite: true });
+      settled.push({ run, index, finite: true });
     } else if (run.by === 'online') {
       // a single value is its own mean
-      const mean = v.mean >>> 3;
-      const values = Float32Array.from(backend().heap.f64.subarray(mean, mean + this.channels));
-      found.singles.push({ run, values });
+      work.singles.push({ run, values: Float32Array.from(v.views().mean) });
     }
     const { activation } = this.settings;
     const map = this.#evaluationMap(run);
-    if (placed) maskedAffine(backend(), run.plan, x, map, residual, y, activation, placed);
+    if (mask) maskedAffine(backend(), run.plan, x, map, residual, y, activation, mask);
     else affine(backend(), run.plan, x, map, residual, y, activation);
-  }
-
-  #seen({ run }: Settled, { f64, ...at }: MomentsAt): Seen {
-    const { mask, plan, step } = run;
-    const vector = (from: number) => f64.slice(from, from + this.channels);
-    const [mean, variance] = [vector(at.mean), vector(at.variance)];
-    const fits = (values: Float64Array) => values.every((value) => Number.isFinite(Math.fround(value)));
-    const finite = fits(mean) && fits(variance);
-    return {
-      step,
-      count: mask?.total[0] ?? run.count,
-      effective: run.count,
-      samples: plan.shape[0],
-      mean,
-      variance,
-      finite,
-    };
   }
 
   /** The blocks of the last forward, and of the next one. */
@@ -450,9 +420,9 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     return this.#blocks;
   }
 
-  #reserve(blocks: RunBlocks, runs: number): void {
+  #reserve({ runs, blocks }: Work): void {
     const { gamma, beta } = this.learned;
-    blocks.reserve(runs, { gamma: gamma?.values.now, beta: beta?.values.now });
+    blocks.reserve(runs.length, { gamma: gamma?.values.now, beta: beta?.values.now });
   }
 
   /** The block of a run that was normalised by its statistics, as forward left it. */
@@ -461,7 +431,7 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     const v = blocks.at(index);
     const scaling = blocks.recall(index);
     if (scaling) {
-      setTraining(backend().heap, v, 0, this.channels, this.settings.eps, scaling.gamma, scaling.beta);
+      setTraining(v, 0, this.channels, this.settings.eps, scaling.gamma, scaling.beta);
       this.adjust(v, index, 0, this.channels, scaling);
     }
     return v;
@@ -490,7 +460,7 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     const beta = this.learned.beta?.values.now;
     let finite = true;
     const derive = (from: number, to: number) => {
-      if (!setTraining(current.heap, v, from, to, eps, gamma, beta)) finite = false;
+      if (!setTraining(v, from, to, eps, gamma, beta)) finite = false;
       this.adjust(v, index, from, to);
     };
     // masked and pooled statistics are not to be had channel by channel
@@ -522,12 +492,11 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
 
   /** @internal Statistics of the last forward, every `step`-th channel. */
   protected saved(name: 'mean' | 'variance', of: (value: number) => number, step = 1): Float32Array | null {
-    const { runs, plan } = this.lastForward?.pass ?? {};
+    const { runs, plan } = this.lastPass ?? {};
     if (!runs || plan!.size === 0 || runs.some(({ by }) => by !== 'batch')) return null;
     return Float32Array.from(
       runs.flatMap((_, i) => {
-        const { f64, ...at } = this.#blocks!.moments(i);
-        const values = Array.from(f64.subarray(at[name], at[name] + this.channels));
+        const values = Array.from(this.#blocks!.moments(i)[name]);
         return values.filter((_, c) => c % step === 0).map(of);
       }),
     );
@@ -575,26 +544,24 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     const placed = runs.map(({ mask }) => mask && placeMask(current, call, mask));
     const spare = placed.some((p) => p?.mask.weights) ? call.scratch(spareFor(runs[0].plan) * 4) : 0;
     const learns = this.#learns;
-    const { gamma, beta } = this.learned;
-    const totals = runs.length > 1 && learns ? new Float64Array(2 * this.channels) : undefined;
+    const sums = () => new Float64Array(this.channels);
+    const totals = runs.length > 1 && learns ? { dgamma: sums(), dbeta: sums() } : undefined;
     runs.forEach((run, i) => {
       const bytes = run.from * 4;
       const index = constant ? 0 : i;
       this.#backwardRun(run, index, x + bytes, dy + bytes, dx + bytes, placed[i], spare, learns);
-      if (totals && run.plan.size > 0) addSums(totals, current.heap.f64, blocks.at(index), this.channels);
+      if (totals && run.plan.size > 0) addSums(totals, blocks.at(index));
     });
     // behind everything that can fail
     if (totals) {
-      addTo(gamma, totals, 0);
-      addTo(beta, totals, this.channels);
-    } else if (learns && runs.length > 0 && runs[0].plan.size > 0) this.#addSumsOf(blocks.at(0));
+      this.#addToGradients(totals);
+    } else if (learns && runs.length > 0 && runs[0].plan.size > 0) this.#addToGradients(blocks.at(0).views());
   }
 
-  /** Adds the sums of a run to the gradients of gamma and beta. */
-  #addSumsOf({ dgamma, dbeta }: Training): void {
-    const { f64 } = backend().heap;
-    addTo(this.learned.gamma, f64, dgamma >>> 3);
-    addTo(this.learned.beta, f64, dbeta >>> 3);
+  /** Adds sums to the gradients of gamma and beta. */
+  #addToGradients({ dgamma, dbeta }: Sums): void {
+    addToGradient(this.learned.gamma, dgamma);
+    addToGradient(this.learned.beta, dbeta);
   }
 
   #backwardRun(
@@ -608,7 +575,6 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     learns: boolean,
   ): void {
     const current = backend();
-    const { heap } = current;
     const { plan } = run;
     if (plan.size === 0) return;
     const v = run.by === 'batch' ? this.#recalled(index) : this.#blocks!.at(index);
@@ -616,12 +582,12 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     if (run.by === 'batch') {
       if (mask) {
         sum();
-        setGradient(heap, v, 0, this.channels, mask.mask.total, (c) => sum(c, c + 1));
+        setGradient(v, 0, this.channels, mask.mask.total, (c) => sum(c, c + 1));
         maskedGradInput(current, plan, x, dy, v, dx, mask, spare);
       } else this.gradientOf(run, x, dy, dx, v);
       this.adjustGradient(v, index);
     } else {
-      setConstantGradient(heap, v, this.#evaluations[run.found].last.source, this.settings.eps);
+      setConstantGradient(v, this.#evaluations[run.found].last.source, this.settings.eps);
       if (mask) {
         if (learns) sum();
         const map = { center: 0, scale: v.scale, shift: v.k };
@@ -636,10 +602,14 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
   }
 }
 
-/** Adds the sums of a run, Σdy·x̂ and Σdy by channel, to those of the runs before it. */
-function addSums(totals: Float64Array, f64: Float64Array, { dgamma, dbeta }: Training, channels: number): void {
-  for (let c = 0; c < channels; c++) {
-    totals[c] += f64[(dgamma >>> 3) + c];
-    totals[channels + c] += f64[(dbeta >>> 3) + c];
+/** Σdy·x̂ and Σdy, by channel. */
+type Sums = Readonly<Record<'dgamma' | 'dbeta', Float64Array>>;
+
+/** Adds the sums of a run to those of the runs before it. */
+function addSums(totals: Sums, v: Training): void {
+  const { dgamma, dbeta } = v.views();
+  for (let c = 0; c < dgamma.length; c++) {
+    totals.dgamma[c] += dgamma[c];
+    totals.dbeta[c] += dbeta[c];
   }
 }

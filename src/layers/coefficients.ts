@@ -25,12 +25,12 @@ const TRAINING = {
   b: F32,
   k: F32,
   a: F32,
-};
+} as const;
 
 /** Where kernels gather sums: two in f64, for as many segments of rows as there may be, and accumulators. */
 const SUMS = { sums: MOST_SEGMENTS * 3 * F64 };
 
-export type Training = Block<keyof typeof TRAINING | keyof typeof SUMS>;
+export type Training = Block<typeof TRAINING> & { readonly sums: number };
 
 /** @param other a block that lives as long, whose room for sums this one shares */
 export function reserveTraining(heap: Heap, channels: number, other?: Training): Training {
@@ -44,12 +44,12 @@ export function trainingBytes(channels: number): number {
 }
 
 /** A block of training in memory that belongs to somebody else. */
-export function trainingAt(at: number, channels: number): Training {
-  return { ...blockAt(at, channels, { ...TRAINING, ...SUMS }), release() {} };
+export function trainingAt(heap: Heap, at: number, channels: number): Training {
+  return blockAt(heap, at, channels, { ...TRAINING, ...SUMS });
 }
 
 /** What evaluation works with. */
-const EVALUATION = { center: F32, scale: F32, shift: F32 };
+const EVALUATION = { center: F32, scale: F32, shift: F32 } as const;
 
 /** 1/√(variance + eps); 0 where that is 1/0, as in PyTorch; NaN for a negative variance. */
 export function inverseStd(variance: number, eps: number): number {
@@ -74,7 +74,6 @@ const EVALUATION_NEAR = 1;
  * @returns whether all these statistics are finite in f32
  */
 export function setTraining(
-  heap: Heap,
   v: Training,
   from: number,
   to: number,
@@ -82,28 +81,21 @@ export function setTraining(
   gamma: Float32Array | undefined,
   beta: Float32Array | undefined,
 ): boolean {
-  const { f32, f64 } = heap;
-  const means = v.mean >>> 3;
-  const variances = v.variance >>> 3;
-  const center = v.center >>> 2;
-  const gradCenter = v.gradCenter >>> 2;
-  const invStd = v.invStd >>> 2;
-  const scale = v.scale >>> 2;
-  const shift = v.shift >>> 2;
+  const { mean: means, variance: variances, center, gradCenter, invStd, scale, shift } = v.views();
   let zero = 0; // turns NaN at the first value that is not finite
   for (let c = from; c < to; c++) {
-    const mean = f64[means + c];
-    const variance = f64[variances + c];
+    const mean = means[c];
+    const variance = variances[c];
     const s = inverseStd(variance, eps);
     const a = Math.fround(gamma ? gamma[c] * s : s);
     const high = Math.fround(mean);
     const h = mean * mean <= NEAR * NEAR * variance ? 0 : high;
     zero += (high - high) * Math.fround(variance);
-    f32[center + c] = h;
-    f32[gradCenter + c] = h;
-    f32[invStd + c] = s;
-    f32[scale + c] = a;
-    f32[shift + c] = (beta ? beta[c] : 0) - (mean - h) * a;
+    center[c] = h;
+    gradCenter[c] = h;
+    invStd[c] = s;
+    scale[c] = a;
+    shift[c] = (beta ? beta[c] : 0) - (mean - h) * a;
   }
   return zero === 0;
 }
@@ -154,7 +146,7 @@ export interface EvaluationSource {
 
 /** The map of evaluation in linear memory, worked out again only if what it is made of has changed. */
 export class EvaluationMap {
-  #block: Block<keyof typeof EVALUATION> | undefined;
+  #block: Block<typeof EVALUATION> | undefined;
   #map: AffineVectors | undefined;
   #madeFrom: Record<'mean' | 'variance' | 'gamma' | 'beta', Snapshot | undefined> | undefined;
   /** Whose mean: a layer may have several. */
@@ -179,12 +171,10 @@ export class EvaluationMap {
     ) {
       return this.#map;
     }
-    const { heap } = backend();
-    const channels = mean.now.length;
-    this.#block ??= reserve(heap, channels, EVALUATION);
+    this.#block ??= reserve(backend().heap, mean.now.length, EVALUATION);
     const { center, scale, shift } = this.#block;
-    const [s, t, h] = [scale, shift, center].map((at) => heap.f32.subarray(at >>> 2, (at >>> 2) + channels));
-    const centred = evaluationMap(mean.now, variance.now, eps, gamma?.now, beta?.now, s, t, h);
+    const to = this.#block.views();
+    const centred = evaluationMap(mean.now, variance.now, eps, gamma?.now, beta?.now, to.scale, to.shift, to.center);
     this.#map = { center: centred ? center : 0, scale, shift };
     this.#of = mean;
     this.#madeFrom = {
@@ -219,50 +209,41 @@ export class EvaluationMap {
  *   that the centre must be the mean
  */
 export function setGradient(
-  heap: Heap,
   v: Training,
   from: number,
   to: number,
   count: number | Float64Array,
   sumAgain: (channel: number) => void,
 ): void {
-  const { f32, f64 } = heap;
-  const dbeta = v.dbeta >>> 3;
-  const dgamma = v.dgamma >>> 3;
-  const center = v.gradCenter >>> 2;
+  const { mean: means, invStd, dbeta, dgamma, gradCenter: center, b, k } = v.views();
   for (let c = from; c < to; c++) {
-    const mean = f64[(v.mean >>> 3) + c];
-    const s = f32[(v.invStd >>> 2) + c];
-    let left = (mean - f32[center + c]) * s;
-    if (!Number.isFinite(f64[dgamma + c]) || !Number.isFinite(f64[dbeta + c])) {
+    const mean = means[c];
+    const s = invStd[c];
+    let left = (mean - center[c]) * s;
+    if (!Number.isFinite(dgamma[c]) || !Number.isFinite(dbeta[c])) {
       left = 0;
-      if (!Object.is(f32[center + c], Math.fround(mean))) {
-        f32[center + c] = mean;
+      if (!Object.is(center[c], Math.fround(mean))) {
+        center[c] = mean;
         sumAgain(c);
       }
     }
-    const dot = f64[dgamma + c];
-    const sum = left ? dot - left * f64[dbeta + c] : dot;
+    const dot = dgamma[c];
+    const sum = left ? dot - left * dbeta[c] : dot;
     const m = typeof count === 'number' ? count : count[c];
-    f64[dgamma + c] = sum;
-    f32[(v.b >>> 2) + c] = (sum / m) * s;
-    f32[(v.k >>> 2) + c] = f64[dbeta + c] / m - (left ? left * (sum / m) : 0);
+    dgamma[c] = sum;
+    b[c] = (sum / m) * s;
+    k[c] = dbeta[c] / m - (left ? left * (sum / m) : 0);
   }
 }
 
 /** The same with constant statistics: dx = scale·dy + 0. And the statistics themselves, for the sums. */
-export function setConstantGradient(
-  heap: Heap,
-  v: Training,
-  { mean, variance, gamma }: EvaluationSource,
-  eps: number,
-): void {
-  const { f32 } = heap;
+export function setConstantGradient(v: Training, { mean, variance, gamma }: EvaluationSource, eps: number): void {
+  const { gradCenter, invStd, scale, k } = v.views();
   for (let c = 0; c < mean.length; c++) {
     const s = inverseStd(variance[c], eps);
-    f32[(v.gradCenter >>> 2) + c] = mean[c];
-    f32[(v.invStd >>> 2) + c] = s;
-    f32[(v.scale >>> 2) + c] = gamma ? gamma[c] * s : s;
-    f32[(v.k >>> 2) + c] = 0;
+    gradCenter[c] = mean[c];
+    invStd[c] = s;
+    scale[c] = gamma ? gamma[c] * s : s;
+    k[c] = 0;
   }
 }

@@ -66,7 +66,7 @@ export class GroupNorm extends ChannelNorm {
     this.settings = readKinOptions(this.subject, options, DEFAULTS);
     checkChoice(this.subject, 'onSingleValue', this.settings.onSingleValue, ['throw', 'skip-update']);
     this.learned = learned(this.settings.affine, [numChannels]);
-    this.pool = (v) => poolGroups(backend().heap, v, numChannels, numGroups);
+    this.pool = (v) => poolGroups(v, numChannels, numGroups);
   }
 
   /** The options in force, defaults filled in. */
@@ -116,7 +116,7 @@ export class GroupNorm extends ChannelNorm {
     const current = backend();
     const { numChannels, numGroups } = this;
     gradStats(current, plan, x, dy, v, 0, numChannels);
-    setGroupGradient(current.heap, v, numChannels, numGroups, plan.count, this.learned.gamma?.values.now);
+    setGroupGradient(v, numChannels, numGroups, plan.count, this.learned.gamma?.values.now);
     gradInput(current, plan, x, dy, { ...v, scale: v.a }, dx, 0, numChannels);
   }
 }

@@ -1,28 +1,26 @@
 // Statistics of groups of channels, made of those of their channels; and the gradient through them.
 
-import type { Heap } from '../wasm/memory.ts';
 import type { Training } from './coefficients.ts';
 
 /** Gives every channel the mean and variance of its group. */
-export function poolGroups({ f64 }: Heap, v: Training, channels: number, groups: number): void {
-  const mean = v.mean >>> 3;
-  const variance = v.variance >>> 3;
+export function poolGroups(v: Training, channels: number, groups: number): void {
+  const { mean, variance } = v.views();
   const size = channels / groups;
   if (size === 1) return;
   for (let first = 0; first < channels; first += size) {
     // around the first mean: what they share cancels before it is rounded
-    const pivot = f64[mean + first];
+    const pivot = mean[first];
     let shift = 0;
-    for (let c = first; c < first + size; c++) shift += f64[mean + c] - pivot;
+    for (let c = first; c < first + size; c++) shift += mean[c] - pivot;
     shift /= size;
     let within = 0;
     for (let c = first; c < first + size; c++) {
-      const d = f64[mean + c] - pivot - shift;
-      within += f64[variance + c] + d * d;
+      const d = mean[c] - pivot - shift;
+      within += variance[c] + d * d;
     }
     for (let c = first; c < first + size; c++) {
-      f64[mean + c] = pivot + shift;
-      f64[variance + c] = within / size;
+      mean[c] = pivot + shift;
+      variance[c] = within / size;
     }
   }
 }
@@ -39,37 +37,35 @@ const LEAST = 2 ** -30;
  * @param count values of a channel
  */
 export function setGroupGradient(
-  { f32, f64 }: Heap,
   v: Training,
   channels: number,
   groups: number,
   count: number,
   gamma: Float32Array | undefined,
 ): void {
-  const [dbeta, dgamma] = [v.dbeta >>> 3, v.dgamma >>> 3];
+  const { mean, dbeta, dgamma, invStd, gradCenter, a, b, k } = v.views();
   const size = channels / groups;
   const values = count * size;
   for (let first = 0; first < channels; first += size) {
-    const s = f32[(v.invStd >>> 2) + first];
-    const center = f32[(v.gradCenter >>> 2) + first];
-    const left = (f64[(v.mean >>> 3) + first] - center) * s;
+    const s = invStd[first];
+    const left = (mean[first] - gradCenter[first]) * s;
     let sum = 0;
     let dot = 0;
     let most = 0;
     for (let c = first; c < first + size; c++) {
       const g = gamma ? gamma[c] : 1;
-      if (left) f64[dgamma + c] -= left * f64[dbeta + c];
-      sum += g * f64[dbeta + c];
-      dot += g * f64[dgamma + c];
+      if (left) dgamma[c] -= left * dbeta[c];
+      sum += g * dbeta[c];
+      dot += g * dgamma[c];
       most = Math.max(most, Math.abs(g));
     }
     for (let c = first; c < first + size; c++) {
       const given = gamma ? gamma[c] : 1;
       const g = Math.abs(given) < most * LEAST ? most * LEAST : given;
       const share = g === 0 ? 0 : dot / values / g;
-      f32[(v.a >>> 2) + c] = g * s;
-      f32[(v.b >>> 2) + c] = share * s;
-      f32[(v.k >>> 2) + c] = g === 0 ? 0 : sum / values / g - left * share;
+      a[c] = g * s;
+      b[c] = share * s;
+      k[c] = g === 0 ? 0 : sum / values / g - left * share;
     }
   }
 }

@@ -11,7 +11,7 @@ import {
   readKinOptions,
 } from './options.ts';
 import type { Plan, Ranks } from './plan.ts';
-import type { MomentsAt } from './run-blocks.ts';
+import type { RunMoments } from './run-blocks.ts';
 import { type Run, runsOf, singleValue } from './runs.ts';
 import { TrackedNorm } from './tracked-norm.ts';
 
@@ -92,23 +92,23 @@ abstract class InstanceNorm<R extends number> extends TrackedNorm<ReturnType<typ
   }
 
   /** @internal Averages the statistics of samples, of those that have a variance. */
-  protected override settle(runs: readonly Settled[], moments: (index: number) => MomentsAt): void {
+  protected override settle(runs: readonly Settled[], moments: (index: number) => RunMoments): void {
     if (!this.running || !this.training) return;
     const { numFeatures } = this;
-    const sums = new Float64Array(2 * numFeatures);
+    const [means, variances] = [new Float64Array(numFeatures), new Float64Array(numFeatures)];
     const unbiased = this.settings.runningVariance === 'unbiased';
     const counted = runs.filter(({ run }) => run.count > 1);
     if (!counted.length) return;
     for (const { run, index } of counted) {
       const { correction } = run;
-      const { f64, mean, variance } = moments(index);
+      const { mean, variance } = moments(index);
       for (let c = 0; c < numFeatures; c++) {
         const factor = unbiased ? (typeof correction === 'number' ? correction : correction[c]) : 1;
-        sums[c] += f64[mean + c] / counted.length;
-        sums[numFeatures + c] += (f64[variance + c] * factor) / counted.length;
+        means[c] += mean[c] / counted.length;
+        variances[c] += (variance[c] * factor) / counted.length;
       }
     }
-    this.running.update(sums, 0, numFeatures, this.settings.momentum, 1);
+    this.running.update(means, variances, this.settings.momentum, 1);
   }
 
   /** @internal Moves mean and variance once, by the average of what each sample would move them by (`RunningStats.learn`). */

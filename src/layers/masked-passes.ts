@@ -7,6 +7,7 @@ import { type AffineVectors, activate, affine } from '../kernels/inference/calls
 import { maskedSums, type Weights, weigh } from '../kernels/masked/calls.ts';
 import { gradInput } from '../kernels/training/calls.ts';
 import type { Call } from '../tensors/call.ts';
+import { floats, store } from '../wasm/views.ts';
 import type { Training } from './coefficients.ts';
 import type { Mask } from './mask.ts';
 import { vectorsFrom, walk } from './passes.ts';
@@ -28,10 +29,10 @@ export function placeMask(backend: Backend, call: Call, mask: Mask): Placed {
   const many = places.length;
   const at = call.scratch(many * 4 * (weights ? 3 : 1));
   const lanes = call.scratch(Math.ceil(plan.channels / 4) * 32);
-  const { f32 } = backend.heap;
   const stored = (values: ArrayLike<number>, index: number): Weights => {
-    f32.set(values, (at >>> 2) + index * many);
-    return { at: at + index * many * 4, sampleStep, channelStep };
+    const start = at + index * many * 4;
+    store(backend.heap, start, values);
+    return { at: start, sampleStep, channelStep };
   };
   const flags = stored(places, 0);
   if (!weights) return { mask, places: flags, weights: flags, inverse: flags, lanes };
@@ -52,13 +53,10 @@ const FEW = 32;
  * because that value lies far from the mean or squares leave the range of f32, again around the mean.
  */
 export function maskedStats(backend: Backend, plan: Plan, x: number, placed: Placed, v: Training): void {
-  const { heap } = backend;
   const { total } = placed.mask;
   const { channels } = plan;
-  const [center, scale] = [v.gradCenter >>> 2, v.invStd >>> 2];
-  const [sums, dots, means, variances] = [v.dbeta, v.dgamma, v.mean, v.variance].map((at) => at >>> 3);
-  setFirst(backend, plan, x, placed, center);
-  heap.f32.fill(1, scale, scale + channels);
+  setFirst(backend, plan, x, placed, v.views().gradCenter);
+  v.views().invStd.fill(1);
   const done = new Uint8Array(channels);
   let open = channels;
   let isPlain = !placed.mask.weights;
@@ -81,26 +79,26 @@ export function maskedStats(backend: Backend, plan: Plan, x: number, placed: Pla
       );
     if (open * FEW > channels) sum(0, channels);
     else for (let c = 0; c < channels; c++) if (!done[c]) sum(c, c + 1);
-    const { f32, f64 } = heap;
+    const { gradCenter: center, invStd: scale, dbeta: sums, dgamma: dots, mean: means, variance } = v.views();
     for (let c = 0; c < channels; c++) {
       if (done[c]) continue;
-      const s = f32[scale + c];
-      const shift = f64[sums + c] / total[c];
-      const square = f64[dots + c] / total[c];
-      const h = f32[center + c];
-      f64[means + c] = h + shift / s;
-      f64[variances + c] = Math.max(square - shift * shift, 0) / (s * s);
+      const s = scale[c];
+      const shift = sums[c] / total[c];
+      const square = dots[c] / total[c];
+      const h = center[c];
+      means[c] = h + shift / s;
+      variance[c] = Math.max(square - shift * shift, 0) / (s * s);
       const apart = shift * shift <= MOST_SHIFT * square;
       if ((square >= 1e-30 && square < Number.POSITIVE_INFINITY && apart) || (square === 0 && shift === 0)) {
         done[c] = 1;
         open--;
         continue;
       }
-      const mean = Math.fround(f64[means + c]);
-      if (Number.isFinite(mean)) f32[center + c] = mean;
+      const mean = Math.fround(means[c]);
+      if (Number.isFinite(mean)) center[c] = mean;
       // squares beyond f32, or below it: once either way, since a scale is f32 as well
       if (s !== 1 || !(square === Number.POSITIVE_INFINITY || square < 1e-30)) continue;
-      f32[scale + c] = square < 1e-30 ? 2 ** 64 : 2 ** -64;
+      scale[c] = square < 1e-30 ? 2 ** 64 : 2 ** -64;
       isPlain = false;
     }
   }
@@ -110,14 +108,16 @@ export function maskedStats(backend: Backend, plan: Plan, x: number, placed: Pla
 const SAMPLES = 9;
 
 /** A middle value of a few places that count, as the first centre of each channel; 0 where that is not finite. */
-function setFirst({ heap: { f32 } }: Backend, plan: Plan, x: number, { mask }: Placed, center: number): void {
-  const { channels, inner } = plan;
+function setFirst({ heap }: Backend, plan: Plan, x: number, { mask }: Placed, center: Float32Array): void {
+  const { channels, inner, size } = plan;
   const { channelStep } = mask;
+  const values = floats(heap, x, size);
   let chosen: Int32Array = new Int32Array(0);
   for (let c = 0; c < channels; c++) {
     if (c === 0 || channelStep) chosen = choosePlaces(plan, mask, c * channelStep);
-    const from = (x >>> 2) + c * inner;
-    const middle = (i: number) => median(f32[from + chosen[i]], f32[from + chosen[i + 1]], f32[from + chosen[i + 2]]);
+    const from = c * inner;
+    const middle = (i: number) =>
+      median(values[from + chosen[i]], values[from + chosen[i + 1]], values[from + chosen[i + 2]]);
     const many = chosen.length;
     const value =
       many === SAMPLES
@@ -125,9 +125,9 @@ function setFirst({ heap: { f32 } }: Backend, plan: Plan, x: number, { mask }: P
         : many >= 3
           ? middle(0)
           : many
-            ? f32[from + chosen[0]]
+            ? values[from + chosen[0]]
             : 0;
-    f32[center + c] = Number.isFinite(value) ? value : 0;
+    center[c] = Number.isFinite(value) ? value : 0;
   }
 }
 

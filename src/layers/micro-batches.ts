@@ -5,14 +5,15 @@ import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { activate, affine } from '../kernels/inference/calls.ts';
 import { activateGrad, gradInput, gradStats } from '../kernels/training/calls.ts';
-import { Call, locate, makeLike } from '../tensors/call.ts';
+import { locate, makeLike, within } from '../tensors/call.ts';
 import { checkGradients, disposeAll, locateAll } from '../tensors/several.ts';
 import { shapeOf } from '../tensors/shape.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
 import { reserveTraining, setGradient, setTraining, type Training } from './coefficients.ts';
 import { mergeMoments } from './moments.ts';
-import { addTo, type learned } from './norm.ts';
+import type { learned } from './norm.ts';
 import type { ResolvedOptions } from './options.ts';
+import { addToGradient } from './parameter.ts';
 import { activationScratch, preActivations, statistics } from './passes.ts';
 import type { Plan } from './plan.ts';
 
@@ -46,10 +47,10 @@ export function forwardTogether<X extends TensorLike>(
   const { subject, settings } = host;
   const parts = locateAll(subject, 'micro-batch', xs).map((x) => ({ x, plan: host.planOf(shapeOf(x)) }));
   const current = backend();
-  const { heap } = current;
   const { channels } = parts[0].plan;
-  const v = reserveTraining(heap, channels);
+  const v = reserveTraining(current.heap, channels);
   const ys: Result<X>[] = [];
+  let commit: (() => void) | undefined;
   try {
     within((call) => {
       const at = parts.map(({ x }) => call.input(x));
@@ -57,15 +58,15 @@ export function forwardTogether<X extends TensorLike>(
       parts.forEach(({ plan }, i) => {
         if (plan.size === 0) return;
         statistics(current, plan, at[i], v);
-        const m2 = vector(heap.f64, v.variance, channels).map((variance) => variance * plan.count);
-        mergeMoments(merged, { count: plan.count, mean: vector(heap.f64, v.mean, channels).slice(), m2 });
+        const { mean, variance } = v.views();
+        mergeMoments(merged, { count: plan.count, mean, m2: variance.map((value) => value * plan.count) });
       });
       const { count, mean, m2 } = merged;
-      vector(heap.f64, v.mean, channels).set(mean);
-      vector(heap.f64, v.variance, channels).set(m2.map((sum) => (count ? sum / count : 0)));
+      v.views().mean.set(mean);
+      v.views().variance.set(m2.map((sum) => (count ? sum / count : 0)));
       const { gamma, beta } = host.learned;
-      const finite = setTraining(heap, v, 0, channels, settings.eps, gamma?.values.now, beta?.values.now);
-      const commit = host.settle(count, v, finite);
+      const finite = setTraining(v, 0, channels, settings.eps, gamma?.values.now, beta?.values.now);
+      commit = host.settle(count, v, finite);
       host.adjust(v);
       parts.forEach(({ plan }, i) => {
         ys.push(makeLike(xs[i], plan.shape) as Result<X>);
@@ -73,9 +74,8 @@ export function forwardTogether<X extends TensorLike>(
       parts.forEach(({ plan }, i) => {
         if (plan.size) affine(current, plan, at[i], v, 0, call.output(ys[i]), settings.activation);
       });
-      call.finish();
-      commit();
     });
+    commit?.();
   } catch (error) {
     disposeAll(ys);
     v.release();
@@ -101,7 +101,6 @@ function backwardTogether<D extends TensorLike>(
     locate(subject, `backward: micro-batch ${i} of the last forward`, x);
   });
   const current = backend();
-  const { heap } = current;
   const { channels } = parts[0].plan;
   const dxs: Result<D>[] = [];
   try {
@@ -123,41 +122,30 @@ function backwardTogether<D extends TensorLike>(
       }
       /** The sums of channels `from` to `to` over all micro-batches. */
       const sum = (from: number, to: number) => {
-        const totals = [v.dbeta, v.dgamma].map((at) => ({ at: at + from * 8, sums: new Float64Array(to - from) }));
+        const totals = [new Float64Array(to - from), new Float64Array(to - from)];
         for (const { plan, x, dx } of work) {
           gradStats(current, plan, x, dx, v, from, to);
-          for (const { at, sums } of totals) {
-            const part = vector(heap.f64, at, to - from);
-            for (let c = 0; c < part.length; c++) sums[c] += part[c];
+          const { dbeta, dgamma } = v.views();
+          for (let c = from; c < to; c++) {
+            totals[0][c - from] += dbeta[c];
+            totals[1][c - from] += dgamma[c];
           }
         }
-        for (const { at, sums } of totals) vector(heap.f64, at, to - from).set(sums);
+        v.views().dbeta.set(totals[0], from);
+        v.views().dgamma.set(totals[1], from);
       };
       sum(0, channels);
       const count = work.reduce((total, { plan }) => total + plan.count, 0);
-      setGradient(heap, v, 0, channels, count, (c) => sum(c, c + 1));
+      setGradient(v, 0, channels, count, (c) => sum(c, c + 1));
       for (const { plan, x, dx } of work) gradInput(current, plan, x, dx, v, dx, 0, channels);
-      call.finish();
-      host.adjustGradient(v);
-      addTo(learned.gamma, heap.f64, v.dgamma >>> 3);
-      addTo(learned.beta, heap.f64, v.dbeta >>> 3);
     });
+    host.adjustGradient(v);
+    const { dgamma, dbeta } = v.views();
+    addToGradient(learned.gamma, dgamma);
+    addToGradient(learned.beta, dbeta);
   } catch (error) {
     disposeAll(dxs);
     throw error;
   }
   return dxs;
-}
-
-function within(work: (call: Call) => void): void {
-  const call = new Call(backend());
-  try {
-    work(call);
-  } finally {
-    call.end();
-  }
-}
-
-function vector(f64: Float64Array, at: number, length: number): Float64Array {
-  return f64.subarray(at >>> 3, (at >>> 3) + length);
 }

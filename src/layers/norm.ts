@@ -7,13 +7,12 @@ import { type Activation, type ActivationCode, activationOf, NO_ACTIVATION } fro
 import { backend } from '../kernels/backend.ts';
 import { activate } from '../kernels/inference/calls.ts';
 import { activateGrad } from '../kernels/training/calls.ts';
-import { Call, checkCallOptions, locate, makeLike, produce, sameMemory, targetOf } from '../tensors/call.ts';
-import { Kept, noForward } from '../tensors/kept.ts';
-import { type Located, Route } from '../tensors/route.ts';
-import { checkShape, countOf, sameShape, shapeOf } from '../tensors/shape.ts';
-import { type OfRank, type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
+import { type Call, makeLike, sameMemory } from '../tensors/call.ts';
+import type { Located } from '../tensors/route.ts';
+import { countOf, sameShape } from '../tensors/shape.ts';
+import { Tensor, type TensorLike } from '../tensors/tensor.ts';
 import type { Parameter } from '../types.ts';
-import { Layer } from './layer.ts';
+import { LeafLayer, type Pass } from './leaf-layer.ts';
 import { LearnedParameter } from './parameter.ts';
 import type { StateSlots } from './state.ts';
 
@@ -27,11 +26,6 @@ export interface ForwardOptions<O extends TensorLike = TensorLike> {
 /** Names of options that every call takes. */
 export const CALL_OPTIONS: readonly string[] = ['out', 'residual'];
 
-/** What a forward has found out before it touches memory: what the shape means, and which statistics are used. */
-export interface Pass {
-  readonly plan: { readonly shape: readonly number[]; readonly size: number };
-}
-
 /** Learned scale and shift of a shape, as the option `affine` says. */
 export function learned(
   affine: boolean | 'gamma' | 'beta',
@@ -44,15 +38,20 @@ export function learned(
   };
 }
 
-/** A normalization: y = f(x̂·gamma + beta + residual), x̂ being x by statistics of some of its values. `M` are the options that its calls take besides. */
-export abstract class Norm<P extends Pass, R extends number = number, M extends object = object> extends Layer {
+/**
+ * A normalization: y = f(x̂·gamma + beta + residual), x̂ being x by statistics of some of its values; a batch without values is returned as it is. After a
+ * forward by statistics of x gradients go through them; after one by running statistics (evaluation, frozen) these are constants. `M` are the options that
+ * its calls take besides.
+ */
+export abstract class Norm<P extends Pass, R extends number = number, M extends object = object> extends LeafLayer<
+  P,
+  R,
+  Omit<ForwardOptions, 'out'> & M
+> {
   /** @internal */
   protected abstract readonly learned: ReturnType<typeof learned>;
   /** @internal */
   protected abstract readonly activation: ActivationCode;
-  #saved: { readonly pass: P; readonly kept: Kept<{ x: TensorLike; residual: TensorLike | undefined }> } | undefined;
-  /** The last forward, for the next one on the same tensors. */
-  #route: Route<{ readonly size: number; readonly pass: P }> | undefined;
   #residualGrad: TensorLike | undefined;
 
   /** Learned scale, 1 at first; `null` without one. */
@@ -82,118 +81,35 @@ export abstract class Norm<P extends Pass, R extends number = number, M extends 
     return [this.learned.gamma, this.learned.beta].filter((parameter) => parameter !== undefined);
   }
 
-  /**
-   * Normalises `x`, adds `residual`, applies the activation.
-   *
-   * @param x of the shape that the layer takes; a batch with no values is returned as it is
-   * @returns the output, of x's shape: `out`, or new memory of x's kind
-   * @throws ERR_SHAPE, ERR_TYPE, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY, and what the layer's options say. After an error nothing has changed
-   */
-  forward<const X extends TensorLike, O extends TensorLike = Result<X>>(
-    x: X & OfRank<X, R>,
-    options: ForwardOptions<O> & M = {} as ForwardOptions<O> & M,
-  ): O {
-    if (this.#route?.takes(x, options)) {
-      const { plan, inputs, out } = this.#route;
-      const pass = this.again(plan.pass);
-      const kept = new Kept(this.subject, inputs);
-      const call = new Call(backend());
-      try {
-        this.write(call, pass, inputs, out);
-        call.finish();
-      } finally {
-        call.end();
-      }
-      kept.noteOutput(out, 'forward');
-      this.#saved = { pass, kept };
-      return options.out as O;
-    }
-    checkCallOptions(this.subject, options, this.callOptions());
-    const input = locate(this.subject, 'x', x);
-    const pass = this.begin(shapeOf(input), options);
-    const { plan } = pass;
-    const { out, residual: added } = options;
-    const residual = added === undefined ? undefined : locate(this.subject, 'residual', added);
-    if (residual) checkShape(this.subject, 'residual', shapeOf(residual), plan.shape, 'shape');
-    const inputs = { x: input, residual };
-    const product = {
-      subject: this.subject,
-      like: x,
-      shape: plan.shape,
-      out,
-      inputs,
-      aliasing: 'in-place',
-    } as const;
-    const target = targetOf(product);
-    const kept = new Kept(this.subject, inputs);
-    const y = produce<O>(product, target, (call, result) => {
-      if (plan.size === 0) {
-        this.empty(pass);
-        return;
-      }
-      this.write(call, pass, inputs, result);
-      kept.noteOutput(result, 'forward');
-    });
-    this.#saved = { pass, kept };
-    this.#route = Route.of(x, { out, residual: added }, { size: plan.size, pass }, inputs, target);
-    return y;
-  }
-
-  /**
-   * Gradient of the last forward: returns dx and adds to `gamma.grad` and `beta.grad`. After a forward by statistics of x these depend on x; after one by
-   * running statistics (evaluation, frozen) they are constants.
-   *
-   * @param dy gradient with respect to the output, of its shape
-   * @param options.out where to write dx: a tensor of that shape, or `dy` itself
-   * @throws ERR_MODE before a forward, or if the forward wrote over its input; ERR_SHAPE, ERR_TYPE, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY.
-   *   After an error nothing has changed
-   */
-  backward<D extends TensorLike, O extends TensorLike = Result<D>>(dy: D, options: { out?: O } = {}): O {
-    checkCallOptions(this.subject, options, ['out']);
-    const { pass, kept } = this.checkSaved();
-    const { plan } = pass;
-    const given = locate(this.subject, 'dy', dy);
-    checkShape(this.subject, 'dy', shapeOf(given), plan.shape, 'shape');
-    const { x, residual } = kept.inputs;
-    const product = {
-      subject: this.subject,
-      like: dy,
-      shape: plan.shape,
-      out: options.out,
-      inputs: { dy: given, x, residual },
-      aliasing: 'in-place',
-    } as const;
-    let made: TensorLike | undefined;
+  /** @internal */
+  protected override writeBack(
+    call: Call,
+    pass: P,
+    { x, residual }: Located,
+    dy: TensorLike,
+    dx: TensorLike,
+    like: TensorLike,
+  ): void {
+    const { shape, size } = pass.plan;
+    const held = this.#residualGrad;
+    const residualGrad = residual && this.#residualGradLike(like, shape, [x, residual, dy, dx]);
     try {
-      return produce<O>(product, targetOf(product), (call, result) => {
-        const residualGrad = residual && this.#residualGradLike(dy, plan.shape, [x, residual, given, result]);
-        const held = this.#residualGrad;
-        if (residualGrad !== held) made = residualGrad;
-        if (plan.size > 0) {
-          const at = call.input(x);
-          const from = call.input(given);
-          const to = call.output(result, { x: given, at: from });
-          const dz = residualGrad ? call.output(residualGrad) : 0;
-          const g = this.#throughActivation(pass, call, at, residual ? call.input(residual) : 0, from, dz, to);
-          if (dz) this.unmask(call, pass, dz);
-          this.gradients(call, pass, at, g, to);
-        }
-        // one of another kind or shape is no longer needed; one that the caller has put to use is the caller's
-        if (held instanceof Tensor && held !== residualGrad && !isAmong(held, [x, given, result])) held.dispose();
-        this.#residualGrad = residualGrad;
-        kept.noteOutput(result, 'backward');
-      });
+      if (size > 0) {
+        const at = call.input(x);
+        const from = call.input(dy);
+        const to = call.output(dx, { x: dy, at: from });
+        const dz = residualGrad ? call.output(residualGrad) : 0;
+        const g = this.#throughActivation(pass, call, at, residual ? call.input(residual) : 0, from, dz, to);
+        if (dz) this.unmask(call, pass, dz);
+        this.gradients(call, pass, at, g, to);
+      }
     } catch (error) {
-      if (made instanceof Tensor) made.dispose();
+      if (residualGrad instanceof Tensor && residualGrad !== held) residualGrad.dispose();
       throw error;
     }
-  }
-
-  /** @internal */
-  override checkSaved(): NonNullable<Norm<P, R, M>['lastForward']> {
-    if (!this.#saved) throw noForward(this.subject);
-    this.#saved.kept.check();
-    return this.#saved;
+    // one of another kind or shape is no longer needed; one that the caller has put to use is the caller's
+    if (held instanceof Tensor && held !== residualGrad && !isAmong(held, [x, dy, dx])) held.dispose();
+    this.#residualGrad = residualGrad;
   }
 
   override stateSlots(): StateSlots {
@@ -203,18 +119,8 @@ export abstract class Norm<P extends Pass, R extends number = number, M extends 
 
   override dispose(): void {
     if (this.#residualGrad instanceof Tensor) this.#residualGrad.dispose();
-    this.#route = this.#residualGrad = undefined;
-    this.forget();
-  }
-
-  /** @internal What the last forward left. */
-  protected get lastForward() {
-    return this.#saved;
-  }
-
-  /** @internal */
-  override forget(): void {
-    this.#saved = undefined;
+    this.#residualGrad = undefined;
+    super.dispose();
   }
 
   /** @internal */
@@ -228,23 +134,9 @@ export abstract class Norm<P extends Pass, R extends number = number, M extends 
   }
 
   /** @internal Names of options that a call takes. */
-  protected callOptions(): readonly string[] {
+  protected override callOptions(): readonly string[] {
     return CALL_OPTIONS;
   }
-
-  /** @internal Reads a shape and decides what a forward does. Throws before anything has changed. */
-  protected abstract begin(shape: readonly number[], options: M): P;
-
-  /** @internal The same for a call that has been checked before. */
-  protected again(pass: P): P {
-    return pass;
-  }
-
-  /** @internal The forward map, from wherever its inputs lie to wherever its output belongs. */
-  protected abstract write(call: Call, pass: P, inputs: Located, out: TensorLike): void;
-
-  /** @internal What a forward without values does. */
-  protected empty(_pass: P): void {}
 
   /** @internal Bytes of scratch for `preActivations`. */
   protected abstract scratchFor(pass: P): number;
@@ -309,13 +201,6 @@ export abstract class Norm<P extends Pass, R extends number = number, M extends 
 /** Does a tensor lie where one of these does? */
 function isAmong(tensor: Tensor, others: readonly (TensorLike | undefined)[]): boolean {
   return others.some((other) => other && sameMemory(tensor, other));
-}
-
-/** Adds sums to a gradient. */
-export function addTo(parameter: LearnedParameter | undefined, sums: Float64Array, at: number): void {
-  if (!parameter || parameter.frozen) return;
-  const { grad } = parameter;
-  for (let i = 0; i < grad.length; i++) grad[i] += sums[at + i];
 }
 
 /** What a layer applies to its output. */

@@ -90,6 +90,13 @@ export class LearnedParameter implements Parameter {
   }
 }
 
+/** Adds sums to the gradient of a parameter, unless it is frozen or there is none. */
+export function addToGradient(parameter: LearnedParameter | undefined, sums: ArrayLike<number>): void {
+  if (!parameter || parameter.frozen) return;
+  const { grad } = parameter;
+  for (let i = 0; i < grad.length; i++) grad[i] += sums[i];
+}
+
 /** Copies the gradients of parameters into these arrays, which are made where there are none. */
 export function copyGradients(parameters: readonly Parameter[], copies: Float32Array[]): void {
   for (let i = 0; i < parameters.length; i++) {

@@ -5,6 +5,7 @@ import { type ActivationCode, NO_ACTIVATION } from '../kernels/activations.ts';
 import type { Backend } from '../kernels/create-backend.ts';
 import { type AffineVectors, affine, type Extent } from '../kernels/inference/calls.ts';
 import { gradInput, gradStats, stats } from '../kernels/training/calls.ts';
+import { floats, store } from '../wasm/views.ts';
 import { setGradient, type Training } from './coefficients.ts';
 import type { Plan } from './plan.ts';
 
@@ -62,7 +63,7 @@ export function trainBackward(backend: Backend, plan: Plan, x: number, dy: numbe
   for (let from = 0; from < channels; from += width) {
     const to = Math.min(channels, from + width);
     gradStats(backend, plan, x, dy, v, from, to);
-    setGradient(backend.heap, v, from, to, plan.count, sumAgain);
+    setGradient(v, from, to, plan.count, sumAgain);
     gradInput(backend, plan, x, dy, v, dx, from, to);
   }
 }
@@ -142,21 +143,20 @@ export function stagedAffine(
   scratch: number,
 ): void {
   const added = residual ? scratch + stagedScratch(plan) / 2 : 0;
-  const piece = scratch >>> 2;
-  const { f32 } = backend.heap;
+  const { heap } = backend;
   // one piece without the walk, which costs a call of 1x64 a tenth of its time
   if (plan.size <= STAGE) {
-    f32.set(x, piece);
-    if (residual) f32.set(residual, added >>> 2);
+    store(heap, scratch, x);
+    if (residual) store(heap, added, residual);
     affine(backend, plan, scratch, map, added, scratch, activation);
-    y.set(f32.subarray(piece, piece + plan.size));
+    y.set(floats(heap, scratch, plan.size));
     return;
   }
   walk(plan, STAGE, (at, size, extent, c) => {
-    f32.set(x.subarray(at, at + size), piece);
-    if (residual) f32.set(residual.subarray(at, at + size), added >>> 2);
+    store(heap, scratch, x.subarray(at, at + size));
+    if (residual) store(heap, added, residual.subarray(at, at + size));
     affine(backend, extent, scratch, vectorsFrom(map, c), added, scratch, activation);
-    y.set(f32.subarray(piece, piece + size), at);
+    y.set(floats(heap, scratch, size), at);
   });
 }
 

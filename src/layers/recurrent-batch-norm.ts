@@ -11,7 +11,7 @@ import type { ChannelPass, Settled, Single } from './channel-norm.ts';
 import { type Mask, maskOf } from './mask.ts';
 import { type BatchNormOptions, batchNormOptions, checkChoice, checkFeatures } from './options.ts';
 import { type Plan, planOf, type Ranks } from './plan.ts';
-import type { MomentsAt } from './run-blocks.ts';
+import type { RunMoments } from './run-blocks.ts';
 import { type Run, runOf } from './runs.ts';
 import { type StepPolicy, StepStats } from './step-stats.ts';
 import { gather, type Steps, scatter, stepsOf } from './steps.ts';
@@ -188,14 +188,14 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
   /** @internal */
   protected override write(call: Call, pass: StepPass, { x, residual }: Located, out: TensorLike): void {
     const { numFeatures } = this;
-    const { steps, plan } = pass;
+    const { steps } = pass;
     const many = steps.rows.length;
     const rows = (given: TensorLike) =>
       new Tensor([many, numFeatures], gather(call, steps, call.input(given), numFeatures));
     const to = call.output(out);
     const from = rows(x);
     super.write(call, pass, { x: from, residual: residual && rows(residual) }, from);
-    scatter(steps, from.ptr, to, numFeatures, plan.size / numFeatures);
+    scatter(steps, from.ptr, to, numFeatures);
   }
 
   /** @internal */
@@ -236,21 +236,21 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
 
   /** @internal */
   protected override unmask(call: Call, pass: StepPass, dy: number): void {
-    const { steps, plan } = pass;
+    const { steps } = pass;
     const { numFeatures } = this;
     const kept = gather(call, steps, dy, numFeatures);
     super.unmask(call, pass, kept);
-    scatter(steps, kept, dy, numFeatures, plan.size / numFeatures);
+    scatter(steps, kept, dy, numFeatures);
   }
 
   /** @internal */
   protected override gradients(call: Call, pass: StepPass, x: number, dy: number, dx: number): void {
-    const { steps, plan } = pass;
+    const { steps } = pass;
     const { numFeatures } = this;
     const from = gather(call, steps, x, numFeatures);
     const g = gather(call, steps, dy, numFeatures);
     super.gradients(call, pass, from, g, g);
-    scatter(steps, g, dx, numFeatures, plan.size / numFeatures);
+    scatter(steps, g, dx, numFeatures);
   }
 
   /** @internal */
@@ -259,7 +259,7 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
   }
 
   /** @internal Counts the batch once, and its rows step by step. */
-  protected override settle(runs: readonly Settled[], moments: (index: number) => MomentsAt): void {
+  protected override settle(runs: readonly Settled[], moments: (index: number) => RunMoments): void {
     this.#moved = false;
     super.settle(runs, moments);
     if (this.#moved) this.#steps.batches++;
@@ -267,11 +267,11 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
 
   /** @internal */
   protected override move(
-    { f64, mean, variance }: MomentsAt,
+    { mean, variance }: RunMoments,
     correction: number | Float64Array,
     { step, count }: Tracked,
   ): void {
-    this.#steps.moveStep(step, f64, mean, variance, this.settings.momentum, correction, count);
+    this.#steps.moveStep(step, mean, variance, this.settings.momentum, correction, count);
     this.#moved = true;
   }
 

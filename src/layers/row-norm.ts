@@ -18,8 +18,11 @@ import type { Call } from '../tensors/call.ts';
 import type { Located } from '../tensors/route.ts';
 import { countOf } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
-import { addTo, learned, Norm, type Pass, traceActivation } from './norm.ts';
+import { doubles, fill, floats, store } from '../wasm/views.ts';
+import type { Pass } from './leaf-layer.ts';
+import { learned, Norm, traceActivation } from './norm.ts';
 import { type AffineOptions, checkFeatures, readKinOptions } from './options.ts';
+import { addToGradient } from './parameter.ts';
 import { type RowPlan, rowPlanOf } from './plan.ts';
 
 /** Options of norms of rows. */
@@ -145,10 +148,9 @@ export abstract class RowNorm extends Norm<RowPass> {
     const gamma = this.#columns.atLeast(cols * 8);
     const beta = gamma + cols * 4;
     const center = this.#rows.atLeast(rows * 12);
-    const { f32 } = heap;
     const place = (values: Float32Array | undefined, at: number, otherwise: number) => {
-      if (values) f32.set(values, at >>> 2);
-      else f32.fill(otherwise, at >>> 2, (at >>> 2) + cols);
+      if (values) store(heap, at, values);
+      else fill(heap, at, cols, otherwise);
     };
     place(this.learned.gamma?.values.now, gamma, 1);
     place(this.learned.beta?.values.now, beta, 0);
@@ -156,10 +158,9 @@ export abstract class RowNorm extends Norm<RowPass> {
   }
 
   #saved(index: number): Float32Array | null {
-    const { rows, size } = this.lastForward?.pass.plan ?? { rows: 0, size: 0 };
+    const { rows, size } = this.lastPass?.plan ?? { rows: 0, size: 0 };
     if (size === 0 || !this.#rows) return null;
-    const at = (this.#rows.atLeast(0) >>> 2) + index * rows;
-    return backend().heap.f32.slice(at, at + rows);
+    return floats(backend().heap, this.#rows.atLeast(0) + index * rows * 4, rows).slice();
   }
 
   /** @internal Pieces of whole rows. */
@@ -197,13 +198,12 @@ export abstract class RowNorm extends Norm<RowPass> {
     const sums = call.scratch(needs.sums * 8);
     const lanes = call.scratch(needs.lanes * 4);
     gradRows(backend(), matrix, x, dy, this.#vectors(plan, 0), dx, sums, lanes);
-    const { f64 } = backend().heap;
     const segments = segmentsOf(rows);
     for (const [i, parameter] of [beta, gamma].entries()) {
-      const at = (sums >>> 3) + i * segments * cols;
-      const total = f64.slice(at, at + cols);
-      for (let s = 1; s < segments; s++) for (let c = 0; c < cols; c++) total[c] += f64[at + s * cols + c];
-      addTo(parameter, total, 0);
+      const parts = doubles(backend().heap, sums + i * segments * cols * 8, segments * cols);
+      const total = parts.slice(0, cols);
+      for (let s = 1; s < segments; s++) for (let c = 0; c < cols; c++) total[c] += parts[s * cols + c];
+      addToGradient(parameter, total);
     }
   }
 }

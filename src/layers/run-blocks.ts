@@ -3,11 +3,10 @@
 import type { Heap } from '../wasm/memory.ts';
 import { reserveTraining, type Training } from './coefficients.ts';
 
-/** Mean and variance of each channel in f64: where they begin. */
-export interface MomentsAt {
-  readonly f64: Float64Array;
-  readonly mean: number;
-  readonly variance: number;
+/** Mean and variance of each channel: views, valid until the next `alloc`. */
+export interface RunMoments {
+  readonly mean: Float64Array;
+  readonly variance: Float64Array;
 }
 
 /** Learned scale and shift. */
@@ -61,10 +60,7 @@ export class RunBlocks {
   /** Keeps mean and variance of a run, now in its block. */
   keep(run: number): void {
     if (!this.#isShared) return;
-    const { f64, mean, variance } = this.#inBlock(0);
-    const at = 2 * run * this.#channels;
-    this.#kept.set(f64.subarray(mean, mean + this.#channels), at);
-    this.#kept.set(f64.subarray(variance, variance + this.#channels), at + this.#channels);
+    this.#copy(this.#blocks[0].views(), this.moments(run));
   }
 
   /**
@@ -73,23 +69,23 @@ export class RunBlocks {
    */
   recall(run: number): Scaling | undefined {
     if (!this.#isShared) return undefined;
-    const { f64, mean, variance } = this.moments(run);
-    const block = this.#inBlock(0);
-    block.f64.set(f64.subarray(mean, mean + this.#channels), block.mean);
-    block.f64.set(f64.subarray(variance, variance + this.#channels), block.variance);
+    this.#copy(this.moments(run), this.#blocks[0].views());
     return this.#scaling;
   }
 
   /** Mean and variance of a run that was kept. */
-  moments(run: number): MomentsAt {
-    if (!this.#isShared) return this.#inBlock(run);
-    const mean = 2 * run * this.#channels;
-    return { f64: this.#kept, mean, variance: mean + this.#channels };
+  moments(run: number): RunMoments {
+    if (!this.#isShared) return this.#blocks[run].views();
+    const [mean, variance] = [2 * run, 2 * run + 1].map((i) => i * this.#channels);
+    return {
+      mean: this.#kept.subarray(mean, variance),
+      variance: this.#kept.subarray(variance, variance + this.#channels),
+    };
   }
 
-  #inBlock(block: number): MomentsAt {
-    const { mean, variance } = this.#blocks[block];
-    return { f64: this.#heap.f64, mean: mean >>> 3, variance: variance >>> 3 };
+  #copy({ mean, variance }: RunMoments, to: RunMoments): void {
+    to.mean.set(mean);
+    to.variance.set(variance);
   }
 
   /** Gives the memory back; the blocks can be reserved again. */

@@ -22,25 +22,17 @@ export class RunningStats {
   /**
    * Moves the statistics towards those of one batch: r ← (1 − w)·r + w·v, in f64. w = momentum, or 1/batches for the cumulative average.
    *
-   * @param f64 memory in which the batch's mean and variance begin at these indices
    * @param correction m/(m − 1) for the unbiased estimator, 1 for the biased one; by channel, where counts differ
    */
-  update(
-    f64: Float64Array,
-    mean: number,
-    variance: number,
-    momentum: number | null,
-    correction: number | Float64Array,
-  ): void {
-    this.blend(this.next(momentum), f64, mean, variance, correction, 0, this.mean.now.length);
+  update(mean: Float64Array, variance: Float64Array, momentum: number | null, correction: number | Float64Array): void {
+    this.blend(this.next(momentum), mean, variance, correction, 0, this.mean.now.length);
   }
 
   /** Moves those of channels `from` to `to` with this weight. */
   protected blend(
     w: number,
-    f64: Float64Array,
-    mean: number,
-    variance: number,
+    mean: Float64Array,
+    variance: Float64Array,
     correction: number | Float64Array,
     from: number,
     to: number,
@@ -49,8 +41,8 @@ export class RunningStats {
     const v = this.variance.writable;
     for (let i = from; i < to; i++) {
       const c = i - from;
-      m[i] = (1 - w) * m[i] + w * f64[mean + c];
-      v[i] = (1 - w) * v[i] + w * (f64[variance + c] * (typeof correction === 'number' ? correction : correction[c]));
+      m[i] = (1 - w) * m[i] + w * mean[c];
+      v[i] = (1 - w) * v[i] + w * (variance[c] * (typeof correction === 'number' ? correction : correction[c]));
     }
   }
 

@@ -35,16 +35,15 @@ export class StepStats extends RunningStats {
   /** Moves the statistics of a step by those of so many rows; with momentum `null` all rows weigh the same. */
   moveStep(
     step: number,
-    f64: Float64Array,
-    mean: number,
-    variance: number,
+    mean: Float64Array,
+    variance: Float64Array,
     momentum: number | null,
     correction: number | Float64Array,
     count: number,
   ): void {
     const from = step * this.#channels;
     const w = this.#count(step, momentum, count);
-    this.blend(w, f64, mean, variance, correction, from, from + this.#channels);
+    this.blend(w, mean, variance, correction, from, from + this.#channels);
   }
 
   /** Moves them by one row. */

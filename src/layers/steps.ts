@@ -2,6 +2,7 @@
 
 import { backend } from '../kernels/backend.ts';
 import type { Call } from '../tensors/call.ts';
+import { floats } from '../wasm/views.ts';
 
 /** The rows of a batch `[N, T, ...]` in the order in which steps are worked through. */
 export interface Steps {
@@ -11,6 +12,8 @@ export interface Steps {
   readonly starts: readonly number[];
   /** Sequences, in the order in which a step has them: those that last longest come first. */
   readonly order: Int32Array;
+  /** Rows of the batch, N·T. */
+  readonly all: number;
 }
 
 /**
@@ -35,7 +38,7 @@ export function stepsOf(samples: number, steps: number, counts: (n: number, t: n
     }
     starts.push(rows.length);
   }
-  return { rows: Int32Array.from(rows), starts, order };
+  return { rows: Int32Array.from(rows), starts, order, all: samples * steps };
 }
 
 /** Rows of at least so many values are copied by the engine's own copy, shorter ones value by value. */
@@ -44,42 +47,26 @@ const WIDE = 32;
 /** Copies rows out of a batch at `x`, to `at`: scratch memory, unless told otherwise. */
 export function gather(
   call: Call,
-  { rows }: Pick<Steps, 'rows'>,
+  { rows, all }: Steps,
   x: number,
   width: number,
   at = call.scratch(Math.max(rows.length * width, 1) * 4),
 ): number {
-  copyRows(
-    rows,
-    width,
-    (row) => (x >>> 2) + row * width,
-    (i) => (at >>> 2) + i * width,
-  );
+  const { heap } = backend();
+  const [from, to] = [floats(heap, x, all * width), floats(heap, at, rows.length * width)];
+  for (let i = 0; i < rows.length; i++) copyRow(from, rows[i] * width, to, i * width, width);
   return at;
 }
 
-/** Copies rows back into a batch of so many at `y`; 0 in those that are not among them. */
-export function scatter({ rows }: Pick<Steps, 'rows'>, from: number, y: number, width: number, all: number): void {
-  if (rows.length < all) backend().heap.f32.fill(0, y >>> 2, (y >>> 2) + all * width);
-  copyRows(
-    rows,
-    width,
-    (_, i) => (from >>> 2) + i * width,
-    (_, row) => (y >>> 2) + row * width,
-  );
+/** Copies rows back into a batch at `y`; 0 in those that are not among them. */
+export function scatter({ rows, all }: Steps, at: number, y: number, width: number): void {
+  const { heap } = backend();
+  const [from, to] = [floats(heap, at, rows.length * width), floats(heap, y, all * width)];
+  if (rows.length < all) to.fill(0);
+  for (let i = 0; i < rows.length; i++) copyRow(from, i * width, to, rows[i] * width, width);
 }
 
-function copyRows(
-  rows: Int32Array,
-  width: number,
-  source: (row: number, i: number) => number,
-  target: (i: number, row: number) => number,
-): void {
-  const { f32 } = backend().heap;
-  for (let i = 0; i < rows.length; i++) {
-    const from = source(rows[i], i);
-    const to = target(i, rows[i]);
-    if (width >= WIDE) f32.copyWithin(to, from, from + width);
-    else for (let c = 0; c < width; c++) f32[to + c] = f32[from + c];
-  }
+function copyRow(from: Float32Array, first: number, to: Float32Array, target: number, width: number): void {
+  if (width >= WIDE) to.set(from.subarray(first, first + width), target);
+  else for (let c = 0; c < width; c++) to[target + c] = from[first + c];
 }

@@ -3,18 +3,20 @@ import { type Activation, type ActivationCode, activationCode, activationOf } fr
 import { backend } from '../kernels/backend.ts';
 import { activate } from '../kernels/inference/calls.ts';
 import { activateGrad } from '../kernels/training/calls.ts';
-import { Layer } from '../layers/layer.ts';
-import { checkCallOptions, locate, produce, targetOf } from '../tensors/call.ts';
-import { checkKept, Kept } from '../tensors/kept.ts';
-import { checkShape, shapeOf } from '../tensors/shape.ts';
-import type { Result, TensorLike } from '../tensors/tensor.ts';
+import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
+import type { Call } from '../tensors/call.ts';
+import type { Located } from '../tensors/route.ts';
+import { countOf } from '../tensors/shape.ts';
+import type { TensorLike } from '../tensors/tensor.ts';
 
-/** An activation as a layer of its own, for inputs of any shape. Where it follows a normalization, that layer's `activation` option saves a pass. */
-export class ActivationLayer extends Layer {
+/**
+ * An activation as a layer of its own, y = f(x), dx = dy·f′(x), for inputs of any shape. Where it follows a normalization, that layer's `activation` option
+ * saves a pass.
+ */
+export class ActivationLayer extends LeafLayer<Pass> {
   static override readonly name: string = 'ActivationLayer';
   readonly subject: string;
   readonly #code: ActivationCode;
-  #kept: Kept<{ x: TensorLike }> | undefined;
 
   constructor(activation: Activation, subject = 'ActivationLayer') {
     super();
@@ -26,58 +28,9 @@ export class ActivationLayer extends Layer {
     return shape;
   }
 
-  /**
-   * @param x any shape
-   * @throws ERR_SHAPE, ERR_TYPE, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY
-   */
-  forward<X extends TensorLike, O extends TensorLike = Result<X>>(x: X, options: { out?: O } = {}): O {
-    checkCallOptions(this.subject, options, ['out']);
-    const input = locate(this.subject, 'x', x);
-    const product = {
-      subject: this.subject,
-      like: x,
-      shape: shapeOf(input),
-      out: options.out,
-      inputs: { x: input },
-      aliasing: 'in-place',
-    } as const;
-    const kept = new Kept(this.subject, { x: input });
-    const y = produce<O>(product, targetOf(product), (call, result) => {
-      const at = call.input(input);
-      const to = call.output(result, { x: input, at });
-      activate(backend(), at, to, this.#code, input.data.length);
-      kept.noteOutput(result, 'forward');
-    });
-    this.#kept = kept;
-    return y;
-  }
-
-  /**
-   * dx = dy·f′(x)
-   *
-   * @throws ERR_MODE before a forward, or if the forward wrote over its input; ERR_SHAPE, ERR_TYPE, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY
-   */
-  backward<D extends TensorLike, O extends TensorLike = Result<D>>(dy: D, options: { out?: O } = {}): O {
-    checkCallOptions(this.subject, options, ['out']);
-    const kept = this.checkSaved();
-    const { x } = kept.inputs;
-    const given = locate(this.subject, 'dy', dy);
-    checkShape(this.subject, 'dy', shapeOf(given), shapeOf(x), 'shape');
-    const product = {
-      subject: this.subject,
-      like: dy,
-      shape: shapeOf(x),
-      out: options.out,
-      inputs: { dy: given, x },
-      aliasing: 'in-place',
-    } as const;
-    return produce<O>(product, targetOf(product), (call, result) => {
-      const at = call.input(x);
-      const from = call.input(given);
-      const to = call.output(result, { x: given, at: from });
-      activateGrad(backend(), at, from, to, this.#code, given.data.length);
-      kept.noteOutput(result, 'backward');
-    });
+  /** @internal */
+  protected override begin(shape: readonly number[]): Pass {
+    return { plan: { shape, size: countOf(shape) } };
   }
 
   /** @internal */
@@ -86,21 +39,20 @@ export class ActivationLayer extends Layer {
   }
 
   /** @internal */
-  override forget(): void {
-    this.#kept = undefined;
+  protected override write(call: Call, { plan }: Pass, { x }: Located, out: TensorLike): void {
+    const at = call.input(x);
+    activate(backend(), at, call.output(out, { x, at }), this.#code, plan.size);
   }
 
-  /** @internal */
-  override checkSaved(): Kept<{ x: TensorLike }> {
-    return checkKept(this.subject, this.#kept);
+  /** @internal dx = dy·f′(x) */
+  protected override writeBack(call: Call, { plan }: Pass, { x }: Located, dy: TensorLike, dx: TensorLike): void {
+    const at = call.input(x);
+    const from = call.input(dy);
+    activateGrad(backend(), at, from, call.output(dx, { x: dy, at: from }), this.#code, plan.size);
   }
 
   override trace(graph: OperationGraph, x: Value): Value {
     return graph.append({ kind: 'elementwise' }, [x], this.#code);
-  }
-
-  override dispose(): void {
-    this.#kept = undefined;
   }
 
   /** The activation: its name, or `{ name, slope }` and the like where a parameter is not the usual one. */

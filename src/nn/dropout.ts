@@ -4,12 +4,12 @@ import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { activate } from '../kernels/inference/calls.ts';
 import { training } from '../kernels/training/part.ts';
-import { Layer } from '../layers/layer.ts';
+import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
 import { checkNumber, takeOptions } from '../named-options.ts';
-import { checkCallOptions, locate, produce, targetOf } from '../tensors/call.ts';
-import { noForward } from '../tensors/kept.ts';
-import { checkShape, shapeOf } from '../tensors/shape.ts';
-import type { Result, TensorLike } from '../tensors/tensor.ts';
+import type { Call } from '../tensors/call.ts';
+import type { Located } from '../tensors/route.ts';
+import { countOf } from '../tensors/shape.ts';
+import type { TensorLike } from '../tensors/tensor.ts';
 import { Random } from './random.ts';
 
 export interface DropoutOptions {
@@ -17,23 +17,23 @@ export interface DropoutOptions {
   seed?: number;
 }
 
-/** Of the last forward: the seed of its mask, or undefined where nothing was dropped. */
-interface Mask {
-  readonly shape: readonly number[];
+interface DropoutPass extends Pass {
+  /** @internal Of the mask; undefined where nothing is dropped. */
   readonly seed: number | undefined;
+  /** @internal The generator behind that seed. */
+  readonly random: Random;
 }
 
 /**
  * Inverted dropout (Srivastava et al. 2014): in training each value becomes 0 with probability `p`, and the others are divided by
  * 1 − p; in evaluation values pass as they are. The same seed gives the same masks on every machine and backend.
  */
-export class Dropout extends Layer {
+export class Dropout extends LeafLayer<DropoutPass> {
   static override readonly name: string = 'Dropout';
   readonly subject: string;
   /** Probability of dropping a value. */
   readonly p: number;
   #random: Random;
-  #mask: Mask | undefined;
 
   /** @param p probability of dropping a value, 0 to 1. Default 0.5 */
   constructor(p = 0.5, options: DropoutOptions = {}) {
@@ -52,25 +52,32 @@ export class Dropout extends Layer {
     return shape;
   }
 
-  /** @throws ERR_SHAPE, ERR_TYPE, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY */
-  forward<X extends TensorLike, O extends TensorLike = Result<X>>(x: X, options: { out?: O } = {}): O {
-    checkCallOptions(this.subject, options, ['out']);
-    const input = locate(this.subject, 'x', x);
+  /** @internal Draws the seed of the mask; the generator moves when nothing can fail any more. */
+  protected override begin(shape: readonly number[]): DropoutPass {
     const random = this.#random.clone();
     const seed = this.training && this.p > 0 ? random.bits() : undefined;
-    const y = this.#apply<O>(x, 'x', input, options.out, seed);
-    this.#random = random;
-    this.#mask = { shape: [...shapeOf(input)], seed };
-    return y;
+    return { plan: { shape: [...shape], size: countOf(shape) }, seed, random };
   }
 
-  /** @throws ERR_MODE before a forward; ERR_SHAPE, ERR_TYPE, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY */
-  backward<D extends TensorLike, O extends TensorLike = Result<D>>(dy: D, options: { out?: O } = {}): O {
-    checkCallOptions(this.subject, options, ['out']);
-    const mask = this.checkSaved();
-    const given = locate(this.subject, 'dy', dy);
-    checkShape(this.subject, 'dy', shapeOf(given), mask.shape, 'shape');
-    return this.#apply<O>(dy, 'dy', given, options.out, mask.seed);
+  /** @internal */
+  protected override again({ plan }: DropoutPass): DropoutPass {
+    return this.begin(plan.shape);
+  }
+
+  /** @internal */
+  protected override get needsInputs(): boolean {
+    return false;
+  }
+
+  /** @internal */
+  protected override write(call: Call, pass: DropoutPass, { x }: Located, out: TensorLike): void {
+    this.#apply(call, pass, x, out);
+    this.#random = pass.random;
+  }
+
+  /** @internal */
+  protected override empty({ random }: DropoutPass): void {
+    this.#random = random;
   }
 
   /** @internal */
@@ -79,14 +86,8 @@ export class Dropout extends Layer {
   }
 
   /** @internal */
-  override forget(): void {
-    this.#mask = undefined;
-  }
-
-  /** @internal */
-  override checkSaved(): Mask {
-    if (!this.#mask) throw noForward(this.subject);
-    return this.#mask;
+  protected override writeBack(call: Call, pass: DropoutPass, _: Located, dy: TensorLike, dx: TensorLike): void {
+    this.#apply(call, pass, dy, dx);
   }
 
   override trace(graph: OperationGraph, x: Value): Value {
@@ -101,36 +102,20 @@ export class Dropout extends Layer {
     };
   }
 
-  #apply<O extends TensorLike>(
-    like: TensorLike,
-    name: string,
-    x: TensorLike,
-    out: O | undefined,
-    seed: number | undefined,
-  ): O {
-    const product = {
-      subject: this.subject,
-      like,
-      shape: shapeOf(x),
-      out,
-      inputs: { [name]: x },
-      aliasing: 'in-place',
-    } as const;
-    return produce<O>(product, targetOf(product), (call, result) => {
-      const current = backend();
-      const at = call.input(x);
-      const to = call.output(result, { x, at });
-      const size = x.data.length;
-      if (seed === undefined) activate(current, at, to, NO_ACTIVATION, size);
-      else
-        training(current).kernels.dropout_f32(
-          at,
-          to,
-          seed,
-          Math.min(Math.floor((1 - this.p) * 2 ** 32), 2 ** 32 - 1),
-          this.p < 1 ? Math.fround(1 / (1 - this.p)) : 0,
-          size,
-        );
-    });
+  #apply(call: Call, { plan, seed }: DropoutPass, x: TensorLike, y: TensorLike): void {
+    const current = backend();
+    const at = call.input(x);
+    const to = call.output(y, { x, at });
+    const { size } = plan;
+    if (seed === undefined) activate(current, at, to, NO_ACTIVATION, size);
+    else
+      training(current).kernels.dropout_f32(
+        at,
+        to,
+        seed,
+        Math.min(Math.floor((1 - this.p) * 2 ** 32), 2 ** 32 - 1),
+        this.p < 1 ? Math.fround(1 / (1 - this.p)) : 0,
+        size,
+      );
   }
 }

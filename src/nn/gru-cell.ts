@@ -1,6 +1,7 @@
 import { activationCode } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { activate } from '../kernels/inference/calls.ts';
+import { indexOf } from '../wasm/views.ts';
 import { type CellStep, type CellStepBack, RecurrentCell, type RecurrentCellOptions } from './recurrent-cell.ts';
 
 /**
@@ -37,10 +38,10 @@ export class BNGRUCell extends RecurrentCell {
     const many = rows * hiddenSize;
     fromState(spare, 0);
     const { f32 } = current.heap;
-    const [to, kept] = [gates >>> 2, extra >>> 2];
+    const [to, kept] = [indexOf(gates), indexOf(extra)];
     for (let row = 0; row < rows; row++) {
-      const x = (input >>> 2) + row * 3 * hiddenSize;
-      const s = (spare >>> 2) + row * 3 * hiddenSize;
+      const x = indexOf(input) + row * 3 * hiddenSize;
+      const s = indexOf(spare) + row * 3 * hiddenSize;
       for (let j = 0; j < hiddenSize; j++) {
         const k = row * hiddenSize + j;
         f32[to + k] = f32[x + j] + f32[s + j];
@@ -50,14 +51,14 @@ export class BNGRUCell extends RecurrentCell {
     }
     activate(current, gates, gates, SIGMOID, 2 * many);
     for (let row = 0; row < rows; row++) {
-      const x = (input >>> 2) + (row * 3 + 2) * hiddenSize;
+      const x = indexOf(input) + (row * 3 + 2) * hiddenSize;
       for (let j = 0; j < hiddenSize; j++) {
         const k = row * hiddenSize + j;
         f32[to + 2 * many + k] = f32[x + j] + f32[to + k] * f32[kept + k];
       }
     }
     activate(current, gates + 2 * many * 4, gates + 2 * many * 4, TANH, many);
-    const [before, after] = [h.before >>> 2, h.after >>> 2];
+    const [before, after] = [indexOf(h.before), indexOf(h.after)];
     for (let k = 0; k < many; k++) {
       const z = f32[to + many + k];
       f32[after + k] = (1 - z) * f32[to + 2 * many + k] + z * f32[before + k];
@@ -69,11 +70,11 @@ export class BNGRUCell extends RecurrentCell {
     const { f32 } = backend().heap;
     const { hiddenSize } = this;
     const many = rows * hiddenSize;
-    const [r0, z0, n0] = [0, 1, 2].map((block) => (gates >>> 2) + block * many);
-    const [g, kept, before, back] = [dh >>> 2, extra >>> 2, h.before >>> 2, dhBefore >>> 2];
+    const [r0, z0, n0] = [0, 1, 2].map((block) => indexOf(gates) + block * many);
+    const [g, kept, before, back] = [indexOf(dh), indexOf(extra), indexOf(h.before), indexOf(dhBefore)];
     for (let row = 0; row < rows; row++) {
-      const x = (dInput >>> 2) + row * 3 * hiddenSize;
-      const s = (dState >>> 2) + row * 3 * hiddenSize;
+      const x = indexOf(dInput) + row * 3 * hiddenSize;
+      const s = indexOf(dState) + row * 3 * hiddenSize;
       for (let j = 0; j < hiddenSize; j++) {
         const k = row * hiddenSize + j;
         const [r, z, n, d] = [f32[r0 + k], f32[z0 + k], f32[n0 + k], f32[g + k]];

@@ -5,19 +5,20 @@ import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { linear } from '../kernels/linear/calls.ts';
 import { training } from '../kernels/training/part.ts';
-import { Layer } from '../layers/layer.ts';
+import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
 import { checkFeatures } from '../layers/options.ts';
-import { LearnedParameter } from '../layers/parameter.ts';
+import { addToGradient, LearnedParameter } from '../layers/parameter.ts';
 import type { StateSlots } from '../layers/state.ts';
 import { checkNumber, takeOptions } from '../named-options.ts';
 import { Region } from '../tensors/block.ts';
-import { Call, checkCallOptions, locate, produce, targetOf } from '../tensors/call.ts';
-import { checkKept, Kept } from '../tensors/kept.ts';
-import { checkShape, countOf, linearShape, shapeOf, sizeOf } from '../tensors/shape.ts';
-import type { Result, TensorLike } from '../tensors/tensor.ts';
+import { type Call, within } from '../tensors/call.ts';
+import type { Located } from '../tensors/route.ts';
+import { countOf, linearShape, sizeOf } from '../tensors/shape.ts';
+import type { TensorLike } from '../tensors/tensor.ts';
 import type { Parameter } from '../types.ts';
+import { doubles, floats, store } from '../wasm/views.ts';
 import { type Initializer, torchUniform } from './initializers.ts';
-import { addSums, packBackward, packedLength, packForward, weightSums } from './products.ts';
+import { packBackward, packedLength, packForward, weightSums } from './products.ts';
 import { Random } from './random.ts';
 
 export interface LinearOptions {
@@ -29,19 +30,24 @@ export interface LinearOptions {
   seed?: number;
 }
 
+interface LinearPass extends Pass {
+  /** @internal */
+  readonly rows: number;
+}
+
 /**
- * Fully connected layer: y = x·Wᵀ + b, x `[N, ..., inFeatures]`, y `[N, ..., outFeatures]`.
+ * Fully connected layer: y = x·Wᵀ + b, x `[N, ..., inFeatures]`, y `[N, ..., outFeatures]`; `out` must lie apart from x. Backward returns dx = dy·W, and adds
+ * dyᵀ·x to `weight.grad` and Σdy to `bias.grad`.
  *
  * Names and layout are PyTorch's: `weight` `[outFeatures, inFeatures]`, `bias` `[outFeatures]`.
  */
-export class Linear extends Layer {
+export class Linear extends LeafLayer<LinearPass> {
   static override readonly name: string = 'Linear';
   readonly subject: string;
   readonly inFeatures: number;
   readonly outFeatures: number;
   readonly #weight: LearnedParameter;
   readonly #bias: LearnedParameter | undefined;
-  #kept: Kept<{ x: TensorLike }> | undefined;
   /** The weight in panels, for forward. */
   #packed: Region | undefined;
   #packedStamp = Number.NaN;
@@ -88,91 +94,45 @@ export class Linear extends Layer {
     return linearShape(this.subject, shape, this.inFeatures, this.outFeatures);
   }
 
-  /**
-   * @param x `[N, ..., inFeatures]`
-   * @returns `[N, ..., outFeatures]`: `out`, or new memory of x's kind. `out` must lie apart from `x`
-   * @throws ERR_SHAPE, ERR_TYPE, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY; nothing has changed then
-   */
-  forward<X extends TensorLike, O extends TensorLike = Result<X>>(x: X, options: { out?: O } = {}): O {
-    checkCallOptions(this.subject, options, ['out']);
-    const input = locate(this.subject, 'x', x);
-    const shape = this.outputShape(shapeOf(input));
-    const rows = countOf(shape) / this.outFeatures;
-    const product = {
-      subject: this.subject,
-      like: x,
-      shape,
-      out: options.out,
-      inputs: { x: input },
-      aliasing: 'apart',
-    } as const;
-    const kept = new Kept(this.subject, { x: input });
-    const y = produce<O>(product, targetOf(product), (call, result) => {
-      if (rows === 0) return;
-      const current = backend();
-      const { heap } = current;
-      const { inFeatures: depth, outFeatures: cols } = this;
-      const packed = this.#pack(call);
-      const at = call.input(input);
-      const bias = this.#bias ? call.scratch(cols * 4) : 0;
-      if (this.#bias) heap.f32.set(this.#bias.values.now, bias >>> 2);
-      linear(current, at, packed, bias, call.output(result), NO_ACTIVATION, rows, depth, cols);
-      kept.noteOutput(result, 'forward');
-    });
-    this.#kept = kept;
-    return y;
+  /** @internal */
+  protected override begin(shape: readonly number[]): LinearPass {
+    const outShape = this.outputShape(shape);
+    return { plan: { shape, size: countOf(shape) }, outShape, rows: countOf(outShape) / this.outFeatures };
   }
 
-  /**
-   * Gradient of the last forward: returns dx = dy·W, adds dyᵀ·x to `weight.grad` and Σdy to `bias.grad`.
-   *
-   * @param dy `[N, ..., outFeatures]`
-   * @throws ERR_MODE before a forward; ERR_SHAPE, ERR_TYPE, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY; nothing has changed then
-   */
-  backward<D extends TensorLike, O extends TensorLike = Result<D>>(dy: D, options: { out?: O } = {}): O {
-    checkCallOptions(this.subject, options, ['out']);
-    const { kept, x, given } = this.#checkBackward(dy);
-    const product = {
-      subject: this.subject,
-      like: dy,
-      shape: shapeOf(x),
-      out: options.out,
-      inputs: { dy: given, x },
-      aliasing: 'apart',
-    } as const;
-    return produce<O>(product, targetOf(product), (call, result) => {
-      const from = call.input(given);
-      const rows = given.data.length / this.outFeatures;
-      if (rows === 0) return;
-      const current = backend();
-      const { inFeatures: depth, outFeatures: cols } = this;
-      const sums = this.#sumGradients(call, x, from, rows);
-      const packed = packBackward(call, this.#weight.values.now, depth, cols);
-      linear(current, from, packed, 0, call.output(result), NO_ACTIVATION, rows, cols, depth);
-      this.#addGradients(sums);
-      kept.noteOutput(result, 'backward');
-    });
+  /** @internal The kernel reads its inputs more than once. */
+  protected override get aliasing(): 'apart' {
+    return 'apart';
   }
 
   /** @internal */
-  override forget(): void {
-    this.#kept = undefined;
+  protected override write(call: Call, { rows }: LinearPass, { x }: Located, out: TensorLike): void {
+    const current = backend();
+    const { inFeatures: depth, outFeatures: cols } = this;
+    const packed = this.#pack(call);
+    const at = call.input(x);
+    const bias = this.#bias ? call.scratch(cols * 4) : 0;
+    if (this.#bias) store(current.heap, bias, this.#bias.values.now);
+    linear(current, at, packed, bias, call.output(out), NO_ACTIVATION, rows, depth, cols);
   }
 
   /** @internal */
-  override checkSaved(): Kept<{ x: TensorLike }> {
-    return checkKept(this.subject, this.#kept);
+  protected override writeBack(call: Call, pass: LinearPass, { x }: Located, dy: TensorLike, dx: TensorLike): void {
+    const { rows } = pass;
+    if (rows === 0) return;
+    const { inFeatures: depth, outFeatures: cols } = this;
+    const from = call.input(dy);
+    const sums = this.#sumGradients(call, x, from, rows);
+    const packed = packBackward(call, this.#weight.values.now, depth, cols);
+    linear(backend(), from, packed, 0, call.output(dx), NO_ACTIVATION, rows, cols, depth);
+    this.#addGradients(sums);
   }
 
   override backwardParameters(dy: TensorLike): void {
-    const { x, given } = this.#checkBackward(dy);
-    const call = new Call(backend());
-    try {
-      const from = call.input(given);
-      this.#addGradients(this.#sumGradients(call, x, from, given.data.length / this.outFeatures));
-    } finally {
-      call.end();
-    }
+    const { saved, given } = this.checkBackward(dy);
+    within((call) => {
+      this.#addGradients(this.#sumGradients(call, saved.inputs.x!, call.input(given), saved.pass.rows));
+    });
   }
 
   override stateSlots(): StateSlots {
@@ -192,8 +152,9 @@ export class Linear extends Layer {
   }
 
   override dispose(): void {
+    super.dispose();
     this.#packed?.release();
-    this.#packed = this.#kept = undefined;
+    this.#packed = undefined;
     this.#packedStamp = Number.NaN;
   }
 
@@ -210,14 +171,6 @@ export class Linear extends Layer {
     return packed;
   }
 
-  #checkBackward(dy: TensorLike): { kept: Kept<{ x: TensorLike }>; x: TensorLike; given: TensorLike } {
-    const kept = this.checkSaved();
-    const { x } = kept.inputs;
-    const given = locate(this.subject, 'dy', dy);
-    checkShape(this.subject, 'dy', shapeOf(given), this.outputShape(shapeOf(x)), 'shape');
-    return { kept, x, given };
-  }
-
   /** dyᵀ·x and Σdy in scratch memory, nothing added yet. */
   #sumGradients(call: Call, x: TensorLike, dy: number, rows: number): { weight: number; bias: number } {
     if (rows === 0 || (this.#weight.frozen && (this.#bias?.frozen ?? true))) return { weight: 0, bias: 0 };
@@ -230,9 +183,10 @@ export class Linear extends Layer {
   }
 
   #addGradients({ weight, bias }: { weight: number; bias: number }): void {
-    const { f32, f64 } = backend().heap;
-    if (weight && !this.#weight.frozen) addSums(this.#weight.grad, f32, weight >>> 2);
-    if (bias && this.#bias && !this.#bias.frozen) addSums(this.#bias.grad, f64, bias >>> 3);
+    const { heap } = backend();
+    const { inFeatures, outFeatures } = this;
+    if (weight) addToGradient(this.#weight, floats(heap, weight, inFeatures * outFeatures));
+    if (bias) addToGradient(this.#bias, doubles(heap, bias, outFeatures));
   }
 
   #wrongOption(argument: string, expected: string, got: unknown): Error {

@@ -2,6 +2,7 @@ import { activationCode } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { activate } from '../kernels/inference/calls.ts';
 import { checkNumber } from '../named-options.ts';
+import { indexOf } from '../wasm/views.ts';
 import { type CellStep, type CellStepBack, RecurrentCell, type RecurrentCellOptions } from './recurrent-cell.ts';
 
 export interface LSTMCellOptions extends RecurrentCellOptions {
@@ -52,8 +53,8 @@ export class BNLSTMCell extends RecurrentCell {
     const many = rows * hiddenSize;
     fromState(input, input);
     const { f32 } = current.heap;
-    const from = input >>> 2;
-    const to = gates >>> 2;
+    const from = indexOf(input);
+    const to = indexOf(gates);
     for (let r = 0; r < rows; r++) {
       for (let gate = 0; gate < 4; gate++) {
         const source = from + (r * 4 + gate) * hiddenSize;
@@ -62,16 +63,16 @@ export class BNLSTMCell extends RecurrentCell {
     }
     activate(current, gates, gates, SIGMOID, 3 * many);
     activate(current, gates + 3 * many * 4, gates + 3 * many * 4, TANH, many);
-    const [before, after] = [c.before >>> 2, c.after >>> 2];
+    const [before, after] = [indexOf(c.before), indexOf(c.after)];
     for (let i = 0; i < many; i++) {
       f32[after + i] = f32[to + many + i] * f32[before + i] + f32[to + i] * f32[to + 3 * many + i];
     }
     if (normalize) normalize(c.after, extra);
-    else f32.copyWithin(extra >>> 2, after, after + many);
+    else f32.copyWithin(indexOf(extra), after, after + many);
     activate(current, extra, extra, TANH, many);
     // a norm may have taken memory, and views with it
     const now = current.heap.f32;
-    for (let i = 0; i < many; i++) now[(h.after >>> 2) + i] = now[to + 2 * many + i] * now[(extra >>> 2) + i];
+    for (let i = 0; i < many; i++) now[indexOf(h.after) + i] = now[to + 2 * many + i] * now[indexOf(extra) + i];
   }
 
   /** @internal */
@@ -82,11 +83,11 @@ export class BNLSTMCell extends RecurrentCell {
     const { f32 } = backend().heap;
     const { hiddenSize } = this;
     const many = rows * hiddenSize;
-    const [i0, f0, o0, g0] = [0, 1, 2, 3].map((block) => (gates >>> 2) + block * many);
-    const [th, g, value, back] = [extra >>> 2, dh >>> 2, spare >>> 2, dc >>> 2];
+    const [i0, f0, o0, g0] = [0, 1, 2, 3].map((block) => indexOf(gates) + block * many);
+    const [th, g, value, back] = [indexOf(extra), indexOf(dh), indexOf(spare), indexOf(dc)];
     for (let k = 0; k < many; k++) f32[value + k] = f32[g + k] * f32[o0 + k] * (1 - f32[th + k] * f32[th + k]);
     normBack?.(c.after, spare);
-    const [before, into] = [c.before >>> 2, dInput >>> 2];
+    const [before, into] = [indexOf(c.before), indexOf(dInput)];
     for (let r = 0; r < rows; r++) {
       for (let j = 0; j < hiddenSize; j++) {
         const k = r * hiddenSize + j;
@@ -100,8 +101,8 @@ export class BNLSTMCell extends RecurrentCell {
         f32[back + k] = d * f;
       }
     }
-    f32.copyWithin(dState >>> 2, into, into + 4 * many);
-    f32.fill(0, dhBefore >>> 2, (dhBefore >>> 2) + many);
+    f32.copyWithin(indexOf(dState), into, into + 4 * many);
+    f32.fill(0, indexOf(dhBefore), indexOf(dhBefore) + many);
   }
 }
 

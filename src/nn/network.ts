@@ -15,6 +15,7 @@ import { checkBatches, checkCount, checkGradient, disposeAll, noMicroBatches } f
 import { checkShape, countOf, sameShape, shapeOf } from '../tensors/shape.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
 import type { Parameter } from '../types.ts';
+import { store } from '../wasm/views.ts';
 import { type GradientPlan, type NetworkNode, planGradients, type Wiring } from './gradient-plan.ts';
 import { total } from './operations.ts';
 
@@ -807,7 +808,7 @@ function memoryFor(least: readonly number[], inputs: number, held: Memory | unde
     stations: new Map<string, Stations>(),
   };
   try {
-    heap.f32.set(IDENTITY, identity.atLeast(64) >>> 2);
+    store(heap, identity.atLeast(64), IDENTITY);
     regions.forEach((region, i) => {
       region.atLeast(Math.max(least[i] ?? 0, held?.regions[i]?.bytes ?? 0));
     });

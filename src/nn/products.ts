@@ -4,6 +4,7 @@ import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { linear, pack } from '../kernels/linear/calls.ts';
 import type { Call } from '../tensors/call.ts';
+import { store } from '../wasm/views.ts';
 
 /** Floats that `pack` writes for a matrix. */
 export function packedLength(depth: number, cols: number): number {
@@ -14,7 +15,7 @@ export function packedLength(depth: number, cols: number): number {
 export function packForward(call: Call, weight: Float32Array, packed: number, inFeatures: number, outFeatures: number) {
   const current = backend();
   const at = call.scratch(weight.length * 4);
-  current.heap.f32.set(weight, at >>> 2);
+  store(current.heap, at, weight);
   pack(current, at, packed, inFeatures, outFeatures, 1, inFeatures);
 }
 
@@ -22,7 +23,7 @@ export function packForward(call: Call, weight: Float32Array, packed: number, in
 export function packBackward(call: Call, weight: Float32Array, inFeatures: number, outFeatures: number): number {
   const current = backend();
   const at = call.scratch(weight.length * 4);
-  current.heap.f32.set(weight, at >>> 2);
+  store(current.heap, at, weight);
   const packed = call.scratch(packedLength(outFeatures, inFeatures) * 4);
   pack(current, at, packed, outFeatures, inFeatures, inFeatures, 1);
   return packed;
@@ -43,9 +44,4 @@ export function weightSums(
   pack(current, x, packed, rows, inFeatures, inFeatures, 1);
   linear(current, dy, packed, 0, sums, NO_ACTIVATION, outFeatures, rows, inFeatures, 1, outFeatures);
   return sums;
-}
-
-/** Adds sums to a gradient. */
-export function addSums(grad: Float32Array, sums: Float32Array | Float64Array, at: number): void {
-  for (let i = 0; i < grad.length; i++) grad[i] += sums[at + i];
 }

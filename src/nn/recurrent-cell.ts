@@ -7,10 +7,11 @@ import { backend } from '../kernels/backend.ts';
 import { linear } from '../kernels/linear/calls.ts';
 import { training } from '../kernels/training/part.ts';
 import type { ChannelPass } from '../layers/channel-norm.ts';
-import { Layer } from '../layers/layer.ts';
+import type { Layer } from '../layers/layer.ts';
+import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
 import { readLengths } from '../layers/mask.ts';
 import { checkFeatures } from '../layers/options.ts';
-import { gradientsOf, LearnedParameter } from '../layers/parameter.ts';
+import { addToGradient, gradientsOf, LearnedParameter } from '../layers/parameter.ts';
 import {
   RecurrentBatchNorm1d,
   type RecurrentBatchNormOptions,
@@ -20,15 +21,16 @@ import type { StateSlots } from '../layers/state.ts';
 import { gather, type Steps, scatter, stepsOf } from '../layers/steps.ts';
 import { checkNumber, takeOptions } from '../named-options.ts';
 import { Region } from '../tensors/block.ts';
-import { type Call, checkCallOptions, locate, produce, targetOf } from '../tensors/call.ts';
-import { noForward } from '../tensors/kept.ts';
-import { checkShape, differs, shapeOf } from '../tensors/shape.ts';
-import type { OfRank, Result, TensorLike } from '../tensors/tensor.ts';
+import type { Call } from '../tensors/call.ts';
+import type { Located } from '../tensors/route.ts';
+import { countOf, differs } from '../tensors/shape.ts';
+import type { Result, TensorLike } from '../tensors/tensor.ts';
 import { floatsOf } from '../typed-arrays.ts';
 import type { Parameter } from '../types.ts';
 import type { Heap } from '../wasm/memory.ts';
+import { doubles, fill, floats, indexOf, move, store } from '../wasm/views.ts';
 import { type Initializer, torchUniform } from './initializers.ts';
-import { addSums, packBackward, packedLength, packForward, weightSums } from './products.ts';
+import { packBackward, packedLength, packForward, weightSums } from './products.ts';
 import { Random } from './random.ts';
 
 export interface RecurrentCellOptions extends Partial<Omit<RecurrentBatchNormOptions, 'affine' | 'activation'>> {
@@ -113,18 +115,44 @@ function releaseMemory({ rows, states }: Memory): void {
   states.release();
 }
 
-interface Saved {
-  readonly shape: readonly number[];
-  readonly steps: Steps;
-  readonly runs: readonly ReturnType<RecurrentBatchNorm1d['runByRun']>[];
+type Runs = ReturnType<RecurrentBatchNorm1d['runByRun']>;
+
+/** What a forward leaves for backward. */
+interface Left {
+  readonly runs: readonly Runs[];
   readonly memory: Memory;
 }
+
+interface CellPass extends Pass {
+  readonly outShape: readonly number[];
+  /** @internal */
+  readonly steps: Steps;
+  /** @internal Of the norms, as `NAMES` has them. */
+  readonly passes: readonly (ChannelPass | undefined)[];
+  /** @internal Where it goes on from. */
+  readonly state: RecurrentState & { c: Float32Array };
+  /** @internal Set at the end of a forward. */
+  left: Left | undefined;
+}
+
+/** The norms of a cell. */
+const NAMES = ['ih', 'hh', 'c'] as const;
+/** Names of options of a call. */
+const CALL_OPTIONS: readonly string[] = ['out', 'lengths', 'state'];
 
 const OWN = ['norm', 'output', 'init', 'seed'];
 /** Options of its norms' statistics. */
 const normOptions = () => recurrentOptions().filter((name) => name !== 'affine' && name !== 'activation');
 
-export abstract class RecurrentCell extends Layer {
+/** Options of a forward besides `out`. */
+type SequenceOptions = Omit<RecurrentForwardOptions, 'out'>;
+
+/**
+ * x `[N, T, inputSize]` to y `[N, T, H]` or `[N, H]`, as the option `output` says; `out` must lie apart from x. Padding has no part in anything: statistics are
+ * those of the sequences that reach a step, and its output is 0; what dy holds there does not matter. Backward goes back through all steps of the last
+ * forward. A forward throws ERR_MASK for lengths, and what the norms' options say; after ERR_MEMORY in the middle of the sequences backward needs another.
+ */
+export abstract class RecurrentCell extends LeafLayer<CellPass, 3, SequenceOptions> {
   readonly subject: string;
   readonly inputSize: number;
   readonly hiddenSize: number;
@@ -134,7 +162,6 @@ export abstract class RecurrentCell extends Layer {
   readonly norms: Readonly<Record<'ih' | 'hh' | 'c', RecurrentBatchNorm1d | undefined>>;
   readonly #output: 'sequence' | 'last';
   #memory: Memory;
-  #saved: Saved | undefined;
   #state: RecurrentState | undefined;
 
   /** @param more names of options that a cell takes besides */
@@ -227,95 +254,37 @@ export abstract class RecurrentCell extends Layer {
     return this.#output === 'last' ? [shape[0], this.hiddenSize] : [shape[0], shape[1], this.hiddenSize];
   }
 
-  /**
-   * Runs the sequences. Padding has no part in anything: statistics are those of the sequences that reach a step, and its output is 0.
-   *
-   * @param x `[N, T, inputSize]`
-   * @returns `[N, T, H]` or `[N, H]`, as the option `output` says: `out`, or new memory of x's kind. `out` must lie apart from `x`
-   * @throws ERR_SHAPE, ERR_TYPE, ERR_MASK for lengths, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY, and what the norms' options say. After an error nothing has
-   *   changed; after ERR_MEMORY in the middle of the sequences backward needs another forward
-   */
-  forward<const X extends TensorLike, O extends TensorLike = Result<X>>(
-    x: X & OfRank<X, 3>,
-    options: RecurrentForwardOptions<O> = {},
-  ): O {
-    checkCallOptions(this.subject, options, ['out', 'lengths', 'state']);
-    const input = locate(this.subject, 'x', x);
-    const shape = [...shapeOf(input)];
+  /** @internal */
+  protected override callOptions(): readonly string[] {
+    return CALL_OPTIONS;
+  }
+
+  /** @internal */
+  protected override get aliasing(): 'apart' {
+    return 'apart';
+  }
+
+  /** @internal Backward reads the rows that forward has packed. */
+  protected override get needsInputs(): boolean {
+    return false;
+  }
+
+  /** @internal */
+  protected override begin(given: readonly number[], options: SequenceOptions): CellPass {
+    const shape = [...given];
     const outShape = this.outputShape(shape);
     const [samples, length] = shape;
     const lengths = options.lengths === undefined ? undefined : readLengths(this.subject, options.lengths, shape, 2);
     const state = this.#readState(options.state, samples);
     const steps = stepsOf(samples, length, (n, t) => !lengths || t < lengths[n]);
-    const names = ['ih', 'hh', 'c'] as const;
-    const passes = names.map((name) => {
+    const passes = NAMES.map((name) => {
       try {
         return this.norms[name]?.beginSteps(steps, shape, state.step);
       } catch (error) {
         throw blaming(this.subject, error);
       }
     });
-    const product = {
-      subject: this.subject,
-      like: x,
-      shape: outShape,
-      out: options.out,
-      inputs: { x: input },
-      aliasing: 'apart',
-    } as const;
-    return produce<O>(product, targetOf(product), (call, result) => {
-      const runs: ReturnType<RecurrentBatchNorm1d['runByRun']>[] = [];
-      // statistics that may be refused in the middle must not cost what an earlier forward left
-      const memory = this.norms.ih && this.#mayRefuse ? memoryIn(backend().heap) : this.#memory;
-      const saved = { shape, steps, runs, memory };
-      if (memory === this.#memory) this.#saved = undefined;
-      let end: Omit<RecurrentState, 'step'>;
-      try {
-        names.forEach((name, i) => {
-          if (passes[i]) runs.push(this.norms[name]!.runByRun(passes[i] as ChannelPass));
-        });
-        end = this.#run(call, saved, call.input(input), state, call.output(result), outShape);
-      } catch (error) {
-        for (const run of runs) run.abandon();
-        if (memory !== this.#memory) releaseMemory(memory);
-        throw blaming(this.subject, error);
-      }
-      for (const run of runs) run.settle();
-      if (memory !== this.#memory) releaseMemory(this.#memory);
-      this.#memory = memory;
-      this.#state = { ...end, step: state.step + length };
-      this.#saved = saved;
-    });
-  }
-
-  /**
-   * Gradient of the last forward, back through all of its steps: returns dx, and adds to the gradients of weights, biases, gammas and betas.
-   *
-   * @param dy gradient with respect to the output, of its shape; what it holds behind the end of a sequence does not matter
-   * @throws ERR_MODE before a forward; ERR_SHAPE, ERR_TYPE, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY; nothing has changed then
-   */
-  backward<D extends TensorLike, O extends TensorLike = Result<D>>(dy: D, options: { out?: O } = {}): O {
-    checkCallOptions(this.subject, options, ['out']);
-    const saved = this.checkSaved();
-    const given = locate(this.subject, 'dy', dy);
-    checkShape(this.subject, 'dy', shapeOf(given), this.outputShape(saved.shape), 'shape');
-    const product = {
-      subject: this.subject,
-      like: dy,
-      shape: saved.shape,
-      out: options.out,
-      inputs: { dy: given },
-      aliasing: 'apart',
-    } as const;
-    return produce<O>(product, targetOf(product), (call, result) => {
-      const restore = gradientsOf(this.parameters());
-      try {
-        this.#runBack(call, saved, call.input(given), call.output(result));
-      } catch (error) {
-        restore();
-        throw error;
-      }
-    });
+    return { plan: { shape, size: countOf(shape) }, outShape, steps, passes, state, left: undefined };
   }
 
   /** @internal */
@@ -324,14 +293,50 @@ export abstract class RecurrentCell extends Layer {
   }
 
   /** @internal */
-  override forget(): void {
-    this.#saved = undefined;
+  protected override again({ plan }: CellPass): CellPass {
+    return this.begin(plan.shape, {});
   }
 
   /** @internal */
-  override checkSaved(): Saved {
-    if (!this.#saved) throw noForward(this.subject);
-    return this.#saved;
+  protected override write(call: Call, pass: CellPass, { x }: Located, out: TensorLike): void {
+    const { passes, state, plan } = pass;
+    const runs: Runs[] = [];
+    // statistics that may be refused in the middle must not cost what an earlier forward left
+    const memory = this.norms.ih && this.#mayRefuse ? memoryIn(backend().heap) : this.#memory;
+    const left = { runs, memory };
+    if (memory === this.#memory) this.forget();
+    let end: Omit<RecurrentState, 'step'>;
+    try {
+      NAMES.forEach((name, i) => {
+        if (passes[i]) runs.push(this.norms[name]!.runByRun(passes[i] as ChannelPass));
+      });
+      end = this.#run(call, pass, left, call.input(x), call.output(out));
+    } catch (error) {
+      for (const run of runs) run.abandon();
+      if (memory !== this.#memory) releaseMemory(memory);
+      throw blaming(this.subject, error);
+    }
+    for (const run of runs) run.settle();
+    if (memory !== this.#memory) releaseMemory(this.#memory);
+    this.#memory = memory;
+    this.#state = { ...end, step: state.step + plan.shape[1] };
+    pass.left = left;
+  }
+
+  /** @internal */
+  protected override empty(pass: CellPass, call: Call, inputs: Located, out: TensorLike): void {
+    this.write(call, pass, inputs, out);
+  }
+
+  /** @internal */
+  protected override writeBack(call: Call, pass: CellPass, _: Located, dy: TensorLike, dx: TensorLike): void {
+    const restore = gradientsOf(this.parameters());
+    try {
+      this.#runBack(call, pass, pass.left!, call.input(dy), call.output(dx));
+    } catch (error) {
+      restore();
+      throw error;
+    }
   }
 
   /** `weightIh`, `weightHh`, `biasIh`, `biasHh` or the norms under their names: `normIh.gamma` … */
@@ -348,7 +353,7 @@ export abstract class RecurrentCell extends Layer {
   /** @internal The cell, and its norms: `normIh`, `normHh`, `normC`. */
   override named(prefix = ''): readonly (readonly [name: string, layer: Layer])[] {
     const names = { ih: 'normIh', hh: 'normHh', c: 'normC' } as const;
-    const norms = (['ih', 'hh', 'c'] as const).flatMap((key) => {
+    const norms = NAMES.flatMap((key) => {
       const norm = this.norms[key];
       return norm ? [[prefix === '' ? names[key] : `${prefix}.${names[key]}`, norm] as const] : [];
     });
@@ -383,9 +388,9 @@ export abstract class RecurrentCell extends Layer {
   }
 
   override dispose(): void {
+    super.dispose();
     for (const norm of this.#norms()) norm.dispose();
     releaseMemory(this.#memory);
-    this.#saved = undefined;
   }
 
   /** @internal Gates of a step, and the states behind it. */
@@ -428,7 +433,7 @@ export abstract class RecurrentCell extends Layer {
   }
 
   /** Addresses of what a forward leaves for backward: widths of a row by name, for every row; and states, which have the rows before the first step besides. */
-  #places({ steps: { rows, starts }, memory }: Pick<Saved, 'steps' | 'memory'>): Places {
+  #places({ rows, starts }: Steps, memory: Memory): Places {
     const { inputSize, hiddenSize } = this;
     const wide = this.form().gates * hiddenSize;
     const many = rows.length;
@@ -475,20 +480,13 @@ export abstract class RecurrentCell extends Layer {
   }
 
   /** Returns the state at the end. */
-  #run(
-    call: Call,
-    saved: Saved,
-    x: number,
-    state: RecurrentState & { c: Float32Array },
-    y: number,
-    outShape: readonly number[],
-  ): Omit<RecurrentState, 'step'> {
+  #run(call: Call, pass: CellPass, { runs, memory }: Left, x: number, y: number): Omit<RecurrentState, 'step'> {
+    const { steps, state, outShape } = pass;
     const current = backend();
     const { heap } = current;
     const { inputSize, hiddenSize } = this;
     const { ih, hh } = this.#weights;
-    const { steps, runs } = saved;
-    const at = this.#places(saved);
+    const at = this.#places(steps, memory);
     const { wide, first } = at;
     const many = steps.rows.length;
     const [normIh, normHh, normC] = runs;
@@ -501,7 +499,7 @@ export abstract class RecurrentCell extends Layer {
     const biases = [this.#biases?.ih, this.#biases?.hh].map((bias) => {
       if (!bias) return 0;
       const vector = call.scratch(wide * 4);
-      heap.f32.set(bias.values.now, vector >>> 2);
+      store(heap, vector, bias.values.now);
       return vector;
     });
     gather(call, steps, x, inputSize, at.x);
@@ -509,8 +507,8 @@ export abstract class RecurrentCell extends Layer {
     const ends = this.#ends(steps);
     const row = (values: Float32Array, n: number) => values.subarray(n * hiddenSize, (n + 1) * hiddenSize);
     ends.forEach(({ n }, rank) => {
-      heap.f32.set(row(state.h, n), (at.h >>> 2) + rank * hiddenSize);
-      heap.f32.set(row(state.c, n), (at.c >>> 2) + rank * hiddenSize);
+      store(heap, at.h + rank * hiddenSize * 4, row(state.h, n));
+      store(heap, at.c + rank * hiddenSize * 4, row(state.c, n));
     });
     const spare = call.scratch(Math.max(first * wide, 1) * 4);
     for (let t = 0; t < steps.starts.length - 1; t++) {
@@ -545,39 +543,37 @@ export abstract class RecurrentCell extends Layer {
     const end = { h: state.h.slice(), ...(this.form().hasValue && { c: state.c.slice() }) };
     for (const { n, row: last } of ends) {
       for (const name of ['h', 'c'] as const) {
-        const from = (at[name] + behind + last * hiddenSize * 4) >>> 2;
-        end[name]?.set(heap.f32.subarray(from, from + hiddenSize), n * hiddenSize);
+        const from = at[name] + behind + last * hiddenSize * 4;
+        end[name]?.set(floats(heap, from, hiddenSize), n * hiddenSize);
       }
     }
-    if (outShape.length === 2) heap.f32.set(end.h, y >>> 2);
-    else scatter(steps, at.h + behind, y, hiddenSize, outShape[0] * outShape[1]);
+    if (outShape.length === 2) store(heap, y, end.h);
+    else scatter(steps, at.h + behind, y, hiddenSize);
     return end;
   }
 
-  #runBack(call: Call, saved: Saved, dy: number, dx: number): void {
-    const { shape, steps, runs } = saved;
+  #runBack(call: Call, { steps }: CellPass, { runs, memory }: Left, dy: number, dx: number): void {
     const current = backend();
     // kernels that are needed for the first time take memory, and views with it
     const { kernels } = training(current);
     const { heap } = current;
     const { inputSize, hiddenSize } = this;
     const { ih, hh } = this.#weights;
-    const at = this.#places(saved);
+    const at = this.#places(steps, memory);
     const { wide, first } = at;
     const many = steps.rows.length;
     const [normIh, normHh, normC] = runs;
     const room = (values: number) => call.scratch(Math.max(values, 1) * 4);
     const zeros = (values: number) => {
       const from = room(values);
-      heap.f32.fill(0, from >>> 2, (from >>> 2) + values);
+      fill(heap, from, values, 0);
       return from;
     };
     const dh = zeros(many * hiddenSize);
     if (this.#output === 'sequence') gather(call, steps, dy, hiddenSize, dh);
     else {
       for (const { n, row } of this.#ends(steps)) {
-        const from = (dy >>> 2) + n * hiddenSize;
-        heap.f32.copyWithin((dh >>> 2) + row * hiddenSize, from, from + hiddenSize);
+        move(heap, dy + n * hiddenSize * 4, dh + row * hiddenSize * 4, hiddenSize);
       }
     }
     // what the step behind hands over; rows of sequences that end here have never been written
@@ -592,20 +588,20 @@ export abstract class RecurrentCell extends Layer {
       const step = this.#stepAt(steps, t, at);
       const { rows, before } = step;
       const values = rows * hiddenSize;
-      const { f32 } = heap;
       const own = dh + before * hiddenSize * 4;
-      for (let i = 0; i < values; i++) f32[(own >>> 2) + i] += f32[(carried >>> 2) + i];
+      const { f32 } = heap;
+      const [into, more] = [indexOf(own), indexOf(carried)];
+      for (let i = 0; i < values; i++) f32[into + i] += f32[more + i];
       const gates = before * wide * 4;
-      const [g, s] = [dInput + gates, dState + gates];
+      const [dGates, s] = [dInput + gates, dState + gates];
       this.backwardStep(
-        { ...step, dh: own, dc, dhBefore: carried, dInput: g, dState: s, spare },
+        { ...step, dh: own, dc, dhBefore: carried, dInput: dGates, dState: s, spare },
         normC && ((from, to) => normC.backward(t, from, to, to)),
       );
-      normIh?.backward(t, at.fromInput + gates, g, g);
+      normIh?.backward(t, at.fromInput + gates, dGates, dGates);
       normHh?.backward(t, at.fromState + gates, s, s);
       linear(current, s, towardsH, 0, carried, NO_ACTIVATION, rows, wide, hiddenSize, wide, 1, 1);
-      const from = step.h.before >>> 2;
-      heap.f32.copyWithin((states >>> 2) + before * hiddenSize, from, from + values);
+      move(heap, step.h.before, states + before * hiddenSize * 4, values);
     }
     if (many > 0) {
       for (const [weight, from, g] of [
@@ -614,7 +610,7 @@ export abstract class RecurrentCell extends Layer {
       ] as const) {
         if (weight.frozen) continue;
         const sums = weightSums(call, from, g, many, weight.shape[1], wide);
-        addSums(weight.grad, heap.f32, sums >>> 2);
+        addToGradient(weight, floats(heap, sums, weight.grad.length));
       }
       for (const [bias, g] of [
         [this.#biases?.ih, dInput],
@@ -623,11 +619,11 @@ export abstract class RecurrentCell extends Layer {
         if (!bias || bias.frozen) continue;
         const sums = call.scratch(wide * 8);
         kernels.column_sums_f32(g, sums, many, wide);
-        addSums(bias.grad, heap.f64, sums >>> 3);
+        addToGradient(bias, doubles(heap, sums, wide));
       }
     }
     const rows = room(many * inputSize);
     linear(current, dInput, towardsX, 0, rows, NO_ACTIVATION, many, wide, inputSize);
-    scatter(steps, rows, dx, inputSize, shape[0] * shape[1]);
+    scatter(steps, rows, dx, inputSize);
   }
 }

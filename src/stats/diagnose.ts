@@ -2,7 +2,6 @@
 
 import { show, wrongKind, wrongValue } from '../errors.ts';
 import { BOUNDS } from '../kernels/activations.ts';
-import type { Seen } from '../layers/channel-norm.ts';
 import type { Layer } from '../layers/layer.ts';
 import { Norm } from '../layers/norm.ts';
 import { checkLayout } from '../layers/options.ts';
@@ -22,7 +21,7 @@ import {
   rms,
   type UnitDiagnosis,
 } from './diagnosis.ts';
-import { type AnyNorm, checkNet, normsOf, runBatch, watch } from './watch.ts';
+import { type AnyNorm, checkNet, normsOf, runBatch, type Seen, watch } from './watch.ts';
 
 export interface DiagnoseOptions<B> {
   /** How the batch runs through the network. Default `(batch) => net.forward(batch)`. */

@@ -1,13 +1,12 @@
 // Statistics over all batches there are, in place of a moving average over the last ones.
 
 import { show, wrongKind, wrongValue } from '../errors.ts';
-import type { Seen } from '../layers/channel-norm.ts';
 import type { Layer } from '../layers/layer.ts';
 import { mergeMoments } from '../layers/moments.ts';
 import { checkChoice } from '../layers/options.ts';
 import { StepStats } from '../layers/step-stats.ts';
 import { checkNames } from '../named-options.ts';
-import { type AnyNorm, checkNet, normsOf, runBatch, watch } from './watch.ts';
+import { type AnyNorm, checkNet, normsOf, runBatch, type Seen, watch } from './watch.ts';
 
 /** An AbortSignal: what is asked of it, so that types need neither a browser's nor Node's. */
 export interface Signal {

@@ -1,4 +1,5 @@
 import type { Heap } from '../wasm/memory.ts';
+import { doubles, floats } from '../wasm/views.ts';
 
 /** Frees what a program forgot. A net only: it never runs in a synchronous loop. */
 const forgotten = /* @__PURE__ */ new FinalizationRegistry<() => void>((free) => free());
@@ -37,33 +38,52 @@ export class Region {
   }
 }
 
-/** Vectors side by side in one piece of linear memory: their addresses by name. */
-export type Block<Name extends string> = Readonly<Record<Name, number>> & { release(): void };
+/** Bytes of an entry of each vector: 4 for f32; 8, or several f64, for f64. */
+type Widths = Readonly<Record<string, number>>;
 
-/** Bytes per entry of vectors side by side, by their names. */
-type Widths<Name extends string> = Readonly<Record<Name, number>>;
+/** Vectors side by side in one piece of linear memory: their addresses by name. */
+export type Block<W extends Widths> = Readonly<Record<keyof W, number>> & {
+  /** The vectors themselves. Valid until the next `alloc`; asking again costs next to nothing. */
+  views(): { readonly [Name in keyof W]: W[Name] extends 4 ? Float32Array : Float64Array };
+  release(): void;
+};
 
 const padded = (length: number) => Math.ceil(length / 4) * 4;
 
 /** Bytes of vectors of `length` entries side by side. */
-export function blockBytes<Name extends string>(length: number, widths: Widths<Name>): number {
-  return Object.values<number>(widths).reduce((sum, width) => sum + width * padded(length), 0);
+export function blockBytes(length: number, widths: Widths): number {
+  return Object.values(widths).reduce((sum, width) => sum + width * padded(length), 0);
 }
 
-/** Addresses of vectors of `length` entries side by side, in memory that begins at `at`. */
-export function blockAt<Name extends string>(at: number, length: number, widths: Widths<Name>): Record<Name, number> {
+/** Vectors of `length` entries each, in memory that begins at `at` and is somebody else's. */
+export function blockAt<W extends Widths>(heap: Heap, at: number, length: number, widths: W): Block<W> {
+  const names = Object.keys(widths);
+  const block: Record<string, unknown> = { release() {} };
   let next = at;
-  const block: Record<string, number> = {};
-  for (const [name, width] of Object.entries<number>(widths)) {
+  for (const name of names) {
     block[name] = next;
-    next += width * padded(length);
+    next += widths[name] * padded(length);
   }
-  return block as Record<Name, number>;
+  let views: Record<string, unknown> = {};
+  let buffer: ArrayBufferLike | undefined;
+  block.views = () => {
+    if (buffer !== heap.buffer) {
+      views = {};
+      for (const name of names) {
+        const width = widths[name];
+        const start = block[name] as number;
+        views[name] = width === 4 ? floats(heap, start, length) : doubles(heap, start, (width / 8) * length);
+      }
+      buffer = heap.buffer;
+    }
+    return views;
+  };
+  return block as Block<W>;
 }
 
 /** Reserves vectors of `length` entries each. Their content is undefined. */
-export function reserve<Name extends string>(heap: Heap, length: number, widths: Widths<Name>): Block<Name> {
+export function reserve<W extends Widths>(heap: Heap, length: number, widths: W): Block<W> {
   const region = new Region(heap);
-  const at = region.atLeast(blockBytes(length, widths));
-  return { ...blockAt(at, length, widths), release: () => region.release() };
+  const block = blockAt(heap, region.atLeast(blockBytes(length, widths)), length, widths);
+  return Object.assign(block, { release: () => region.release() });
 }

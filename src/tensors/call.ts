@@ -76,15 +76,13 @@ export interface Product {
   readonly aliasing: Aliasing;
 }
 
-/** Where the result is to be written, if the call says so. */
-export function targetOf(product: Product): TensorLike | undefined {
-  return product.out === undefined ? undefined : checkOut(product);
-}
-
-/** Finds `out`, and checks before anything is written its shape, and that its memory is an input's own (if the kernel can) or apart from it. */
-function checkOut(product: Product): TensorLike {
-  const { subject, shape, inputs, aliasing } = product;
-  const out = locateOut(subject, product.out!);
+/**
+ * Finds `out`, if there is one, and checks before anything is written its shape, and that its memory is an input's own (if the kernel can) or apart from
+ * it.
+ */
+export function targetOf({ subject, shape, out: given, inputs, aliasing }: Product): TensorLike | undefined {
+  if (given === undefined) return undefined;
+  const out = locateOut(subject, given);
   checkShape(subject, 'out', shapeOf(out), shape, 'shape');
   for (const name in inputs) {
     const x = inputs[name];
@@ -117,17 +115,26 @@ export function produce<O extends TensorLike>(
 ): O {
   const { like, shape, out } = product;
   const result = target ?? makeLike(like, shape);
-  const call = new Call(backend());
   try {
-    work(call, result);
-    call.finish();
+    within(work, result);
   } catch (error) {
     if (!target && result instanceof Tensor) result.dispose();
     throw error;
+  }
+  return (out ?? result) as O;
+}
+
+/** Runs a piece of work on something, copies its results out, and gives back what it borrowed. */
+export function within(work: (call: Call) => void): void;
+export function within<T>(work: (call: Call, on: T) => void, on: T): void;
+export function within<T>(work: (call: Call, on?: T) => void, on?: T): void {
+  const call = new Call(backend());
+  try {
+    work(call, on);
+    call.finish();
   } finally {
     call.end();
   }
-  return (out ?? result) as O;
 }
 
 /** The memory of one call: inputs are found or copied in, outputs are found or reserved, everything borrowed goes back at the end. */
@@ -176,10 +183,9 @@ export class Call {
     for (const { target, at } of this.#copies) target.data.set(f32.subarray(at >>> 2, (at >>> 2) + target.data.length));
   }
 
-  /** Gives borrowed memory back. */
+  /** Gives borrowed memory back, once. */
   end(): void {
     if (this.#borrowed) for (const at of this.#borrowed) this.#backend.heap.free(at);
-    this.#borrowed = undefined;
   }
 }
 

@@ -1,23 +1,27 @@
 import { wrongMoment } from '../errors.ts';
 import { locate, sameMemory } from './call.ts';
+import type { Located } from './route.ts';
 import type { TensorLike } from './tensor.ts';
 
-/** What a layer keeps of a forward for its backward: the inputs, and which of them has been written over since. */
-export class Kept<Inputs extends Readonly<Record<string, TensorLike | undefined>>> {
+/** What a layer keeps of a forward for its backward: what it found out, the inputs, and which of them has been written over since. */
+export class Kept<P> {
+  readonly pass: P;
   /** Located tensors, by name; good after `check`. */
-  readonly inputs: Inputs;
+  readonly inputs: Partial<Located>;
   readonly #subject: string;
   #lost: { name: string; by: 'forward' | 'backward' } | undefined;
 
-  constructor(subject: string, inputs: Inputs) {
+  constructor(subject: string, pass: P, inputs: Partial<Located>) {
     this.#subject = subject;
+    this.pass = pass;
     this.inputs = inputs;
   }
 
   /** Notes an output that was written: an input in whose memory it lies is lost. */
   noteOutput(out: TensorLike, by: 'forward' | 'backward'): void {
-    for (const name in this.inputs) {
-      const x = this.inputs[name];
+    const { inputs } = this;
+    for (const name in inputs) {
+      const x = inputs[name as keyof Located];
       if (x && sameMemory(out, x) && x.data.length > 0) this.#lost ??= { name, by };
     }
   }
@@ -34,18 +38,12 @@ export class Kept<Inputs extends Readonly<Record<string, TensorLike | undefined>
         `one that ${by} wrote over (out: ${name})`,
       );
     }
-    for (const name in this.inputs) {
-      const x = this.inputs[name];
+    const { inputs } = this;
+    for (const name in inputs) {
+      const x = inputs[name as keyof Located];
       if (x) locate(this.#subject, `backward: the ${name} of the last forward`, x);
     }
   }
-}
-
-/** The inputs of the last forward, after checking that there was one and that they are still there. */
-export function checkKept<K extends { check(): void }>(subject: string, kept: K | undefined): K {
-  if (!kept) throw noForward(subject);
-  kept.check();
-  return kept;
 }
 
 /** The error for a backward without a forward. */

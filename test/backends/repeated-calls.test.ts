@@ -1,7 +1,22 @@
 // A forward on what the last forward was given is not checked again: only if nothing about it has changed.
 
 import { describe, expect, test } from 'vitest';
-import { BatchNorm, BatchNorm2d, type TensorLike, tensor, zeros } from '../../src/index.ts';
+import {
+  BatchNorm,
+  BatchNorm2d,
+  BatchRenorm,
+  BNGRUCell,
+  BNLSTMCell,
+  Dropout,
+  GroupNorm,
+  type Layer,
+  LayerNorm,
+  Linear,
+  Tanh,
+  type TensorLike,
+  tensor,
+  zeros,
+} from '../../src/index.ts';
 import { bitsOf, lopsided, normals, worstDifference } from '../support/data.ts';
 
 const shape = [2, 3, 4, 5];
@@ -80,6 +95,68 @@ describe.each(kinds)('on %s', (_, make) => {
     bn.train();
     expect(() => bn.forward(x, { out })).toThrow('training expected at least 2 values per channel');
     expect(bn.batchesTracked).toBe(0);
+  });
+});
+
+describe.each<[string, () => Layer, number[], number[]]>([
+  ['Linear', () => new Linear(4, 3, { seed: 1 }), [5, 4], [5, 3]],
+  ['Tanh', () => new Tanh(), [5, 4], [5, 4]],
+  ['Dropout', () => new Dropout(0.4, { seed: 2 }), [5, 4], [5, 4]],
+  ['LayerNorm', () => new LayerNorm(4, { activation: 'relu' }), [5, 4], [5, 4]],
+  ['GroupNorm', () => new GroupNorm(2, 4), [5, 4, 3], [5, 4, 3]],
+  ['BatchRenorm', () => new BatchRenorm(4, { rMax: 3, dMax: 5 }), [5, 4], [5, 4]],
+  ['BNLSTMCell', () => new BNLSTMCell(4, 3, { maxSteps: 6, seed: 3 }), [2, 6, 4], [2, 6, 3]],
+  ['BNGRUCell', () => new BNGRUCell(4, 3, { norm: false, seed: 3 }), [2, 6, 4], [2, 6, 3]],
+])('%s', (_, make, given, got) => {
+  const sizeOf = (sizes: number[]) => sizes.reduce((a, b) => a * b, 1);
+
+  test.each([true, false])('forward and backward give the bits of calls that are checked, tensors: %s', (isTensor) => {
+    const [layer, fresh] = [make(), make()];
+    const like = (data: Float32Array, sizes: number[]): TensorLike =>
+      isTensor ? tensor(data, sizes) : { data, shape: [...sizes] };
+    const x = like(lopsided(1, given), given);
+    const out = like(new Float32Array(sizeOf(got)), got);
+    for (let call = 0; call < 6; call++) {
+      if (call === 2) x.data[3] = 5;
+      if (call === 3) for (const one of [layer, fresh]) for (const { data } of one.parameters()) data[0] = 2;
+      if (call === 4) for (const one of [layer, fresh]) one.eval();
+      const y = fresh.forward(like(x.data.slice(), given));
+      expect(layer.forward(x, { out })).toBe(out);
+      expect(bitsOf(out.data)).toEqual(bitsOf(y.data));
+      const dy = () => like(normals(call + 9, sizeOf(got)), got);
+      expect(bitsOf(layer.backward(dy()).data)).toEqual(bitsOf(fresh.backward(dy()).data));
+    }
+    expect(layer.parameters().map(({ grad }) => bitsOf(grad))).toEqual(
+      fresh.parameters().map(({ grad }) => bitsOf(grad)),
+    );
+    expect(layer.stateDict()).toEqual(fresh.stateDict());
+  });
+
+  test('a tensor that was disposed, other options and another shape are noticed', () => {
+    const layer = make();
+    const [x, out] = [tensor(lopsided(1, given), given), zeros(got)];
+    layer.forward(x, { out });
+    const state = layer.stateDict();
+    expect(() => layer.forward(x, { out, outt: x } as object)).toThrow("'outt'");
+    expect(() => layer.forward(x, { out: zeros([7]) })).toThrow('out expected shape');
+    x.dispose();
+    expect(() => layer.forward(x, { out })).toThrow('x expected a live tensor, got one that was disposed');
+    expect(layer.stateDict()).toEqual(state);
+    const next = tensor(lopsided(1, given), given);
+    layer.forward(next, { out });
+    out.dispose();
+    expect(() => layer.forward(next, { out })).toThrow('out expected a live tensor, got one that was disposed');
+  });
+
+  test('after dispose() backward needs a forward, and the layer works on', () => {
+    const layer = make();
+    const x = tensor(lopsided(1, given), given);
+    const dy = () => tensor(normals(2, sizeOf(got)), got);
+    layer.forward(x);
+    layer.dispose();
+    expect(() => layer.backward(dy())).toThrow('backward expected a forward before it, got none');
+    layer.forward(x);
+    expect(layer.backward(dy()).data.every(Number.isFinite)).toBe(true);
   });
 });
 

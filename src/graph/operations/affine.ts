@@ -3,6 +3,7 @@
 import { affine } from '../../kernels/inference/calls.ts';
 import { planOf, type Ranks } from '../../layers/plan.ts';
 import type { Layout } from '../../types.ts';
+import { store } from '../../wasm/views.ts';
 import { gamma, U, type Valued } from '../error-analysis.ts';
 import {
   axisOf,
@@ -61,7 +62,7 @@ export const runAffine: Runner<Rounded> = {
   bytes: ({ center, scale }) => (center ? 3 : 2) * padded(scale.length),
   fill({ heap }, { scale, shift, center }, at) {
     [scale, shift, center].forEach((vector, i) => {
-      if (vector) heap.f32.set(vector, (at + i * padded(scale.length)) >>> 2);
+      if (vector) store(heap, at + i * padded(scale.length), vector);
     });
   },
   call({ backend, operation, weights, shapes, inputs: [from], residual, output, activation }) {

@@ -1,6 +1,7 @@
 // a + b and a·b, whose shapes broadcast as in numpy.
 
 import { broadcastShape, eachRow, walkOver } from '../../tensors/broadcast.ts';
+import { indexOf } from '../../wasm/views.ts';
 import { U, type Valued } from '../error-analysis.ts';
 import type { Description, Operation, Runner } from '../operation.ts';
 
@@ -27,7 +28,7 @@ function runnerOf(kind: BroadcastOperation['kind']): Runner<BroadcastOperation> 
       const of = operators[kind];
       return () => {
         const { f32 } = backend.heap;
-        const [from, more, to] = [inputs[0](), inputs[1](), output()].map((at) => at >>> 2);
+        const [from, more, to] = [inputs[0](), inputs[1](), output()].map(indexOf);
         eachRow(walk, ([i, k, l], length, [, p, q]) => {
           for (let j = 0; j < length; j++) f32[to + i + j] = of(f32[from + k + j * p], f32[more + l + j * q]);
         });

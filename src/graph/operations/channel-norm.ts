@@ -66,21 +66,22 @@ export const runChannelNorm: Runner<Rounded> = {
       const per = groups === channels ? 'channel' : 'group';
       throw singleValue(`compiled network: ${name(operation)}`, 'x', per, `shape ${showShape(shapes[0])}`);
     }
+    const v = trainingAt(backend.heap, scratch(), channels);
+    const derive = (first: number, last: number) => {
+      setTraining(v, first, last, eps, gamma ?? undefined, beta ?? undefined);
+    };
+    const isPooled = groups < channels;
     return () => {
-      const v = trainingAt(scratch(), channels);
       const [x, added, y] = [from(), residual(), output()];
-      const derive = (first: number, last: number) => {
-        setTraining(backend.heap, v, first, last, eps, gamma ?? undefined, beta ?? undefined);
-      };
       for (const run of runs) {
         if (run.plan.size === 0) continue;
         const bytes = run.from * 4;
-        if (groups < channels) {
+        if (isPooled) {
           statistics(backend, run.plan, x + bytes, v);
-          poolGroups(backend.heap, v, channels, groups);
+          poolGroups(v, channels, groups);
         }
         const part = added && added + bytes;
-        trainForward(backend, run.plan, x + bytes, part, y + bytes, activation, v, derive, groups < channels);
+        trainForward(backend, run.plan, x + bytes, part, y + bytes, activation, v, derive, isPooled);
       }
     };
   },

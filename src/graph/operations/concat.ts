@@ -2,6 +2,7 @@
 
 import { concatShape, eachPiece } from '../../tensors/concat.ts';
 import { countOf } from '../../tensors/shape.ts';
+import { move } from '../../wasm/views.ts';
 import type { Description, Operation, Runner } from '../operation.ts';
 
 export interface ConcatOperation extends Operation {
@@ -19,14 +20,10 @@ export const runConcat: Runner<ConcatOperation> = {
   shape: (subject, { axis }, shapes) => concatShape(subject, 'the inputs', shapes, axis),
   call({ backend, operation: { axis }, shapes, inputs, output }) {
     const whole = concatShape('compiled network', 'concat', shapes, axis);
-    return () => {
-      const { f32 } = backend.heap;
-      const to = output() >>> 2;
-      eachPiece(shapes, whole, axis, (i, from, at, length) => {
-        const start = (inputs[i]() >>> 2) + from;
-        f32.copyWithin(to + at, start, start + length);
+    return () =>
+      eachPiece(shapes, whole, axis, (i, from, to, length) => {
+        move(backend.heap, inputs[i]() + from * 4, output() + to * 4, length);
       });
-    };
   },
   read: ({ json, whole }) => ({ kind: 'concat', axis: whole(json.axis, -64, 63) }),
 };

@@ -2,6 +2,7 @@
 
 import { activate, IDENTITY, sum } from '../../kernels/inference/calls.ts';
 import { countOf } from '../../tensors/shape.ts';
+import { store } from '../../wasm/views.ts';
 import { type Description, type Operation, padded, type Runner } from '../operation.ts';
 
 export interface ElementwiseOperation extends Operation {
@@ -17,7 +18,7 @@ export const runElementwise: Runner<ElementwiseOperation> = {
   shape: (_subject, _operation, [x]) => x,
   bytes: (_operation, inputs) => (inputs > 1 ? padded(IDENTITY.length) : 0),
   fill({ heap }, _operation, at, inputs) {
-    if (inputs > 1) heap.f32.set(IDENTITY, at >>> 2);
+    if (inputs > 1) store(heap, at, IDENTITY);
   },
   call({ backend, weights, shapes, inputs: [from], residual, output, activation }) {
     const size = countOf(shapes[0]);

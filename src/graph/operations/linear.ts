@@ -5,6 +5,7 @@ import { activate } from '../../kernels/inference/calls.ts';
 import { linear, pack } from '../../kernels/linear/calls.ts';
 import { Call } from '../../tensors/call.ts';
 import { countOf, linearShape } from '../../tensors/shape.ts';
+import { store } from '../../wasm/views.ts';
 import { gamma, U, type Valued } from '../error-analysis.ts';
 import { type Description, type Operation, padded, type Runner } from '../operation.ts';
 import { fitsF32, foldedBefore, foldedBehind, roundingOf, type WeightAxes } from '../weights.ts';
@@ -39,12 +40,12 @@ export const runLinear: Runner<Rounded> = {
     const call = new Call(backend);
     try {
       const from = call.scratch(weight.length * 4);
-      backend.heap.f32.set(weight, from >>> 2);
+      store(backend.heap, from, weight);
       pack(backend, from, at, inFeatures, outFeatures, 1, inFeatures);
     } finally {
       call.end();
     }
-    if (bias) backend.heap.f32.set(bias, biasAt(operation, at) >>> 2);
+    if (bias) store(backend.heap, biasAt(operation, at), bias);
   },
   call({ backend, operation, weights, shapes, inputs: [from], residual, output, activation }) {
     const { inFeatures, outFeatures } = operation;

@@ -3,6 +3,7 @@
 import { normRows } from '../../kernels/rows/calls.ts';
 import { rowPlanOf } from '../../layers/plan.ts';
 import { countOf } from '../../tensors/shape.ts';
+import { fill, store } from '../../wasm/views.ts';
 import type { Valued } from '../error-analysis.ts';
 import { type Description, type Operation, padded, type Runner } from '../operation.ts';
 import { normalized, readEps } from './norms.ts';
@@ -39,14 +40,13 @@ export const runRowNorm: Runner<Rounded> = {
     return free < 1 ? undefined : [...new Array<number>(free).fill(Number.NaN), ...normalizedShape];
   },
   bytes: (operation) => 2 * padded(columnsOf(operation)),
-  fill({ heap: { f32 } }, operation, at) {
+  fill({ heap }, operation, at) {
     const columns = columnsOf(operation);
-    const { gamma, beta } = operation;
-    const places = [at, at + padded(columns)].map((byte) => byte >>> 2);
-    f32.fill(1, places[0], places[0] + columns);
-    f32.fill(0, places[1], places[1] + columns);
-    if (gamma) f32.set(gamma, places[0]);
-    if (beta) f32.set(beta, places[1]);
+    [operation.gamma, operation.beta].forEach((vector, i) => {
+      const to = at + i * padded(columns);
+      if (vector) store(heap, to, vector);
+      else fill(heap, to, columns, i ? 0 : 1);
+    });
   },
   scratch: ({ normalizedShape }, [x]) => rowPlanOf('row norm', x, normalizedShape).rows * 28,
   call({ backend, operation, weights, shapes, inputs: [from], residual, output, scratch, activation }) {
