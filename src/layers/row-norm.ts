@@ -201,7 +201,7 @@ export abstract class RowNorm extends Norm<RowPass> {
     const segments = segmentsOf(rows);
     for (const [i, parameter] of [beta, gamma].entries()) {
       const parts = doubles(backend().heap, sums + i * segments * cols * 8, segments * cols);
-      const total = parts.slice(0, cols);
+      const total = segments > 1 ? parts.slice(0, cols) : parts;
       for (let s = 1; s < segments; s++) for (let c = 0; c < cols; c++) total[c] += parts[s * cols + c];
       addToGradient(parameter, total);
     }

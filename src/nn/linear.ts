@@ -97,7 +97,8 @@ export class Linear extends LeafLayer<LinearPass> {
   /** @internal */
   protected override begin(shape: readonly number[]): LinearPass {
     const outShape = this.outputShape(shape);
-    return { plan: { shape, size: countOf(shape) }, outShape, rows: countOf(outShape) / this.outFeatures };
+    const size = countOf(shape);
+    return { plan: { shape, size }, outShape, rows: size / this.inFeatures };
   }
 
   /** @internal The kernel reads its inputs more than once. */
