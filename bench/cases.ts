@@ -16,8 +16,10 @@ import {
   zeros,
 } from '../src/index.ts';
 import { backend } from '../src/kernels/backend.ts';
-import * as js from '../src/kernels/js.ts';
+import * as inferenceLoops from '../src/kernels/inference/js.ts';
+import * as linearLoops from '../src/kernels/linear/js.ts';
 import { Random } from '../src/nn/random.ts';
+import { kernelCases } from './kernels.ts';
 import { KIN_SHAPES, type KinShape, KinWorkload, kinLayoutsOf } from './kin-workload.ts';
 import { measurePeak } from './peak.ts';
 import { type BenchLayout, type BenchShape, layoutsOf, SHAPES } from './shapes.ts';
@@ -59,6 +61,7 @@ export function* cases(): Generator<BenchCase> {
   yield* linearCases();
   yield* activationCases();
   yield* compiledCases();
+  yield* kernelCases();
 }
 
 /** A batch norm with a workload's parameters; by state dict, as a layer whose arrays nobody holds need not look whether they have changed. */
@@ -272,7 +275,7 @@ function linearCases(): BenchCase[] {
     const linear = new Linear(depth, cols, { seed: 1 });
     const { weight, bias } = linear.stateDict();
     const packed = new Float32Array(Math.ceil(cols / 8) * 8 * depth);
-    js.pack_f32(weight.data as Float32Array, packed, depth, cols, 1, depth);
+    linearLoops.pack_f32(weight.data as Float32Array, packed, depth, cols, 1, depth);
     const y = new Float32Array(rows * cols);
     const [tx, ty] = [tensor(x, [rows, depth]), zeros([rows, cols])];
     return {
@@ -282,7 +285,7 @@ function linearCases(): BenchCase[] {
       bytes: 4 * (x.length + weight.data.length + y.length),
       flops: 2 * rows * depth * cols,
       ours: () => linear.forward(tx, { out: ty }),
-      plain: () => js.linear_f32(x, packed, bias.data as Float32Array, y, rows, depth, cols, depth, 1, 0),
+      plain: () => linearLoops.linear_f32(x, packed, bias.data as Float32Array, y, rows, depth, cols, depth, 1, 0),
       peak: measurePeak,
       difference: () => relativeDifference(ty.data, y),
       dispose: () => {
@@ -309,7 +312,7 @@ function activationCases(): BenchCase[] {
     shape: shape.join('x'),
     bytes: 8 * x.length,
     ours: () => layer.forward(tx, { out: ty }),
-    plain: () => js.activate_f32(x, y, kind, 0, x.length),
+    plain: () => inferenceLoops.activate_f32(x, y, kind, 0, x.length),
     copy: copyOf(tx, ty, 8 * x.length),
     difference: () => relativeDifference(ty.data, y),
   }));

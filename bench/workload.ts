@@ -1,6 +1,8 @@
 // The data of one batch norm, and the same work as plain loops: what everything else is checked against.
 
-import * as js from '../src/kernels/js.ts';
+import * as inferenceLoops from '../src/kernels/inference/js.ts';
+import * as maskedLoops from '../src/kernels/masked/js.ts';
+import * as trainingLoops from '../src/kernels/training/js.ts';
 import { Random } from '../src/nn/random.ts';
 import { type BenchLayout, type BenchShape, extentOf, storedShape } from './shapes.ts';
 
@@ -90,12 +92,33 @@ export class Workload {
         this.#variance[c] = squares[c] / count - this.#mean[c] ** 2;
       }
     } else if (kernel === 'ncx') {
-      js.stats_ncx_f32(this.x, pivot, null, this.#mean, this.#variance, outer, channels, inner, channels * inner);
+      trainingLoops.stats_ncx_f32(
+        this.x,
+        pivot,
+        null,
+        this.#mean,
+        this.#variance,
+        outer,
+        channels,
+        inner,
+        channels * inner,
+      );
     } else {
       const [sum, square] = [this.#dbeta, this.dgamma];
-      js.pivot_nxc_f32(this.x, pivot, outer, channels);
-      js.sums_nxc_f32(this.x, pivot, null, sum, square, outer, channels, channels, outer);
-      js.moments_nxc_f32(this.x, pivot, sum, square, this.#mean, this.#variance, outer, channels, channels, 1);
+      trainingLoops.pivot_nxc_f32(this.x, pivot, outer, channels);
+      trainingLoops.sums_nxc_f32(this.x, pivot, null, sum, square, outer, channels, channels, outer);
+      trainingLoops.moments_nxc_f32(
+        this.x,
+        pivot,
+        sum,
+        square,
+        this.#mean,
+        this.#variance,
+        outer,
+        channels,
+        channels,
+        1,
+      );
     }
     for (let c = 0; c < channels; c++) {
       invStd[c] = 1 / Math.sqrt(this.#variance[c] + EPS);
@@ -118,7 +141,7 @@ export class Workload {
     const [stride, step] = [channels * inner, inner];
     const weights = Float32Array.from(mask);
     const [sums, dots] = [this.#dbeta, this.dgamma];
-    js.masked_sums_ncx_f32(
+    maskedLoops.masked_sums_ncx_f32(
       this.x,
       dy,
       weights,
@@ -138,7 +161,7 @@ export class Workload {
 
   #clear(mask: Uint8Array): void {
     const { outer, channels, inner } = this.extent;
-    js.weigh_ncx_f32(this.y, Float32Array.from(mask), outer, channels, inner, channels * inner, inner, 0);
+    maskedLoops.weigh_ncx_f32(this.y, Float32Array.from(mask), outer, channels, inner, channels * inner, inner, 0);
   }
 
   /** The gradient into `y`, after `train`. */
@@ -149,16 +172,41 @@ export class Workload {
     const stride = channels * inner;
     if (mask) this.#maskedSums(mask, this.dy, center, invStd, 1);
     else if (kernel === 'ncx')
-      js.grad_stats_ncx_f32(this.x, this.dy, center, invStd, null, sums, dots, outer, channels, inner, stride);
-    else js.grad_sums_nxc_f32(this.x, this.dy, center, invStd, null, sums, dots, outer, channels, channels, outer);
+      trainingLoops.grad_stats_ncx_f32(
+        this.x,
+        this.dy,
+        center,
+        invStd,
+        null,
+        sums,
+        dots,
+        outer,
+        channels,
+        inner,
+        stride,
+      );
+    else
+      trainingLoops.grad_sums_nxc_f32(
+        this.x,
+        this.dy,
+        center,
+        invStd,
+        null,
+        sums,
+        dots,
+        outer,
+        channels,
+        channels,
+        outer,
+      );
     const count = mask ? mask.reduce((sum, flag) => sum + flag, 0) : outer * inner;
     for (let c = 0; c < channels; c++) {
       b[c] = (dots[c] / count) * invStd[c];
       k[c] = sums[c] / count;
     }
     if (kernel === 'ncx')
-      js.grad_input_ncx_f32(this.x, this.dy, center, scale, b, k, this.y, outer, channels, inner, stride);
-    else js.grad_input_nxc_f32(this.x, this.dy, center, scale, b, k, this.y, 0, outer, channels);
+      trainingLoops.grad_input_ncx_f32(this.x, this.dy, center, scale, b, k, this.y, outer, channels, inner, stride);
+    else trainingLoops.grad_input_nxc_f32(this.x, this.dy, center, scale, b, k, this.y, 0, outer, channels);
     if (mask) this.#clear(mask);
   }
 
@@ -167,8 +215,21 @@ export class Workload {
     const { scale, shift } = this.#vectors;
     if (kernel === 'ncx') {
       const stride = channels * inner;
-      js.affine_ncx_f32(this.x, center, scale, shift, residual, this.y, kind, 0, outer, channels, inner, stride);
-    } else js.affine_nxc_f32(this.x, center, scale, shift, residual, this.y, kind, 0, 0, outer, channels);
+      inferenceLoops.affine_ncx_f32(
+        this.x,
+        center,
+        scale,
+        shift,
+        residual,
+        this.y,
+        kind,
+        0,
+        outer,
+        channels,
+        inner,
+        stride,
+      );
+    } else inferenceLoops.affine_nxc_f32(this.x, center, scale, shift, residual, this.y, kind, 0, 0, outer, channels);
   }
 }
 

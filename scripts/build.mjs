@@ -12,6 +12,7 @@ import { rollup } from 'rollup';
 import { dts } from 'rollup-plugin-dts';
 import { fixedOf, labelled } from './fixed.mjs';
 import { internalMembers, withoutInternal } from './internal.mjs';
+import { listOf, partsOf, sourcesOf } from './lists.mjs';
 import { checkPacked, pack } from './pack.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
@@ -26,8 +27,10 @@ function tool(name, ...args) {
   execFileSync(process.execPath, [script, ...args.slice(1)], { cwd: root, stdio: 'inherit' });
 }
 
-for (const folder of ['dist', 'src/wasm/generated', 'build']) rmSync(inRoot(folder), { recursive: true, force: true });
-for (const folder of ['dist/wasm', 'src/wasm/generated', 'build']) mkdirSync(inRoot(folder), { recursive: true });
+for (const folder of ['dist', 'src/generated', 'src/wasm/generated', 'build'])
+  rmSync(inRoot(folder), { recursive: true, force: true });
+for (const folder of ['dist/wasm', 'src/generated', 'src/wasm/generated', 'build'])
+  mkdirSync(inRoot(folder), { recursive: true });
 
 // the same options as asconfig.json, without its entry
 const { entries, ...config } = JSON.parse(readFileSync(inRoot('asconfig.json'), 'utf8'));
@@ -48,25 +51,31 @@ function compile(entry, target, ...options) {
   );
   return readFileSync(inRoot(file));
 }
-const generate = (name, value) =>
-  writeFileSync(inRoot(`src/wasm/generated/${name}.ts`), `export default ${JSON.stringify(value)} as const;\n`);
+const generate = (name, text) => writeFileSync(inRoot('src', `${name}.ts`), text);
+const generateValue = (name, value) =>
+  generate(`wasm/generated/${name}`, `export default ${JSON.stringify(value)} as const;\n`);
 
 const unpacker = compile('assembly/unpack.ts', 'simd', '--shrinkLevel', '2');
 // one f32x4.relaxed_madd, of three zeros
 const PROBE = '0061736d010000000105016000017b030201000a130111004100fd0f4100fd0f4100fd0ffd85020b';
-generate('probe', PROBE);
-generate('unpack', unpacker.toString('hex'));
-for (const part of ['inference', 'linear', 'masked', 'rows', 'training']) {
+generateValue('probe', PROBE);
+generateValue('unpack', unpacker.toString('hex'));
+const parts = partsOf(root);
+for (const part of parts) {
   const builds = fixedOf(compile(`assembly/parts/${part}.ts`, 'relaxed'));
   const [size, text] = pack(builds.fixed);
-  generate(part, [size, checkPacked(unpacker, [size, text], builds), text]);
+  generateValue(part, [size, checkPacked(unpacker, [size, text], builds), text]);
 }
 const relaxed = compile(entries[0], 'relaxed');
 const label = `${version} ${createHash('sha256').update(relaxed).digest('hex').slice(0, 8)}`;
-generate('label', label);
+generateValue('label', label);
 const { fixed } = fixedOf(relaxed);
 writeFileSync(inRoot('dist/wasm/simd.wasm'), labelled(fixed, `simd ${label}`));
 writeFileSync(inRoot('dist/wasm/relaxed.wasm'), labelled(relaxed, `relaxed ${label}`));
+
+for (const [host, text] of Object.entries(sourcesOf(parts))) generate(`wasm/generated/${host}`, text);
+generate('generated/index', await listOf(root, 'js.ts'));
+generate('generated/infer', await listOf(root, 'infer/list.ts'));
 
 // the library knows no Node; the command line does
 for (const project of ['src', 'src/cli']) tool('typescript', 'tsc', '-p', project, '--noEmit');
@@ -113,7 +122,7 @@ await bundle(['js', 'index', 'infer/index', 'weights/index', 'cli/main', 'cli/hd
   'node:*',
 ]);
 for (const source of ['inline', 'workerd', 'edge-light'])
-  await bundle([source], 'src/wasm', 'dist/wasm', ['*.wasm', '*.wasm?module']);
+  await bundle([source], 'src/wasm/generated', 'dist/wasm', ['*.wasm', '*.wasm?module']);
 copyFileSync(inRoot('src/wasm/module.d.ts'), inRoot('dist/wasm/module.d.ts'));
 
 const types = await rollup({

@@ -59,19 +59,22 @@ export function malformed(format: string, part: string, expected: string, got: s
  * `Sequential, layer 2.0: …`. Anything but an error of this library is left as it is.
  */
 export function inPart(whole: string, part: number | string, error: unknown): unknown {
-  const { code, message } = (error ?? {}) as Partial<EvenkeelError>;
-  if (typeof code !== 'string' || typeof message !== 'string') return error;
   const place = `${whole}, layer `;
-  const inner = message.startsWith(place) ? `.${message.slice(place.length)}` : `: ${message}`;
-  (error as EvenkeelError).message = `${place}${part}${inner}`;
-  return error;
+  return reworded(error, (message) => {
+    const inner = message.startsWith(place) ? `.${message.slice(place.length)}` : `: ${message}`;
+    return `${place}${part}${inner}`;
+  });
 }
 
 /** An error of a part that nobody sees, with another subject: the object that the user made. */
 export function blaming(subject: string, error: unknown): unknown {
+  return reworded(error, (message) => `${subject}${message.slice(message.indexOf(': '))}`);
+}
+
+/** An error of this library with another message; anything else as it is. */
+function reworded(error: unknown, change: (message: string) => string): unknown {
   const { code, message } = (error ?? {}) as Partial<EvenkeelError>;
-  if (typeof code !== 'string' || typeof message !== 'string') return error;
-  (error as EvenkeelError).message = `${subject}${message.slice(message.indexOf(': '))}`;
+  if (typeof code === 'string' && typeof message === 'string') (error as EvenkeelError).message = change(message);
   return error;
 }
 

@@ -29,7 +29,16 @@ export type { RowNormOptions } from './layers/row-norm.ts';
 export type { StateSlot, StateSlots } from './layers/state.ts';
 export { ActivationLayer, ReLU, Sigmoid, Tanh } from './nn/activations.ts';
 export { Dropout, type DropoutOptions } from './nn/dropout.ts';
-export { Graph, type GraphBuilder, type Port, type SymbolicShape, type Value } from './nn/graph.ts';
+export {
+  type AnyOutputs,
+  Graph,
+  type GraphBuilder,
+  type GraphInputs,
+  type GraphOutputs,
+  type Port,
+  type SymbolicShape,
+  type Value,
+} from './nn/graph.ts';
 export { BNGRUCell } from './nn/gru-cell.ts';
 export {
   heNormal,
@@ -49,6 +58,7 @@ export { Random } from './nn/random.ts';
 export type { RecurrentCellOptions, RecurrentForwardOptions, RecurrentState } from './nn/recurrent-cell.ts';
 export { Residual } from './nn/residual.ts';
 export { Sequential } from './nn/sequential.ts';
+export { LogSoftmax, Softmax, type SoftmaxOptions } from './nn/softmax.ts';
 export { type Adaptation, type AdaptOptions, adapt } from './stats/adapt.ts';
 export { type DiagnoseOptions, diagnose } from './stats/diagnose.ts';
 export {

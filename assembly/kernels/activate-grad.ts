@@ -1,4 +1,4 @@
-import * as act from '../activations';
+import { dispatch, Long } from '../activations';
 import { few, loadTail, storeFew, storeTail } from '../lanes';
 
 /**
@@ -14,21 +14,17 @@ import { few, loadTail, storeFew, storeTail } from '../lanes';
  * traffic   12 bytes per element
  */
 export function activate_grad_f32(x: usize, dy: usize, dx: usize, kind: i32, alpha: f32, size: u32): void {
-  switch (kind) {
-    case act.NONE: { if (dx != dy) memory.copy(dx, dy, (<usize>size) << 2); break; }
-    case act.RELU: { sweep<act.Relu>(x, dy, dx, alpha, size); break; }
-    case act.RELU6: { sweep<act.Relu6>(x, dy, dx, alpha, size); break; }
-    case act.LEAKY_RELU: { sweep<act.LeakyRelu>(x, dy, dx, alpha, size); break; }
-    case act.ELU: { slowSweep<act.Elu>(x, dy, dx, alpha, size); break; }
-    case act.SILU: { slowSweep<act.Silu>(x, dy, dx, alpha, size); break; }
-    case act.SIGMOID: { slowSweep<act.Sigmoid>(x, dy, dx, alpha, size); break; }
-    case act.TANH: { sweep<act.Tanh>(x, dy, dx, alpha, size); break; }
-    case act.GELU: { sweep<act.Gelu>(x, dy, dx, alpha, size); break; }
-    case act.GELU_TANH: { sweep<act.GeluTanh>(x, dy, dx, alpha, size); break; }
-    case act.HARD_SWISH: { sweep<act.HardSwish>(x, dy, dx, alpha, size); break; }
-    case act.HARD_SIGMOID: { sweep<act.HardSigmoid>(x, dy, dx, alpha, size); break; }
-    case act.SOFTPLUS: { slowSweep<act.Softplus>(x, dy, dx, alpha, size); break; }
-    case act.MISH: { slowSweep<act.Mish>(x, dy, dx, alpha, size); break; }
+  dispatch<Sweep>(kind, x, dy, dx, alpha, size);
+}
+
+class Sweep {
+  @inline none(_x: usize, dy: usize, dx: usize, size: u32): void {
+    if (dx != dy) memory.copy(dx, dy, (<usize>size) << 2);
+  }
+
+  @inline run<K>(x: usize, dy: usize, dx: usize, alpha: f32, size: u32): void {
+    if (changetype<K>(0) instanceof Long) slowSweep<K>(x, dy, dx, alpha, size);
+    else sweep<K>(x, dy, dx, alpha, size);
   }
 }
 
@@ -41,10 +37,10 @@ function sweep<K>(x: usize, dy: usize, dx: usize, alpha: f32, size: u32): void {
   let g = dy;
   let q = dx;
   for (let p = x; p < end; p += 16, g += 16, q += 16) {
-    v128.store(q, act.gradient<K>(v128.load(p), v128.load(g), a, nought));
+    v128.store(q, changetype<K>(0).gradient(v128.load(p), v128.load(g), a, nought));
   }
   const rest = size & 3;
-  if (rest) storeTail(q, act.gradient<K>(loadTail(end, rest), loadTail(g, rest), a, nought), rest);
+  if (rest) storeTail(q, changetype<K>(0).gradient(loadTail(end, rest), loadTail(g, rest), a, nought), rest);
 }
 
 /** The same with the loop's body once: where that is long, to ask each time whether the vector is whole costs nothing, and half the code is enough. */
@@ -55,7 +51,7 @@ function slowSweep<K>(x: usize, dy: usize, dx: usize, alpha: f32, size: u32): vo
   const nought = size >> 31;
   for (let left = size; left; x += 16, dy += 16, dx += 16) {
     const n = min(left, 4);
-    storeFew(dx, act.gradient<K>(few(x, n), few(dy, n), a, nought), n);
+    storeFew(dx, changetype<K>(0).gradient(few(x, n), few(dy, n), a, nought), n);
     left -= n;
   }
 }

@@ -6,51 +6,29 @@ import { quote } from '../formats/bytes.ts';
 import { isReadable, type Values as Numbers, naturalType } from '../formats/dtypes.ts';
 import type { StateDict } from '../types.ts';
 import { checkPair } from '../weights/fold-safetensors.ts';
-import {
-  type Exported,
-  type Foreign,
-  loadSequential,
-  readOnnx,
-  toFlax,
-  toKeras,
-  toOnnx,
-  toTfjs,
-  toTorch,
-  type Writable,
-  writeKeras,
-  writeNpz,
-  writeSafetensors,
-  writeTfjs,
-} from '../weights/index.ts';
+import { type Foreign, loadSequential, readOnnx, toFlax, toKeras, toOnnx, toTfjs, toTorch } from '../weights/index.ts';
+import { type Framework, GRAPHS, type Output, WRITERS, type Writer } from '../weights/registry.ts';
 import { rowOfOnnx } from '../weights/sequential-onnx.ts';
 import { withNorms } from '../weights/stored-norms.ts';
 import { type Report, UsageError, type Values, withOptions } from './command.ts';
 import { writeFiles, writeFileWhole } from './files.ts';
 import { unknown } from './inspect.ts';
-import { FRAMEWORKS, type Framework, importAs, openWeights, type WeightsFile } from './weights-file.ts';
-
-const FORMATS: readonly { readonly ends: string; readonly to: Framework }[] = [
-  { ends: '.safetensors', to: 'torch' },
-  { ends: '.npz', to: 'torch' },
-  { ends: '.onnx', to: 'onnx' },
-  { ends: '.h5', to: 'keras' },
-  { ends: '.json', to: 'tfjs' },
-];
+import { FRAMEWORKS, importAs, openWeights, type WeightsFile } from './weights-file.ts';
 
 export async function convert([input, output]: string[], { from, to, rename = [], progress }: Values): Promise<Report> {
-  const format = FORMATS.find(({ ends }) => output.endsWith(ends));
+  const format = WRITERS.find(({ ends }) => output.endsWith(ends));
   if (!format)
     throw new UsageError(
-      `${basename(output)}: a name in ${FORMATS.map(({ ends }) => ends).join(', ')} says the format`,
+      `${basename(output)}: a name in ${WRITERS.map(({ ends }) => ends).join(', ')} says the format`,
     );
-  const target = frameworkFrom('to', to) ?? format.to;
+  const target = frameworkFrom('to', to) ?? format.names;
   const source = frameworkFrom('from', from);
   const file = await openWeights(input, progress);
   const names = Object.fromEntries(await withOptions(() => rename.map(checkPair)));
-  if (format.ends === '.onnx') {
+  if (!format.write) {
     if (source || to || rename.length)
       throw new UsageError('a network becomes an ONNX model as a whole: no --from, --to or --rename');
-    if (!['ONNX', 'Keras', 'TF.js'].includes(file.kind)) {
+    if (!GRAPHS[file.kind]) {
       const expected = 'an ONNX, Keras or TF.js file, which has a graph';
       throw wrongValue('ERR_FORMAT', 'convert', basename(input), expected, file.kind);
     }
@@ -63,16 +41,15 @@ export async function convert([input, output]: string[], { from, to, rename = []
     };
   }
   if (target === 'onnx') throw new UsageError('only an .onnx file has ONNX names');
-  if ((format.ends === '.h5' && target !== 'keras') || (format.ends === '.json' && target !== 'tfjs'))
-    throw new UsageError(`a ${format.ends} file has ${format.to} names`);
+  if (format.fixed && target !== format.names) throw new UsageError(`a ${format.ends} file has ${format.names} names`);
   const imported = await withOptions(() =>
     source && source !== file.framework && source !== 'onnx'
       ? importAs(source, file.tensors, { rename: names })
       : file.import({ rename: names }),
   );
   if (Object.keys(imported.state).length === 0 && file.kind !== 'NPY') throw unknown('convert', input, imported.unused);
-  const { state, unused, missing, multipliers = {} } = imported;
-  const tensors: Map<string, Out> = { torch: toTorch, keras: toKeras, flax: toFlax, tfjs: toTfjs }[target](state, {
+  const { state, unused, missing, multipliers = {}, training = [] } = imported;
+  const tensors: Map<string, Output> = { torch: toTorch, keras: toKeras, flax: toFlax, tfjs: toTfjs }[target](state, {
     multipliers,
   });
   const texts = unused.filter((name) => isText(file.tensors.get(name)));
@@ -81,21 +58,26 @@ export async function convert([input, output]: string[], { from, to, rename = []
     tensors,
     unused.filter((name) => !isLeft.has(name)),
     file.tensors,
-    format.ends,
+    format,
   );
   const said = { ...(target === 'torch' && { format: 'pt' }), ...withNorms(imported) };
-  await writeFiles(await filesOf(format.ends, output, tensors, said, file.kinds), progress);
+  const files = await format.write(tensors, { name: basename(output), metadata: said, kinds: file.kinds });
+  await writeFiles(
+    files.map(([name, bytes]) => [name === basename(output) ? output : join(dirname(output), name), bytes]),
+    progress,
+  );
   const uncounted = Object.keys(state).filter((name) => name.endsWith('batchesTracked') && target !== 'torch');
   const counted = uncounted.filter((name) => state[name].data[0] > 0);
   return {
     lines: [
       `${tensors.size} tensors → ${output}, ${target} names`,
-      ...changedTypes(file.tensors, format.ends, tensors),
+      ...changedTypes(file.tensors, format, tensors),
       ...turned(file.framework, target, state),
       ...carried.map((name) => `carried over as it is, as nobody knows it: ${name}`),
       ...counted.map((name) => `left out, as ${target} counts no batches: ${name} ${state[name].data[0]}`),
       ...texts.map((name) => `left out, as these are texts: ${name}`),
       ...missing.map((name) => `missing: ${name}`),
+      ...training.map((name) => `in training mode, which weights alone do not say: ${name}`),
     ],
     data: {
       in: input,
@@ -106,18 +88,17 @@ export async function convert([input, output]: string[], { from, to, rename = []
       carried,
       leftOut: [...counted, ...texts],
       missing,
+      training,
     },
   };
 }
 
-type Out = Exported | Extract<Writable, { bytes: Uint8Array }>;
-
 /** Adds what nothing was made of under its own name, type and shape: a file loses nothing on its way. */
 function carryOver(
-  out: Map<string, Out>,
+  out: Map<string, Output>,
   names: readonly string[],
   tensors: WeightsFile['tensors'],
-  ends: string,
+  { ends, raw, integers }: Writer,
 ): string[] {
   for (const name of names) {
     const tensor = tensors.get(name) as
@@ -128,10 +109,10 @@ function carryOver(
     if (!tensor) throw fail('a tensor', 'none');
     if (out.has(name)) throw fail('a name of its own', 'that of another tensor');
     const { dtype, shape, bytes } = tensor;
-    if (ends === '.safetensors' && bytes && dtype) out.set(name, { bytes, shape, dtype });
+    if (raw && bytes && dtype) out.set(name, { bytes, shape, dtype });
     else {
       if (dtype !== undefined && !isReadable(dtype)) throw fail(`a type that a ${ends} file holds`, dtype);
-      const whole = (ends === '.npz' || ends === '.h5') && dtype !== undefined && /^[IUB](?:\d|OOL)/.test(dtype);
+      const whole = integers && dtype !== undefined && /^[IUB](?:\d|OOL)/.test(dtype);
       out.set(name, { data: tensor.data as Numbers, shape, ...(whole && { dtype }) });
     }
   }
@@ -143,33 +124,16 @@ function isText(tensor: { readonly dtype?: string } | undefined): boolean {
   return tensor?.dtype === 'STRING' || tensor?.dtype === 'HDF5 class 3';
 }
 
-/** The files that an output comes to. */
-async function filesOf(
-  ends: string,
-  output: string,
-  tensors: Map<string, Out>,
-  metadata: Record<string, string>,
-  kinds: WeightsFile['kinds'],
-): Promise<[string, Uint8Array][]> {
-  if (ends === '.safetensors') return [[output, writeSafetensors(tensors, metadata)]];
-  const values = tensors as Map<string, Exported>; // bytes are carried over into safetensors alone
-  if (ends === '.npz') return [[output, writeNpz(values)]];
-  if (ends === '.h5') return [[output, await writeKeras(values, { kinds })]];
-  const files = writeTfjs(values, null, `${basename(output, '.json')}.group1-shard1of1`);
-  // the model last: it is what says that the shards are there
-  return [...files]
-    .reverse()
-    .map(([name, bytes]) => [name === 'model.json' ? output : join(dirname(output), name), bytes]);
-}
-
 /** Types that are written as others. */
-function changedTypes(before: WeightsFile['tensors'], ends: string, after: ReadonlyMap<string, Out>): string[] {
+function changedTypes(
+  before: WeightsFile['tensors'],
+  { singles }: Writer,
+  after: ReadonlyMap<string, Output>,
+): string[] {
   const typesOf = (tensors: Iterable<{ readonly dtype?: string; readonly data?: ArrayLike<number> }>) =>
     // data are decoded when they are asked for, and some types cannot be
     new Set(Array.from(tensors, (tensor) => tensor.dtype ?? naturalType(tensor.data ?? [])));
-  // TF.js' and Keras' files are written in singles
-  const single = ends === '.json' || ends === '.h5';
-  const now = single
+  const now = singles
     ? new Set(['F32'])
     : typesOf(after.values() as Iterable<{ dtype?: string; data?: ArrayLike<number> }>);
   const gone = [...typesOf(before.values())].filter((dtype) => !now.has(dtype));

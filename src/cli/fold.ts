@@ -5,8 +5,10 @@ import { show, wrongValue } from '../errors.ts';
 import { preset } from '../layers/options.ts';
 import { checkPair } from '../weights/fold-safetensors.ts';
 import { type FileFold, foldOnnx, foldSafetensors } from '../weights/index.ts';
+import { WRITERS } from '../weights/registry.ts';
 import { type Report, UsageError, type Values, withOptions } from './command.ts';
 import { writeFileWhole } from './files.ts';
+import { unknown } from './inspect.ts';
 import { openWeights } from './weights-file.ts';
 
 export async function fold(
@@ -19,7 +21,7 @@ export async function fold(
   }
   if (
     !output.endsWith(file.kind === 'ONNX' ? '.onnx' : '.safetensors') &&
-    /\.(?:onnx|safetensors|npz|npy|h5|keras|json)$/.test(output)
+    (WRITERS.some(({ ends }) => output.endsWith(ends)) || /\.(?:npy|keras)$/.test(output))
   ) {
     throw new UsageError(`fold writes what it reads, here ${file.kind}: ${basename(output)} is another format`);
   }
@@ -33,8 +35,12 @@ export async function fold(
           const pairs = Object.fromEntries(pair.map(checkPair));
           return foldSafetensors(bytes, { pairs, eps: epsFrom(eps), transposed, files });
         });
-  await writeFileWhole(output, result.file, progress);
   const { folded, kept, assumed } = result;
+  if (kind === 'safetensors' && folded.length + kept.length === 0) {
+    const { state, unused } = file.import({ allowNonFinite: true, lenient: true });
+    if (Object.keys(state).length === 0) throw unknown('fold', input, unused);
+  }
+  await writeFileWhole(output, result.file, progress);
   const before = bytes.length + [...(files?.values() ?? [])].reduce((sum, { length }) => sum + length, 0);
   const lines = [
     ...(files
@@ -47,7 +53,7 @@ export async function fold(
     ...kept.map(({ norm, reason }) => `${norm} stays: ${reason}`),
     folded.length + kept.length
       ? `${folded.length} folded, ${kept.length} left; ${before.toLocaleString('en')} → ${result.file.length.toLocaleString('en')} bytes`
-      : "no batch norm with PyTorch's names (running_mean, running_var): everything is carried over as it is",
+      : `no batch norm${kind === 'ONNX' ? '' : " with PyTorch's names (running_mean, running_var)"}: everything is carried over as it is`,
     ...assumedIn(result),
   ];
   return {
@@ -68,6 +74,7 @@ function assumedIn({ folded, assumed }: FileFold): string[] {
   const known: Readonly<Record<string, (norms: string) => string>> = {
     layer: (norms) => `that ${norms} follow the layers of their names (--pair says what they follow)`,
     transposed: (norms) => `that the layers of ${norms} are not transposed (--transposed)`,
+    inputs: (norms) => `that nobody gives other values for the weights of ${norms}, which are inputs of the model`,
     eps: (norms) => `eps ${preset('torch').eps} of ${norms} (--eps)`,
   };
   const parts = Object.entries(known).flatMap(([what, sentence]) => {

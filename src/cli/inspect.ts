@@ -27,17 +27,24 @@ export async function inspect([path]: string[], { progress }: Values): Promise<R
         .replaceAll('/', '.'),
     ),
   );
-  const training = new Set(file.trainingNorms);
+  const training = new Set(imported.training);
   const norms = normReports(imported)
-    .filter(({ name }) => !other.has(name))
-    .map((norm) => (training.has(norm.name) ? { ...norm, findings: [...norm.findings, TRAINING] } : norm));
+    // one with statistics may share its name with a norm inside another node
+    .filter(({ name, kind }) => kind === 'batch norm' || !other.has(name))
+    .map((norm) =>
+      training.has(norm.name) && norm.kind === 'batch norm'
+        ? { ...norm, findings: [...norm.findings, TRAINING] }
+        : norm,
+    );
+  const marked = new Set(norms.flatMap(({ name, kind }) => (kind === 'batch norm' ? [name] : [])));
+  const others = [...training].filter((name) => !marked.has(name));
   const tensors = [...file.tensors].map(([name, tensor]) => ({
     name,
     dtype: tensor.dtype ?? 'F32',
     shape: tensor.shape,
   }));
   const values = tensors.reduce((sum, { shape }) => sum + shape.reduce((product, length) => product * length, 1), 0);
-  const wrong = norms.reduce((sum, { findings }) => sum + findings.length, 0);
+  const wrong = norms.reduce((sum, { findings }) => sum + findings.length, others.length);
   const count = norms.length + file.otherNorms.length;
   const lines = [
     `${basename(path)}: ${file.kind}${filesOf(file)}, ${file.framework} names, ${plural(tensors.length, 'tensor')}, ${values.toLocaleString('en')} values`,
@@ -54,6 +61,7 @@ export async function inspect([path]: string[], { progress }: Values): Promise<R
     ]),
     ...file.otherNorms.map((one) => `  ${one}`),
     ...missing.map((name) => `  ! missing: ${name}`),
+    ...listed(others, 'in training mode'),
     ...listed(unused, 'not known what it is'),
     verdict(norms, wrong, missing.length, unused.length),
   ];
@@ -61,7 +69,18 @@ export async function inspect([path]: string[], { progress }: Values): Promise<R
   const understood = count > 0 || Object.keys(imported.state).length > 0 || NAMELESS.includes(kind);
   return {
     lines,
-    data: { file: path, kind, framework, tensors, norms, otherNorms, missing, unused, findings: wrong },
+    data: {
+      file: path,
+      kind,
+      framework,
+      tensors,
+      norms,
+      otherNorms,
+      missing,
+      unused,
+      training: [...training],
+      findings: wrong,
+    },
     ...(!understood && { wrong: unknown('inspect', path, unused) }),
   };
 }

@@ -3,6 +3,7 @@
 
 import { readFileSync } from 'node:fs';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
+import { WRITERS } from '../weights/registry.ts';
 import { type Report, UsageError, type Values } from './command.ts';
 import { convert } from './convert.ts';
 import { isStdout } from './files.ts';
@@ -14,7 +15,7 @@ const HELP = `evenkeel: batch norm in files of weights
 
   evenkeel inspect FILE          tensors and normalization layers, and statistics that look wrong
   evenkeel fold IN OUT           folds batch norm (safetensors, ONNX); the rest is carried over byte for byte
-  evenkeel convert IN OUT        another format, by the name of OUT: .safetensors .npz .onnx .weights.h5 model.json
+  evenkeel convert IN OUT        another format, by the name of OUT: ${WRITERS.map(({ ends, example = ends }) => example).join(' ')}
 
   FILE and IN: safetensors (or *.safetensors.index.json, with the shards beside it), NPZ, NPY, ONNX, TF.js (model.json), Keras (.keras, .h5; needs h5wasm)
 

@@ -3,150 +3,69 @@
 import { basename, dirname, join } from 'node:path';
 import { malformed } from '../errors.ts';
 import { quote } from '../formats/bytes.ts';
-import { type FileKind, recognize } from '../formats/recognize.ts';
+import { recognize } from '../formats/recognize.ts';
+import { readSafetensors } from '../formats/safetensors.ts';
 import { isInside } from '../formats/zip.ts';
 import {
   type Foreign,
   fromFlax,
   fromKeras,
-  fromOnnx,
   fromTfjs,
   fromTorch,
   type Imported,
   type ImportOptions,
-  normsOf,
-  type OnnxModel,
-  readNpy,
-  readNpz,
-  readOnnx,
-  readSafetensors,
-  readTfjs,
-  safetensorsShards,
-  tfjsShards,
 } from '../weights/index.ts';
-import { tfjsLayers } from '../weights/keras.ts';
-import { kindOf } from '../weights/keras-config.ts';
-import { strangeNorms, tensorsOf } from '../weights/onnx.ts';
 import { dataBeside } from '../weights/onnx-data.ts';
+import { type Contents, type Format, type Framework, formatOf, READERS } from '../weights/registry.ts';
 import { readFileWhole } from './files.ts';
 import { readKerasInTime } from './read-hdf5.ts';
 
-export type Kind = 'safetensors' | 'NPZ' | 'NPY' | 'ONNX' | 'TF.js' | 'Keras';
-export const FRAMEWORKS = ['torch', 'keras', 'flax', 'onnx', 'tfjs'] as const;
-export type Framework = (typeof FRAMEWORKS)[number];
+export const FRAMEWORKS: readonly Framework[] = ['torch', 'keras', 'flax', 'onnx', 'tfjs'];
 
-export interface WeightsFile {
-  readonly kind: Kind;
+export interface WeightsFile extends Contents {
+  readonly kind: Format;
   readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly tensors: ReadonlyMap<string, Foreign & { readonly dtype?: string }>;
   /** Whose names these are. */
   readonly framework: Framework;
-  /** The files beside it that it names: shards of an index, external data. */
-  readonly files?: ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
-  /** Normalization layers of other kinds, as far as the file says so: `LayerNormalization ln_1`. */
   readonly otherNorms: readonly string[];
-  /** Kinds of layers, where the file shows them. */
-  readonly kinds?: ReadonlyMap<string, string>;
-  /** Batch norms that take each batch's own statistics. */
-  readonly trainingNorms?: readonly string[];
   /** In our names. */
   import(options?: ImportOptions): Imported;
 }
 
-const READERS = 'a file of weights (safetensors, NPZ, NPY, ONNX, TF.js, Keras)';
+const READABLE = `a file of weights (${Object.keys(READERS).join(', ')})`;
 
 /** Reads a file of any kind, and those beside it that it names. Throws ERR_FORMAT. */
 export async function openWeights(path: string, always = false): Promise<WeightsFile> {
   const bytes = await readFileWhole(path, always);
   const known = recognize(bytes);
-  const file = await openAs(known?.kind, bytes, path, always, known?.text);
-  if (file.tensors.size === 0 && file.kind !== 'ONNX')
-    throw malformed(file.kind, basename(path), 'tensors', 'none that is known', 0);
-  return file;
-}
-
-async function openAs(
-  kind: FileKind | undefined,
-  bytes: Uint8Array<ArrayBuffer>,
-  path: string,
-  always: boolean,
-  text: string | undefined,
-): Promise<WeightsFile> {
-  const beside = (format: string, names: readonly string[]) => filesBeside(format, names, path, always);
-  switch (kind) {
-    case 'NPY':
-      return of('NPY', bytes, new Map([['array', readNpy(bytes)]]));
-    case 'NPZ':
-      return of('NPZ', bytes, await readNpz(bytes));
-    case 'safetensors':
-    case 'compiled': {
-      const { tensors, metadata } = readSafetensors(bytes);
-      return of('safetensors', bytes, tensors, metadata);
-    }
-    case 'index': {
-      const files = await beside('safetensors', safetensorsShards(bytes));
-      const { tensors, metadata } = readSafetensors(bytes, { files });
-      return { ...of('safetensors', bytes, tensors, metadata), files };
-    }
-    case 'HDF5':
-    case 'Keras': {
-      const file = await readKerasInTime(path, bytes);
-      return {
-        kind: 'Keras',
-        bytes,
-        tensors: file.tensors,
-        framework: 'keras',
-        kinds: file.kinds,
-        otherNorms: otherNormsOf(file.kinds),
-        import: (options) => fromKeras(file, options),
-      };
-    }
-    case 'TF.js': {
-      const files = await beside('TF.js', tfjsShards(bytes));
-      const model = readTfjs(bytes, files);
-      return {
-        kind: 'TF.js',
-        bytes,
-        tensors: model.tensors,
-        framework: 'tfjs',
-        files,
-        otherNorms: otherNormsOf(
-          new Map((tfjsLayers(model.topology) ?? []).map((layer) => [layer.name, kindOf(layer.className)])),
-        ),
-        import: (options) => fromTfjs(model, options),
-      };
-    }
-    default: {
-      if (text !== undefined && kind !== 'ONNX') throw malformed('file', basename(path), READERS, text, 0);
-      if (kind === undefined && path.endsWith('.safetensors')) readSafetensors(bytes); // for its error
-      const { model, files } = await onnxFrom(bytes, path, kind);
-      return {
-        kind: 'ONNX',
-        bytes,
-        tensors: tensorsOf(model),
-        framework: 'onnx',
-        ...(files.size && { files }),
-        otherNorms: strangeNorms(model),
-        trainingNorms: normsOf(model).flatMap(({ name, training }) => (training ? [name] : [])),
-        import: (options) => fromOnnx(model, options),
-      };
-    }
-  }
-}
-
-/** What nobody knows may still be ONNX, whose files have no beginning of their own. */
-async function onnxFrom(
-  bytes: Uint8Array<ArrayBuffer>,
-  path: string,
-  kind: FileKind | undefined,
-): Promise<{ model: OnnxModel; files: Map<string, Uint8Array<ArrayBuffer>> }> {
-  try {
-    const files = await dataBeside(path, bytes);
-    return { model: readOnnx(bytes, { files }), files };
-  } catch (error) {
-    if (kind === 'ONNX' || path.endsWith('.onnx')) throw error;
-    throw malformed('file', basename(path), READERS, 'bytes that nothing here knows', 0);
-  }
+  const fail = (got: string) => malformed('file', basename(path), READABLE, got, 0);
+  // what nobody knows may still be ONNX, whose files have no beginning of their own
+  const format = known ? formatOf(known.kind) : 'ONNX';
+  if (!format) throw fail(known!.text);
+  if (!known && path.endsWith('.safetensors')) readSafetensors(bytes); // for its error
+  const source = {
+    kind: known?.kind,
+    bytes,
+    beside: (kind: string, names: readonly string[]) => filesBeside(kind, names, path, always),
+    external: () => dataBeside(path, bytes),
+    keras: () => readKerasInTime(path, bytes),
+  };
+  const contents = await READERS[format](source).catch((error) => {
+    throw known || path.endsWith('.onnx') ? error : fail('bytes that nothing here knows');
+  });
+  const { tensors, metadata } = contents;
+  if (tensors.size === 0 && format !== 'ONNX')
+    throw malformed(format, basename(path), 'tensors', 'none that is known', 0);
+  const framework = contents.framework ?? frameworkOf([...tensors.keys()]);
+  const given = (metadata ? { tensors, metadata } : tensors) as ReadonlyMap<string, Foreign>;
+  return {
+    import: (options) => importAs(framework, given, options),
+    ...contents,
+    kind: format,
+    bytes,
+    framework,
+    otherNorms: contents.otherNorms ?? [],
+  };
 }
 
 /** Files that a file names, each once. Throws for paths out of its folder. */
@@ -164,38 +83,6 @@ async function filesBeside(
   }
   return files;
 }
-
-function of(
-  kind: Kind,
-  bytes: Uint8Array<ArrayBuffer>,
-  tensors: ReadonlyMap<string, Foreign>,
-  metadata?: Readonly<Record<string, string>>,
-): WeightsFile {
-  const framework = frameworkOf([...tensors.keys()]);
-  const given = metadata ? { tensors, metadata } : tensors;
-  return {
-    kind,
-    bytes,
-    tensors,
-    framework,
-    otherNorms: [],
-    import: (options) => importAs(framework, given as ReadonlyMap<string, Foreign>, options),
-  };
-}
-
-/** Norms of Keras that are no batch norms, in our names for them. */
-function otherNormsOf(kinds: ReadonlyMap<string, string> = new Map()): string[] {
-  return [...kinds].flatMap(([name, kind]) => {
-    const norm = /^(layer|group|rms)_normalization$/.exec(kind)?.[1];
-    return norm ? [`${OTHER_NORMS[norm]} ${name}`] : [];
-  });
-}
-
-const OTHER_NORMS: Readonly<Record<string, string>> = {
-  layer: 'LayerNormalization',
-  group: 'GroupNormalization',
-  rms: 'RMSNormalization',
-};
 
 /** Tensors in the words of a framework, in ours. */
 export function importAs(

@@ -85,6 +85,15 @@ export function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   return all;
 }
 
+/** Things with names in a file: each takes so many bytes of it, with what belongs to it; a few are there in any case. */
+const LEAST_BYTES = 256;
+const FEW_THINGS = 1 << 14;
+
+/** As many tensors, nodes or files as a file of some length may name, of which some are there in any case. */
+export function mostNamed(length: number, few = FEW_THINGS): number {
+  return Math.max(few, Math.floor(length / LEAST_BYTES));
+}
+
 /** A name or a text of a file for an error message. */
 export function quote(text: string): string {
   return `'${text.slice(0, 80)}${text.length > 80 ? '…' : ''}'`;

@@ -44,6 +44,8 @@ export interface OnnxGraph {
   readonly initializers: ReadonlyMap<string, OnnxInitializer>;
   /** Shapes of the graph's inputs by name; undefined for a length that is not given. */
   readonly inputs: ReadonlyMap<string, readonly (number | undefined)[]>;
+  /** Initializers that are inputs as well: from version 4 of the format on a caller may give others. */
+  readonly defaults: ReadonlySet<string>;
   readonly outputs: readonly string[];
   /** Shapes of values, as far as the model says them. */
   readonly shapes: ReadonlyMap<string, readonly (number | undefined)[]>;
@@ -283,12 +285,14 @@ function graphOf(graph: Field, reading: Reading, depth: number): OnnxGraph {
     } else if (field.number === 15)
       throw malformed(FORMAT, 'sparse_initializer', 'dense tensors', 'a sparse one', field.offset);
   }
+  const defaults = new Set<string>();
   for (const name of initializers.keys()) {
-    inputs.delete(name); // before version 4 of the format initializers were inputs as well
+    // before version 4 of the format all initializers were inputs as well
+    if (inputs.delete(name)) defaults.add(name);
     if (given.has(name))
       throw malformed(FORMAT, `value ${quote(name)}`, 'an initializer or a node that gives it', 'both', graph.offset);
   }
-  return { nodes, initializers, inputs, outputs, shapes };
+  return { nodes, initializers, inputs, defaults, outputs, shapes };
 }
 
 const NO_ATTRIBUTES: ReadonlyMap<string, OnnxAttribute> = /* @__PURE__ */ new Map();

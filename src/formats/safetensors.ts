@@ -3,7 +3,7 @@
 
 import { malformed, show, wrongKind, wrongValue } from '../errors.ts';
 import { checkNames } from '../named-options.ts';
-import { ByteReader, type Bytes, bytesFrom, concat, quote } from './bytes.ts';
+import { ByteReader, type Bytes, bytesFrom, concat, mostNamed, quote } from './bytes.ts';
 import { bytesPerValue, decode, encode, isWritable, naturalType, type StoredTensor, type Values } from './dtypes.ts';
 import { asRecord, type Json, parseJson } from './json.ts';
 import { type Recognized, recognize } from './recognize.ts';
@@ -11,9 +11,8 @@ import { type Recognized, recognize } from './recognize.ts';
 const FORMAT = 'safetensors';
 /** Longer headers are refused: the reference stops at 100 MB, which nobody needs. */
 const LONGEST_HEADER = 16 << 20;
-/** Tensors that any file may have, and bytes for each one beyond: what is read of a tensor takes a kilobyte. */
-const HARMLESS = 1 << 16;
-const LEAST_BYTES = 256;
+/** Tensors that any file may have, however small they are. */
+const FEW_TENSORS = 3 << 14;
 const MOST_AXES = 1 << 13;
 
 /** A tensor with the bytes it was read from. */
@@ -59,7 +58,7 @@ function readOne(all: Uint8Array, known: Recognized | undefined): SafetensorsFil
   const base = reader.offset;
   const data = reader.take(reader.left, 'data');
   const names = Object.keys(header).filter((name) => name !== '__metadata__');
-  const most = Math.max(HARMLESS, Math.floor(all.length / LEAST_BYTES));
+  const most = mostNamed(all.length, FEW_TENSORS);
   if (names.length > most) throw malformed(FORMAT, 'header', `at most ${most} tensors`, `${names.length}`, 8);
   const entries = names.map((name) => entryOf(name, header[name], data, base));
   entries.sort((a, b) => a.from - b.from || a.to - b.to);

@@ -2,7 +2,7 @@
 
 import { malformed, show, wrongValue } from '../errors.ts';
 import { checkRecord } from '../named-options.ts';
-import { type Bytes, bytesFrom, concat, quote } from './bytes.ts';
+import { type Bytes, bytesFrom, concat, mostNamed, quote } from './bytes.ts';
 import { bytesPerValue, decode, encode, type StoredTensor, type StoredTensors } from './dtypes.ts';
 import { asRecord, type Json, parseJson } from './json.ts';
 
@@ -70,7 +70,17 @@ class Shards {
 
 /** The files that a model.json, or a weights_manifest.json, names, in order. Throws ERR_FORMAT. */
 export function tfjsShards(model: Bytes): string[] {
-  return manifestOf(model).groups.flatMap(({ paths }) => paths);
+  return pathsOf(manifestOf(model));
+}
+
+function pathsOf({ groups }: Manifest): string[] {
+  return groups.flatMap(({ paths }) => paths);
+}
+
+/** A model that is parsed once: the files that it names, and what it is with them. */
+export function openTfjs(model: Bytes): { paths: string[]; read(shards: ShardFiles): TfjsModel } {
+  const manifest = manifestOf(model);
+  return { paths: pathsOf(manifest), read: (shards) => withShards(manifest, shards) };
 }
 
 /**
@@ -85,7 +95,10 @@ export function readTfjs(
   model: Bytes,
   shards: ReadonlyMap<string, Bytes> | Readonly<Record<string, Bytes>>,
 ): TfjsModel {
-  const { topology, groups } = manifestOf(model);
+  return withShards(manifestOf(model), shards);
+}
+
+function withShards({ topology, groups }: Manifest, shards: ShardFiles): TfjsModel {
   const shardOf = (path: string): Uint8Array => {
     const given =
       shards instanceof Map
@@ -158,19 +171,33 @@ function tensorOf(weight: Stored, bytes: Shards, from: number, to: number): Stor
   };
 }
 
-function manifestOf(model: Bytes) {
-  const json = parseJson(FORMAT, 'model.json', bytesFrom(FORMAT, model));
+type ShardFiles = ReadonlyMap<string, Bytes> | Readonly<Record<string, Bytes>>;
+
+interface Manifest {
+  readonly topology: Json;
+  readonly groups: readonly { readonly paths: readonly string[]; readonly weights: readonly Stored[] }[];
+}
+
+function manifestOf(model: Bytes): Manifest {
+  const bytes = bytesFrom(FORMAT, model);
+  const json = parseJson(FORMAT, 'model.json', bytes);
   const root = asRecord(json);
   const fail = (part: string, expected: string, got: unknown) => malformed(FORMAT, part, expected, show(got), 0);
   // weights without a network are a manifest alone
   const manifest = Array.isArray(json) ? json : root?.weightsManifest;
   if (!Array.isArray(manifest)) throw fail('model.json', 'a weightsManifest', manifest);
   const seen = new Set<string>();
+  const most = mostNamed(bytes.length);
+  let [files, count] = [0, 0];
   const groups = manifest.map((item) => {
     const group = asRecord(item);
     if (!group || !Array.isArray(group.paths) || !Array.isArray(group.weights)) {
       throw fail('weightsManifest', '{ paths, weights }', item);
     }
+    files += group.paths.length;
+    count += group.weights.length;
+    if (files > most) throw fail('weightsManifest', `at most ${most} shards`, files);
+    if (count > most) throw fail('weightsManifest', `at most ${most} weights`, count);
     for (const path of group.paths) {
       if (typeof path !== 'string') throw fail('weightsManifest', 'paths', group.paths);
       const place = path

@@ -2,7 +2,7 @@
 // Stability of Numerical Algorithms, chapter 3) of both, side by side.
 
 import type { ActivationCode, ActivationName } from '../kernels/activations.ts';
-import { activate, activationName } from '../kernels/activations.ts';
+import { activate, activationName, SLOPES } from '../kernels/activations.ts';
 import type { AffineStage, LinearStage, Stage } from '../layers/layer.ts';
 import { planOf } from '../layers/plan.ts';
 import { shapeOf } from '../tensors/shape.ts';
@@ -29,26 +29,6 @@ interface Valued {
 const U = 2 ** -24;
 /** Rounding of activations: 4 units in the last place at the most (test/backends/activations.test.ts), and of what they are made of. */
 const ACTIVATION_ROUNDING = 8 * U;
-/**
- * The steepest slope of each activation, rounded up; of those with a parameter, where that is not
- * beyond it. Those that neither round nor scale are `exact`.
- */
-export const SLOPES: Readonly<Record<ActivationName, { readonly steepest: number; readonly exact?: true }>> = {
-  relu: { steepest: 1, exact: true },
-  relu6: { steepest: 1, exact: true },
-  'leaky-relu': { steepest: 1 },
-  elu: { steepest: 1 },
-  silu: { steepest: 1.1 },
-  sigmoid: { steepest: 0.25 },
-  tanh: { steepest: 1 },
-  gelu: { steepest: 1.13 },
-  'gelu-tanh': { steepest: 1.13 },
-  'hard-swish': { steepest: 1.5 },
-  'hard-sigmoid': { steepest: 0.17 },
-  softplus: { steepest: 1 },
-  mish: { steepest: 1.09 },
-};
-
 /** γ of a sum of n terms. */
 const gamma = (terms: number) => (terms * U) / (1 - terms * U);
 

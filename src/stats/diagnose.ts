@@ -1,6 +1,7 @@
 // What is wrong with a network, found by running one batch through it: without dropout as evaluation does, and twice as training does, with and without.
 
 import { show, wrongKind, wrongValue } from '../errors.ts';
+import { SLOPES } from '../kernels/activations.ts';
 import type { Seen } from '../layers/channel-norm.ts';
 import type { Layer } from '../layers/layer.ts';
 import { Norm } from '../layers/norm.ts';
@@ -175,10 +176,10 @@ function diagnoseDropout(net: Layer, dropped: Sight, whole: Sight): DropoutDiagn
 function saturationOf(layer: Layer): ((y: number) => boolean) | undefined {
   const activation =
     layer instanceof ActivationLayer ? layer.activation : layer instanceof Norm ? layer.fused : undefined;
-  const name = typeof activation === 'string' ? activation : activation?.name;
-  if (name === 'tanh') return (y) => Math.abs(y) > SATURATED;
-  if (name === 'sigmoid' || name === 'hard-sigmoid') return (y) => Math.abs(2 * y - 1) > SATURATED;
-  return undefined;
+  const range = activation && SLOPES[typeof activation === 'string' ? activation : activation.name].saturates;
+  if (!range) return undefined;
+  const [low, high] = range;
+  return (y) => Math.abs((2 * y - low - high) / (high - low)) > SATURATED;
 }
 
 /** Looks at the outputs of one layer, channel by channel. */

@@ -82,7 +82,7 @@ export function targetOf(product: Product): TensorLike | undefined {
 }
 
 /** Finds `out`, and checks before anything is written its shape, and that its memory is an input's own (if the kernel can) or apart from it. */
-export function checkOut(product: Product): TensorLike {
+function checkOut(product: Product): TensorLike {
   const { subject, shape, inputs, aliasing } = product;
   const out = locateOut(subject, product.out!);
   checkShape(subject, 'out', shapeOf(out), shape, 'shape');

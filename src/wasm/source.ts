@@ -1,6 +1,7 @@
-// Where modules come from. The list for everyone (src/index.ts) provides each name of its own with the kernels it runs, so that a bundle holds those of
+// Where modules come from. The list for everyone (provided.ts) provides each name of its own with the kernels it runs, so that a bundle holds those of
 // the names it uses; `evenkeel/js` provides none.
 
+import type { PartName } from './generated/part-name.ts';
 import type { LinearMemory } from './linear-memory.ts';
 
 export type Build = 'relaxed' | 'simd';
@@ -31,8 +32,7 @@ export function compiledSource(modules: Partial<Record<Build, object>>): ModuleS
   };
 }
 
-/** Kernels that come together. */
-export type PartName = 'inference' | 'linear' | 'masked' | 'rows' | 'training';
+export type { PartName };
 
 const sources: Partial<Record<PartName, ModuleSource>> = {};
 

@@ -4,6 +4,4 @@ import relaxed from './relaxed.wasm';
 import simd from './simd.wasm';
 import { compiledSource } from './source.ts';
 
-const source = /* @__PURE__ */ compiledSource({ simd, relaxed });
-
-export { source as inference, source as linear, source as masked, source as rows, source as training };
+export const source = /* @__PURE__ */ compiledSource({ simd, relaxed });

@@ -35,7 +35,7 @@ export function foldOnnx(file: Bytes, options: OnnxReadOptions = {}): FileFold {
     kept = folding.kept();
     const out = writeFolded(bytes, folding.graph, options);
     if (out.length <= model.size || (folding.folded.length === 0 && model.files.length > 0))
-      return { file: out, folded: folding.reports(), kept, assumed: [] };
+      return { file: out, folded: folding.reports(), kept, assumed: folding.assumed() };
   }
   const larger = normsOf(model).map(({ name }) => ({ norm: name, reason: LARGER }));
   return { file: Uint8Array.from(bytes), folded: [], kept: larger.length ? larger : kept, assumed: [] };
@@ -62,7 +62,13 @@ class Folding {
   readonly #norms: ReadonlyMap<Live, OnnxNorm>;
   readonly #isStrict: boolean;
   readonly #kept = new Map<Live, string>();
-  readonly folded: { readonly norm: OnnxNorm; readonly pair: Pair; readonly channels: number }[] = [];
+  readonly folded: {
+    readonly norm: OnnxNorm;
+    readonly pair: Pair;
+    readonly channels: number;
+    /** Weights whose values a caller may replace. */
+    readonly defaults: readonly string[];
+  }[] = [];
   /** Values that may still be looked at: a model that names the same large weights time after time is not gone through for ever. */
   #left: number;
 
@@ -98,14 +104,26 @@ class Folding {
     return [...own, ...strangeBatchNorms(this.graph.base.model)];
   }
 
+  /** What was taken for granted: that nobody gives other values for inputs that have some. */
+  assumed(): string[] {
+    return this.folded.flatMap(({ norm: { name }, defaults: [first, ...others] }) =>
+      first === undefined
+        ? []
+        : [
+            `${name}: nobody gives other values for ${[first, ...others].join(', ')}, ${others.length ? 'inputs' : 'an input'} of the model`,
+          ],
+    );
+  }
+
   reports(): FoldedNorm[] {
-    return this.folded.map(({ norm, pair, channels }) => ({
+    return this.folded.map(({ norm, pair, channels, defaults }) => ({
       norm: norm.name,
       into: pair.layer.node.name || pair.layer.node.outputs[0],
       side: pair.before ? 'before' : 'behind',
       channels,
       eps: norm.options.eps!,
       rounding: pair.layer.layer!.rounding,
+      ...(defaults.length && { assumed: ['inputs'] }),
     }));
   }
 
@@ -233,9 +251,25 @@ class Folding {
     const fresh = biasName ? `${biasName}.folded` : `${weightName}.folded_bias`;
     const newWeight = isNew ? graph.store(weightName, `${weightName}.folded`, weights) : weightName;
     const newBias = isNew ? graph.store(biasName, fresh, biases) : biasName!;
+    const defaults = this.#defaultsIn([weightName, biasName, ...live.inputs.slice(1)]);
     pair.place(newBias, newWeight);
-    this.folded.push({ norm, pair, channels: map.scale.length });
+    this.folded.push({ norm, pair, channels: map.scale.length, defaults });
     return pair;
+  }
+
+  /** The inputs of the model among what some constants are made of. */
+  #defaultsIn(names: readonly (string | undefined)[]): string[] {
+    const { constants, producers, model } = this.graph.base;
+    if (model.irVersion < 4 || model.defaults.size === 0) return [];
+    const open = [...names];
+    const seen = new Set<string>();
+    while (open.length) {
+      const name = open.pop();
+      if (!name || seen.has(name) || !constants.has(name)) continue;
+      seen.add(name);
+      for (const input of producers.get(name)?.inputs ?? []) open.push(input);
+    }
+    return [...seen].filter((name) => model.defaults.has(name));
   }
 
   /** What is folded into: as it was begun, or begun now. */

@@ -24,7 +24,7 @@ export interface FoldedNorm {
   readonly eps: number;
   /** What the rounding of the new weights, to the type they are stored as, can do to an output for inputs of magnitude 1: the channel with the most. */
   readonly rounding: number;
-  /** Options that the file does not say: `eps`. */
+  /** What the file does not say: `eps`, `layer`, `transposed`; `inputs`: weights that a caller may replace. */
   readonly assumed?: readonly string[];
   /** What else was taken for granted. */
   readonly note?: string;

@@ -85,7 +85,9 @@ export function foldSafetensors(file: Bytes, options: SafetensorsFoldOptions = {
   const result = new Changes(tensors);
   for (const norm of norms) {
     const { value, stated } = epsOf(norm);
-    result.fold(norm, found.get(norm)!, { eps: value, stated, transposed: turned, groups: grouped });
+    const inTraining = (own(stored, norm.name) ?? own(stored, norm.bare))?.training;
+    const pair = inTraining ? { reason: 'it is in training mode' } : found.get(norm)!;
+    result.fold(norm, pair, { eps: value, stated, transposed: turned, groups: grouped });
   }
   const { folded, kept, assumed } = result;
   const left = withoutNorms(

@@ -8,7 +8,7 @@ import type { BatchNormOptions } from '../layers/options.ts';
 import { checkNames } from '../named-options.ts';
 import type { StateDict, StateEntry } from '../types.ts';
 import { joined, parted } from './names.ts';
-import { normsIn } from './stored-norms.ts';
+import { normsIn, type StoredNorm } from './stored-norms.ts';
 
 /** A tensor under somebody's name: of a file that was read, or any values with a shape. */
 export type Foreign = StoredTensor | { readonly data: ArrayLike<number>; readonly shape: readonly number[] };
@@ -37,6 +37,11 @@ export interface Imported {
   readonly assumed: Readonly<Record<string, readonly NormOption[]>>;
   /** By the name of each layer whose `weight` was a depthwise kernel: outputs for each input, which its shape does not say. */
   readonly multipliers?: Readonly<Record<string, number>>;
+  /**
+   * Names of layers that run in training mode in the file, whoever calls the network, if there are any: batch norms that take each batch's own statistics, dropout that
+   * drops. `loadSequential` refuses them.
+   */
+  readonly training?: readonly string[];
   /** Names that nothing was made of. */
   readonly unused: readonly string[];
   /** Names that should be there and are not: of `layer`, if one was given; of a norm without statistics. */
@@ -106,6 +111,7 @@ export class Collector {
   readonly #multipliers = new Map<string, number>();
   readonly #unused: string[] = [];
   readonly #missing: string[] = [];
+  readonly #training = new Set<string>();
   /** Foreign names of layers. */
   readonly #seen = new Set<string>();
   /** Foreign name of each of ours. */
@@ -183,14 +189,22 @@ export class Collector {
   /** A batch norm and the options it was trained with. `stated`: those that the file says; the others are defaults. */
   norm(layer: string, options: BatchNormOptions, stated: 'all' | readonly NormOption[]): void {
     const foreign = this.#theirs.get(layer) ?? layer;
-    const said = Object.hasOwn(this.#said, foreign) ? this.#said[foreign] : {};
-    const read = stated === 'all' ? NORM_OPTIONS : [...stated, ...(Object.keys(said) as NormOption[])];
-    this.#norms.set(layer, { options: { ...options, ...said }, stated: read });
+    const said: StoredNorm = Object.hasOwn(this.#said, foreign) ? this.#said[foreign] : {};
+    const { training, ...own } = said;
+    const read = stated === 'all' ? NORM_OPTIONS : [...stated, ...(Object.keys(own) as NormOption[])];
+    this.#norms.set(layer, { options: { ...options, ...own }, stated: read });
+    if (training) this.#training.add(layer);
   }
 
   /** A depthwise kernel: as our weight it has its inputs and their outputs in one axis. */
   multiplier(layer: string, outputs: number): void {
     this.#multipliers.set(layer, outputs);
+  }
+
+  /** A layer that runs in training mode, by its foreign name. */
+  training(foreign: string): void {
+    const { rename } = this.#options;
+    this.#training.add(rename && Object.hasOwn(rename, foreign) ? rename[foreign] : foreign);
   }
 
   unused(full: string): void {
@@ -231,6 +245,7 @@ export class Collector {
       norms: Object.fromEntries([...this.#norms].map(([name, { options }]) => [name, options])),
       assumed: this.#assumed(),
       ...(this.#multipliers.size && { multipliers: Object.fromEntries(this.#multipliers) }),
+      ...(this.#training.size && { training: [...this.#training] }),
       unused: this.#unused,
       missing: this.#missing,
       differences: this.#differences(),
@@ -250,11 +265,16 @@ export class Collector {
       // by its looks, so that who reads weights does not carry the layers
       const { options: ours, subject } = (layers.get(name) ?? {}) as { options?: BatchNormOptions; subject?: string };
       if (!ours) return [];
-      return stated
+      const label = name || subject;
+      const training = this.#training.has(name)
+        ? [`${label}: training mode there, running statistics here in evaluation`]
+        : [];
+      const sentences = stated
         .filter(
           (option) => options[option] !== ours[option] && !(option === 'layout' && subject?.startsWith('BatchNorm1d')),
         )
-        .map((option) => `${name || subject}: ${option} is ${options[option]} there, ${ours[option]} here`);
+        .map((option) => `${label}: ${option} is ${options[option]} there, ${ours[option]} here`);
+      return [...training, ...sentences];
     });
   }
 

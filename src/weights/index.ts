@@ -1,6 +1,6 @@
 // `evenkeel/weights`: files of other frameworks, and their names in ours.
 
-import { inference, linear, masked, rows, training } from '#wasm';
+import * as kernels from '#wasm';
 import { provide } from '../wasm/source.ts';
 import * as networks from './load-sequential.ts';
 
@@ -52,10 +52,4 @@ export { fromTorch, toTorch } from './torch.ts';
  * @param file bytes, or where there is a file system a path; or all files of a TF.js model by name, `model.json` among them
  * @throws ERR_FORMAT where the file is none of these, or its graph no such chain: at which node
  */
-export const loadSequential = /* @__PURE__ */ provide(networks.loadSequential, {
-  inference,
-  linear,
-  masked,
-  rows,
-  training,
-});
+export const loadSequential = /* @__PURE__ */ provide(networks.loadSequential, kernels);

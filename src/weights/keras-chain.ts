@@ -18,6 +18,13 @@ interface Network {
 
 /** Throws ERR_FORMAT where it is no chain: at which layer. */
 export function chainOf({ format, layers, outputs }: Network): Link[] {
+  const networks = new Set<string>();
+  for (const layer of layers) {
+    if (!isNetwork(layer)) continue;
+    if (networks.has(layer.name))
+      throw malformed(format, `network ${quote(layer.name)}`, 'a name of its own', 'it again', 0);
+    networks.add(layer.name);
+  }
   const inside = listed(layers, ({ network }) => network ?? null);
   const links: Link[] = [];
   let rank: number | undefined;

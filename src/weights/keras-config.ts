@@ -9,6 +9,9 @@ const FORMAT = 'Keras';
 /** With the names of networks around it, which every layer in them repeats. */
 const LONGEST_NAME = 512;
 
+/** More are nothing that anybody runs. */
+const MOST_LAYERS = 10_000;
+
 /** A layer as Keras' config describes it. */
 export interface KerasLayer {
   /** Of a layer in a network in a network: `outer/inner`. */
@@ -17,7 +20,9 @@ export interface KerasLayer {
   readonly config: { readonly [key: string]: Json };
   /** Layers whose outputs it takes; undefined in a Sequential, where that is the one before. */
   readonly inbound: readonly string[] | undefined;
-  /** Is it called with `training=True`? */
+  /** Does a call of it say `training=True`? */
+  readonly isCalledInTraining?: boolean;
+  /** Is it called with `training=True`, or a network around it, whose calls pass it on to layers that say nothing of their own? */
   readonly training?: boolean;
   /** Name of the network that it is in; none for the outermost. */
   readonly network?: string | null;
@@ -26,11 +31,17 @@ export interface KerasLayer {
 }
 
 /** The layers of a config: `{ class_name, config: { layers } }`. Networks in networks come first, then their layers as `outer/inner`. */
-export function layersOf(json: Json, network: string | null = null, depth = 0): KerasLayer[] {
+export function layersOf(
+  json: Json,
+  network: string | null = null,
+  depth = 0,
+  around: boolean | undefined = undefined,
+  found: KerasLayer[] = [],
+): KerasLayer[] {
   const list = listOf(json);
   if (!list) throw malformed(FORMAT, 'config', 'a network with layers', show(json), 0);
   if (depth > 16) throw malformed(FORMAT, 'config', 'at most 16 levels', 'more', 0);
-  return list.flatMap((item) => {
+  for (const item of list) {
     const entry = asRecord(item);
     const inner = asRecord(entry?.config);
     const name = inner?.name ?? entry?.name;
@@ -46,17 +57,22 @@ export function layersOf(json: Json, network: string | null = null, depth = 0): 
         `${full.length}`,
         0,
       );
+    const said = trainingIn(entry.inbound_nodes ?? null);
+    const training = said ?? around;
     const layer: KerasLayer = {
       name: full,
       className: entry.class_name,
       config: inner,
       inbound: entry.inbound_nodes === undefined ? undefined : namesIn(entry.inbound_nodes),
-      training: trainingIn(entry.inbound_nodes ?? null),
+      training,
+      isCalledInTraining: said === true,
       network,
       rank: rankOf(asRecord(entry.build_config)?.input_shape ?? inner.batch_shape ?? inner.batch_input_shape),
     };
-    return Array.isArray(inner.layers) ? [layer, ...layersOf(entry, layer.name, depth + 1)] : [layer];
-  });
+    if (found.push(layer) > MOST_LAYERS) throw malformed(FORMAT, 'config', `at most ${MOST_LAYERS} layers`, 'more', 0);
+    if (Array.isArray(inner.layers)) layersOf(entry, layer.name, depth + 1, training, found);
+  }
+  return found;
 }
 
 /** The list of a network's layers; undefined for a model that is a class of its own, whose config says nothing of layers. */
@@ -97,7 +113,7 @@ function rankOf(shape: Json | undefined): number | undefined {
 }
 
 /** Names of the layers that calls take, or that are outputs: Keras 3 has `keras_history` in tensors, tf.keras `[name, node, tensor, kwargs]`. */
-export function namesIn(nodes: Json): string[] {
+function namesIn(nodes: Json): string[] {
   const names: string[] = [];
   const walk = (value: Json, depth: number) => {
     if (depth > 16) throw malformed(FORMAT, 'inbound_nodes', 'at most 16 levels', 'more', 0);
@@ -112,13 +128,45 @@ export function namesIn(nodes: Json): string[] {
   return names;
 }
 
-/** Is `training` among the arguments of a call, and true? */
-function trainingIn(nodes: Json): boolean {
-  if (Array.isArray(nodes)) return nodes.some(trainingIn);
+/** What calls say of `training`: true if one of them does; undefined where none says anything. */
+function trainingIn(nodes: Json): boolean | undefined {
+  if (Array.isArray(nodes)) {
+    const said = nodes.map(trainingIn);
+    return said.includes(true) || (said.includes(false) ? false : undefined);
+  }
   const record = asRecord(nodes);
-  if (!record) return false;
+  if (!record) return undefined;
   const { training, kwargs } = record;
-  return training === true || training === 1 || trainingIn(kwargs ?? null);
+  if (training === true || training === 1) return true;
+  return training === false || training === 0 ? false : trainingIn(kwargs ?? null);
+}
+
+/** What training changes: batch norms, and layers that draw random numbers. */
+const CHANGED_BY_TRAINING = /^batch_normalization$|dropout|noise|random/;
+
+/** Names of the layers that run in training mode whoever calls the network: those whose calls say so, and those in a network whose calls do. */
+export function trainingLayers(layers: readonly KerasLayer[] | null): string[] {
+  return (layers ?? [])
+    .filter((layer) => layer.training && !isNetwork(layer) && layer.className !== 'InputLayer')
+    .filter((layer) => layer.isCalledInTraining || CHANGED_BY_TRAINING.test(kindOf(held(layer).className)))
+    .map(({ name }) => name);
+}
+
+/** The layer that another one holds as an attribute, in whose config its own lies: TimeDistributed, SpectralNormalization. */
+export function wrapped(around: KerasLayer | undefined, attribute: string): KerasLayer | undefined {
+  const inner = asRecord(around?.config[attribute]);
+  const config = asRecord(inner?.config);
+  if (!around || !config || typeof inner?.class_name !== 'string' || Array.isArray(config.layers)) return undefined;
+  // the inner layer sees one time step after another
+  const isSteps = kindOf(around.className) === 'time_distributed' && around.rank !== undefined;
+  const rank = isSteps ? around.rank! - 1 : around.rank;
+  return { ...around, name: `${around.name}/${attribute}`, className: inner.class_name, config, rank };
+}
+
+/** What a layer's own variables are those of: of the layer in it, where it is a wrapper. */
+export function held(layer: KerasLayer): KerasLayer {
+  const inner = wrapped(layer, 'layer');
+  return inner ? { ...inner, name: layer.name } : layer;
 }
 
 /** keras/src/utils/naming.py: BatchNormalization → batch_normalization, ReLU → re_lu. */

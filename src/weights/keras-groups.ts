@@ -1,7 +1,7 @@
 // Variables of Keras and TF.js put together by layer.
 
 import type { Foreign } from './imported.ts';
-import { type KerasLayer, kindOf, ownName } from './keras-config.ts';
+import { held, type KerasLayer, kindOf, ownName } from './keras-config.ts';
 import { isKnownKind } from './keras-kinds.ts';
 import { LayerIndex } from './keras-owner.ts';
 
@@ -16,7 +16,7 @@ export interface KerasGroup {
 }
 
 /** What is known of the layers beside their names. */
-export interface Known {
+interface Known {
   readonly layers: readonly KerasLayer[] | null;
   readonly kinds?: ReadonlyMap<string, string>;
   /** Are names with scopes in them still to be led to their layers? */
@@ -40,7 +40,8 @@ export function kerasGroups(
       found.tensors.set(leaf, { full, tensor });
       return true;
     };
-    const exact = index?.exact(written);
+    const layer = index?.exact(written);
+    const exact = layer && (isKnownKind(kindOf(held(layer).className)) ? held(layer) : layer);
     const found = scoped && !exact ? index?.find(scopes) : undefined;
     const plain = { name: scopes.join('.'), known: exact, kind: exact ? kindOf(exact.className) : kinds?.get(written) };
     const led = found && ledTo(found, index!);

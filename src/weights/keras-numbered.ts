@@ -6,8 +6,7 @@ import { malformed } from '../errors.ts';
 import { quote } from '../formats/bytes.ts';
 import type { StoredTensor } from '../formats/dtypes.ts';
 import type { Hdf5Group } from '../formats/hdf5.ts';
-import { asRecord } from '../formats/json.ts';
-import { type KerasLayer, kindOf, listed, ownName, snake } from './keras-config.ts';
+import { type KerasLayer, kindOf, listed, ownName, snake, wrapped } from './keras-config.ts';
 import { textOf, type Variables } from './keras-file.ts';
 import { isKnownKind, kindNamed, variableNames } from './keras-kinds.ts';
 import { Named } from './keras-variables.ts';
@@ -109,14 +108,6 @@ function addVariables(
     addDatasets(named, node, joined(name, `vars/${child}`));
   }
   return kind ?? (known && kindOf(known.className));
-}
-
-/** The layer in a wrapper, whose config lies in the wrapper's. */
-function wrapped(known: KerasLayer | undefined, attribute: string): KerasLayer | undefined {
-  const inner = asRecord(known?.config[attribute]);
-  const config = asRecord(inner?.config);
-  if (!known || !config || typeof inner?.class_name !== 'string') return undefined;
-  return { ...known, name: `${known.name}/${attribute}`, className: inner.class_name, config };
 }
 
 /**

@@ -1,6 +1,6 @@
 // Whose a variable is: names of variables carry the names of models around a layer, scopes, and their counters.
 
-import { isNetwork, type KerasLayer, listed, ownName } from './keras-config.ts';
+import { isNetwork, type KerasLayer, listed, ownName, wrapped } from './keras-config.ts';
 
 /** As far as names are searched: scopes of a variable, slashes in a layer's name, layers of one name. */
 const MOST_SCOPES = 16;
@@ -21,8 +21,11 @@ export class LayerIndex {
     this.#own = listed(plain, ownName);
   }
 
+  /** The layer of this name, or that which a layer holds as an attribute: `steps/layer`. */
   exact(name: string): KerasLayer | undefined {
-    return this.#exact.get(name);
+    const found = this.#exact.get(name);
+    const cut = name.lastIndexOf('/');
+    return found ?? (cut < 0 ? undefined : wrapped(this.#exact.get(name.slice(0, cut)), name.slice(cut + 1)));
   }
 
   /** Is there one layer alone of this own name? */

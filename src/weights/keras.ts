@@ -18,7 +18,7 @@ import {
   type ImportOptions,
   type NormOption,
 } from './imported.ts';
-import { type KerasLayer, layersOf, listOf } from './keras-config.ts';
+import { type KerasLayer, layersOf, listOf, trainingLayers } from './keras-config.ts';
 import type { KerasFile } from './keras-file.ts';
 import { type KerasGroup, kerasGroups } from './keras-groups.ts';
 import { isDepthwise, isKnownKind, isWeighted } from './keras-kinds.ts';
@@ -78,11 +78,18 @@ interface Source {
 }
 
 function collect(subject: string, tensors: ForeignTensors, source: Source, options: ImportOptions): Imported {
-  return collectGroups(
-    new Collector(subject, options, tensors),
-    subject,
-    kerasGroups(entriesOf(subject, tensors), { scoped: false, ...source }),
-  ).finish();
+  const collector = new Collector(subject, options, tensors);
+  const groups = kerasGroups(entriesOf(subject, tensors), { scoped: false, ...source });
+  collectGroups(collector, subject, groups);
+  const training = new Set(trainingLayers(source.layers));
+  for (const { name, known } of groups) {
+    // a layer in a wrapper is called as the wrapper is
+    const called = [known?.name, known?.name.slice(0, known.name.lastIndexOf('/'))].find((one) => training.has(one!));
+    if (called !== undefined) collector.training(name);
+    training.delete(called!);
+  }
+  for (const name of training) collector.training(name.replaceAll('/', '.'));
+  return collector.finish();
 }
 
 /** Puts groups of variables into a collector. */

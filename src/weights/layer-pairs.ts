@@ -2,6 +2,7 @@
 // together (conv1, bn1) are a custom, which holds as long as nothing in the file speaks against it: docs/decisions/015-pairs-by-name.md.
 
 import { quote } from '../formats/bytes.ts';
+import { isQuantised } from '../formats/dtypes.ts';
 import type { Foreign } from './imported.ts';
 import { joined, parted } from './names.ts';
 import { vectorOf } from './torch-names.ts';
@@ -84,7 +85,7 @@ function shapeOf(layer: FileLayer | undefined): readonly number[] {
   return layer?.tensors.get('weight')?.tensor.shape ?? [];
 }
 
-export function channelsOf(norm: FileLayer): number {
+function channelsOf(norm: FileLayer): number {
   return (norm.tensors.get('running_mean') ?? norm.tensors.get('running_var')!).tensor.shape[0];
 }
 
@@ -148,7 +149,54 @@ function doubtOf(pairs: ReadonlyMap<FileLayer, Pair>, given: Given): string | un
     if (between && between.at < norm.at)
       return `the file has ${quote(between.name)} between ${quote(layer.name)} and ${quote(norm.name)}`;
   }
+  return aloneIn(pairs, given) ?? rectifiedIn(pairs);
+}
+
+/**
+ * Where norms come first, a convolution at the beginning has none and one norm is left at the end. In a network of one width, where
+ * channels tell nothing, a layer and a norm with names of that kind and no partner look so.
+ */
+function aloneIn(pairs: ReadonlyMap<FileLayer, Pair>, given: Given): string | undefined {
+  const { chosen, layers } = given;
+  const followed = new Set<FileLayer>();
+  const alone: FileLayer[] = [];
+  for (const [norm, pair] of pairs) {
+    const others = 'layer' in pair && pair.by === 'position' ? [pair.layer] : namesakes(norm, given);
+    for (const layer of others) followed.add(layer);
+    if (!others.length && hasWord(norm, NORM_WORDS)) alone.push(norm);
+    // a layer that changes the width fits a norm behind it, not one before
+    if ('layer' in pair && pair.by === 'names' && !isSquare(pair.layer)) return undefined;
+  }
+  // one that was given a layer of its own is not alone
+  const norm = alone.find((one) => !chosen.has(one) || followed.has(chosen.get(one)!));
+  if (!norm) return undefined;
+  for (const layer of chosen.values()) followed.add(layer);
+  for (const layer of layers.values())
+    if (shapeOf(layer).length > 2 && !followed.has(layer) && hasWord(layer, LAYER_WORDS))
+      return `${quote(norm.name)} has no layer of its name and ${quote(layer.name)} no norm, as where norms come first`;
   return undefined;
+}
+
+function hasWord({ bare }: FileLayer, words: readonly string[]): boolean {
+  const [, own] = parted(bare);
+  return words.some((word) => own.includes(word));
+}
+
+/** So many means of different values are not all above 0 by chance: that is one file in 65,536. */
+const MOST_CHANCE = 16;
+
+/** Behind a ReLU no mean is below 0, behind a layer some of them are. */
+function rectifiedIn(pairs: ReadonlyMap<FileLayer, Pair>): string | undefined {
+  const above = new Set<number>();
+  for (const [norm, pair] of pairs) {
+    const mean = norm.tensors.get('running_mean')?.tensor;
+    if (!('layer' in pair) || pair.by !== 'names' || !mean || isQuantised((mean as { dtype?: string }).dtype)) continue;
+    for (const value of Array.from(mean.data)) {
+      if (!(value >= 0)) return undefined;
+      if (value > 0 && above.size < MOST_CHANCE) above.add(value);
+    }
+  }
+  return above.size < MOST_CHANCE ? undefined : 'no running mean is below 0, as behind a ReLU';
 }
 
 /** Activations that have parameters, in the order of the file, by the module they lie in. */

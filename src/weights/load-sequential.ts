@@ -1,20 +1,12 @@
 import { malformed, show, wrongKind } from '../errors.ts';
 import { type Bytes, bytesFrom, quote } from '../formats/bytes.ts';
-import { asRecord } from '../formats/json.ts';
 import type { TensorFiles } from '../formats/onnx-tensor.ts';
-import { isHdf5, recognize } from '../formats/recognize.ts';
-import { readTfjs, tfjsShards } from '../formats/tfjs.ts';
+import { recognize } from '../formats/recognize.ts';
 import { isInside } from '../formats/zip.ts';
 import { checkNames } from '../named-options.ts';
 import type { Sequential } from '../nn/sequential.ts';
-import { tfjsLayers } from './keras.ts';
-import { outputsOf } from './keras-config.ts';
-import { readKeras } from './keras-file.ts';
-import { kerasGroups } from './keras-groups.ts';
 import { dataBeside } from './onnx-data.ts';
-import { sequentialFromKeras } from './sequential-keras.ts';
-import { sequentialFromOnnx } from './sequential-onnx.ts';
-import { isGraph } from './tfjs-graph.ts';
+import { formatOf, GRAPHS } from './registry.ts';
 
 /** Files by name, as a model names those beside it. */
 export type Files = ReadonlyMap<string, Bytes> | Readonly<Record<string, Bytes>>;
@@ -51,36 +43,19 @@ export async function loadSequential(
 ): Promise<Sequential> {
   checkNames('loadSequential', options, ['dropSoftmax', 'files']);
   const { bytes, beside } = await sourceOf(file, options.files);
-  const isZip = bytes[0] === 0x50 && bytes[1] === 0x4b;
   const known = recognize(bytes);
-  if (known && !['ONNX', 'HDF5', 'Keras', 'TF.js'].includes(known.kind ?? ''))
-    throw malformed('loadSequential', 'file', 'an ONNX, Keras or TF.js file', known.text, 0);
-  if (known?.kind === 'TF.js') return sequentialFromTfjs(bytes, beside, options);
-  if (!isZip && !isHdf5(bytes)) {
-    const isPath = typeof file === 'string' || isUrl(file);
-    const files = options.files ?? (isPath ? await dataBeside(file, bytes) : undefined);
-    return sequentialFromOnnx(bytes, { ...options, files });
+  const isZip = bytes[0] === 0x50 && bytes[1] === 0x4b;
+  // what nobody knows may be a damaged archive, or ONNX, whose files have no beginning of their own
+  const format = known ? formatOf(known.kind) : isZip ? 'Keras' : 'ONNX';
+  const graph = format && GRAPHS[format];
+  if (!graph) {
+    const names = Object.keys(GRAPHS);
+    const expected = `an ${names.slice(0, -1).join(', ')} or ${names.at(-1)} file`;
+    throw malformed('loadSequential', 'file', expected, known!.text, 0);
   }
-  const { layers, tensors, kinds, outputs = null, version } = await readKeras(bytes);
-  if (!layers) throw malformed('Keras', 'config', 'a network with layers', 'weights alone, or a class of its own', 0);
-  const groups = kerasGroups([...tensors], { layers, kinds, scoped: false });
-  return sequentialFromKeras({ format: 'Keras', layers, outputs, groups, version }, options);
-}
-
-async function sequentialFromTfjs(bytes: Uint8Array, beside: Beside, options: LoadOptions): Promise<Sequential> {
-  const shards = new Map<string, Bytes>();
-  for (const name of tfjsShards(bytes)) {
-    const shard = await beside(name);
-    if (shard) shards.set(name, shard);
-  }
-  const { tensors, topology } = readTfjs(bytes, shards);
-  if (isGraph(topology)) throw malformed('TF.js', 'model.json', 'a layers model', 'a graph model', 0);
-  const layers = tfjsLayers(topology);
-  if (!layers) throw malformed('TF.js', 'model.json', 'a network with layers', 'weights alone', 0);
-  const model = asRecord(topology);
-  const outputs = outputsOf(asRecord(asRecord(model?.model_config ?? topology)?.config));
-  const groups = kerasGroups([...tensors], { layers, scoped: true });
-  return sequentialFromKeras({ format: 'TF.js', layers, outputs, groups, version: null }, options);
+  const isPath = typeof file === 'string' || isUrl(file);
+  const external = async () => options.files ?? (isPath ? dataBeside(file, bytes) : undefined);
+  return graph({ bytes, beside, external }, options);
 }
 
 /** Finds a file beside the model; undefined where there is none. */

@@ -1,7 +1,14 @@
 // Activations that a model writes as several nodes, in whatever order: told apart by their values, as a function of one number.
 
 import type { OnnxNode } from '../formats/onnx.ts';
-import { type Activation, type ActivationName, activate, activationCode, normalCdf } from '../kernels/activations.ts';
+import {
+  ACTIVATIONS,
+  type ActivationName,
+  activate,
+  activationCode,
+  FOREIGN,
+  normalCdf,
+} from '../kernels/activations.ts';
 import { type Constants, sizeOf } from './onnx-constants.ts';
 import type { Graph } from './onnx-graph.ts';
 
@@ -13,11 +20,6 @@ const POINTS: readonly number[] = /* @__PURE__ */ (() => {
   for (const corner of [1, 2.5, 3, 6]) points.push(corner - 1e-4, corner + 1e-4, 1e-4 - corner, -1e-4 - corner);
   return points;
 })();
-
-const NAMES: readonly ActivationName[] = [
-  ...(['gelu', 'gelu-tanh', 'silu', 'mish', 'hard-swish', 'hard-sigmoid', 'relu', 'relu6'] as const),
-  ...(['sigmoid', 'tanh', 'softplus', 'elu', 'leaky-relu'] as const),
-];
 
 /** Far below what separates the exact GELU from its approximation, far above what constants of 32 bits lose. */
 const TOLERANCE = 1e-6;
@@ -31,7 +33,7 @@ export function activationOfNodes(
   nodes: readonly OnnxNode[],
   value: string,
   { constants, shapes }: Pick<Graph, 'constants' | 'shapes'>,
-): { activation: Activation; factor: number } | undefined {
+): { activation: ActivationName; factor: number } | undefined {
   const known = new Map<string, readonly number[]>([[value, POINTS]]);
   const rank = shapes.get(value)?.length ?? 1;
   for (const node of nodes) {
@@ -42,7 +44,7 @@ export function activationOfNodes(
     known.set(node.outputs[0], result);
   }
   const values = known.get(nodes.at(-1)!.outputs[0])!;
-  for (const name of NAMES) {
+  for (const name of ACTIVATIONS) {
     const { kind, alpha } = activationCode('loadSequential', name);
     const wanted = POINTS.map((x) => activate(kind, x, alpha));
     // by the value that is the largest of those near 1, where all activations have one
@@ -84,12 +86,21 @@ const UNARY: Readonly<Record<string, (a: number) => number>> = {
   Relu: (a) => Math.max(a, 0),
 };
 
+/** Operators that are an activation by themselves. */
+export const ONNX_ACTIVATIONS: readonly string[] = /* @__PURE__ */ Object.values(FOREIGN).flatMap(({ onnx }) =>
+  onnx.length === 1 ? [onnx[0].op] : [],
+);
+
 /** Operators that take part in such functions. */
-export const ELEMENTWISE: readonly string[] = /* @__PURE__ */ [
-  ...Object.keys(BINARY),
-  ...Object.keys(UNARY),
-  ...['Clip', 'HardSigmoid'],
-];
+export const ELEMENTWISE: readonly string[] = /* @__PURE__ */ ['Clip', 'HardSigmoid'].concat(
+  /* @__PURE__ */ Object.keys(BINARY),
+  /* @__PURE__ */ Object.keys(UNARY),
+);
+
+/** A set of several lists, of which a bundle without it holds nothing. */
+export function setOf(...lists: (readonly string[])[]): ReadonlySet<string> {
+  return new Set(lists.flat());
+}
 
 function evaluate(
   { op, inputs, attributes, domain }: OnnxNode,

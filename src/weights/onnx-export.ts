@@ -4,7 +4,7 @@ import { show, wrongValue } from '../errors.ts';
 import type { Values } from '../formats/dtypes.ts';
 import { nodeField, tensorField, valueField, type WritableAttribute, writeModel } from '../formats/onnx-write.ts';
 import { lengthField } from '../formats/protobuf.ts';
-import type { Activation } from '../kernels/activations.ts';
+import { type Activation, activationCode, FOREIGN } from '../kernels/activations.ts';
 import { BatchNorm } from '../layers/batch-norm.ts';
 import { BatchNorm1d } from '../layers/batch-norm-ranks.ts';
 import type { Layer } from '../layers/layer.ts';
@@ -15,25 +15,10 @@ import { Graph } from '../nn/graph.ts';
 import { Linear } from '../nn/linear.ts';
 import { Network } from '../nn/network.ts';
 import type { Operation } from '../nn/operations.ts';
+import { LogSoftmax, Softmax } from '../nn/softmax.ts';
 import { toKernel } from './axes.ts';
 
-/** Activations with an operator of their own, its attributes, and the version it came with. */
-const OPERATORS: Readonly<
-  Record<string, { op: string; opset?: number; attributes?: Readonly<Record<string, WritableAttribute>> }>
-> = {
-  relu: { op: 'Relu' },
-  'leaky-relu': { op: 'LeakyRelu' },
-  elu: { op: 'Elu' },
-  sigmoid: { op: 'Sigmoid' },
-  tanh: { op: 'Tanh' },
-  softplus: { op: 'Softplus' },
-  'hard-sigmoid': { op: 'HardSigmoid', attributes: { alpha: { float: 1 / 6 }, beta: { float: 0.5 } } },
-  'hard-swish': { op: 'HardSwish', opset: 14 },
-  mish: { op: 'Mish', opset: 18 },
-  gelu: { op: 'Gelu', opset: 20 },
-  'gelu-tanh': { op: 'Gelu', opset: 20, attributes: { approximate: 'tanh' } },
-};
-
+const SUBJECT = 'toOnnx';
 const LEAST_OPSET = 15;
 
 export interface OnnxExportOptions {
@@ -83,23 +68,21 @@ class Writer {
     return unique;
   }
 
-  activate(activation: Activation | undefined, name: string, value: string): string {
-    if (activation === undefined) return value;
-    const { name: kind, ...parameter } = typeof activation === 'string' ? { name: activation } : activation;
-    if (kind === 'relu6') {
-      return this.append('Clip', name, [value, this.store(`${name}.min`, [0], []), this.store(`${name}.max`, [6], [])]);
-    }
-    if (kind === 'silu') return this.append('Mul', name, [this.append('Sigmoid', `${name}.sigmoid`, [value]), value]);
-    const operator = OPERATORS[kind];
-    this.opset = Math.max(this.opset, operator.opset ?? 0);
-    const { slope, alpha } = parameter as { slope?: number; alpha?: number };
-    const own: Attributes =
-      kind === 'leaky-relu'
-        ? { alpha: { float: slope ?? 0.01 } }
-        : kind === 'elu'
-          ? { alpha: { float: alpha ?? 1 } }
-          : {};
-    return this.append(operator.op, name, [value], { ...operator.attributes, ...own });
+  activate(activation: Activation | undefined, name: string, x: string): string {
+    if (activation === undefined) return x;
+    const steps = FOREIGN[typeof activation === 'string' ? activation : activation.name].onnx;
+    let value = x;
+    steps.forEach(({ op, opset: since = 0, attributes, parameter: own, inputs = {} }, i) => {
+      this.opset = Math.max(this.opset, since);
+      const label = i === steps.length - 1 ? name : `${name}.${op.toLowerCase()}`;
+      const further =
+        inputs === 'x'
+          ? [x]
+          : Object.entries(inputs).map(([input, fill]) => this.store(`${name}.${input}`, [fill], []));
+      const numbers = { ...attributes, ...(own && { [own]: activationCode(SUBJECT, activation).alpha }) };
+      value = this.append(op, label, [value, ...further], writable(numbers));
+    });
+    return value;
   }
 
   linear(layer: Linear, name: string, { name: value, shape }: Written): string {
@@ -144,7 +127,11 @@ class Writer {
     if (layer instanceof Dropout) {
       return this.append('Dropout', name, [x.name, this.store(`${name}.ratio`, [layer.p], [])]);
     }
-    throw refusal('a layer', 'Linear, BatchNorm, an activation or Dropout', layer.subject);
+    if (layer instanceof Softmax || layer instanceof LogSoftmax) {
+      const op = layer instanceof Softmax ? 'Softmax' : 'LogSoftmax';
+      return this.append(op, name, [x.name], { axis: layer.axis });
+    }
+    throw refusal('a layer', 'Linear, BatchNorm, an activation, Softmax or Dropout', layer.subject);
   }
 
   /** A network's nodes; its outputs. */
@@ -187,7 +174,7 @@ function operatorOf({ name, axis = 0 }: Operation, rank: number): { op: string; 
  */
 export function toOnnx(net: Network, options: OnnxExportOptions = {}): Uint8Array<ArrayBuffer> {
   if (!(net instanceof Network)) throw refusal('net', 'a Sequential, a Residual or a Graph', show(net));
-  checkNames('toOnnx', options, ['inputShape']);
+  checkNames(SUBJECT, options, ['inputShape']);
   const { inputs, outputs } = portsOf(net, options);
   const writer = new Writer([...inputs.map(({ name }) => name), ...outputs]);
   const written = writer.network(net, '', inputs);
@@ -224,6 +211,14 @@ function portsOf(net: Network, { inputShape }: OnnxExportOptions): { inputs: Wri
   return { inputs: [{ name: 'input', shape: [Number.NaN, ...row] }], outputs: ['output'] };
 }
 
+function writable(attributes: Readonly<Record<string, number | string>>): Attributes {
+  const each = Object.entries(attributes).map(([name, value]) => [
+    name,
+    typeof value === 'number' ? { float: value } : value,
+  ]);
+  return Object.fromEntries(each);
+}
+
 function rowOf(chain: readonly { layer: Layer }[]): readonly number[] | undefined {
   for (const { layer } of chain) {
     if (layer instanceof Linear) return [layer.inFeatures];
@@ -234,5 +229,5 @@ function rowOf(chain: readonly { layer: Layer }[]): readonly number[] | undefine
 }
 
 function refusal(argument: string, expected: string, got: string): Error {
-  return wrongValue('ERR_OPTION', 'toOnnx', argument, expected, got);
+  return wrongValue('ERR_OPTION', SUBJECT, argument, expected, got);
 }

@@ -176,7 +176,7 @@ function normalised(
 const MOST_SPREAD = 1 << 22;
 
 /** Values of groups as those of their channels. */
-export function spreadGroups(values: ArrayLike<number>, channels: number): Float32Array<ArrayBuffer> {
+function spreadGroups(values: ArrayLike<number>, channels: number): Float32Array<ArrayBuffer> {
   return Float32Array.from({ length: channels }, (_, c) => values[Math.floor((c * values.length) / channels)]);
 }
 

@@ -2,15 +2,16 @@
 
 import type { OnnxGraph, OnnxNode } from '../formats/onnx.ts';
 import { broadcast, type Constants, type Shape, shapeAfter, sizeOf, wholesOf } from './onnx-constants.ts';
+import { ONNX_ACTIVATIONS, setOf } from './onnx-elementwise.ts';
 
 /** Operators that give values of the shape that they take. */
-const SAME = new Set([
-  ...['Relu', 'LeakyRelu', 'Elu', 'Sigmoid', 'Tanh', 'Softplus', 'Softsign', 'Selu', 'Celu', 'ThresholdedRelu'],
-  ...['HardSigmoid', 'HardSwish', 'Gelu', 'Mish', 'Clip', 'Dropout', 'Identity', 'Cast', 'PRelu', 'Softmax'],
-  ...['LogSoftmax', 'Hardmax', 'Erf', 'Exp', 'Log', 'Sqrt', 'Abs', 'Neg', 'Reciprocal', 'Floor', 'Ceil', 'Round'],
-  ...['Sin', 'Cos', 'Sign', 'Not', 'BatchNormalization', 'LayerNormalization', 'RMSNormalization', 'CumSum'],
-  ...['GroupNormalization', 'InstanceNormalization', 'MeanVarianceNormalization', 'LpNormalization', 'LRN'],
-]);
+const SAME = /* @__PURE__ */ setOf(
+  ONNX_ACTIVATIONS,
+  ['Softsign', 'Selu', 'Celu', 'ThresholdedRelu', 'Dropout', 'Identity', 'Cast', 'PRelu', 'Softmax'],
+  ['LogSoftmax', 'Hardmax', 'Erf', 'Exp', 'Log', 'Sqrt', 'Abs', 'Neg', 'Reciprocal', 'Floor', 'Ceil', 'Round'],
+  ['Sin', 'Cos', 'Sign', 'Not', 'BatchNormalization', 'LayerNormalization', 'RMSNormalization', 'CumSum'],
+  ['GroupNormalization', 'InstanceNormalization', 'MeanVarianceNormalization', 'LpNormalization', 'LRN'],
+);
 const BROADCAST = new Set(['Add', 'Sub', 'Mul', 'Div', 'Pow', 'Max', 'Min', 'Sum', 'Mean', 'Where', 'Equal', 'Less']);
 const REDUCE = /^Reduce(?:Mean|Sum|Max|Min|Prod|L1|L2|SumSquare|LogSum|LogSumExp)$/;
 const WINDOWS = new Set(['Conv', 'MaxPool', 'AveragePool', 'LpPool', 'GlobalAveragePool', 'GlobalMaxPool']);

@@ -156,6 +156,7 @@ export function fromOnnx(model: OnnxModel | Bytes, options: ImportOptions = {}):
   for (const norm of norms) {
     if (norm.problem || !isFirst(norm.name)) continue;
     const layer = collector.rename(norm.name);
+    if (norm.training) collector.training(norm.name);
     collector.norm(layer, norm.options, 'all');
     for (const [ours, tensor] of Object.entries(norm.inputs)) take(tensor, layer, ours);
   }
@@ -166,6 +167,9 @@ export function fromOnnx(model: OnnxModel | Bytes, options: ImportOptions = {}):
       take(tensor, layer, ours, (values, shape) => spreadWeights(kin, values, shape));
   }
   for (const node of parsed.nodes) {
+    if (node.op === 'Dropout' && node.inputs[2] && graph.constants.get(node.inputs[2])?.data[0]) {
+      collector.training(labelOf(node));
+    }
     const name = graph.names.get(node);
     if (name === undefined || !isFirst(name)) continue;
     if (node.op === 'Gemm' || node.op === 'MatMul') takeLinear(graph, node, () => collector.rename(name), take);

@@ -3,7 +3,7 @@
 import { malformed } from '../errors.ts';
 import { quote } from '../formats/bytes.ts';
 import { asRecord, type Json } from '../formats/json.ts';
-import type { Activation } from '../kernels/activations.ts';
+import { type Activation, type ActivationName, activationOf, FOREIGN, NAMES } from '../kernels/activations.ts';
 import { BatchNorm } from '../layers/batch-norm.ts';
 import { BatchNorm1d } from '../layers/batch-norm-ranks.ts';
 import { GroupNorm } from '../layers/group-norm.ts';
@@ -21,22 +21,14 @@ import { type KerasLayer, kindOf } from './keras-config.ts';
 import type { KerasGroup } from './keras-groups.ts';
 import type { LoadOptions } from './load-sequential.ts';
 
-const ACTIVATIONS: Readonly<Record<string, Activation | undefined>> = {
-  linear: undefined,
-  relu: 'relu',
-  relu6: 'relu6',
-  leaky_relu: { name: 'leaky-relu', slope: 0.2 },
-  elu: 'elu',
-  silu: 'silu',
-  swish: 'silu',
-  sigmoid: 'sigmoid',
-  tanh: 'tanh',
-  gelu: 'gelu',
-  hard_silu: 'hard-swish',
-  hard_swish: 'hard-swish',
-  softplus: 'softplus',
-  mish: 'mish',
-};
+const ACTIVATIONS: ReadonlyMap<string, Activation | undefined> = /* @__PURE__ */ (() => {
+  const named = Object.entries(FOREIGN).flatMap(([name, { keras, kerasParameter: alpha }]) => {
+    const activation =
+      alpha === undefined ? name : activationOf({ kind: NAMES.indexOf(name as ActivationName), alpha });
+    return keras.map((foreign) => [foreign, activation as Activation] as const);
+  });
+  return new Map([['linear', undefined], ...named]);
+})();
 
 /** A network and its variables. */
 export interface KerasNetwork {
@@ -47,9 +39,6 @@ export interface KerasNetwork {
   readonly groups: readonly KerasGroup[];
   readonly version: string | null;
 }
-
-/** More are nothing that anybody runs. */
-const MOST_LAYERS = 10_000;
 
 /** Variables of a layer that inference does without. */
 const TRAINING = ['moving_stddev', 'renorm_mean', 'renorm_stddev'];
@@ -63,8 +52,6 @@ export function sequentialFromKeras(network: KerasNetwork, options: LoadOptions)
   const used: KerasGroup[] = [];
   const rename: Record<string, string> = {};
   const chain = chainOf(network);
-  if (chain.length > MOST_LAYERS)
-    throw malformed(format, 'config', `at most ${MOST_LAYERS} layers in a row`, `${chain.length}`, 0);
 
   chain.forEach(({ layer, rank }, i) => {
     const { className, config, name } = layer;
@@ -161,7 +148,8 @@ export function sequentialFromKeras(network: KerasNetwork, options: LoadOptions)
 
 /** Are these as many of the last axes? */
 function isLast(axis: Json | undefined, count: number, rank: number | undefined): boolean {
-  const axes = (Array.isArray(axis) ? axis : [axis ?? -1]).map(Number);
+  // objects without a prototype are no numbers, and become none
+  const axes = (Array.isArray(axis) ? axis : [axis ?? -1]).map((one) => (typeof one === 'number' ? one : Number.NaN));
   if (axes.length !== count) return false;
   const fromEnd = axes.map((one) => (one < 0 ? one : one - (rank ?? Number.NaN)));
   return fromEnd.every((one, i) => one === i - count);
@@ -177,9 +165,8 @@ function activationFrom(
   if (typeof given === 'string') {
     if (given === 'softmax') return 'softmax';
     // tf.keras had 0.2·x + 0.5, and TF.js has it; Keras 3 has x/6 + 1/2
-    if (given === 'hard_sigmoid' && format === 'Keras' && version && !version.startsWith('2.')) return 'hard-sigmoid';
-    if (given === 'gelu_new') return 'gelu-tanh';
-    if (Object.hasOwn(ACTIVATIONS, given)) return ACTIVATIONS[given];
+    const isOurs = given !== 'hard_sigmoid' || (format === 'Keras' && version && !version.startsWith('2.'));
+    if (isOurs && ACTIVATIONS.has(given)) return ACTIVATIONS.get(given);
     throw fail('an activation that there is here', quote(given));
   }
   const layer = asRecord(given);

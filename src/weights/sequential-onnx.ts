@@ -5,7 +5,14 @@ import { type Bytes, quote } from '../formats/bytes.ts';
 import type { StoredTensor, Values } from '../formats/dtypes.ts';
 import { type OnnxModel, type OnnxNode, readOnnx } from '../formats/onnx.ts';
 import type { TensorFiles } from '../formats/onnx-tensor.ts';
-import type { Activation } from '../kernels/activations.ts';
+import {
+  type Activation,
+  type ActivationName,
+  activationCode,
+  activationOf,
+  FOREIGN,
+  NAMES,
+} from '../kernels/activations.ts';
 import { BatchNorm } from '../layers/batch-norm.ts';
 import { BatchNorm1d } from '../layers/batch-norm-ranks.ts';
 import { GroupNorm } from '../layers/group-norm.ts';
@@ -21,7 +28,7 @@ import { AffineRun, type Factor } from './affine-run.ts';
 import { fromKernel } from './axes.ts';
 import { biasRow, normsOf, type OnnxNorm } from './onnx.ts';
 import { Allowance, type Shape, sizeOf } from './onnx-constants.ts';
-import { activationOfNodes, ELEMENTWISE } from './onnx-elementwise.ts';
+import { activationOfNodes, ELEMENTWISE, ONNX_ACTIVATIONS, setOf } from './onnx-elementwise.ts';
 import { checkOpset, type Graph, graphFor } from './onnx-graph.ts';
 import { kinOf, type OnnxKin, spreadWeights } from './onnx-kin.ts';
 import { labelOf, shortest } from './onnx-names.ts';
@@ -51,12 +58,13 @@ export function rowOfOnnx(model: OnnxModel): number[] | undefined {
 }
 
 /** Operators that are layers, or parts of them. */
-const KNOWN = new Set([
-  ...ELEMENTWISE,
-  ...['Cast', 'Flatten', 'Gemm', 'MatMul', 'BatchNormalization', 'LayerNormalization', 'RMSNormalization'],
-  ...['InstanceNormalization', 'GroupNormalization', 'ReduceMean', 'Dropout', 'Softmax', 'LogSoftmax', 'PRelu'],
-  ...['LeakyRelu', 'Elu', 'Selu', 'Gelu', 'Mish', 'HardSwish'],
-]);
+const KNOWN = /* @__PURE__ */ setOf(
+  ELEMENTWISE,
+  ['Cast', 'Flatten', 'Gemm', 'MatMul', 'BatchNormalization', 'LayerNormalization', 'RMSNormalization'],
+  ['InstanceNormalization', 'GroupNormalization', 'ReduceMean', 'Dropout', 'Softmax', 'LogSoftmax', 'PRelu'],
+  ONNX_ACTIVATIONS,
+  ['Selu'],
+);
 
 /** The nodes that the output needs and constants do not replace, in their order. */
 function neededNodes({ model, constants, producers }: Graph): OnnxNode[] {
@@ -531,28 +539,19 @@ function activationFor(
   { op, attributes }: OnnxNode,
   number: (name: string, standard: number) => number,
 ): Activation | undefined {
-  switch (op) {
-    case 'Relu':
-      return 'relu';
-    case 'Sigmoid':
-      return 'sigmoid';
-    case 'Tanh':
-      return 'tanh';
-    case 'Softplus':
-      return 'softplus';
-    case 'Mish':
-      return 'mish';
-    case 'HardSwish':
-      return 'hard-swish';
-    case 'Gelu':
-      return attributes.get('approximate') === 'tanh' ? 'gelu-tanh' : 'gelu';
-    case 'LeakyRelu':
-      return { name: 'leaky-relu', slope: number('alpha', 0.01) };
-    case 'Elu':
-      return { name: 'elu', alpha: number('alpha', 1) };
-    default:
-      return undefined;
+  let found: Activation | undefined;
+  for (const [name, { onnx }] of Object.entries(FOREIGN)) {
+    const [step, ...others] = onnx;
+    if (others.length || step.inputs || step.op !== op) continue;
+    const own = Object.entries(step.attributes ?? {});
+    if (!own.every(([attribute, value]) => attributes.get(attribute) === value)) continue;
+    const kind = NAMES.indexOf(name as ActivationName);
+    const { alpha } = activationCode('loadSequential', name as ActivationName);
+    const activation = activationOf({ kind, alpha: step.parameter ? number(step.parameter, alpha) : 0 });
+    // the operator with attributes of its own, else the operator
+    if (!found || own.length) found = activation;
   }
+  return found;
 }
 
 function linearOf(

@@ -6,11 +6,18 @@ import type { Imported, NormOption } from './imported.ts';
 
 const KEY = 'evenkeel.norms';
 
-/** Metadata that says eps, momentum, estimator and layout of each norm, as far as they were read and not assumed. */
-export function withNorms({ norms, assumed }: Pick<Imported, 'norms' | 'assumed'>): Record<string, string> {
+/** What is kept of a norm: options, and whether it takes each batch's own statistics. */
+export type StoredNorm = Pick<BatchNormOptions, NormOption> & { readonly training?: true };
+
+/** Metadata that says eps, momentum, estimator and layout of each norm, as far as they were read and not assumed, and which are in training mode. */
+export function withNorms({
+  norms,
+  assumed,
+  training = [],
+}: Pick<Imported, 'norms' | 'assumed' | 'training'>): Record<string, string> {
   const read = Object.entries(norms).map(([name, options]) => {
     const own = Object.entries(options).filter(([option]) => !assumed[name]?.includes(option as NormOption));
-    return [name, Object.fromEntries(own)] as const;
+    return [name, { ...Object.fromEntries(own), ...(training.includes(name) && { training: true }) }] as const;
   });
   const said = read.filter(([, options]) => Object.keys(options).length > 0);
   return said.length ? { [KEY]: JSON.stringify(Object.fromEntries(said)) } : {};
@@ -30,14 +37,12 @@ export function withoutNorms(
 }
 
 /** Options of norms that the metadata of a safetensors file say, as far as it is of use. Throws ERR_FORMAT where it is no JSON. */
-export function normsIn(
-  metadata: Readonly<Record<string, string>>,
-): Record<string, Pick<BatchNormOptions, NormOption>> {
+export function normsIn(metadata: Readonly<Record<string, string>>): Record<string, StoredNorm> {
   if (!Object.hasOwn(metadata, KEY)) return {};
   const json = asRecord(parseJson('safetensors', KEY, new TextEncoder().encode(metadata[KEY]))) ?? {};
   return Object.fromEntries(
     Object.entries(json).map(([name, value]) => {
-      const { eps, momentum, runningVariance, layout } = asRecord(value) ?? {};
+      const { eps, momentum, runningVariance, layout, training } = asRecord(value) ?? {};
       return [
         name,
         {
@@ -45,6 +50,7 @@ export function normsIn(
           ...((typeof momentum === 'number' || momentum === null) && { momentum }),
           ...((runningVariance === 'biased' || runningVariance === 'unbiased') && { runningVariance }),
           ...((layout === 'channels-first' || layout === 'channels-last') && { layout }),
+          ...(training === true && { training }),
         },
       ];
     }),

@@ -1,5 +1,6 @@
 // Graph models of TF.js: nodes of TensorFlow with weights among their inputs. The nodes alone say which weight is what, and eps of norms.
 
+import { malformed } from '../errors.ts';
 import type { StoredTensor } from '../formats/dtypes.ts';
 import { asRecord, type Json } from '../formats/json.ts';
 import { type BatchNormOptions, preset } from '../layers/options.ts';
@@ -16,7 +17,7 @@ interface GraphNode {
 type Axes = 'as they are' | 'kernel' | 'depthwise';
 
 /** A node that takes weights: which, under which of our names, and of a norm its options. */
-export interface GraphLayer {
+interface GraphLayer {
   readonly name: string;
   readonly weights: readonly { readonly ours: string; readonly full: string; readonly axes: Axes }[];
   readonly missing: readonly string[];
@@ -26,6 +27,10 @@ export interface GraphLayer {
 const NORMS = /^(?:_?FusedBatchNorm(?:V[23]|Ex)?|BatchNormWithGlobalNormalization)$/;
 const PRODUCTS =
   /^(?:_?(?:Fused)?(?:Conv2D|Conv3D|MatMul|DepthwiseConv2dNative)|Conv2DBackpropInput|Conv3DBackpropInputV2)$/;
+
+/** More are nothing that anybody runs. */
+const MOST_NODES = 1 << 17;
+const MOST_LAYERS = 1 << 13;
 
 /** Is a topology a graph, not a list of layers? */
 export function isGraph(topology: Json): boolean {
@@ -41,7 +46,11 @@ export function graphLayers(topology: Json, tensors: ReadonlyMap<string, StoredT
     const bias = node.op === 'BiasAdd' ? weightAt(node, 1) : undefined;
     if (bias !== undefined) biases.set(bare(node.inputs[0]), bias);
   }
-  const layers = [...nodes.values()].flatMap((node) => {
+  const isLayer = ({ op }: GraphNode) => NORMS.test(op) || PRODUCTS.test(op);
+  const some = [...nodes.values()].filter(isLayer);
+  if (some.length > MOST_LAYERS)
+    throw malformed('TF.js', 'modelTopology', `at most ${MOST_LAYERS} norms and products`, `${some.length}`, 0);
+  const layers = some.flatMap((node) => {
     if (NORMS.test(node.op)) return [{ ...normOf(node, (i) => weightAt(node, i)), node }];
     const full = PRODUCTS.test(node.op) ? weightAt(node, 1) : undefined;
     if (full === undefined) return [];
@@ -102,6 +111,8 @@ function fuses({ attributes }: GraphNode, op: string): boolean {
 function nodesOf(topology: Json): Map<string, GraphNode> {
   const list = asRecord(topology)?.node;
   const nodes = new Map<string, GraphNode>();
+  if (Array.isArray(list) && list.length > MOST_NODES)
+    throw malformed('TF.js', 'modelTopology', `at most ${MOST_NODES} nodes`, `${list.length}`, 0);
   for (const item of Array.isArray(list) ? list : []) {
     const { name, op, input, attr } = asRecord(item) ?? {};
     if (typeof name !== 'string' || typeof op !== 'string') continue;

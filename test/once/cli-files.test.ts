@@ -179,6 +179,17 @@ describe('fold', () => {
     );
   });
 
+  test('of a file in which nothing is known is an error, and nothing is written', () => {
+    put('strange.safetensors', writeSafetensors({ 'a.zzz': of([1, 2], 1, 2), 'b.yyy': vector(3) }));
+    const { status, stdout, stderr } = evenkeel('fold', 'strange.safetensors', 'strange.out.safetensors');
+    expect([status, stdout, stderr]).toEqual([
+      1,
+      '',
+      "evenkeel: fold: strange.safetensors expected names of layers and norms that are known, got 'a.zzz', 'b.yyy'\n",
+    ]);
+    expect(existsSync(at('strange.out.safetensors'))).toBe(false);
+  });
+
   test('reads shards beside their index', () => {
     mkdirSync(at('shards'));
     put('shards/a.safetensors', writeSafetensors({ 'fc1.weight': net['fc1.weight'] }));

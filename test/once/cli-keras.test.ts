@@ -74,6 +74,42 @@ describe('inspect', () => {
   });
 });
 
+describe('layers that a model calls with training=True', () => {
+  const keras = (name: string) => fixturePath(`keras-kinds/training-${name}`);
+
+  test.each([
+    ['norm.keras', 'bn'],
+    ['norm.h5', 'bn'],
+    ['network.keras', 'inner.inner_bn'],
+  ])('%s: the norm is marked', (name, norm) => {
+    const { stdout, status } = evenkeel(['inspect', keras(name)]);
+    expect(stdout).toMatch(
+      new RegExp(`  ${norm}: batch norm, .*\n    ! in training mode: it takes the statistics of each`),
+    );
+    expect(stdout).toContain('\n1 finding\n');
+    expect(status).toBe(0);
+    const { training, norms } = JSON.parse(evenkeel(['inspect', keras(name), '--json']).stdout);
+    expect(training).toEqual([norm]);
+    expect(norms[0].findings.length).toBe(1);
+  });
+
+  test('dropout is named', () => {
+    expect(evenkeel(['inspect', keras('dropout.keras')]).stdout).toContain('  ! in training mode: drop\n1 finding\n');
+    expect(evenkeel(['inspect', keras('none.keras')]).stdout).toContain('statistics look sound');
+  });
+
+  test('convert says so, and fold leaves the norm alone', () => {
+    const { stdout } = evenkeel(['convert', keras('network.keras'), 'training.safetensors']);
+    expect(stdout).toContain('in training mode, which weights alone do not say: inner.inner_bn\n');
+    expect(evenkeel(['inspect', 'training.safetensors']).stdout).toContain('! in training mode');
+    const folded = evenkeel(['fold', 'training.safetensors', 'folded.safetensors']);
+    expect(folded.stdout).toContain('inner.inner_bn stays: it is in training mode\n');
+    expect(bytesOf('folded.safetensors')).toEqual(bytesOf('training.safetensors'));
+    const { status, stderr } = evenkeel(['convert', keras('norm.keras'), 'training.onnx']);
+    expect([status, stderr]).toEqual([1, expect.stringContaining('expected inference, got training=True')]);
+  });
+});
+
 describe('convert', () => {
   test('a Keras file as Keras writes it: kinds, and what nobody knows, stay', async () => {
     const { stdout } = evenkeel(['convert', fixturePath('keras-kinds/kinds.keras'), 'kinds.weights.h5']);

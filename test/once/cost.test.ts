@@ -7,12 +7,64 @@ import { readSafetensors } from '../../src/weights/index.ts';
 const text = (value: string) => new TextEncoder().encode(value);
 const json = (value: string) => parseJson('test', 'text', text(value));
 
-test('empty lists and objects cost nothing, others no more than ten times their text', () => {
+test('empty lists and objects cost a place, others no more than six times their text', () => {
   expect((json(`[${'{},[],'.repeat(1e6)}0]`) as unknown[]).length).toBe(2e6 + 1);
   const refused = 'test: text expected fewer lists, objects and keys for its length, got';
   for (const unit of ['[0],', '{"":0},', '[[0]],', '{"a":[1]},'])
     expect(() => json(`[${unit.repeat(6e6 / unit.length)}0]`)).toThrow(refused);
   expect(() => json(`{${Array.from({ length: 400_000 }, (_, i) => `"${i}":0`).join(',')}}`)).toThrow(refused);
+});
+
+test('texts, keys in ever other orders, and large tables have their price', () => {
+  const refused = 'test: text expected fewer lists, objects and keys for its length, got';
+  const many = (count: number, of: (i: number) => string) =>
+    `[${Array.from({ length: count }, (_, i) => of(i)).join()}]`;
+  expect(() => json(many(2e6, () => '"ab"'))).toThrow(refused);
+  const swapped = (i: number) => {
+    const keys = [...'abcdefghij'];
+    for (let k = 0, rest = i; k < 8; rest = Math.floor(rest / (10 - k)), k++) {
+      const other = k + (rest % (10 - k));
+      [keys[k], keys[other]] = [keys[other], keys[k]];
+    }
+    return `{${keys.map((key) => `"${key}":0`).join()}}`;
+  };
+  expect(() => json(many(60_000, swapped))).toThrow(refused);
+  expect((json(many(60_000, () => swapped(0))) as unknown[]).length).toBe(60_000);
+  const table = (keys: number) => `{${Array.from({ length: keys }, (_, i) => `"k${i}":${i}`).join()}}`;
+  for (const keys of [31, 32, 33, 1000]) {
+    const object = json(table(keys)) as Record<string, number>;
+    expect(Object.entries(object)).toEqual(Array.from({ length: keys }, (_, i) => [`k${i}`, i]));
+    expect(() => json(`${table(keys).slice(0, -1)},"k7":0}`)).toThrow("expected each key once, got 'k7' again");
+    expect('toString' in object).toBe(false);
+  }
+});
+
+test('the config of a large model is read: thirty megabytes of nodes and weights', () => {
+  const node = (i: number) => {
+    const name = `StatefulPartitionedCall/model/block_${i}/conv/Conv2D`;
+    const size = (value: number) => ({ size: `${value}` });
+    const tensorShape = { dim: [size(3), size(3), size(64), size(64)] };
+    const type = { type: 'DT_FLOAT' };
+    const weight = {
+      name: `${name}/weight`,
+      op: 'Const',
+      attr: { dtype: type, value: { tensor: { dtype: 'DT_FLOAT', tensorShape } } },
+    };
+    const strides = { list: { i: ['1', '2', '2', '1'] } };
+    const attr = { T: type, strides, data_format: { s: 'TkhXQw==' }, epsilon: { f: 0.05 }, padding: { s: 'U0FNRQ==' } };
+    return [weight, { name, op: 'Conv2D', input: [`${name}/weight`, `x${i}`], attr }];
+  };
+  const nodes = Array.from({ length: 56_000 }, (_, i) => node(i)).flat();
+  const all = JSON.stringify({ modelTopology: { node: nodes } });
+  expect(all.length).toBeGreaterThan(30e6);
+  expect(json(all)).toEqual(JSON.parse(all));
+});
+
+test('lists of every length are whole', () => {
+  for (const length of [0, 1, 4095, 4096, 4097, 10_000]) {
+    const list = Array.from({ length }, (_, i) => (i % 3 ? i : [i, [i]]));
+    expect(json(JSON.stringify([list, list]))).toEqual([list, list]);
+  }
 });
 
 test('objects inherit no names, whatever they are called', () => {
@@ -41,7 +93,7 @@ test('tensors without end, and axes without end', () => {
     `"${name}":{"dtype":"F32","shape":[${shape}],"data_offsets":[0,0]}`;
   const many = Array.from({ length: 70_000 }, (_, i) => empty(i, '0')).join(',');
   expect(() => readSafetensors(file(`{${many}}`))).toThrow(
-    'safetensors: header expected at most 65536 tensors, got 70000 (offset 8)',
+    'safetensors: header expected at most 49152 tensors, got 70000 (offset 8)',
   );
   expect(() => readSafetensors(file(`{${empty('a', `${'1,'.repeat(8192)}0`)}}`))).toThrow(
     /^safetensors: tensor 'a' expected at most 8192 axes, got 8193 \(offset \d+\)$/,

@@ -2,8 +2,10 @@
 
 import { describe, expect, test } from 'vitest';
 import { type Hdf5Group, readHdf5, writeHdf5 } from '../../src/formats/hdf5.ts';
-import { type BatchNorm, GroupNorm, LayerNorm, Linear, Sequential } from '../../src/index.ts';
+import type { Json } from '../../src/formats/json.ts';
+import { type BatchNorm, BatchNorm1d, GroupNorm, LayerNorm, Linear, Sequential } from '../../src/index.ts';
 import { fromKeras, loadSequential, readKeras, toKeras, toTfjs, writeKeras } from '../../src/weights/index.ts';
+import { layersOf } from '../../src/weights/keras-config.ts';
 import { answers, fixture, relative } from '../support/weights.ts';
 
 const read = async (name: string) => readKeras(fixture(name));
@@ -161,6 +163,53 @@ describe('networks', () => {
     await expect(loadSequential(fixture(`keras-kinds/training-${name}`))).rejects.toThrow(
       `Keras: ${where} expected inference, got training=True, which a call in the model says (offset 0)`,
     );
+  });
+
+  test('imports name the layers in training mode, and the difference to a layer', async () => {
+    const trained = async (name: string, options = {}) =>
+      fromKeras(await readKeras(fixture(`keras-kinds/training-${name}`)), options);
+    expect((await trained('norm.h5')).training).toEqual(['bn']);
+    expect((await trained('dropout.keras')).training).toEqual(['drop']);
+    expect((await trained('none.keras')).training).toBeUndefined();
+    const { training, differences } = await trained('norm.keras', {
+      layer: new Sequential(new BatchNorm1d(4, { eps: 1e-3, momentum: 0.01, runningVariance: 'biased' })),
+      rename: { bn: '0' },
+    });
+    expect(training).toEqual(['0']);
+    expect(differences).toEqual(['0: training mode there, running statistics here in evaluation']);
+  });
+
+  test('a layer in a wrapper has the options of its own config, and is called as the wrapper is', () => {
+    const tensors = new Map(
+      ['steps', 'wrapper/layer'].flatMap((layer) =>
+        ['gamma', 'beta', 'moving_mean', 'moving_variance'].map(
+          (leaf) => [`${layer}/${leaf}`, { dtype: 'F32', shape: [3], data: Float32Array.of(1, 2, 3) }] as const,
+        ),
+      ),
+    );
+    const inner = {
+      class_name: 'BatchNormalization',
+      config: { name: 'bn', epsilon: 0.05, momentum: 0.75, axis: [2] },
+    };
+    const outer = (name: string, nodes: Json) => ({
+      class_name: 'TimeDistributed',
+      config: { name, layer: inner },
+      build_config: { input_shape: [null, 7, 5, 3] },
+      inbound_nodes: nodes,
+    });
+    const layers = layersOf({
+      class_name: 'Functional',
+      config: {
+        layers: [
+          outer('steps', [[['input', 0, 0, { training: true }]]]),
+          outer('wrapper', [{ args: [], kwargs: { training: false } }]),
+        ],
+      },
+    });
+    const { norms, assumed, training } = fromKeras({ tensors, layers, version: null });
+    const options = { eps: 0.05, momentum: 0.25, runningVariance: 'biased', layout: 'channels-last' };
+    expect(norms).toEqual({ steps: options, 'wrapper.layer': options });
+    expect([assumed, training]).toEqual([{}, ['steps']]);
   });
 
   test('training=False is inference', async () => {
@@ -348,6 +397,7 @@ describe('configs that are no chain, or say what there is not here', () => {
   test.each([
     [layer('LayerNormalization', 'n', { axis: [1, 3] }), 'the last axes, got [1,3]', [2, 2]],
     [layer('LayerNormalization', 'n', { axis: -2 }), 'the last axes, got -2', [2]],
+    [layer('LayerNormalization', 'n', { axis: [{}] }), 'the last axes, got [{}]', [2]],
     [layer('LayerNormalization', 'n', { epsilon: '1' }), 'a number as epsilon, got "1"', [2]],
   ])('%j', async (one, message, shape) => {
     const values = { data: Array(shape.reduce((a, b) => a * b)).fill(1), shape };

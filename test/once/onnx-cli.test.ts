@@ -116,6 +116,23 @@ describe('inspect', () => {
     expect(json('inspect', onnx('shared')).norms.map(({ name }: { name: string }) => name)).toEqual(['bn1', 'bn2']);
   });
 
+  test('a norm with the name of one inside another node is counted and looked at', () => {
+    const stats = (number: 5) => ['g', 'b', 'm'].map((name) => tensorField(number, name, Float32Array.of(1, 2), [2]));
+    const norm = (value: string, output: string) =>
+      nodeField('BatchNormalization', 'bn', [value, 'g', 'b', 'm', 'v'], [output]);
+    const v = tensorField(5, 'v', Float32Array.of(1, -1), [2]);
+    const branch = lengthField(6, [lengthField(2, 'then'), norm('h', 'z'), valueField(12, 'z', ['n', 2])]);
+    const attribute = lengthField(5, [lengthField(1, 'then_branch'), branch, Uint8Array.of(0xa0, 1, 5)]);
+    const inner = [lengthField(1, 'c'), lengthField(2, 'y'), lengthField(3, 'if'), lengthField(4, 'If'), attribute];
+    const graph = [lengthField(2, 'g'), norm('x', 'h'), lengthField(1, inner), ...stats(5), v];
+    const ends = [valueField(11, 'x', ['n', 2]), valueField(11, 'c', [], 'BOOL'), valueField(12, 'y', ['n', 2])];
+    writeFileSync(at('twice.onnx'), writeModel([...graph, ...ends], 15));
+    const { norms, otherNorms } = json('inspect', 'twice.onnx');
+    expect(norms).toMatchObject([{ name: 'bn', findings: ['variance below 0: 1 of 2 channels (1)'] }]);
+    expect(otherNorms).toEqual(['BatchNormalization bn (inside If if: then_branch)']);
+    expect(evenkeel('inspect', 'twice.onnx').stdout).toContain('2 normalization layers\n');
+  });
+
   test('weights as constants are tensors', () => {
     const { tensors, norms, missing } = json('inspect', onnx('constants'));
     expect(tensors.map(({ name }: { name: string }) => name)).toEqual(expect.arrayContaining(['fc.b', 'bn1.g', 'six']));

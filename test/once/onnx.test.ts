@@ -395,6 +395,24 @@ describe('folds', () => {
     expect([out, folded, kept]).toEqual([shared, [], [{ norm: 'n', reason: `${reason}; ${reason}` }]]);
   });
 
+  test('weights that are inputs as well: that nobody gives others is said', () => {
+    const inputs = (...names: string[]) => names.map((name) => valueField(11, name, name === 'W' ? [2, 2] : [2]));
+    const net = [nodeField('Gemm', 'one', ['x', 'W'], ['a']), bn('n', 'a', 'y'), W, ...stats('n')];
+    const { folded, assumed } = foldOnnx(model(...net, ...inputs('W', 'n.m')));
+    expect(folded.map(({ norm, assumed: own }) => [norm, own])).toEqual([['n', ['inputs']]]);
+    expect(assumed.map((text) => text.split(', ').sort())).toEqual([
+      ['W', 'inputs of the model', 'n: nobody gives other values for n.m'].sort(),
+    ]);
+    expect(foldOnnx(model(...net, ...inputs('n.v'))).assumed).toEqual([
+      'n: nobody gives other values for n.v, an input of the model',
+    ]);
+    expect(foldOnnx(model(...net)).assumed).toEqual([]);
+    // before version 4 of the format every weight is an input
+    const old = model(...net, ...inputs('W', 'n.g', 'n.b', 'n.m', 'n.v'));
+    old[1] = 3;
+    expect([readOnnx(old).irVersion, foldOnnx(old).folded[0].assumed]).toEqual([3, undefined]);
+  });
+
   test('norms in a row go one after another, before and behind', async () => {
     const chain = model(
       ...[

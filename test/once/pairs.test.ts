@@ -156,6 +156,56 @@ describe('names leave the order open', () => {
     expect(fold(between, { pairs: { bn1: 'conv1' } }).pairs).toEqual({ bn1: 'conv1' });
   });
 
+  test('a first convolution without a norm and a last norm without a layer, as where norms come first', () => {
+    const blocks = Object.assign(
+      {},
+      ...[0, 1].flatMap((i) => [
+        { [`b.${i}.conv1.weight`]: conv(3, 3, 1, 1), [`b.${i}.conv2.weight`]: conv(3, 3, 1, 1) },
+        norm(`b.${i}.bn1`, 3),
+        norm(`b.${i}.bn2`, 3),
+      ]),
+    ) as Record<string, Writable>;
+    const ends = { 'conv.weight': conv(3, 2, 1, 1), ...norm('bn_final', 3), 'fc.weight': conv(5, 3) };
+    const { pairs, reasons, file } = fold(sorted({ ...blocks, ...ends }));
+    expect(pairs).toEqual({});
+    expect(reasons['b.1.bn2']).toBe(
+      "names leave open what it follows, as 'bn_final' has no layer of its name and 'conv' no norm, as where norms come first: pair it with its layer",
+    );
+    expect(file).toEqual(writeSafetensors(sorted({ ...blocks, ...ends })));
+    // one of the two alone: a norm of inputs, a convolution at the end
+    const { 'conv.weight': first, ...norms } = ends;
+    expect(Object.keys(fold(sorted({ ...blocks, ...norms })).pairs).length).toBe(4);
+    expect(Object.keys(fold(sorted({ ...blocks, 'conv.weight': first })).pairs).length).toBe(4);
+    // a layer of another width fits the norm behind it alone
+    const wider = { 'b.2.conv1.weight': conv(4, 3, 1, 1), ...norm('b.2.bn1', 4) };
+    expect(Object.keys(fold(sorted({ ...blocks, ...ends, ...wider })).pairs).length).toBe(5);
+    // whoever says the last norm's layer knows the order
+    const told = fold(sorted({ ...blocks, ...ends }), { pairs: { bn_final: 'conv' } });
+    expect(Object.keys(told.pairs).length).toBe(5);
+    const other = fold(sorted({ ...blocks, ...ends }), { pairs: { bn_final: 'b.1.conv2' } });
+    expect(other.pairs).toEqual({ bn_final: 'b.1.conv2' });
+  });
+
+  test('running means none of which is below 0, as behind a ReLU', () => {
+    const net = (mean: (c: number) => number) =>
+      sorted({
+        'conv1.weight': conv(16, 3, 1, 1),
+        ...norm('bn1', 16),
+        'bn1.running_mean': vector(...Array.from({ length: 16 }, (_, c) => mean(c))),
+      });
+    const reason =
+      'names leave open what it follows, as no running mean is below 0, as behind a ReLU: pair it with its layer';
+    expect(fold(net((c) => 0.1 + c / 7)).reasons).toEqual({ bn1: reason });
+    expect(
+      fold(
+        net((c) => 0.1 + c / 7),
+        { pairs: { bn1: 'conv1' } },
+      ).pairs,
+    ).toEqual({ bn1: 'conv1' });
+    for (const mean of [(c: number) => (c === 9 ? -1e-3 : c), (c: number) => c, () => 0, () => 1])
+      expect(fold(net(mean)).pairs).toEqual({ bn1: 'conv1' });
+  });
+
   test('two norms of one layer', () => {
     const two = { 'conv1.weight': conv(2, 3, 1, 1), ...norm('bn1', 2), ...norm('norm1', 2) };
     expect(fold(two).reasons).toEqual({

@@ -237,7 +237,7 @@ describe('files that cost more than they are', () => {
   });
 
   test('many names for one shard are refused before anything is put together', () => {
-    const paths = Array(100_000).fill('a');
+    const paths = Array(10_000).fill('a');
     const shard = new Uint8Array(1 << 20);
     const before = process.memoryUsage().arrayBuffers;
     expect(() => readTfjs(text([{ paths, weights: [] }]), { a: shard })).toThrow('expected each shard once');
@@ -248,8 +248,29 @@ describe('files that cost more than they are', () => {
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(16 << 20);
   });
 
-  test('as many layers as fit into 4 MB are put in order at once', () => {
-    const layers = Array.from({ length: 30_000 }, (_, i) => ({
+  test('more shards, weights or nodes than a model of its length has', () => {
+    const weights = Array.from({ length: 16_385 }, (_, i) => ({ name: `${i}`, shape: [0], dtype: 'bool' }));
+    expect(() => tfjsShards(text([{ paths: ['a'], weights }]))).toThrow(
+      'TF.js: weightsManifest expected at most 16384 weights, got 16385 (offset 0)',
+    );
+    const paths = weights.map(({ name }) => name);
+    expect(() => tfjsShards(text([{ paths, weights: [] }]))).toThrow('at most 16384 shards, got 16385 (offset 0)');
+    const graph = (count: number, op: string) =>
+      readTfjs(
+        text({
+          modelTopology: { node: Array.from({ length: count }, (_, i) => ({ name: `${i}`, op })) },
+          weightsManifest: [{ paths: ['a'], weights: [] }],
+        }),
+        { a: new Uint8Array(0) },
+      );
+    expect(() => fromTfjs(graph(8193, 'FusedBatchNormV3'))).toThrow('at most 8192 norms and products, got 8193');
+    expect(() => fromTfjs(graph(131_073, 'Abs'))).toThrow(
+      'TF.js: modelTopology expected at most 131072 nodes, got 131073',
+    );
+  });
+
+  test('as many layers as a model may have are put in order at once', () => {
+    const layers = Array.from({ length: 10_000 }, (_, i) => ({
       class_name: 'BatchNormalization',
       config: { name: `n${i}`, epsilon: 0.5 },
     }));
@@ -262,7 +283,7 @@ describe('files that cost more than they are', () => {
     const { norms } = fromTfjs(readTfjs(model, { a: new Uint8Array(4 * layers.length) }));
     expect(performance.now() - start).toBeLessThan(10_000);
     expect(Object.keys(norms).length).toBe(layers.length);
-    expect(norms.n29999.eps).toBe(0.5);
+    expect(norms.n9999.eps).toBe(0.5);
   });
 
   test.each([
@@ -298,8 +319,14 @@ describe('files that cost more than they are', () => {
         a: new Uint8Array(0),
       });
     await expect(load(Array.from({ length: 10_001 }, (_, i) => relu(`r${i}`)))).rejects.toThrow(
-      'TF.js: config expected at most 10000 layers in a row, got 10001 (offset 0)',
+      'Keras: config expected at most 10000 layers, got more (offset 0)',
     );
+    // networks of one name, each of which would hold the layers of both: nine in nine in nine in nine run for ever
+    const nest = (depth: number): object => ({
+      class_name: 'Sequential',
+      config: { name: 'n', layers: depth ? Array.from({ length: 9 }, () => nest(depth - 1)) : [] },
+    });
+    await expect(load([nest(3)])).rejects.toThrow("TF.js: network 'n/n/n/n' expected a name of its own, got it again");
     const inner = { class_name: 'Sequential', config: { name: 'n'.repeat(512), layers: [relu('r')] } };
     await expect(load([inner])).rejects.toThrow(
       "Keras: layer 'r' expected names of at most 512 characters, got 514 (offset 0)",

@@ -3,6 +3,7 @@
 import { readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { ActivationLayer, BatchNorm, BatchNorm1d, Dropout, Linear, Random, Sequential, Tanh } from '../../src/index.ts';
+import { ACTIVATIONS } from '../../src/kernels/activations.ts';
 import { foldOnnx, fromOnnx, loadSequential, normsOf, readOnnx, toOnnx } from '../../src/weights/index.ts';
 import { goldenCases, goldenFile } from '../support/golden.ts';
 import { fixture, fixturePath, relative } from '../support/weights.ts';
@@ -101,22 +102,7 @@ async function main(): Promise<void> {
     bn.loadStateDict(own);
     report(golden.id, relative(bn.eval().forward(feeds[0]).data, want));
   }
-  const kinds = [
-    'relu',
-    'relu6',
-    'leaky-relu',
-    'elu',
-    'silu',
-    'sigmoid',
-    'tanh',
-    'hard-swish',
-    'hard-sigmoid',
-    'softplus',
-    'mish',
-    'gelu',
-    'gelu-tanh',
-  ] as const;
-  for (const kind of kinds) {
+  for (const kind of ACTIVATIONS) {
     const net = new Sequential(
       new Linear(5, 7, { seed: 1 }),
       new BatchNorm1d(7),

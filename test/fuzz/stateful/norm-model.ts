@@ -2,7 +2,7 @@
 // state that the layer had before the call. And which calls must be refused, by which code.
 
 import type { BatchNorm, DomainBatchNorm, StateDict } from '../../../src/index.ts';
-import { activate, activationCode, derivative } from '../../../src/kernels/activations.ts';
+import { type ActivationName, activate, activationCode, derivative } from '../../../src/kernels/activations.ts';
 import { Dice } from '../dice.ts';
 import { type BackwardCall, type Call, channelAxis, countOf, type ForwardCall, valuesOf } from './calls.ts';
 import type { Instance, Outcome } from './instance.ts';
@@ -54,7 +54,7 @@ interface Saved {
   stale: boolean;
 }
 
-const CORNERS: Record<string, readonly number[]> = {
+const CORNERS: Partial<Record<ActivationName, readonly number[]>> = {
   relu: [0],
   relu6: [0, 6],
   'leaky-relu': [0],
@@ -585,7 +585,7 @@ export class NormModel implements Model {
     const channelOf = this.#channelOf(shape);
     const { activation, eps = 1e-5 } = this.#settings;
     const code = activationCode('model', activation);
-    const corners = CORNERS[activation?.name ?? activation ?? ''] ?? [];
+    const corners = CORNERS[(activation?.name ?? activation) as ActivationName] ?? [];
     const atCorner = z.some((value, i) =>
       corners.some((corner) => Math.abs(value - corner) <= STRICT * (zScale[i] + 1)),
     );

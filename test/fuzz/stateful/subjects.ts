@@ -24,7 +24,7 @@ import {
   RMSNorm,
   Sequential,
 } from '../../../src/index.ts';
-import { type ActivationName, NAMES } from '../../../src/kernels/activations.ts';
+import { ACTIVATIONS } from '../../../src/kernels/activations.ts';
 import type { Dice } from '../dice.ts';
 
 type Constructor = new (...args: never[]) => Layer;
@@ -92,11 +92,7 @@ export const isCell = ({ kind }: Subject) => kind === 'BNGRUCell' || kind === 'B
 export const isNorm = ({ kind }: Subject) => /Norm/.test(kind);
 export const hasDropout = ({ kind, layers }: Subject): boolean => kind === 'Dropout' || !!layers?.some(hasDropout);
 
-const ACTIVATIONS = [
-  ...(NAMES.slice(1) as ActivationName[]),
-  { name: 'leaky-relu', slope: 0.3 },
-  { name: 'elu', alpha: 0.7 },
-];
+const GIVEN_ACTIVATIONS = [...ACTIVATIONS, { name: 'leaky-relu', slope: 0.3 }, { name: 'elu', alpha: 0.7 }];
 
 /** Options that are given now and then; `undefined` stands for one that is left out. */
 function some(dice: Dice, choices: Record<string, readonly unknown[]>): Settings {
@@ -118,7 +114,7 @@ function batchOptions(dice: Dice): Settings {
     onSingleValue: ['throw', 'use-running', 'skip-update'],
     onNonFinite: ['propagate', 'skip-update', 'throw'],
   });
-  if (dice.oneIn(4)) settings.activation = dice.of(ACTIVATIONS);
+  if (dice.oneIn(4)) settings.activation = dice.of(GIVEN_ACTIVATIONS);
   if (dice.oneIn(4)) settings.virtualBatchSize = dice.between(1, 3);
   if (dice.oneIn(6) && settings.onSingleValue !== 'use-running') settings.trackRunningStats = false;
   return settings;
@@ -166,7 +162,7 @@ function norm(dice: Dice, channels: number): Subject {
         layout: ['channels-first', 'channels-last'],
         onSingleValue: ['throw', 'skip-update'],
       });
-      if (dice.oneIn(4)) settings.activation = dice.of(ACTIVATIONS);
+      if (dice.oneIn(4)) settings.activation = dice.of(GIVEN_ACTIVATIONS);
       return { kind: 'GroupNorm', args: [groups, channels, settings], channels, ranks: [2, 4] };
     }
     case 7: {
@@ -181,13 +177,13 @@ function norm(dice: Dice, channels: number): Subject {
         onSingleValue: ['throw', 'use-running', 'skip-update'],
       });
       if (settings.onSingleValue === 'use-running') settings.trackRunningStats = true;
-      if (dice.oneIn(4)) settings.activation = dice.of(ACTIVATIONS);
+      if (dice.oneIn(4)) settings.activation = dice.of(GIVEN_ACTIVATIONS);
       return { kind: `InstanceNorm${rank}d`, args: [channels, settings], channels, ranks: [rank + 2, rank + 2] };
     }
     default: {
       const settings = some(dice, { affine: AFFINE });
       settings.eps = dice.of(EPS);
-      if (dice.oneIn(4)) settings.activation = dice.of(ACTIVATIONS);
+      if (dice.oneIn(4)) settings.activation = dice.of(GIVEN_ACTIVATIONS);
       const shape = dice.oneIn(3) ? [dice.between(1, 3), channels] : channels;
       const least = dice.oneIn(3) ? 1 : 2;
       const ranks = (typeof shape === 'number' ? [least, 4] : [2, 4]) as readonly [number, number];
@@ -204,7 +200,7 @@ function linear(dice: Dice, features: number, to = dice.between(1, 9)): Subject 
 
 const activation = (dice: Dice): Subject => ({
   kind: 'ActivationLayer',
-  args: [dice.of(ACTIVATIONS)],
+  args: [dice.of(GIVEN_ACTIVATIONS)],
   channels: 0,
   ranks: [1, 4],
 });

@@ -1,0 +1,130 @@
+// A case for each kernel, made from its row: data of the sizes below in the arena, the kernel called as a layer would, its plain
+// loops on arrays of their own. Kernels with an activation as their subject have a case for each.
+
+import { ACTIVATIONS, activationCode } from '../src/kernels/activations.ts';
+import { backend } from '../src/kernels/backend.ts';
+import { isVector, type Sizes, type Vector } from '../src/kernels/row.ts';
+import { KERNEL_NAMES, type KernelName, rowOf, TWINS, withAll } from '../src/kernels/table.ts';
+import { Random } from '../src/nn/random.ts';
+import type { BenchCase } from './cases.ts';
+import { relativeDifference } from './workload.ts';
+
+/** By the sizes that tell kernels apart: the first of which a kernel takes all. 1.6 MB of values, or a product. */
+const SIZES: readonly Sizes[] = [
+  { size: 401_408 },
+  { outer: 8, channels: 64, inner: 784, stride: 64 * 784, sampleStep: 784, channelStep: 0 },
+  { rows: 6272, channels: 64, stride: 64, segment: 64, segments: 98 },
+  { rows: 512, cols: 768, segment: 64 },
+  { rows: 64, depth: 784, cols: 100, rowStride: 784, depthStride: 1 },
+  { depth: 784, cols: 100, depthStride: 1, colStride: 784 },
+];
+
+const PARAMETERS: Sizes = {
+  ...{ kind: 0, alpha: 0, seed: 1, threshold: 2 ** 31, scale: 2, accumulate: 0, eps: 1e-5 },
+  ...{ centred: 1, together: 1, bands: 1, plain: 0, log: 0 },
+};
+
+/** Sums of segments are given as the kernels before have left them. */
+const BEFORE: Partial<Record<KernelName, readonly KernelName[]>> = {
+  moments_nxc_f32: ['pivot_nxc_f32', 'sums_nxc_f32'],
+  grad_totals_nxc_f32: ['grad_sums_nxc_f32'],
+};
+
+type Values = Float32Array | Float64Array;
+
+/** Values by the name of their argument; each channel or row has its own. */
+function valuesOf({ name, type, length }: Vector, sizes: Sizes, random: Random): Values {
+  const Type = type === 'f32' ? Float32Array : Float64Array;
+  // a sequence of its own: drawing millions of normals takes longer than measuring
+  const noise = Array.from({ length: 4099 }, () => random.normal());
+  const draw = (i: number) => noise[i % noise.length];
+  if (name === 'weights') return new Type(length(sizes)).map((_, i) => (i % 4 === 1 ? 0 : 1));
+  if (name === 'invStd') return new Type(length(sizes)).map((_, i) => Math.exp(draw(i) / 2));
+  return new Type(length(sizes)).map((_, i) => draw(i) + 0.5);
+}
+
+export function* kernelCases(): Generator<BenchCase> {
+  for (const name of KERNEL_NAMES) {
+    const { args } = rowOf(name);
+    const optional = args.filter((arg) => isVector(arg) && arg.optional).map((arg) => arg.name);
+    yield kernelCase(name);
+    if (optional.length) yield kernelCase(name, `without ${optional.join(', ')}`, {}, optional);
+    if (name === 'activate_f32' || name === 'activate_grad_f32')
+      for (const activation of ACTIVATIONS) yield kernelCase(name, activation, activationCode('bench', activation));
+  }
+}
+
+function kernelCase(
+  name: KernelName,
+  variant = '',
+  given: { readonly kind?: number; readonly alpha?: number } = {},
+  without: readonly string[] = [],
+): BenchCase {
+  const { args } = rowOf(name);
+  const names = args.filter((arg) => !isVector(arg) && arg.role === 'size').map((arg) => arg.name);
+  const sizes = SIZES.find((some) => names.every((size) => size in some));
+  if (!sizes) throw new Error(`${name}: no sizes for ${names.join(', ')} in bench/kernels.ts`);
+  const scalars: Sizes = { ...PARAMETERS, ...sizes, ...given };
+  const random = new Random(7);
+  const vectors = args.filter(isVector).filter((arg) => !without.includes(arg.name));
+  const arrays: Record<string, Values> = {};
+  for (const vector of vectors) arrays[vector.name] = valuesOf(vector, sizes, random);
+  const loops = (kernel: KernelName) => {
+    const values = rowOf(kernel).args.map((arg) => (isVector(arg) ? (arrays[arg.name] ?? null) : scalars[arg.name]));
+    return () => TWINS[kernel][1](...values);
+  };
+  for (const before of BEFORE[name] ?? []) loops(before)();
+
+  const current = withAll(backend());
+  const { heap } = current;
+  const at: Record<string, number> = {};
+  for (const { name, type } of vectors) at[name] = heap.alloc(arrays[name].length * (type === 'f32' ? 4 : 8));
+  const viewOf = ({ name, type }: Vector) => {
+    const { length } = arrays[name];
+    return type === 'f32'
+      ? heap.f32.subarray(at[name] / 4, at[name] / 4 + length)
+      : heap.f64.subarray(at[name] / 8, at[name] / 8 + length);
+  };
+  const fill = () => {
+    for (const vector of vectors) viewOf(vector).set(arrays[vector.name]);
+  };
+  fill();
+  const values = args.map((arg) => (isVector(arg) ? (at[arg.name] ?? 0) : scalars[arg.name]));
+  const plain = loops(name);
+  const ours = () => current.parallel[name](...values);
+  const moved = vectors.filter(({ access }) => access !== 'scratch');
+  const bytes = moved.reduce(
+    (sum, { name, access }) => sum + arrays[name].byteLength * (access === 'update' ? 2 : 1),
+    0,
+  );
+  const half = Math.ceil(bytes / 8);
+  const [from, to] = [heap.alloc(4 * half), heap.alloc(4 * half)];
+  const { rows, depth, cols } = scalars;
+  return {
+    op: 'kernel',
+    layout: name,
+    shape: [names.map((size) => sizes[size]).join('x'), variant].filter(Boolean).join(', '),
+    bytes,
+    ...(name === 'linear_f32' && { flops: 2 * rows * depth * cols }),
+    ours,
+    plain,
+    copy: () => current.kernels.activate_f32(from, to, 0, 0, half),
+    difference: () => {
+      fill();
+      ours();
+      const got = moved
+        .filter(({ access }) => access !== 'read')
+        .map((vector) => [vector.name, viewOf(vector).slice()] as const);
+      plain();
+      // what a rounded mean leaves is added to normalized values, which are about 1
+      const apart = (output: string, actual: Values) =>
+        output === 'left'
+          ? relativeDifference([...actual, 1], [...arrays[output], 1])
+          : relativeDifference(actual, arrays[output]);
+      return Math.max(...got.map(([output, actual]) => apart(output, actual)));
+    },
+    dispose: () => {
+      for (const block of [...Object.values(at), from, to]) heap.free(block);
+    },
+  };
+}
