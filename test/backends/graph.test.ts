@@ -27,6 +27,7 @@ import {
   type Value,
 } from '../../src/index.ts';
 import { backend } from '../../src/kernels/backend.ts';
+import { fromTorch, toTorch } from '../../src/weights/index.ts';
 import { normals } from '../support/data.ts';
 import { centralDifferences, dot, expectClose } from '../support/gradients.ts';
 import { type Array64, type Build, Reference } from '../support/reference-graph.ts';
@@ -127,6 +128,28 @@ const CASES: Record<string, { shapes: Record<string, number[]>; make: () => Buil
       return (g, { x, y }) => {
         const h = g.add(g.apply('a', a, x), g.apply('b', b, y));
         return { hidden: h, out: g.apply('c', c, h), twice: h };
+      };
+    },
+  },
+  'a graph of which one output and one gradient are used': {
+    shapes: { x: [4, 3] },
+    make: () => {
+      const inner = nested(
+        { a: [3], b: [3] },
+        (() => {
+          const [p, q] = [linear(3, 3, 6), linear(3, 2, 7)];
+          return (g: Parameters<Build>[0], { a, b }: Record<string, Value>) => ({
+            kept: g.multiply(g.apply('p', p, a), a),
+            lost: g.apply('q', q, b),
+          });
+        })(),
+      );
+      const [act, fc] = [new Tanh(), linear(3, 3, 2)];
+      return (g, { x }) => {
+        const { kept } = g.apply('inner', inner as never, { a: x, b: g.apply('fc', fc, x) }) as never as {
+          kept: Value;
+        };
+        return g.apply('act', act, kept);
       };
     },
   },
@@ -322,6 +345,15 @@ const two = () =>
   });
 
 describe('a graph', () => {
+  test("takes PyTorch's names", () => {
+    const net = small();
+    const state = net.stateDict();
+    const torch = toTorch(state);
+    expect([...torch.keys()]).toContain('bn1.running_mean');
+    net.loadStateDict(fromTorch(torch as never, { layer: net }).state);
+    expect(net.stateDict()).toEqual(state);
+  });
+
   test('names its layers, its ports and its state', () => {
     const net = small();
     expect(net.inputs).toEqual([{ name: 'x', shape: [null, 16] }]);
