@@ -21,7 +21,7 @@ const SIZES: readonly Sizes[] = [
 
 const PARAMETERS: Sizes = {
   ...{ kind: 0, alpha: 0, seed: 1, threshold: 2 ** 31, scale: 2, accumulate: 0, eps: 1e-5 },
-  ...{ centred: 1, together: 1, bands: 1, plain: 0 },
+  ...{ centred: 1, together: 1, bands: 1, plain: 0, log: 0 },
 };
 
 /** Sums of segments are given as the kernels before have left them. */

@@ -51,9 +51,10 @@ export async function listOf(root, module) {
       const [isClass, parameters] =
         new RegExp(`export (?:abstract )?class ${name}\\b(?:<([^>]*)>)?`).exec(source) ?? [];
       if (!isClass) return value;
-      // parameters are single letters; types of the module are named in full
-      const given = parameters ? `<${parameters.replaceAll('const ', '').replace(/\b[A-Z]\w+/g, 'plain.$&')}>` : '';
-      const taken = given.replace(/ extends [^,>]*/g, '');
+      const names = parameters?.replace(/ extends [^,]*/g, '');
+      // types that parameters name are those of the module
+      const own = parameters?.replace(/(extends|=) (?=[A-Z])/g, '$1 plain.');
+      const [given, taken] = parameters ? [`<${own}>`, `<${names}>`] : ['', ''];
       return `${value}export type ${name}${given} = plain.${name}${taken};\n`;
     });
   const parts = [...new Set(exports.flatMap((name) => KERNELS[name]))].sort();

@@ -31,6 +31,7 @@ export type { StateSlot, StateSlots } from './layers/state.ts';
 export { ActivationLayer, ReLU, Sigmoid, Tanh } from './nn/activations.ts';
 export { Dropout, type DropoutOptions } from './nn/dropout.ts';
 export {
+  type AnyOutputs,
   Graph,
   type GraphBuilder,
   type GraphInputs,
@@ -58,6 +59,7 @@ export { Random } from './nn/random.ts';
 export type { RecurrentCellOptions, RecurrentForwardOptions, RecurrentState } from './nn/recurrent-cell.ts';
 export { Residual } from './nn/residual.ts';
 export { Sequential } from './nn/sequential.ts';
+export { LogSoftmax, Softmax, type SoftmaxOptions } from './nn/softmax.ts';
 export { type Adaptation, type AdaptOptions, adapt } from './stats/adapt.ts';
 export { type DiagnoseOptions, diagnose } from './stats/diagnose.ts';
 export {

@@ -4,6 +4,7 @@ import { runAdd, runMultiply } from '../graph/operations/broadcast.ts';
 import { runChannelNorm } from '../graph/operations/channel-norm.ts';
 import { runConcat } from '../graph/operations/concat.ts';
 import { runRowNorm } from '../graph/operations/row-norm.ts';
+import { runSoftmax } from '../graph/operations/softmax.ts';
 import type { Operations } from './load.ts';
 
 /** Norms by statistics of their input: layer, RMS, group and instance norm, and batch norm without running statistics. */
@@ -11,3 +12,6 @@ export const norms: Operations = [runChannelNorm, runRowNorm];
 
 /** Sums and products that broadcast, and concatenation: what a `Graph` adds, multiplies and concatenates. */
 export const merging: Operations = [runAdd, runMultiply, runConcat];
+
+/** Softmax and its logarithm. */
+export const softmax: Operations = [runSoftmax];

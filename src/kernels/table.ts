@@ -3,6 +3,8 @@
 
 import type { PartName } from '../wasm/source.ts';
 import { type Backend, withPart } from './create-backend.ts';
+import { ELEMENTWISE } from './elementwise/part.ts';
+import { ELEMENTWISE_ROWS } from './elementwise/table.ts';
 import { INFERENCE } from './inference/part.ts';
 import { INFERENCE_ROWS } from './inference/table.ts';
 import { LINEAR } from './linear/part.ts';
@@ -17,6 +19,7 @@ import { TRAINING } from './training/part.ts';
 import { TRAINING_ROWS } from './training/table.ts';
 
 const PARTS = {
+  elementwise: { part: ELEMENTWISE, rows: ELEMENTWISE_ROWS },
   inference: { part: INFERENCE, rows: INFERENCE_ROWS },
   linear: { part: LINEAR, rows: LINEAR_ROWS },
   masked: { part: MASKED, rows: MASKED_ROWS },

@@ -159,6 +159,11 @@ export abstract class LeafLayer<P extends Pass, R extends number = number, M ext
     return 'in-place';
   }
 
+  /** @internal */
+  override get isInPlace(): boolean {
+    return this.aliasing === 'in-place';
+  }
+
   /** @internal Does backward read the inputs of the forward? */
   protected get needsInputs(): boolean {
     return true;

@@ -128,11 +128,6 @@ export abstract class Norm<P extends Pass, R extends number = number, M extends 
     return this.callOptions().filter((name) => name === 'lengths' || name === 'mask');
   }
 
-  /** @internal */
-  override get isInPlace(): boolean {
-    return true;
-  }
-
   /** @internal Names of options that a call takes. */
   protected override callOptions(): readonly string[] {
     return CALL_OPTIONS;

@@ -1,5 +1,5 @@
 import { showShape, wrongValue } from '../errors.ts';
-import { countOf, differs } from '../tensors/shape.ts';
+import { countOf, differs, showSymbolic } from '../tensors/shape.ts';
 import type { Layout } from '../types.ts';
 
 /**
@@ -92,4 +92,21 @@ export function rowPlanOf(subject: string, shape: readonly number[], normalized:
   const rows = countOf(shape.slice(0, first));
   const cols = countOf(normalized);
   return { rows, cols, size: rows * cols, shape };
+}
+
+/**
+ * Where the values along an axis lie; the axis counts the batch, and from the end where it is negative.
+ *
+ * @throws ERR_SHAPE for a rank that has no such axis
+ */
+export function alongOf(
+  subject: string,
+  shape: readonly number[],
+  axis: number,
+): { readonly outer: number; readonly length: number; readonly inner: number } {
+  const at = axis < 0 ? axis + shape.length : axis;
+  if (at < 0 || at >= shape.length) {
+    throw wrongValue('ERR_SHAPE', subject, 'x', `an axis ${axis}`, `shape ${showSymbolic(shape)}`);
+  }
+  return { outer: countOf(shape.slice(0, at)), length: shape[at], inner: countOf(shape.slice(at + 1)) };
 }

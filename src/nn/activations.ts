@@ -34,11 +34,6 @@ export class ActivationLayer extends LeafLayer<Pass> {
   }
 
   /** @internal */
-  override get isInPlace(): boolean {
-    return true;
-  }
-
-  /** @internal */
   protected override write(call: Call, { plan }: Pass, { x }: Located, out: TensorLike): void {
     const at = call.input(x);
     activate(backend(), at, call.output(out, { x, at }), this.#code, plan.size);

@@ -81,11 +81,6 @@ export class Dropout extends LeafLayer<DropoutPass> {
   }
 
   /** @internal */
-  override get isInPlace(): boolean {
-    return true;
-  }
-
-  /** @internal */
   protected override writeBack(call: Call, pass: DropoutPass, _: Located, dy: TensorLike, dx: TensorLike): void {
     this.#apply(call, pass, dy, dx);
   }

@@ -184,6 +184,9 @@ export class GraphBuilder {
   }
 }
 
+// biome-ignore lint/suspicious/noExplicitAny: whatever its outputs
+export type AnyOutputs = any;
+
 /** What a graph returns: as its function did. */
 type Outputs<G, R> = G extends Value ? R : { [K in keyof G]: R };
 
@@ -201,8 +204,7 @@ type Outputs<G, R> = G extends Value ? R : { [K in keyof G]: R };
  * value, or a record of one and x was bare; what `backward` returns has the form of x. A value that is used several times gets the sum of its
  * gradients. A Graph is a layer: its state has the names of its layers (`fc1.weight`), and names nest. As to memory see `Sequential`.
  */
-// biome-ignore lint/suspicious/noExplicitAny: whatever its outputs
-export class Graph<const I extends GraphInputs = GraphInputs, G extends GraphOutputs = any> extends Network {
+export class Graph<I extends GraphInputs = GraphInputs, G extends GraphOutputs = AnyOutputs> extends Network {
   static override readonly name: string = 'Graph';
   /** The layers by name. */
   readonly layers: ReadonlyMap<string, Layer>;

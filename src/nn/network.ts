@@ -52,6 +52,8 @@ interface Memory {
   readonly stations: Map<string, Stations>;
 }
 
+const NONE: readonly undefined[] = [];
+
 /** Shapes whose tensors are remembered. */
 const MOST_SHAPES = 8;
 
@@ -81,7 +83,11 @@ export abstract class Network extends Layer {
   /** Parameters of each node, and copies of their gradients in a backward. */
   #parameters: readonly (readonly Parameter[])[] = [];
   #gradients: readonly Float32Array[][] = [];
-  #passed: readonly string[] = [];
+  /** Options that each node takes, and names of all that a call may have. */
+  #passed: readonly (readonly string[])[] = [];
+  #known: readonly string[] = [];
+  /** Which output a value is, where it may be written to the caller's memory at once: nobody in the network reads it. */
+  #direct: readonly (number | undefined)[] = [];
   /** How many layers come before the one that is last in a backward. */
   #last = 0;
   #memory: Memory | undefined;
@@ -145,7 +151,15 @@ export abstract class Network extends Layer {
     this.#parameters = nodes.map(({ layer }) => layer?.parameters() ?? []);
     this.#gradients = nodes.map(() => []);
     this.#last = nodes.filter(({ layer }) => layer).length - 1;
-    this.#passed = [...new Set(nodes.flatMap(({ layer }) => layer?.passedOptions ?? []))];
+    this.#passed = nodes.map(({ layer }) => layer?.passedOptions ?? []);
+    this.#known = ['out', ...new Set(this.#passed.flat())];
+    const read = [...nodes.flatMap((node) => node.inputs), ...wiring.outputs];
+    const isOutput = (value: number) =>
+      wiring.outputs.includes(value) && read.indexOf(value) === read.lastIndexOf(value);
+    const values = [...wiring.outputs, ...nodes.flatMap((node) => node.outputs)];
+    this.#direct = Array.from({ length: Math.max(...values) + 1 }, (_, value) =>
+      isOutput(value) ? wiring.outputs.indexOf(value) : undefined,
+    );
   }
 
   /** @internal Do its results belong to it, where inputs are tensors? */
@@ -160,7 +174,7 @@ export abstract class Network extends Layer {
 
   /** @internal */
   override get passedOptions(): readonly string[] {
-    return this.#passed;
+    return this.#known.slice(1);
   }
 
   override train(on = true): this {
@@ -191,13 +205,21 @@ export abstract class Network extends Layer {
   /** The shapes of all values, after checking that every layer takes its input. */
   #shapesFrom(inputs: readonly Shape[], isForward: boolean): Shape[] {
     this.checkInputs(inputs);
-    return this.#once(() => {
-      const shapes = [...inputs];
+    const shapes = [...inputs];
+    this.#once(() => {
       for (const node of this.#wiring.nodes) {
-        shapes.push(...this.#at(node, () => shapesBehind(this.subject, node, shapes, isForward)));
+        const { layer, inputs: own, outputs: made } = node;
+        try {
+          if (!layer || own.length + made.length > 2)
+            shapes.push(...shapesBehind(this.subject, node, shapes, isForward));
+          else if (isForward) shapes.push(layer.checkForward(shapes[own[0]]));
+          else shapes.push(layer.outputShape(shapes[own[0]]));
+        } catch (error) {
+          throw layer ? inPart(this.subject, node.name, error) : error;
+        }
       }
-      return shapes;
     });
+    return shapes;
   }
 
   /** Work on all layers, which may not lead back here. */
@@ -233,7 +255,7 @@ export abstract class Network extends Layer {
    * @throws what the layers throw, by the layer's place
    */
   forward<X extends TensorLike, O extends TensorLike = Result<X>>(x: X, options: NetworkOptions<O> = {}): O {
-    checkCallOptions(this.subject, options, ['out', ...this.#passed]);
+    checkCallOptions(this.subject, options, this.#known);
     const ys = this.forwardAll(this.listOf('x', 'x', x), this.listOf('y', 'out', options.out), options);
     return this.formOf('y', ys, x) as O;
   }
@@ -259,19 +281,10 @@ export abstract class Network extends Layer {
       return inputs[name];
     });
     const shapes = this.#shapesFrom(given.map(shapeOf), true);
-    const targets = this.#targets(
-      xs[0],
-      outs,
-      outputs.map((value) => shapes[value]),
-      inputs,
-    );
+    const wanted = outputs.map((value) => shapes[value]);
+    const targets = this.#targets(xs[0], outs, wanted, inputs);
+    const own = this.#makeResults(xs[0], wanted, targets);
     const last = this.#current;
-    const passed = this.#passed.length ? options : {};
-    const own = this.#makeResults(
-      xs[0],
-      outputs.map((value) => shapes[value]),
-      targets,
-    );
     let memory: Memory | undefined;
     try {
       const isSame = last && this.#memory && given.every((x, i) => sameShape(shapeOf(x), last.stations.shapes[i]));
@@ -281,10 +294,11 @@ export abstract class Network extends Layer {
       const entered = given.map((x, i) => this.#enter(memory!, stations, x, i));
       const before = this.checkpoint();
       try {
-        const into = outputs.map((value, i) => this.#direct(value, targets[i] ?? own[i]));
-        const values = this.#once(() => this.#run(entered, stations, into, passed));
+        const isGiven = targets.length + own.length > 0;
+        const into = isGiven ? outputs.map((_, i) => this.#foreign(targets[i] ?? own[i])) : NONE;
+        const values = this.#once(() => this.#run(entered, stations, into, options));
         const modes = this.#leaves.map(({ training }) => training);
-        this.#current = { stations, values, options: passed, before, modes };
+        this.#current = { stations, values, options, before, modes };
         if (memory !== this.#memory) releaseMemory(this.#memory);
         this.#memory = memory;
         return outputs.map((value, i) => deliver(values[value], outs[i], targets[i], own[i]));
@@ -295,7 +309,7 @@ export abstract class Network extends Layer {
       }
     } catch (error) {
       if (memory !== this.#memory) releaseMemory(memory);
-      disposeAll(own.filter((one) => one !== undefined));
+      disposeAll(own.filter((one) => one) as TensorLike[]);
       throw error;
     }
   }
@@ -307,6 +321,7 @@ export abstract class Network extends Layer {
     shapes: readonly Shape[],
     inputs: Record<string, TensorLike>,
   ): Some<TensorLike> {
+    if (!outs.some((out) => out)) return NONE;
     const apart = { ...inputs };
     const targets: (TensorLike | undefined)[] = [];
     outs.forEach((out, i) => {
@@ -330,16 +345,13 @@ export abstract class Network extends Layer {
 
   /** Results that will not belong to the network, where nobody said where to put them. */
   #makeResults(like: TensorLike, shapes: readonly Shape[], targets: Some<TensorLike>): Some<TensorLike> {
-    const isOwn = like instanceof Tensor && this.keepsResults;
-    return shapes.map((shape, i) => (targets[i] || isOwn ? undefined : makeLike(like, shape)));
+    if (like instanceof Tensor && this.keepsResults) return NONE;
+    return shapes.map((shape, i) => (targets[i] ? undefined : makeLike(like, shape)));
   }
 
-  /** A tensor into which a value can be written at once: one that nobody in the network reads, and that is not its own memory. */
-  #direct(value: number, target: TensorLike | undefined): Tensor | undefined {
-    if (!(target instanceof Tensor) || this.#owns(target)) return undefined;
-    const { nodes, outputs } = this.#wiring;
-    const isRead = nodes.some(({ inputs }) => inputs.includes(value)) || outputs.filter((v) => v === value).length > 1;
-    return isRead ? undefined : target;
+  /** A tensor that is not the network's own. */
+  #foreign(target: TensorLike | undefined): Tensor | undefined {
+    return target instanceof Tensor && !this.#owns(target) ? target : undefined;
   }
 
   /** An input where nodes find it: as it is, or copied. */
@@ -361,37 +373,32 @@ export abstract class Network extends Layer {
     inputs: readonly TensorLike[],
     { values: places, identity }: Stations,
     into: Some<Tensor>,
-    passed: object,
+    options: object,
   ): TensorLike[] {
-    const { nodes, outputs } = this.#wiring;
+    const { nodes } = this.#wiring;
+    const direct = this.#direct;
+    const to = (value: number) => into[direct[value]!] ?? places[value];
     const values = [...inputs];
     for (let n = 0; n < nodes.length; n++) {
       const { layer, operation, name, inputs: own, outputs: made } = nodes[n];
-      const to = (value: number) => into[outputs.indexOf(value)] ?? places[value];
       if (!layer) {
         const y = to(made[0])!;
-        operation!.forward(
-          own.map((value) => values[value]),
-          y,
-          identity,
-        );
+        const xs = own.map((value) => values[value]);
+        operation!.forward(xs, y, identity);
         values.push(y);
         continue;
       }
       try {
         const x = values[own[0]];
-        if (own.length + made.length === 2) {
-          values.push(layer.forward(x, optionsFor(layer, x, to(made[0]), passed)));
-        } else {
-          const many = layer as Network;
-          const options = optionsFor(layer, x, undefined, passed);
+        const names = this.#passed[n];
+        if (own.length + made.length > 2) {
+          const xs = own.map((value) => values[value]);
           values.push(
-            ...many.forwardAll(
-              own.map((value) => values[value]),
-              made.map(to),
-              options,
-            ),
+            ...(layer as Network).forwardAll(xs, made.map(to), optionsFor(names, layer, x, undefined, options)),
           );
+        } else {
+          const out = to(made[0]);
+          values.push(layer.forward(x, names.length ? optionsFor(names, layer, x, out, options) : { out }));
         }
       } catch (error) {
         throw inPart(this.subject, name, error);
@@ -479,8 +486,7 @@ export abstract class Network extends Layer {
       else gradients[id].data.fill(0);
     });
     plan.ofInputs.forEach((id, i) => {
-      const target = targets[i] ?? own[i];
-      if (target instanceof Tensor && !this.#owns(target)) gradients[id] = target;
+      gradients[id] = this.#foreign(targets[i] ?? own[i]) ?? gradients[id];
     });
     const done: number[] = [];
     let node: NetworkNode | undefined;
@@ -513,7 +519,7 @@ export abstract class Network extends Layer {
       done.slice(0, this.#last).forEach((n) => {
         restoreGradients(this.#parameters[n], this.#gradients[n]);
       });
-      disposeAll(own.filter((one) => one !== undefined));
+      disposeAll(own.filter((one) => one) as TensorLike[]);
       throw node?.layer ? inPart(subject, node.name, error) : error;
     }
     return wants ? plan.ofInputs.map((id, i) => deliver(gradients[id], outs[i], targets[i], own[i])) : undefined;
@@ -665,12 +671,15 @@ export abstract class Network extends Layer {
   override checkSaved(): Current {
     const current = this.#current;
     if (!current) throw noForward(this.subject);
-    for (const node of this.#wiring.nodes) {
-      if (node.layer) this.#at(node, () => node.layer!.checkSaved());
-      else if (node.operation!.readsInputs) {
-        for (const value of node.inputs) {
-          locate(this.subject, `backward: an input of ${node.name} in the last forward`, current.values[value]);
-        }
+    for (const { layer, operation, name, inputs } of this.#wiring.nodes) {
+      try {
+        layer?.checkSaved();
+      } catch (error) {
+        throw inPart(this.subject, name, error);
+      }
+      if (!operation?.readsInputs) continue;
+      for (const value of inputs) {
+        locate(this.subject, `backward: an input of ${name} in the last forward`, current.values[value]);
       }
     }
     return current;
@@ -754,15 +763,17 @@ export abstract class Network extends Layer {
 
   /** Does a tensor lie in the network's own memory? */
   #owns(x: Tensor): boolean {
-    const memory = this.#memory;
-    const isIn = (region: Region) => region.atLeast(0) === x.ptr;
-    return !!memory && (memory.regions.some(isIn) || memory.inputs.some(isIn));
+    const { regions = [], inputs = [] } = this.#memory ?? {};
+    for (const region of regions) if (region.atLeast(0) === x.ptr) return true;
+    for (const region of inputs) if (region.atLeast(0) === x.ptr) return true;
+    return false;
   }
 
   /** Does each of its tensors live, of those that a caller has seen? */
   #isWhole({ values, gradients, plan }: Stations): boolean {
-    const { outputs } = this.#wiring;
-    return !(outputs.some((value) => values[value]?.disposed) || plan.ofInputs.some((id) => gradients[id].disposed));
+    for (const value of this.#wiring.outputs) if (values[value]?.disposed) return false;
+    for (const id of plan.ofInputs) if (gradients[id].disposed) return false;
+    return true;
   }
 
   /** Memory for values of these shapes: what there is, or more of it, while the other is still there; and the tensors over it. */
@@ -850,18 +861,23 @@ function tensorsOf({ values, gradients }: Stations): Tensor[] {
 
 /** The shapes of a node's values. */
 function shapesBehind(subject: string, node: NetworkNode, shapes: readonly Shape[], isForward: boolean): Shape[] {
-  const { name, layer, operation, inputs, outputs } = node;
+  const { name, layer, operation, inputs } = node;
   const given = inputs.map((value) => shapes[value]);
   if (operation) return [operation.shape(subject, name, given)];
-  if (given.length + outputs.length > 2) return (layer as Network).shapesOf(given, isForward);
-  return [isForward ? layer!.checkForward(given[0]) : layer!.outputShape(given[0])];
+  return (layer as Network).shapesOf(given, isForward);
 }
 
 /** What a layer takes of a network's options: lengths only where there are steps. */
-function optionsFor(layer: Layer, x: TensorLike, out: TensorLike | undefined, passed: object): { out?: TensorLike } {
+function optionsFor(
+  names: readonly string[],
+  layer: Layer,
+  x: TensorLike,
+  out: TensorLike | undefined,
+  given: object,
+): { out?: TensorLike } {
   const options: Record<string, unknown> & { out?: TensorLike } = { out };
-  for (const name of layer.passedOptions) {
-    const value = passed[name as keyof typeof passed];
+  for (const name of names) {
+    const value = given[name as keyof typeof given];
     const hasSteps = name !== 'lengths' || layer instanceof Network || shapeOf(x).length > 2;
     if (value !== undefined && hasSteps) options[name] = value;
   }

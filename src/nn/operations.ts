@@ -5,6 +5,7 @@ import type { OperationGraph, Value } from '../graph/graph.ts';
 import type { ConcatOperation } from '../graph/operations/concat.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
+import { multiply } from '../kernels/elementwise/calls.ts';
 import { sum } from '../kernels/inference/calls.ts';
 import { broadcastShape, eachRow, walkOver } from '../tensors/broadcast.ts';
 import { concatShape, eachPiece } from '../tensors/concat.ts';
@@ -77,12 +78,21 @@ export const ADD: Operation = {
   },
 };
 
+/** y = a·b where all three are tensors of one shape; else false. */
+function isTensors(a: TensorLike, b: TensorLike, y: TensorLike): boolean {
+  if (!(a instanceof Tensor && b instanceof Tensor && y instanceof Tensor)) return false;
+  if (!sameShape(a.shape, b.shape) || !sameShape(a.shape, y.shape)) return false;
+  if (y.size > 0) multiply(backend(), a.ptr, b.ptr, y.ptr, y.size);
+  return true;
+}
+
 export const MULTIPLY: Operation = {
   name: 'multiply',
   readsInputs: true,
   trace: (graph, values) => graph.append({ kind: 'multiply' }, values),
   shape: broadcastShape,
   forward([a, b], y) {
+    if (isTensors(a, b, y)) return;
     const [{ data: from }, { data: more }, { data: to }] = [a, b, y];
     const walk = walkOver(shapeOf(y), [shapeOf(y), shapeOf(a), shapeOf(b)]);
     eachRow(walk, ([i, k, l], length, [, p, q]) => {
@@ -92,7 +102,7 @@ export const MULTIPLY: Operation = {
   handsOn: () => false,
   backward(dy, xs, dxs) {
     dxs.forEach((dx, i) => {
-      if (dx) reduce(dy, xs[1 - i], dx);
+      if (dx && !isTensors(dy, xs[1 - i], dx)) reduce(dy, xs[1 - i], dx);
     });
   },
 };

@@ -30,6 +30,16 @@ export class Residual extends Network {
     this.branch = new Sequential(...layers);
   }
 
+  override train(on = true): this {
+    this.branch.train(on);
+    return super.train(on);
+  }
+
+  override dispose(): void {
+    super.dispose();
+    this.branch.dispose();
+  }
+
   /** @internal */
   protected override get keepsResults(): boolean {
     return false;

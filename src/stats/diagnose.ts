@@ -269,14 +269,21 @@ export function diagnose<B>(net: Layer, batch: B, options: DiagnoseOptions<B> = 
 /** Looks at the output of every layer until the function that is returned is called. */
 function spyOn(net: Layer, layout: Layout, tell: (unit: UnitDiagnosis) => void): () => void {
   const first = (rank: number) => (layout === 'channels-first' ? Math.min(1, rank - 1) : rank - 1);
-  let axisOf = first;
+  /** Of the values seen, along which axis of so many their channels lie; of one between layers as of the last. */
+  const axes = new WeakMap<object, (rank: number) => number>();
+  let last = first;
   const leaves = net.named();
   for (const [name, layer] of leaves) {
     const { forward } = layer;
     const spied = (...given: Parameters<Layer['forward']>) => {
       const y = forward.apply(layer, given) as TensorLike;
       const rank = shapeOf(y).length;
-      if (layer.channelAxis(rank) !== undefined) axisOf = (r) => layer.channelAxis(r)!;
+      const axisOf =
+        layer.channelAxis(rank) === undefined
+          ? (axes.get(given[0].data) ?? last)
+          : (r: number) => layer.channelAxis(r)!;
+      last = axisOf;
+      axes.set(y.data, axisOf);
       if (y.data.length > 0 && rank > 0) tell(diagnoseUnits(name, layer, y, axisOf(rank)));
       return y;
     };

@@ -15,6 +15,7 @@ import { Graph } from '../nn/graph.ts';
 import { Linear } from '../nn/linear.ts';
 import { Network } from '../nn/network.ts';
 import type { Operation } from '../nn/operations.ts';
+import { LogSoftmax, Softmax } from '../nn/softmax.ts';
 import { toKernel } from './axes.ts';
 
 const SUBJECT = 'toOnnx';
@@ -67,21 +68,21 @@ class Writer {
     return unique;
   }
 
-  activate(activation: Activation | undefined, name: string, value: string): string {
-    if (activation === undefined) return value;
+  activate(activation: Activation | undefined, name: string, x: string): string {
+    if (activation === undefined) return x;
     const steps = FOREIGN[typeof activation === 'string' ? activation : activation.name].onnx;
-    let result = value;
+    let value = x;
     steps.forEach(({ op, opset: since = 0, attributes, parameter: own, inputs = {} }, i) => {
       this.opset = Math.max(this.opset, since);
       const label = i === steps.length - 1 ? name : `${name}.${op.toLowerCase()}`;
       const further =
         inputs === 'x'
-          ? [value]
+          ? [x]
           : Object.entries(inputs).map(([input, fill]) => this.store(`${name}.${input}`, [fill], []));
       const numbers = { ...attributes, ...(own && { [own]: activationCode(SUBJECT, activation).alpha }) };
-      result = this.append(op, label, [result, ...further], writable(numbers));
+      value = this.append(op, label, [value, ...further], writable(numbers));
     });
-    return result;
+    return value;
   }
 
   linear(layer: Linear, name: string, { name: value, shape }: Written): string {
@@ -126,7 +127,11 @@ class Writer {
     if (layer instanceof Dropout) {
       return this.append('Dropout', name, [x.name, this.store(`${name}.ratio`, [layer.p], [])]);
     }
-    throw refusal('a layer', 'Linear, BatchNorm, an activation or Dropout', layer.subject);
+    if (layer instanceof Softmax || layer instanceof LogSoftmax) {
+      const op = layer instanceof Softmax ? 'Softmax' : 'LogSoftmax';
+      return this.append(op, name, [x.name], { axis: layer.axis });
+    }
+    throw refusal('a layer', 'Linear, BatchNorm, an activation, Softmax or Dropout', layer.subject);
   }
 
   /** A network's nodes; its outputs. */
@@ -169,7 +174,7 @@ function operatorOf({ name, axis = 0 }: Operation, rank: number): { op: string; 
  */
 export function toOnnx(net: Network, options: OnnxExportOptions = {}): Uint8Array<ArrayBuffer> {
   if (!(net instanceof Network)) throw refusal('net', 'a Sequential, a Residual or a Graph', show(net));
-  checkNames('toOnnx', options, ['inputShape']);
+  checkNames(SUBJECT, options, ['inputShape']);
   const { inputs, outputs } = portsOf(net, options);
   const writer = new Writer([...inputs.map(({ name }) => name), ...outputs]);
   const written = writer.network(net, '', inputs);

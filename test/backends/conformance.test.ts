@@ -107,6 +107,7 @@ const PARAMETERS: Record<string, (random: Random) => number> = {
   together: (random) => random.bits() & 1,
   bands: (random) => random.bits() & 1,
   plain: (random) => random.bits() & 1,
+  log: (random) => random.bits() & 1,
 };
 
 interface Trial {
@@ -263,6 +264,7 @@ function scaleOf(
       return (8 * U * sum) / count;
     };
   }
+  if (name.startsWith('softmax')) return softmaxScale(name, sizes, initial, scalars);
   if (name === 'norm_rows_f32' || name === 'grad_rows_f32') return rowScale(name, sizes, initial, scalars);
   const terms = sizes.depth ?? (name === 'column_sums_f32' ? 0 : 8);
   const sum: Record<string, Array32> = {};
@@ -317,6 +319,32 @@ function rowScale(
       sum += Math.abs(dy[at]) * (out === 'dgamma' ? hat(at) : 1);
     }
     return 29 * U * sum + 1e-30;
+  };
+}
+
+/** The same for softmax: an exponential is as far off as its argument, which is rounded. */
+function softmaxScale(name: KernelName, { cols }: Sizes, initial: Record<string, Array32>, { log }: Sizes) {
+  const { x, y, dy } = initial;
+  const over = (i: number, value: (k: number) => number, join: (a: number, b: number) => number) => {
+    const first = i - (i % cols);
+    let found = value(first);
+    for (let k = first + 1; k < first + cols; k++) found = join(found, value(k));
+    return found;
+  };
+  if (name === 'softmax_rows_f32') {
+    return (_: string, i: number, want: number) => {
+      const far = over(i, (k) => x[k], Math.max) - x[i];
+      return log ? U * (4 * Math.abs(want) + 4 * far + 8) : U * Math.abs(want) * (24 + 2 * far) + 1e-42;
+    };
+  }
+  return (_: string, i: number) => {
+    const sum = over(
+      i,
+      (k) => Math.abs(dy[k]) * (log ? 1 : Math.abs(y[k])),
+      (a, b) => a + b,
+    );
+    if (log) return U * (4 * Math.abs(dy[i]) + (16 + 2 * Math.abs(y[i])) * Math.exp(y[i]) * sum) + 1e-42;
+    return 8 * U * Math.abs(y[i]) * (Math.abs(dy[i]) + sum) + 1e-42;
   };
 }
 

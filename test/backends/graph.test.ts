@@ -1,18 +1,22 @@
 import { describe, expect, test } from 'vitest';
 import {
   ActivationLayer,
+  adapt,
   BatchNorm1d,
   BNLSTMCell,
   crossEntropy,
   Dropout,
+  diagnose,
   Graph,
   GroupNorm,
   info,
   type Layer,
   LayerNorm,
   Linear,
+  populationStatistics,
   ReLU,
   Residual,
+  recalibrate,
   Sequential,
   SGD,
   Sigmoid,
@@ -23,6 +27,7 @@ import {
   type Value,
 } from '../../src/index.ts';
 import { backend } from '../../src/kernels/backend.ts';
+import { fromTorch, toTorch } from '../../src/weights/index.ts';
 import { normals } from '../support/data.ts';
 import { centralDifferences, dot, expectClose } from '../support/gradients.ts';
 import { type Array64, type Build, Reference } from '../support/reference-graph.ts';
@@ -123,6 +128,28 @@ const CASES: Record<string, { shapes: Record<string, number[]>; make: () => Buil
       return (g, { x, y }) => {
         const h = g.add(g.apply('a', a, x), g.apply('b', b, y));
         return { hidden: h, out: g.apply('c', c, h), twice: h };
+      };
+    },
+  },
+  'a graph of which one output and one gradient are used': {
+    shapes: { x: [4, 3] },
+    make: () => {
+      const inner = nested(
+        { a: [3], b: [3] },
+        (() => {
+          const [p, q] = [linear(3, 3, 6), linear(3, 2, 7)];
+          return (g: Parameters<Build>[0], { a, b }: Record<string, Value>) => ({
+            kept: g.multiply(g.apply('p', p, a), a),
+            lost: g.apply('q', q, b),
+          });
+        })(),
+      );
+      const [act, fc] = [new Tanh(), linear(3, 3, 2)];
+      return (g, { x }) => {
+        const { kept } = g.apply('inner', inner as never, { a: x, b: g.apply('fc', fc, x) }) as never as {
+          kept: Value;
+        };
+        return g.apply('act', act, kept);
       };
     },
   },
@@ -318,6 +345,15 @@ const two = () =>
   });
 
 describe('a graph', () => {
+  test("takes PyTorch's names", () => {
+    const net = small();
+    const state = net.stateDict();
+    const torch = toTorch(state);
+    expect([...torch.keys()]).toContain('bn1.running_mean');
+    net.loadStateDict(fromTorch(torch as never, { layer: net }).state);
+    expect(net.stateDict()).toEqual(state);
+  });
+
   test('names its layers, its ports and its state', () => {
     const net = small();
     expect(net.inputs).toEqual([{ name: 'x', shape: [null, 16] }]);
@@ -466,5 +502,52 @@ describe('a graph', () => {
       g.apply('gn', new GroupNorm(2, 4), g.apply('act', new ActivationLayer('gelu'), x)),
     );
     expect(net.outputs[0].shape).toEqual([null, 4, null]);
+  });
+});
+
+describe('statistics', () => {
+  const make = () =>
+    new Graph({ a: [3], b: [3] }, (g, { a, b }) => {
+      const [p, q] = [g.apply('bn.a', new BatchNorm1d(3), a), g.apply('bn.b', new BatchNorm1d(3), b)];
+      const drop = g.apply('drop', new Dropout(0.5, { seed: 1 }), g.multiply(p, q));
+      return g.apply('fc', linear(6, 2, 1), g.concat([drop, b], 1));
+    });
+  const batches = [1, 2, 3].map((seed) => ({ a: batch(seed, [8, 3]), b: batch(seed + 9, [8, 3]) }));
+
+  test('of the population, recalibration and adaptation take records', async () => {
+    const net = make();
+    const { layers } = await populationStatistics(net, batches);
+    expect(Object.keys(layers)).toEqual(['bn.a', 'bn.b']);
+    const lone = new BatchNorm1d(3);
+    const alone = await populationStatistics(
+      lone,
+      batches.map(({ b }) => b),
+    );
+    expect(layers['bn.b']).toEqual(alone.layers['']);
+    await recalibrate(net, batches);
+    expect([...(net.layers.get('bn.b') as BatchNorm1d).runningMean!]).toEqual([
+      ...Float32Array.from(layers['bn.b'].mean),
+    ]);
+    const before = net.stateDict();
+    const { rollback } = await adapt(net, [batches[0]]);
+    expect(net.stateDict()).not.toEqual(before);
+    rollback();
+    expect(net.stateDict()).toEqual(before);
+  });
+
+  test('diagnose names layers, and finds channels along branches', () => {
+    const net = new Graph({ image: [3, 4], row: [4] }, (g, { image, row }) => {
+      const i = g.apply('bn', new BatchNorm1d(3), image);
+      const r = g.apply('fc', linear(4, 4, 1), row);
+      return { image: g.apply('act.image', new Tanh(), i), row: g.apply('act.row', new Tanh(), r) };
+    });
+    const { units, norms } = diagnose(net, { image: batch(1, [5, 3, 4]), row: batch(2, [5, 4]) });
+    expect(norms.map(({ name }) => name)).toEqual(['bn']);
+    expect(units.map(({ name, channels }) => [name, channels])).toEqual([
+      ['bn', 3],
+      ['fc', 4],
+      ['act.image', 3],
+      ['act.row', 4],
+    ]);
   });
 });

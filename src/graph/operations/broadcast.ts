@@ -1,6 +1,8 @@
 // a + b and a·b, whose shapes broadcast as in numpy.
 
+import { multiply } from '../../kernels/elementwise/calls.ts';
 import { broadcastShape, eachRow, walkOver } from '../../tensors/broadcast.ts';
+import { countOf, sameShape } from '../../tensors/shape.ts';
 import { indexOf } from '../../wasm/views.ts';
 import { U, type Valued } from '../error-analysis.ts';
 import type { Description, Operation, Runner } from '../operation.ts';
@@ -26,6 +28,10 @@ function runnerOf(kind: BroadcastOperation['kind']): Runner<BroadcastOperation> 
       const y = broadcastShape('compiled network', kind, [a, b]);
       const walk = walkOver(y, [y, a, b]);
       const of = operators[kind];
+      const isSame = sameShape(a, b);
+      if (isSame && kind === 'multiply') {
+        return () => multiply(backend, inputs[0](), inputs[1](), output(), countOf(y));
+      }
       return () => {
         const { f32 } = backend.heap;
         const [from, more, to] = [inputs[0](), inputs[1](), output()].map(indexOf);

@@ -8,6 +8,7 @@ import { describeConcat } from './concat.ts';
 import { describeElementwise } from './elementwise.ts';
 import { describeLinear } from './linear.ts';
 import { describeRowNorm } from './row-norm.ts';
+import { describeSoftmax } from './softmax.ts';
 
 export const OPERATIONS: readonly Description[] = [
   describeLinear,
@@ -15,6 +16,7 @@ export const OPERATIONS: readonly Description[] = [
   describeElementwise,
   describeChannelNorm,
   describeRowNorm,
+  describeSoftmax,
   describeAdd,
   describeMultiply,
   describeConcat,
