@@ -46,7 +46,7 @@ export interface Fields {
 /** Runs operations of one kind. */
 export interface Runner<O extends Operation = Operation> {
   readonly kind: string;
-  /** How many inputs it has of its own; infinite: one or more. */
+  /** How many inputs it has of its own; MANY: one or more. */
   readonly arity: number;
   /** May one more input, a residual, be added, and an activation be applied, in the same pass? */
   readonly fuses: boolean;
@@ -128,6 +128,9 @@ export interface Description<X extends Operation = Operation, O extends Operatio
   /** The operation behind a map of its input channels, or why that cannot be one operation. */
   foldForward?(exact: X, map: ChannelMap): X | string;
 }
+
+/** The arity of operations that take any number of inputs. A literal, so that bundlers can leave out a runner that has it. */
+export const MANY = 4294967296;
 
 const LANES = 8;
 

@@ -1,7 +1,7 @@
 // How far a compiled network may be from the network it was made from, on given inputs: the error of both in f32, side by
 // side (src/graph/error-analysis.ts).
 
-import { sumOf, U, type Valued } from '../graph/error-analysis.ts';
+import { sumOf, type Valued } from '../graph/error-analysis.ts';
 import type { Node, OperationGraph, Value } from '../graph/graph.ts';
 import type { Operation } from '../graph/operation.ts';
 import { type ActivationCode, type ActivationName, activate, activationName, BOUNDS } from '../kernels/activations.ts';
@@ -18,7 +18,7 @@ export interface NetworkCertificate {
 }
 
 /** Rounding of activations: 4 units in the last place at the most (test/backends/activations.test.ts), and of what they are made of. */
-const ACTIVATION_ROUNDING = 8 * U;
+const ACTIVATION_ROUNDING = 8 * 2 ** -24;
 
 function activated(input: Valued, code: ActivationCode): Valued {
   if (code.kind === 0) return input;

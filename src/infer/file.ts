@@ -2,7 +2,7 @@
 
 import { malformed, show, showChoices } from '../errors.ts';
 import { type Bytes, bytesFrom } from '../formats/bytes.ts';
-import type { Fields, Runner } from '../graph/operation.ts';
+import { type Fields, MANY, type Runner } from '../graph/operation.ts';
 import { type Activation, activationCode, NO_ACTIVATION } from '../kernels/activations.ts';
 import { type Port, type Program, portsOf, type Step, type Steps } from './program.ts';
 
@@ -199,7 +199,7 @@ function stepFrom(
   const { x, add, inputs = add === -1 ? [x] : [x, add] } = step;
   const from = list(inputs).map((value) => whole(value, 0, values - 1));
   const { arity, fuses } = runner;
-  const isMany = arity === Number.POSITIVE_INFINITY;
+  const isMany = arity === MANY;
   if (isMany ? !from.length : from.length !== arity && !(fuses && from.length === arity + 1)) {
     throw fail(isMany ? 'inputs' : `${arity}${fuses ? ` or ${arity + 1}` : ''} inputs`, inputs);
   }

@@ -3,7 +3,7 @@
 import { concatShape, eachPiece } from '../../tensors/concat.ts';
 import { countOf } from '../../tensors/shape.ts';
 import { move } from '../../wasm/views.ts';
-import type { Description, Operation, Runner } from '../operation.ts';
+import { type Description, MANY, type Operation, type Runner } from '../operation.ts';
 
 export interface ConcatOperation extends Operation {
   readonly kind: 'concat';
@@ -13,7 +13,7 @@ export interface ConcatOperation extends Operation {
 
 export const runConcat: Runner<ConcatOperation> = {
   kind: 'concat',
-  arity: Number.POSITIVE_INFINITY,
+  arity: MANY,
   fuses: false,
   overwrites: [],
   name: ({ axis }) => `concat on axis ${axis}`,
