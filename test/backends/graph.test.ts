@@ -14,6 +14,7 @@ import {
   LayerNorm,
   Linear,
   populationStatistics,
+  Random,
   ReLU,
   Residual,
   recalibrate,
@@ -295,6 +296,83 @@ describe.each(Object.entries(CASES))('%s', (_, { shapes, make }) => {
 function copies(record: Record<string, TensorLike>): Record<string, Float32Array> {
   return Object.fromEntries(Object.entries(record).map(([key, { data }]) => [key, data.slice()]));
 }
+
+/** A graph of layers that write over dy, of layers that do not, and of operations, on values of one width. */
+function anyGraph(seed: number): { shapes: Record<string, number[]>; build: Build } {
+  const random = new Random(seed);
+  const pick = (below: number) => Math.floor(random.uniform() * below);
+  const width = 3;
+  const shapes: Record<string, number[]> = { x: [4, width] };
+  for (let i = pick(3); i > 0; i--) shapes[`x${i}`] = [pick(2) ? 4 : 1, width];
+  const inputs = Object.keys(shapes).length;
+  // what is applied to which values: decided once, for the graph and for its formulas
+  const steps = Array.from({ length: 3 + pick(8) }, (_, k) => {
+    const known = inputs + k;
+    const layers = [
+      () => linear(width, width, pick(99)),
+      () => new Tanh(),
+      () => new ActivationLayer('gelu'),
+      () => new Sigmoid(),
+      () => new Residual(linear(width, width, pick(99)), new Tanh()),
+      () => new Sequential(new Tanh(), linear(width, width, pick(99))),
+    ];
+    const kind = pick(10);
+    // late values are used most, and every one of them in the end
+    const from = () => Math.max(pick(known), pick(known));
+    return { layer: kind < 6 ? layers[kind]() : undefined, kind, a: from(), b: from() };
+  });
+  const used = new Set(steps.flatMap(({ layer, a, b }) => (layer ? [a] : [a, b])));
+  return {
+    shapes,
+    build: (g, given) => {
+      const values = Object.values(given) as Value[];
+      steps.forEach(({ layer, kind, a, b }, k) => {
+        const [p, q] = [values[a], values[b]];
+        if (layer) values.push(g.apply(`l${k}`, layer, p));
+        else values.push(kind < 9 ? g.add(p, q) : g.multiply(p, q));
+      });
+      const outputs: Record<string, Value> = {};
+      // an input that nobody else uses goes out with the last value
+      let last = values[values.length - 1];
+      for (let i = 0; i < inputs; i++) if (!used.has(i)) last = g.add(last, values[i]);
+      for (let i = inputs; i < values.length - 1; i++) if (!used.has(i) || i % 4 === 0) outputs[`v${i}`] = values[i];
+      outputs.last = last;
+      return outputs;
+    },
+  };
+}
+
+test.each(Array.from({ length: 60 }, (_, seed) => seed))('any graph has the gradients of its formulas: %d', (seed) => {
+  const { shapes, build } = anyGraph(seed);
+  const net = new Graph(Object.fromEntries(Object.entries(shapes).map(([key, [, ...row]]) => [key, row])), build);
+  const inputs = Object.fromEntries(Object.entries(shapes).map(([key, shape], i) => [key, batch(seed + i, shape)]));
+  const names = net.outputs.map((port) => port.name);
+  const given = seed % 2 ? toTensors(inputs) : inputs;
+  const ys = recordOf<TensorLike>(names, net.forward(given as never) as never);
+  // one in three outputs is given no gradient
+  const dys: Record<string, Plain> = {};
+  names.forEach((key, i) => {
+    if (i % 3 !== 1) dys[key] = batch(90 + seed + i, (ys[key] as Plain).shape);
+  });
+  const gradients = seed % 2 ? toTensors(dys) : dys;
+  const dxs = copies(recordOf<TensorLike>(Object.keys(inputs), net.backward(gradients as never) as never));
+  const twice = copies(recordOf<TensorLike>(Object.keys(inputs), net.backward(gradients as never) as never));
+  expect(twice).toEqual(dxs);
+  const loss = (changed: Record<string, ArrayLike<number>>) => {
+    const x = Object.fromEntries(
+      Object.entries(inputs).map(([key, { data, shape }]) => [
+        key,
+        { data: Float64Array.from(changed[key] ?? data), shape },
+      ]),
+    );
+    const found = recordOf<Array64>(names, build(new Reference((data) => data, builds) as never, x));
+    return Object.keys(dys).reduce((sum, key) => sum + dot(found[key].data, dys[key].data), 0);
+  };
+  for (const key in inputs) {
+    const slopes = centralDifferences(inputs[key].data, (v) => loss({ [key]: v }));
+    expectClose(dxs[key], slopes, 2e-4);
+  }
+});
 
 describe('chains are Sequential and Residual, bit for bit', () => {
   const layers = () => [linear(6, 8, 1), norm(8), new ReLU(), new Dropout(0.3, { seed: 4 }), linear(8, 3, 2)] as const;
