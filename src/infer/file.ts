@@ -190,10 +190,7 @@ function stepFrom(
     // what the file says goes into a message only where it may be a name
     const known = typeof group === 'string' && /^\w+$/.test(group) ? group : undefined;
     throw known
-      ? fail(
-          `an operation that load was given (import { ${known} } from 'evenkeel/infer'; operations: [${known}])`,
-          kind,
-        )
+      ? fail(`an operation of load's options (operations: [${known}], of evenkeel/infer)`, kind)
       : fail(showChoices(runners.map((one) => one.kind)), kind);
   }
   const { x, add, inputs = add === -1 ? [x] : [x, add] } = step;

@@ -455,7 +455,7 @@ test('a compiled norm with one value behind a statistic does what its layer does
 test('a file whose operations were not passed says what to import', () => {
   using run = settled(linear(3, 4), new LayerNorm(4)).compile();
   expect(() => load(run.save())).toThrow(
-    "evenkeel-compiled: flat[1] expected an operation that load was given (import { norms } from 'evenkeel/infer'; operations: [norms]), got 'row-norm' (offset 8)",
+    "evenkeel-compiled: flat[1] expected an operation of load's options (operations: [norms], of evenkeel/infer), got 'row-norm' (offset 8)",
   );
   expect(() => load(run.save(), { operations: norms as never })).toThrow(
     "load: operations expected groups of 'evenkeel/infer'",
