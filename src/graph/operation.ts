@@ -61,6 +61,8 @@ export interface Runner<O extends Operation = Operation> {
    * @throws ERR_SHAPE
    */
   shape(subject: string, operation: O, inputs: readonly Shape[]): Shape;
+  /** Does it take any shape, and keep it? */
+  readonly keepsShape?: true;
   /** The shape of an input of so many axes, as far as the operation says. */
   takes?(operation: O, rank: number): Shape | undefined;
   /** Bytes of weights in memory. */

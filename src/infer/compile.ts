@@ -66,6 +66,7 @@ export function compile(network: Network, options: CompileOptions): CompiledNetw
   const general = flat.graph.needsRank2 ? built(traced, undefined) : flat;
   const ports = network.inputs.every(({ shape }) => shape)
     ? {
+        ranks: null,
         inputs: network.inputs,
         outputs: traced.outputs.map(({ shape }, i) => ({
           name: network.outputNames[i],

@@ -4,6 +4,7 @@ import { malformed, show, showChoices } from '../errors.ts';
 import { type Bytes, bytesFrom } from '../formats/bytes.ts';
 import { type Fields, MANY, type Runner } from '../graph/operation.ts';
 import { type Activation, activationCode, NO_ACTIVATION } from '../kernels/activations.ts';
+import type { Ranks } from '../layers/plan.ts';
 import { type Port, type Program, portsOf, type Step, type Steps } from './program.ts';
 
 export const FORMAT = 'evenkeel-compiled';
@@ -97,11 +98,20 @@ export function readProgram(file: Bytes, runners: readonly Runner[]): Program {
   };
   const flat = stepsOf(json.flat, 'flat');
   return {
-    ...(inputs && outputs ? { inputs, outputs } : portsOf(flat)),
+    ...(inputs && outputs ? { inputs, outputs, ranks: ranksFrom(json.ranks) } : { ...portsOf(flat), ranks: undefined }),
     flat,
     general: json.general === null ? null : stepsOf(json.general, 'general'),
     rowsOnly: json.rowsOnly === true,
   };
+}
+
+/** Ranks of the input; null where inputs have the shapes of their ports. */
+function ranksFrom(given: unknown): Ranks | null {
+  if (given === null) return null;
+  const [least, most] = list(given);
+  if (typeof least !== 'number' || (most !== null && typeof most !== 'number'))
+    throw wrong('ranks', 'two', show(given));
+  return [least, most ?? Number.POSITIVE_INFINITY];
 }
 
 /** Names and shapes of what goes in or comes out. */

@@ -2,6 +2,7 @@
 
 import type { Operation, Runner } from '../graph/operation.ts';
 import { type ActivationCode, activationName, NO_ACTIVATION } from '../kernels/activations.ts';
+import type { Ranks } from '../layers/plan.ts';
 import { agree, checkShape, nullsIn } from '../tensors/shape.ts';
 
 /**
@@ -36,6 +37,11 @@ export interface Program {
   readonly flat: Steps;
   /** For an input of another rank, where folding depended on the rank. */
   readonly general: Steps | null;
+  /**
+   * Ranks of the input that the layers take; null where inputs have the shapes of their ports, and undefined where
+   * nothing is known but what the steps check.
+   */
+  readonly ranks?: Ranks | null;
   /** Inputs of other ranks are refused. */
   readonly rowsOnly?: boolean;
 }
@@ -46,8 +52,8 @@ export function stepName({ runner, operation, inputs, activation }: Step): strin
   return `${runner.name(operation)}${added}${activation.kind === NO_ACTIVATION.kind ? '' : `, ${activationName(activation)}`}`;
 }
 
-/** Ranks in which a network may be given its input, the likeliest first. */
-const RANKS = [2, 3, 4, 5];
+/** Ranks in which a network may be given its input. What takes the last takes all above it. */
+const RANKS = [2, 3, 4, 5, 6];
 
 /** The shapes of all values for inputs of these shapes. @throws ERR_SHAPE, in the name of the step */
 export function shapesOf(
@@ -66,18 +72,23 @@ export function shapesOf(
   return shapes;
 }
 
-/** Shapes of the one input and the one output, as far as the steps show them. */
-export function portsOf(program: Steps): Pick<Program, 'inputs' | 'outputs'> {
-  let shapes: readonly Port['shape'][] = [null, null];
-  const first = program.steps.find(({ runner }) => runner.takes);
-  for (const rank of first ? RANKS : []) {
-    const taken = first!.runner.takes!(first!.operation, rank);
-    if (!taken) continue;
+/** Shapes of the one input and the one output in the least rank that they may have, and the ranks, as far as the steps show them. */
+export function portsOf(program: Steps): Pick<Program, 'inputs' | 'outputs' | 'ranks'> {
+  // the first step that says, as long as those before it keep the shape
+  const first = program.steps.find(({ runner }) => !runner.keepsShape);
+  const found = RANKS.flatMap((rank) => {
+    const taken = first?.runner.takes?.(first.operation, rank);
     try {
-      const values = shapesOf('', program, [taken]);
-      shapes = [taken, values[program.outputs[0]]].map(nullsIn);
-      break;
-    } catch {}
-  }
-  return { inputs: [{ name: 'x', shape: shapes[0] }], outputs: [{ name: 'output', shape: shapes[1] }] };
+      return taken ? [[taken, shapesOf('', program, [taken])[program.outputs[0]]]] : [];
+    } catch {
+      return [];
+    }
+  });
+  const [shape, output] = found.length ? found[0].map(nullsIn) : [null, null];
+  const most = found.at(-1)?.[0].length;
+  return {
+    inputs: [{ name: 'x', shape }],
+    outputs: [{ name: 'output', shape: output }],
+    ...(most && { ranks: [found[0][0].length, most < RANKS[RANKS.length - 1] ? most : Number.POSITIVE_INFINITY] }),
+  };
 }

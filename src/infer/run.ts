@@ -1,16 +1,17 @@
 // Runs a program: weights packed once, values in as few buffers as their lives allow, and for each shape a list of calls
 // that is worked out once.
 
-import { show, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
+import { show, showShape, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { activate } from '../kernels/inference/calls.ts';
+import { wrongRank } from '../layers/plan.ts';
 import { checkNames } from '../named-options.ts';
 import { Region } from '../tensors/block.ts';
 import { checkCallOptions, locate, targetOf } from '../tensors/call.ts';
 import { Route } from '../tensors/route.ts';
 import { produceAll } from '../tensors/several.ts';
-import { countOf, sameShape, shapeOf } from '../tensors/shape.ts';
+import { agree, countOf, sameShape, shapeOf } from '../tensors/shape.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
 import { indexOf } from '../wasm/views.ts';
 import { type Loaded, load } from './load-steps.ts';
@@ -110,6 +111,16 @@ export function instantiate(program: Program, options: RunOptions = {}): Compile
   const planFor = (shapes: readonly (readonly number[])[]): CallPlan => {
     const known = plans.find((plan) => shapes.every((shape, i) => sameShape(plan.shapes[i], shape)));
     if (known) return known;
+    const { ranks } = program;
+    shapes.forEach((shape, i) => {
+      if (ranks && (shape.length < ranks[0] || shape.length > ranks[1])) throw wrongRank(SUBJECT, shape, ranks);
+      const { name, shape: declared } = inputs[i];
+      const expected = ranks === null && declared?.map((length) => length ?? Number.NaN);
+      if (expected && !agree(shape, expected)) {
+        const got = showShape(shape);
+        throw wrongValue('ERR_SHAPE', SUBJECT, name, `shape ${showShape(declared!)}`, got);
+      }
+    });
     const loaded = loadedFor(shapes[0].length);
     const values = shapesOf(SUBJECT, loaded, shapes);
     reserve(loaded, values);

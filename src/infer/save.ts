@@ -8,7 +8,7 @@ import type { Program, Step, Steps } from './program.ts';
 
 /** A program as one file, for `load`. */
 export function writeProgram(given: Program): Uint8Array<ArrayBuffer> {
-  const { inputs, outputs, flat, general, rowsOnly = false } = given;
+  const { inputs, outputs, ranks = [0, Number.POSITIVE_INFINITY], flat, general, rowsOnly = false } = given;
   const tensors = new Map<string, Writable>();
   const store = (data: Float32Array | null, shape: readonly number[], name: string): string | null => {
     if (!data) return null;
@@ -35,6 +35,7 @@ export function writeProgram(given: Program): Uint8Array<ArrayBuffer> {
   const program = JSON.stringify({
     inputs,
     outputs,
+    ranks: ranks && [ranks[0], Number.isFinite(ranks[1]) ? ranks[1] : null],
     flat: write(flat, 'flat'),
     general: general && write(general, 'general'),
     rowsOnly,

@@ -60,7 +60,8 @@ export function planOf(
   return { kernel: after === 1 ? 'nxc' : 'ncx', outer: before, channels, inner: after, count, size, shape };
 }
 
-function wrongRank(subject: string, shape: readonly number[], [least, most]: Ranks): Error {
+/** The error for a shape of another rank. */
+export function wrongRank(subject: string, shape: readonly number[], [least, most]: Ranks): Error {
   const expected =
     least === most
       ? `rank ${least}`

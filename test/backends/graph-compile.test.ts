@@ -149,7 +149,7 @@ describe('several inputs and outputs', () => {
     [
       'other channels',
       { image: plain(3, 5, 4, 5), scale: xs.scale },
-      'compiled network: affine 6: x expected 6 channels on axis 1, got 5 (shape [3, 5, 4, 5], channels-first)',
+      'compiled network: image expected shape [null, 6, null, null], got [3, 5, 4, 5]',
     ],
   ])('%s is refused', (_, given, message) => {
     const { heap } = backend();
@@ -215,4 +215,18 @@ test('a run of a graph leaves no memory behind', () => {
   for (const size of [2, 5, 3]) run({ image: plain(1, 6, size, size), scale: plain(1, 6, 1, 1) });
   run.dispose();
   expect(heap.blocks).toBe(before);
+});
+
+test('a compiled network takes the ranks that its layers take, though a norm is folded away', () => {
+  const norm = settled(new Sequential(new BatchNorm2d(3, { layout: 'channels-last' }), linear(3, 2)));
+  const graph = settled(new Graph({ x: [3] }, (g, { x }) => g.apply('fc', linear(3, 2), x)));
+  for (const [net, shape, message] of [
+    [norm, [2, 3], 'compiled network: x expected rank 4, got rank 2 (shape [2, 3])'],
+    [graph, [2, 1, 3], 'compiled network: x expected shape [null, 3], got [2, 1, 3]'],
+  ] as const) {
+    using run = net.compile();
+    using loaded = load(run.save());
+    expect(() => run(plain(...shape))).toThrow(message);
+    expect(() => loaded(plain(...shape))).toThrow(message);
+  }
 });

@@ -14,6 +14,7 @@ export const runElementwise: Runner<ElementwiseOperation> = {
   arity: 1,
   fuses: true,
   overwrites: [0, 1],
+  keepsShape: true,
   name: () => 'elementwise',
   shape: (_subject, _operation, [x]) => x,
   bytes: (_operation, inputs) => (inputs > 1 ? padded(IDENTITY.length) : 0),
