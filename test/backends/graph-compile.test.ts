@@ -230,3 +230,55 @@ test('a compiled network takes the ranks that its layers take, though a norm is 
     expect(() => loaded(plain(...shape))).toThrow(message);
   }
 });
+
+test.each([
+  [[4], [1]],
+  [[4], [4]],
+  [
+    [3, 5],
+    [1, 1],
+  ],
+  [
+    [3, 5],
+    [3, 1],
+  ],
+  [
+    [3, 5],
+    [1, 5],
+  ],
+  [[3, 5], [5]],
+  [
+    [1, 5],
+    [3, 1],
+  ],
+  [
+    [2, 3, 4],
+    [1, 3, 1],
+  ],
+  [
+    [2, 3, 4],
+    [2, 1, 4],
+  ],
+  [
+    [2, 1, 4],
+    [2, 3, 1],
+  ],
+] as number[][][])('sums and products of %j and %j broadcast as in training', (a, b) => {
+  const net = new Graph({ a: [...a], b: [...b] }, (g, { a, b }) => ({
+    sum: g.add(a, b),
+    product: g.multiply(a, b),
+    turned: g.multiply(b, a),
+  })).eval();
+  for (const batch of [1, 3]) {
+    const xs = { a: plain(batch, ...a), b: plain(batch, ...b) };
+    // -0 and 0 are the same here: a product may be added to 0
+    const values = (y: { data: Float32Array }) => Array.from(y.data, (value) => value + 0);
+    const want = net.forward(xs) as unknown as Record<string, { data: Float32Array; shape: number[] }>;
+    using run = net.compile({ samples: xs });
+    const got = run(xs);
+    for (const name of ['sum', 'product', 'turned']) {
+      expect(got[name].shape).toEqual(want[name].shape);
+      expect(values(got[name])).toEqual(values(want[name]));
+    }
+  }
+});
