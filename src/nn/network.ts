@@ -326,21 +326,20 @@ export abstract class Network extends Layer {
     wants = true,
   ): Some<TensorLike> {
     const { subject } = this;
-    const isAsked = outs.some((out) => out);
     const isKept = !wants || (like instanceof Tensor && this.keepsResults);
-    if (!isAsked && isKept) return NONE;
-    const apart = isAsked ? { ...inputs } : inputs;
+    if (isKept && !outs.some((out) => out !== undefined)) return NONE;
     const targets: (TensorLike | undefined)[] = [];
     outs.forEach((out, i) => {
-      const target = targetOf({ subject, like, shape: shapes[i], out, inputs: apart, aliasing: 'apart' });
+      const target = targetOf({ subject, like, shape: shapes[i], out, inputs, aliasing: 'apart' });
+      targets.push(target);
+      if (!target || outs.length === 1) return;
       // plain arrays may lie where an input does, which is copied before they are written, but not where another result does
-      const other = targets.findIndex((one) => one && target && sameMemory(one, target));
-      if (other >= 0) {
+      const other = targets.findIndex((one) => one && sameMemory(one, target));
+      if (other < i) {
         const expected = `memory apart from output ${other}`;
         throw wrongValue('ERR_ALIAS', subject, 'out', expected, `output ${other} itself`);
       }
-      if (target) apart[`output ${i}`] = target;
-      targets.push(target);
+      inputs[`output ${i}`] = target;
     });
     return isKept ? targets : targets.map((target, i) => target ?? makeLike(like, shapes[i]));
   }
