@@ -345,21 +345,23 @@ export class Graph<I extends GraphInputs = GraphInputs, G extends GraphOutputs =
   }
 
   /** @internal */
-  protected override listOf(kind: 'x' | 'y', argument: string, given: TensorLike | undefined): TensorLike[] {
+  override listOf(kind: 'x' | 'y', argument: string, given: TensorLike | undefined): TensorLike[] {
     const ports = kind === 'x' ? this.inputs : this.outputs;
     if (given === undefined && argument === 'out') return ports.map(() => undefined!);
     const list = listOf<TensorLike>(this.subject, argument, portNames(ports), given!, isBare);
-    const isComplete = argument === 'out' || (kind === 'x' ? !list.includes(undefined!) : list.some((one) => one));
+    const isComplete =
+      argument === 'out' || (kind === 'x' ? !list.includes(undefined!) : list.some((one) => one !== undefined));
     if (isComplete) return list;
     const missing = ports[list.indexOf(undefined!)].name;
     throw wrongValue('ERR_OPTION', this.subject, argument, `an entry '${missing}'`, 'none');
   }
 
   /** @internal */
-  protected override formOf(kind: 'x' | 'y', list: readonly TensorLike[], x?: unknown): TensorLike {
-    if (kind === 'x') return this.#form(this.inputs, list, this.#isRecord) as TensorLike;
-    this.#isRecord = !isBare(x);
-    return this.#form(this.outputs, list, this.#isNamed && this.#isRecord) as TensorLike;
+  override formOf(kind: 'x' | 'y', list: readonly (TensorLike | undefined)[], x?: unknown): TensorLike {
+    const isInput = kind === 'x';
+    if (x !== undefined) this.#isRecord = !isBare(x);
+    const isRecord = (isInput || this.#isNamed) && this.#isRecord;
+    return this.#form(isInput ? this.inputs : this.outputs, list, isRecord) as TensorLike;
   }
 
   #form<T>(ports: readonly GraphPort[], list: readonly T[], isRecord: boolean): T | Named<T> {

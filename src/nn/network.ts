@@ -12,7 +12,7 @@ import { Region } from '../tensors/block.ts';
 import { checkCallOptions, copyLike, locate, makeLike, plainCopy, sameMemory, targetOf } from '../tensors/call.ts';
 import { noForward } from '../tensors/kept.ts';
 import { checkBatches, checkCount, checkGradient, disposeAll, noMicroBatches } from '../tensors/several.ts';
-import { checkShape, countOf, sameShape, shapeOf } from '../tensors/shape.ts';
+import { countOf, sameShape, shapeOf } from '../tensors/shape.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
 import type { Parameter } from '../types.ts';
 import { store } from '../wasm/views.ts';
@@ -29,8 +29,33 @@ export interface NetworkOptions<O = TensorLike> {
   mask?: object;
 }
 
+/** A layer in its place. */
+interface Placed {
+  readonly name: string;
+  readonly layer: Layer;
+}
+
+/** A node, and what a network needs to know of its layer. */
+interface Node extends NetworkNode {
+  /** Options of `forward` that it takes. */
+  readonly passed: readonly string[];
+  readonly parameters: readonly Parameter[];
+  /** Copies of their gradients, in a backward. */
+  readonly gradients: Float32Array[];
+}
+
+/**
+ * The network's own memory, and its tensors by input shapes. Two regions for each input, where it is copied if it has to be: by turns, so that a forward
+ * that fails leaves what the one before it was given; then IDENTITY, the values of nodes, and slots of gradients.
+ */
+interface Memory {
+  readonly regions: readonly Region[];
+  readonly stations: Map<string, Stations>;
+}
+
 /** The tensors for inputs of some shapes, over the network's memory. */
 interface Stations {
+  readonly memory: Memory;
   /** Shapes of all values. */
   readonly shapes: readonly Shape[];
   readonly plan: GradientPlan;
@@ -38,18 +63,11 @@ interface Stations {
   readonly identity: number;
   /** Of each value; none of an input. */
   readonly values: Some<Tensor>;
-  /** Of inputs that had to be copied: in two buffers by turns, so that a forward that fails leaves what the one before it was given. */
+  /** Of inputs that had to be copied. */
   readonly copies: (Tensor | undefined)[];
   readonly gradients: readonly Tensor[];
-}
-
-/** The network's own memory, and its tensors by input shapes. */
-interface Memory {
-  readonly identity: Region;
-  readonly inputs: readonly Region[];
-  /** Values of nodes, then slots of gradients. */
-  readonly regions: readonly Region[];
-  readonly stations: Map<string, Stations>;
+  /** Those that a caller may have seen. */
+  readonly seen: Some<Tensor>;
 }
 
 const NONE: readonly undefined[] = [];
@@ -69,6 +87,12 @@ interface Current {
   readonly modes: readonly boolean[];
 }
 
+/** Of a forward of a micro-batch: its values, and their shapes. */
+interface MicroBatch {
+  readonly values: TensorLike[];
+  readonly shapes: readonly Shape[];
+}
+
 /**
  * Layers wired together.
  *
@@ -77,47 +101,43 @@ interface Current {
  * network's memory or its shape has not been seen for a while. Where the input is a plain array, the output is a plain array of its own.
  */
 export abstract class Network extends Layer {
-  #wiring: Wiring = { inputs: 1, nodes: [], outputs: [0] };
-  /** The layers, and those they are made of. */
-  #leaves: readonly Layer[] = [];
-  /** Parameters of each node, and copies of their gradients in a backward. */
-  #parameters: readonly (readonly Parameter[])[] = [];
-  #gradients: readonly Float32Array[][] = [];
-  /** Options that each node takes, and names of all that a call may have. */
-  #passed: readonly (readonly string[])[] = [];
+  #inputs = 1;
+  #outputs: readonly number[] = [0];
+  #nodes: readonly Node[] = [];
+  /** The nodes that are layers, and those that layers are made of. */
+  #layers: readonly (Node & Placed)[] = [];
+  #leaves: readonly Placed[] = [];
+  /** Names of all options that a forward may have. */
   #known: readonly string[] = [];
-  /** Which output a value is, where it may be written to the caller's memory at once: nobody in the network reads it. */
-  #direct: readonly (number | undefined)[] = [];
-  /** How many layers come before the one that is last in a backward. */
-  #last = 0;
+  /** Which outputs may be written to the caller's memory at once: nobody in the network reads them. */
+  #direct: readonly boolean[] = [];
   #memory: Memory | undefined;
   #current: Current | undefined;
-  /** Of the last forward of micro-batches: the shapes of their values, and the values where operations read them. */
-  #micro: readonly { readonly shapes: readonly Shape[]; readonly values: readonly TensorLike[] }[] | undefined;
+  #micro: readonly MicroBatch[] | undefined;
   #isBusy = false;
 
   /** @internal What it is made of. */
   get wiring(): Wiring {
-    return this.#wiring;
+    return { inputs: this.#inputs, nodes: this.#nodes, outputs: this.#outputs };
   }
 
   /** @internal Traces its nodes into a graph of operations; returns its outputs. */
   traceAll(graph: OperationGraph, inputs: readonly Value[]): Value[] {
     const values = [...inputs];
-    for (const { name, layer, operation, ...node } of this.#wiring.nodes) {
-      const given = node.inputs.map((value) => values[value]);
-      const made =
-        layer instanceof Network
+    for (const { name, layer, operation, inputs: own } of this.#nodes) {
+      const given = pick(values, own);
+      values.push(
+        ...(layer instanceof Network
           ? graph.within(name, layer.subject, () => layer.traceAll(graph, given))
-          : layer
-            ? [graph.trace(name, layer, given[0])]
-            : // what has no name of its own is the network's
-              [graph.within(name, name ? '' : this.subject, () => operation!.trace(graph, given))];
-      node.outputs.forEach((value, i) => {
-        values[value] = made[i];
-      });
+          : [
+              layer
+                ? graph.trace(name, layer, given[0])
+                : // what has no name of its own is the network's
+                  graph.within(name, name ? '' : this.subject, () => operation!.trace(graph, given)),
+            ]),
+      );
     }
-    return this.#wiring.outputs.map((value) => values[value]);
+    return pick(values, this.#outputs);
   }
 
   override trace(graph: OperationGraph, x: Value): Value {
@@ -125,41 +145,38 @@ export abstract class Network extends Layer {
   }
 
   /** @internal Wires it: once, by its constructor. */
-  protected wire(wiring: Wiring): void {
-    const { nodes } = wiring;
-    this.#wiring = wiring;
-    for (const { layer, inputs, outputs } of nodes) {
-      if (!(layer instanceof Network)) continue;
-      const { inputs: takes, outputs: gives } = layer.#wiring;
-      if (takes === inputs.length && gives.length === outputs.length) continue;
-      const expected = `${inputs.length} input and ${outputs.length} output`;
-      const got = `${layer.subject} with ${takes} and ${gives.length}`;
-      throw wrongValue('ERR_OPTION', this.subject, 'a layer', expected, got);
-    }
-    this.#leaves = this.named().map(([, leaf]) => leaf);
+  protected wire({ inputs: count, nodes, outputs }: Wiring): void {
+    const { subject } = this;
+    this.#inputs = count;
+    this.#outputs = outputs;
+    this.#nodes = nodes.map((node) => {
+      const { layer, inputs, outputs: made } = node;
+      if (layer instanceof Network) {
+        const takes = layer.#inputs;
+        const gives = layer.#outputs.length;
+        if (takes !== inputs.length || gives !== made.length) {
+          const expected = `${inputs.length} input and ${made.length} output`;
+          throw wrongValue('ERR_OPTION', subject, 'a layer', expected, `${layer.subject} with ${takes} and ${gives}`);
+        }
+      }
+      return {
+        ...node,
+        passed: layer?.passedOptions ?? [],
+        parameters: layer?.parameters() ?? [],
+        gradients: [],
+      };
+    });
+    this.#layers = this.#nodes.filter(({ layer }) => layer) as (Node & Placed)[];
+    this.#leaves = this.named().map(([name, layer]) => ({ name, layer }));
     const seen = new Set<Layer>();
-    const twice = this.#leaves.find((layer) => seen.size === seen.add(layer).size);
-    if (twice) {
-      throw wrongValue(
-        'ERR_OPTION',
-        this.subject,
-        'each layer',
-        'a place of its own, since it keeps what its backward needs',
-        `${twice.subject} twice`,
-      );
+    for (const { layer } of this.#leaves) {
+      if (seen.size !== seen.add(layer).size) continue;
+      const expected = 'a place of its own, since it keeps what its backward needs';
+      throw wrongValue('ERR_OPTION', subject, 'each layer', expected, `${layer.subject} twice`);
     }
-    this.#parameters = nodes.map(({ layer }) => layer?.parameters() ?? []);
-    this.#gradients = nodes.map(() => []);
-    this.#last = nodes.filter(({ layer }) => layer).length - 1;
-    this.#passed = nodes.map(({ layer }) => layer?.passedOptions ?? []);
-    this.#known = ['out', ...new Set(this.#passed.flat())];
-    const read = [...nodes.flatMap((node) => node.inputs), ...wiring.outputs];
-    const isOutput = (value: number) =>
-      wiring.outputs.includes(value) && read.indexOf(value) === read.lastIndexOf(value);
-    const values = [...wiring.outputs, ...nodes.flatMap((node) => node.outputs)];
-    this.#direct = Array.from({ length: Math.max(...values) + 1 }, (_, value) =>
-      isOutput(value) ? wiring.outputs.indexOf(value) : undefined,
-    );
+    this.#known = ['out', ...new Set(this.#nodes.flatMap(({ passed }) => passed))];
+    const read = [...nodes.flatMap((node) => node.inputs), ...outputs];
+    this.#direct = outputs.map((value) => read.indexOf(value) === read.lastIndexOf(value));
   }
 
   /** @internal Do its results belong to it, where inputs are tensors? */
@@ -179,7 +196,7 @@ export abstract class Network extends Layer {
 
   override train(on = true): this {
     super.train(on);
-    for (const { layer } of this.#wiring.nodes) layer?.train(on);
+    for (const { layer } of this.#layers) layer.train(on);
     return this;
   }
 
@@ -195,8 +212,7 @@ export abstract class Network extends Layer {
 
   /** @internal The shapes of its outputs; `isForward`: throws what a forward throws. */
   shapesOf(shapes: readonly Shape[], isForward = false): Shape[] {
-    const all = this.#shapesFrom(shapes, isForward);
-    return this.#wiring.outputs.map((value) => all[value]);
+    return pick(this.#shapesFrom(shapes, isForward), this.#outputs);
   }
 
   /** @internal Throws for inputs of shapes that it does not take. */
@@ -206,44 +222,36 @@ export abstract class Network extends Layer {
   #shapesFrom(inputs: readonly Shape[], isForward: boolean): Shape[] {
     this.checkInputs(inputs);
     const shapes = [...inputs];
-    this.#once(() => {
-      for (const node of this.#wiring.nodes) {
-        const { layer, inputs: own, outputs: made } = node;
-        try {
-          if (!layer || own.length + made.length > 2)
-            shapes.push(...shapesBehind(this.subject, node, shapes, isForward));
-          else if (isForward) shapes.push(layer.checkForward(shapes[own[0]]));
-          else shapes.push(layer.outputShape(shapes[own[0]]));
-        } catch (error) {
-          throw layer ? inPart(this.subject, node.name, error) : error;
-        }
+    this.#each(({ layer, operation, name, inputs: own }) => {
+      if (layer && !(layer instanceof Network)) {
+        const shape = shapes[own[0]];
+        shapes.push(isForward ? layer.checkForward(shape) : layer.outputShape(shape));
+        return;
       }
-    });
+      const given = pick(shapes, own);
+      if (layer) shapes.push(...layer.shapesOf(given, isForward));
+      else shapes.push(operation!.shape(this.subject, name, given));
+    }, this.#nodes);
     return shapes;
   }
 
-  /** Work on all layers, which may not lead back here. */
-  #once<T>(work: () => T): T {
-    if (this.#isBusy) throw wrongValue('ERR_OPTION', this.subject, 'a layer', 'another network', 'itself', 'a cycle');
+  /** Work on nodes, which may not lead back here; errors of a layer say where it stands. */
+  #each<N extends Pick<NetworkNode, 'name' | 'layer'>>(work: (node: N) => void, nodes: readonly N[]): void {
+    const { subject } = this;
+    if (this.#isBusy) throw wrongValue('ERR_OPTION', subject, 'a layer', 'another network', 'itself', 'a cycle');
     this.#isBusy = true;
+    let at: N | undefined;
     try {
-      return work();
+      for (at of nodes) work(at);
+    } catch (error) {
+      throw at!.layer ? inPart(subject, at!.name, error) : error;
     } finally {
       this.#isBusy = false;
     }
   }
 
-  /** Work of a node; errors of its layer say where it stands. */
-  #at<T>({ name, layer }: NetworkNode, work: () => T): T {
-    try {
-      return work();
-    } catch (error) {
-      throw layer ? inPart(this.subject, name, error) : error;
-    }
-  }
-
   override parameters(): Parameter[] {
-    return this.#wiring.nodes.flatMap(({ layer }) => layer?.parameters() ?? []);
+    return this.#layers.flatMap(({ layer }) => layer.parameters());
   }
 
   /**
@@ -255,113 +263,100 @@ export abstract class Network extends Layer {
    * @throws what the layers throw, by the layer's place
    */
   forward<X extends TensorLike, O extends TensorLike = Result<X>>(x: X, options: NetworkOptions<O> = {}): O {
-    checkCallOptions(this.subject, options, this.#known);
-    const ys = this.forwardAll(this.listOf('x', 'x', x), this.listOf('y', 'out', options.out), options);
-    return this.formOf('y', ys, x) as O;
-  }
-
-  /** @internal Inputs (x) or outputs (y) in a list; undefined for an output that was not given. */
-  protected listOf(_kind: 'x' | 'y', _argument: string, given: TensorLike | undefined): TensorLike[] {
-    return [given!];
-  }
-
-  /** @internal A list of inputs or outputs in the form in which a call returns it: one that was given `x`, or a gradient of such a one. */
-  protected formOf(_kind: 'x' | 'y', list: readonly TensorLike[], _x?: unknown): TensorLike {
-    return list[0];
-  }
-
-  /** @internal The same with inputs and outputs in lists. */
-  forwardAll(xs: readonly TensorLike[], outs: Some<TensorLike>, options: object): TensorLike[] {
     const { subject } = this;
-    const { outputs } = this.#wiring;
+    checkCallOptions(subject, options, this.#known);
+    const xs = this.listOf('x', 'x', x);
+    const outs = this.listOf('y', 'out', options.out);
     const inputs: Record<string, TensorLike> = {};
-    const given = xs.map((x, i) => {
+    const given = xs.map((one, i) => {
       const name = this.argument('x', i);
-      inputs[name] = locate(subject, name, x);
+      inputs[name] = locate(subject, name, one);
       return inputs[name];
     });
     const shapes = this.#shapesFrom(given.map(shapeOf), true);
-    const wanted = outputs.map((value) => shapes[value]);
-    const targets = this.#targets(xs[0], outs, wanted, inputs);
-    const own = this.#makeResults(xs[0], wanted, targets);
+    const results = this.#resultsOf(xs[0], outs, pick(shapes, this.#outputs), inputs);
     const last = this.#current;
-    let memory: Memory | undefined;
+    let stations: Stations | undefined;
+    let before: (() => void) | undefined;
     try {
-      const isSame = last && this.#memory && given.every((x, i) => sameShape(shapeOf(x), last.stations.shapes[i]));
-      let stations: Stations;
-      [memory, stations] =
-        isSame && this.#isWhole(last.stations) ? [this.#memory!, last.stations] : this.#stationsFor(shapes);
-      const entered = given.map((x, i) => this.#enter(memory!, stations, x, i));
-      const before = this.checkpoint();
-      try {
-        const isGiven = targets.length + own.length > 0;
-        const into = isGiven ? outputs.map((_, i) => this.#foreign(targets[i] ?? own[i])) : NONE;
-        const values = this.#once(() => this.#run(entered, stations, into, options));
-        const modes = this.#leaves.map(({ training }) => training);
-        this.#current = { stations, values, options, before, modes };
-        if (memory !== this.#memory) releaseMemory(this.#memory);
-        this.#memory = memory;
-        return outputs.map((value, i) => deliver(values[value], outs[i], targets[i], own[i]));
-      } catch (error) {
+      stations =
+        last && given.every((one, i) => sameShape(shapeOf(one), last.stations.shapes[i])) && isWhole(last.stations)
+          ? last.stations
+          : this.#stationsFor(shapes);
+      const { memory } = stations;
+      const entered = given.map((one, i) => this.#enter(stations!, one, i));
+      before = this.checkpoint();
+      const values = this.#run(entered, stations, results, options);
+      const modes = this.#modes();
+      this.#current = { stations, values, options, before, modes };
+      if (memory !== this.#memory) releaseMemory(this.#memory);
+      this.#memory = memory;
+      const ys = this.#outputs.map((value, i) => deliver(values[value], outs[i], results[i]));
+      return this.formOf('y', ys, x) as O;
+    } catch (error) {
+      if (before) {
         before();
         this.#redo(last);
-        throw error;
       }
-    } catch (error) {
-      if (memory !== this.#memory) releaseMemory(memory);
-      disposeAll(own.filter((one) => one) as TensorLike[]);
+      if (stations && stations.memory !== this.#memory) releaseMemory(stations.memory);
+      disposeAll(results.filter((_, i) => !outs[i]));
       throw error;
     }
   }
 
-  /** Where results are asked for, each apart from the inputs and from the others. */
-  #targets(
+  /** @internal Inputs (x) or outputs (y) in a list; undefined for an output that was not given. */
+  listOf(_kind: 'x' | 'y', _argument: string, given: TensorLike | undefined): TensorLike[] {
+    return [given!];
+  }
+
+  /** @internal A list of inputs or outputs in the form in which a call returns it: one that was given `x`, or a gradient of such a one. */
+  formOf(_kind: 'x' | 'y', list: Some<TensorLike>, _x?: unknown): TensorLike {
+    return list[0]!;
+  }
+
+  /**
+   * Where results of these values go, if not to the network's memory: where that is asked for, each apart from the inputs and from the others, or in new
+   * memory.
+   */
+  #resultsOf(
     like: TensorLike,
     outs: Some<TensorLike>,
     shapes: readonly Shape[],
     inputs: Record<string, TensorLike>,
+    wants = true,
   ): Some<TensorLike> {
-    if (!outs.some((out) => out)) return NONE;
-    const apart = { ...inputs };
+    const { subject } = this;
+    const isKept = !wants || (like instanceof Tensor && this.keepsResults);
+    if (isKept && !outs.some((out) => out !== undefined)) return NONE;
     const targets: (TensorLike | undefined)[] = [];
     outs.forEach((out, i) => {
-      const target = targetOf({ subject: this.subject, like, shape: shapes[i], out, inputs: apart, aliasing: 'apart' });
-      // plain arrays may lie where an input does, which is copied before they are written, but not where another result does
-      const other = targets.findIndex((one) => one && target && sameMemory(one, target));
-      if (other >= 0) {
-        throw wrongValue(
-          'ERR_ALIAS',
-          this.subject,
-          'out',
-          `memory apart from output ${other}`,
-          `output ${other} itself`,
-        );
-      }
-      if (target) apart[`output ${i}`] = target;
+      const target = targetOf({ subject, like, shape: shapes[i], out, inputs, aliasing: 'apart' });
       targets.push(target);
+      if (!target || outs.length === 1) return;
+      // plain arrays may lie where an input does, which is copied before they are written, but not where another result does
+      const other = targets.findIndex((one) => one && sameMemory(one, target));
+      if (other < i) {
+        const expected = `memory apart from output ${other}`;
+        throw wrongValue('ERR_ALIAS', subject, 'out', expected, `output ${other} itself`);
+      }
+      inputs[`output ${i}`] = target;
     });
-    return targets;
-  }
-
-  /** Results that will not belong to the network, where nobody said where to put them. */
-  #makeResults(like: TensorLike, shapes: readonly Shape[], targets: Some<TensorLike>): Some<TensorLike> {
-    if (like instanceof Tensor && this.keepsResults) return NONE;
-    return shapes.map((shape, i) => (targets[i] ? undefined : makeLike(like, shape)));
+    return isKept ? targets : targets.map((target, i) => target ?? makeLike(like, shapes[i]));
   }
 
   /** A tensor that is not the network's own. */
-  #foreign(target: TensorLike | undefined): Tensor | undefined {
-    return target instanceof Tensor && !this.#owns(target) ? target : undefined;
+  #foreign(x: TensorLike | undefined): x is Tensor {
+    return x instanceof Tensor && !this.#memory?.regions.some((region) => region.atLeast(0) === x.ptr);
   }
 
   /** An input where nodes find it: as it is, or copied. */
-  #enter({ inputs }: Memory, { copies }: Stations, x: TensorLike, index: number): TensorLike {
-    if (x instanceof Tensor && !this.#owns(x)) return x;
+  #enter({ memory: { regions }, copies }: Stations, x: TensorLike, index: number): TensorLike {
+    if (this.#foreign(x)) return x;
     const last = this.#current?.values[index];
-    const turn = 2 * index + (last instanceof Tensor && last.ptr === inputs[2 * index].atLeast(0) ? 1 : 0);
-    const bytes = Math.max(4 * x.data.length, 4);
-    const at = inputs[turn].atLeast(bytes);
-    const other = inputs[turn ^ 1];
+    const turn = 2 * index + (last instanceof Tensor && last.ptr === regions[2 * index].atLeast(0) ? 1 : 0);
+    const bytes = bytesOf(x.data.length);
+    const at = regions[turn].atLeast(bytes);
+    const other = regions[turn ^ 1];
     if (other.bytes === 0) other.atLeast(bytes);
     if (copies[turn]?.ptr !== at) copies[turn] = new Tensor(shapeOf(x), at);
     copies[turn]!.data.set(x.data);
@@ -371,64 +366,62 @@ export abstract class Network extends Layer {
   /** All values, from those of the inputs on. */
   #run(
     inputs: readonly TensorLike[],
-    { values: places, identity }: Stations,
-    into: Some<Tensor>,
-    options: object,
+    { values: own, identity }: Stations,
+    results: Some<TensorLike>,
+    given: object,
   ): TensorLike[] {
-    const { nodes } = this.#wiring;
-    const direct = this.#direct;
-    const to = (value: number) => into[direct[value]!] ?? places[value];
+    const places = [...own];
+    results.forEach((one, i) => {
+      if (this.#direct[i] && this.#foreign(one)) places[this.#outputs[i]] = one;
+    });
     const values = [...inputs];
-    for (let n = 0; n < nodes.length; n++) {
-      const { layer, operation, name, inputs: own, outputs: made } = nodes[n];
+    this.#each(({ layer, operation, passed, inputs: from, outputs: to }) => {
       if (!layer) {
-        const y = to(made[0])!;
-        const xs = own.map((value) => values[value]);
-        operation!.forward(xs, y, identity);
-        values.push(y);
-        continue;
+        const y = (values[to[0]] = places[to[0]]!);
+        operation!.forward(pick(values, from), y, identity);
+        return;
       }
-      try {
-        const x = values[own[0]];
-        const names = this.#passed[n];
-        if (own.length + made.length > 2) {
-          const xs = own.map((value) => values[value]);
-          values.push(
-            ...(layer as Network).forwardAll(xs, made.map(to), optionsFor(names, layer, x, undefined, options)),
-          );
-        } else {
-          const out = to(made[0]);
-          values.push(layer.forward(x, names.length ? optionsFor(names, layer, x, out, options) : { out }));
-        }
-      } catch (error) {
-        throw inPart(this.subject, name, error);
+      const x = take(layer, 'x', from, values);
+      const options: Record<string, unknown> = { out: take(layer, 'y', to, places) };
+      for (const name of passed) {
+        const value = given[name as keyof typeof given];
+        // lengths only where there are steps
+        const hasSteps = name !== 'lengths' || layer instanceof Network || shapeOf(x).length > 2;
+        if (value !== undefined && hasSteps) options[name] = value;
       }
-    }
+      put(layer, 'y', to, values, layer.forward(x, options));
+    }, this.#nodes);
     return values;
+  }
+
+  /** The modes of layers. */
+  #modes(): boolean[] {
+    return this.#leaves.map(({ layer }) => layer.training);
+  }
+
+  #setModes(to: readonly boolean[]): void {
+    this.#leaves.forEach(({ layer }, i) => {
+      layer.train(to[i]);
+    });
   }
 
   /** Runs a forward once more, after a later one has failed in the middle: backward then finds what it left. */
   #redo(last: Current | undefined): void {
     if (!last) return;
-    const modes = this.#leaves.map(({ training }) => training);
-    const set = (to: readonly boolean[]) => {
-      this.#leaves.forEach((leaf, i) => {
-        leaf.train(to[i]);
-      });
-    };
+    const modes = this.#modes();
     // in training, where layers remember what a forward may change
-    set(modes.map(() => true));
+    this.#setModes(modes.map(() => true));
     const after = this.checkpoint();
     try {
       last.before();
-      set(last.modes);
-      const values = this.#run(last.values.slice(0, this.#wiring.inputs), last.stations, [], last.options);
+      this.#setModes(last.modes);
+      const values = this.#run(last.values.slice(0, this.#inputs), last.stations, NONE, last.options);
       this.#current = { ...last, values };
     } catch {
       this.#current = undefined;
     } finally {
       after();
-      set(modes);
+      this.#setModes(modes);
     }
   }
 
@@ -446,217 +439,182 @@ export abstract class Network extends Layer {
   backward<D extends TensorLike>(dy: D, options: { inputGradient: false }): undefined;
   backward<D extends TensorLike, O extends TensorLike = Result<D>>(dy: D, options?: { out?: O }): O;
   backward(dy: TensorLike, options: { out?: TensorLike; inputGradient?: boolean } = {}): TensorLike | undefined {
-    checkCallOptions(this.subject, options, ['out', 'inputGradient']);
-    const wants = options.inputGradient !== false;
-    const dxs = this.backwardAll(this.listOf('y', 'dy', dy), this.listOf('x', 'out', options.out), wants);
-    return dxs && this.formOf('x', dxs);
-  }
-
-  /** @internal The same with gradients in lists: undefined stands for a gradient of zeros, and at least one is there. */
-  backwardAll(dys: Some<TensorLike>, outs: Some<TensorLike>, wants: true): TensorLike[];
-  backwardAll(dys: Some<TensorLike>, outs: Some<TensorLike>, wants: boolean): TensorLike[] | undefined;
-  backwardAll(dys: Some<TensorLike>, outs: Some<TensorLike>, wants: boolean): TensorLike[] | undefined {
     const { subject } = this;
+    checkCallOptions(subject, options, ['out', 'inputGradient']);
+    const wants = options.inputGradient !== false;
+    const dys: Some<TensorLike> = this.listOf('y', 'dy', dy);
+    const outs = this.listOf('x', 'out', options.out);
     const { stations, values } = this.checkSaved();
-    const { plan, shapes } = stations;
-    const { inputs: count, outputs, nodes } = this.#wiring;
+    const { plan, shapes, identity } = stations;
     const inputs: Record<string, TensorLike> = {};
-    const given = dys.map((dy, i) => {
-      if (!dy) return undefined;
+    const given = dys.map((one, i) => {
+      if (isMissing(one, dys)) return undefined;
       const name = this.argument('dy', i);
-      const located = locate(subject, name, dy);
-      checkShape(subject, name, shapeOf(located), shapes[outputs[i]], 'shape');
+      const located = checkGradient(subject, name, one!, shapes[this.#outputs[i]]);
       // a gradient in the network's own buffers would be written over while it is read
-      inputs[name] = this.detached(located);
+      inputs[name] = located instanceof Tensor && !this.#foreign(located) ? plainCopy(located) : located;
       return inputs[name];
     });
-    for (let i = 0; i < count; i++) {
+    for (let i = 0; i < this.#inputs; i++) {
       const name = this.argument('x', i);
       inputs[name in inputs ? `input ${name}` : name] = values[i];
     }
-    const like = dys.find((dy) => dy !== undefined)!;
-    const wanted = shapes.slice(0, count);
-    const targets = this.#targets(like, outs, wanted, inputs);
-    const own = wants ? this.#makeResults(like, wanted, targets) : [];
+    const like = dys.find((one) => one)!;
+    const results = this.#resultsOf(like, outs, shapes.slice(0, this.#inputs), inputs, wants);
     const gradients: TensorLike[] = [...stations.gradients];
-    given.forEach((dy, i) => {
+    given.forEach((one, i) => {
       const id = plan.ofOutputs[i];
-      if (dy instanceof Tensor) gradients[id] = dy;
-      else if (dy) gradients[id].data.set(dy.data);
+      if (one instanceof Tensor) gradients[id] = one;
+      else if (one) gradients[id].data.set(one.data);
       else gradients[id].data.fill(0);
     });
     plan.ofInputs.forEach((id, i) => {
-      gradients[id] = this.#foreign(targets[i] ?? own[i]) ?? gradients[id];
+      const one = results[i];
+      if (this.#foreign(one)) gradients[id] = one;
     });
-    const done: number[] = [];
-    let node: NetworkNode | undefined;
+    const done: Node[] = [];
+    // after an error the last one has added nothing
+    const most = this.#layers.length - 1;
+    let node: Node | undefined;
     try {
       for (const { node: n, from, to, isNeeded } of plan.steps) {
-        node = nodes[n];
-        const dy = from[0] === undefined ? undefined : gradients[from[0]];
+        node = this.#nodes[n];
         if (node?.layer) {
-          // after an error the last one has added nothing
-          if (done.length < this.#last) copyGradients(this.#parameters[n], this.#gradients[n]);
-          done.push(n);
-          this.#backLayer(node.layer, from, to, gradients, wants || isNeeded);
-        } else if (!wants && !isNeeded) {
-        } else if (node) {
-          const dxs = to.map((id) => (id === undefined ? undefined : gradients[id]));
-          node.operation!.backward(
-            dy!,
-            node.inputs.map((value) => values[value]),
-            dxs,
-          );
-        } else {
-          const [a, b] = from;
-          const { data } = gradients[to[0]!];
-          if (b !== undefined) total(dy!, gradients[b], gradients[to[0]!], stations.identity);
-          else if (a !== undefined) data.set(dy!.data);
-          else data.fill(0);
+          const { layer } = node;
+          if (done.length < most) copyGradients(node.parameters, node.gradients);
+          done.push(node);
+          const own = take(layer, 'y', from, gradients);
+          if (!wants && !isNeeded) layer.backwardParameters(own);
+          else put(layer, 'x', to, gradients, layer.backward(own, { out: take(layer, 'x', to, gradients) }));
+        } else if (wants || isNeeded) {
+          const [own, more] = pick(gradients, from);
+          const dxs = pick(gradients, to);
+          if (node) node.operation!.backward(own, pick(values, node.inputs), dxs);
+          else if (more) total(own, more, dxs[0], identity);
+          else if (own) dxs[0].data.set(own.data);
+          else dxs[0].data.fill(0);
         }
       }
     } catch (error) {
-      done.slice(0, this.#last).forEach((n) => {
-        restoreGradients(this.#parameters[n], this.#gradients[n]);
-      });
-      disposeAll(own.filter((one) => one) as TensorLike[]);
+      for (const one of done.slice(0, most)) restoreGradients(one.parameters, one.gradients);
+      disposeAll(results.filter((_, i) => !outs[i]));
       throw node?.layer ? inPart(subject, node.name, error) : error;
     }
-    return wants ? plan.ofInputs.map((id, i) => deliver(gradients[id], outs[i], targets[i], own[i])) : undefined;
+    if (!wants) return undefined;
+    return this.formOf(
+      'x',
+      plan.ofInputs.map((id, i) => deliver(gradients[id], outs[i], results[i])),
+    );
   }
 
-  #backLayer(layer: Layer, from: Some<number>, to: Some<number>, gradients: TensorLike[], isNeeded: boolean): void {
-    if (from.length + to.length === 2) {
-      const dy = gradients[from[0]!];
-      if (isNeeded) gradients[to[0]!] = layer.backward(dy, { out: gradients[to[0]!] });
-      else layer.backwardParameters(dy);
-      return;
-    }
-    const many = layer as Network;
-    const dys = from.map((id) => (id === undefined ? undefined : gradients[id]));
-    const dxs = isNeeded ? to.map((id) => gradients[id!]) : to.map(() => undefined);
-    many.backwardAll(dys, dxs, isNeeded)?.forEach((dx, i) => {
-      gradients[to[i]!] = dx;
-    });
+  override backwardParameters(dy: TensorLike): void {
+    this.backward(dy, { inputGradient: false });
   }
 
   /** Layer by layer over all micro-batches. Values between layers are plain arrays: they are held until backward. @throws what the layers throw */
   override forwardMicroBatches<X extends TensorLike>(xs: readonly X[]): Result<X>[] {
-    checkBatches(this.subject, xs);
+    const { subject } = this;
+    checkBatches(subject, xs);
     const lists = xs.map((x, b) => this.listOf('x', `micro-batch ${b}`, x));
-    const located = lists.map((list, b) => list.map((x) => locate(this.subject, `micro-batch ${b}`, x)));
-    const ys = this.forwardAllMicroBatches(located);
-    return ys.map(
-      (list, b) =>
-        this.formOf(
-          'y',
-          list.map((y) => copyLike(y, lists[b][0])),
-          xs[b],
-        ) as Result<X>,
-    );
-  }
-
-  /** @internal The same with the inputs and outputs of each in lists. */
-  forwardAllMicroBatches(batches: readonly (readonly TensorLike[])[]): TensorLike[][] {
-    const { nodes, outputs } = this.#wiring;
-    const made = batches.map((xs) => {
-      const values: TensorLike[] = xs.map(plainCopy);
+    const located = lists.map((list, b) => list.map((x) => locate(subject, `micro-batch ${b}`, x)));
+    const made = located.map((list) => {
+      const values: TensorLike[] = list.map(plainCopy);
       return { values, shapes: this.#shapesFrom(values.map(shapeOf), false) };
     });
     const end = this.holdMicroBatches();
     const restore = this.checkpoint();
     try {
-      for (const node of nodes) this.#at(node, () => runMicroBatches(node, made));
+      this.#each(({ layer, operation, inputs, outputs }) => {
+        if (layer) {
+          const ys = layer.forwardMicroBatches(made.map(({ values }) => take(layer, 'x', inputs, values)));
+          ys.forEach((y, b) => {
+            put(layer, 'y', outputs, made[b].values, y);
+          });
+          return;
+        }
+        for (const { values, shapes } of made) {
+          const y = makeLike(values[0], shapes[outputs[0]]);
+          operation!.forward(pick(values, inputs), y, 0);
+          values.push(y);
+        }
+      }, this.#nodes);
       end(false);
       this.forget();
       this.#micro = made;
-      return made.map(({ values }) => outputs.map((value) => values[value]));
     } catch (error) {
       end(true);
       restore();
       this.#redo(this.#current);
       throw error;
     }
+    return made.map(({ values }, b) => {
+      const ys = this.#outputs.map((value) => copyLike(values[value], lists[b][0]));
+      return this.formOf('y', ys, xs[b]) as Result<X>;
+    });
   }
 
   /** @throws ERR_MODE before such a forward; what the layers throw. Nothing has changed then */
   override backwardMicroBatches<D extends TensorLike>(dys: readonly D[]): Result<D>[] {
     const { subject } = this;
-    if (!this.#micro) throw noMicroBatches(subject);
-    checkCount(subject, dys, this.#micro.length);
-    const lists = dys.map((dy, b) => this.listOf('y', `dy ${b}`, dy));
-    const { outputs } = this.#wiring;
-    const given = lists.map((list, b) =>
-      list.map((dy, i) => dy && checkGradient(subject, `dy ${b}`, dy, this.#micro![b].shapes[outputs[i]])),
-    );
-    const likes = lists.map((list) => list.find((dy) => dy)!);
-    return this.backwardAllMicroBatches(given).map(
-      (list, b) =>
-        this.formOf(
-          'x',
-          list.map((dx) => copyLike(dx, likes[b])),
-        ) as Result<D>,
-    );
-  }
-
-  /** @internal The same with the gradients of each in lists. */
-  backwardAllMicroBatches(batches: readonly Some<TensorLike>[]): TensorLike[][] {
-    const { nodes, inputs, outputs } = this.#wiring;
-    const micro = this.#micro!;
-    const restore = gradientsOf(this.parameters());
+    const micro = this.#micro;
+    if (!micro) throw noMicroBatches(subject);
+    checkCount(subject, dys, micro.length);
+    const lists: Some<TensorLike>[] = dys.map((dy, b) => this.listOf('y', `dy ${b}`, dy));
     const gradients = micro.map(({ shapes }) => shapes.map((): TensorLike | undefined => undefined));
     const zeros = (b: number, value: number) => makeLike(micro[b].values[value], micro[b].shapes[value]);
     const contribute = (b: number, value: number, gradient: TensorLike) => {
       const held = gradients[b][value];
-      gradients[b][value] = gradient;
-      if (!held) return;
-      gradients[b][value] = zeros(b, value);
-      total(gradient, held, gradients[b][value], 0);
+      gradients[b][value] = held ? zeros(b, value) : gradient;
+      if (held) total(gradient, held, gradients[b][value]!, 0);
     };
-    batches.forEach((dys, b) => {
-      dys.forEach((dy, i) => {
-        if (dy) contribute(b, outputs[i], plainCopy(dy));
+    lists.forEach((list, b) => {
+      list.forEach((dy, i) => {
+        const value = this.#outputs[i];
+        if (isMissing(dy, list)) return;
+        contribute(b, value, plainCopy(checkGradient(subject, `dy ${b}`, dy!, micro[b].shapes[value])));
       });
     });
+    const restore = gradientsOf(this.parameters());
     try {
-      for (const node of nodes.toReversed()) {
-        const { layer, operation, inputs: own, outputs: made } = node;
-        const dys = micro.map((_, b) => made.map((value) => gradients[b][value] ?? zeros(b, value)));
+      this.#each(({ layer, operation, inputs, outputs }) => {
+        gradients.forEach((list, b) => {
+          for (const value of outputs) list[value] ??= zeros(b, value);
+        });
         const dxs = layer
-          ? this.#at(node, () =>
-              own.length + made.length === 2
-                ? layer.backwardMicroBatches(dys.map(([dy]) => dy)).map((dx) => [dx])
-                : (layer as Network).backwardAllMicroBatches(dys),
-            )
+          ? layer
+              .backwardMicroBatches(gradients.map((list) => take(layer, 'y', outputs, list)))
+              .map((dx) => (layer instanceof Network ? layer.listOf('x', 'dx', dx) : [dx]))
           : micro.map(({ values, shapes }, b) => {
-              const isHandedOn = own.map((value) => operation!.handsOn(shapes[value], shapes[made[0]]));
-              const found = own.map((value, i) => (isHandedOn[i] ? undefined : zeros(b, value)));
-              operation!.backward(
-                dys[b][0],
-                own.map((value) => values[value]),
-                found,
+              const dy = gradients[b][outputs[0]]!;
+              const own = inputs.map((value) =>
+                operation!.handsOn(shapes[value], shapes[outputs[0]]) ? undefined : zeros(b, value),
               );
-              return found.map((dx) => dx ?? dys[b][0]);
+              operation!.backward(dy, pick(values, inputs), own);
+              return own.map((dx) => dx ?? dy);
             });
         dxs.forEach((list, b) => {
           list.forEach((dx, i) => {
-            contribute(b, own[i], dx);
+            contribute(b, inputs[i], dx);
           });
         });
-      }
+      }, this.#nodes.toReversed());
     } catch (error) {
       restore();
       throw error;
     }
-    return gradients.map((list, b) => Array.from({ length: inputs }, (_, i) => list[i] ?? zeros(b, i)));
+    return lists.map((list, b) => {
+      const like = list.find((dy) => dy)!;
+      const dxs = Array.from({ length: this.#inputs }, (_, i) => copyLike(gradients[b][i] ?? zeros(b, i), like));
+      return this.formOf('x', dxs) as Result<D>;
+    });
   }
 
   /** @internal */
   override holdMicroBatches(): (restore: boolean) => void {
-    const ends = this.#wiring.nodes.map(({ layer }) => layer?.holdMicroBatches());
+    const ends = this.#layers.map(({ layer }) => layer.holdMicroBatches());
     const held = this.#micro;
     return (restore) => {
-      for (const end of ends) end?.(restore);
+      for (const end of ends) end(restore);
       if (restore) this.#micro = held;
     };
   }
@@ -664,29 +622,21 @@ export abstract class Network extends Layer {
   /** @internal */
   override forget(): void {
     this.#current = undefined;
-    for (const { layer } of this.#wiring.nodes) layer?.forget();
+    for (const { layer } of this.#layers) layer.forget();
   }
 
   /** @internal Throws before the first gradient has been added to. */
   override checkSaved(): Current {
+    const { subject } = this;
     const current = this.#current;
-    if (!current) throw noForward(this.subject);
-    for (const { layer, operation, name, inputs } of this.#wiring.nodes) {
-      try {
-        layer?.checkSaved();
-      } catch (error) {
-        throw inPart(this.subject, name, error);
-      }
-      if (!operation?.readsInputs) continue;
-      for (const value of inputs) {
-        locate(this.subject, `backward: an input of ${name} in the last forward`, current.values[value]);
-      }
-    }
+    if (!current) throw noForward(subject);
+    this.#each(({ layer, operation, name, inputs }) => {
+      layer?.checkSaved();
+      if (!operation?.readsInputs) return;
+      const argument = `backward: an input of ${name} in the last forward`;
+      for (const value of inputs) locate(subject, argument, current.values[value]);
+    }, this.#nodes);
     return current;
-  }
-
-  override backwardParameters(dy: TensorLike): void {
-    this.backwardAll([dy], [undefined], false);
   }
 
   /**
@@ -703,23 +653,17 @@ export abstract class Network extends Layer {
   }
 
   #setFrozen(on: boolean): this {
-    const undo: (() => void)[] = [];
+    const turned: Freezable[] = [];
     const parameters = this.parameters();
     const frozen = parameters.map((parameter) => parameter.frozen);
     try {
-      for (const [name, leaf] of this.named()) {
-        const norm = leaf as Layer & Partial<Record<'freeze' | 'unfreeze', () => void>> & { readonly frozen?: boolean };
-        if (norm.frozen === on || !norm.freeze) continue;
-        try {
-          if (on) norm.freeze();
-          else norm.unfreeze!();
-        } catch (error) {
-          throw inPart(this.subject, name, error);
-        }
-        undo.push(() => (on ? norm.unfreeze!() : norm.freeze!()));
-      }
+      this.#each(({ layer: norm }: { readonly layer: Freezable }) => {
+        if (norm.frozen === on || !norm.freeze) return;
+        turn(norm, on);
+        turned.push(norm);
+      }, this.#leaves);
     } catch (error) {
-      for (const back of undo) back();
+      for (const norm of turned) turn(norm, !on);
       parameters.forEach((parameter, i) => {
         parameter.frozen = frozen[i];
       });
@@ -730,77 +674,78 @@ export abstract class Network extends Layer {
   }
 
   override named(prefix = ''): readonly (readonly [name: string, layer: Layer])[] {
-    return this.#once(() =>
-      this.#wiring.nodes.flatMap(({ name, layer }) => layer?.named(prefix === '' ? name : `${prefix}.${name}`) ?? []),
-    );
+    const found: (readonly [string, Layer])[] = [];
+    this.#each(({ name, layer }) => {
+      found.push(...layer.named(prefix === '' ? name : `${prefix}.${name}`));
+    }, this.#layers);
+    return found;
   }
 
   override stateSlots(): StateSlots {
     const slots: StateSlots = {};
-    for (const { name, layer } of this.#wiring.nodes) {
-      for (const [leaf, slot] of Object.entries(layer?.stateSlots() ?? {})) slots[`${name}.${leaf}`] = slot;
+    for (const { name, layer } of this.#layers) {
+      for (const [leaf, slot] of Object.entries(layer.stateSlots())) slots[`${name}.${leaf}`] = slot;
     }
     return slots;
   }
 
   override checkpoint(): () => void {
-    const back = this.#wiring.nodes.map(({ layer }) => layer?.checkpoint());
+    const back = this.#layers.map(({ layer }) => layer.checkpoint());
     return () => {
       for (const restore of back) restore?.();
     };
   }
 
-  /** @internal A tensor that the next call writes over, as a copy. */
-  detached(x: TensorLike): TensorLike {
-    return x instanceof Tensor && this.#owns(x) ? plainCopy(x) : x;
-  }
-
   override dispose(): void {
-    for (const { layer } of this.#wiring.nodes) layer?.dispose();
+    for (const { layer } of this.#layers) layer.dispose();
     releaseMemory(this.#memory);
     this.#memory = this.#current = this.#micro = undefined;
   }
 
-  /** Does a tensor lie in the network's own memory? */
-  #owns(x: Tensor): boolean {
-    const { regions = [], inputs = [] } = this.#memory ?? {};
-    for (const region of regions) if (region.atLeast(0) === x.ptr) return true;
-    for (const region of inputs) if (region.atLeast(0) === x.ptr) return true;
-    return false;
+  /** The tensors for values of these shapes. */
+  #stationsFor(shapes: readonly Shape[]): Stations {
+    const inputs = shapes.slice(0, this.#inputs);
+    const key = inputs.map((shape) => shape.join('x')).join();
+    let stations = this.#memory?.stations.get(key);
+    // a caller may have disposed of what an earlier call returned: the memory is still the network's, the tensor is not
+    if (!stations || !isWhole(stations)) {
+      stations = this.#newStations(shapes, stations?.plan ?? planGradients(this.wiring, shapes));
+    }
+    const all = stations.memory.stations;
+    all.delete(key); // to be put behind the others, as the one used last
+    all.set(key, stations);
+    if (all.size > MOST_SHAPES) {
+      const [oldest, left] = all.entries().next().value!;
+      disposeStations(left);
+      all.delete(oldest);
+    }
+    return stations;
   }
 
-  /** Does each of its tensors live, of those that a caller has seen? */
-  #isWhole({ values, gradients, plan }: Stations): boolean {
-    for (const value of this.#wiring.outputs) if (values[value]?.disposed) return false;
-    for (const id of plan.ofInputs) if (gradients[id].disposed) return false;
-    return true;
-  }
-
-  /** Memory for values of these shapes: what there is, or more of it, while the other is still there; and the tensors over it. */
-  #stationsFor(shapes: readonly Shape[]): [Memory, Stations] {
-    const { inputs } = this.#wiring;
-    const key = shapes
-      .slice(0, inputs)
-      .map((shape) => shape.join('x'))
-      .join();
+  /** Tensors over what memory there is, or over more of it, while the other is still there. */
+  #newStations(shapes: readonly Shape[], plan: GradientPlan): Stations {
+    const inputs = this.#inputs;
     const held = this.#memory;
-    const known = held?.stations.get(key);
-    const plan = known?.plan ?? planGradients(this.#wiring, shapes);
-    const least = [...shapes.slice(inputs).map(countOf), ...plan.slots].map((size) => Math.max(4 * size, 4));
-    const memory =
-      held && least.every((bytes, i) => held.regions[i]?.bytes >= bytes) ? held : memoryFor(least, inputs, held);
+    const sizes = [...shapes.slice(inputs).map(countOf), ...plan.slots];
+    const first = 2 * inputs;
+    const least = [...new Array<number>(first).fill(0), 64, ...sizes.map(bytesOf)];
+    let memory = held;
     try {
-      memory.stations.delete(key); // to be put behind the others, as the one used last
-      // a caller may have disposed of what an earlier call returned: the memory is still the network's, the tensor is not
-      const stations =
-        known && memory === held && this.#isWhole(known) ? known : stationsIn(memory, inputs, shapes, plan);
-      memory.stations.set(key, stations);
-      if (memory.stations.size > MOST_SHAPES) {
-        const [oldest, left] = memory.stations.entries().next().value!;
-        disposeAll(tensorsOf(left));
-        memory.stations.delete(oldest);
+      if (!memory || !least.every((bytes, i) => held!.regions[i]?.bytes >= bytes)) {
+        const { heap } = backend();
+        const length = Math.max(least.length, held?.regions.length ?? 0);
+        memory = { regions: Array.from({ length }, () => new Region(heap)), stations: new Map() };
+        memory.regions.forEach((region, i) => {
+          region.atLeast(Math.max(least[i] ?? 0, held?.regions[i]?.bytes ?? 0));
+        });
+        store(heap, memory.regions[first].atLeast(0), IDENTITY);
       }
-      return [memory, stations];
+      const [identity, ...places] = memory.regions.slice(first).map((region) => region.atLeast(0));
+      const ofNodes = shapes.length - inputs;
+      const values = shapes.map((shape, i) => (i < inputs ? undefined : new Tensor(shape, places[i - inputs])));
+      const gradients = plan.gradients.map(({ shape, slot }) => new Tensor(shape, places[ofNodes + slot]));
+      const seen = [...pick(values, this.#outputs), ...pick(gradients, plan.ofInputs)];
+      return { memory, shapes, plan, identity, copies: [], values, gradients, seen };
     } catch (error) {
       if (memory !== held) releaseMemory(memory);
       throw error;
@@ -808,107 +753,56 @@ export abstract class Network extends Layer {
   }
 }
 
-function memoryFor(least: readonly number[], inputs: number, held: Memory | undefined): Memory {
-  const { heap } = backend();
-  const identity = new Region(heap);
-  const regions = Array.from({ length: Math.max(least.length, held?.regions.length ?? 0) }, () => new Region(heap));
-  const memory = {
-    identity,
-    inputs: Array.from({ length: 2 * inputs }, () => new Region(heap)),
-    regions,
-    stations: new Map<string, Stations>(),
-  };
-  try {
-    store(heap, identity.atLeast(64), IDENTITY);
-    regions.forEach((region, i) => {
-      region.atLeast(Math.max(least[i] ?? 0, held?.regions[i]?.bytes ?? 0));
+/** A norm that may be frozen. */
+type Freezable = Layer & Partial<Record<'freeze' | 'unfreeze', () => void>> & { readonly frozen?: boolean };
+
+function turn(norm: Freezable, on: boolean): void {
+  if (on) norm.freeze!();
+  else norm.unfreeze!();
+}
+
+/** Some of a list; undefined for what is not in it. */
+function pick<T>(list: readonly T[], indices: Some<number>): T[] {
+  return indices.map((i) => list[i!]);
+}
+
+/** Some of a list as a layer's call takes them: one alone, several in the layer's form. */
+function take(layer: Layer, kind: 'x' | 'y', indices: Some<number>, list: Some<TensorLike>): TensorLike {
+  return indices.length === 1 ? list[indices[0]!]! : (layer as Network).formOf(kind, pick(list, indices));
+}
+
+/** Puts what a layer's call returned into a list. */
+function put(layer: Layer, kind: 'x' | 'y', indices: Some<number>, list: TensorLike[], given: TensorLike): void {
+  if (!(layer instanceof Network)) list[indices[0]!] = given;
+  else {
+    layer.listOf(kind, kind, given).forEach((one, i) => {
+      list[indices[i]!] = one;
     });
-  } catch (error) {
-    releaseMemory(memory);
-    throw error;
   }
-  return memory;
+}
+
+/** Is a gradient one of those that are left out? */
+function isMissing(dy: TensorLike | undefined, { length }: Some<TensorLike>): boolean {
+  return dy === undefined && length > 1;
+}
+
+/** Does each tensor live that a caller has seen? */
+function isWhole({ seen }: Stations): boolean {
+  return !seen.some((one) => one?.disposed);
+}
+
+function bytesOf(size: number): number {
+  return Math.max(4 * size, 4);
+}
+
+function disposeStations({ values, gradients }: Stations): void {
+  disposeAll([...values, ...gradients]);
 }
 
 function releaseMemory(memory: Memory | undefined): void {
   if (!memory) return;
-  for (const stations of memory.stations.values()) disposeAll(tensorsOf(stations));
-  for (const region of [memory.identity, ...memory.inputs, ...memory.regions]) region.release();
-}
-
-/** The tensors for values of these shapes, over memory that is large enough. */
-function stationsIn(
-  { identity, regions }: Memory,
-  inputs: number,
-  shapes: readonly Shape[],
-  plan: GradientPlan,
-): Stations {
-  const at = (index: number) => regions[index].atLeast(0);
-  const first = shapes.length - inputs;
-  return {
-    shapes,
-    plan,
-    identity: identity.atLeast(64),
-    copies: [],
-    values: shapes.map((shape, value) => (value < inputs ? undefined : new Tensor(shape, at(value - inputs)))),
-    gradients: plan.gradients.map(({ shape, slot }) => new Tensor(shape, at(first + slot))),
-  };
-}
-
-function tensorsOf({ values, gradients }: Stations): Tensor[] {
-  return [...values.filter((value) => value !== undefined), ...gradients];
-}
-
-/** The shapes of a node's values. */
-function shapesBehind(subject: string, node: NetworkNode, shapes: readonly Shape[], isForward: boolean): Shape[] {
-  const { name, layer, operation, inputs } = node;
-  const given = inputs.map((value) => shapes[value]);
-  if (operation) return [operation.shape(subject, name, given)];
-  return (layer as Network).shapesOf(given, isForward);
-}
-
-/** What a layer takes of a network's options: lengths only where there are steps. */
-function optionsFor(
-  names: readonly string[],
-  layer: Layer,
-  x: TensorLike,
-  out: TensorLike | undefined,
-  given: object,
-): { out?: TensorLike } {
-  const options: Record<string, unknown> & { out?: TensorLike } = { out };
-  for (const name of names) {
-    const value = given[name as keyof typeof given];
-    const hasSteps = name !== 'lengths' || layer instanceof Network || shapeOf(x).length > 2;
-    if (value !== undefined && hasSteps) options[name] = value;
-  }
-  return options;
-}
-
-/** Runs a node over all micro-batches. */
-function runMicroBatches(
-  { layer, operation, inputs, outputs }: NetworkNode,
-  batches: readonly { readonly values: TensorLike[]; readonly shapes: readonly Shape[] }[],
-): void {
-  if (operation) {
-    for (const { values, shapes } of batches) {
-      const y = makeLike(values[0], shapes[outputs[0]]);
-      operation.forward(
-        inputs.map((value) => values[value]),
-        y,
-        0,
-      );
-      values.push(y);
-    }
-    return;
-  }
-  const given = batches.map(({ values }) => inputs.map((value) => values[value]));
-  const ys =
-    inputs.length + outputs.length === 2
-      ? layer!.forwardMicroBatches(given.map(([x]) => x)).map((y) => [y])
-      : (layer as Network).forwardAllMicroBatches(given);
-  ys.forEach((list, b) => {
-    batches[b].values.push(...list);
-  });
+  memory.stations.forEach(disposeStations);
+  for (const region of memory.regions) region.release();
 }
 
 /** Checks that these are layers. */
@@ -926,13 +820,7 @@ function showLayer(value: unknown): string {
 }
 
 /** Hands a result over: where it was asked for, in memory of the caller's, or as it is. */
-function deliver(
-  result: TensorLike,
-  out: TensorLike | undefined,
-  target: TensorLike | undefined,
-  own: TensorLike | undefined,
-): TensorLike {
-  const to = target ?? own;
+function deliver(result: TensorLike, out: TensorLike | undefined, to: TensorLike | undefined): TensorLike {
   if (to && to !== result) to.data.set(result.data);
-  return out ?? own ?? result;
+  return out ?? to ?? result;
 }

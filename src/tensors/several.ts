@@ -50,7 +50,7 @@ export function noMicroBatches(subject: string): Error {
 }
 
 /** Gives back what was made before an error. */
-export function disposeAll(made: readonly TensorLike[]): void {
+export function disposeAll(made: readonly (TensorLike | undefined)[]): void {
   for (const one of made) if (one instanceof Tensor) one.dispose();
 }
 

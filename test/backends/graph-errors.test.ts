@@ -314,6 +314,52 @@ const CASES: Record<string, [work: () => unknown, kind: string, code: string, me
     'ERR_OPTION',
     "Graph: dy expected an entry 'sum', got none",
   ],
+  'a gradient that is none': [
+    () => {
+      const net = one();
+      net.forward(batch([2, 2]));
+      net.backward(any(null));
+    },
+    'TypeError',
+    'ERR_TYPE',
+    'Graph: dy expected a Tensor or { data, shape }, got null',
+  ],
+  'a gradient in a record that is none': [
+    () => {
+      const net = pair();
+      net.forward({ a: batch([2, 2]), b: batch([2, 2]) });
+      net.backward(any({ product: null }));
+    },
+    'TypeError',
+    'ERR_TYPE',
+    'Graph: dy.product expected a Tensor or { data, shape }, got null',
+  ],
+  'a gradient of a chain that is none': [
+    () => {
+      const net = new Sequential(relu());
+      net.forward(batch([2, 2]));
+      net.backward(any(undefined));
+    },
+    'TypeError',
+    'ERR_TYPE',
+    'Sequential: dy expected a Tensor or { data, shape }, got undefined',
+  ],
+  'gradients of micro-batches of which one is none': [
+    () => {
+      const net = new Sequential(relu());
+      net.forwardMicroBatches([batch([2, 2]), batch([2, 2])]);
+      net.backwardMicroBatches([batch([2, 2]), any(null)]);
+    },
+    'TypeError',
+    'ERR_TYPE',
+    'Sequential: dy 1 expected a Tensor or { data, shape }, got null',
+  ],
+  'an out that is none': [
+    () => new Sequential(relu()).forward(batch([2, 2]), any({ out: null })),
+    'TypeError',
+    'ERR_TYPE',
+    'Sequential: out expected a Tensor or { data, shape }, got null',
+  ],
   'a gradient of another shape': [
     () => {
       const net = pair();
