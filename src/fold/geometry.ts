@@ -1,6 +1,6 @@
 // Where an output channel, an input channel and a place in the window lie in the weights of a linear or convolution layer.
 
-import { show, showShape, wrongKind, wrongValue } from '../errors.ts';
+import { show, wrongKind, wrongValue } from '../errors.ts';
 import type { WeightAxes } from '../graph/weights.ts';
 import { checkChoice } from '../layers/options.ts';
 
@@ -116,16 +116,10 @@ function checkWeights(subject: string, given: LinearWeights): void {
     }
   }
   if (weight.length !== count) {
-    throw wrongValue(
-      'ERR_SHAPE',
-      subject,
-      'weight',
-      `${count} values for shape ${showShape(shape)}`,
-      `${weight.length}`,
-    );
+    throw wrongValue('ERR_SHAPE', subject, 'weight', `${count} values for shape ${show(shape)}`, `${weight.length}`);
   }
 }
 
 function wrongShape(subject: string, expected: string, shape: readonly number[]): Error {
-  return wrongValue('ERR_SHAPE', subject, 'shape', expected, showShape(shape));
+  return wrongValue('ERR_SHAPE', subject, 'shape', expected, show(shape));
 }

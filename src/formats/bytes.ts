@@ -98,3 +98,9 @@ export function mostNamed(length: number, few = FEW_THINGS): number {
 export function quote(text: string): string {
   return `'${text.slice(0, 80)}${text.length > 80 ? '…' : ''}'`;
 }
+
+/** Some names for an error message, and how many there are where that is more. */
+export function quoteSome(names: readonly string[], otherwise = 'none'): string {
+  const some = names.slice(0, 8).map(quote).join(', ');
+  return names.length > 8 ? `${some}, … (${names.length})` : some || otherwise;
+}

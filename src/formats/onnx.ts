@@ -330,6 +330,7 @@ function nodeOf(field: Field, reading: Reading, depth: number): OnnxNode {
   const outputs: string[] = [];
   const captured: string[] = [];
   const graphs: { name: string; graph: OnnxGraph }[] = [];
+  const unlike: Unlike[] = [];
   const name = (part: string, inner: Field): string => {
     reading.meter.spend(60 + inner.end - inner.begin, inner);
     return textIn(FORMAT, part, inner);
@@ -341,7 +342,11 @@ function nodeOf(field: Field, reading: Reading, depth: number): OnnxNode {
     else if (inner.number === 4) node.op = name('node op_type', inner);
     else if (inner.number === 5) {
       if (node.attributes === NO_ATTRIBUTES) node.attributes = new Map();
-      const { name: key, value, graphs: own } = attributeOf(inner, reading, depth);
+      const { name: key, value, type, graphs: own } = attributeOf(inner, reading, depth);
+      const kinds = kindsOf(key);
+      // the domain of the node may stand behind its attributes
+      if (kinds && type !== 0 && !kinds.some((kind) => (TYPES_OF[kind] as readonly number[]).includes(type)))
+        unlike.push({ key, kinds, type, offset: inner.offset });
       if (node.attributes.has(key))
         throw malformed(FORMAT, `attribute ${quote(key)}`, 'each name once', 'it again', inner.offset);
       (node.attributes as Map<string, OnnxAttribute>).set(key, value);
@@ -352,6 +357,7 @@ function nodeOf(field: Field, reading: Reading, depth: number): OnnxNode {
     } else if (inner.number === 7) node.domain = name('node domain', inner).replace(/^ai\.onnx$/, '');
   }
   if (node.op === '') throw malformed(FORMAT, 'node', 'an op_type', 'none', field.offset);
+  if (unlike.length && node.domain === '' && OPERATORS.test(node.op)) throw wrongAttribute(node, outputs[0], unlike[0]);
   if (inputs.length) node.inputs = inputs;
   if (outputs.length) node.outputs = outputs;
   if (captured.length) node.captured = captured;
@@ -370,13 +376,88 @@ function capture({ nodes, outputs }: OnnxGraph, captured: string[], { meter }: R
 }
 
 /** Numbers of AttributeProto.AttributeType. */
-const TYPE = { float: 1, int: 2, text: 3, tensor: 4, floats: 6, ints: 7 } as const;
+const TYPE = { float: 1, int: 2, text: 3, tensor: 4, graph: 5, floats: 6, ints: 7, texts: 8, graphs: 10 } as const;
+
+const TYPES_OF = {
+  'a number': [TYPE.float, TYPE.int],
+  'a text': [TYPE.text],
+  'a list of integers': [TYPE.ints],
+  'a list of floats': [TYPE.floats],
+} as const satisfies Readonly<Record<string, readonly number[]>>;
+
+type AttributeKind = keyof typeof TYPES_OF;
+
+/** Attributes that are of one type in all operators of ONNX's own domain that have them. */
+const KINDS: Readonly<Record<AttributeKind, string>> = {
+  'a number':
+    'across_channels allowzero alpha axis batch_axis beta blocksize broadcast ceil_mode center_point_box ' +
+    'count_include_pad cubic_coeff_a dtype epsilon exclude_outside exclusive extrapolation_value gamma group hidden_size ' +
+    'input_forget is_causal is_test keep_aspect_ratio keepdims kv_num_heads lambd largest layout linear_before_reset ' +
+    'max min momentum noop_with_empty_axes num_groups num_outputs q_num_heads ratio reverse select_last_index softcap ' +
+    'sorted spatial stash_type storage_order time_axis to training_mode transA transB value_float value_int',
+  'a text':
+    'approximate auto_pad coordinate_transformation_mode direction equation mode nearest_mode padding_mode reduction to',
+  'a list of integers':
+    'axes consumed_inputs dilations ends kernel_shape output_padding output_shape paddings pads perm pooled_shape shape ' +
+    'split starts strides value_ints',
+  'a list of floats': 'activation_alpha activation_beta scales value_floats',
+};
+
+/**
+ * ONNX's operators that have such attributes. What else stands in its domain is a runtime's own: plugins have no domain,
+ * and attributes as they like.
+ */
+const OPERATORS = /* @__PURE__ */ new RegExp(
+  '^(?:Arg(?:Max|Min)|Attention|AveragePool|BatchNormalization|Bernoulli|Cast|Celu|Clip|Compress|Concat|Constant|Conv|' +
+    'ConvInteger|ConvTranspose|CumSum|DeformConv|DepthToSpace|DequantizeLinear|Dropout|Einsum|Elu|EyeLike|Flatten|Gather|' +
+    'GatherElements|Gelu|Gemm|Global(?:Average|Lp|Max)Pool|GridSample|GroupNormalization|GRU|Hardmax|HardSigmoid|' +
+    'InstanceNormalization|LayerNormalization|LeakyRelu|LogSoftmax|LpNormalization|LpPool|LRN|LSTM|MaxPool|MaxRoiPool|' +
+    'MaxUnpool|MeanVarianceNormalization|NonMaxSuppression|OneHot|Pad|QLinearConv|QuantizeLinear|' +
+    'Reduce(?:L1|L2|LogSum|LogSumExp|Max|Mean|Min|Prod|Sum|SumSquare)|Reshape|Resize|ReverseSequence|RMSNormalization|' +
+    'RNN|RoiAlign|Scatter(?:Elements|ND)?|Selu|Shrink|Slice|Softmax|SpaceToDepth|Split|Squeeze|ThresholdedRelu|TopK|' +
+    'Transpose|Unsqueeze|Upsample|Add|Sub|Mul|Div|Pow|PRelu|Sum|Mean|Max|Min|And|Or|Xor|Equal|Greater|Less)$',
+);
+
+let kinds: ReadonlyMap<string, readonly AttributeKind[]> | undefined;
+
+/** What an attribute of this name may be; undefined for names that say nothing. */
+function kindsOf(name: string): readonly AttributeKind[] | undefined {
+  if (!kinds) {
+    const found = new Map<string, AttributeKind[]>();
+    // Cast took the name of a type before version 6, and takes its number since: `to` stands in both lists
+    for (const [kind, names] of Object.entries(KINDS) as [AttributeKind, string][])
+      for (const one of names.split(' ')) found.set(one, [...(found.get(one) ?? []), kind]);
+    kinds = found;
+  }
+  return kinds.get(name);
+}
+
+/** An attribute of another type than its name has. */
+interface Unlike {
+  readonly key: string;
+  readonly kinds: readonly AttributeKind[];
+  readonly type: number;
+  readonly offset: number;
+}
+
+function wrongAttribute(
+  { name, op }: OnnxNode,
+  output: string | undefined,
+  { key, kinds, type, offset }: Unlike,
+): Error {
+  const known = (Object.keys(TYPES_OF) as AttributeKind[]).find((kind) =>
+    (TYPES_OF[kind] as readonly number[]).includes(type),
+  );
+  const other = { [TYPE.tensor]: 'a tensor', [TYPE.graph]: 'a graph', [TYPE.texts]: 'a list of texts' }[type];
+  const part = `node ${quote(name || output || op)} attribute ${quote(key)}`;
+  return malformed(FORMAT, part, kinds.join(' or '), known ?? other ?? `type ${type}`, offset);
+}
 
 function attributeOf(
   field: Field,
   reading: Reading,
   depth: number,
-): { name: string; value: OnnxAttribute; graphs: readonly OnnxGraph[] } {
+): { name: string; value: OnnxAttribute; type: number; graphs: readonly OnnxGraph[] } {
   reading.meter.spend(120, field);
   let name = '';
   let type = 0;
@@ -408,8 +489,9 @@ function attributeOf(
     }
   }
   // without a type, as before version 2 of the format, there is one value; a 0 and a list without numbers need no field
-  const value = type === 0 ? [...values.values()].at(-1) : values.has(type) ? values.get(type) : standardOf(type);
-  return { name, value, graphs };
+  if (type === 0) type = [...values.keys()].at(-1) ?? (graphs.length ? TYPE.graph : 0);
+  const value = values.has(type) ? values.get(type) : standardOf(type);
+  return { name, value, type, graphs };
 }
 
 function standardOf(type: number): OnnxAttribute {

@@ -5,7 +5,7 @@ import { malformed, show, wrongKind, wrongValue } from '../errors.ts';
 import { checkNames } from '../named-options.ts';
 import { ByteReader, type Bytes, bytesFrom, concat, mostNamed, quote } from './bytes.ts';
 import { bytesPerValue, decode, encode, isWritable, naturalType, type StoredTensor, type Values } from './dtypes.ts';
-import { asRecord, type Json, parseJson } from './json.ts';
+import { asRecord, type Json, parseJson, showJson } from './json.ts';
 import { type Recognized, recognize } from './recognize.ts';
 
 const FORMAT = 'safetensors';
@@ -81,7 +81,7 @@ function weightMapOf(index: Bytes): Map<string, string> {
   const root = asRecord(parseJson(FORMAT, 'index', bytesFrom(FORMAT, index)));
   const map = asRecord(root?.weight_map);
   if (!map || !Object.values(map).every((file) => typeof file === 'string'))
-    throw malformed(FORMAT, 'index', 'a weight_map of files by tensor', show(root?.weight_map), 0);
+    throw malformed(FORMAT, 'index', 'a weight_map of files by tensor', showJson(root?.weight_map), 0);
   return new Map(Object.entries(map) as [string, string][]);
 }
 
@@ -156,8 +156,8 @@ class Entry implements RawTensor {
 }
 
 function entryOf(name: string, json: Json, all: Uint8Array, base: number): Entry {
-  const fail = (expected: string, got: unknown) =>
-    malformed(FORMAT, `tensor ${quote(name)}`, expected, show(got), base);
+  const fail = (expected: string, got: Json | undefined) =>
+    malformed(FORMAT, `tensor ${quote(name)}`, expected, showJson(got), base);
   const entry = asRecord(json);
   if (!entry) throw fail('{ dtype, shape, data_offsets }', json);
   const { dtype, shape, data_offsets: offsets } = entry;
@@ -184,7 +184,7 @@ function metadataOf(json: Json | undefined): Record<string, string> {
   if (json === undefined || json === null) return Object.create(null);
   const record = asRecord(json);
   if (!record || !Object.values(record).every((value) => typeof value === 'string')) {
-    throw malformed(FORMAT, '__metadata__', 'texts by name', show(json), 8);
+    throw malformed(FORMAT, '__metadata__', 'texts by name', showJson(json), 8);
   }
   return record as Record<string, string>;
 }

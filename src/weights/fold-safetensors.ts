@@ -1,7 +1,7 @@
 // Batch norm of a safetensors file, folded.
 
 import { type EvenkeelError, show, wrongKind, wrongValue } from '../errors.ts';
-import { type Bytes, quote } from '../formats/bytes.ts';
+import { type Bytes, quote, quoteSome } from '../formats/bytes.ts';
 import { isQuantised } from '../formats/dtypes.ts';
 import { type RawTensor, readSafetensors, type Writable, writeSafetensors } from '../formats/safetensors.ts';
 import { checkEps, preset } from '../layers/options.ts';
@@ -122,7 +122,7 @@ function namedNorms<T>(
     entries.map(([name, value]) => {
       const norm = byName.get(name);
       if (!norm || !norms.includes(norm)) {
-        const names = norms.map((one) => quote(one.name)).join(', ') || 'none';
+        const names = quoteSome(norms.map((one) => one.name));
         throw wrongValue('ERR_OPTION', SUBJECT, 'a norm', names, quote(name));
       }
       return [norm, value];

@@ -1,7 +1,7 @@
 // What all importers share: foreign names taken apart into a layer's name and a tensor's, and what comes of them.
 
-import { show, showShape, wrongKind, wrongValue } from '../errors.ts';
-import { quote } from '../formats/bytes.ts';
+import { show, wrongKind, wrongValue } from '../errors.ts';
+import { quote, quoteSome } from '../formats/bytes.ts';
 import type { StoredTensor, Values } from '../formats/dtypes.ts';
 import type { Layer } from '../layers/layer.ts';
 import type { BatchNormOptions } from '../layers/options.ts';
@@ -153,8 +153,7 @@ export class Collector {
     const { shape, data: stored } = tensor; // a file's tensor decodes its data each time it is asked
     const data = stored instanceof Float64Array ? stored : new Float32Array(stored);
     const count = shape.reduce((product, length) => product * length, 1);
-    if (data.length !== count)
-      throw this.#wrong(full, `${count} values for shape ${showShape(shape)}`, `${data.length}`);
+    if (data.length !== count) throw this.#wrong(full, `${count} values for shape ${show(shape)}`, `${data.length}`);
     const entry = change ? change(data as Values, shape) : { data, shape };
     this.#check(full, ours, entry.data);
     if (this.#state.has(name))
@@ -224,7 +223,7 @@ export class Collector {
         'ERR_OPTION',
         this.#subject,
         'rename',
-        `layers of the file: ${[...this.#seen].map(quote).join(', ')}`,
+        `layers of the file: ${quoteSome([...this.#seen])}`,
         quote(unknown),
       );
     }
@@ -283,15 +282,13 @@ export class Collector {
     const layersIn = (names: Iterable<string>) => [...new Set(Array.from(names, (name) => parted(name)[0]))];
     const [wanted, given] = [layersIn(Object.keys(needed)), layersIn(this.#origin.keys())];
     if (!wanted.length || !given.length || given.some((name) => wanted.includes(name))) return;
-    const list = (names: readonly string[]) =>
-      names.slice(0, 8).map(quote).join(', ') + (names.length > 8 ? `, … (${names.length})` : '');
     const theirs = given.map((name) => this.#theirs.get(name) ?? name);
     throw wrongValue(
       'ERR_STATE',
       this.#subject,
       'names of layers',
-      list(wanted),
-      list(theirs),
+      quoteSome(wanted),
+      quoteSome(theirs),
       `rename: { ${quote(theirs[0])}: ${quote(wanted[0])}, … } says which is which`,
     );
   }
@@ -309,11 +306,7 @@ export class Collector {
         if (name.endsWith('batchesTracked')) this.#state.set(name, { data: new Float64Array(data.length), shape });
         else this.#missing.push(name);
       } else if (entry.shape.join() !== shape.join()) {
-        throw this.#wrong(
-          this.#origin.get(name) ?? name,
-          `shape ${showShape(shape)} for ${name}`,
-          showShape(entry.shape),
-        );
+        throw this.#wrong(this.#origin.get(name) ?? name, `shape ${show(shape)} for ${name}`, show(entry.shape));
       }
     }
   }

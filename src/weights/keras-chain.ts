@@ -1,7 +1,7 @@
 // The layers of a network in the order in which they run, where each takes what the one before gives; networks in it layer by layer.
 
 import { malformed } from '../errors.ts';
-import { quote } from '../formats/bytes.ts';
+import { quote, quoteSome } from '../formats/bytes.ts';
 import { isNetwork, type KerasLayer, kindOf, listed, outputsOf, ownName } from './keras-config.ts';
 
 export interface Link {
@@ -34,7 +34,7 @@ export function chainOf({ format, layers, outputs }: Network): Link[] {
     const label = network === null ? 'config' : `network ${quote(network)}`;
     const inputs = list.filter(({ className }) => className === 'InputLayer');
     if (inputs.length > 1) {
-      const names = inputs.map((layer) => quote(ownName(layer))).join(', ');
+      const names = quoteSome(inputs.map(ownName));
       throw malformed(format, label, 'one input', `${inputs.length}: ${names}`, 0);
     }
     let before = inputs.length ? ownName(inputs[0]) : undefined;
@@ -44,7 +44,7 @@ export function chainOf({ format, layers, outputs }: Network): Link[] {
       const { inbound, className, name, training } = layer;
       const here = `layer ${links.length} ${className} ${quote(name)}`;
       if (inbound && (inbound.length !== 1 || (before !== undefined && inbound[0] !== before))) {
-        const got = inbound.map(quote).join(', ') || 'none';
+        const got = quoteSome(inbound);
         throw malformed(format, here, `${quote(before ?? 'the input')} as its one input: a chain`, got, 0);
       }
       before = ownName(layer);
@@ -59,7 +59,7 @@ export function chainOf({ format, layers, outputs }: Network): Link[] {
     }
     if (outputs && (outputs.length !== 1 || outputs[0] !== before)) {
       const expected = `${before === undefined ? 'a layer' : quote(before)}, the last layer, as its one output`;
-      throw malformed(format, label, expected, outputs.map(quote).join(', ') || 'none', 0);
+      throw malformed(format, label, expected, quoteSome(outputs), 0);
     }
   };
   walk(null, outputs);

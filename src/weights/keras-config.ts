@@ -1,8 +1,8 @@
 // Keras' config of a network: its layers, what they take, and what kind each is.
 
-import { malformed, show } from '../errors.ts';
+import { malformed } from '../errors.ts';
 import { quote } from '../formats/bytes.ts';
-import { asRecord, type Json } from '../formats/json.ts';
+import { asRecord, type Json, showJson } from '../formats/json.ts';
 
 const FORMAT = 'Keras';
 
@@ -39,14 +39,14 @@ export function layersOf(
   found: KerasLayer[] = [],
 ): KerasLayer[] {
   const list = listOf(json);
-  if (!list) throw malformed(FORMAT, 'config', 'a network with layers', show(json), 0);
+  if (!list) throw malformed(FORMAT, 'config', 'a network with layers', showJson(json), 0);
   if (depth > 16) throw malformed(FORMAT, 'config', 'at most 16 levels', 'more', 0);
   for (const item of list) {
     const entry = asRecord(item);
     const inner = asRecord(entry?.config);
     const name = inner?.name ?? entry?.name;
     if (!entry || !inner || typeof entry.class_name !== 'string' || typeof name !== 'string') {
-      throw malformed(FORMAT, 'config', 'layers as { class_name, config: { name } }', show(item), 0);
+      throw malformed(FORMAT, 'config', 'layers as { class_name, config: { name } }', showJson(item), 0);
     }
     const full = network === null ? name : `${network}/${name}`;
     if (full.length > LONGEST_NAME)

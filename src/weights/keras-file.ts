@@ -3,11 +3,11 @@
 //
 // Sources: keras/src/saving/saving_lib.py, keras/src/legacy/saving/legacy_h5_format.py.
 
-import { malformed, show } from '../errors.ts';
+import { malformed } from '../errors.ts';
 import { type Bytes, bytesFrom } from '../formats/bytes.ts';
 import type { StoredTensor } from '../formats/dtypes.ts';
 import { type Hdf5Group, readHdf5 } from '../formats/hdf5.ts';
-import { asRecord, type Json, parseJson } from '../formats/json.ts';
+import { asRecord, type Json, parseJson, showJson } from '../formats/json.ts';
 import { isHdf5, recognized } from '../formats/recognize.ts';
 import { readZip } from '../formats/zip.ts';
 import { type KerasLayer, layersOf, listOf, outputsOf } from './keras-config.ts';
@@ -67,7 +67,7 @@ function archiveOf(bytes: Uint8Array) {
 function networkIn(config: Json): Pick<KerasFile, 'layers' | 'outputs'> {
   const record = asRecord(config);
   if (typeof record?.class_name !== 'string' || asRecord(record.config) === undefined) {
-    if (!listOf(config)) throw malformed(FORMAT, 'config', 'a network as { class_name, config }', show(config), 0);
+    if (!listOf(config)) throw malformed(FORMAT, 'config', 'a network as { class_name, config }', showJson(config), 0);
   }
   return { layers: listOf(config) ? layersOf(config) : null, outputs: outputsOf(asRecord(record?.config)) };
 }

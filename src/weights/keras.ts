@@ -2,8 +2,9 @@
 // variance is the biased one; channels are last unless `axis` says otherwise.
 
 import { wrongValue } from '../errors.ts';
+import { quote } from '../formats/bytes.ts';
 import type { StoredTensor } from '../formats/dtypes.ts';
-import type { Json } from '../formats/json.ts';
+import { type Json, showJson } from '../formats/json.ts';
 import type { TfjsModel } from '../formats/tfjs.ts';
 import { type BatchNormOptions, preset } from '../layers/options.ts';
 import { checkRecord } from '../named-options.ts';
@@ -186,7 +187,7 @@ export function normOptions(subject: string, { name, config, rank }: KerasLayer)
     axis === -1 ||
     (rank === undefined ? Number.isInteger(axis) && Number(axis) > 1 : axis === rank - 1);
   if (several || (!last && axis !== 1)) {
-    throw wrongValue('ERR_STATE', subject, `'${name}' axis`, '1 or the last', JSON.stringify(config.axis));
+    throw wrongValue('ERR_STATE', subject, `${quote(name)} axis`, '1 or the last', showJson(config.axis));
   }
   return {
     eps: typeof epsilon === 'number' ? epsilon : standard.eps,

@@ -1,7 +1,7 @@
 // ONNX' norms beside batch norm: https://onnx.ai/onnx/operators/onnx__LayerNormalization.html, …GroupNormalization, …InstanceNormalization, …RMSNormalization,
 // …MeanVarianceNormalization.
 
-import { malformed, showShape } from '../errors.ts';
+import { malformed, show } from '../errors.ts';
 import { quote } from '../formats/bytes.ts';
 import type { Values } from '../formats/dtypes.ts';
 import type { OnnxModel, OnnxNode } from '../formats/onnx.ts';
@@ -87,7 +87,7 @@ function fromSeveral(graph: Graph, norm: Decomposed): Omit<OnnxKin, 'name'> {
   const open = norm.isWhole ? {} : { problem: 'a norm in other nodes than are known here' };
   if (isByChannel) return { ...base, kind: 'InstanceNorm', channels, ...open };
   const kind = centred ? 'LayerNorm' : 'RMSNorm';
-  if (!isTrailing) return { ...base, kind, problem: `normalised axes ${showShape(axes)}, not the last ones` };
+  if (!isTrailing) return { ...base, kind, problem: `normalised axes ${show(axes)}, not the last ones` };
   return { ...base, kind, axis: first, ...normalised(first, shape, shapes), ...open };
 }
 
@@ -154,13 +154,13 @@ function normalised(
   for (const shape of weights) {
     if (!shape) continue;
     if (shape.slice(0, -count).some((length) => length !== 1))
-      return { problem: `weights of shape ${showShape(shape)} for the last ${count} axes` };
+      return { problem: `weights of shape ${show(shape)} for the last ${count} axes` };
     const own = shape.slice(-count);
     for (const [i, length] of own.entries()) {
       const place = count - own.length + i;
       if (length === 1 || length === undefined) continue;
       if (lengths[place] !== undefined && lengths[place] !== length)
-        return { problem: `weights of shape ${showShape(shape)} for axes of lengths ${showShape(lengths)}` };
+        return { problem: `weights of shape ${show(shape)} for axes of lengths ${show(lengths)}` };
       lengths[place] = length;
     }
   }

@@ -1,8 +1,8 @@
 // A chain of Keras layers as ours. TF.js' layers models are described in the same way.
 
 import { malformed } from '../errors.ts';
-import { quote } from '../formats/bytes.ts';
-import { asRecord, type Json } from '../formats/json.ts';
+import { quote, quoteSome } from '../formats/bytes.ts';
+import { asRecord, type Json, showJson } from '../formats/json.ts';
 import { type Activation, type ActivationName, activationOf, FOREIGN, NAMES } from '../kernels/activations.ts';
 import { BatchNorm } from '../layers/batch-norm.ts';
 import { BatchNorm1d } from '../layers/batch-norm-ranks.ts';
@@ -71,7 +71,7 @@ export function sequentialFromKeras(network: KerasNetwork, options: LoadOptions)
       const tensor = group?.tensors.get(variable)?.tensor;
       if (!group || !tensor) throw fail(`a variable '${variable}'`, 'none');
       const more = [...group.tensors.keys()].filter((leaf) => ![variable, ...others, ...TRAINING].includes(leaf));
-      if (more.length) throw fail(`variables ${[variable, ...others].join(', ')}`, `${more.join(', ')} as well`);
+      if (more.length) throw fail(`variables ${[variable, ...others].join(', ')}`, `${quoteSome(more)} as well`);
       rename[group.name] = `${built.length}`;
       used.push(group);
       return tensor.shape;
@@ -79,7 +79,7 @@ export function sequentialFromKeras(network: KerasNetwork, options: LoadOptions)
     const normed = () => (config.scale === false ? trained('beta') : trained('gamma', 'beta'));
     const eps = (standard: number) => {
       if (config.epsilon === undefined) return standard;
-      if (typeof config.epsilon !== 'number') throw fail('a number as epsilon', JSON.stringify(config.epsilon));
+      if (typeof config.epsilon !== 'number') throw fail('a number as epsilon', showJson(config.epsilon));
       return config.epsilon;
     };
     if (layer.training && className !== 'InputLayer')
@@ -100,13 +100,13 @@ export function sequentialFromKeras(network: KerasNetwork, options: LoadOptions)
       }
       case 'layer_normalization': {
         const shape = normed();
-        if (!isLast(config.axis, shape.length, rank)) throw fail('the last axes', JSON.stringify(config.axis));
+        if (!isLast(config.axis, shape.length, rank)) throw fail('the last axes', showJson(config.axis));
         built.push(new LayerNorm(shape, { eps: eps(1e-3), affine: affineOf(config) }));
         break;
       }
       case 'rms_normalization': {
         const shape = trained('scale');
-        if (!isLast(config.axis, shape.length, rank)) throw fail('the last axes', JSON.stringify(config.axis));
+        if (!isLast(config.axis, shape.length, rank)) throw fail('the last axes', showJson(config.axis));
         built.push(new RMSNorm(shape, { eps: eps(1e-6) }));
         break;
       }
@@ -141,7 +141,7 @@ export function sequentialFromKeras(network: KerasNetwork, options: LoadOptions)
   const net = new Sequential(...built);
   const collector = new Collector('loadSequential', { layer: net, rename });
   const { state, missing } = collectGroups(collector, 'loadSequential', used).finish();
-  if (missing.length) throw malformed(format, 'variables', missing.map(quote).join(', '), 'none', 0);
+  if (missing.length) throw malformed(format, 'variables', quoteSome(missing), 'none', 0);
   net.loadStateDict(state);
   return net.eval();
 }
@@ -173,12 +173,12 @@ function activationFrom(
   const config = asRecord(layer?.config) ?? {};
   const number = (name: string, standard: number) => {
     const value = config[name] ?? null;
-    if (value !== null && typeof value !== 'number') throw fail(`a number as ${name}`, JSON.stringify(value));
+    if (value !== null && typeof value !== 'number') throw fail(`a number as ${name}`, showJson(value));
     return value ?? standard;
   };
   switch (layer?.class_name) {
     case 'Softmax':
-      if (!isLast(config.axis, 1, rank)) throw fail('softmax over the last axis', JSON.stringify(config.axis));
+      if (!isLast(config.axis, 1, rank)) throw fail('softmax over the last axis', showJson(config.axis));
       return 'softmax';
     case 'LeakyReLU':
       return { name: 'leaky-relu', slope: number('negative_slope', number('alpha', 0.3)) };
@@ -188,10 +188,10 @@ function activationFrom(
       const [slope, threshold] = [number('negative_slope', 0), number('threshold', 0)];
       const most = number('max_value', Number.POSITIVE_INFINITY);
       if (threshold !== 0 || (most !== Number.POSITIVE_INFINITY && (most !== 6 || slope !== 0)))
-        throw fail('a ReLU up to 6 or without end, from 0 on', JSON.stringify(config));
+        throw fail('a ReLU up to 6 or without end, from 0 on', showJson(config));
       return most === 6 ? 'relu6' : slope === 0 ? 'relu' : { name: 'leaky-relu', slope };
     }
     default:
-      throw fail('an activation that there is here', JSON.stringify(given).slice(0, 80));
+      throw fail('an activation that there is here', showJson(given));
   }
 }

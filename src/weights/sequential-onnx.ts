@@ -1,7 +1,7 @@
 // A chain of ONNX nodes as layers.
 
 import { malformed } from '../errors.ts';
-import { type Bytes, quote } from '../formats/bytes.ts';
+import { type Bytes, quote, quoteSome } from '../formats/bytes.ts';
 import type { StoredTensor, Values } from '../formats/dtypes.ts';
 import { type OnnxModel, type OnnxNode, readOnnx } from '../formats/onnx.ts';
 import type { TensorFiles } from '../formats/onnx-tensor.ts';
@@ -198,7 +198,7 @@ class Chain {
   #checkInputs(node: OnnxNode, value: string): void {
     const given = node.inputs.filter((name) => name !== '' && !this.#graph.constants.has(name));
     if (given.length !== 1 || given[0] !== value || node.captured.length > 0)
-      throw this.#fail(node, `${quote(value)} as its one input: a chain`, given.map(quote).join(', ') || 'none');
+      throw this.#fail(node, `${quote(value)} as its one input: a chain`, quoteSome(given));
   }
 
   /** How many nodes there are until all that comes of the value is one value; undefined where that is never. */

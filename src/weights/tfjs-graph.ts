@@ -144,11 +144,15 @@ function weightOf(
   return undefined;
 }
 
+/** Attributes that are looked at are short words. */
+const LONGEST_WORD = 64;
+const BASE64 = /^(?:[A-Za-z\d+/]{4})*(?:[A-Za-z\d+/]{2}==|[A-Za-z\d+/]{3}=)?$/;
+
 /** Texts of attributes are base64, or lists of bytes, or as they are. */
 function textOf(value: Json | undefined): string | undefined {
   if (Array.isArray(value))
     return String.fromCharCode(...value.slice(0, 16).map((byte) => (typeof byte === 'number' ? byte : 0)));
   if (typeof value !== 'string') return undefined;
-  if (!/^(?:[\w+/]{4})*(?:[\w+/]{2}==|[\w+/]{3}=)?$/.test(value) || /^N(?:HWC|CHW)$/.test(value)) return value;
-  return atob(value);
+  const isPlain = value.length > LONGEST_WORD || !BASE64.test(value) || /^N(?:HWC|CHW)$/.test(value);
+  return isPlain ? value : atob(value);
 }

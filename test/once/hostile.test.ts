@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Linear, Sequential } from '../../src/index.ts';
 import {
+  fromTfjs,
   fromTorch,
   loadSequential,
   readKeras,
@@ -428,6 +429,113 @@ describe('TF.js that lies', () => {
     ['no JSON', text('hello'), "TF.js: model.json expected a value, got 'h' (offset 0)"],
   ])('%s', (_, bytes, message) => {
     expect(() => readTfjs(bytes, shards)).toThrow(message);
+  });
+});
+
+describe('values of any type where others are expected', () => {
+  /** A TF.js layers model of one layer, whose weights are its own. */
+  const layered = (class_name: string, config: object, shape: number[] = [2], leaves = ['gamma', 'beta']) => {
+    const weights = leaves.map((leaf) => ({ name: `n/${leaf}`, shape, dtype: 'float32' }));
+    const size = weights.length * shape.reduce((product, length) => product * length, 4);
+    const layers = [{ class_name, config: { name: 'n', ...config } }];
+    const modelTopology = { model_config: { class_name: 'Sequential', config: { layers } } };
+    const weightsManifest = [{ paths: ['a.bin'], weights }];
+    return {
+      'model.json': text(JSON.stringify({ modelTopology, weightsManifest })),
+      'a.bin': new Uint8Array(size),
+    };
+  };
+  const values: unknown[] = [null, true, 'x', {}, [], [{}], [[]], [[{ toString: 1, valueOf: 1 }]], [null], { constructor: 1 }];
+
+  test.each([
+    ['LayerNormalization', 'axis'],
+    ['LayerNormalization', 'epsilon'],
+    ['GroupNormalization', 'groups'],
+    ['GroupNormalization', 'axis'],
+    ['GroupNormalization', 'epsilon'],
+    ['BatchNormalization', 'axis'],
+    ['BatchNormalization', 'epsilon'],
+    ['BatchNormalization', 'momentum'],
+    ['Softmax', 'axis'],
+    ['LeakyReLU', 'alpha'],
+    ['ReLU', 'max_value'],
+    ['Activation', 'activation'],
+    ['Dropout', 'rate'],
+    ['Dropout', 'batch_input_shape'],
+    ['Dropout', 'layers'],
+  ])('%s with %s', async (kind, name) => {
+    const moving = kind === 'BatchNormalization' ? ['moving_mean', 'moving_variance'] : [];
+    const leaves = /Norm/.test(kind) ? ['gamma', 'beta', ...moving] : [];
+    for (const value of values) {
+      const files = layered(kind, { [name]: value }, [2], leaves);
+      const error = await loadSequential(files).catch((error) => error);
+      if (error instanceof Error) expect([value, error.message, error]).toMatchObject([value, {}, { code: /^ERR_/ }]);
+      try {
+        fromTfjs(readTfjs(files['model.json'], files));
+      } catch (error) {
+        expect([value, (error as { code: string }).code]).toEqual([value, expect.stringMatching(/^ERR_/)]);
+      }
+    }
+  });
+
+  test('axes that are not said, of a norm over several', async () => {
+    await expect(loadSequential(layered('LayerNormalization', {}, [2, 2]))).rejects.toThrow(
+      "TF.js: layer 0 LayerNormalization 'n' expected the last axes, got undefined (offset 0)",
+    );
+  });
+
+  test.each([
+    ['as they are', '_aaa', 'channels-last'],
+    ['as they are', 'a_==', 'channels-last'],
+    ['as they are', 'NC-W', 'channels-last'],
+    ['base64', 'TkNIVw==', 'channels-first'],
+    ['a word', 'NCHW', 'channels-first'],
+    ['bytes', [78, 67, 72, 87], 'channels-first'],
+    ['of another type', { a: 1 }, 'channels-last'],
+    ['long', '+'.repeat(4e6), 'channels-last'],
+  ])('texts of a graph, %s', (_, s, layout) => {
+    const names = ['mean', 'gamma', 'beta', 'var'];
+    const node = [
+      {
+        name: 'n/bn',
+        op: 'FusedBatchNormV3',
+        input: ['x', 'gamma', 'beta', 'mean', 'var'],
+        attr: { data_format: { s } },
+      },
+    ];
+    const weights = names.map((name) => ({ name, shape: [2], dtype: 'float32' }));
+    const model = { modelTopology: { node }, weightsManifest: [{ paths: ['a.bin'], weights }] };
+    const { norms } = fromTfjs(readTfjs(text(JSON.stringify(model)), { 'a.bin': new Uint8Array(32) }));
+    expect(norms.n).toMatchObject({ layout });
+  });
+
+  test('are shown in few words', async () => {
+    const deep = JSON.parse(`${'['.repeat(40)}1${']'.repeat(40)}`);
+    const wide = Array.from({ length: 9000 }, (_, i) => ({ [`key ${i}`]: i }));
+    for (const axis of [deep, wide, { a: wide }, 'x'.repeat(9000), [`a\u0085b\n`, 'y'.repeat(9000)]]) {
+      const files = layered('BatchNormalization', { axis }, [2], ['gamma', 'beta', 'moving_mean', 'moving_variance']);
+      let message = '';
+      try {
+        fromTfjs(readTfjs(files['model.json'], files));
+      } catch (error) {
+        ({ message } = error as Error);
+      }
+      expect(message).toMatch(/^fromTfjs: 'n' axis expected 1 or the last, got .{2,82}$/);
+      expect(Array.from(message).filter((c) => c < ' ' || (c > '~' && c < '\u00a0'))).toEqual([]);
+    }
+    const files = layered('BatchNormalization', { axis: [1, 'a', { b: null }] });
+    expect(() => fromTfjs(readTfjs(files['model.json'], files))).toThrow(`got [1,"a",{"b":null}]`);
+  });
+
+  test('lists of names and shapes are shown in part', async () => {
+    const leaves = Array.from({ length: 500 }, (_, i) => `kernel ${i}`);
+    await expect(loadSequential(layered('LayerNormalization', {}, [2], ['gamma', ...leaves]))).rejects.toThrow(
+      /'kernel 7', … \(500\) as well \(offset 0\)$/,
+    );
+    const shape = Array.from({ length: 3000 }, () => 1);
+    const error = await loadSequential(layered('GroupNormalization', { groups: 1 }, shape)).catch((error) => error);
+    expect(error).toMatchObject({ code: 'ERR_STATE' });
+    expect(error.message.length).toBeLessThan(300);
   });
 });
 

@@ -390,7 +390,7 @@ describe('configs that are no chain, or say what there is not here', () => {
     const config = sequential(layer('Dense', 'a', bias));
     const tensors = { ...dense('a'), 'a/a/kernel_scale:0': { data: [0.5, 0.5], shape: [2] } };
     await expect(loadSequential(await legacy(config, tensors))).rejects.toThrow(
-      "Keras: layer 0 Dense 'a' expected variables kernel, bias, got kernel_scale as well (offset 0)",
+      "Keras: layer 0 Dense 'a' expected variables kernel, bias, got 'kernel_scale' as well (offset 0)",
     );
   });
 

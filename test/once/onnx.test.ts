@@ -4,7 +4,7 @@
 import { readdirSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { nodeField, tensorField, valueField, writeModel } from '../../src/formats/onnx-write.ts';
-import { integerField, lengthField } from '../../src/formats/protobuf.ts';
+import { floatField, integerField, lengthField } from '../../src/formats/protobuf.ts';
 import { ActivationLayer, foldConv, foldLinear, Random, type Sequential } from '../../src/index.ts';
 import {
   foldOnnx,
@@ -714,4 +714,65 @@ test('a node with more inputs than a call takes arguments is read like any other
   );
   await expect(loadSequential(model)).rejects.toMatchObject({ code: 'ERR_FORMAT' });
   expect(foldOnnx(model).folded).toEqual([]);
+});
+
+describe('attributes of another type than the operator has', () => {
+  const tensor = lengthField(5, [integerField(1, 1), integerField(2, 1), lengthField(9, new Uint8Array(4))]);
+  const given = {
+    'a number': [floatField(2, 1.5), integerField(20, 1)],
+    'a text': [lengthField(4, 'NOTSET'), integerField(20, 3)],
+    'a tensor': [tensor, integerField(20, 4)],
+    'a graph': [lengthField(6, []), integerField(20, 5)],
+    'a list of floats': [lengthField(7, new Uint8Array(8)), integerField(20, 6)],
+    'a list of integers': [integerField(8, 1), integerField(8, 1), integerField(20, 7)],
+    'a list of texts': [lengthField(9, 'x'), integerField(20, 8)],
+  };
+  const node = (op: string, key: string, value: readonly Uint8Array[], domain = '') =>
+    lengthField(1, [
+      lengthField(2, 'y'),
+      lengthField(3, 'n'),
+      lengthField(4, op),
+      lengthField(5, [lengthField(1, key), ...value]),
+      lengthField(7, domain),
+    ]);
+  const read = (...node: Uint8Array[]) => readOnnx(writeModel(node, 15)).nodes[0];
+
+  test.each([
+    ['Conv', 'pads', 'a list of integers'],
+    ['Conv', 'group', 'a number'],
+    ['ConvTranspose', 'auto_pad', 'a text'],
+    ['Transpose', 'perm', 'a list of integers'],
+    ['Gemm', 'transB', 'a number'],
+    ['BatchNormalization', 'epsilon', 'a number'],
+    ['ReduceMean', 'axes', 'a list of integers'],
+    ['LayerNormalization', 'axis', 'a number'],
+    ['Gelu', 'approximate', 'a text'],
+    ['Upsample', 'scales', 'a list of floats'],
+    ['Constant', 'value_ints', 'a list of integers'],
+  ])('%s: %s is %s', (op, key, expected) => {
+    for (const [kind, value] of Object.entries(given)) {
+      for (const fields of [value, value.slice(0, -1)]) {
+        // a list of texts without its type is a field that nobody reads
+        if (kind === 'a list of texts' && fields !== value) continue;
+        const open = () => read(node(op, key, fields));
+        if (kind === expected) expect(open().attributes.has(key)).toBe(true);
+        else expect(open).toThrow(`ONNX: node 'n' attribute '${key}' expected ${expected}, got ${kind} (offset `);
+      }
+    }
+  });
+
+  test('is anything in other domains and in operators that ONNX does not have', () => {
+    for (const value of Object.values(given)) {
+      expect(read(node('Conv', 'pads', value, 'com.example')).attributes.has('pads')).toBe(true);
+      expect(read(node('EfficientNMS_TRT', 'axis', value)).attributes.has('axis')).toBe(true);
+      expect(read(node('Conv', 'note', value)).attributes.has('note')).toBe(true);
+    }
+    expect(() => read(node('Conv', 'pads', given['a text'], 'ai.onnx'))).toThrow("attribute 'pads' expected a list");
+  });
+
+  test('Cast names its type by a text or a number, as its version has it', () => {
+    expect(read(node('Cast', 'to', given['a text'])).attributes.get('to')).toBe('NOTSET');
+    expect(read(node('Cast', 'to', given['a number'])).attributes.get('to')).toBe(1.5);
+    expect(() => read(node('Cast', 'to', given['a tensor']))).toThrow('expected a number or a text, got a tensor');
+  });
 });

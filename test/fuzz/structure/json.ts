@@ -14,11 +14,19 @@ interface Place {
   readonly key: string | number;
 }
 
-function placesIn(tree: Json, found: Place[] = []): Place[] {
-  if (typeof tree !== 'object' || tree === null) return found;
-  for (const key of Array.isArray(tree) ? tree.keys() : Object.keys(tree)) {
-    found.push({ holder: tree, key });
-    placesIn(tree[key], found);
+/** More places are not looked for: what is repeated has them again and again. */
+const MOST_PLACES = 100_000;
+
+function placesIn(tree: Json): Place[] {
+  const found: Place[] = [];
+  const waiting: Json[] = [tree];
+  while (waiting.length && found.length < MOST_PLACES) {
+    const holder = waiting.pop();
+    if (typeof holder !== 'object' || holder === null) continue;
+    for (const key of Array.isArray(holder) ? holder.keys() : Object.keys(holder)) {
+      if (found.push({ holder, key }) === MOST_PLACES) break;
+      waiting.push(holder[key]);
+    }
   }
   return found;
 }
@@ -39,7 +47,8 @@ export function changeJson(tree: Json, dice: Dice, large: boolean): void {
       else delete holder[key];
       break;
     case 1:
-      holder[key] = dice.of(VALUES);
+      // a copy: what is changed in this file must not be there in the next
+      holder[key] = structuredClone(dice.of(VALUES));
       break;
     case 2:
     case 3: {

@@ -132,7 +132,16 @@ function messagesIn(message: Message, found: Message[] = []): Message[] {
 const leavesOf = (messages: readonly Message[]) =>
   messages.flatMap(({ fields }) => fields.filter(({ value }) => !isMessage(value)));
 
+/** Larger files are not tried, and are not to take memory either. */
+const LARGEST = 16 << 20;
+
 function change(model: Message, dice: Dice, large: boolean): void {
+  changed(model, dice, large);
+  if (sizeOf(model) <= LARGEST) return;
+  for (const { fields } of messagesIn(model)) for (const field of fields) field.count = undefined;
+}
+
+function changed(model: Message, dice: Dice, large: boolean): void {
   const messages = messagesIn(model);
   // graphs and nodes are where things happen
   const notable = messages.filter(({ kind }) => kind === 'Graph' || kind === 'Node');
@@ -208,7 +217,6 @@ function change(model: Message, dice: Dice, large: boolean): void {
       least.count = large
         ? Math.floor((dice.of([1, 3, 8]) << 20) / size)
         : Math.min(times(dice, false), (64 << 10) / size);
-      if (sizeOf(model) > 16 << 20) least.count = undefined;
       break;
     }
     default: {
@@ -231,7 +239,7 @@ function emptied(value: Field['value']): Field['value'] {
 function sizeOf(value: Field['value']): number {
   if (typeof value === 'bigint') return 2;
   return isMessage(value)
-    ? value.fields.reduce((sum, field) => sum + 2 + sizeOf(field.value) * (field.count ?? 1), 0)
+    ? value.fields.reduce((sum, field) => sum + (2 + sizeOf(field.value)) * (field.count ?? 1), 0)
     : value.length;
 }
 
