@@ -50,7 +50,7 @@ export const KERNELS: Readonly<Record<keyof (typeof plain & typeof infer), Parts
   Graph: ['elementwise', 'inference', 'linear', 'training'],
   Softmax: ['elementwise', 'inference'],
   LogSoftmax: ['elementwise', 'inference'],
-  setThreads: ['elementwise', 'inference', 'linear', 'masked', 'rows', 'training'],
+  setThreads: ['elementwise', 'inference', 'linear', 'masked', 'pool', 'rows', 'training'],
   load: ['inference', 'linear'],
   norms: rows,
   merging: ['elementwise', 'inference'],
