@@ -1,7 +1,7 @@
 // Sizes for the kernels of pooling, and the windows that go with them.
 
-import type { Sizes } from '../../src/kernels/row.ts';
 import { type WindowAxis, windowsOf } from '../../src/kernels/pool/windows.ts';
+import type { Sizes } from '../../src/kernels/row.ts';
 
 type Axis = readonly [input: number, kernel: number, stride: number, padding: number, dilation: number];
 

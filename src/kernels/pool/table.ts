@@ -34,14 +34,7 @@ const table = () => {
     },
     max_pool_grad_f32: {
       split: bySamples,
-      args: [
-        read('x', input),
-        read('windows', windows),
-        read('dy', output),
-        write('dx', input),
-        ...image,
-        ...dilation,
-      ],
+      args: [read('x', input), read('windows', windows), read('dy', output), write('dx', input), ...image, ...dilation],
     },
   } satisfies Record<string, Row>;
 };
