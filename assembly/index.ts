@@ -3,5 +3,6 @@ export * from './parts/elementwise';
 export * from './parts/inference';
 export * from './parts/linear';
 export * from './parts/masked';
+export * from './parts/pool';
 export * from './parts/rows';
 export * from './parts/training';

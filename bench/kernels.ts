@@ -3,6 +3,7 @@
 
 import { ACTIVATIONS, activationCode } from '../src/kernels/activations.ts';
 import { backend } from '../src/kernels/backend.ts';
+import { type WindowAxis, windowsOf } from '../src/kernels/pool/windows.ts';
 import { isVector, type Sizes, type Vector } from '../src/kernels/row.ts';
 import { KERNEL_NAMES, type KernelName, rowOf, TWINS, withAll } from '../src/kernels/table.ts';
 import { Random } from '../src/nn/random.ts';
@@ -17,7 +18,18 @@ const SIZES: readonly Sizes[] = [
   { rows: 512, cols: 768, segment: 64 },
   { rows: 64, depth: 784, cols: 100, rowStride: 784, depthStride: 1 },
   { depth: 784, cols: 100, depthStride: 1, colStride: 784 },
+  {
+    ...{ outer: 2, channels: 64, inDepth: 1, inHeight: 56, inWidth: 56, outDepth: 1, outHeight: 28, outWidth: 28 },
+    ...{ dilationDepth: 1, dilationHeight: 1, dilationWidth: 1 },
+  },
 ];
+
+/** Windows of pooling for the sizes above: 3 × 3, stride 2, padding 1. */
+function windows(): Float32Array {
+  const one: WindowAxis = { input: 1, output: 1, kernel: 1, stride: 1, padding: 0, dilation: 1 };
+  const axis: WindowAxis = { input: 56, output: 28, kernel: 3, stride: 2, padding: 1, dilation: 1 };
+  return windowsOf([one, axis, axis]);
+}
 
 const PARAMETERS: Sizes = {
   ...{ kind: 0, alpha: 0, seed: 1, threshold: 2 ** 31, scale: 2, accumulate: 0, eps: 1e-5 },
@@ -34,6 +46,7 @@ type Values = Float32Array | Float64Array;
 
 /** Values by the name of their argument; each channel or row has its own. */
 function valuesOf({ name, type, length }: Vector, sizes: Sizes, random: Random): Values {
+  if (name === 'windows') return windows();
   const Type = type === 'f32' ? Float32Array : Float64Array;
   // a sequence of its own: drawing millions of normals takes longer than measuring
   const noise = Array.from({ length: 4099 }, () => random.normal());

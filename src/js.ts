@@ -24,6 +24,7 @@ export type { Field, MaskOptions } from './layers/mask.ts';
 export { Moments, type MomentsJSON, type MomentsOptions } from './layers/moments.ts';
 export type { ForwardOptions } from './layers/norm.ts';
 export type { BatchNormOptions, BatchNormSettings, Preset } from './layers/options.ts';
+export type { PerAxis } from './layers/per-axis.ts';
 export { RecurrentBatchNorm1d, type RecurrentBatchNormOptions } from './layers/recurrent-batch-norm.ts';
 export { RMSNorm } from './layers/rms-norm.ts';
 export type { RowNormOptions } from './layers/row-norm.ts';
@@ -55,6 +56,21 @@ export { crossEntropy, type Labels } from './nn/loss.ts';
 export { BNLSTMCell, type LSTMCellOptions } from './nn/lstm-cell.ts';
 export type { Network, NetworkOptions } from './nn/network.ts';
 export { Adam, type AdamOptions, type Optimizer, SGD, type SGDOptions } from './nn/optim.ts';
+export {
+  AdaptiveAvgPool1d,
+  AdaptiveAvgPool2d,
+  AdaptiveMaxPool2d,
+  AvgPool1d,
+  AvgPool2d,
+  AvgPool3d,
+  type AvgPoolOptions,
+  GlobalAvgPool,
+  MaxPool1d,
+  MaxPool2d,
+  MaxPool3d,
+  type MaxPoolOptions,
+  type PoolLayoutOptions,
+} from './nn/pool.ts';
 export { Random } from './nn/random.ts';
 export type { RecurrentCellOptions, RecurrentForwardOptions, RecurrentState } from './nn/recurrent-cell.ts';
 export { Residual } from './nn/residual.ts';

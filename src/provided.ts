@@ -11,6 +11,7 @@ const none: Parts = [];
 const forward: Parts = ['inference'];
 const trained: Parts = ['inference', 'training'];
 const masked: Parts = ['inference', 'masked', 'training'];
+const pooled: Parts = ['inference', 'pool'];
 const rows: Parts = ['inference', 'rows', 'training'];
 const products: Parts = ['inference', 'linear', 'training'];
 
@@ -50,11 +51,22 @@ export const KERNELS: Readonly<Record<keyof (typeof plain & typeof infer), Parts
   Graph: ['elementwise', 'inference', 'linear', 'training'],
   Softmax: ['elementwise', 'inference'],
   LogSoftmax: ['elementwise', 'inference'],
-  setThreads: ['elementwise', 'inference', 'linear', 'masked', 'rows', 'training'],
+  MaxPool1d: pooled,
+  MaxPool2d: pooled,
+  MaxPool3d: pooled,
+  AvgPool1d: pooled,
+  AvgPool2d: pooled,
+  AvgPool3d: pooled,
+  AdaptiveAvgPool1d: pooled,
+  AdaptiveAvgPool2d: pooled,
+  AdaptiveMaxPool2d: pooled,
+  GlobalAvgPool: pooled,
+  setThreads: ['elementwise', 'inference', 'linear', 'masked', 'pool', 'rows', 'training'],
   load: ['inference', 'linear'],
   norms: rows,
   merging: ['elementwise', 'inference'],
   softmax: ['elementwise', 'inference'],
+  pooling: pooled,
   Layer: none,
   Moments: none,
   Diagnosis: none,

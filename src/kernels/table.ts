@@ -12,6 +12,8 @@ import { LINEAR_ROWS } from './linear/table.ts';
 import { MASKED } from './masked/part.ts';
 import { MASKED_ROWS } from './masked/table.ts';
 import type { Kernel, Part, Twin } from './part.ts';
+import { POOL } from './pool/part.ts';
+import { POOL_ROWS } from './pool/table.ts';
 import type { Row } from './row.ts';
 import { ROWS } from './rows/part.ts';
 import { ROWS_ROWS } from './rows/table.ts';
@@ -23,6 +25,7 @@ const PARTS = {
   inference: { part: INFERENCE, rows: INFERENCE_ROWS },
   linear: { part: LINEAR, rows: LINEAR_ROWS },
   masked: { part: MASKED, rows: MASKED_ROWS },
+  pool: { part: POOL, rows: POOL_ROWS },
   rows: { part: ROWS, rows: ROWS_ROWS },
   training: { part: TRAINING, rows: TRAINING_ROWS },
 } satisfies Record<PartName, { part: Part; rows: Record<string, Row> }>;

@@ -7,6 +7,7 @@ import { isVector, type Sizes, type Vector } from '../../src/kernels/row.ts';
 import { KERNEL_NAMES, type KernelName, rowOf, TWINS, withAll } from '../../src/kernels/table.ts';
 import * as js from '../../src/kernels/training/js.ts';
 import { Random } from '../../src/nn/random.ts';
+import { allPoolSizes, windowsFor } from '../support/pools.ts';
 
 const U = 2 ** -24;
 const GUARD = 4;
@@ -19,7 +20,10 @@ function sizesFor(name: KernelName): Sizes[] {
   const all: Sizes[] = [];
   const { args } = rowOf(name);
   const has = (size: string) => args.some((arg) => arg.name === size);
-  if (has('size')) {
+  if (has('windows')) {
+    // averages know no dilation
+    all.push(...allPoolSizes().filter(({ dilationWidth }) => has('dilationWidth') || dilationWidth === 1));
+  } else if (has('size')) {
     for (let size = 0; size <= 35; size++) all.push({ size });
     all.push({ size: 2048 }, { size: 2051 });
   } else if (has('inner')) {
@@ -154,7 +158,9 @@ function run(name: KernelName, trial: Trial, seed: number): string | undefined {
     const Type = arg.type === 'f32' ? Float32Array : Float64Array;
     initial[arg.name] =
       arg.access === 'read' || arg.access === 'update'
-        ? Type.from(fill(arg, length, random, trial.flavour))
+        ? arg.name === 'windows'
+          ? windowsFor(trial.sizes, name.startsWith('avg'))
+          : Type.from(fill(arg, length, random, trial.flavour))
         : new Type(length).fill(CANARY);
   }
   // what is worked out from the sums of segments is given the right ones
@@ -245,7 +251,7 @@ function scaleOf(
 ) {
   const { args } = rowOf(name);
   const [, twin] = TWINS[name];
-  if (name === 'pack_f32') return () => 0;
+  if (name === 'pack_f32' || name === 'max_pool_f32') return () => 0;
   if (name === 'activate_f32' || name === 'dropout_f32') {
     return (_: string, i: number, want: number) => 8 * U * Math.abs(want) + U * Math.abs(initial.x[i]) + 1e-43;
   }
@@ -270,7 +276,9 @@ function scaleOf(
   const sum: Record<string, Array32> = {};
   for (const arg of args.filter(isVector)) {
     const sign = ['center', 'pivot', 'k', 'b'].includes(arg.name) ? -1 : 1;
-    sum[arg.name] = absolute(initial[arg.name]).map((value) => sign * value) as Array32;
+    // which value is the largest decides where its gradient goes
+    if (arg.name === 'x' && name === 'max_pool_grad_f32') sum.x = initial.x;
+    else sum[arg.name] = absolute(initial[arg.name]).map((value) => sign * value) as Array32;
   }
   const plain = { ...scalars, kind: 0, alpha: 0 } as Record<string, number>;
   twin(...args.map((arg) => (without.includes(arg.name) ? null : isVector(arg) ? sum[arg.name] : plain[arg.name])));
@@ -387,7 +395,10 @@ describe.each(KERNEL_NAMES)('%s', (name) => {
           const length = arg.length(sizes);
           const at = heap.alloc(length * 8 + 8);
           places.push(at);
-          const data = Array.from({ length }, () => random.normal() + 3);
+          const data =
+            arg.name === 'windows'
+              ? windowsFor(sizes, name.startsWith('avg'))
+              : Array.from({ length }, () => random.normal() + 3);
           if (poison !== undefined && (arg.name === 'x' || arg.name === 'dy')) {
             let every = 0; // the first value of the channel, and every third after it
             for (let i = 0; i < length; i++) {

@@ -24,6 +24,7 @@ import { shareMemory } from '../../src/threads/shared-memory.ts';
 import { WorkerTeam } from '../../src/threads/team.ts';
 import { ARGUMENTS, WORD } from '../../src/threads/worker.ts';
 import { bitsOf, lopsided, normals } from '../support/data.ts';
+import { poolSizes, windowsFor } from '../support/pools.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 /** Node 20 has relaxed SIMD behind a flag. */
@@ -71,6 +72,7 @@ const ended = (worker: NodeWorker) => new Promise<void>((resolve) => worker.once
 /** Sizes for which each kernel's calls are cut, none of them a round number. */
 function largeSizes(args: readonly { name: string }[]): Sizes {
   const has = (name: string) => args.some((arg) => arg.name === name);
+  if (has('windows')) return poolSizes(7, 5, [61, 3, 2, 1, 1], [67, 3, 2, 1, 1]);
   if (has('size')) return { size: 150_003 };
   if (has('inner'))
     return { outer: 3, channels: 37, inner: 1301, stride: 37 * 1301 + 5, sampleStep: 1301, channelStep: 0 };
@@ -109,7 +111,9 @@ if (hasThreads)
         blocks.push({ at, length, f64, out: arg.access === 'write' || arg.access === 'update' });
         if (!f64)
           heap.f32.set(
-            Float32Array.from({ length }, () => random.normal() + 0.5),
+            arg.name === 'windows'
+              ? windowsFor(sizes, name.startsWith('avg'))
+              : Float32Array.from({ length }, () => random.normal() + 0.5),
             at >> 2,
           );
         return at;

@@ -27,7 +27,8 @@ export interface GoldenCase {
 
 const ARRAYS = { f32: Float32Array, f64: Float64Array, i32: Int32Array, u8: Uint8Array };
 const LARGEST = 3.4028234663852886e38;
-const folder = fileURLToPath(new URL('../fixtures/golden/', import.meta.url));
+const fixtures = fileURLToPath(new URL('../fixtures/', import.meta.url));
+const folder = `${fixtures}golden/`;
 
 interface Entry {
   id: string;
@@ -41,10 +42,17 @@ const index: { cases: Entry[] } = JSON.parse(readFileSync(`${folder}INDEX.json`,
 
 /** The cases of some operations. */
 export function goldenCases(...ops: string[]): GoldenCase[] {
-  return index.cases.filter((entry) => ops.includes(entry.op)).map(loadCase);
+  return index.cases.filter((entry) => ops.includes(entry.op)).map((entry) => loadCase(entry));
 }
 
-function loadCase(entry: Entry): GoldenCase {
+/** The same of the data for convolutions and what goes with them. */
+export function convolutionCases(...ops: string[]): GoldenCase[] {
+  const conv = `${fixtures}golden-conv/`;
+  const { cases }: { cases: Entry[] } = JSON.parse(readFileSync(`${conv}INDEX.json`, 'utf8'));
+  return cases.filter((entry) => ops.includes(entry.op)).map((entry) => loadCase(entry, conv));
+}
+
+function loadCase(entry: Entry, folder = `${fixtures}golden/`): GoldenCase {
   const meta = JSON.parse(readFileSync(folder + entry.json, 'utf8'));
   const tensors: Record<string, GoldenTensor> = {};
   if (entry.bin) {

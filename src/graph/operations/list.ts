@@ -7,6 +7,7 @@ import { describeChannelNorm } from './channel-norm.ts';
 import { describeConcat } from './concat.ts';
 import { describeElementwise } from './elementwise.ts';
 import { describeLinear } from './linear.ts';
+import { describePool } from './pool.ts';
 import { describeRowNorm } from './row-norm.ts';
 import { describeSoftmax } from './softmax.ts';
 
@@ -20,6 +21,7 @@ export const OPERATIONS: readonly Description[] = [
   describeAdd,
   describeMultiply,
   describeConcat,
+  describePool,
 ];
 
 /** What there is to say of the operations of a runner. */

@@ -1,0 +1,78 @@
+// The verbs of pooling; see ../inference/calls.ts.
+
+import { store } from '../../wasm/views.ts';
+import type { Backend } from '../create-backend.ts';
+import { kernelsFor } from '../inference/calls.ts';
+import { withPool } from './part.ts';
+import { type WindowAxis, windowsOf } from './windows.ts';
+
+/** What pooling does to values of one shape. */
+export interface PoolExtent {
+  /** Samples, and channels where these are innermost; planes, and 1 where they are not. */
+  readonly outer: number;
+  readonly channels: number;
+  /** Depth, height and width: those that an image does not have are of length 1. */
+  readonly axes: readonly [WindowAxis, WindowAxis, WindowAxis];
+  /** The table of windows, as kernels read it. */
+  readonly windows: Float32Array;
+}
+
+const NO_AXIS: WindowAxis = { input: 1, output: 1, kernel: 1, stride: 1, padding: 0, dilation: 1 };
+
+/** An extent over one to three axes. */
+export function poolExtent(
+  outer: number,
+  channels: number,
+  axes: readonly WindowAxis[],
+  countsPadding?: boolean,
+): PoolExtent {
+  const three = [NO_AXIS, NO_AXIS, ...axes].slice(-3) as [WindowAxis, WindowAxis, WindowAxis];
+  return { outer, channels, axes: three, windows: windowsOf(three, countsPadding) };
+}
+
+/** Bytes of scratch that a call writes its table to. */
+export function poolScratch({ windows }: PoolExtent): number {
+  return windows.byteLength;
+}
+
+function sizesOf({ outer, channels, axes }: PoolExtent): number[] {
+  return [outer, channels, ...axes.map(({ input }) => input), ...axes.map(({ output }) => output)];
+}
+
+function kernelsOf(backend: Backend, { outer, channels, axes }: PoolExtent) {
+  const size = axes.reduce((product, { input }) => product * input, outer * channels);
+  return kernelsFor(withPool(backend), size);
+}
+
+const dilationsOf = ({ axes }: PoolExtent) => axes.map(({ dilation }) => dilation);
+
+/** y: the largest value of each window. `scratch`: memory of `poolScratch` bytes. */
+export function maxPool(backend: Backend, extent: PoolExtent, x: number, y: number, scratch: number): void {
+  store(backend.heap, scratch, extent.windows);
+  kernelsOf(backend, extent).max_pool_f32(x, scratch, y, ...sizesOf(extent), ...dilationsOf(extent));
+}
+
+/** dx: the gradient of each window at its first largest value. */
+export function maxPoolGrad(
+  backend: Backend,
+  extent: PoolExtent,
+  x: number,
+  dy: number,
+  dx: number,
+  scratch: number,
+): void {
+  store(backend.heap, scratch, extent.windows);
+  kernelsOf(backend, extent).max_pool_grad_f32(x, scratch, dy, dx, ...sizesOf(extent), ...dilationsOf(extent));
+}
+
+/** y: the average of each window. */
+export function avgPool(backend: Backend, extent: PoolExtent, x: number, y: number, scratch: number): void {
+  store(backend.heap, scratch, extent.windows);
+  kernelsOf(backend, extent).avg_pool_f32(x, scratch, y, ...sizesOf(extent));
+}
+
+/** dx: the gradient of each window, shared out among its places. */
+export function avgPoolGrad(backend: Backend, extent: PoolExtent, dy: number, dx: number, scratch: number): void {
+  store(backend.heap, scratch, extent.windows);
+  kernelsOf(backend, extent).avg_pool_grad_f32(dy, scratch, dx, ...sizesOf(extent));
+}
