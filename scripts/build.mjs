@@ -1,81 +1,30 @@
 // Builds dist/: kernels (asc) → the fixed build out of the relaxed one → text inside JavaScript, part by part → a few modules of JavaScript and
 // their types. `prepare` runs it, so `npm ci` leaves a built package.
 
-import { execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, transform } from 'esbuild';
 import { rollup } from 'rollup';
 import { dts } from 'rollup-plugin-dts';
-import { fixedOf, labelled } from './fixed.mjs';
 import { internalMembers, withoutInternal } from './internal.mjs';
-import { listOf, partsOf, sourcesOf } from './lists.mjs';
-import { checkPacked, pack } from './pack.mjs';
+import { generateValue, tool, wholeModules, writeLists, writeParts } from './kernels.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
-const require = createRequire(import.meta.url);
 const inRoot = (...parts) => join(root, ...parts);
-const { version } = JSON.parse(readFileSync(inRoot('package.json'), 'utf8'));
-
-function tool(name, ...args) {
-  const manifest = require.resolve(`${name}/package.json`);
-  const { bin } = JSON.parse(readFileSync(manifest, 'utf8'));
-  const script = join(dirname(manifest), typeof bin === 'string' ? bin : (bin[args[0]] ?? Object.values(bin)[0]));
-  execFileSync(process.execPath, [script, ...args.slice(1)], { cwd: root, stdio: 'inherit' });
-}
 
 for (const folder of ['dist', 'src/generated', 'src/wasm/generated', 'build'])
   rmSync(inRoot(folder), { recursive: true, force: true });
 for (const folder of ['dist/wasm', 'src/generated', 'src/wasm/generated', 'build'])
   mkdirSync(inRoot(folder), { recursive: true });
 
-// the same options as asconfig.json, without its entry
-const { entries, ...config } = JSON.parse(readFileSync(inRoot('asconfig.json'), 'utf8'));
-writeFileSync(inRoot('build/asconfig.json'), JSON.stringify(config));
-function compile(entry, target, ...options) {
-  const file = `build/${target}-${entry.replace(/\W+/g, '-')}.wasm`;
-  tool(
-    'assemblyscript',
-    'asc',
-    entry,
-    '--config',
-    'build/asconfig.json',
-    '--target',
-    target,
-    '--outFile',
-    file,
-    ...options,
-  );
-  return readFileSync(inRoot(file));
-}
-const generate = (name, text) => writeFileSync(inRoot('src', `${name}.ts`), text);
-const generateValue = (name, value) =>
-  generate(`wasm/generated/${name}`, `export default ${JSON.stringify(value)} as const;\n`);
-
-const unpacker = compile('assembly/unpack.ts', 'simd', '--shrinkLevel', '2');
-// one f32x4.relaxed_madd, of three zeros
-const PROBE = '0061736d010000000105016000017b030201000a130111004100fd0f4100fd0f4100fd0ffd85020b';
-generateValue('probe', PROBE);
-generateValue('unpack', unpacker.toString('hex'));
-const parts = partsOf(root);
-for (const part of parts) {
-  const builds = fixedOf(compile(`assembly/parts/${part}.ts`, 'relaxed'));
-  const [size, text] = pack(builds.fixed);
-  generateValue(part, [size, checkPacked(unpacker, [size, text], builds), text]);
-}
-const relaxed = compile(entries[0], 'relaxed');
-const label = `${version} ${createHash('sha256').update(relaxed).digest('hex').slice(0, 8)}`;
+const parts = writeParts();
+const { label, simd, relaxed } = wholeModules();
 generateValue('label', label);
-const { fixed } = fixedOf(relaxed);
-writeFileSync(inRoot('dist/wasm/simd.wasm'), labelled(fixed, `simd ${label}`));
-writeFileSync(inRoot('dist/wasm/relaxed.wasm'), labelled(relaxed, `relaxed ${label}`));
+writeFileSync(inRoot('dist/wasm/simd.wasm'), simd);
+writeFileSync(inRoot('dist/wasm/relaxed.wasm'), relaxed);
 
-for (const [host, text] of Object.entries(sourcesOf(parts))) generate(`wasm/generated/${host}`, text);
-generate('generated/index', await listOf(root, 'js.ts'));
-generate('generated/infer', await listOf(root, 'infer/list.ts'));
+await writeLists(parts);
 
 // the library knows no Node; the command line does
 for (const project of ['src', 'src/cli']) tool('typescript', 'tsc', '-p', project, '--noEmit');

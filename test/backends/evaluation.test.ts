@@ -22,6 +22,7 @@ import {
   tensor,
 } from '../../src/index.ts';
 import { load } from '../../src/infer/index.ts';
+import { normalized } from '../support/reference.ts';
 import { ulpOf } from '../support/suites.ts';
 
 /** |mean|/σ of one channel after the other. */
@@ -58,8 +59,7 @@ function batchOf(shape: readonly number[], layout: Layout): Batch {
 
 /** The norm of a value of channel `c`, in f64. */
 function exact(x: number, c: number): number {
-  const { mean, variance, gamma, beta } = STATISTICS;
-  return ((x - mean[c]) / Math.sqrt(variance[c] + EPS)) * gamma[c] + beta[c];
+  return normalized(x, c, STATISTICS, { ...STATISTICS, eps: EPS });
 }
 
 /** Puts the statistics and parameters into a layer, for each of `steps`. */
@@ -249,10 +249,11 @@ describe.each(Object.keys(PLACES))('sequences on %s', (kind) => {
     const lengths = Array.from({ length: samples }, (_, n) => 1 + (n % steps));
     const counts = (i: number) => Math.floor(i / channels) % steps < lengths[Math.floor(i / (channels * steps))];
     const { data } = norm.forward(PLACES[kind](moved, [samples, steps, channels]) as never, { lengths }) as TensorLike;
-    const { gamma, beta, mean, variance } = STATISTICS;
     const truth = Array.from(moved, (value, i) => {
       const [c, at] = [channelOf(i), channelAt(i)];
-      return counts(i) ? ((value - mean[at]) / Math.sqrt(variance[at] + EPS)) * gamma[c] + beta[c] : 0;
+      if (!counts(i)) return 0;
+      const running = { mean: [STATISTICS.mean[at]], variance: [STATISTICS.variance[at]] };
+      return normalized(value, 0, running, { gamma: [STATISTICS.gamma[c]], beta: [STATISTICS.beta[c]] });
     });
     truth.forEach((t, i) => {
       const same = truth.filter((_, k) => k % (channels * steps) === i % (channels * steps));

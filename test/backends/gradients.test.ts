@@ -22,8 +22,9 @@ import {
 import { ACTIVATIONS, activate, activationCode } from '../../src/kernels/activations.ts';
 import { lopsided, normals } from '../support/data.ts';
 import { centralDifferences, dot, expectClose } from '../support/gradients.ts';
+import { channelsOf, gradients, normalized, statisticsOf } from '../support/reference.ts';
 
-/** Batch norm with everything, in f64. */
+/** Batch norm with a residual and an activation, in f64. */
 function formula(
   x: ArrayLike<number>,
   gamma: ArrayLike<number>,
@@ -33,18 +34,10 @@ function formula(
   fixed: { mean: number[]; variance: number[] } | null,
   activation: Activation | undefined,
 ): Float64Array {
-  const channels = gamma.length;
-  const count = x.length / channels;
-  const mean = fixed?.mean ?? new Array(channels).fill(0);
-  const variance = fixed?.variance ?? new Array(channels).fill(0);
-  if (!fixed) {
-    for (let i = 0; i < x.length; i++) mean[channelOf(i)] += x[i] / count;
-    for (let i = 0; i < x.length; i++) variance[channelOf(i)] += (x[i] - mean[channelOf(i)]) ** 2 / count;
-  }
+  const statistics = fixed ?? statisticsOf(x, gamma.length, channelOf);
   const { kind, alpha } = activationCode('test', activation);
-  return Float64Array.from({ length: x.length }, (_, i) => {
-    const c = channelOf(i);
-    const pre = ((x[i] - mean[c]) / Math.sqrt(variance[c] + 1e-5)) * gamma[c] + beta[c] + (residual?.[i] ?? 0);
+  return Float64Array.from(x, (value, i) => {
+    const pre = normalized(value, channelOf(i), statistics, { gamma, beta }) + (residual?.[i] ?? 0);
     return activate(kind, pre, alpha);
   });
 }
@@ -66,8 +59,7 @@ const CASES: [string, BatchNormOptions, boolean][] = [
 describe.each(['training', 'evaluation', 'frozen'])('BatchNorm, %s', (mode) => {
   test.each(CASES)('%s', (_, options, withResidual) => {
     const shape = options.layout === 'channels-last' ? [3, 2, 5, 4] : [3, 4, 2, 5];
-    const inner = options.layout === 'channels-last' ? 1 : 10;
-    const channelOf = (i: number) => Math.floor(i / inner) % 4;
+    const channelOf = channelsOf(shape, options.layout);
     const x = lopsided(1, shape, options.layout);
     const dy = normals(2, x.length);
     const residual = withResidual ? normals(3, x.length) : null;
@@ -85,18 +77,7 @@ describe.each(['training', 'evaluation', 'frozen'])('BatchNorm, %s', (mode) => {
     const { data: gamma } = bn.gamma!;
     const { data: beta } = bn.beta!;
     const run = (a: ArrayLike<number>, g: ArrayLike<number>, b: ArrayLike<number>, r: ArrayLike<number> | null) =>
-      dot(
-        formula(
-          a,
-          g,
-          b,
-          r,
-          channelOf,
-          fixed && { mean: [...fixed.mean], variance: [...fixed.variance] },
-          options.activation,
-        ),
-        dy,
-      );
+      dot(formula(a, g, b, r, channelOf, fixed, options.activation), dy);
     expectClose(
       dx,
       centralDifferences(x, (v) => run(v, gamma, beta, residual)),
@@ -125,6 +106,42 @@ describe.each(['training', 'evaluation', 'frozen'])('BatchNorm, %s', (mode) => {
   });
 });
 
+describe('the reference', () => {
+  const [gamma, beta] = [
+    [1.5, -0.5, 2, 0.7],
+    [0.3, -0.2, 0.1, 0.9],
+  ];
+  const running = { mean: [-1, 1.5, 3, 6], variance: [0.5, 2, 8, 10] };
+
+  test.each(['training', 'evaluation'])('has the gradients of its own values, and so has the layer: %s', (mode) => {
+    const shape = [3, 4, 2, 5];
+    const channelOf = channelsOf(shape);
+    const [x, dy] = [lopsided(1, shape), normals(2, 120)];
+    const bn = new BatchNorm(4);
+    bn.gamma!.data.set(gamma);
+    bn.beta!.data.set(beta);
+    bn.runningMean!.set(running.mean);
+    bn.runningVar!.set(running.variance);
+    if (mode === 'evaluation') bn.eval();
+    bn.forward({ data: x, shape });
+    const fixed = mode === 'evaluation' ? running : null;
+    const own = gradients(x, dy, channelOf, fixed ?? statisticsOf(x, 4, channelOf), { gamma });
+    const loss = (v: ArrayLike<number>, g: ArrayLike<number>, b: ArrayLike<number>) =>
+      dot(formula(v, g, b, null, channelOf, fixed, undefined), dy);
+    const [dx, dgamma, dbeta] = [
+      centralDifferences(x, (v) => loss(v, gamma, beta)),
+      centralDifferences(gamma, (v) => loss(x, v, beta)),
+      centralDifferences(beta, (v) => loss(x, gamma, v)),
+    ];
+    expectClose(own.dx, dx, 1e-8);
+    expectClose(own.dgamma, dgamma, 1e-8);
+    expectClose(own.dbeta, dbeta, 1e-8);
+    expectClose(bn.backward({ data: dy, shape }).data, own.dx, 1e-6);
+    expectClose(bn.gamma!.grad, own.dgamma, 1e-6);
+    expectClose(bn.beta!.grad, own.dbeta, 1e-6);
+  });
+});
+
 type Formula = (x: Float64Array, parameters: Float64Array[]) => Float64Array;
 
 /** y = x·Wᵀ + b */
@@ -143,7 +160,7 @@ const elementwise =
   (x) =>
     x.map((value) => activate(activationCode('test', name).kind, value, 0));
 
-const normalized =
+const batchNorm =
   (channels: number): Formula =>
   (x, [gamma, beta]) =>
     formula(x, gamma, beta, null, (i) => i % channels, null, undefined);
@@ -181,10 +198,10 @@ test.each([
     [7, 6],
     chain(
       [linear(6, 8), 2],
-      [normalized(8), 2],
+      [batchNorm(8), 2],
       [elementwise('tanh'), 0],
       [linear(8, 4), 2],
-      [normalized(4), 2],
+      [batchNorm(4), 2],
       [elementwise('sigmoid'), 0],
     ),
   ],

@@ -5,10 +5,10 @@ import { BNGRUCell, BNLSTMCell, RecurrentBatchNorm1d, Sequential, tensor } from 
 import { normals, worstDifference } from '../support/data.ts';
 import { errorOf } from '../support/errors.ts';
 import { centralDifferences, dot, expectClose } from '../support/gradients.ts';
+import { normalized, statisticsOf } from '../support/reference.ts';
 
 const [N, T, I, H] = [6, 4, 3, 5];
 const LENGTHS = [4, 2, 3, 4, 0, 2];
-const EPS = 1e-5;
 
 type Rows = number[][];
 type Normalize = (name: 'ih' | 'hh' | 'c', t: number, rows: Rows, scale: number[], shift: number[]) => Rows;
@@ -17,9 +17,8 @@ const sigmoid = (v: number) => 1 / (1 + Math.exp(-v));
 
 /** By mean and variance of these rows. */
 const byBatch: Normalize = (_name, _t, rows, scale, shift) => {
-  const mean = scale.map((_, c) => rows.reduce((sum, row) => sum + row[c], 0) / rows.length);
-  const variance = scale.map((_, c) => rows.reduce((sum, row) => sum + (row[c] - mean[c]) ** 2, 0) / rows.length);
-  return rows.map((row) => row.map((v, c) => ((v - mean[c]) / Math.sqrt(variance[c] + EPS)) * scale[c] + shift[c]));
+  const batch = statisticsOf(rows.flat(), scale.length, (i) => i % scale.length);
+  return rows.map((row) => row.map((v, c) => normalized(v, c, batch, { gamma: scale, beta: shift })));
 };
 
 const withoutNorm: Normalize = (_name, _t, rows, _scale, shift) => rows.map((row) => row.map((v, c) => v + shift[c]));
@@ -438,9 +437,14 @@ describe('RecurrentBatchNorm1d', () => {
         const [row, c] = [Math.floor(i / C), i % C];
         if (!places[row]) return 0;
         const live = Array.from({ length: 6 }, (_, n) => n * 3 + (row % 3)).filter((r) => places[r]);
-        const mean = live.reduce((sum, r) => sum + values[r * C + c], 0) / live.length;
-        const variance = live.reduce((sum, r) => sum + (values[r * C + c] - mean) ** 2, 0) / live.length;
-        return Math.tanh((values[i] - mean) / Math.sqrt(variance + EPS) + added[i]);
+        const step = live.map((r) => values[r * C + c]);
+        return Math.tanh(
+          normalized(
+            values[i],
+            0,
+            statisticsOf(step, 1, () => 0),
+          ) + added[i],
+        );
       });
     expectClose(y, full(x.data, residual.data), 1e-5);
     expectClose(

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { BatchNorm1d, type BatchNorm2d, foldConv, foldLinear, foldNorms, Linear, Random } from '../../src/index.ts';
 import { type Conv, convolve } from '../support/convolve.ts';
 import { errorRatio, type GoldenCase, goldenCases } from '../support/golden.ts';
+import { normalized } from '../support/reference.ts';
 
 const random = new Random(7);
 const normals = (count: number, spread = 1, mean = 0) =>
@@ -194,16 +195,8 @@ describe('a norm before the layer', () => {
   });
 });
 
-function mapped(
-  data: Float32Array,
-  { mean, variance, gamma, beta, eps }: ReturnType<typeof statistics>,
-  channels: number,
-  inner: number,
-) {
-  return Float64Array.from(data, (value, i) => {
-    const c = Math.floor(i / inner) % channels;
-    return ((value - mean[c]) / Math.sqrt(variance[c] + eps)) * gamma[c] + beta[c];
-  });
+function mapped(data: Float32Array, norm: ReturnType<typeof statistics>, channels: number, inner: number) {
+  return Float64Array.from(data, (value, i) => normalized(value, Math.floor(i / inner) % channels, norm, norm));
 }
 
 describe('chains', () => {
@@ -213,9 +206,7 @@ describe('chains', () => {
     const chain = foldNorms(one, scale, two);
     const x = normals(5);
     const middle = mapped(x, one, 5, 1).map((value, c) => value * scale.scale[c] + scale.shift[c]);
-    const want = middle.map(
-      (value, c) => ((value - two.mean[c]) / Math.sqrt(two.variance[c] + two.eps)) * two.gamma[c] + two.beta[c],
-    );
+    const want = middle.map((value, c) => normalized(value, c, two, two));
     want.forEach((value, c) => {
       expect(x[c] * chain.scale[c] + chain.shift[c]).toBeCloseTo(value, 12);
     });

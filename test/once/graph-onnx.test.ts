@@ -15,6 +15,7 @@ import {
 } from '../../src/index.ts';
 import { readOnnx, toOnnx } from '../../src/weights/index.ts';
 import { normals } from '../support/data.ts';
+import { channelsOf, normalized } from '../support/reference.ts';
 
 interface Array32 {
   readonly data: ArrayLike<number>;
@@ -74,12 +75,10 @@ function run(bytes: Uint8Array, inputs: Record<string, Array32>): { outputs: Rec
       Gemm: () => (b ? zipped(product(true), b, (p, q) => p + q) : product(true)),
       MatMul: () => product(false),
       BatchNormalization: () => {
-        const inner = size(x.shape.slice(2));
-        const data = Array.from(x.data, (v, i) => {
-          const c = Math.floor(i / inner) % x.shape[1];
-          return ((v - mean.data[c]) / Math.sqrt(variance.data[c] + get('epsilon'))) * w.data[c] + b.data[c];
-        });
-        return { data, shape: x.shape };
+        const channelOf = channelsOf(x.shape);
+        const statistics = { mean: mean.data, variance: variance.data };
+        const affine = { gamma: w.data, beta: b.data, eps: get('epsilon') };
+        return { ...x, data: Array.from(x.data, (v, i) => normalized(v, channelOf(i), statistics, affine)) };
       },
       Concat: () => {
         const axis = get('axis');

@@ -7,6 +7,7 @@ import { pathToFileURL } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import type { BatchNorm, Sequential } from '../../src/index.ts';
 import { fromTfjs, loadSequential, readTfjs, tfjsShards } from '../../src/weights/index.ts';
+import { normalized } from '../support/reference.ts';
 import { answers, fixture, fixturePath, relative } from '../support/weights.ts';
 
 const folder = 'tfjs-networks';
@@ -164,9 +165,10 @@ describe('weights', () => {
     });
     const normed = (name: string, from: number[]) =>
       from.map((value, i) => {
-        const of = (leaf: string) => state[`${name}.${leaf}`].data[i % 3];
-        const { eps } = norms[name];
-        return ((value - of('runningMean')) / Math.sqrt(of('runningVar') + eps!)) * of('gamma') + of('beta');
+        const [mean, variance, gamma, beta] = ['runningMean', 'runningVar', 'gamma', 'beta'].map(
+          (leaf) => state[`${name}.${leaf}`].data as Float32Array,
+        );
+        return normalized(value, i % 3, { mean, variance }, { gamma, beta, eps: norms[name].eps });
       });
     expect(relative(normed('one', answer.graph.x), answer.graph.one)).toBeLessThan(1e-6);
     expect(relative(normed('two', answer.graph.dw), answer.graph.two)).toBeLessThan(1e-6);

@@ -1,0 +1,114 @@
+// The API site: `npm run docs` makes build/site of the published types, the guides and the changelog.
+// A link that leads nowhere is an error, and so is every warning of TypeDoc.
+
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Application, LogLevel } from 'typedoc';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const site = join(root, 'build/site');
+const entries = join(root, 'build/entries');
+
+/** What TypeDoc finds wanting in the published types, and how often. The numbers may only fall. */
+const BUDGETS = {
+  'public names without documentation': { found: /does not have any documentation$/, budget: 319 },
+  'types that signatures name and no entry exports': { found: /not included in the documentation$/, budget: 16 },
+};
+
+/** Pages beside the guides in docs/. */
+const PAGES = ['CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md'];
+
+/** Modules as users import them, each a list of what dist/ declares. */
+const MODULES = { evenkeel: 'js', 'evenkeel/infer': 'infer/index', 'evenkeel/weights': 'weights/index' };
+
+function writeEntries() {
+  rmSync(entries, { recursive: true, force: true });
+  mkdirSync(entries, { recursive: true });
+  return Object.entries(MODULES).map(([name, types]) => {
+    const file = join(entries, `${name.replace('/', '-')}.d.ts`);
+    writeFileSync(file, `/** @module ${name} */\nexport * from '../../dist/${types}.js';\n`);
+    return file;
+  });
+}
+
+/** Writes the site. Returns the number of warnings that have no budget, and those that have one, by kind. */
+async function writeSite() {
+  const entryPoints = writeEntries();
+  const tsconfig = join(entries, 'tsconfig.json');
+  const compilerOptions = {
+    target: 'es2022',
+    lib: ['es2023', 'esnext.disposable', 'dom'],
+    module: 'nodenext',
+    strict: true,
+    types: [],
+  };
+  writeFileSync(tsconfig, JSON.stringify({ compilerOptions, files: entryPoints }));
+  const app = await Application.bootstrap({
+    name: 'evenkeel',
+    entryPoints,
+    tsconfig,
+    readme: join(root, 'README.md'),
+    projectDocuments: ['docs/*.md', 'docs/decisions/*.md', ...PAGES].map((page) => join(root, page)),
+    highlightLanguages: ['bash', 'html', 'javascript', 'json', 'python', 'typescript'],
+    out: site,
+    cleanOutputDir: true,
+    disableSources: true,
+    includeVersion: true,
+    validation: { notExported: true, invalidLink: true, notDocumented: true },
+    logLevel: LogLevel.Warn,
+  });
+  const budgeted = Object.fromEntries(Object.keys(BUDGETS).map((kind) => [kind, []]));
+  let others = 0;
+  const { logger } = app;
+  const log = logger.log.bind(logger);
+  logger.log = (message, level) => {
+    const kind = Object.keys(BUDGETS).find((name) => BUDGETS[name].found.test(message));
+    if (kind) budgeted[kind].push(message);
+    else {
+      if (level >= LogLevel.Warn) others++;
+      log(message, level);
+    }
+  };
+  const project = await app.convert();
+  if (!project) throw new Error('TypeDoc could not read the types');
+  app.validate(project);
+  await app.generateOutputs(project);
+  return { others, budgeted };
+}
+
+/** Links of the site's pages to files or places in them that do not exist. */
+function deadLinks() {
+  const pages = new Map();
+  const read = (file) => {
+    if (!pages.has(file))
+      pages.set(file, existsSync(file) && /\.(html|svg)$/.test(file) ? readFileSync(file, 'utf8') : '');
+    return pages.get(file);
+  };
+  const dead = [];
+  for (const name of readdirSync(site, { recursive: true })) {
+    if (!name.endsWith('.html')) continue;
+    const page = join(site, name);
+    for (const [, link] of read(page).matchAll(/\s(?:href|src)="([^"]*)"/g)) {
+      if (/^[a-z]+:/.test(link)) continue;
+      const [path, place] = link.split('#').map(decodeURIComponent);
+      const target = path ? resolve(dirname(page), path) : page;
+      const isThere = existsSync(target) && statSync(target).isFile();
+      if (!isThere || (place && !read(target).includes(` id="${place}"`))) dead.push(`${name}: ${link}`);
+    }
+  }
+  return dead;
+}
+
+const { others, budgeted } = await writeSite();
+const dead = deadLinks();
+for (const link of dead) console.error(`a link leads nowhere: ${link}`);
+let failed = others > 0 || dead.length > 0;
+for (const [kind, { budget }] of Object.entries(BUDGETS)) {
+  const found = budgeted[kind];
+  if (found.length > budget || process.argv.includes('--list')) for (const line of found) console.error(line);
+  console.log(`${kind}: ${found.length}, at most ${budget}`);
+  if (found.length > budget) failed = true;
+}
+if (failed) process.exitCode = 1;
+else console.log(`${relative(root, join(site, 'index.html'))} is the first page`);
