@@ -107,6 +107,8 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
   #blocks: RunBlocks | undefined;
   /** Those of the forward before it, where statistics may be refused: the two take turns. */
   #spare: RunBlocks | undefined;
+  /** Room for sums over several runs. */
+  #sums: Sums | undefined;
   #watcher: Watcher | undefined;
   /** Maps by running statistics: one, or one for each time step. */
   readonly #evaluations = [new EvaluationMap()];
@@ -545,8 +547,9 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     const placed = runs.map(({ mask }) => mask && placeMask(current, call, mask));
     const spare = placed.some((p) => p?.mask.weights) ? call.scratch(spareFor(runs[0].plan) * 4) : 0;
     const learns = this.#learns;
-    const sums = () => new Float64Array(this.channels);
-    const totals = runs.length > 1 && learns ? { dgamma: sums(), dbeta: sums() } : undefined;
+    const totals = runs.length > 1 && learns ? this.#totals : undefined;
+    totals?.dgamma.fill(0);
+    totals?.dbeta.fill(0);
     runs.forEach((run, i) => {
       const bytes = run.from * 4;
       const index = constant ? 0 : i;
@@ -557,6 +560,13 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     if (totals) {
       this.#addToGradients(totals);
     } else if (learns && runs.length > 0 && runs[0].plan.size > 0) this.#addToGradients(blocks.at(0).views());
+  }
+
+  /** Sums over several runs: made once, since arrays made at every call cost as much as a kernel (GroupNorm of 4x32x8x8). */
+  get #totals(): Sums {
+    const sums = () => new Float64Array(this.channels);
+    this.#sums ??= { dgamma: sums(), dbeta: sums() };
+    return this.#sums;
   }
 
   /** Adds sums to the gradients of gamma and beta. */

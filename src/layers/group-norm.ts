@@ -117,6 +117,7 @@ export class GroupNorm extends ChannelNorm {
     const { numChannels, numGroups } = this;
     gradStats(current, plan, x, dy, v, 0, numChannels);
     setGroupGradient(v, numChannels, numGroups, plan.count, this.learned.gamma?.values.now);
-    gradInput(current, plan, x, dy, { ...v, scale: v.a }, dx, 0, numChannels);
+    const { gradCenter, a: scale, b, k } = v;
+    gradInput(current, plan, x, dy, { gradCenter, scale, b, k }, dx, 0, numChannels);
   }
 }

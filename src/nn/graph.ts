@@ -74,10 +74,10 @@ export class GraphBuilder {
   apply(name: string, layer: Layer, value: Value | Named<Value>): Value;
   apply(name: string, layer: Layer, value: Value | Named<Value>): Value | Named<Value> {
     const subject = this.#subject;
-    if (typeof name !== 'string') throw wrongKind('ERR_TYPE', subject, 'name', 'a string', show(name));
-    if (name === '') throw wrongValue('ERR_OPTION', subject, 'name', 'a name', "''");
+    if (typeof name !== 'string') throw wrongType(subject, 'name', 'a string', name);
+    checkName(subject, name);
     if (this.#nodes.some((node) => node.layer && node.name === name)) {
-      throw wrongValue('ERR_OPTION', subject, 'name', 'another for each layer', `'${name}' twice`);
+      throw refusal(subject, 'name', 'another for each layer', `'${name}' twice`);
     }
     checkLayers(subject, [layer]);
     const ports = layer instanceof Graph ? layer : undefined;
@@ -110,7 +110,7 @@ export class GraphBuilder {
   /** Values one behind the other along an axis: counted with the batch, or from the end where it is negative. @throws ERR_SHAPE, ERR_OPTION */
   concat(values: readonly Value[], axis: number): Value {
     if (!Array.isArray(values) || values.length === 0) {
-      throw wrongKind('ERR_TYPE', this.#subject, 'concat', 'an array of values', show(values));
+      throw wrongType(this.#subject, 'concat', 'an array of values', values);
     }
     return this.#operate(concatAlong(this.#subject, axis), Array.from(values));
   }
@@ -149,10 +149,10 @@ export class GraphBuilder {
     if (this.#isDone) {
       throw wrongMoment('ERR_MODE', subject, where, 'a call in the function that builds it', 'one after it');
     }
-    if (!(value instanceof Value)) throw wrongKind('ERR_TYPE', subject, where, 'a value of the graph', show(value));
+    if (!(value instanceof Value)) throw wrongType(subject, where, 'a value of the graph', value);
     const index = this.#values.indexOf(value);
     if (index >= 0) return index;
-    throw wrongValue('ERR_OPTION', subject, where, 'a value of this graph', `'${value.name}' of another`);
+    throw refusal(subject, where, 'a value of this graph', `'${value.name}' of another`);
   }
 
   /** @internal */
@@ -164,20 +164,20 @@ export class GraphBuilder {
   finish(inputs: number, outputs: Named<Value>): { nodes: NetworkNode[]; outputs: number[]; ports: GraphPort[] } {
     const subject = this.#subject;
     const found = Object.entries(outputs).map(([name, value]) => {
-      if (name === '') throw wrongValue('ERR_OPTION', subject, 'name', 'a name', "''");
+      checkName(subject, name);
       const index = this.#indexOf(`output '${name}'`, value);
       if (index < inputs) {
         const got = `the input '${value.name}'`;
-        throw wrongValue('ERR_OPTION', subject, `output '${name}'`, 'the value of a layer or an operation', got);
+        throw refusal(subject, `output '${name}'`, 'the value of a layer or an operation', got);
       }
       return index;
     });
-    if (found.length === 0) throw wrongValue('ERR_OPTION', subject, 'outputs', 'at least 1', 'none');
+    if (found.length === 0) throw refusal(subject, 'outputs', 'at least 1', 'none');
     for (const index of found) this.#used.add(index);
     const unused = this.#values.slice(0, inputs).find((_, i) => !this.#used.has(i));
     const idle = this.#nodes.find((node) => !node.outputs.some((index) => this.#used.has(index)));
     const lost = unused ? `input '${unused.name}'` : idle?.name;
-    if (lost !== undefined) throw wrongValue('ERR_OPTION', subject, lost, 'a use', 'none');
+    if (lost !== undefined) throw refusal(subject, lost, 'a use', 'none');
     this.#isDone = true;
     const ports = found.map((index, i) => ({ name: Object.keys(outputs)[i], shape: nullsIn(this.#shapes[index]) }));
     return { nodes: this.#nodes, outputs: found, ports };
@@ -229,18 +229,18 @@ export class Graph<I extends GraphInputs = GraphInputs, G extends GraphOutputs =
     super();
     const { subject } = this;
     if (typeof inputs !== 'object' || inputs === null || isList(inputs)) {
-      throw wrongKind('ERR_TYPE', subject, 'inputs', 'a record of names to shapes', show(inputs));
+      throw wrongType(subject, 'inputs', 'a record of names to shapes', inputs);
     }
-    if (typeof build !== 'function') throw wrongKind('ERR_TYPE', subject, 'build', 'a function', show(build));
+    if (typeof build !== 'function') throw wrongType(subject, 'build', 'a function', build);
     const g = new GraphBuilder(subject);
     const names = Object.keys(inputs);
-    if (names.length === 0) throw wrongValue('ERR_OPTION', subject, 'inputs', 'at least 1', 'none');
+    if (names.length === 0) throw refusal(subject, 'inputs', 'at least 1', 'none');
     this.#shapes = names.map((name) => readInput(subject, name, inputs[name]));
     const values = names.map((name, i) => [name, g.input(name, this.#shapes[i])] as const);
     const result: unknown = build(g, Object.fromEntries(values) as { [K in keyof I]: Value });
     this.#isNamed = !(result instanceof Value);
     if (typeof result !== 'object' || result === null || isList(result)) {
-      throw wrongKind('ERR_TYPE', subject, 'outputs', 'a value or a record of values', show(result));
+      throw wrongType(subject, 'outputs', 'a value or a record of values', result);
     }
     const named = result instanceof Value ? { output: result } : (result as Named<Value>);
     const { nodes, outputs, ports } = g.finish(names.length, named);
@@ -250,7 +250,7 @@ export class Graph<I extends GraphInputs = GraphInputs, G extends GraphOutputs =
       for (const leaf of Object.keys(layer?.stateSlots() ?? {})) {
         if (seen.size !== seen.add(`${name}.${leaf}`).size) continue;
         const got = `'${name}.${leaf}' twice`;
-        throw wrongValue('ERR_OPTION', subject, 'names', 'different ones in the state dict', got);
+        throw refusal(subject, 'names', 'different ones in the state dict', got);
       }
     }
     this.layers = new Map(nodes.flatMap(({ name, layer }) => (layer ? [[name, layer] as const] : [])));
@@ -304,7 +304,7 @@ export class Graph<I extends GraphInputs = GraphInputs, G extends GraphOutputs =
   override outputShape(shape: any): any {
     const given = listOf(this.subject, 'shape', portNames(this.inputs), shape, isList);
     const known = given.map((one, i) => {
-      if (!isList(one)) throw wrongKind('ERR_TYPE', this.subject, this.argument('x', i), 'a shape', show(one));
+      if (!isList(one)) throw wrongType(this.subject, this.argument('x', i), 'a shape', one);
       return Array.from(one as SymbolicShape, (length) => length ?? Number.NaN);
     });
     const made = symbolically(() => this.shapesOf(known));
@@ -353,7 +353,7 @@ export class Graph<I extends GraphInputs = GraphInputs, G extends GraphOutputs =
       argument === 'out' || (kind === 'x' ? !list.includes(undefined!) : list.some((one) => one !== undefined));
     if (isComplete) return list;
     const missing = ports[list.indexOf(undefined!)].name;
-    throw wrongValue('ERR_OPTION', this.subject, argument, `an entry '${missing}'`, 'none');
+    throw refusal(this.subject, argument, `an entry '${missing}'`, 'none');
   }
 
   /** @internal */
@@ -368,6 +368,20 @@ export class Graph<I extends GraphInputs = GraphInputs, G extends GraphOutputs =
     if (list.length === 1 && !isRecord) return list[0];
     return Object.fromEntries(list.map((one, i) => [ports[i].name, one]));
   }
+}
+
+function checkName(subject: string, name: string): void {
+  if (name === '') throw refusal(subject, 'name', 'a name', "''");
+}
+
+/** What a graph refuses. */
+function refusal(subject: string, argument: string, expected: string, got: string): Error {
+  return wrongValue('ERR_OPTION', subject, argument, expected, got);
+}
+
+/** Something that is not what it should be. */
+function wrongType(subject: string, argument: string, expected: string, given: unknown): Error {
+  return wrongKind('ERR_TYPE', subject, argument, expected, show(given));
 }
 
 function portNames(ports: readonly GraphPort[]): string[] {
@@ -396,25 +410,19 @@ function listOf<T>(
 ): T[] {
   if (isOne(given) || typeof given !== 'object' || given === null) {
     if (names.length === 1) return [given as T];
-    throw wrongKind(
-      'ERR_TYPE',
-      subject,
-      argument,
-      `a record of ${names.map((name) => `'${name}'`).join(', ')}`,
-      show(given),
-    );
+    throw wrongType(subject, argument, `a record of ${names.map((name) => `'${name}'`).join(', ')}`, given);
   }
   for (const name of Object.keys(given)) {
-    if (!names.includes(name)) throw wrongValue('ERR_OPTION', subject, argument, showChoices(names), `'${name}'`);
+    if (!names.includes(name)) throw refusal(subject, argument, showChoices(names), `'${name}'`);
   }
   return names.map((name) => (Object.hasOwn(given, name) ? (given as Named<T>)[name] : undefined!));
 }
 
 /** The shape of an input, with the batch; NaN for what is not known. */
 function readInput(subject: string, name: string, given: unknown): Shape {
-  if (name === '') throw wrongValue('ERR_OPTION', subject, 'name', 'a name', "''");
+  checkName(subject, name);
   const argument = `input '${name}'`;
-  if (!isList(given)) throw wrongKind('ERR_TYPE', subject, argument, 'a shape without the batch', show(given));
+  if (!isList(given)) throw wrongType(subject, argument, 'a shape without the batch', given);
   const shape = Array.from(given as ArrayLike<number | null>, (length) => {
     if (length === null) return Number.NaN;
     if (Number.isInteger(length) && length > 0) return length;

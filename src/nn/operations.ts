@@ -44,6 +44,19 @@ export function total(a: TensorLike, b: TensorLike, y: TensorLike, identity: num
   for (let i = 0; i < size; i++) to[i] = from[i] + more[i];
 }
 
+/** y = a + b, or a·b, where their shapes differ or they are no tensors. */
+function spread([a, b]: readonly TensorLike[], y: TensorLike, isSum: boolean): void {
+  const [{ data: from }, { data: more }, { data: to }] = [a, b, y];
+  const walk = walkOver(shapeOf(y), [shapeOf(y), shapeOf(a), shapeOf(b)]);
+  eachRow(walk, ([i, k, l], length, [, p, q]) => {
+    for (let j = 0; j < length; j++) {
+      const one = from[k + j * p];
+      const other = more[l + j * q];
+      to[i + j] = isSum ? one + other : one * other;
+    }
+  });
+}
+
 /** Σ dy·factor over the axes along which an input was repeated, in f64. */
 function reduce(dy: TensorLike, factor: TensorLike | undefined, dx: TensorLike): void {
   const sums = new Float64Array(dx.data.length);
@@ -61,16 +74,10 @@ export const ADD: Operation = {
   readsInputs: false,
   trace: (graph, values) => graph.append({ kind: graph.areAlike(values) ? 'elementwise' : 'add' }, values),
   shape: broadcastShape,
-  forward([a, b], y, identity) {
-    if (sameShape(shapeOf(a), shapeOf(b))) {
-      total(a, b, y, identity);
-      return;
-    }
-    const [{ data: from }, { data: more }, { data: to }] = [a, b, y];
-    const walk = walkOver(shapeOf(y), [shapeOf(y), shapeOf(a), shapeOf(b)]);
-    eachRow(walk, ([i, k, l], length, [, p, q]) => {
-      for (let j = 0; j < length; j++) to[i + j] = from[k + j * p] + more[l + j * q];
-    });
+  forward(xs, y, identity) {
+    const [a, b] = xs;
+    if (sameShape(shapeOf(a), shapeOf(b))) total(a, b, y, identity);
+    else spread(xs, y, true);
   },
   handsOn: sameShape,
   backward(dy, _, dxs) {
@@ -91,13 +98,8 @@ export const MULTIPLY: Operation = {
   readsInputs: true,
   trace: (graph, values) => graph.append({ kind: 'multiply' }, values),
   shape: broadcastShape,
-  forward([a, b], y) {
-    if (isTensors(a, b, y)) return;
-    const [{ data: from }, { data: more }, { data: to }] = [a, b, y];
-    const walk = walkOver(shapeOf(y), [shapeOf(y), shapeOf(a), shapeOf(b)]);
-    eachRow(walk, ([i, k, l], length, [, p, q]) => {
-      for (let j = 0; j < length; j++) to[i + j] = from[k + j * p] * more[l + j * q];
-    });
+  forward(xs, y) {
+    if (!isTensors(xs[0], xs[1], y)) spread(xs, y, false);
   },
   handsOn: () => false,
   backward(dy, xs, dxs) {
