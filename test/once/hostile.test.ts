@@ -445,7 +445,18 @@ describe('values of any type where others are expected', () => {
       'a.bin': new Uint8Array(size),
     };
   };
-  const values: unknown[] = [null, true, 'x', {}, [], [{}], [[]], [[{ toString: 1, valueOf: 1 }]], [null], { constructor: 1 }];
+  const values: unknown[] = [
+    null,
+    true,
+    'x',
+    {},
+    [],
+    [{}],
+    [[]],
+    [[{ toString: 1, valueOf: 1 }]],
+    [null],
+    { constructor: 1 },
+  ];
 
   test.each([
     ['LayerNormalization', 'axis'],
