@@ -1,7 +1,8 @@
 // A program in one file: safetensors, with the steps in its metadata. Any reader of safetensors can open it.
 
 import { malformed, show, showChoices } from '../errors.ts';
-import { type Bytes, bytesFrom } from '../formats/bytes.ts';
+import { type Bytes, bytesFrom, quote } from '../formats/bytes.ts';
+import { type Json as FileJson, showJson } from '../formats/json.ts';
 import { type Fields, MANY, type Runner } from '../graph/operation.ts';
 import { type Activation, activationCode, NO_ACTIVATION } from '../kernels/activations.ts';
 import type { Ranks } from '../layers/plan.ts';
@@ -20,6 +21,8 @@ const LONGEST_HEADER = 2 ** 21;
 /** What the vectors of all steps may come to, for each byte of the file: the same weights may serve several steps. */
 const MOST_EXPANSION = 10;
 const HARMLESS = 2 ** 26;
+/** More inputs or outputs are nothing that anybody runs. */
+const MOST_PORTS = 4096;
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -43,11 +46,11 @@ export function readProgram(file: Bytes, runners: readonly Runner[]): Program {
   const header = parse('header', bytes.subarray(8, end));
   const data = bytes.subarray(end);
   const { format, version, program, checksum } = record(header.__metadata__);
-  if (format !== FORMAT) throw wrong('format', `'${FORMAT}'`, show(format));
-  if (!['1', '2', VERSION].includes(version as string)) throw wrong('version', `'1' to '${VERSION}'`, show(version));
+  if (format !== FORMAT) throw wrong('format', `'${FORMAT}'`, shown(format));
+  if (!['1', '2', VERSION].includes(version as string)) throw wrong('version', `'1' to '${VERSION}'`, shown(version));
   const sum = version === '1' ? undefined : checksumOf(bytes);
-  if (checksum !== sum) throw wrong('checksum', show(sum), show(checksum), CHECKSUM_AT);
-  const json = parse('program', new TextEncoder().encode(String(program)));
+  if (checksum !== sum) throw wrong('checksum', show(sum), shown(checksum), CHECKSUM_AT);
+  const json = parse('program', new TextEncoder().encode(typeof program === 'string' ? program : ''));
   let at = 0;
   const tensors = new Map<unknown, Json>();
   for (const name of Object.keys(header)) {
@@ -55,19 +58,20 @@ export function readProgram(file: Bytes, runners: readonly Runner[]): Program {
     const tensor = record(header[name]);
     const [from, to] = list(tensor.data_offsets);
     if (from !== at || !((to as number) >= at && (to as number) <= data.length)) {
-      throw wrong(name, `bytes from ${at} on`, show(tensor.data_offsets));
+      throw wrong(name, `bytes from ${at} on`, shown(tensor.data_offsets));
     }
     at = to as number;
     tensors.set(name, tensor);
   }
   if (at !== data.length) throw wrong('data', `${at} bytes`, `${data.length}`);
   let room = Math.max(HARMLESS, bytes.length * MOST_EXPANSION);
+  let packed = room;
   const vector = (name: unknown, shape: readonly number[], part: string): Float32Array => {
     const { dtype, shape: given, data_offsets: offsets } = tensors.get(name) ?? {};
     const [from, to] = list(offsets) as number[];
     const count = shape.reduce((product, length) => product * length, 1);
     if (dtype !== 'F32' || show(given) !== show(shape) || to - from !== count * 4) {
-      throw wrong(part, `an F32 tensor of shape ${show(shape)}`, show(given));
+      throw wrong(part, `an F32 tensor of shape ${show(shape)}`, shown(given));
     }
     room -= to - from;
     if (room < 0) throw wrong(part, 'less for the size of the file', 'weights named by many steps');
@@ -78,8 +82,15 @@ export function readProgram(file: Bytes, runners: readonly Runner[]): Program {
   const inputs = ports(json.inputs, 'inputs');
   const count = inputs?.length ?? 1;
   const steps = (given: unknown, label: string): Step[] => {
-    if (!Array.isArray(given)) throw wrong(label, 'a list of steps', show(given));
-    return given.map((item, i) => stepFrom(record(item), i + count, `${label}[${i}]`, vector, runners));
+    if (!Array.isArray(given)) throw wrong(label, 'a list of steps', shown(given));
+    return given.map((item, i) => {
+      const step = stepFrom(record(item), i + count, `${label}[${i}]`, vector, runners);
+      // weights that the file does not have stand in memory as well: the ones and zeros of a norm without gamma
+      packed -= step.runner.bytes?.(step.operation, step.inputs.length) ?? 0;
+      if (!(packed >= 0))
+        throw wrong(`${label}[${i}]`, 'less for the size of the file', step.runner.name(step.operation));
+      return step;
+    });
   };
   const outputs = ports(json.outputs, 'outputs');
   const stepsOf = (given: unknown, label: string): Steps => {
@@ -92,7 +103,7 @@ export function readProgram(file: Bytes, runners: readonly Runner[]): Program {
     const most = all.length + count - 1;
     const isValue = (value: unknown) => Number.isInteger(value) && (value as number) >= 0 && (value as number) <= most;
     if (list(values).length !== outputs.length || !list(values).every(isValue)) {
-      throw wrong(`${label} outputs`, `${outputs.length} values from 0 to ${most}`, show(values));
+      throw wrong(`${label} outputs`, `${outputs.length} values from 0 to ${most}`, shown(values));
     }
     return { steps: all, outputs: values as number[] };
   };
@@ -117,12 +128,13 @@ function ranksFrom(given: unknown): Ranks | null {
 /** Names and shapes of what goes in or comes out. */
 function portsFrom(given: unknown, label: string): Port[] {
   const names = new Set<unknown>();
+  if (list(given).length > MOST_PORTS) throw wrong(label, `at most ${MOST_PORTS}`, `${list(given).length}`);
   for (const port of list(given)) {
     const { name, shape } = record(port);
     const isShape = list(shape).every((n) => n === null || (Number.isInteger(n) && (n as number) >= 0));
     if (typeof name === 'string' && (shape === null || (Array.isArray(shape) && isShape))) names.add(name);
   }
-  if (!names.size || names.size < list(given).length) throw wrong(label, 'names and shapes', show(given));
+  if (!names.size || names.size < list(given).length) throw wrong(label, 'names and shapes', shown(given));
   return given as Port[];
 }
 
@@ -169,6 +181,11 @@ function record(value: unknown): Json {
   return typeof value === 'object' && value ? (value as Json) : {};
 }
 
+/** What stands in the file, which may be anything: in few words. */
+function shown(value: unknown): string {
+  return typeof value === 'string' ? quote(value) : showJson(value as FileJson);
+}
+
 function list(value: unknown): readonly unknown[] {
   return Array.isArray(value) ? value : [];
 }
@@ -180,7 +197,7 @@ function stepFrom(
   vector: (name: unknown, shape: readonly number[], part: string) => Float32Array,
   runners: readonly Runner[],
 ): Step {
-  const fail = (expected: string, got: unknown) => wrong(part, expected, show(got));
+  const fail = (expected: string, got: unknown) => wrong(part, expected, shown(got));
   const whole = (value: unknown, least: number, most: number) => {
     if (!Number.isInteger(value) || (value as number) < least || (value as number) > most) {
       throw fail(`a number from ${least} to ${most}`, value);

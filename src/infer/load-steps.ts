@@ -44,11 +44,12 @@ function slotsOf({ steps, outputs }: Steps, inputs: number): number[] {
   });
   const slots = new Array<number>(inputs).fill(-1);
   const free: number[] = [];
+  const given = new Set(outputs);
   let count = 0;
   steps.forEach(({ runner, inputs: from }, i) => {
     const isDying = (value: number) => last[value] === i && slots[value] >= 0;
     let slot = -1;
-    if (!outputs.includes(slots.length)) {
+    if (!given.has(slots.length)) {
       // a value that the operation reads in another place as well may be one that it must not write over
       const over = runner.overwrites.find(
         (place) =>

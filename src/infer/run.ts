@@ -57,6 +57,8 @@ interface CallPlan {
   /** Values of the first input, and of the first output. */
   readonly size: number;
   readonly outSize: number;
+  /** Nothing is put out. */
+  readonly isEmpty: boolean;
   readonly outShapes: readonly (readonly number[])[];
   readonly calls: readonly (() => void)[];
 }
@@ -124,10 +126,15 @@ export function instantiate(program: Program, options: RunOptions = {}): Compile
     const loaded = loadedFor(shapes[0].length);
     const values = shapesOf(SUBJECT, loaded, shapes);
     reserve(loaded, values);
+    /** Where a value is put out first. */
+    const firsts = new Map<number, number>();
+    loaded.outputs.forEach((value, k) => {
+      if (!firsts.has(value)) firsts.set(value, k);
+    });
     const place = (value: number): (() => number) => {
       if (value < inputs.length) return () => given.inputs[value];
-      const output = loaded.outputs.indexOf(value);
-      if (output >= 0) return () => given.outputs[output];
+      const output = firsts.get(value);
+      if (output !== undefined) return () => given.outputs[output];
       const at = buffers[loaded.slots[value]].atLeast(0);
       return () => at;
     };
@@ -149,12 +156,20 @@ export function instantiate(program: Program, options: RunOptions = {}): Compile
     const outShapes = loaded.outputs.map((value) => values[value]);
     loaded.outputs.forEach((value, k) => {
       // an output that is an input, or one that came before it
-      if (value >= inputs.length && loaded.outputs.indexOf(value) === k) return;
+      if (value >= inputs.length && firsts.get(value) === k) return;
       const from = place(value);
       calls.push(() => activate(current, from(), given.outputs[k], NO_ACTIVATION, countOf(values[value])));
     });
     const size = countOf(shapes[0]);
-    const plan = { shapes: values.slice(0, inputs.length), size, outSize: countOf(outShapes[0]), outShapes, calls };
+    const isEmpty = outShapes.every((shape) => countOf(shape) === 0);
+    const plan = {
+      shapes: values.slice(0, inputs.length),
+      size,
+      outSize: countOf(outShapes[0]),
+      isEmpty,
+      outShapes,
+      calls,
+    };
     plans = [plan, ...plans.slice(0, MOST_PLANS - 1)];
     return plan;
   };
@@ -191,7 +206,8 @@ export function instantiate(program: Program, options: RunOptions = {}): Compile
     const located = tensorsOf('x', inputs, x).map((tensor, i) => locate(SUBJECT, inputs[i].name, tensor));
     const outs = tensorsOf('out', outputs, options.out ?? {}, true);
     const plan = planFor(located.map(shapeOf));
-    const apart: Record<string, TensorLike> = {};
+    // names may be any: none of an object's own, and no input gives way to an output
+    const apart: Record<string, TensorLike> = Object.create(null);
     located.forEach((tensor, i) => {
       apart[inputs[i].name] = tensor;
     });
@@ -206,11 +222,13 @@ export function instantiate(program: Program, options: RunOptions = {}): Compile
     const targets = products.map((product, i) => {
       const target = targetOf(product);
       // what is found later must lie apart from it
-      if (target) apart[`out.${outputs[i].name}`] = target;
+      let name = `out.${outputs[i].name}`;
+      while (name in apart) name += '′';
+      if (target) apart[name] = target;
       return target;
     });
     const ys = produceAll(products, targets, (call, results) => {
-      if (plan.size === 0) return;
+      if (plan.isEmpty) return;
       given.inputs = located.map((tensor) => call.input(tensor));
       given.outputs = results.map((tensor) => call.output(tensor));
       execute(plan);

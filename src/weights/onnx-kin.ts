@@ -146,8 +146,9 @@ function normalised(
 ): { shape: readonly number[] } | { problem: string } {
   if (axis >= 0 && !input) return { problem: `axis ${axis} of an input of unknown rank` };
   const count = axis < 0 ? -axis : input!.length - axis;
-  if (!(count >= 1) || (input && count > input.length))
-    return { problem: `axis ${axis} of an input of rank ${input!.length}` };
+  const most = input?.length ?? MOST_AXES;
+  if (!Number.isInteger(count) || count < 1 || count > most)
+    return { problem: `axis ${axis} of an input of ${input ? `rank ${most}` : 'unknown rank'}` };
   const lengths: (number | undefined)[] = input
     ? [...input.slice(-count)]
     : Array.from({ length: count }, () => undefined);
@@ -171,6 +172,9 @@ function normalised(
     return { problem: `weights for normalised axes of ${sizeOf(known)} values` };
   return { shape: known };
 }
+
+/** No tensor has more. */
+const MOST_AXES = 64;
 
 /** A scale of fewer values is spread over no more than this. */
 const MOST_SPREAD = 1 << 22;

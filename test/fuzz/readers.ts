@@ -5,12 +5,12 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from '../../src/cli/inspect.ts';
-import { CHECKSUM_AT, checksumOf } from '../../src/infer/file.ts';
 import { backend } from '../../src/kernels/backend.ts';
 import { CODES, kerasCases, type ReaderCase, readerCases, tfjsShardFiles } from '../support/readers.ts';
 import { Dice } from './dice.ts';
 import type { Fuzzer } from './fuzzer.ts';
 import { mutate } from './mutate.ts';
+import { compiledStructure } from './structure/compiled.ts';
 import { changedInside, jsonStructure, npyStructure, safetensorsStructure, zipStructure } from './structure/files.ts';
 import type { Structure } from './structure/format.ts';
 import { onnxStructure } from './structure/protobuf.ts';
@@ -38,7 +38,7 @@ interface Subject extends ReaderCase {
 function structureOf(name: string, bytes: Uint8Array) {
   if (name.endsWith('.onnx')) return onnxStructure(bytes);
   if (name.endsWith('.safetensors')) return safetensorsStructure(bytes);
-  if (name === 'a compiled network') return signed(safetensorsStructure(bytes));
+  if (name.startsWith('a compiled network')) return compiledStructure(bytes);
   if (name.endsWith('.npy')) return npyStructure(bytes);
   if (name.endsWith('.npz'))
     return zipStructure(bytes, (_, member, dice, large) => changedInside(npyStructure, member, dice, large));
@@ -47,18 +47,6 @@ function structureOf(name: string, bytes: Uint8Array) {
   return zipStructure(bytes, (member, inner, dice, large) => {
     return member.endsWith('.json') ? changedInside(jsonStructure, inner, dice, large) : mutate(inner, dice.seed());
   });
-}
-
-/** Files with the checksum that they ought to have: a reader refuses all others at once. */
-function signed<T>(structure: Structure<T>): Structure<T> {
-  return {
-    ...structure,
-    encode(parts) {
-      const file = structure.encode(parts);
-      if (file.length > CHECKSUM_AT + 16) file.set(new TextEncoder().encode(checksumOf(file)), CHECKSUM_AT);
-      return file;
-    },
-  };
 }
 
 /** One change of a file, by its seed: of the structure, or of bytes behind all others. */

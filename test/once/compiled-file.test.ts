@@ -1,9 +1,10 @@
 // Files of compiled networks: their version and checksum, what is in them, and what is refused.
 
 import { describe, expect, test } from 'vitest';
-import { BatchNorm1d, BatchNorm2d, Linear, ReLU, Sequential, Tanh } from '../../src/index.ts';
+import { BatchNorm1d, BatchNorm2d, Linear, ReLU, Sequential, Tanh, type TensorLike, tensor } from '../../src/index.ts';
 import { checksumOf } from '../../src/infer/file.ts';
 import { load } from '../../src/infer/load.ts';
+import { merging, norms } from '../../src/infer/operations.ts';
 import { readSafetensors, writeSafetensors } from '../../src/weights/index.ts';
 import { fixture } from '../support/weights.ts';
 
@@ -127,5 +128,124 @@ describe('another file', () => {
     expect(() => load(long)).toThrow(
       /^evenkeel-compiled: header length expected at most 2097152, got \d+ \(offset 0\)$/,
     );
+  });
+
+  /** A file of version 3 around a program. */
+  const network = (inputs: unknown, steps: unknown, outputs = [1]) => {
+    const program = {
+      inputs,
+      outputs: [{ name: 'y', shape: null }],
+      flat: { outputs, steps },
+      general: null,
+      rowsOnly: false,
+    };
+    const metadata = {
+      checksum: '0'.repeat(16),
+      format: 'evenkeel-compiled',
+      version: '3',
+      program: typeof steps === 'string' ? steps : JSON.stringify(program),
+    };
+    const bytes = writeSafetensors({}, metadata);
+    bytes.set(text(checksumOf(bytes)), 37);
+    return bytes;
+  };
+  const operations = [norms, merging];
+  const port = { name: 'x', shape: null };
+  const norm = {
+    kind: 'channel-norm',
+    channels: 2,
+    groups: 2,
+    over: 'sample',
+    onSingleValue: 'throw',
+    eps: 0,
+    layout: 'channels-first',
+    ranks: [2, null],
+    gamma: null,
+    beta: null,
+    inputs: [0],
+    activation: null,
+  };
+
+  test('with values of any type', () => {
+    const values: unknown[] = [
+      { constructor: { name: 5 } },
+      { toString: 1 },
+      [[{ constructor: { name: {} } }]],
+      null,
+      'x',
+      [],
+      -1,
+    ];
+    for (const value of values) {
+      const steps = Object.keys(norm).map((name) => [{ ...norm, [name]: value }]);
+      for (const one of [...steps, [value], value]) {
+        const open = () => load(network([port], one as never), { operations }).dispose();
+        try {
+          open();
+        } catch (error) {
+          expect([value, one, (error as { code: string }).code]).toEqual([value, one, 'ERR_FORMAT']);
+        }
+      }
+      expect(() => load(network(value, [norm]), { operations })).toThrow('evenkeel-compiled: inputs expected');
+    }
+    const head = '{"__metadata__":{"format":"evenkeel-compiled","version":"1","program":{"toString":1}}}';
+    const bytes = Uint8Array.from([head.length, 0, 0, 0, 0, 0, 0, 0, ...text(head)]);
+    expect(() => load(bytes)).toThrow('evenkeel-compiled: program expected what save() writes, got other bytes');
+  });
+
+  test('whose norms take inputs without channels', () => {
+    for (const least of [0, 1]) {
+      for (const layout of ['channels-first', 'channels-last'])
+        expect(() => load(network([port], [{ ...norm, layout, ranks: [least, null] }]), { operations })).toThrow(
+          `evenkeel-compiled: flat[0] expected a number from 2 to 64, got ${least} (offset 8)`,
+        );
+    }
+  });
+
+  test('whose norms have ones and zeros without end', () => {
+    const rows = { kind: 'row-norm', centred: true, eps: 0, gamma: null, beta: null, inputs: [0], activation: null };
+    const open = (...shape: number[]) => load(network([port], [{ ...rows, normalizedShape: shape }]), { operations });
+    open(2 ** 10, 2 ** 10).dispose();
+    for (const shape of [[2 ** 24], [2 ** 24, 2 ** 24, 2 ** 24]]) {
+      const name = `layer norm ${shape.join(' × ')}`;
+      expect(() => open(...shape)).toThrow(`flat[0] expected less for the size of the file, got ${name} (offset 8)`);
+    }
+    expect(() => open(...Array.from({ length: 65 }, () => 1))).toThrow('flat[0] expected at most 64 axes, got 65');
+  });
+
+  test('with more inputs than any', () => {
+    const many = Array.from({ length: 4097 }, (_, i) => ({ name: `${i}`, shape: null }));
+    expect(() => load(network(many, [norm]), { operations })).toThrow('inputs expected at most 4096, got 4097');
+  });
+
+  test('whose first input is empty, and others are not', () => {
+    const concat = { kind: 'concat', axis: 0, inputs: [0, 1], activation: null };
+    using run = load(network([port, { name: 'z', shape: null }], [concat], [2]), { operations });
+    const z = { data: Float32Array.of(1, 2, 3), shape: [1, 3] };
+    expect([
+      ...run<TensorLike, TensorLike>({ x: { data: new Float32Array(0), shape: [0, 3] }, z } as never).data,
+    ]).toEqual([1, 2, 3]);
+  });
+
+  test('whose inputs have names of objects, or of outputs', () => {
+    const add = { kind: 'add', inputs: [0, 1], activation: null };
+    using run = load(
+      network(
+        [
+          { name: '__proto__', shape: null },
+          { name: 'out.y', shape: null },
+        ],
+        [add],
+        [2],
+      ),
+      { operations },
+    );
+    const [a, b] = [1, 2].map((value) => tensor(Float32Array.of(value), [1, 1]));
+    const given = Object.fromEntries([
+      ['__proto__', a],
+      ['out.y', b],
+    ]);
+    expect([...run<TensorLike, TensorLike>(given as never, { out: tensor([0], [1, 1]) }).data]).toEqual([3]);
+    for (const out of [a, b]) expect(() => run(given, { out })).toThrow(expect.objectContaining({ code: 'ERR_ALIAS' }));
   });
 });

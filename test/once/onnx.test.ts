@@ -776,3 +776,12 @@ describe('attributes of another type than the operator has', () => {
     expect(() => read(node('Cast', 'to', given['a tensor']))).toThrow('expected a number or a text, got a tensor');
   });
 });
+
+test.each([-(2 ** 53), -(2 ** 31), -65, 0.5])('a norm whose axis is %d has no known shape', (axis) => {
+  const scale = tensorField(5, 'g', new Float32Array(2), [2]);
+  const node = nodeField('RMSNormalization', 'n', ['x', 'g'], ['y'], { axis: { float: axis } });
+  for (const rank of [[], [lengthField(11, [lengthField(1, 'x')])], [valueField(11, 'x', ['batch', 2])]]) {
+    const [kin] = kinOf(readOnnx(writeModel([node, scale, ...rank], 23)));
+    expect(kin.problem).toMatch(/^axis -?[\d.]+ of an input of (?:unknown )?rank/);
+  }
+});

@@ -1,8 +1,6 @@
 // Every reader of foreign bytes, with files that it reads: what hostile bytes are tried on.
 
 import { readdirSync } from 'node:fs';
-import { BatchNorm1d, Linear, Sequential, Tanh } from '../../src/index.ts';
-import { load } from '../../src/infer/load.ts';
 import {
   foldOnnx,
   foldSafetensors,
@@ -20,6 +18,7 @@ import {
   readTfjs,
   type StoredTensor,
 } from '../../src/weights/index.ts';
+import { compiledFiles, loadAndRun } from './compiled.ts';
 import { fixture, fixturePath } from './weights.ts';
 
 export interface ReaderCase {
@@ -49,11 +48,8 @@ export function tfjsShardFiles(): readonly [name: string, bytes: Uint8Array][] {
 const cases = (names: readonly string[], read: ReaderCase['read']): ReaderCase[] =>
   names.map((name) => ({ name, bytes: fixture(name), read }));
 
-const compiled = (): ReaderCase => ({
-  name: 'a compiled network',
-  bytes: new Sequential(new Linear(3, 4, { seed: 1 }), new BatchNorm1d(4), new Tanh()).eval().compile().save(),
-  read: async (bytes) => load(bytes).dispose(),
-});
+const compiled = (): ReaderCase[] =>
+  compiledFiles().map(([name, bytes]) => ({ name, bytes, read: async (changed) => loadAndRun(changed) }));
 
 /** Without HDF5, whose library is not ours. */
 export const readerCases = (): ReaderCase[] => [
@@ -94,7 +90,7 @@ export const readerCases = (): ReaderCase[] => [
       await loadSequential({ 'model.json': bytes, ...shards });
     },
   ),
-  compiled(),
+  ...compiled(),
 ];
 
 let networks: Record<string, Uint8Array> | undefined;

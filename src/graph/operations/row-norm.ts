@@ -23,6 +23,8 @@ export interface RowNormOperation<V extends ArrayLike<number> = ArrayLike<number
 type Rounded = RowNormOperation<Float32Array>;
 type Exact = RowNormOperation;
 
+const MOST_AXES = 64;
+
 const columnsOf = ({ normalizedShape }: Exact) => countOf(normalizedShape);
 
 export const runRowNorm: Runner<Rounded> = {
@@ -65,6 +67,7 @@ export const runRowNorm: Runner<Rounded> = {
     const { json, whole, fail, optional } = fields;
     const { normalizedShape: shape, centred } = json;
     if (!Array.isArray(shape) || !shape.length) throw fail('a normalizedShape', shape);
+    if (shape.length > MOST_AXES) throw fail(`at most ${MOST_AXES} axes`, shape.length);
     if (typeof centred !== 'boolean') throw fail('centred true or false', centred);
     const normalizedShape = shape.map((length) => whole(length, 1, 2 ** 24));
     return {
