@@ -78,7 +78,9 @@ export function certify(
     const measured = new Float64Array(channels);
     value.forEach((truth, i) => {
       const c = Math.floor(i / inner) % channels;
-      bound[c] = Math.max(bound[c], error[i] + compiled[k].error[i]);
+      // ∞ − ∞ and 0·∞ on the way say that there is no bound
+      const most = error[i] + compiled[k].error[i];
+      bound[c] = Math.max(bound[c], Number.isNaN(most) ? Number.POSITIVE_INFINITY : most);
       measured[c] = Math.max(measured[c], Math.abs(truth - got[k].data[i]));
     });
     return { bound, measured };

@@ -55,7 +55,9 @@ export function normalized(
     const d = value[k] - mean;
     const e = error[k] + meanError + 2 * U * (Math.abs(d) + error[k] + meanError);
     const x = d * invStd;
-    const xError = Math.abs(d) * invStdError + e * (invStd + invStdError);
+    // 0·∞ where nothing is known of the variance
+    const product = Math.abs(d) * invStdError + e * (invStd + invStdError);
+    const xError = Number.isNaN(product) ? Number.POSITIVE_INFINITY : product;
     const reach = Math.abs(x) + xError;
     out.value[k] = x * gamma[0] + beta[0];
     out.error[k] =

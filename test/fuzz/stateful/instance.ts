@@ -25,6 +25,8 @@ import { build, type Subject } from './subjects.ts';
 /** What a call gave, in arrays of its own; or the code of what it threw. */
 export interface Outcome {
   readonly outputs?: readonly Float32Array[];
+  /** Of a compiled network: what its output may be off by, channel by channel. */
+  readonly bound?: Float64Array;
   /** `'none'` where an error has no code. */
   readonly code?: string;
   readonly error?: Error;
@@ -254,12 +256,13 @@ export class Instance {
       net.eval();
       const values = new Dice(seed).normals(3 * this.subject.channels);
       const shape = [3, this.subject.channels];
-      compiled = net.compile();
+      compiled = net.compile({ samples: { data: values, shape } });
       const x = this.make('tensor', values, shape);
       const y = this.hold(compiled(x) as Tensor).data.slice();
       const again = compiled({ data: values, shape }).data.slice();
       return {
         outputs: [y],
+        bound: compiled.certificate!.bound,
         wrong: y.every((value, i) => Object.is(value, again[i])) ? undefined : 'a second run gives others',
       };
     } finally {

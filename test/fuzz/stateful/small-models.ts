@@ -47,8 +47,8 @@ abstract class SmallModel implements Model {
       case 'dispose':
         return {
           note: () => {
-            if (this.needsX) this.saved = undefined;
-            if (this.needsX) this.#several = false;
+            this.saved = undefined;
+            this.#several = false;
           },
         };
       case 'disposeX':
