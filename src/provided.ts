@@ -12,6 +12,7 @@ const forward: Parts = ['inference'];
 const trained: Parts = ['inference', 'training'];
 const masked: Parts = ['inference', 'masked', 'training'];
 const rows: Parts = ['inference', 'rows', 'training'];
+const convolved: Parts = ['conv', 'inference', 'training'];
 const products: Parts = ['inference', 'linear', 'training'];
 
 export const KERNELS: Readonly<Record<keyof (typeof plain & typeof infer), Parts>> = {
@@ -44,17 +45,23 @@ export const KERNELS: Readonly<Record<keyof (typeof plain & typeof infer), Parts
   Dropout: trained,
   Residual: trained,
   Linear: products,
+  Conv1d: convolved,
+  Conv2d: convolved,
+  Conv3d: convolved,
+  ConvTranspose1d: convolved,
+  ConvTranspose2d: convolved,
   BNLSTMCell: products,
   BNGRUCell: products,
   Sequential: products,
   Graph: ['elementwise', 'inference', 'linear', 'training'],
   Softmax: ['elementwise', 'inference'],
   LogSoftmax: ['elementwise', 'inference'],
-  setThreads: ['elementwise', 'inference', 'linear', 'masked', 'rows', 'training'],
+  setThreads: ['conv', 'elementwise', 'inference', 'linear', 'masked', 'rows', 'training'],
   load: ['inference', 'linear'],
   norms: rows,
   merging: ['elementwise', 'inference'],
   softmax: ['elementwise', 'inference'],
+  convolutions: ['conv', 'inference'],
   Layer: none,
   Moments: none,
   Diagnosis: none,

@@ -3,6 +3,7 @@
 import { runAdd, runMultiply } from '../graph/operations/broadcast.ts';
 import { runChannelNorm } from '../graph/operations/channel-norm.ts';
 import { runConcat } from '../graph/operations/concat.ts';
+import { runConv } from '../graph/operations/conv.ts';
 import { runRowNorm } from '../graph/operations/row-norm.ts';
 import { runSoftmax } from '../graph/operations/softmax.ts';
 import type { Operations } from './load.ts';
@@ -15,3 +16,6 @@ export const merging: Operations = [runAdd, runMultiply, runConcat];
 
 /** Softmax and its logarithm. */
 export const softmax: Operations = [runSoftmax];
+
+/** Convolutions, and transposed ones. */
+export const convolutions: Operations = [runConv];
