@@ -82,7 +82,7 @@ interface Kind {
 const MOST_PLANS = 4;
 
 /** What all convolutions share. */
-abstract class ConvLayer<R extends number> extends LeafLayer<ConvPass, R> {
+export abstract class ConvLayer<R extends number = number> extends LeafLayer<ConvPass, R> {
   readonly subject: string;
   readonly inChannels: number;
   readonly outChannels: number;

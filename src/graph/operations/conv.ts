@@ -287,6 +287,8 @@ export const describeConv: Description<Exact, Rounded> = {
   }),
   bytes: ({ weight, bias }) => 4 * (weight.length + (bias?.length ?? 0)),
   work: () => null,
+  // of the output; of the input where outputs see unlike parts of the window
+  workWords: ({ weight, transposed }) => `${weight.length.toLocaleString('en')} per ${transposed ? 'input ' : ''}pixel`,
   analyse: ([x], exact, used) => analyseConv(x, exact, used),
   input: ({ inChannels, layout }) => ({ axis: axisOf(layout), count: inChannels }),
   output: ({ outChannels, layout }) => ({ axis: axisOf(layout), count: outChannels }),
