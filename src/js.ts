@@ -14,6 +14,7 @@ export type { BackendName } from './kernels/create-backend.ts';
 export { BatchNorm } from './layers/batch-norm.ts';
 export { BatchNorm1d, BatchNorm2d, BatchNorm3d } from './layers/batch-norm-ranks.ts';
 export { BatchRenorm, type BatchRenormOptions, type Bound } from './layers/batch-renorm.ts';
+export type { ConvPadding } from './layers/conv-options.ts';
 export { DomainBatchNorm, type DomainBatchNormOptions } from './layers/domain-batch-norm.ts';
 export { type BatchNormArguments, batchNorm } from './layers/functional.ts';
 export { GroupNorm, type GroupNormOptions } from './layers/group-norm.ts';
@@ -30,6 +31,15 @@ export { RMSNorm } from './layers/rms-norm.ts';
 export type { RowNormOptions } from './layers/row-norm.ts';
 export type { StateSlot, StateSlots } from './layers/state.ts';
 export { ActivationLayer, ReLU, Sigmoid, Tanh } from './nn/activations.ts';
+export {
+  Conv1d,
+  Conv2d,
+  Conv3d,
+  type ConvOptions,
+  ConvTranspose1d,
+  ConvTranspose2d,
+  type ConvTransposeOptions,
+} from './nn/conv.ts';
 export { Dropout, type DropoutOptions } from './nn/dropout.ts';
 export {
   type AnyOutputs,

@@ -13,6 +13,7 @@ const trained: Parts = ['inference', 'training'];
 const masked: Parts = ['inference', 'masked', 'training'];
 const pooled: Parts = ['inference', 'pool'];
 const rows: Parts = ['inference', 'rows', 'training'];
+const convolved: Parts = ['conv', 'inference', 'training'];
 const products: Parts = ['inference', 'linear', 'training'];
 
 export const KERNELS: Readonly<Record<keyof (typeof plain & typeof infer), Parts>> = {
@@ -45,6 +46,11 @@ export const KERNELS: Readonly<Record<keyof (typeof plain & typeof infer), Parts
   Dropout: trained,
   Residual: trained,
   Linear: products,
+  Conv1d: convolved,
+  Conv2d: convolved,
+  Conv3d: convolved,
+  ConvTranspose1d: convolved,
+  ConvTranspose2d: convolved,
   BNLSTMCell: products,
   BNGRUCell: products,
   Sequential: products,
@@ -61,12 +67,13 @@ export const KERNELS: Readonly<Record<keyof (typeof plain & typeof infer), Parts
   AdaptiveAvgPool2d: pooled,
   AdaptiveMaxPool2d: pooled,
   GlobalAvgPool: pooled,
-  setThreads: ['elementwise', 'inference', 'linear', 'masked', 'pool', 'rows', 'training'],
+  setThreads: ['conv', 'elementwise', 'inference', 'linear', 'masked', 'pool', 'rows', 'training'],
   load: ['inference', 'linear'],
   norms: rows,
   merging: ['elementwise', 'inference'],
   softmax: ['elementwise', 'inference'],
   pooling: pooled,
+  convolutions: ['conv', 'inference'],
   Layer: none,
   Moments: none,
   Diagnosis: none,

@@ -119,7 +119,21 @@ function paddingOf(
   if (padding === 'same') {
     throw wrongValue('ERR_OPTION', subject, 'padding', 'numbers for a transposed layer with samples', "'same'");
   }
-  return perAxis(subject, 'padding', padding === 'valid' ? 0 : padding, window.length).map((both) => ({
+  if (typeof padding === 'object' && padding.every((pair) => typeof pair === 'object') && padding.length) {
+    if (padding.length !== window.length) {
+      throw wrongValue('ERR_OPTION', subject, 'padding', `${window.length} pairs`, show(padding));
+    }
+    return padding.map((pair) => {
+      const [before, after] = perAxis(subject, 'padding', pair as readonly number[], 2);
+      return { before, after };
+    });
+  }
+  return perAxis(
+    subject,
+    'padding',
+    padding === 'valid' ? 0 : (padding as number | readonly number[]),
+    window.length,
+  ).map((both) => ({
     before: both,
     after: both,
   }));

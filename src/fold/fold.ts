@@ -5,6 +5,7 @@ import { show, wrongKind, wrongValue } from '../errors.ts';
 import { type ExactWeights, foldedBefore, foldedBehind, roundingOf } from '../graph/weights.ts';
 import type { Activation } from '../kernels/activations.ts';
 import { checkNames } from '../named-options.ts';
+import type { ConvLayer } from '../nn/conv.ts';
 import { Linear } from '../nn/linear.ts';
 import { locate } from '../tensors/call.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
@@ -61,7 +62,8 @@ export function foldLinear(
 }
 
 /**
- * Folds a batch norm into a convolution layer of 1, 2 or 3 dimensions: PyTorch's and Keras' layouts, transposed, grouped, depthwise. Arguments
+ * Folds a batch norm into a convolution of 1, 2 or 3 axes, a layer or its weights: PyTorch's and Keras' layouts, transposed,
+ * grouped, depthwise. A layer comes back as weights, on samples with channels first whatever its own layout. Arguments
  * stand in the order in which data passes them: `foldConv(conv, bn)`, or `foldConv(bn, conv)`.
  *
  * A norm before the layer is refused where the layer pads with zeros, unless its shift is 0: in the unfolded pair the zeros come after the norm, in
@@ -70,17 +72,25 @@ export function foldLinear(
  *
  * @throws as `foldLinear`
  */
+export function foldConv(conv: ConvLayer, norm: Norm, options?: FoldOptions): Folded<ConvWeights>;
+export function foldConv(norm: Norm, conv: ConvLayer, options?: FoldOptions): Folded<ConvWeights>;
 export function foldConv<C extends ConvWeights>(conv: C, norm: Norm, options?: FoldOptions): Folded<C>;
 export function foldConv<C extends ConvWeights>(norm: Norm, conv: C, options?: FoldOptions): Folded<C>;
 export function foldConv(
-  first: ConvWeights | Norm,
-  second: ConvWeights | Norm,
+  first: ConvLayer | ConvWeights | Norm,
+  second: ConvLayer | ConvWeights | Norm,
   options: FoldOptions = {},
 ): Folded<ConvWeights> {
   const subject = 'foldConv';
-  const { layer, norm, before } = inOrder<ConvWeights>(subject, first, second);
-  const geometry = convGeometry(subject, layer);
-  return fold(subject, layer, geometry, norm, before, options);
+  const { layer, norm, before } = inOrder<ConvLayer | ConvWeights>(subject, first, second);
+  const plain: ConvWeights = isConvLayer(layer) ? layer.plain() : layer;
+  const geometry = convGeometry(subject, plain);
+  return fold(subject, plain, geometry, norm, before, options);
+}
+
+/** Asked by its method, so that who folds weights alone bundles no layer. */
+function isConvLayer(layer: ConvLayer | ConvWeights): layer is ConvLayer {
+  return typeof (layer as Partial<ConvLayer> | null)?.plain === 'function';
 }
 
 function plainLinear(linear: Linear): LinearWeights {
@@ -111,7 +121,7 @@ function checkBorders(
   shift: Float64Array,
 ): void {
   if (shift.every((value) => value === 0)) return;
-  const pads = padding === 'same' || (padding !== 'valid' && [padding].flat().some((value) => value !== 0));
+  const pads = padding === 'same' || (padding !== 'valid' && [padding].flat(2).some((value) => value !== 0));
   if (!pads && !transposed) return;
   throw wrongValue(
     'ERR_FOLD',

@@ -26,8 +26,16 @@ export interface ConvWeights extends LinearWeights {
   readonly groups?: number;
   /** Keras' depthwise layout: one group for each input channel. In PyTorch's layout it is `groups: in`. */
   readonly depthwise?: boolean;
-  /** Zeros around the input: a number, one for each axis, or `'same'` or `'valid'`. Default 0. Folding a norm before the layer depends on it. */
-  readonly padding?: number | readonly number[] | 'same' | 'valid';
+  /**
+   * Zeros around the input: a number, one for each axis, `[before, after]` for each axis, or `'same'` or `'valid'`. Default 0.
+   * Folding a norm before the layer depends on it.
+   */
+  readonly padding?:
+    | number
+    | readonly number[]
+    | readonly (readonly [before: number, after: number])[]
+    | 'same'
+    | 'valid';
   /** Default 1. For samples only. */
   readonly stride?: number | readonly number[];
   /** Default 1. For samples only. */

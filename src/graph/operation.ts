@@ -118,6 +118,8 @@ export interface Description<X extends Operation = Operation, O extends Operatio
   bytes(operation: O): number;
   /** Multiply-adds per row; null where they depend on how many values a row has. */
   work(operation: O): number | null;
+  /** The same in words, where the rule is another than one per value: `576 per pixel`. */
+  workWords?(operation: O): string;
   /** Values in f64, and the error of evaluation in f32 with the weights of `used`. */
   analyse(inputs: readonly Valued[], exact: X, used: O): Valued;
   /** Channels of the input and of the output. */

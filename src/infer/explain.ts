@@ -14,18 +14,19 @@ export function explainProgram({ nodes, dropped }: OperationGraph, steps: readon
     return {
       bytes: description.bytes(step.operation),
       work: description.work(step.operation),
+      words: description.workWords?.(step.operation) ?? '1 per value',
       rounding: description.rounding(operation, step.operation),
     };
   });
   const rows = steps.map((step, i) => {
-    const { bytes, work, rounding } = facts[i];
+    const { bytes, work, words, rounding } = facts[i];
     return [
       `${i}`,
       stepName(step),
       madeOf(nodes[i]),
       shown(bytes, ''),
       // a row may have many values in each channel: the work is per value
-      shown(work, '1 per value'),
+      shown(work, words),
       rounding === null ? '' : rounding.toExponential(1),
     ];
   });

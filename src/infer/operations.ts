@@ -3,6 +3,7 @@
 import { runAdd, runMultiply } from '../graph/operations/broadcast.ts';
 import { runChannelNorm } from '../graph/operations/channel-norm.ts';
 import { runConcat } from '../graph/operations/concat.ts';
+import { runConv } from '../graph/operations/conv.ts';
 import { runPool } from '../graph/operations/pool.ts';
 import { runRowNorm } from '../graph/operations/row-norm.ts';
 import { runSoftmax } from '../graph/operations/softmax.ts';
@@ -19,3 +20,6 @@ export const softmax: Operations = [runSoftmax];
 
 /** Max and average pooling. */
 export const pooling: Operations = [runPool];
+
+/** Convolutions, and transposed ones. */
+export const convolutions: Operations = [runConv];

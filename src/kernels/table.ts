@@ -2,6 +2,8 @@
 // brings all of them along.
 
 import type { PartName } from '../wasm/source.ts';
+import { CONV } from './conv/part.ts';
+import { CONV_ROWS } from './conv/table.ts';
 import { type Backend, withPart } from './create-backend.ts';
 import { ELEMENTWISE } from './elementwise/part.ts';
 import { ELEMENTWISE_ROWS } from './elementwise/table.ts';
@@ -21,6 +23,7 @@ import { TRAINING } from './training/part.ts';
 import { TRAINING_ROWS } from './training/table.ts';
 
 const PARTS = {
+  conv: { part: CONV, rows: CONV_ROWS },
   elementwise: { part: ELEMENTWISE, rows: ELEMENTWISE_ROWS },
   inference: { part: INFERENCE, rows: INFERENCE_ROWS },
   linear: { part: LINEAR, rows: LINEAR_ROWS },

@@ -7,6 +7,7 @@ import { isVector, type Sizes, type Vector } from '../../src/kernels/row.ts';
 import { KERNEL_NAMES, type KernelName, rowOf, TWINS, withAll } from '../../src/kernels/table.ts';
 import * as js from '../../src/kernels/training/js.ts';
 import { Random } from '../../src/nn/random.ts';
+import { ends, tableBits, tablesFor } from '../support/conv-tables.ts';
 import { allPoolSizes, windowsFor } from '../support/pools.ts';
 
 const U = 2 ** -24;
@@ -23,6 +24,48 @@ function sizesFor(name: KernelName): Sizes[] {
   if (has('windows')) {
     // averages know no dilation
     all.push(...allPoolSizes().filter(({ dilationWidth }) => has('dilationWidth') || dilationWidth === 1));
+  } else if (has('taps')) {
+    // pixels, runs and columns around a tile, a band and a block; windows that overlap, and nine taps in a grid
+    for (const count of [1, 2, 3, 4, 5, 9, 66, 130, 515]) {
+      for (const [runs, run] of [
+        [0, 3],
+        [1, 1],
+        [1, 4],
+        [2, 3],
+        [3, 7],
+        [5, 2],
+        [9, 1],
+      ]) {
+        if (runs === 0 && name.includes('weights')) continue;
+        for (const cols of [1, 3, 4, 5, 8, 9, 12, 15, 16, 19, 24]) {
+          if (count > 100 && cols % 4 !== 1) continue;
+          const all0 = { count, runs, run, cols, depth: runs * run + Math.ceil(count / 64) };
+          all.push({ ...all0, ...ends(tablesFor({ ...all0, run: has('run') ? run : cols })) });
+        }
+      }
+    }
+  } else if (name === 'pad_nxc_f32') {
+    for (const first of [0, 1])
+      for (const repeat of [1, 2])
+        for (const cols of [1, 3, 4, 5, 8, 9])
+          for (const width of [1, 3, 4, 6, 9])
+            for (const around of [0, 1, 2]) {
+              const [depth, height] = [1 + (width % 2), 1 + (cols % 3)];
+              const [toDepth, toHeight, toWidth] = [depth + (around >> 1), height + around, width + 2 * around];
+              const [front, top, left] = [around >> 1, around >> 1, around];
+              const outer = { first, samples: 1 + (cols % 2), cols, repeat, depth, height, width };
+              all.push({ ...outer, toDepth, toHeight, toWidth, front, top, left });
+            }
+  } else if (name === 'sum_runs_f32') {
+    for (const count of [1, 2, 5, 9, 17]) for (const run of [1, 2, 3, 4, 7, 8]) all.push({ count, run, depth: run });
+  } else if (name === 'pack_taps_f32') {
+    for (const depth of [1, 2, 3, 5])
+      for (const cols of [1, 3, 7, 8, 9, 16, 17])
+        for (const panelStride of [depth * 8, depth * 8 + 40])
+          all.push(
+            { depth, cols, depthStride: 9, colStride: depth * 9, panelStride },
+            { depth, cols, depthStride: cols * 3, colStride: 3, panelStride },
+          );
   } else if (has('size')) {
     for (let size = 0; size <= 35; size++) all.push({ size });
     all.push({ size: 2048 }, { size: 2051 });
@@ -112,6 +155,8 @@ const PARAMETERS: Record<string, (random: Random) => number> = {
   bands: (random) => random.bits() & 1,
   plain: (random) => random.bits() & 1,
   log: (random) => random.bits() & 1,
+  low: (random) => (random.bits() & 1 ? Number.NEGATIVE_INFINITY : 0),
+  high: (random) => (random.bits() & 1 ? Number.POSITIVE_INFINITY : 6),
 };
 
 interface Trial {
@@ -162,6 +207,11 @@ function run(name: KernelName, trial: Trial, seed: number): string | undefined {
           ? windowsFor(trial.sizes, name.startsWith('avg'))
           : Type.from(fill(arg, length, random, trial.flavour))
         : new Type(length).fill(CANARY);
+  }
+  if (initial.taps) {
+    const { run = trial.sizes.cols } = scalars;
+    const tables = tablesFor({ ...trial.sizes, run: args.some((arg) => arg.name === 'run') ? run : trial.sizes.cols });
+    for (const table of ['at', 'to', 'taps'] as const) initial[table] = tableBits(tables[table]);
   }
   // what is worked out from the sums of segments is given the right ones
   const { x, dy, pivot, center, invStd, sum, square, dot } = initial as Record<string, never>;
@@ -280,7 +330,13 @@ function scaleOf(
     if (arg.name === 'x' && name === 'max_pool_grad_f32') sum.x = initial.x;
     else sum[arg.name] = absolute(initial[arg.name]).map((value) => sign * value) as Array32;
   }
-  const plain = { ...scalars, kind: 0, alpha: 0 } as Record<string, number>;
+  const plain = {
+    ...scalars,
+    kind: 0,
+    alpha: 0,
+    low: Number.NEGATIVE_INFINITY,
+    high: Number.POSITIVE_INFINITY,
+  } as Record<string, number>;
   twin(...args.map((arg) => (without.includes(arg.name) ? null : isVector(arg) ? sum[arg.name] : plain[arg.name])));
   // no activation is steeper than 1.2; each adds 4 units in the last place of its own
   return (out: string, i: number, want: number) =>

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import * as evenkeel from '../../src/index.ts';
 import { type Layout, type TensorLike, tensor } from '../../src/index.ts';
 import { shapeOf } from '../../src/tensors/shape.ts';
-import { convolutionCases, errorRatio, type GoldenTensor, plain } from '../support/golden.ts';
+import { convolutionalCases, errorRatio, type GoldenTensor, plain } from '../support/golden.ts';
 
 const places: Record<string, (t: GoldenTensor) => TensorLike> = {
   arrays: plain,
@@ -20,7 +20,7 @@ type PoolClass = new (size: unknown, options?: object) => AnyPool;
 const CLASSES = evenkeel as unknown as Record<string, PoolClass>;
 
 describe.each(Object.keys(places))('on %s', (kind) => {
-  const cases = convolutionCases('max_pool', 'avg_pool', 'adaptive_avg_pool', 'global_avg_pool');
+  const cases = convolutionalCases('max_pool', 'avg_pool', 'adaptive_avg_pool', 'global_avg_pool');
 
   test('there are all cases', () => {
     expect(cases).toHaveLength(37);

@@ -23,6 +23,7 @@ import { Cutter, MOST_PARTS } from '../../src/threads/parts.ts';
 import { shareMemory } from '../../src/threads/shared-memory.ts';
 import { WorkerTeam } from '../../src/threads/team.ts';
 import { ARGUMENTS, WORD } from '../../src/threads/worker.ts';
+import { ends, tableBits, tablesFor } from '../support/conv-tables.ts';
 import { bitsOf, lopsided, normals } from '../support/data.ts';
 import { poolSizes, windowsFor } from '../support/pools.ts';
 
@@ -73,6 +74,14 @@ const ended = (worker: NodeWorker) => new Promise<void>((resolve) => worker.once
 function largeSizes(args: readonly { name: string }[]): Sizes {
   const has = (name: string) => args.some((arg) => arg.name === name);
   if (has('windows')) return poolSizes(7, 5, [61, 3, 2, 1, 1], [67, 3, 2, 1, 1]);
+  if (has('taps')) {
+    const sizes = { count: 2301, runs: 5, run: has('run') ? 7 : 37, cols: 37 };
+    return { ...sizes, ...ends(tablesFor(sizes), 37, 37) };
+  }
+  if (has('toWidth')) {
+    const outer = { first: 1, samples: 11, cols: 37, repeat: 1, depth: 2, height: 13, width: 17 };
+    return { ...outer, toDepth: 3, toHeight: 15, toWidth: 20, front: 1, top: 1, left: 2 };
+  }
   if (has('size')) return { size: 150_003 };
   if (has('inner'))
     return { outer: 3, channels: 37, inner: 1301, stride: 37 * 1301 + 5, sampleStep: 1301, channelStep: 0 };
@@ -99,6 +108,8 @@ if (hasThreads)
         together: 1,
         bands: 1,
         plain: 0,
+        low: 0,
+        high: 6,
       };
       expect(setThreads(3)).toBe(3);
       const { heap, kernels, parallel } = withAll(backend());
@@ -109,7 +120,9 @@ if (hasThreads)
         const f64 = arg.type === 'f64';
         const at = heap.alloc(length * (f64 ? 8 : 4));
         blocks.push({ at, length, f64, out: arg.access === 'write' || arg.access === 'update' });
-        if (!f64)
+        if (['at', 'to', 'taps'].includes(arg.name))
+          heap.f32.set(tableBits(tablesFor(sizes as never)[arg.name as 'at']), at >> 2);
+        else if (!f64)
           heap.f32.set(
             arg.name === 'windows'
               ? windowsFor(sizes, name.startsWith('avg'))

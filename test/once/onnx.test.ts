@@ -545,7 +545,7 @@ describe('folds', () => {
       expect([folded.length, kept]).toEqual([1, []]);
       const plain = { weight, bias, shape, layout: isLinear && !isTorch ? ('keras' as const) : ('torch' as const) };
       const layered = isLinear ? plain : { ...plain, groups, transposed };
-      const fold = isLinear ? foldLinear : (foldConv as typeof foldLinear);
+      const fold = isLinear ? foldLinear : (foldConv as unknown as typeof foldLinear);
       const want = side === 'before' ? fold(norm, layered) : fold(layered, norm);
       const { initializers } = readOnnx(out);
       expect(initializers.get('W')!.data).toEqual(want.weight);

@@ -27,8 +27,8 @@ export interface GoldenCase {
 
 const ARRAYS = { f32: Float32Array, f64: Float64Array, i32: Int32Array, u8: Uint8Array };
 const LARGEST = 3.4028234663852886e38;
-const fixtures = fileURLToPath(new URL('../fixtures/', import.meta.url));
-const folder = `${fixtures}golden/`;
+const folderOf = (set: string) => fileURLToPath(new URL(`../fixtures/${set}/`, import.meta.url));
+const folder = folderOf('golden');
 
 interface Entry {
   id: string;
@@ -38,21 +38,23 @@ interface Entry {
   bin?: string;
 }
 
-const index: { cases: Entry[] } = JSON.parse(readFileSync(`${folder}INDEX.json`, 'utf8'));
+const entriesOf = (folder: string): Entry[] => JSON.parse(readFileSync(`${folder}INDEX.json`, 'utf8')).cases;
+const index = entriesOf(folder);
 
 /** The cases of some operations. */
 export function goldenCases(...ops: string[]): GoldenCase[] {
-  return index.cases.filter((entry) => ops.includes(entry.op)).map((entry) => loadCase(entry));
+  return index.filter((entry) => ops.includes(entry.op)).map((entry) => loadCase(entry, folder));
 }
 
-/** The same of the data for convolutions and what goes with them. */
-export function convolutionCases(...ops: string[]): GoldenCase[] {
-  const conv = `${fixtures}golden-conv/`;
-  const { cases }: { cases: Entry[] } = JSON.parse(readFileSync(`${conv}INDEX.json`, 'utf8'));
-  return cases.filter((entry) => ops.includes(entry.op)).map((entry) => loadCase(entry, conv));
+/** The same of the data for convolutional networks, test/fixtures/golden-conv. */
+export function convolutionalCases(...ops: string[]): GoldenCase[] {
+  const from = folderOf('golden-conv');
+  return entriesOf(from)
+    .filter((entry) => ops.includes(entry.op))
+    .map((entry) => loadCase(entry, from));
 }
 
-function loadCase(entry: Entry, folder = `${fixtures}golden/`): GoldenCase {
+function loadCase(entry: Entry, folder: string): GoldenCase {
   const meta = JSON.parse(readFileSync(folder + entry.json, 'utf8'));
   const tensors: Record<string, GoldenTensor> = {};
   if (entry.bin) {

@@ -5,6 +5,7 @@ import { describeAffine } from './affine.ts';
 import { describeAdd, describeMultiply } from './broadcast.ts';
 import { describeChannelNorm } from './channel-norm.ts';
 import { describeConcat } from './concat.ts';
+import { describeConv } from './conv.ts';
 import { describeElementwise } from './elementwise.ts';
 import { describeLinear } from './linear.ts';
 import { describePool } from './pool.ts';
@@ -15,6 +16,7 @@ export const OPERATIONS: readonly Description[] = [
   describeLinear,
   describeAffine,
   describeElementwise,
+  describeConv,
   describeChannelNorm,
   describeRowNorm,
   describeSoftmax,

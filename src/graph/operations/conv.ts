@@ -1,0 +1,366 @@
+// Convolutions, and transposed ones, of one to three axes.
+
+import { convGeometry } from '../../fold/geometry.ts';
+import { NO_ACTIVATION } from '../../kernels/activations.ts';
+import { clampOf, sumRuns, transpose } from '../../kernels/conv/calls.ts';
+import { activate, affine } from '../../kernels/inference/calls.ts';
+import {
+  type Around,
+  type ConvSpec,
+  convShape,
+  gridOf,
+  lengthsOf,
+  paddingOf,
+  weightShape,
+  windowsOf,
+} from '../../layers/conv-geometry.ts';
+import {
+  align,
+  type ConvChannels,
+  fillSource,
+  packedLength,
+  packWeights,
+  runPlan,
+  tableBytes,
+} from '../../layers/conv-passes.ts';
+import { type ConvPlan, isDepthwise, placesOf, planOf, type Towards } from '../../layers/conv-plan.ts';
+import { Call } from '../../tensors/call.ts';
+import { countOf } from '../../tensors/shape.ts';
+import { store } from '../../wasm/views.ts';
+import { gamma, U, type Valued } from '../error-analysis.ts';
+import {
+  axisOf,
+  type ChannelMap,
+  type Description,
+  type Fields,
+  type Operation,
+  padded,
+  type Runner,
+  type Shape,
+} from '../operation.ts';
+import { fitsF32, foldedBefore, foldedBehind, roundingOf, type WeightAxes } from '../weights.ts';
+
+export interface ConvOperation<V extends ArrayLike<number> = ArrayLike<number>> extends Operation, ConvSpec {
+  readonly kind: 'conv';
+  /** `[out, in/groups, ...kernel]`, transposed `[in, out/groups, ...kernel]`. */
+  readonly weight: V;
+  /** `[out]`. */
+  readonly bias: V | null;
+}
+
+type Rounded = ConvOperation<Float32Array>;
+type Exact = ConvOperation;
+
+const towardsOf = ({ transposed }: ConvSpec): Towards => (transposed ? 'input' : 'output');
+
+/** Channels of the convolution that a transposed one is the gradient of. */
+const channelsOf = ({ transposed, inChannels, outChannels, groups }: ConvSpec): ConvChannels =>
+  transposed ? { inChannels: outChannels, outChannels: inChannels, groups } : { inChannels, outChannels, groups };
+
+/** Places of the window by phase. Those of a convolution do not depend on its padding. */
+const placesBy = (operation: ConvSpec) => {
+  const { padding, kernel } = operation;
+  const around = padding === 'same' ? kernel.map((): Around => [0, 0]) : padding;
+  return placesOf(windowsOf(operation, around), towardsOf(operation));
+};
+
+const weightBytes = (operation: ConvSpec) =>
+  align(packedLength(channelsOf(operation), placesBy(operation), towardsOf(operation)) * 4);
+
+const name = (operation: ConvSpec) => {
+  const { transposed, kernel, inChannels, outChannels, groups, stride } = operation;
+  const kind = isDepthwise(channelsOf(operation)) ? 'depthwise ' : '';
+  const window = kernel.join('×');
+  const step = stride.every((s) => s === 1) ? '' : ` / ${stride.join('×')}`;
+  const parts = groups > 1 && !kind ? `, ${groups} groups` : '';
+  return `${kind}conv${transposed ? ' transposed' : ''} ${window}${step} ${inChannels} → ${outChannels}${parts}`;
+};
+
+interface Layers {
+  readonly plan: ConvPlan;
+  /** Channels and pixels of the output. */
+  readonly places: number;
+  readonly rows: number;
+  readonly repeat: number;
+  /** Are values turned on their way in, and on their way out? */
+  readonly copies: boolean;
+  readonly turns: boolean;
+}
+
+function layersOf(operation: ConvSpec, shape: Shape): Layers {
+  const outShape = convShape(name(operation), operation, shape);
+  const plan = planOf(gridOf(operation, shape, outShape), towardsOf(operation));
+  const places = countOf(lengthsOf(operation, outShape));
+  const rows = outShape[0] * places;
+  const isFirst = operation.layout === 'channels-first';
+  return {
+    plan,
+    places,
+    rows,
+    repeat: plan.size / (rows * operation.outChannels) || 1,
+    copies: !plan.source.isGiven || (isFirst && countOf(plan.source.lengths) > 1),
+    turns: isFirst && places > 1,
+  };
+}
+
+/** Scratch memory: tables, the padded source, the result and a residual with channels innermost, and what it is summed up to. */
+function scratchOf({ plan, rows, repeat, copies, turns }: Layers, outChannels: number) {
+  const values = align(rows * outChannels * 4);
+  const source = align(tableBytes(plan));
+  const result = source + (copies ? align(plan.source.size * 4) : 0);
+  const residual = result + (turns || repeat > 1 ? align(plan.size * 4) : 0);
+  const summed = residual + (turns ? values : 0);
+  return { source, result, residual, summed, bytes: summed + (turns && repeat > 1 ? values : 0) };
+}
+
+export const runConv: Runner<Rounded> = {
+  kind: 'conv',
+  arity: 1,
+  fuses: true,
+  // the residual is read where the output is written, pixel by pixel
+  overwrites: [1],
+  name,
+  shape: (subject, operation, [x]) => convShape(subject, operation, x),
+  takes: ({ kernel, inChannels, layout }, rank) => {
+    if (rank !== kernel.length + 2) return undefined;
+    const lengths = kernel.map(() => Number.NaN);
+    return layout === 'channels-first' ? [Number.NaN, inChannels, ...lengths] : [Number.NaN, ...lengths, inChannels];
+  },
+  bytes: (operation) => weightBytes(operation) + 2 * padded(operation.outChannels),
+  fill(backend, operation, at) {
+    const { weight, bias, kernel, outChannels } = operation;
+    const call = new Call(backend);
+    try {
+      const from = call.scratch(weight.length * 4);
+      store(backend.heap, from, weight);
+      packWeights(backend, from, at, channelsOf(operation), countOf(kernel), placesBy(operation), towardsOf(operation));
+    } finally {
+      call.end();
+    }
+    const vectors = at + weightBytes(operation);
+    store(backend.heap, vectors, bias ?? new Float32Array(outChannels));
+    store(backend.heap, vectors + padded(outChannels), new Float32Array(outChannels).fill(1));
+  },
+  scratch: (operation, [x]) => scratchOf(layersOf(operation, x), operation.outChannels).bytes,
+  call({ backend, operation, weights, shapes, inputs: [from], residual, output, scratch, activation }) {
+    const { outChannels, bias } = operation;
+    const isFirst = operation.layout === 'channels-first';
+    const layers = layersOf(operation, shapes[0]);
+    const { plan, places, rows, repeat, copies, turns } = layers;
+    const at = scratchOf(layers, outChannels);
+    const samples = shapes[0][0];
+    const biasAt = weights + weightBytes(operation);
+    const ones = biasAt + padded(outChannels);
+    const adds = shapes.length > 1;
+    const clamp = clampOf(activation);
+    const size = rows * outChannels;
+    return () => {
+      const memory = scratch();
+      const result = output();
+      let x = from();
+      if (copies) {
+        fillSource(backend, plan.source, x, memory + at.source, isFirst);
+        x = memory + at.source;
+      }
+      let onto = adds ? residual() : 0;
+      if (adds && turns) {
+        transpose(backend, onto, memory + at.residual, samples, outChannels, places);
+        onto = memory + at.residual;
+      }
+      const y = turns || repeat > 1 ? memory + at.result : result;
+      const operands = { x, packed: weights, y, tables: memory };
+      let last = y;
+      if (repeat > 1) {
+        // channels are summed up first: bias, residual and activation come behind
+        runPlan(backend, plan, { ...operands, bias: 0, residual: 0 });
+        last = turns ? memory + at.summed : result;
+        sumRuns(backend, y, last, size, repeat);
+        const extent = { kernel: 'nxc', outer: rows, channels: outChannels, inner: 1 } as const;
+        affine(backend, extent, last, { center: 0, scale: ones, shift: biasAt }, onto, last, activation);
+      } else {
+        const all = clamp ?? clampOf(NO_ACTIVATION);
+        runPlan(backend, plan, { ...operands, bias: bias ? biasAt : 0, residual: onto }, all);
+      }
+      if (turns) transpose(backend, last, result, samples, places, outChannels);
+      if (!clamp && repeat === 1) activate(backend, result, result, activation, size);
+    };
+  },
+  read: readOperation,
+};
+
+/** The most channels, or cells of a window, that a file may name. */
+const MOST = 2 ** 24;
+
+function readOperation(fields: Fields): Rounded {
+  const { json, fail, whole } = fields;
+  const list = (value: unknown, least: number, length?: number): number[] => {
+    if (Array.isArray(value) && value.length === (length ?? value.length))
+      return value.map((n) => whole(n, least, MOST));
+    throw fail(length === undefined ? 'a list' : `${length} values`, value);
+  };
+  const kernel = list(json.kernel, 1);
+  const axes = kernel.length;
+  if (axes < 1 || axes > 3) throw fail('a kernel of 1 to 3 axes', json.kernel);
+  const transposed = json.transposed === true;
+  if (typeof json.transposed !== 'boolean') throw fail('transposed true or false', json.transposed);
+  if (json.layout !== 'channels-first' && json.layout !== 'channels-last') throw fail('a layout', json.layout);
+  const { layout } = json;
+  const inChannels = whole(json.in, 1, MOST);
+  const outChannels = whole(json.out, 1, MOST);
+  const groups = whole(json.groups, 1, MOST);
+  if (inChannels % groups || outChannels % groups) throw fail('groups that divide the channels', groups);
+  const pairs = (value: unknown) => {
+    if (!Array.isArray(value) || value.length !== axes) throw fail(`${axes} pairs`, value);
+    return value.map((pair) => list(pair, 0, 2) as unknown as Around);
+  };
+  const padding = json.padding === 'same' && !transposed ? 'same' : pairs(json.padding);
+  const stride = list(json.stride, 1, axes);
+  const dilation = list(json.dilation, 1, axes);
+  const outputPadding = list(json.outputPadding, 0, axes);
+  const spec: ConvSpec = {
+    transposed,
+    inChannels,
+    outChannels,
+    kernel,
+    stride,
+    dilation,
+    padding,
+    outputPadding,
+    groups,
+    layout,
+  };
+  const weight = fields.vector('weight', weightShape(spec));
+  return { kind: 'conv', ...spec, weight, bias: fields.optional('bias', [outChannels]) };
+}
+
+function axesOf({ weight, transposed, groups, ...spec }: Exact): WeightAxes {
+  const shape = weightShape({ ...spec, transposed, groups });
+  return convGeometry('compile', { weight, shape, transposed, groups });
+}
+
+/** The operation with other weights, unless they are beyond f32 where the operations by themselves are not. */
+function withWeights(exact: Exact, { weight, bias }: { weight: Float64Array; bias: Float64Array }): Exact | string {
+  return fitsF32(weight) && fitsF32(bias) ? { ...exact, weight, bias } : 'folded weights beyond f32';
+}
+
+/** Does every output see as many inputs as any other? */
+function seesAll({ transposed, padding, kernel }: Exact): boolean {
+  if (transposed) return false;
+  return padding === 'same' ? kernel.every((length) => length === 1) : padding.flat().every((zeros) => zeros === 0);
+}
+
+function foldForward(exact: Exact, map: ChannelMap): Exact | string {
+  const { center, scale, shift } = map;
+  const shifts = Array.from(scale, (value, c) => shift[c] - center[c] * value).some((value) => value !== 0);
+  if (shifts && !seesAll(exact)) {
+    return exact.transposed
+      ? 'a shift before a transposed convolution, whose outputs do not all see as many inputs'
+      : 'a shift before a convolution that pads with zeros';
+  }
+  return withWeights(exact, foldedBefore(exact, axesOf(exact), map));
+}
+
+export const describeConv: Description<Exact, Rounded> = {
+  runner: runConv,
+  group: 'convolutions',
+  noun: 'a convolution',
+  exact: (given) => ({
+    ...given,
+    weight: Float64Array.from(given.weight),
+    bias: given.bias && Float64Array.from(given.bias),
+  }),
+  rounded: ({ weight, bias, ...exact }) => ({
+    ...exact,
+    weight: Float32Array.from(weight),
+    bias: bias && Float32Array.from(bias),
+  }),
+  rounding(exact, { weight }) {
+    const most = roundingOf(exact.weight, weight, axesOf(exact)).reduce((a, b) => Math.max(a, b), 0);
+    return most > 0 ? most : null;
+  },
+  json: ({ weight, bias, kind, inChannels, outChannels, ...spec }, store) => ({
+    in: inChannels,
+    out: outChannels,
+    ...spec,
+    weight: store(weight, weightShape({ inChannels, outChannels, ...spec }), 'weight'),
+    bias: store(bias, [outChannels], 'bias'),
+  }),
+  bytes: ({ weight, bias }) => 4 * (weight.length + (bias?.length ?? 0)),
+  work: () => null,
+  // of the output; of the input where outputs see unlike parts of the window
+  workWords: ({ weight, transposed }) => `${weight.length.toLocaleString('en')} per ${transposed ? 'input ' : ''}pixel`,
+  analyse: ([x], exact, used) => analyseConv(x, exact, used),
+  input: ({ inChannels, layout }) => ({ axis: axisOf(layout), count: inChannels }),
+  output: ({ outChannels, layout }) => ({ axis: axisOf(layout), count: outChannels }),
+  foldBack: (exact, map) => withWeights(exact, foldedBehind(exact, axesOf(exact), map)),
+  foldForward,
+};
+
+/** The convolution in f64, and what working it out in f32 with other weights than the exact ones may add. */
+function analyseConv({ shape, value, error }: Valued, exact: Exact, used: Rounded): Valued {
+  const { transposed, inChannels, outChannels, groups, kernel, stride, dilation, layout } = exact;
+  const outShape = convShape('certificate', exact, shape);
+  const lengths = lengthsOf(exact, shape);
+  const outLengths = lengthsOf(exact, outShape);
+  const padding = paddingOf(exact, lengths);
+  const [places, outPlaces, taps] = [lengths, outLengths, kernel].map(countOf);
+  const [own, whole] = [inChannels / groups, outChannels / groups];
+  const isFirst = layout === 'channels-first';
+  const size = shape[0] * outChannels * outPlaces;
+  const out = { value: new Float64Array(size), error: new Float64Array(size) };
+  // running error: each product rounds, and each sum on the way; in whatever order, they are at most the sum of what is added
+  const terms = gamma(own * taps + 4);
+  const windows = Array.from({ length: outPlaces }, (_, p) => {
+    const at = unravel(p, outLengths);
+    return Array.from({ length: taps }, (_, k) => {
+      const tap = unravel(k, kernel);
+      let from = 0;
+      for (let a = 0; a < at.length; a++) {
+        let i = transposed
+          ? at[a] + padding[a][0] - tap[a] * dilation[a]
+          : at[a] * stride[a] + tap[a] * dilation[a] - padding[a][0];
+        if (transposed) i /= stride[a];
+        if (!Number.isInteger(i) || i < 0 || i >= lengths[a]) return -1;
+        from = from * lengths[a] + i;
+      }
+      return from;
+    });
+  });
+  for (let n = 0; n < shape[0]; n++) {
+    for (let p = 0; p < outPlaces; p++) {
+      for (let o = 0; o < outChannels; o++) {
+        const group = Math.floor(o / whole);
+        const [b, usedBias] = [exact.bias ? exact.bias[o] : 0, used.bias ? used.bias[o] : 0];
+        let total = b;
+        let inherited = Math.abs(b - usedBias);
+        let sum = Math.abs(usedBias);
+        windows[p].forEach((from, k) => {
+          if (from < 0) return;
+          for (let j = 0; j < own; j++) {
+            const c = group * own + j;
+            const w = (transposed ? c * whole + (o - group * whole) : o * own + j) * taps + k;
+            const i = isFirst ? (n * inChannels + c) * places + from : (n * places + from) * inChannels + c;
+            total += exact.weight[w] * value[i];
+            const lost = Math.abs(used.weight[w]) * error[i];
+            inherited += lost + Math.abs(exact.weight[w] - used.weight[w]) * Math.abs(value[i]);
+            sum += Math.abs(used.weight[w] * value[i]) + lost;
+          }
+        });
+        const i = isFirst ? (n * outChannels + o) * outPlaces + p : (n * outPlaces + p) * outChannels + o;
+        out.value[i] = total;
+        out.error[i] = inherited + terms * sum + U * Math.abs(total);
+      }
+    }
+  }
+  return { shape: outShape, ...out };
+}
+
+function unravel(index: number, lengths: readonly number[]): number[] {
+  const at: number[] = [];
+  let rest = index;
+  for (let a = lengths.length - 1; a >= 0; a--) {
+    at.unshift(rest % lengths[a]);
+    rest = Math.floor(rest / lengths[a]);
+  }
+  return at;
+}

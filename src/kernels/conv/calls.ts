@@ -1,0 +1,111 @@
+// The verbs of convolutions; see ../inference/calls.ts.
+
+import { type ActivationCode, NO_ACTIVATION } from '../activations.ts';
+import type { Backend } from '../create-backend.ts';
+import { kernelsFor } from '../inference/calls.ts';
+import { WORTHWHILE_PRODUCT } from '../part.ts';
+import { withConv } from './part.ts';
+
+/** A product's call for one group: tables in memory, sizes (assembly/kernels/conv-nxc.ts). */
+export interface ConvCall {
+  readonly at: number;
+  readonly to: number;
+  readonly taps: number;
+  readonly count: number;
+  readonly runs: number;
+  readonly run: number;
+  readonly cols: number;
+  readonly isDepthwise: boolean;
+  /** Values behind x and y, or dy. */
+  readonly reach: number;
+  readonly span: number;
+}
+
+/** Numbers of the activations that a product applies itself (src/kernels/activations.ts). */
+const RELU = 1;
+const RELU6 = 2;
+
+/** The least and the largest value that an activation lets through, where it is no more than that. */
+export function clampOf({ kind }: ActivationCode): readonly [low: number, high: number] | undefined {
+  if (kind === NO_ACTIVATION.kind) return [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY];
+  if (kind === RELU) return [0, Number.POSITIVE_INFINITY];
+  return kind === RELU6 ? [0, 6] : undefined;
+}
+
+/** Pixels of y from those of x; residual and bias 0 for none. */
+export function conv(
+  backend: Backend,
+  x: number,
+  packed: number,
+  bias: number,
+  residual: number,
+  y: number,
+  { at, to, taps, count, runs, run, cols, isDepthwise, reach, span }: ConvCall,
+  [low, high]: readonly [number, number],
+): void {
+  const kernels = kernelsFor(withConv(backend), count * runs * run * cols, WORTHWHILE_PRODUCT);
+  if (isDepthwise) {
+    kernels.depthwise_nxc_f32(x, packed, bias, residual, y, at, to, taps, low, high, count, runs, cols, reach, span);
+  } else {
+    kernels.conv_nxc_f32(x, packed, bias, residual, y, at, to, taps, low, high, count, runs, run, cols, reach, span);
+  }
+}
+
+/** The gradient with respect to the weights, as they are packed. */
+export function convWeights(
+  backend: Backend,
+  x: number,
+  dy: number,
+  dw: number,
+  { at, to, taps, count, runs, run, cols, isDepthwise, reach, span }: ConvCall,
+): void {
+  const kernels = kernelsFor(withConv(backend), count * runs * run * cols, WORTHWHILE_PRODUCT);
+  if (isDepthwise) kernels.depthwise_weights_nxc_f32(x, dy, at, to, taps, dw, count, runs, cols, reach, span);
+  else kernels.conv_weights_nxc_f32(x, dy, at, to, taps, dw, count, runs, run, cols, reach, span);
+}
+
+type Three = readonly [number, number, number];
+
+/** Pixels with channels innermost and zeros around them; `isFirst`: from channels first. */
+export function pad(
+  backend: Backend,
+  x: number,
+  y: number,
+  isFirst: boolean,
+  samples: number,
+  channels: number,
+  repeat: number,
+  lengths: Three,
+  padded: Three,
+  before: Three,
+): void {
+  const kernels = kernelsFor(withConv(backend), samples * channels * lengths[0] * lengths[1] * lengths[2]);
+  kernels.pad_nxc_f32(x, y, isFirst ? 1 : 0, samples, channels, repeat, ...lengths, ...padded, ...before);
+}
+
+const NOTHING = [0, 0, 0] as const;
+
+/** `[samples, rows, cols]` as `[samples, cols, rows]`. */
+export function transpose(backend: Backend, x: number, y: number, samples: number, rows: number, cols: number): void {
+  const lengths = [1, 1, cols] as const;
+  pad(backend, x, y, true, samples, rows, 1, lengths, lengths, NOTHING);
+}
+
+/** One place of the window, packed: see assembly/kernels/pack-taps.ts. */
+export function packTaps(
+  backend: Backend,
+  w: number,
+  packed: number,
+  depth: number,
+  cols: number,
+  depthStride: number,
+  colStride: number,
+  panelStride: number,
+): void {
+  withConv(backend).kernels.pack_taps_f32(w, packed, depth, cols, depthStride, colStride, panelStride);
+}
+
+/** Sums of `run` values side by side. */
+export function sumRuns(backend: Backend, x: number, y: number, count: number, run: number): void {
+  withConv(backend).kernels.sum_runs_f32(x, y, count, run);
+}

@@ -1,0 +1,173 @@
+// The plain loops of convolutions; see ../inference/js.ts.
+
+type F32 = Float32Array;
+
+/** A table of u32, which comes as f32 values. */
+const table = ({ buffer, byteOffset, length }: F32) => new Uint32Array(buffer, byteOffset, length);
+
+/** A NaN passes. */
+const clamp = (value: number, low: number, high: number) => (value < low ? low : value > high ? high : value);
+
+export function conv_nxc_f32(
+  x: F32,
+  packed: F32,
+  bias: F32 | null,
+  residual: F32 | null,
+  y: F32,
+  at: F32,
+  to: F32,
+  taps: F32,
+  low: number,
+  high: number,
+  count: number,
+  runs: number,
+  run: number,
+  cols: number,
+): void {
+  const [from, into, tap] = [at, to, taps].map(table);
+  for (let t = 0; t < count; t++) {
+    for (let o = 0; o < cols; o++) {
+      let sum = 0;
+      let w = (o >>> 3) * runs * run * 8 + (o & 7);
+      for (let r = 0; r < runs; r++) {
+        const first = from[t] + tap[r];
+        for (let i = first; i < first + run; i++, w += 8) sum += x[i] * packed[w];
+      }
+      const i = into[t] + o;
+      y[i] = clamp(sum + (bias ? bias[o] : 0) + (residual ? residual[i] : 0), low, high);
+    }
+  }
+}
+
+export function conv_weights_nxc_f32(
+  x: F32,
+  dy: F32,
+  at: F32,
+  to: F32,
+  taps: F32,
+  dw: F32,
+  count: number,
+  runs: number,
+  run: number,
+  cols: number,
+): void {
+  const [from, given, tap] = [at, to, taps].map(table);
+  let w = 0;
+  for (let panel = 0; panel < cols; panel += 8) {
+    for (let r = 0; r < runs; r++) {
+      for (let j = tap[r]; j < tap[r] + run; j++) {
+        for (let o = panel; o < panel + 8; o++) {
+          let sum = 0;
+          if (o < cols) for (let t = 0; t < count; t++) sum += x[from[t] + j] * dy[given[t] + o];
+          dw[w++] = sum;
+        }
+      }
+    }
+  }
+}
+
+export function depthwise_nxc_f32(
+  x: F32,
+  w: F32,
+  bias: F32 | null,
+  residual: F32 | null,
+  y: F32,
+  at: F32,
+  to: F32,
+  taps: F32,
+  low: number,
+  high: number,
+  count: number,
+  runs: number,
+  cols: number,
+): void {
+  const [from, into, tap] = [at, to, taps].map(table);
+  for (let t = 0; t < count; t++) {
+    for (let c = 0; c < cols; c++) {
+      let sum = 0;
+      for (let r = 0; r < runs; r++) sum += x[from[t] + tap[r] + c] * w[r * cols + c];
+      const i = into[t] + c;
+      y[i] = clamp(sum + (bias ? bias[c] : 0) + (residual ? residual[i] : 0), low, high);
+    }
+  }
+}
+
+export function depthwise_weights_nxc_f32(
+  x: F32,
+  dy: F32,
+  at: F32,
+  to: F32,
+  taps: F32,
+  dw: F32,
+  count: number,
+  runs: number,
+  cols: number,
+): void {
+  const [from, given, tap] = [at, to, taps].map(table);
+  for (let r = 0; r < runs; r++) {
+    for (let c = 0; c < cols; c++) {
+      let sum = 0;
+      for (let t = 0; t < count; t++) sum += x[from[t] + tap[r] + c] * dy[given[t] + c];
+      dw[r * cols + c] = sum;
+    }
+  }
+}
+
+export function pad_nxc_f32(
+  x: F32,
+  y: F32,
+  first: number,
+  samples: number,
+  cols: number,
+  repeat: number,
+  depth: number,
+  height: number,
+  width: number,
+  toDepth: number,
+  toHeight: number,
+  toWidth: number,
+  front: number,
+  top: number,
+  left: number,
+): void {
+  const places = depth * height * width;
+  y.fill(0, 0, samples * toDepth * toHeight * toWidth * cols * repeat);
+  for (let n = 0; n < samples; n++) {
+    for (let d = 0; d < depth; d++) {
+      for (let h = 0; h < height; h++) {
+        for (let w = 0; w < width; w++) {
+          const from = (d * height + h) * width + w;
+          const pixel = ((n * toDepth + d + front) * toHeight + h + top) * toWidth + w + left;
+          for (let c = 0; c < cols; c++) {
+            const value = x[first ? (n * cols + c) * places + from : (n * places + from) * cols + c];
+            const at = (pixel * cols + c) * repeat;
+            for (let i = at; i < at + repeat; i++) y[i] = value;
+          }
+        }
+      }
+    }
+  }
+}
+
+export function pack_taps_f32(
+  w: F32,
+  packed: F32,
+  depth: number,
+  cols: number,
+  depthStride: number,
+  colStride: number,
+  panelStride: number,
+): void {
+  for (let o = 0; o < Math.ceil(cols / 8) * 8; o++) {
+    let at = (o >>> 3) * panelStride + (o & 7);
+    for (let k = 0; k < depth; k++, at += 8) packed[at] = o < cols ? w[k * depthStride + o * colStride] : 0;
+  }
+}
+
+export function sum_runs_f32(x: F32, y: F32, count: number, run: number): void {
+  for (let i = 0; i < count; i++) {
+    let sum = 0;
+    for (let j = i * run; j < (i + 1) * run; j++) sum += x[j];
+    y[i] = sum;
+  }
+}

@@ -1,0 +1,117 @@
+// One row per kernel of convolutions; see ../inference/table.ts.
+
+import { WORTHWHILE, WORTHWHILE_PRODUCT } from '../part.ts';
+import { optional, parameters, type Row, read, type Sizes, type Split, sizes, type Vector, write } from '../row.ts';
+
+const panels = ({ cols }: Sizes) => Math.ceil(cols / 8) * 8;
+const reach = ({ reach }: Sizes) => reach;
+const span = ({ span }: Sizes) => span;
+const pixels = ({ count }: Sizes) => count;
+const runs = ({ runs }: Sizes) => runs;
+const cols = ({ cols }: Sizes) => cols;
+/** dy moves along with the columns that a part works on, which end where those of the whole do. */
+const shifted = ({ span, cols }: Sizes) => span + cols;
+const y: Vector = { name: 'y', type: 'f32', access: 'update', length: span, alias: ['residual'] };
+
+/** Tiles of pixels. */
+const byPixels = (...work: string[]): Split => ({
+  along: 'count',
+  grain: () => 4,
+  work: ['count', ...work],
+  least: WORTHWHILE_PRODUCT,
+});
+/** Panels of columns. */
+const byColumns = (...work: string[]): Split => ({
+  along: 'cols',
+  grain: () => 8,
+  work: ['cols', ...work],
+  least: WORTHWHILE_PRODUCT,
+});
+
+// made by a function, so that a bundle without these kernels is without their rows
+const table = () =>
+  ({
+    conv_nxc_f32: {
+      split: byPixels('runs', 'run', 'cols'),
+      args: [
+        read('x', reach),
+        read('packed', (sizes) => panels(sizes) * sizes.runs * sizes.run),
+        optional('bias', cols),
+        optional('residual', span),
+        y,
+        read('at', pixels),
+        read('to', pixels),
+        read('taps', runs),
+        ...parameters('low', 'high'),
+        ...sizes('count', 'runs', 'run', 'cols', 'reach', 'span'),
+      ],
+    },
+    conv_weights_nxc_f32: {
+      split: byColumns('count', 'runs', 'run'),
+      args: [
+        read('x', reach),
+        read('dy', shifted),
+        read('at', pixels),
+        read('to', pixels),
+        read('taps', runs),
+        write('dw', (sizes) => panels(sizes) * sizes.runs * sizes.run),
+        ...sizes('count', 'runs', 'run', 'cols', 'reach', 'span'),
+      ],
+    },
+    depthwise_nxc_f32: {
+      split: byPixels('runs', 'cols'),
+      args: [
+        read('x', reach),
+        read('w', ({ runs, cols }) => runs * cols),
+        optional('bias', cols),
+        optional('residual', span),
+        y,
+        read('at', pixels),
+        read('to', pixels),
+        read('taps', runs),
+        ...parameters('low', 'high'),
+        ...sizes('count', 'runs', 'cols', 'reach', 'span'),
+      ],
+    },
+    depthwise_weights_nxc_f32: {
+      args: [
+        read('x', reach),
+        read('dy', span),
+        read('at', pixels),
+        read('to', pixels),
+        read('taps', runs),
+        write('dw', ({ runs, cols }) => runs * cols),
+        ...sizes('count', 'runs', 'cols', 'reach', 'span'),
+      ],
+    },
+    pack_taps_f32: {
+      args: [
+        read('w', ({ depth, cols, depthStride, colStride }) => (depth - 1) * depthStride + (cols - 1) * colStride + 1),
+        write('packed', ({ depth, cols, panelStride }) => (Math.ceil(cols / 8) - 1) * panelStride + 8 * depth),
+        ...sizes('depth', 'cols', 'depthStride', 'colStride', 'panelStride'),
+      ],
+    },
+    pad_nxc_f32: {
+      split: {
+        along: 'samples',
+        grain: () => 1,
+        work: ['samples', 'cols', 'repeat', 'depth', 'height', 'width'],
+        least: WORTHWHILE,
+      },
+      args: [
+        read('x', ({ samples, cols, depth, height, width }) => samples * cols * depth * height * width),
+        write(
+          'y',
+          ({ samples, cols, repeat, toDepth, toHeight, toWidth }) =>
+            samples * cols * repeat * toDepth * toHeight * toWidth,
+        ),
+        ...sizes('first', 'samples', 'cols', 'repeat', 'depth', 'height', 'width'),
+        ...sizes('toDepth', 'toHeight', 'toWidth', 'front', 'top', 'left'),
+      ],
+    },
+    sum_runs_f32: {
+      args: [read('x', ({ count, run }) => count * run), write('y', ({ count }) => count), ...sizes('count', 'run')],
+    },
+  }) satisfies Record<string, Row>;
+
+export const CONV_ROWS = /* @__PURE__ */ table();

@@ -1,0 +1,170 @@
+// Passes of convolutions over memory: weights packed, sources padded, products, and gradients taken out of panels.
+
+import { NO_ACTIVATION } from '../kernels/activations.ts';
+import { clampOf, conv, convWeights, packTaps, pad } from '../kernels/conv/calls.ts';
+import type { Backend } from '../kernels/create-backend.ts';
+import { floats } from '../wasm/views.ts';
+import type { ConvGrid } from './conv-geometry.ts';
+import { type ConvPlan, isDepthwise, type Phase, type Source, type Towards } from './conv-plan.ts';
+
+const PANEL = 8;
+const panels = (cols: number) => Math.ceil(cols / PANEL) * PANEL;
+
+/** Channels of the convolution whose weights they are (`ConvGrid`). */
+export type ConvChannels = Pick<ConvGrid, 'inChannels' | 'outChannels' | 'groups'>;
+
+/** Values of packed weights: `places` by phase. */
+export function packedLength(channels: ConvChannels, places: readonly (readonly number[])[], towards: Towards): number {
+  const { inChannels, outChannels, groups } = channels;
+  const all = places.reduce((sum, phase) => sum + phase.length, 0);
+  if (isDepthwise(channels)) return all * outChannels;
+  const [depth, cols] = towards === 'output' ? [inChannels, outChannels] : [outChannels, inChannels];
+  return all * depth * panels(cols / groups);
+}
+
+/**
+ * Packs weights `[out, in/groups, ...kernel]`, which lie in memory, for a product: phase by phase, in each of them group by
+ * group.
+ */
+export function packWeights(
+  backend: Backend,
+  w: number,
+  packed: number,
+  channels: ConvChannels,
+  taps: number,
+  places: readonly (readonly number[])[],
+  towards: Towards,
+): void {
+  const { inChannels, outChannels, groups } = channels;
+  if (isDepthwise(channels)) {
+    const { f32 } = backend.heap;
+    let at = packed >>> 2;
+    for (const k of places.flat()) {
+      for (let o = 0, from = (w >>> 2) + k; o < outChannels; o++, from += taps) f32[at++] = f32[from];
+    }
+    return;
+  }
+  const [own, whole] = [inChannels / groups, outChannels / groups];
+  const forward = towards === 'output';
+  const [depth, cols] = forward ? [own, whole] : [whole, own];
+  const [depthStride, colStride] = forward ? [taps, own * taps] : [own * taps, taps];
+  let at = packed;
+  for (const phase of places) {
+    const panelStride = phase.length * depth * PANEL;
+    for (let g = 0; g < groups; g++) {
+      phase.forEach((k, i) => {
+        const from = w + (g * whole * own * taps + k) * 4;
+        packTaps(backend, from, at + i * depth * PANEL * 4, depth, cols, depthStride, colStride, panelStride);
+      });
+      at += panelStride * (panels(cols) / PANEL) * 4;
+    }
+  }
+}
+
+/** Bytes of tables in memory. */
+export function tableBytes({ phases }: ConvPlan): number {
+  return phases.reduce((most, { count, runs }) => Math.max(most, align(count * 4) * 2 + align(runs * 4)), 0);
+}
+
+const ALIGN = 64;
+export const align = (bytes: number) => Math.ceil(bytes / ALIGN) * ALIGN;
+
+/** Puts the tables of a phase into memory. */
+function placeTables({ heap }: Backend, { at, to, taps, count }: Phase, tables: number) {
+  const places = { at: tables, to: tables + align(count * 4), taps: tables + align(count * 4) * 2 };
+  heap.f32.set(at, places.at >>> 2);
+  heap.f32.set(to, places.to >>> 2);
+  heap.f32.set(taps, places.taps >>> 2);
+  return places;
+}
+
+/** Pads what is given, or turns it, into a source at `to`. */
+export function fillSource(backend: Backend, source: Source, x: number, to: number, isFirst: boolean): void {
+  const { samples, channels, repeat, lengths, padded, before } = source;
+  const isBare = lengths.every((length, axis) => length === padded[axis]);
+  const flat = [1, 1, lengths[0] * lengths[1] * lengths[2]] as const;
+  if (isBare) pad(backend, x, to, isFirst, samples, channels, repeat, flat, flat, before);
+  else pad(backend, x, to, isFirst, samples, channels, repeat, lengths, padded, before);
+}
+
+/** Where the operands of a product lie: residual and bias 0 for none, tables memory of `tableBytes`. */
+export interface Operands {
+  readonly x: number;
+  readonly packed: number;
+  readonly bias: number;
+  readonly residual: number;
+  readonly y: number;
+  readonly tables: number;
+}
+
+/** All pixels, channels innermost. `clamp` holds for every value. */
+export function runPlan(backend: Backend, plan: ConvPlan, operands: Operands, clamp = clampOf(NO_ACTIVATION)!): void {
+  const { source, phases, isDepthwise, groups, depth, cols, size } = plan;
+  const { x, bias, residual, y, tables } = operands;
+  let { packed } = operands;
+  for (const phase of phases) {
+    const { count, runs, run, places } = phase;
+    const values = isDepthwise ? places * cols : places * depth * panels(cols);
+    if (count > 0) {
+      const sizes = { ...placeTables(backend, phase, tables), count, runs, run, cols, isDepthwise };
+      for (let g = 0; g < groups; g++) {
+        const [from, into] = [g * depth, g * cols];
+        conv(
+          backend,
+          x + from * 4,
+          packed + g * values * 4,
+          bias && bias + into * 4,
+          residual && residual + into * 4,
+          y + into * 4,
+          { ...sizes, reach: source.size - from, span: size - into },
+          clamp,
+        );
+      }
+    }
+    packed += groups * values * 4;
+  }
+}
+
+/** Values of the gradient with respect to the weights, in panels. */
+export function gradientLength({ phases: [{ places }], isDepthwise, groups, depth, cols }: ConvPlan): number {
+  return isDepthwise ? places * cols : groups * places * depth * panels(cols);
+}
+
+/** The same in memory at `dw`: x a source of the plan of outputs, dy their gradient, channels innermost. */
+export function runWeights(backend: Backend, plan: ConvPlan, x: number, dy: number, dw: number, tables: number): void {
+  const { source, phases, isDepthwise, groups, depth, cols, size } = plan;
+  const [phase] = phases;
+  const { count, runs, run, places } = phase;
+  const sizes = { ...placeTables(backend, phase, tables), count, runs, run, cols, isDepthwise };
+  for (let g = 0; g < groups; g++) {
+    const [from, into] = [g * depth, g * cols];
+    // dy moves along with the columns that a part takes
+    const call = { ...sizes, reach: source.size - from, span: Math.max(0, size - into - cols) };
+    const at = dw + g * places * depth * panels(cols) * 4;
+    convWeights(backend, x + from * 4, dy + into * 4, at, isDepthwise ? { ...call, span: size } : call);
+  }
+}
+
+/** The same as `[out, in/groups, ...kernel]`. */
+export function unpackGradient({ heap }: Backend, plan: ConvPlan, dw: number): Float32Array {
+  const { phases, isDepthwise, groups, depth, cols } = plan;
+  const [{ places }] = phases;
+  const packed = floats(heap, dw, gradientLength(plan));
+  const sums = new Float32Array(groups * cols * (isDepthwise ? 1 : depth) * places);
+  if (isDepthwise) {
+    for (let o = 0, i = 0; o < cols; o++) for (let k = 0; k < places; k++) sums[i++] = packed[k * cols + o];
+    return sums;
+  }
+  const panel = places * depth * PANEL;
+  let i = 0;
+  for (let g = 0; g < groups; g++) {
+    const group = g * panel * (panels(cols) / PANEL);
+    for (let o = 0; o < cols; o++) {
+      const column = group + (o >>> 3) * panel + (o & 7);
+      for (let c = 0; c < depth; c++) {
+        for (let k = 0, at = column + c * PANEL; k < places; k++, at += depth * PANEL) sums[i++] = packed[at];
+      }
+    }
+  }
+  return sums;
+}
