@@ -62,13 +62,18 @@ const PROBE = '0061736d010000000105016000017b030201000a130111004100fd0f4100fd0f4
 /** Writes the parts, and the module that unpacks them. With `staleOnly` a part whose sources are those of its text stays. */
 export function writeParts({ staleOnly = false } = {}) {
   const record = inRoot('build/kernels.json');
-  const known = staleOnly && existsSync(record) ? JSON.parse(readFileSync(record, 'utf8')) : {};
-  const made = {};
+  const made = staleOnly && existsSync(record) ? JSON.parse(readFileSync(record, 'utf8')) : {};
+  const note = (name, hash) => {
+    made[name] = hash;
+    writeFileSync(record, JSON.stringify(made, null, 2));
+  };
   const write = (name, entry, make) => {
-    made[name] = sourcesHash(entry);
-    if (known[name] === made[name] && existsSync(inRoot(`src/wasm/generated/${name}.ts`))) return;
+    const hash = sourcesHash(entry);
+    if (made[name] === hash && existsSync(inRoot(`src/wasm/generated/${name}.ts`))) return;
     if (staleOnly) console.log(`${name}: its kernels changed`);
+    note(name, undefined); // nothing is known of a part whose compilation fails
     generateValue(name, make());
+    note(name, hash);
   };
   configured();
   const unpack = 'assembly/unpack.ts';
@@ -84,7 +89,6 @@ export function writeParts({ staleOnly = false } = {}) {
       return [size, checkPacked(unpacker, [size, text], builds), text];
     });
   }
-  writeFileSync(record, JSON.stringify(made, null, 2));
   return parts;
 }
 
