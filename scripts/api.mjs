@@ -1,5 +1,5 @@
-// The API report: `npm run api` writes what the published types declare to api/, one file per entry;
-// with `--check` nothing is written, and a difference from the committed report is an error.
+// The API report: `npm run api` writes what the published types declare to api/, one file per
+// entry. With `--check` nothing is written, and a difference from the committed report is an error.
 
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

@@ -1,6 +1,6 @@
-// Publishes the package: `npm run release`, with `--pack FOLDER` only what would be published. It refuses
-// what cannot be put right afterwards: a version on npm stays as it is, and so does its page, whose links
-// lead nowhere without a public repository.
+// Publishes the package: `npm run release`. With `--pack FOLDER` it only writes what would be
+// published. It refuses what cannot be put right afterwards: a version on npm stays as it is, and so
+// does its page, whose links lead nowhere without a public repository.
 
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -16,8 +16,8 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
  * Why a version must not be published.
  *
  * `changes` are those that are not committed (`git status --porcelain`), `tags` those of the commit
- * (`git tag --points-at HEAD`). `modules` has the hashes of each file of dist/ that kernels are compiled
- * into: as it lies there, and of each build from the sources.
+ * (`git tag --points-at HEAD`). `modules` has the hashes of each compiled file of dist/: as it lies
+ * there, and of each build from the sources.
  */
 export function refusals({ manifest, changelog, changes, tags, modules }) {
   const { repository, version } = manifest;
@@ -56,7 +56,7 @@ function moduleHashes() {
   return Object.fromEntries(entries);
 }
 
-/** `https://…/owner/name` of what package.json says; undefined for anything that a browser does not open. */
+/** `https://…/owner/name` of package.json; undefined for anything that a browser does not open. */
 function addressOf(repository) {
   const url = typeof repository === 'string' ? repository : repository?.url;
   return /^(?:git\+)?(https:\/\/[^\s]+?\/[^\s/]+\/[^\s/]+?)(?:\.git)?$/.exec(url ?? '')?.[1];
