@@ -1,5 +1,5 @@
-// The API report: `npm run api` writes what the published types declare to api/, one file per entry;
-// with `--check` nothing is written, and a difference from the committed report is an error.
+// The API report: `npm run api` writes what the published types declare to api/, one file per
+// entry. With `--check` nothing is written, and a difference from the committed report is an error.
 
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -11,7 +11,12 @@ import { Extractor, ExtractorConfig } from '@microsoft/api-extractor';
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /** Name of the report, and the entry's types. */
-const ENTRIES = { evenkeel: 'js.d.ts', infer: 'infer/index.d.ts', weights: 'weights/index.d.ts' };
+const ENTRIES = {
+  evenkeel: 'js.d.ts',
+  infer: 'infer/index.d.ts',
+  weights: 'weights/index.d.ts',
+  wasm: 'wasm/module.d.ts',
+};
 
 /** The report of one entry, written to `folder`. Returns its text. */
 function reportOf(name, entry, folder) {

@@ -1,5 +1,5 @@
-// The API site: `npm run docs` makes build/site of the published types, the guides and the changelog.
-// A link that leads nowhere is an error, and so is every warning of TypeDoc.
+// The API site: `npm run docs` makes build/site of the published types, the guides and the
+// changelog. A link that leads nowhere is an error, and so is every warning of TypeDoc.
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
@@ -32,7 +32,7 @@ function writeEntries() {
   });
 }
 
-/** Writes the site. Returns the number of warnings that have no budget, and those that have one, by kind. */
+/** Writes the site. Returns how many warnings have no budget, and those that have one, by kind. */
 async function writeSite() {
   const entryPoints = writeEntries();
   const tsconfig = join(entries, 'tsconfig.json');

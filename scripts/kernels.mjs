@@ -1,5 +1,5 @@
-// Kernels, from assembly/ to modules: the parts as text for src/wasm/generated/, and all of them in one
-// module for dist/wasm/.
+// Kernels, from assembly/ to modules: the parts as text for src/wasm/generated/, and all of them
+// in one module for dist/wasm/.
 
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -59,16 +59,24 @@ export const generateValue = (name, value) =>
 // one f32x4.relaxed_madd, of three zeros
 const PROBE = '0061736d010000000105016000017b030201000a130111004100fd0f4100fd0f4100fd0ffd85020b';
 
-/** Writes the parts, and the module that unpacks them. With `staleOnly` a part whose sources are those of its text stays. */
+/**
+ * Writes the parts, and the module that unpacks them. With `staleOnly`, a part stays if its sources
+ * have not changed since it was written.
+ */
 export function writeParts({ staleOnly = false } = {}) {
   const record = inRoot('build/kernels.json');
-  const known = staleOnly && existsSync(record) ? JSON.parse(readFileSync(record, 'utf8')) : {};
-  const made = {};
+  const made = staleOnly && existsSync(record) ? JSON.parse(readFileSync(record, 'utf8')) : {};
+  const note = (name, hash) => {
+    made[name] = hash;
+    writeFileSync(record, JSON.stringify(made, null, 2));
+  };
   const write = (name, entry, make) => {
-    made[name] = sourcesHash(entry);
-    if (known[name] === made[name] && existsSync(inRoot(`src/wasm/generated/${name}.ts`))) return;
+    const hash = sourcesHash(entry);
+    if (made[name] === hash && existsSync(inRoot(`src/wasm/generated/${name}.ts`))) return;
     if (staleOnly) console.log(`${name}: its kernels changed`);
+    note(name, undefined); // nothing is known of a part whose compilation fails
     generateValue(name, make());
+    note(name, hash);
   };
   configured();
   const unpack = 'assembly/unpack.ts';
@@ -84,7 +92,6 @@ export function writeParts({ staleOnly = false } = {}) {
       return [size, checkPacked(unpacker, [size, text], builds), text];
     });
   }
-  writeFileSync(record, JSON.stringify(made, null, 2));
   return parts;
 }
 
@@ -95,7 +102,7 @@ export async function writeLists(parts) {
   generate('generated/infer', await listOf(root, 'infer/list.ts'));
 }
 
-/** A hash of all that a part is made of: the files that its entry imports, the options and the tools. */
+/** A hash of all that a part is made of: the files that its entry imports, options and tools. */
 function sourcesHash(entry) {
   const hash = createHash('sha256');
   const tools = [

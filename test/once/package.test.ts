@@ -105,9 +105,16 @@ describe('installed from its tarball in an empty folder', () => {
     tsc('--lib', 'es2022', 'internal.mts');
   });
 
-  test('misuse does not compile', () => {
-    copyFileSync(join(root, 'test/types/misuse.ts'), join(folder, 'misuse.mts'));
-    tsc('--lib', 'es2022', 'misuse.mts'); // no browser, no Node, nothing that is not finished
+  test('options compile, and misuse of every public class does not', () => {
+    for (const name of ['misuse', 'options'])
+      copyFileSync(join(root, `test/types/${name}.ts`), join(folder, `${name}.mts`));
+    tsc('--lib', 'es2022', 'misuse.mts', 'options.mts'); // no browser, no Node, nothing that is not finished
+    const text = readFileSync(join(root, 'test/types/misuse.ts'), 'utf8');
+    const refused = [...text.matchAll(/@ts-expect-error.*\n(.*)/g)].map(([, line]) => line).join('\n');
+    const types = readFileSync(join(root, 'api/evenkeel.api.md'), 'utf8');
+    const classes = [...types.matchAll(/^export (?:abstract )?class (\w+)/gm)].map(([, name]) => name);
+    expect(classes.length).toBeGreaterThan(30);
+    expect(classes.filter((name) => !new RegExp(`\\b${name}\\b`).test(refused))).toEqual([]);
   });
 
   test('types need no browser: Node alone will do', () => {

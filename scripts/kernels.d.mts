@@ -1,0 +1,1 @@
+export function wholeModules(folder?: string): { label: string; simd: Buffer; relaxed: Buffer };

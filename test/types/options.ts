@@ -1,0 +1,174 @@
+// Every option of every layer. `Required` makes the lists whole: an option that is added to the library
+// and not to its list here does not compile, and neither does one that is renamed or removed.
+
+import {
+  type Activation,
+  ActivationLayer,
+  type ActivationName,
+  Adam,
+  type AdamOptions,
+  BatchNorm,
+  BatchNorm1d,
+  BatchNorm2d,
+  BatchNorm3d,
+  type BatchNormOptions,
+  BatchRenorm,
+  type BatchRenormOptions,
+  BNGRUCell,
+  BNLSTMCell,
+  DomainBatchNorm,
+  type DomainBatchNormOptions,
+  Dropout,
+  type DropoutOptions,
+  GroupNorm,
+  type GroupNormOptions,
+  InstanceNorm1d,
+  InstanceNorm2d,
+  InstanceNorm3d,
+  type InstanceNormOptions,
+  LayerNorm,
+  Linear,
+  type LinearOptions,
+  LogSoftmax,
+  type LSTMCellOptions,
+  type MaskOptions,
+  RecurrentBatchNorm1d,
+  type RecurrentBatchNormOptions,
+  type RecurrentCellOptions,
+  type RecurrentForwardOptions,
+  RMSNorm,
+  type RowNormOptions,
+  Sequential,
+  SGD,
+  type SGDOptions,
+  Softmax,
+  type SoftmaxOptions,
+  tensor,
+  xavierNormal,
+  xavierUniform,
+} from 'evenkeel';
+
+type Complete<T> = Required<{ [K in keyof T]: T[K] }>;
+
+const batchNorm: Complete<BatchNormOptions> = {
+  activation: 'relu',
+  affine: 'gamma',
+  eps: 1e-3,
+  layout: 'channels-last',
+  momentum: null,
+  onNonFinite: 'skip-update',
+  onSingleValue: 'use-running',
+  runningVariance: 'biased',
+  trackRunningStats: true,
+  virtualBatchSize: null,
+};
+for (const Norm of [BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d]) new Norm(3, batchNorm);
+const affine: BatchNormOptions['affine'][] = [true, false, 'gamma', 'beta', undefined];
+const onNonFinite: BatchNormOptions['onNonFinite'][] = ['propagate', 'skip-update', 'throw', undefined];
+const onSingleValue: BatchNormOptions['onSingleValue'][] = ['throw', 'use-running', 'skip-update', undefined];
+
+const renorm: Complete<BatchRenormOptions> = {
+  ...batchNorm,
+  average: 'std',
+  dMax: 5,
+  rMax: (batches) => 1 + batches / 1000,
+  rMin: 1 / 3,
+};
+new BatchRenorm(3, renorm);
+new BatchRenorm(3, BatchRenorm.conventions('keras'));
+
+const domains: Complete<DomainBatchNormOptions> = { ...batchNorm, domains: ['day', 'night'] };
+new DomainBatchNorm(3, domains).domain = 'night';
+
+const group: Complete<GroupNormOptions> = {
+  activation: { name: 'elu', alpha: 0.5 },
+  affine: true,
+  eps: 1e-5,
+  layout: 'channels-first',
+  onSingleValue: 'skip-update',
+};
+new GroupNorm(2, 4, group);
+
+const instance: Complete<InstanceNormOptions> = {
+  ...group,
+  momentum: 0.1,
+  onSingleValue: 'use-running',
+  runningVariance: 'unbiased',
+  trackRunningStats: true,
+};
+for (const Norm of [InstanceNorm1d, InstanceNorm2d, InstanceNorm3d]) new Norm(3, instance);
+
+const rows: Complete<RowNormOptions> = { activation: 'gelu', affine: 'gamma', eps: 1e-6 };
+new LayerNorm([3, 4], rows);
+new RMSNorm(4, rows);
+
+const recurrent: Complete<RecurrentBatchNormOptions> = {
+  activation: 'tanh',
+  affine: true,
+  beyond: 'pooled',
+  eps: 1e-5,
+  gamma: 0.1,
+  maxSteps: 4,
+  momentum: 0.1,
+  onNonFinite: 'throw',
+  onSingleValue: 'throw',
+  runningVariance: 'unbiased',
+  shrinkage: 8,
+};
+new RecurrentBatchNorm1d(3, recurrent);
+
+const { activation: _, affine: __, ...steps } = recurrent;
+const cell: Complete<RecurrentCellOptions> = { ...steps, init: xavierUniform(), norm: true, output: 'last', seed: 1 };
+new BNGRUCell(3, 4, cell);
+const lstm: Complete<LSTMCellOptions> = { ...cell, forgetBias: 1 };
+new BNLSTMCell(3, 4, lstm);
+
+const linear: Complete<LinearOptions> = { bias: false, init: xavierNormal(), seed: 3 };
+new Linear(3, 4, linear);
+const dropout: Complete<DropoutOptions> = { seed: 3 };
+new Dropout(0.2, dropout);
+const softmax: Complete<SoftmaxOptions> = { axis: -1 };
+new Softmax(softmax);
+new LogSoftmax(softmax);
+
+const sgd: Complete<SGDOptions> = { lr: 0.1, momentum: 0.9, nesterov: true, weightDecay: 1e-4 };
+const adam: Complete<AdamOptions> = { betas: [0.9, 0.999], eps: 1e-8, lr: 1e-3, weightDecay: 0 };
+const net = new Sequential(new Linear(3, 4));
+new SGD(net.parameters(), sgd);
+new Adam(net.parameters(), adam);
+
+/** Activations by name, and those with a parameter as an object. */
+const activations: Record<ActivationName, Activation> = {
+  relu: 'relu',
+  relu6: 'relu6',
+  'leaky-relu': { name: 'leaky-relu', slope: 0.2 },
+  elu: { name: 'elu', alpha: 0.5 },
+  silu: 'silu',
+  sigmoid: 'sigmoid',
+  tanh: 'tanh',
+  gelu: 'gelu',
+  'gelu-tanh': 'gelu-tanh',
+  'hard-swish': 'hard-swish',
+  'hard-sigmoid': 'hard-sigmoid',
+  softplus: 'softplus',
+  mish: 'mish',
+};
+for (const activation of Object.values(activations)) new ActivationLayer(activation);
+
+// Options of a forward: masks where there are channels, states where there are steps.
+const x = tensor(new Float32Array(24), [2, 4, 3]);
+const mask: Complete<MaskOptions> = {
+  lengths: [4, 2],
+  mask: { data: [1, 1, 1, 1, 1, 1, 0, 0], shape: [2, 4] },
+  weights: { data: new Float32Array(8), shape: [2, 4] },
+};
+new BatchNorm1d(3, { layout: 'channels-last' }).forward(x, { lengths: mask.lengths, out: x, residual: x });
+new InstanceNorm1d(3, { layout: 'channels-last' }).forward(x, { mask: mask.mask });
+const sequence: Complete<RecurrentForwardOptions> = {
+  lengths: [4, 2],
+  out: x,
+  state: { h: new Float32Array(8), step: 4 },
+};
+new BNGRUCell(3, 4, { maxSteps: 4 }).forward(x, sequence);
+
+export { affine, onNonFinite, onSingleValue };
