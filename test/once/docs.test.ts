@@ -10,6 +10,7 @@ test('links lead to files', () => {
   for (const page of [
     'README.md',
     'CONTRIBUTING.md',
+    'docs/convolutions.md',
     'docs/weights.md',
     'docs/inference.md',
     'docs/performance.md',
