@@ -15,6 +15,14 @@ const SIZES: readonly Sizes[] = [
   { size: 401_408 },
   { outer: 8, channels: 64, inner: 784, stride: 64 * 784, sampleStep: 784, channelStep: 0 },
   { rows: 6272, channels: 64, stride: 64, segment: 64, segments: 98 },
+  { count: 3136, runs: 3, run: 192, cols: 64, reach: 58 * 58 * 64, span: 56 * 56 * 64 + 64 },
+  { count: 3136, runs: 9, cols: 96, reach: 58 * 58 * 96, span: 56 * 56 * 96 },
+  { count: 25_088, run: 8 },
+  {
+    ...{ first: 1, samples: 4, cols: 64, repeat: 1, depth: 1, height: 56, width: 56 },
+    ...{ toDepth: 1, toHeight: 58, toWidth: 58, front: 0, top: 1, left: 1 },
+  },
+  { depth: 64, cols: 64, depthStride: 9, colStride: 576, panelStride: 4608 },
   { rows: 512, cols: 768, segment: 64 },
   { rows: 64, depth: 784, cols: 100, rowStride: 784, depthStride: 1 },
   { depth: 784, cols: 100, depthStride: 1, colStride: 784 },
@@ -34,6 +42,7 @@ function windows(): Float32Array {
 const PARAMETERS: Sizes = {
   ...{ kind: 0, alpha: 0, seed: 1, threshold: 2 ** 31, scale: 2, accumulate: 0, eps: 1e-5 },
   ...{ centred: 1, together: 1, bands: 1, plain: 0, log: 0 },
+  ...{ low: Number.NEGATIVE_INFINITY, high: Number.POSITIVE_INFINITY },
 };
 
 /** Sums of segments are given as the kernels before have left them. */
@@ -43,6 +52,18 @@ const BEFORE: Partial<Record<KernelName, readonly KernelName[]>> = {
 };
 
 type Values = Float32Array | Float64Array;
+
+/** Where pixels of 56² and windows of 3×3 lie, with zeros around: u32, as f32. */
+function tableOf(name: string, { runs, run, cols }: Sizes): Float32Array | undefined {
+  const channels = run ? run / 3 : cols;
+  const place = (i: number, j: number) => (i * 58 + j) * channels;
+  const tables: Record<string, () => number[]> = {
+    at: () => Array.from({ length: 3136 }, (_, t) => place(Math.floor(t / 56), t % 56)),
+    to: () => Array.from({ length: 3136 }, (_, t) => t * cols),
+    taps: () => Array.from({ length: runs }, (_, r) => (run ? place(r, 0) : place(Math.floor(r / 3), r % 3))),
+  };
+  return tables[name] && new Float32Array(Uint32Array.from(tables[name]()).buffer);
+}
 
 /** Values by the name of their argument; each channel or row has its own. */
 function valuesOf({ name, type, length }: Vector, sizes: Sizes, random: Random): Values {
@@ -81,7 +102,10 @@ function kernelCase(
   const random = new Random(7);
   const vectors = args.filter(isVector).filter((arg) => !without.includes(arg.name));
   const arrays: Record<string, Values> = {};
-  for (const vector of vectors) arrays[vector.name] = valuesOf(vector, sizes, random);
+  const hasTables = vectors.some((vector) => vector.name === 'taps');
+  for (const vector of vectors) {
+    arrays[vector.name] = (hasTables && tableOf(vector.name, sizes)) || valuesOf(vector, sizes, random);
+  }
   const loops = (kernel: KernelName) => {
     const values = rowOf(kernel).args.map((arg) => (isVector(arg) ? (arrays[arg.name] ?? null) : scalars[arg.name]));
     return () => TWINS[kernel][1](...values);
@@ -112,13 +136,14 @@ function kernelCase(
   );
   const half = Math.ceil(bytes / 8);
   const [from, to] = [heap.alloc(4 * half), heap.alloc(4 * half)];
-  const { rows, depth, cols } = scalars;
+  const { rows, depth, cols, count, runs, run = 1 } = scalars;
   return {
     op: 'kernel',
     layout: name,
     shape: [names.map((size) => sizes[size]).join('x'), variant].filter(Boolean).join(', '),
     bytes,
     ...(name === 'linear_f32' && { flops: 2 * rows * depth * cols }),
+    ...(hasTables && { flops: 2 * count * runs * run * cols }),
     ours,
     plain,
     copy: () => current.kernels.activate_f32(from, to, 0, 0, half),

@@ -125,7 +125,26 @@ function single(
 }
 
 /** Stores up to eight sums, plus bias and residual, clamped. `onto`: bytes from the output to the residual, plus 1; 0: none. */
+// @ts-ignore: decorator
+@inline
 function emit(y: usize, v0: v128, v1: v128, bias: usize, onto: usize, least: v128, most: v128, width: u32): void {
+  if (width == 8) {
+    if (bias) {
+      v0 = f32x4.add(v0, v128.load(bias));
+      v1 = f32x4.add(v1, v128.load(bias, 16));
+    }
+    if (onto) {
+      const r = y + (onto & ~3);
+      v0 = f32x4.add(v0, v128.load(r));
+      v1 = f32x4.add(v1, v128.load(r, 16));
+    }
+    v128.store(y, f32x4.pmin(f32x4.pmax(v0, least), most));
+    v128.store(y, f32x4.pmin(f32x4.pmax(v1, least), most), 16);
+  } else emitFew(y, v0, v1, bias, onto, least, most, width);
+}
+
+/** The same for fewer than eight. */
+function emitFew(y: usize, v0: v128, v1: v128, bias: usize, onto: usize, least: v128, most: v128, width: u32): void {
   if (bias) {
     v0 = f32x4.add(v0, few(bias, min(4, width)));
     if (width > 4) v1 = f32x4.add(v1, few(bias + 16, width - 4));

@@ -13,7 +13,7 @@ import { few, madd, storeFew } from '../lanes';
  * sizes       count, cols ≥ 1; runs ≥ 0
  * alias       y may be residual; no other overlap. Pixels lie apart in y
  * align       4 bytes required, 16 preferred
- * accumulate  f32, in order of r, from 0: a pixel's result does not depend on the pixels beside it
+ * accumulate  f32, in order of r; nine taps in a grid: those of even and of odd r apart. A pixel's result does not depend on the pixels beside it
  * numerics    a NaN passes the clamp
  * traffic     2·count·runs·cols flops; 9 taps in a grid: weights in registers, one load per multiply-add; others: tiles of
  *             4 pixels × 8 channels
@@ -96,14 +96,15 @@ function grid9(
     const p1 = p + row;
     const p2 = p1 + row;
     let v = f32x4.mul(v128.load(p), w0);
-    v = madd(v128.load(p + step), w1, v);
+    let u = f32x4.mul(v128.load(p + step), w1);
     v = madd(v128.load(p + 2 * step), w2, v);
-    v = madd(v128.load(p1), w3, v);
+    u = madd(v128.load(p1), w3, u);
     v = madd(v128.load(p1 + step), w4, v);
-    v = madd(v128.load(p1 + 2 * step), w5, v);
+    u = madd(v128.load(p1 + 2 * step), w5, u);
     v = madd(v128.load(p2), w6, v);
-    v = madd(v128.load(p2 + step), w7, v);
+    u = madd(v128.load(p2 + step), w7, u);
     v = madd(v128.load(p2 + 2 * step), w8, v);
+    v = f32x4.add(v, u);
     if (bias) v = f32x4.add(v, v128.load(bias));
     if (onto) v = f32x4.add(v, v128.load(q + (onto & ~3)));
     v128.store(q, f32x4.pmin(f32x4.pmax(v, least), most));
@@ -164,7 +165,26 @@ function tail(
 }
 
 /** Stores up to eight sums, plus bias and residual, clamped. `onto`: bytes from the output to the residual, plus 1; 0: none. */
+// @ts-ignore: decorator
+@inline
 function emit(y: usize, v0: v128, v1: v128, bias: usize, onto: usize, least: v128, most: v128, width: u32): void {
+  if (width == 8) {
+    if (bias) {
+      v0 = f32x4.add(v0, v128.load(bias));
+      v1 = f32x4.add(v1, v128.load(bias, 16));
+    }
+    if (onto) {
+      const r = y + (onto & ~3);
+      v0 = f32x4.add(v0, v128.load(r));
+      v1 = f32x4.add(v1, v128.load(r, 16));
+    }
+    v128.store(y, f32x4.pmin(f32x4.pmax(v0, least), most));
+    v128.store(y, f32x4.pmin(f32x4.pmax(v1, least), most), 16);
+  } else emitFew(y, v0, v1, bias, onto, least, most, width);
+}
+
+/** The same for fewer than eight. */
+function emitFew(y: usize, v0: v128, v1: v128, bias: usize, onto: usize, least: v128, most: v128, width: u32): void {
   if (bias) {
     v0 = f32x4.add(v0, few(bias, min(4, width)));
     if (width > 4) v1 = f32x4.add(v1, few(bias + 16, width - 4));

@@ -2,24 +2,27 @@
 
 import { describe, expect, test } from 'vitest';
 import {
+  ActivationLayer,
+  type ActivationName,
+  BatchNorm,
   Conv1d,
   Conv2d,
   Conv3d,
   type ConvPadding,
   ConvTranspose1d,
   ConvTranspose2d,
+  Graph,
   type Layout,
   tensor,
+  type Value,
 } from '../../src/index.ts';
-import { convolutionalCases, errorRatio, type GoldenTensor, plain } from '../support/golden.ts';
+import { convolutionalCases, errorRatio, type GoldenCase, type GoldenTensor, plain } from '../support/golden.ts';
 
 const KINDS = { Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d };
 
 /** As options take it: PyTorch's own, or what it was explicitly. */
-const paddingOf = (given: ConvPadding | null, pads: number[]): ConvPadding => {
-  const axes = pads.length / 2;
-  return given ?? Array.from({ length: axes }, (_, a) => [pads[a], pads[a + axes]] as const);
-};
+const paddingOf = (given: ConvPadding | null, pads: number[]): ConvPadding =>
+  given ?? Array.from({ length: pads.length / 2 }, (_, a) => [pads[a], pads[a + pads.length / 2]] as const);
 
 function layerOf(attributes: Record<string, never>) {
   const { conv, inChannels, outChannels, kernelSize, stride, padding, pads, dilation } = attributes;
@@ -58,6 +61,137 @@ describe('convolutions in PyTorch', () => {
         if (tensors.dbias) ratios.dbias = errorRatio(tensors.dbias, layer.bias!.grad, 'tol');
       }
       expect(from.data).toEqual(before);
+      expect(Object.entries(ratios).filter(([, ratio]) => !(ratio <= 1))).toEqual([]);
+    }
+  });
+});
+
+const ACTIVATIONS: Record<string, ActivationName> = {
+  relu: 'relu',
+  relu6: 'relu6',
+  silu: 'silu',
+  sigmoid: 'sigmoid',
+  hardswish: 'hard-swish',
+  hardsigmoid: 'hard-sigmoid',
+};
+
+/** What the graphs of blocks are built of here. */
+const BUILT = ['conv', 'conv_transpose', 'batch_norm', 'add', 'mul', 'concat', ...Object.keys(ACTIVATIONS)];
+
+// biome-ignore lint/suspicious/noExplicitAny: differs from node to node
+type BlockNode = { name: string; op: string; inputs: string[] } & Record<string, any>;
+
+function blockOf({ attributes }: GoldenCase) {
+  const { graph, layout, logicalShapes, dims }: BlockNode = attributes;
+  const last = layout === 'channels_last';
+  const ports = Object.entries<number[]>(logicalShapes).map(([name, [, c, ...lengths]]) => [
+    name,
+    last ? [...lengths, c] : [c, ...lengths],
+  ]);
+  return new Graph(Object.fromEntries(ports) as Record<string, number[]>, (g, inputs) => {
+    const values: Record<string, Value> = { ...inputs };
+    for (const node of graph as BlockNode[]) {
+      const { name, op, inputs: from } = node;
+      const given = from.map((input) => values[input]);
+      if (op === 'add') values[name] = g.add(given[0], given[1]);
+      else if (op === 'mul') values[name] = g.multiply(given[0], given[1]);
+      else if (op === 'concat') values[name] = g.concat(given, last ? -1 : 1);
+      else {
+        const kind = `Conv${op === 'conv_transpose' ? 'Transpose' : ''}${dims ?? node.kernelSize.length}d`;
+        const layer = op.startsWith('conv')
+          ? layerOf({ ...node, conv: kind, layout } as never)
+          : op === 'batch_norm'
+            ? new BatchNorm(node.numFeatures, {
+                eps: node.eps,
+                momentum: node.momentum,
+                layout: layout.replace('_', '-') as Layout,
+              })
+            : new ActivationLayer(ACTIVATIONS[op]);
+        values[name] = g.apply(name, layer as ActivationLayer, given[0]);
+      }
+    }
+    return values[graph.at(-1)!.name];
+  });
+}
+
+/** PyTorch's names of a norm's state, as ours. */
+const OURS: Record<string, string> = { running_mean: 'runningMean', running_var: 'runningVar' };
+
+const blocks = convolutionalCases('conv_block');
+const opsOf = ({ attributes }: GoldenCase): string[] => attributes.graph.map(({ op }: BlockNode) => op);
+const isBuilt = (c: GoldenCase) => opsOf(c).every((op) => BUILT.includes(op));
+
+describe('blocks of convolutions, norms and activations', () => {
+  test('all but those with pools and the like', () => {
+    expect(blocks.length).toBe(18);
+    expect(blocks.filter((c) => !isBuilt(c)).map(({ id }) => id)).toEqual([
+      'block_stem_maxpool_nhwc',
+      'block_inverted_se_hardswish_nhwc',
+      'block_conv_se_silu_nchw',
+      'block_upsample_concat_nchw',
+    ]);
+  });
+
+  test.each(blocks.filter(isBuilt).map((c) => [c.id, c] as const))('%s', (_, c) => {
+    const { tensors, attributes } = c;
+    const norms = new Set(
+      attributes.graph.filter(({ op }: BlockNode) => op === 'batch_norm').map(({ name }: BlockNode) => name),
+    );
+    /** The layer and the parameter of a tensor. */
+    const ownName = (name: string) => {
+      const at = name.lastIndexOf('.');
+      const [layer, own] = [name.slice(0, at), name.slice(at + 1)];
+      const ours = norms.has(layer) ? (OURS[own] ?? { weight: 'gamma', bias: 'beta' }[own]) : own;
+      return `${layer}.${ours}`;
+    };
+    for (const kind of ['array', 'tensor'] as const) {
+      const net = blockOf(c);
+      const state = net.stateDict();
+      for (const [name, t] of Object.entries(tensors)) {
+        if (t.role === 'input' && name.includes('.')) state[ownName(name)].data.set(plain(t).data);
+      }
+      net.loadStateDict(state);
+      const given = (t: GoldenTensor) => (kind === 'array' ? plain(t) : tensor(plain(t).data, t.shape));
+      const ports = tensors.skip ? ['x', 'skip'] : ['x'];
+      const inputs = () =>
+        (ports.length > 1
+          ? Object.fromEntries(ports.map((name) => [name, given(tensors[name])]))
+          : given(tensors.x)) as never;
+      const ratios: Record<string, number> = {};
+      const pass = (suffix: string) => {
+        net.zeroGrad();
+        const y = net.forward(inputs()) as unknown as { data: Float32Array };
+        ratios[`y${suffix}`] = errorRatio(tensors[`y${suffix}`], y.data, 'tol');
+        const dx = net.backward(given(tensors.dy) as never) as unknown as Record<string, { data: Float32Array }>;
+        for (const name of ports) {
+          const of = ports.length > 1 ? dx[name].data : (dx as unknown as { data: Float32Array }).data;
+          ratios[`d${name}${suffix}`] = errorRatio(tensors[`d${name}${suffix}`], of, 'tol');
+        }
+        const named = net.named().flatMap(([prefix, layer]) =>
+          Object.keys(layer.stateSlots())
+            .filter((own) => /^(weight|bias|gamma|beta)$/.test(own))
+            .map((own) => [`${prefix}.${own}`, layer[own as never] as { grad: Float32Array }] as const),
+        );
+        for (const [name, t] of Object.entries(tensors)) {
+          if (!name.startsWith(`grad${suffix}.`)) continue;
+          const ours = ownName(name.slice(`grad${suffix}.`.length));
+          const [, parameter] = named.find(([own]) => own === ours)!;
+          ratios[name] = errorRatio(t, parameter.grad, 'tol');
+        }
+      };
+      pass('');
+      const after = net.stateDict();
+      for (const [name, t] of Object.entries(tensors)) {
+        if (name.startsWith('after.')) ratios[name] = errorRatio(t, after[ownName(name.slice(6))].data, 'tol');
+      }
+      net.loadStateDict(state);
+      net.eval();
+      pass('_eval');
+      const run = net.compile();
+      const y = run(inputs()) as unknown as { data: Float32Array };
+      ratios.compiled = errorRatio(tensors.y_eval, y.data, 'tol');
+      run.dispose();
+      expect(Object.keys(ratios).length).toBeGreaterThan(5);
       expect(Object.entries(ratios).filter(([, ratio]) => !(ratio <= 1))).toEqual([]);
     }
   });
