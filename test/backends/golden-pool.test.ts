@@ -3,6 +3,7 @@
 import { describe, expect, test } from 'vitest';
 import * as evenkeel from '../../src/index.ts';
 import { type Layout, type TensorLike, tensor } from '../../src/index.ts';
+import { shapeOf } from '../../src/tensors/shape.ts';
 import { convolutionCases, errorRatio, type GoldenTensor, plain } from '../support/golden.ts';
 
 const places: Record<string, (t: GoldenTensor) => TensorLike> = {
@@ -39,7 +40,7 @@ describe.each(Object.keys(places))('on %s', (kind) => {
     expect(layer.outputShape(T.x.shape)).toEqual(T.y.shape);
     const y = layer.forward(places[kind](T.x));
     const dx = layer.backward(places[kind](T.dy));
-    expect([(y as { shape: number[] }).shape, (dx as { shape: number[] }).shape]).toEqual([T.y.shape, T.x.shape]);
+    expect([shapeOf(y), shapeOf(dx)]).toEqual([T.y.shape, T.x.shape]);
     for (const [truth, actual] of [
       [T.y, y.data],
       [T.dx, dx.data],
