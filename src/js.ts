@@ -30,7 +30,18 @@ export { RecurrentBatchNorm1d, type RecurrentBatchNormOptions } from './layers/r
 export { RMSNorm } from './layers/rms-norm.ts';
 export type { RowNormOptions } from './layers/row-norm.ts';
 export type { StateSlot, StateSlots } from './layers/state.ts';
-export { ActivationLayer, ReLU, Sigmoid, Tanh } from './nn/activations.ts';
+export {
+  ActivationLayer,
+  GELU,
+  type GELUOptions,
+  HardSwish,
+  LeakyReLU,
+  ReLU,
+  ReLU6,
+  Sigmoid,
+  SiLU,
+  Tanh,
+} from './nn/activations.ts';
 export {
   Conv1d,
   Conv2d,
@@ -40,6 +51,7 @@ export {
   ConvTranspose2d,
   type ConvTransposeOptions,
 } from './nn/conv.ts';
+export { HardSigmoid, type HardSigmoidOptions, HardTanh, SELU, Softsign } from './nn/curves.ts';
 export { Dropout, type DropoutOptions } from './nn/dropout.ts';
 export {
   type AnyOutputs,
@@ -66,6 +78,7 @@ export { crossEntropy, type Labels } from './nn/loss.ts';
 export { BNLSTMCell, type LSTMCellOptions } from './nn/lstm-cell.ts';
 export type { Network, NetworkOptions } from './nn/network.ts';
 export { Adam, type AdamOptions, type Optimizer, SGD, type SGDOptions } from './nn/optim.ts';
+export { Pad, type PadOptions } from './nn/pad.ts';
 export {
   AdaptiveAvgPool1d,
   AdaptiveAvgPool2d,
@@ -81,11 +94,14 @@ export {
   type MaxPoolOptions,
   type PoolLayoutOptions,
 } from './nn/pool.ts';
+export { PReLU, type PReLUOptions } from './nn/prelu.ts';
 export { Random } from './nn/random.ts';
 export type { RecurrentCellOptions, RecurrentForwardOptions, RecurrentState } from './nn/recurrent-cell.ts';
+export { Flatten, type FlattenOptions, Reshape } from './nn/reshape.ts';
 export { Residual } from './nn/residual.ts';
 export { Sequential } from './nn/sequential.ts';
 export { LogSoftmax, Softmax, type SoftmaxOptions } from './nn/softmax.ts';
+export { Upsample, type UpsampleOptions } from './nn/upsample.ts';
 export { type Adaptation, type AdaptOptions, adapt } from './stats/adapt.ts';
 export { type DiagnoseOptions, diagnose } from './stats/diagnose.ts';
 export {

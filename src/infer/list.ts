@@ -9,6 +9,6 @@ export { type BatchNormArguments, batchNorm } from '../layers/functional.ts';
 export { type Result, Tensor, type TensorLike, tensor, tidy, zeros } from '../tensors/tensor.ts';
 export type { Layout, PlainTensor } from '../types.ts';
 export { type LoadCompiledOptions, load, type Operations } from './load.ts';
-export { convolutions, merging, norms, pooling, softmax } from './operations.ts';
+export { activations, convolutions, merging, norms, pooling, reshaping, softmax } from './operations.ts';
 export type { Port } from './program.ts';
 export type { Compiled, Named, RunOptions } from './run.ts';

@@ -4,9 +4,14 @@ import { runAdd, runMultiply } from '../graph/operations/broadcast.ts';
 import { runChannelNorm } from '../graph/operations/channel-norm.ts';
 import { runConcat } from '../graph/operations/concat.ts';
 import { runConv } from '../graph/operations/conv.ts';
+import { runCurve } from '../graph/operations/curve.ts';
+import { runPad } from '../graph/operations/pad.ts';
 import { runPool } from '../graph/operations/pool.ts';
+import { runPReLU } from '../graph/operations/prelu.ts';
+import { runFlatten, runReshape } from '../graph/operations/reshape.ts';
 import { runRowNorm } from '../graph/operations/row-norm.ts';
 import { runSoftmax } from '../graph/operations/softmax.ts';
+import { runUpsample } from '../graph/operations/upsample.ts';
 import type { Operations } from './load.ts';
 
 /** Norms by statistics of their input: layer, RMS, group and instance norm, and batch norm without running statistics. */
@@ -23,3 +28,9 @@ export const pooling: Operations = [runPool];
 
 /** Convolutions, and transposed ones. */
 export const convolutions: Operations = [runConv];
+
+/** Changes of shape: flatten and reshape, padding, upsampling. */
+export const reshaping: Operations = [runFlatten, runReshape, runPad, runUpsample];
+
+/** Activations that are steps of their own: PReLU by channel, SELU, softsign, hard tanh, and hard sigmoid with a slope other than 1/6. */
+export const activations: Operations = [runCurve, runPReLU];

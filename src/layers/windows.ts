@@ -1,9 +1,14 @@
 // What pooling means for a shape: the windows along its spatial axes.
 
+import { showShape, wrongValue } from '../errors.ts';
 import { type PoolExtent, poolExtent } from '../kernels/pool/calls.ts';
 import type { WindowAxis } from '../kernels/pool/windows.ts';
+import { countOf } from '../tensors/shape.ts';
 import type { Layout } from '../types.ts';
 import { checkLengths, type Image, imageOf, withLengths } from './per-axis.ts';
+
+/** Places of an axis, or of all where there is one window: the table of windows counts them in f32. */
+const MOST_PLACES = 16_777_216;
 
 /** A pooling as data. */
 export interface Pooling {
@@ -73,5 +78,11 @@ export function pooledShape(subject: string, pooling: Pooling, shape: readonly n
 /** What kernels need to know, of a shape that has been checked. */
 export function extentOf(subject: string, pooling: Pooling, shape: readonly number[]): PoolExtent {
   const image = imageOf(subject, shape, axesOf(pooling), pooling.layout);
+  const long = image.lengths.find((length) => length > MOST_PLACES);
+  const size = pooling.windows || pooling.outputs ? long : countOf(image.lengths);
+  if (size !== undefined && size > MOST_PLACES) {
+    const context = `shape ${showShape(shape)}, ${pooling.layout}`;
+    throw wrongValue('ERR_SHAPE', subject, 'x', `${MOST_PLACES} places at most`, `${size}`, context);
+  }
   return poolExtent(image.outer, image.channels, windowAxes(pooling, image), pooling.windows?.countIncludePad);
 }

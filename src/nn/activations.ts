@@ -4,6 +4,8 @@ import { backend } from '../kernels/backend.ts';
 import { activate } from '../kernels/inference/calls.ts';
 import { activateGrad } from '../kernels/training/calls.ts';
 import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
+import { checkChoice } from '../layers/options.ts';
+import { takeOptions } from '../named-options.ts';
 import type { Call } from '../tensors/call.ts';
 import type { Located } from '../tensors/route.ts';
 import { countOf } from '../tensors/shape.ts';
@@ -77,5 +79,57 @@ export class ReLU extends ActivationLayer {
   static override readonly name: string = 'ReLU';
   constructor() {
     super('relu', 'ReLU');
+  }
+}
+
+/** min(max(x, 0), 6); NaN stays NaN. */
+export class ReLU6 extends ActivationLayer {
+  static override readonly name: string = 'ReLU6';
+  constructor() {
+    super('relu6', 'ReLU6');
+  }
+}
+
+/** x where x ≥ 0, slope·x below. */
+export class LeakyReLU extends ActivationLayer {
+  static override readonly name: string = 'LeakyReLU';
+  /**
+   * @param slope Default 0.01
+   * @throws ERR_OPTION for a slope that is not a finite number
+   */
+  constructor(slope = 0.01) {
+    super({ name: 'leaky-relu', slope }, 'LeakyReLU');
+  }
+}
+
+/** x/(1 + e⁻ˣ), also called swish. */
+export class SiLU extends ActivationLayer {
+  static override readonly name: string = 'SiLU';
+  constructor() {
+    super('silu', 'SiLU');
+  }
+}
+
+/** x·min(max(x + 3, 0), 6)/6. */
+export class HardSwish extends ActivationLayer {
+  static override readonly name: string = 'HardSwish';
+  constructor() {
+    super('hard-swish', 'HardSwish');
+  }
+}
+
+export interface GELUOptions {
+  /** `'none'` (default): x·Φ(x). `'tanh'`: x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2. */
+  approximate?: 'none' | 'tanh';
+}
+
+/** x·Φ(x), Φ the normal distribution function. */
+export class GELU extends ActivationLayer {
+  static override readonly name: string = 'GELU';
+  /** @throws ERR_OPTION for another approximation, or an unknown option */
+  constructor(options: GELUOptions = {}) {
+    const { approximate = 'none' } = takeOptions('GELU', options, ['approximate']);
+    checkChoice('GELU', 'approximate', approximate, ['none', 'tanh']);
+    super(approximate === 'tanh' ? 'gelu-tanh' : 'gelu', 'GELU');
   }
 }

@@ -6,11 +6,16 @@ import { describeAdd, describeMultiply } from './broadcast.ts';
 import { describeChannelNorm } from './channel-norm.ts';
 import { describeConcat } from './concat.ts';
 import { describeConv } from './conv.ts';
+import { describeCurve } from './curve.ts';
 import { describeElementwise } from './elementwise.ts';
 import { describeLinear } from './linear.ts';
+import { describePad } from './pad.ts';
 import { describePool } from './pool.ts';
+import { describePReLU } from './prelu.ts';
+import { describeFlatten, describeReshape } from './reshape.ts';
 import { describeRowNorm } from './row-norm.ts';
 import { describeSoftmax } from './softmax.ts';
+import { describeUpsample } from './upsample.ts';
 
 export const OPERATIONS: readonly Description[] = [
   describeLinear,
@@ -24,6 +29,12 @@ export const OPERATIONS: readonly Description[] = [
   describeMultiply,
   describeConcat,
   describePool,
+  describeFlatten,
+  describeReshape,
+  describePad,
+  describeCurve,
+  describePReLU,
+  describeUpsample,
 ];
 
 /** What there is to say of the operations of a runner. */

@@ -13,7 +13,7 @@ export interface PoolOperation extends Operation, Pooling {
 }
 
 /** More would leave the range in which places are exact. */
-const MOST = 2 ** 24;
+const MOST = 16_777_216;
 
 function name({ of, windows, outputs }: PoolOperation): string {
   const words = of === 'max' ? 'max' : 'average';
