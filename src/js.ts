@@ -29,6 +29,24 @@ export { RMSNorm } from './layers/rms-norm.ts';
 export type { RowNormOptions } from './layers/row-norm.ts';
 export type { StateSlot, StateSlots } from './layers/state.ts';
 export { ActivationLayer, ReLU, Sigmoid, Tanh } from './nn/activations.ts';
+export {
+  type CheckpointOptions,
+  type CheckpointParts,
+  checkpointBytes,
+  type FileLocation,
+  type LoadedCheckpoint,
+  loadCheckpoint,
+  type Stateful,
+  saveCheckpoint,
+} from './nn/checkpoint.ts';
+export {
+  type AsyncBatchIterable,
+  type BatchIterable,
+  type BatchOptions,
+  batches,
+  type Sample,
+  stack,
+} from './nn/data.ts';
 export { Dropout, type DropoutOptions } from './nn/dropout.ts';
 export {
   type AnyOutputs,

@@ -12,6 +12,7 @@ test('links lead to files', () => {
     'CONTRIBUTING.md',
     'docs/weights.md',
     'docs/inference.md',
+    'docs/training.md',
     'docs/performance.md',
     'docs/hosts.md',
     'docs/remedies.md',

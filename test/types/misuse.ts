@@ -1,6 +1,25 @@
 // What must not compile. Each line would be an error at run time too.
 
-import { BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d, Graph, Linear, ReLU, Sequential, tensor } from 'evenkeel';
+import {
+  AdamW,
+  BatchNorm,
+  BatchNorm1d,
+  BatchNorm2d,
+  BatchNorm3d,
+  batches,
+  CosineLR,
+  crossEntropy,
+  Graph,
+  Linear,
+  namedParameters,
+  ReLU,
+  Sequential,
+  SGD,
+  StepLR,
+  saveCheckpoint,
+  tensor,
+  WarmUp,
+} from 'evenkeel';
 
 const data = new Float32Array(6);
 
@@ -34,6 +53,18 @@ new Graph({ x: [3] }, (g, { y }) => g.apply('act', new ReLU(), y));
 new Graph({ x: [3] }, (g) => g.apply('act', new ReLU(), new ReLU()));
 // @ts-expect-error a number in place of an output
 new Graph({ x: [3] }, () => 3);
+// @ts-expect-error betas are Adam's
+new SGD([], { betas: [0.9, 0.99] });
+// @ts-expect-error a group has parameters
+new AdamW([{ lr: 0.1 }]);
+// @ts-expect-error a schedule has steps
+new CosineLR(new SGD([]), {});
+// @ts-expect-error no such reduction
+crossEntropy({ data, shape: [2, 3] }, [0, 1], { reduction: 'average' });
+// @ts-expect-error batches have a size
+batches([1, 2], {});
+// @ts-expect-error numbers have no state
+saveCheckpoint('file', { epoch: 3 });
 
 // What must.
 const bn = new BatchNorm1d(3, { momentum: null, layout: 'channels-last', activation: { name: 'elu', alpha: 0.5 } });
@@ -56,5 +87,21 @@ const nested = new Graph({ x: [3] }, (g, { x }) => {
   const { sum, last } = g.apply('split', split, { a: x, b: x });
   return g.concat([sum, last], 1);
 });
+const adamw = new AdamW([{ parameters: namedParameters(chain), lr: 0.1 }, { parameters: bn.parameters() }], {
+  decayNorms: false,
+});
+adamw.groups[1].betas = [0.9, 0.95];
+const schedule = new WarmUp(new StepLR(adamw, { stepSize: 3 }), { steps: 2 });
+const mean: number = crossEntropy({ data, shape: [2, 3] }, [0, 1]).loss;
+const each: Float64Array = crossEntropy({ data, shape: [2, 3] }, [0, 1], { reduction: 'none' }).loss;
+const grad: typeof t = crossEntropy(t, t).grad;
+for (const pair of batches([1, 2], { size: 2 })) pair.map((item: number) => item + mean + each[0]);
+async function* lines() {
+  yield 'a';
+}
+export async function train() {
+  for await (const batch of batches(lines(), { size: 2 })) batch.map((line: string) => line.length);
+  await saveCheckpoint('file', { net: chain, optimizer: adamw, schedule });
+}
 
-export { fromChain, named, nested, plain, y };
+export { fromChain, grad, named, nested, plain, y };
