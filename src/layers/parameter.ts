@@ -67,7 +67,7 @@ function bitsOf({ buffer, byteOffset, length }: Float32Array): Int32Array {
 }
 
 /** A learned parameter: values, and the gradient that `backward` adds to. Both are arrays for as long as the layer lives. */
-export class LearnedParameter implements Parameter, StateSlot {
+export class LearnedParameter implements Parameter {
   readonly shape: readonly number[];
   /** Learned scale or shift of a norm; undefined for weights and biases. */
   readonly kind: 'gamma' | 'beta' | undefined;

@@ -86,7 +86,7 @@ describe("schedules are PyTorch's", () => {
     step: (o) => new StepLR(o, { stepSize: 30 }),
     stepFactor: (o) => new StepLR(o, { stepSize: 7, factor: 0.9 }),
     cosine: (o) => new CosineLR(o, { steps: 100, min: 0.01 }),
-    warmUpCosine: (o) => new WarmUp(new CosineLR(o, { steps: 90 }), { steps: 10, from: 0.1 }),
+    warmUpCosine: (o) => new WarmUp(new CosineLR(o, { steps: 90 }), { steps: 10, start: 0.1 }),
     oneCycle: (o) => new OneCycle(o, { max: 0.5, steps: 100, momentum: [0.85, 0.95] }),
     oneCycleLinear: (o) =>
       new OneCycle(o, { max: 0.5, steps: 100, rise: 0.4, anneal: 'linear', div: 10, finalDiv: 100 }),

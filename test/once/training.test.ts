@@ -266,10 +266,10 @@ describe('messages', () => {
       'CosineLR: steps expected a whole number of 1 or more, got NaN',
     ],
     'a warm-up from above': [
-      () => new WarmUp(sgd(), { steps: 2, from: 2 }),
+      () => new WarmUp(sgd(), { steps: 2, start: 2 }),
       'RangeError',
       'ERR_OPTION',
-      'WarmUp: from expected a number from 0 to 1, got 2',
+      'WarmUp: start expected a number from 0 to 1, got 2',
     ],
     'a cycle of a momentum that is not there': [
       () => new OneCycle(sgd(), { steps: 10, momentum: [0, 0.9] }),

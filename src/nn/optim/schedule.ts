@@ -246,35 +246,35 @@ export interface WarmUpOptions {
   /** Steps until the base rate is reached, 1 or more. */
   steps: number;
   /** Share of the base rate to begin with, 0 to 1. Default 1/3. */
-  from?: number;
+  start?: number;
 }
 
 /**
- * From a share of the base rate to all of it in a straight line: base·(from + (1 − from)·t/steps), as
+ * From a share of the base rate to all of it in a straight line: base·(start + (1 − start)·t/steps), as
  * torch.optim.lr_scheduler.LinearLR. A schedule that it is made around begins behind it, at its step 0, as with SequentialLR.
  */
 export class WarmUp extends Schedule {
   static override readonly name: string = 'WarmUp';
   readonly totalSteps: number;
-  readonly from: number;
+  readonly start: number;
 
   /** @throws ERR_OPTION, ERR_TYPE, ERR_MODE. The optimizer's rate is then as it was */
   constructor(over: Scheduled, options: WarmUpOptions) {
     super('WarmUp', over);
-    const { steps, from = 1 / 3 } = takeOptions('WarmUp', options, ['steps', 'from']);
+    const { steps, start = 1 / 3 } = takeOptions('WarmUp', options, ['steps', 'start']);
     checkSteps('WarmUp', 'steps', steps);
-    checkWithin('WarmUp', 'from', from, 0, 1);
+    checkWithin('WarmUp', 'start', start, 0, 1);
     this.totalSteps = steps;
-    this.from = from;
+    this.start = start;
     this.begin();
   }
 
   /** @internal */
   protected override at(step: number): Rates {
-    const { from, totalSteps } = this;
+    const { start, totalSteps } = this;
     if (step >= totalSteps) return this.inner(step - totalSteps);
     const base = this.inner(0);
-    const share = from + (1 - from) * (step / totalSteps);
+    const share = start + (1 - start) * (step / totalSteps);
     return { ...base, lr: base.lr.map((rate) => rate * share) };
   }
 }
