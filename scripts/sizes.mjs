@@ -10,10 +10,10 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 /** What is bundled, and the most it may weigh, in bytes. */
 export const BUDGETS = [
   { name: 'batch norm in evaluation', code: "export { batchNorm } from 'evenkeel'", budget: 12_400 },
-  { name: 'compiled networks', code: "export { load } from 'evenkeel/infer'", budget: 17_900 },
+  { name: 'compiled networks', code: "export { load } from 'evenkeel/infer'", budget: 19_800 },
   { name: 'the same without WebAssembly', code: "export { batchNorm } from 'evenkeel/js'", budget: 6_600 },
   { name: 'the BatchNorm layer', code: "export { BatchNorm2d } from 'evenkeel'", budget: 36_000 },
-  { name: 'all of evenkeel', code: "export * from 'evenkeel'", budget: 84_000 },
+  { name: 'all of evenkeel', code: "export * from 'evenkeel'", budget: 135_000 },
   {
     name: 'reading safetensors',
     code: "export { readSafetensors, fromTorch } from 'evenkeel/weights'",

@@ -43,6 +43,16 @@ export {
   Tanh,
 } from './nn/activations.ts';
 export {
+  type CheckpointOptions,
+  type CheckpointParts,
+  checkpointBytes,
+  type FileLocation,
+  type LoadedCheckpoint,
+  loadCheckpoint,
+  type Stateful,
+  saveCheckpoint,
+} from './nn/checkpoint.ts';
+export {
   Conv1d,
   Conv2d,
   Conv3d,
@@ -52,6 +62,14 @@ export {
   type ConvTransposeOptions,
 } from './nn/conv.ts';
 export { HardSigmoid, type HardSigmoidOptions, HardTanh, SELU, Softsign } from './nn/curves.ts';
+export {
+  type AsyncBatchIterable,
+  type BatchIterable,
+  type BatchOptions,
+  batches,
+  type Sample,
+  stack,
+} from './nn/data.ts';
 export { Dropout, type DropoutOptions } from './nn/dropout.ts';
 export {
   type AnyOutputs,
@@ -74,10 +92,43 @@ export {
   xavierUniform,
 } from './nn/initializers.ts';
 export { Linear, type LinearOptions } from './nn/linear.ts';
-export { crossEntropy, type Labels } from './nn/loss.ts';
+export {
+  type AccuracyOptions,
+  accuracy,
+  type BceOptions,
+  bceWithLogits,
+  type CrossEntropyOptions,
+  crossEntropy,
+  type HuberOptions,
+  huber,
+  type Labels,
+  type Loss,
+  type LossOptions,
+  mse,
+  type Reduction,
+  topK,
+} from './nn/loss.ts';
 export { BNLSTMCell, type LSTMCellOptions } from './nn/lstm-cell.ts';
 export type { Network, NetworkOptions } from './nn/network.ts';
-export { Adam, type AdamOptions, type Optimizer, SGD, type SGDOptions } from './nn/optim.ts';
+export { Adam, type AdamOptions, AdamW, type AdamWOptions } from './nn/optim/adam.ts';
+export { clipGradNorm, clipGradValue } from './nn/optim/clip.ts';
+export { EMA, type EMAOptions } from './nn/optim/ema.ts';
+export type { CommonOptions, GroupOptions, Optimizer, ParameterGroup } from './nn/optim/optimizer.ts';
+export { type NamedParameter, namedParameters, type Parameters } from './nn/optim/parameters.ts';
+export { RMSprop, type RMSpropOptions } from './nn/optim/rmsprop.ts';
+export {
+  CosineLR,
+  type CosineLROptions,
+  OneCycle,
+  type OneCycleOptions,
+  type Schedule,
+  type Scheduled,
+  StepLR,
+  type StepLROptions,
+  WarmUp,
+  type WarmUpOptions,
+} from './nn/optim/schedule.ts';
+export { SGD, type SGDOptions } from './nn/optim/sgd.ts';
 export { Pad, type PadOptions } from './nn/pad.ts';
 export {
   AdaptiveAvgPool1d,

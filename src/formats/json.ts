@@ -212,30 +212,3 @@ class Waiting {
 export function asRecord(json: Json | undefined): { readonly [key: string]: Json } | undefined {
   return typeof json === 'object' && json !== null && !Array.isArray(json) ? json : undefined;
 }
-
-/** Characters of a value in a message. */
-const LONGEST_SHOWN = 80;
-
-/**
- * A value of a file in a message, as JSON: at most 80 characters of it. What is left out is never put together.
- */
-export function showJson(json: Json | undefined): string {
-  const text = beginningOf(json, LONGEST_SHOWN).replace(/[\u007f-\u009f\u2028\u2029]/g, '?');
-  return text.length > LONGEST_SHOWN ? `${text.slice(0, LONGEST_SHOWN - 1)}…` : text;
-}
-
-/** JSON of a value, cut short behind so many characters: each level takes one at least. */
-function beginningOf(json: Json | undefined, most: number): string {
-  if (typeof json === 'string') return JSON.stringify(json.slice(0, most));
-  if (typeof json !== 'object' || json === null) return `${json}`;
-  const isList = Array.isArray(json);
-  const keys = isList ? [...json.slice(0, most).keys()] : Object.keys(json);
-  let text = isList ? '[' : '{';
-  for (const [i, key] of keys.entries()) {
-    if (text.length > most) break;
-    text += i ? ',' : '';
-    if (!isList) text += `${beginningOf(`${key}`, most)}:`;
-    text += beginningOf((json as { [key: string]: Json })[key], Math.max(0, most - text.length));
-  }
-  return text + (isList ? ']' : '}');
-}

@@ -5,8 +5,9 @@ import { malformed, show, wrongKind, wrongValue } from '../errors.ts';
 import { checkNames } from '../named-options.ts';
 import { ByteReader, type Bytes, bytesFrom, concat, mostNamed, quote } from './bytes.ts';
 import { bytesPerValue, decode, encode, isWritable, naturalType, type StoredTensor, type Values } from './dtypes.ts';
-import { asRecord, type Json, parseJson, showJson } from './json.ts';
+import { asRecord, type Json, parseJson } from './json.ts';
 import { type Recognized, recognize } from './recognize.ts';
+import { showJson } from './show-json.ts';
 
 const FORMAT = 'safetensors';
 /** Longer headers are refused: the reference stops at 100 MB, which nobody needs. */

@@ -4,7 +4,8 @@ import { malformed, show, wrongValue } from '../errors.ts';
 import { checkRecord } from '../named-options.ts';
 import { type Bytes, bytesFrom, concat, mostNamed, quote } from './bytes.ts';
 import { bytesPerValue, decode, encode, type StoredTensor, type StoredTensors } from './dtypes.ts';
-import { asRecord, type Json, parseJson, showJson } from './json.ts';
+import { asRecord, type Json, parseJson } from './json.ts';
+import { showJson } from './show-json.ts';
 
 const FORMAT = 'TF.js';
 

@@ -2,7 +2,8 @@
 
 import { malformed, show, showChoices } from '../errors.ts';
 import { type Bytes, bytesFrom, quote } from '../formats/bytes.ts';
-import { type Json as FileJson, showJson } from '../formats/json.ts';
+import type { Json as FileJson } from '../formats/json.ts';
+import { showJson } from '../formats/show-json.ts';
 import { type Fields, MANY, type Runner } from '../graph/operation.ts';
 import { type Activation, activationCode, NO_ACTIVATION } from '../kernels/activations.ts';
 import type { Ranks } from '../layers/plan.ts';

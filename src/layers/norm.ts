@@ -31,11 +31,11 @@ export function learned(
   affine: boolean | 'gamma' | 'beta',
   shape: readonly number[],
 ): Readonly<Partial<Record<'gamma' | 'beta', LearnedParameter>>> {
-  const filled = (value: number) => new LearnedParameter(shape, new Float32Array(countOf(shape)).fill(value));
-  return {
-    ...((affine === true || affine === 'gamma') && { gamma: filled(1) }),
-    ...((affine === true || affine === 'beta') && { beta: filled(0) }),
-  };
+  const filled = (kind: 'gamma' | 'beta', value: number) =>
+    (affine === true || affine === kind) && {
+      [kind]: new LearnedParameter(shape, new Float32Array(countOf(shape)).fill(value), kind),
+    };
+  return { ...filled('gamma', 1), ...filled('beta', 0) };
 }
 
 /**

@@ -123,7 +123,7 @@ export function checkTracking(
   checkChoice(subject, 'runningVariance', runningVariance, ['unbiased', 'biased']);
 }
 
-const MOST_FEATURES = 2 ** 24;
+const MOST_FEATURES = 16_777_216;
 
 /** Checks that a constructor was given a whole number of features. */
 export function checkFeatures(subject: string, argument: string, value: unknown): void {

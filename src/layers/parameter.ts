@@ -69,12 +69,15 @@ function bitsOf({ buffer, byteOffset, length }: Float32Array): Int32Array {
 /** A learned parameter: values, and the gradient that `backward` adds to. Both are arrays for as long as the layer lives. */
 export class LearnedParameter implements Parameter {
   readonly shape: readonly number[];
+  /** Learned scale or shift of a norm; undefined for weights and biases. */
+  readonly kind: 'gamma' | 'beta' | undefined;
   readonly grad: Float32Array;
   /** @internal */
   readonly values: Values;
   frozen = false;
 
-  constructor(shape: readonly number[], initial: Float32Array) {
+  constructor(shape: readonly number[], initial: Float32Array, kind?: 'gamma' | 'beta') {
+    this.kind = kind;
     this.shape = Object.freeze([...shape]);
     this.values = new Values(initial);
     this.grad = new Float32Array(initial.length);
@@ -84,9 +87,19 @@ export class LearnedParameter implements Parameter {
     return this.values.open;
   }
 
+  /** @internal A parameter is its own entry in a state dict, which is how names find it. */
   slot(): StateSlot {
-    const { shape, values } = this;
-    return { shape, read: () => values.now.slice(), write: (state) => values.writable.set(state) };
+    return this;
+  }
+
+  /** @internal */
+  read(): Float32Array {
+    return this.values.now.slice();
+  }
+
+  /** @internal */
+  write(state: ArrayLike<number>): void {
+    this.values.writable.set(state);
   }
 }
 

@@ -48,6 +48,11 @@ export class Dropout extends LeafLayer<DropoutPass> {
     this.#random = new Random(seed);
   }
 
+  /** @internal What the next masks are drawn from: part of a checkpoint, not of the state dict. */
+  get generator(): Random {
+    return this.#random;
+  }
+
   outputShape(shape: readonly number[]): readonly number[] {
     return shape;
   }

@@ -1,4 +1,6 @@
+import { readState, type StateSlots, writeState } from '../layers/state.ts';
 import { checkNumber } from '../named-options.ts';
+import type { StateDict } from '../types.ts';
 
 /** A seeded source of random numbers (sfc32, Chris Doty-Humphrey's small fast counting generator). Same numbers on every machine. */
 export class Random {
@@ -40,6 +42,31 @@ export class Random {
     copy.#counter = this.#counter;
     copy.#spare = this.#spare;
     return copy;
+  }
+
+  /** Where the sequence stands: `state`, five f64 values. A source that loads it goes on with the same numbers. */
+  stateDict(): StateDict {
+    return readState(this.stateSlots());
+  }
+
+  /** Takes a state: all of it, or after an error nothing. @throws ERR_STATE */
+  loadStateDict(state: StateDict): void {
+    writeState('Random', this.stateSlots(), state);
+  }
+
+  /** @internal Four words, and the normal value that is left of a pair; NaN where none is. */
+  stateSlots(): StateSlots {
+    const state = {
+      shape: [5],
+      read: () => Float64Array.of(this.#a | 0, this.#b | 0, this.#c | 0, this.#counter, this.#spare ?? Number.NaN),
+      refuse: (values: ArrayLike<number>) =>
+        [0, 1, 2, 3].every((i) => values[i] === (values[i] | 0)) ? undefined : 'four integers of 32 bits and a number',
+      write: (values: ArrayLike<number>) => {
+        [this.#a, this.#b, this.#c, this.#counter] = [values[0], values[1], values[2], values[3]];
+        this.#spare = Number.isNaN(values[4]) ? undefined : values[4];
+      },
+    };
+    return { state };
   }
 
   /** Uniform in [0, 1). */

@@ -2,7 +2,8 @@
 
 import { malformed } from '../errors.ts';
 import { quote } from '../formats/bytes.ts';
-import { asRecord, type Json, showJson } from '../formats/json.ts';
+import { asRecord, type Json } from '../formats/json.ts';
+import { showJson } from '../formats/show-json.ts';
 
 const FORMAT = 'Keras';
 

@@ -4,7 +4,8 @@
 import { wrongValue } from '../errors.ts';
 import { quote } from '../formats/bytes.ts';
 import type { StoredTensor } from '../formats/dtypes.ts';
-import { type Json, showJson } from '../formats/json.ts';
+import type { Json } from '../formats/json.ts';
+import { showJson } from '../formats/show-json.ts';
 import type { TfjsModel } from '../formats/tfjs.ts';
 import { type BatchNormOptions, preset } from '../layers/options.ts';
 import { checkRecord } from '../named-options.ts';

@@ -2,7 +2,8 @@
 
 import { malformed } from '../errors.ts';
 import { quote, quoteSome } from '../formats/bytes.ts';
-import { asRecord, type Json, showJson } from '../formats/json.ts';
+import { asRecord, type Json } from '../formats/json.ts';
+import { showJson } from '../formats/show-json.ts';
 import { type Activation, type ActivationName, activationOf, FOREIGN, NAMES } from '../kernels/activations.ts';
 import { BatchNorm } from '../layers/batch-norm.ts';
 import { BatchNorm1d } from '../layers/batch-norm-ranks.ts';

@@ -3,6 +3,13 @@
 import {
   ActivationLayer,
   Adam,
+  AdamW,
+  AdaptiveAvgPool1d,
+  AdaptiveAvgPool2d,
+  AdaptiveMaxPool2d,
+  AvgPool1d,
+  AvgPool2d,
+  AvgPool3d,
   BatchNorm,
   BatchNorm1d,
   BatchNorm2d,
@@ -10,35 +17,68 @@ import {
   BatchRenorm,
   BNGRUCell,
   BNLSTMCell,
+  batches,
+  Conv1d,
+  Conv2d,
+  Conv3d,
+  ConvTranspose1d,
+  ConvTranspose2d,
+  CosineLR,
+  crossEntropy,
   type Diagnosis,
   DomainBatchNorm,
   Dropout,
+  EMA,
+  Flatten,
+  GELU,
+  GlobalAvgPool,
   Graph,
   type GraphBuilder,
   GroupNorm,
+  HardSigmoid,
+  HardSwish,
+  HardTanh,
   InstanceNorm1d,
   InstanceNorm2d,
   InstanceNorm3d,
   Layer,
   LayerNorm,
+  LeakyReLU,
   Linear,
   LogSoftmax,
+  MaxPool1d,
+  MaxPool2d,
+  MaxPool3d,
   Moments,
   Network,
+  namedParameters,
+  OneCycle,
   Optimizer,
+  Pad,
+  PReLU,
   Random,
   RecurrentBatchNorm1d,
   ReLU,
+  ReLU6,
+  Reshape,
   Residual,
   RMSNorm,
+  RMSprop,
+  SELU,
   Sequential,
   SGD,
   Sigmoid,
+  SiLU,
   Softmax,
+  Softsign,
+  StepLR,
+  saveCheckpoint,
   Tanh,
   type Tensor,
   tensor,
+  Upsample,
   type Value,
+  WarmUp,
 } from 'evenkeel';
 
 const data = new Float32Array(6);
@@ -73,6 +113,18 @@ new Graph({ x: [3] }, (g, { y }) => g.apply('act', new ReLU(), y));
 new Graph({ x: [3] }, (g) => g.apply('act', new ReLU(), new ReLU()));
 // @ts-expect-error a number in place of an output
 new Graph({ x: [3] }, () => 3);
+// @ts-expect-error betas are Adam's
+new SGD([], { betas: [0.9, 0.99] });
+// @ts-expect-error a group has parameters
+new AdamW([{ lr: 0.1 }]);
+// @ts-expect-error a schedule has steps
+new CosineLR(new SGD([]), {});
+// @ts-expect-error no such reduction
+crossEntropy({ data, shape: [2, 3] }, [0, 1], { reduction: 'average' });
+// @ts-expect-error batches have a size
+batches([1, 2], {});
+// @ts-expect-error numbers have no state
+saveCheckpoint('file', { epoch: 3 });
 
 // Norms
 // @ts-expect-error runs of no layout
@@ -182,6 +234,81 @@ export const bare: Tensor = { data, shape: [2, 3] };
 // @ts-expect-error norms by number, not by name
 export const stem = (diagnosis: Diagnosis) => diagnosis.norms.stem;
 
+// @ts-expect-error a text in place of channels
+new Conv1d('3', 4, 3);
+// @ts-expect-error a text in place of channels
+new Conv2d('3', 4, 3);
+// @ts-expect-error a text in place of channels
+new Conv3d('3', 4, 3);
+// @ts-expect-error a text in place of channels
+new ConvTranspose1d('3', 4, 3);
+// @ts-expect-error a text in place of channels
+new ConvTranspose2d('3', 4, 3);
+// @ts-expect-error an option of averages
+new MaxPool1d(2, { countIncludePad: true });
+// @ts-expect-error an option of averages
+new MaxPool2d(2, { countIncludePad: true });
+// @ts-expect-error an option of averages
+new MaxPool3d(2, { countIncludePad: true });
+// @ts-expect-error an option of maxima
+new AvgPool1d(2, { dilation: 2 });
+// @ts-expect-error an option of maxima
+new AvgPool2d(2, { dilation: 2 });
+// @ts-expect-error an option of maxima
+new AvgPool3d(2, { dilation: 2 });
+// @ts-expect-error no output size
+new AdaptiveAvgPool1d();
+// @ts-expect-error no output size
+new AdaptiveAvgPool2d();
+// @ts-expect-error no output size
+new AdaptiveMaxPool2d();
+// @ts-expect-error a layout that is none
+new GlobalAvgPool({ layout: 'first' });
+// @ts-expect-error an axis that is a text
+new Flatten({ startAxis: '1' });
+// @ts-expect-error a length that is a text
+new Reshape(['3']);
+// @ts-expect-error a mode that is none
+new Pad(1, { mode: 'wrap' });
+// @ts-expect-error no scale
+new Upsample({});
+// @ts-expect-error a slope that is a text
+new LeakyReLU('0.1');
+// @ts-expect-error an approximation that is none
+new GELU({ approximate: 'erf' });
+// @ts-expect-error a slope that is a text
+new HardSigmoid({ slope: '1' });
+// @ts-expect-error a bound that is a text
+new HardTanh('0', 1);
+// @ts-expect-error an option that is none
+new PReLU({ slope: 1 });
+// @ts-expect-error no layer has such a method
+new ReLU6().fit();
+// @ts-expect-error no layer has such a method
+new SiLU().fit();
+// @ts-expect-error no layer has such a method
+new HardSwish().fit();
+// @ts-expect-error no layer has such a method
+new SELU().fit();
+// @ts-expect-error no layer has such a method
+new Softsign().fit();
+// @ts-expect-error no parameters
+new RMSprop();
+// @ts-expect-error no decay
+new EMA(new Linear(2, 2), { decay: '1' });
+// @ts-expect-error a number in place of an optimizer
+new StepLR(3, {});
+// @ts-expect-error a number in place of an optimizer
+new WarmUp(3, {});
+// @ts-expect-error a number in place of an optimizer
+new OneCycle(3, {});
+// @ts-expect-error an abstract class
+new Schedule();
+// @ts-expect-error only a type
+new BatchIterable();
+// @ts-expect-error only a type
+new AsyncBatchIterable();
+
 // What must.
 const bn = new BatchNorm1d(3, { momentum: null, layout: 'channels-last', activation: { name: 'elu', alpha: 0.5 } });
 const plain: { data: Float32Array; shape: number[] } = bn.forward({ data, shape: [2, 3] });
@@ -203,5 +330,21 @@ const nested = new Graph({ x: [3] }, (g, { x }) => {
   const { sum, last } = g.apply('split', split, { a: x, b: x });
   return g.concat([sum, last], 1);
 });
+const adamw = new AdamW([{ parameters: namedParameters(chain), lr: 0.1 }, { parameters: bn.parameters() }], {
+  decayNorms: false,
+});
+adamw.groups[1].betas = [0.9, 0.95];
+const schedule = new WarmUp(new StepLR(adamw, { stepSize: 3 }), { steps: 2 });
+const mean: number = crossEntropy({ data, shape: [2, 3] }, [0, 1]).loss;
+const each: Float64Array = crossEntropy({ data, shape: [2, 3] }, [0, 1], { reduction: 'none' }).loss;
+const grad: typeof t = crossEntropy(t, t).grad;
+for (const pair of batches([1, 2], { size: 2 })) pair.map((item: number) => item + mean + each[0]);
+async function* lines() {
+  yield 'a';
+}
+export async function train() {
+  for await (const batch of batches(lines(), { size: 2 })) batch.map((line: string) => line.length);
+  await saveCheckpoint('file', { net: chain, optimizer: adamw, schedule });
+}
 
-export { fromChain, named, nested, plain, y };
+export { fromChain, grad, named, nested, plain, y };

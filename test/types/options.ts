@@ -7,6 +7,8 @@ import {
   type ActivationName,
   Adam,
   type AdamOptions,
+  AvgPool1d,
+  type AvgPoolOptions,
   BatchNorm,
   BatchNorm1d,
   BatchNorm2d,
@@ -16,10 +18,15 @@ import {
   type BatchRenormOptions,
   BNGRUCell,
   BNLSTMCell,
+  Conv2d,
+  type ConvOptions,
+  ConvTranspose1d,
+  type ConvTransposeOptions,
   DomainBatchNorm,
   type DomainBatchNormOptions,
   Dropout,
   type DropoutOptions,
+  Flatten,
   GroupNorm,
   type GroupNormOptions,
   InstanceNorm1d,
@@ -32,6 +39,11 @@ import {
   LogSoftmax,
   type LSTMCellOptions,
   type MaskOptions,
+  MaxPool3d,
+  type MaxPoolOptions,
+  Pad,
+  type PadOptions,
+  PReLU,
   RecurrentBatchNorm1d,
   type RecurrentBatchNormOptions,
   type RecurrentCellOptions,
@@ -44,6 +56,7 @@ import {
   Softmax,
   type SoftmaxOptions,
   tensor,
+  Upsample,
   xavierNormal,
   xavierUniform,
 } from 'evenkeel';
@@ -131,11 +144,79 @@ const softmax: Complete<SoftmaxOptions> = { axis: -1 };
 new Softmax(softmax);
 new LogSoftmax(softmax);
 
-const sgd: Complete<SGDOptions> = { lr: 0.1, momentum: 0.9, nesterov: true, weightDecay: 1e-4 };
-const adam: Complete<AdamOptions> = { betas: [0.9, 0.999], eps: 1e-8, lr: 1e-3, weightDecay: 0 };
+const sgd: Complete<SGDOptions> = {
+  dampening: 0,
+  decayNorms: true,
+  lr: 0.1,
+  momentum: 0.9,
+  nesterov: true,
+  weightDecay: 1e-4,
+};
+const adam: Complete<AdamOptions> = {
+  amsgrad: false,
+  betas: [0.9, 0.999],
+  decayNorms: true,
+  eps: 1e-8,
+  lr: 1e-3,
+  weightDecay: 0,
+};
 const net = new Sequential(new Linear(3, 4));
 new SGD(net.parameters(), sgd);
 new Adam(net.parameters(), adam);
+
+const conv: Complete<ConvOptions> = {
+  bias: false,
+  dilation: [1, 1],
+  groups: 1,
+  init: xavierNormal(),
+  layout: 'channels-last',
+  padding: [
+    [1, 2],
+    [0, 1],
+  ],
+  seed: 1,
+  stride: 2,
+};
+new Conv2d(4, 8, [3, 1], conv);
+const transposed: Complete<ConvTransposeOptions> = {
+  bias: false,
+  dilation: 1,
+  groups: 1,
+  init: xavierNormal(),
+  layout: 'channels-first',
+  outputPadding: 1,
+  padding: 1,
+  seed: 1,
+  stride: 2,
+};
+new ConvTranspose1d(4, 8, 3, transposed);
+const maxPool: Complete<MaxPoolOptions> = {
+  ceilMode: true,
+  dilation: 1,
+  layout: 'channels-last',
+  padding: 1,
+  stride: 2,
+};
+new MaxPool3d(3, maxPool);
+const avgPool: Complete<AvgPoolOptions> = {
+  ceilMode: true,
+  countIncludePad: false,
+  layout: 'channels-last',
+  padding: 1,
+  stride: 2,
+};
+new AvgPool1d(3, avgPool);
+const pad: Complete<PadOptions> = { layout: 'channels-first', mode: 'reflect', value: 0 };
+new Pad(
+  [
+    [1, 2],
+    [0, 1],
+  ],
+  pad,
+);
+new Upsample({ alignCorners: false, layout: 'channels-last', mode: 'bilinear', scale: 2 });
+new PReLU(4, { init: 0.25, layout: 'channels-first' });
+new Flatten({ endAxis: -1, startAxis: 1 });
 
 /** Activations by name, and those with a parameter as an object. */
 const activations: Record<ActivationName, Activation> = {

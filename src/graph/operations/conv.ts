@@ -189,7 +189,7 @@ export const runConv: Runner<Rounded> = {
 };
 
 /** The most channels, or cells of a window, that a file may name. */
-const MOST = 2 ** 24;
+const MOST = 16_777_216;
 
 function readOperation(fields: Fields): Rounded {
   const { json, fail, whole } = fields;

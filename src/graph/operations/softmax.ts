@@ -49,7 +49,7 @@ export const describeSoftmax: Description<SoftmaxOperation> = {
 };
 
 /** Of e^(x − m) to Σ e^(x − m): 4 units in the last place of the exponential, of the sum and of the quotient. */
-const ROUNDING = 12 * 2 ** -24;
+const ROUNDING = 7.152557373046875e-7;
 
 /**
  * Where inputs are off by at most e, exponentials are by a factor of e^±2e, as the largest one is subtracted from each;

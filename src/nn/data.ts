@@ -1,0 +1,300 @@
+import { show, wrongKind, wrongValue } from '../errors.ts';
+import { readState, type StateSlots, writeState } from '../layers/state.ts';
+import { checkNumber, takeOptions } from '../named-options.ts';
+import { listOf } from '../typed-arrays.ts';
+import type { StateDict } from '../types.ts';
+import { Random } from './random.ts';
+
+export interface BatchOptions {
+  /** Items in a batch, 1 or more. */
+  size: number;
+  /**
+   * `true`: every epoch in another random order; a source that is no array is gathered first. A number: items of a
+   * stream wait in a buffer of that many, from which the next one is drawn. Default `false`.
+   */
+  shuffle?: boolean | number;
+  /** Leaves a last batch out that has fewer items. Default `false`. */
+  dropLast?: boolean;
+  /** Seed of the order. Default: a different one every time. */
+  seed?: number;
+}
+
+const SUBJECT = 'batches';
+const NAMES = ['size', 'shuffle', 'dropLast', 'seed'];
+
+/** What both kinds of batches share: settings, the generator, and where an epoch stands. */
+abstract class Batched<S> {
+  /** @internal */
+  protected readonly source: S;
+  /** @internal */
+  protected readonly size: number;
+  /** @internal */
+  protected readonly buffer: number;
+  /** @internal */
+  protected readonly dropLast: boolean;
+  /** Each epoch's order is drawn from its next bits, which it leaves where they are until the epoch is over. */
+  readonly #random: Random;
+  /** Batches of this epoch that were handed out. */
+  #taken = 0;
+  #resumes = false;
+  #epoch = 0;
+  #isRunning = false;
+
+  constructor(source: S, options: BatchOptions) {
+    const { size, shuffle = false, dropLast = false, seed } = takeOptions(SUBJECT, options, NAMES);
+    if (!Number.isSafeInteger(size) || size < 1)
+      throw wrongValue('ERR_OPTION', SUBJECT, 'size', 'a whole number of 1 or more', show(size));
+    if (typeof shuffle !== 'boolean' && !(Number.isSafeInteger(shuffle) && shuffle >= 1))
+      throw wrongValue('ERR_OPTION', SUBJECT, 'shuffle', 'true, false or a whole number of 1 or more', show(shuffle));
+    if (typeof dropLast !== 'boolean')
+      throw wrongKind('ERR_OPTION', SUBJECT, 'dropLast', 'true or false', show(dropLast));
+    if (seed !== undefined) checkNumber(SUBJECT, 'seed', seed);
+    this.source = source;
+    this.size = size;
+    this.buffer = typeof shuffle === 'number' ? shuffle : shuffle ? Number.POSITIVE_INFINITY : 0;
+    this.dropLast = dropLast;
+    this.#random = new Random(seed);
+  }
+
+  /** Where the order stands: what to save beside a network in the middle of an epoch, or between two. */
+  stateDict(): StateDict {
+    return readState(this.#slots());
+  }
+
+  /**
+   * Takes a state: the next epoch begun is the one that was interrupted, behind the batches that were handed out.
+   *
+   * @throws ERR_STATE, also for a state of batches of another size
+   */
+  loadStateDict(state: StateDict): void {
+    writeState(SUBJECT, this.#slots(), state);
+    this.#resumes = true;
+    this.#epoch++;
+  }
+
+  /** @internal Begins an epoch: how many batches to pass over, and what its order is drawn with. */
+  protected begin(): { skip: number; random: Random; epoch: number } {
+    if (this.#resumes) this.#resumes = false;
+    else if (this.#isRunning) this.#next();
+    this.#isRunning = true;
+    return { skip: this.#taken, random: new Random(this.#random.clone().bits()), epoch: ++this.#epoch };
+  }
+
+  /** @internal A batch is handed out. An epoch that another one, or a state, has taken the place of counts no more. */
+  protected count(epoch: number): void {
+    if (epoch === this.#epoch) this.#taken++;
+  }
+
+  /** @internal The epoch is over. */
+  protected end(epoch: number): void {
+    if (epoch === this.#epoch) this.#next();
+  }
+
+  #next(): void {
+    this.#random.bits();
+    this.#taken = 0;
+    this.#isRunning = false;
+  }
+
+  #slots(): StateSlots {
+    return {
+      ...this.#random.stateSlots(),
+      taken: {
+        shape: [],
+        read: () => Float64Array.of(this.#taken),
+        refuse: (values) =>
+          Number.isSafeInteger(values[0]) && values[0] >= 0 ? undefined : 'a whole number of 0 or more',
+        write: (values) => {
+          this.#taken = values[0];
+        },
+      },
+      size: {
+        shape: [],
+        read: () => Float64Array.of(this.size),
+        refuse: (values) => (values[0] === this.size ? undefined : `${this.size} items in a batch`),
+        write: () => {},
+      },
+    };
+  }
+}
+
+/** Groups items; a last group of fewer counts where none is to be left out. */
+class Grouping<T> {
+  readonly #size: number;
+  readonly #random: Random;
+  readonly #buffer: number;
+  readonly #waiting: T[] = [];
+  #group: T[] = [];
+
+  constructor(size: number, buffer: number, random: Random) {
+    this.#size = size;
+    this.#buffer = buffer;
+    this.#random = random;
+  }
+
+  /** Takes an item in; a batch where one is full. */
+  add(item: T): T[] | undefined {
+    if (this.#buffer === 0) return this.#put(item);
+    this.#waiting.push(item);
+    return this.#waiting.length > this.#buffer ? this.#put(this.#draw()) : undefined;
+  }
+
+  /** What is left at the end. */
+  *rest(dropLast: boolean): Generator<T[]> {
+    while (this.#waiting.length) {
+      const full = this.#put(this.#draw());
+      if (full) yield full;
+    }
+    if (this.#group.length && !dropLast) yield this.#group;
+  }
+
+  #put(item: T): T[] | undefined {
+    this.#group.push(item);
+    if (this.#group.length < this.#size) return undefined;
+    const full = this.#group;
+    this.#group = [];
+    return full;
+  }
+
+  #draw(): T {
+    const waiting = this.#waiting;
+    const i = Math.floor(this.#random.uniform() * waiting.length);
+    const item = waiting[i];
+    const last = waiting.pop()!;
+    if (i < waiting.length) waiting[i] = last;
+    return item;
+  }
+}
+
+/** Batches of an array or another iterable: an epoch for each `for … of`. */
+export class BatchIterable<T> extends Batched<ArrayLike<T> | Iterable<T>> implements Iterable<T[]> {
+  static override readonly name: string = 'Batches';
+
+  *[Symbol.iterator](): Generator<T[], void, undefined> {
+    const { skip, random, epoch } = this.begin();
+    let given = 0;
+    for (const batch of this.#groups(random)) {
+      if (given++ < skip) continue;
+      this.count(epoch);
+      yield batch;
+    }
+    this.end(epoch);
+  }
+
+  *#groups(random: Random): Generator<T[]> {
+    const { source, size, buffer, dropLast } = this;
+    const list = listOf(source) as ArrayLike<T> | undefined;
+    if (list && (buffer === 0 || buffer === Number.POSITIVE_INFINITY)) {
+      const order = buffer === 0 ? undefined : random.permutation(list.length);
+      for (let from = 0; from < list.length; from += size) {
+        const length = Math.min(size, list.length - from);
+        if (length < size && dropLast) return;
+        yield Array.from({ length }, (_, i) => list[order ? order[from + i] : from + i]);
+      }
+      return;
+    }
+    const grouping = new Grouping<T>(size, buffer, random);
+    for (const item of source as Iterable<T>) {
+      const full = grouping.add(item);
+      if (full) yield full;
+    }
+    yield* grouping.rest(dropLast);
+  }
+}
+
+/** Batches of an async iterable: an epoch for each `for await … of`. */
+export class AsyncBatchIterable<T> extends Batched<AsyncIterable<T>> implements AsyncIterable<T[]> {
+  static override readonly name: string = 'Batches';
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<T[], void, undefined> {
+    const { skip, random, epoch } = this.begin();
+    let given = 0;
+    for await (const batch of this.#groups(random)) {
+      if (given++ < skip) continue;
+      this.count(epoch);
+      yield batch;
+    }
+    this.end(epoch);
+  }
+
+  async *#groups(random: Random): AsyncGenerator<T[]> {
+    const { source, size, buffer, dropLast } = this;
+    const grouping = new Grouping<T>(size, buffer, random);
+    for await (const item of source) {
+      const full = grouping.add(item);
+      if (full) yield full;
+    }
+    yield* grouping.rest(dropLast);
+  }
+}
+
+/**
+ * Batches of a source's items, in arrays. Each `for … of` (of an async source `for await … of`) is an epoch; where items are
+ * shuffled, every epoch has another order, the same for the same seed.
+ *
+ *     const train = batches(samples, { size: 32, shuffle: true, seed: 1 });
+ *     for (const batch of train) …
+ *
+ * A source that throws ends the epoch with its error: items in a batch that is not full are given to nobody, the next epoch begins
+ * anew, in another order where items are shuffled, and a source that can be closed is closed. `stateDict()` says where the order stands,
+ * in the middle of an epoch as well; a source of a state must give the same items again.
+ *
+ * @param source an array, a typed array, an iterable, or an async iterable; one that can be run through only once lasts one epoch
+ * @throws ERR_TYPE for another source, ERR_OPTION
+ */
+export function batches<T>(source: readonly T[] | Iterable<T>, options: BatchOptions): BatchIterable<T>;
+export function batches<T>(source: AsyncIterable<T>, options: BatchOptions): AsyncBatchIterable<T>;
+export function batches<T>(
+  source: readonly T[] | Iterable<T> | AsyncIterable<T>,
+  options: BatchOptions,
+): BatchIterable<T> | AsyncBatchIterable<T> {
+  const { [Symbol.asyncIterator]: isAsync, [Symbol.iterator]: isSync } = (
+    typeof source === 'object' && source !== null ? source : {}
+  ) as Partial<AsyncIterable<T> & Iterable<T>>;
+  if (typeof isSync === 'function') return new BatchIterable(source as Iterable<T>, options);
+  if (typeof isAsync === 'function') return new AsyncBatchIterable(source as AsyncIterable<T>, options);
+  throw wrongKind('ERR_TYPE', SUBJECT, 'source', 'an array, an iterable or an async iterable', show(source));
+}
+
+/** A sample or a row: values of one shape. */
+export type Sample =
+  | readonly number[]
+  | Float32Array
+  | { readonly data: Float32Array; readonly shape: readonly number[] };
+
+/**
+ * Samples of one shape as one batch, `[samples, ...shape]`; numbers in an array have the shape `[length]`.
+ *
+ * @throws ERR_SHAPE for none, or for samples of different shapes; ERR_TYPE
+ */
+export function stack(samples: readonly Sample[]): { data: Float32Array; shape: number[] } {
+  if (!Array.isArray(samples)) throw wrongKind('ERR_TYPE', 'stack', 'samples', 'an array', show(samples));
+  const read = samples.map((sample, i) => {
+    const flat = listOf(sample) as ArrayLike<number> | undefined;
+    const { data, shape } = flat
+      ? { data: flat, shape: [flat.length] }
+      : ((sample ?? {}) as { data: Float32Array; shape: number[] });
+    const values = listOf(data) as ArrayLike<number> | undefined;
+    const sizes = listOf(shape) as ArrayLike<number> | undefined;
+    const size = sizes && Array.from(sizes).reduce((product, length) => product * length, 1);
+    if (!values || values.length !== size || !Array.from(values).every((value) => typeof value === 'number'))
+      throw wrongKind('ERR_TYPE', 'stack', `samples[${i}]`, 'numbers, or { data, shape }', show(sample));
+    return { values, shape: Array.from(sizes!) };
+  });
+  if (read.length === 0) throw wrongValue('ERR_SHAPE', 'stack', 'samples', 'at least one', 'none');
+  const { shape } = read[0];
+  const size = shape.reduce((product, length) => product * length, 1);
+  const data = new Float32Array(read.length * size);
+  read.forEach((sample, i) => {
+    if (`${sample.shape}` !== `${shape}`)
+      throw wrongValue(
+        'ERR_SHAPE',
+        'stack',
+        `samples[${i}]`,
+        `shape [${shape.join(', ')}]`,
+        `[${sample.shape.join(', ')}]`,
+      );
+    data.set(sample.values, i * size);
+  });
+  return { data, shape: [read.length, ...shape] };
+}
