@@ -7,7 +7,7 @@ import { ByteReader, type Bytes, bytesFrom, concat, mostNamed, quote } from './b
 import { bytesPerValue, decode, encode, isWritable, naturalType, type StoredTensor, type Values } from './dtypes.ts';
 import { asRecord, type Json, parseJson } from './json.ts';
 import { type Recognized, recognize } from './recognize.ts';
-import { showJson } from './show-json.ts';
+import { showPart } from './show-json.ts';
 
 const FORMAT = 'safetensors';
 /** Longer headers are refused: the reference stops at 100 MB, which nobody needs. */
@@ -82,7 +82,7 @@ function weightMapOf(index: Bytes): Map<string, string> {
   const root = asRecord(parseJson(FORMAT, 'index', bytesFrom(FORMAT, index)));
   const map = asRecord(root?.weight_map);
   if (!map || !Object.values(map).every((file) => typeof file === 'string'))
-    throw malformed(FORMAT, 'index', 'a weight_map of files by tensor', showJson(root?.weight_map), 0);
+    throw malformed(FORMAT, 'index', 'a weight_map of files by tensor', showPart(root?.weight_map), 0);
   return new Map(Object.entries(map) as [string, string][]);
 }
 
@@ -158,7 +158,7 @@ class Entry implements RawTensor {
 
 function entryOf(name: string, json: Json, all: Uint8Array, base: number): Entry {
   const fail = (expected: string, got: Json | undefined) =>
-    malformed(FORMAT, `tensor ${quote(name)}`, expected, showJson(got), base);
+    malformed(FORMAT, `tensor ${quote(name)}`, expected, showPart(got), base);
   const entry = asRecord(json);
   if (!entry) throw fail('{ dtype, shape, data_offsets }', json);
   const { dtype, shape, data_offsets: offsets } = entry;
@@ -185,7 +185,7 @@ function metadataOf(json: Json | undefined): Record<string, string> {
   if (json === undefined || json === null) return Object.create(null);
   const record = asRecord(json);
   if (!record || !Object.values(record).every((value) => typeof value === 'string')) {
-    throw malformed(FORMAT, '__metadata__', 'texts by name', showJson(json), 8);
+    throw malformed(FORMAT, '__metadata__', 'texts by name', showPart(json), 8);
   }
   return record as Record<string, string>;
 }

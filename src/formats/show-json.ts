@@ -1,5 +1,6 @@
 // Values of files in messages.
 
+import { show } from '../errors.ts';
 import type { Json } from './json.ts';
 
 /** Characters of a value in a message. */
@@ -27,4 +28,21 @@ function beginningOf(json: Json | undefined, most: number): string {
     text += beginningOf((json as { [key: string]: Json })[key], Math.max(0, most - text.length));
   }
   return text + (isList ? ']' : '}');
+}
+
+/** The same in the words of other messages: texts in single quotes, lists with spaces, objects by their kind. */
+export function showPart(json: Json | undefined): string {
+  const text = partOf(json, LONGEST_SHOWN);
+  return text.length > LONGEST_SHOWN ? `${text.slice(0, LONGEST_SHOWN - 1)}…` : text;
+}
+
+function partOf(json: Json | undefined, most: number): string {
+  if (typeof json === 'string') return show(json.slice(0, most));
+  if (!Array.isArray(json)) return show(json);
+  let text = '[';
+  for (const [i, value] of json.slice(0, most).entries()) {
+    if (text.length > most) break;
+    text += `${i ? ', ' : ''}${partOf(value, Math.max(0, most - text.length))}`;
+  }
+  return `${text}]`;
 }

@@ -5,7 +5,7 @@ import { checkRecord } from '../named-options.ts';
 import { type Bytes, bytesFrom, concat, mostNamed, quote } from './bytes.ts';
 import { bytesPerValue, decode, encode, type StoredTensor, type StoredTensors } from './dtypes.ts';
 import { asRecord, type Json, parseJson } from './json.ts';
-import { showJson } from './show-json.ts';
+import { showPart } from './show-json.ts';
 
 const FORMAT = 'TF.js';
 
@@ -184,7 +184,7 @@ function manifestOf(model: Bytes): Manifest {
   const json = parseJson(FORMAT, 'model.json', bytes);
   const root = asRecord(json);
   const fail = (part: string, expected: string, got: Json | undefined) =>
-    malformed(FORMAT, part, expected, showJson(got), 0);
+    malformed(FORMAT, part, expected, showPart(got), 0);
   // weights without a network are a manifest alone
   const manifest = Array.isArray(json) ? json : root?.weightsManifest;
   if (!Array.isArray(manifest)) throw fail('model.json', 'a weightsManifest', manifest);
@@ -218,7 +218,7 @@ function storedOf(json: Json): Stored {
   const weight = asRecord(json);
   const name = weight?.name;
   const fail = (expected: string, got: Json | undefined) =>
-    malformed(FORMAT, typeof name === 'string' ? `weight ${quote(name)}` : 'weight', expected, showJson(got), 0);
+    malformed(FORMAT, typeof name === 'string' ? `weight ${quote(name)}` : 'weight', expected, showPart(got), 0);
   if (!weight || typeof name !== 'string') throw fail('{ name, shape, dtype }', json);
   const { shape, dtype } = weight;
   if (!Array.isArray(shape) || !shape.every((length) => Number.isSafeInteger(length) && (length as number) >= 0)) {

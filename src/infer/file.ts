@@ -117,9 +117,9 @@ export function readProgram(file: Bytes, runners: readonly Runner[]): Program {
   };
 }
 
-/** Ranks of the input; null where inputs have the shapes of their ports. */
-function ranksFrom(given: unknown): Ranks | null {
-  if (given === null) return null;
+/** Ranks of the input; null where inputs have the shapes of their ports, and undefined where the file says nothing. */
+function ranksFrom(given: unknown): Ranks | null | undefined {
+  if (given === null || given === undefined) return given;
   const [least, most] = list(given);
   if (typeof least !== 'number' || (most !== null && typeof most !== 'number'))
     throw wrong('ranks', 'two', show(given));
