@@ -33,6 +33,7 @@ function inFolder(name: string): string {
   return folder;
 }
 
+// without hints on size: they are warnings for a web page, and the probe uses most of the library
 const webpack = (target: string): Host => ({
   name: `webpack, ${target}`,
   run: async () => {
@@ -42,7 +43,7 @@ const webpack = (target: string): Host => ({
       `${folder}build.mjs`,
       `import { createRequire } from 'node:module';
 const webpack = createRequire('${tools}')('webpack');
-webpack({ context: '${app}', entry: './main.mjs', target: '${target}', mode: 'production', output: { path: '${folder}', filename: 'bundle.cjs' } },
+webpack({ context: '${app}', entry: './main.mjs', target: '${target}', mode: 'production', performance: { hints: false }, output: { path: '${folder}', filename: 'bundle.cjs' } },
   (error, stats) => {
     const { errors, warnings } = stats?.toJson() ?? { errors: [error], warnings: [] };
     for (const { message } of [...errors, ...warnings]) console.log(message);
