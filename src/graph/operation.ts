@@ -140,3 +140,6 @@ const LANES = 8;
 
 /** Bytes of a vector of f32 in memory: whole lanes of a packed panel. */
 export const padded = (values: number) => Math.ceil(values / LANES) * LANES * 4;
+
+/** Ranks as a file has them: null for no end. */
+export const jsonRanks = ([least, most]: readonly [number, number]) => [least, Number.isFinite(most) ? most : null];

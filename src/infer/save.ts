@@ -1,6 +1,7 @@
 // The other half of file.ts, apart from it: who only serves does not carry it.
 
 import { type Writable, writeSafetensors } from '../formats/safetensors.ts';
+import { jsonRanks } from '../graph/operation.ts';
 import { descriptionOf } from '../graph/operations/list.ts';
 import { activationOf } from '../kernels/activations.ts';
 import { CHECKSUM_AT, checksumOf, FORMAT, VERSION } from './file.ts';
@@ -35,7 +36,7 @@ export function writeProgram(given: Program): Uint8Array<ArrayBuffer> {
   const program = JSON.stringify({
     inputs,
     outputs,
-    ranks: ranks && [ranks[0], Number.isFinite(ranks[1]) ? ranks[1] : null],
+    ranks: ranks && jsonRanks(ranks),
     flat: write(flat, 'flat'),
     general: general && write(general, 'general'),
     rowsOnly,

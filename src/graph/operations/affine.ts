@@ -9,6 +9,7 @@ import {
   axisOf,
   type Description,
   type Fields,
+  jsonRanks,
   type Operation,
   padded,
   type Runner,
@@ -99,7 +100,7 @@ export const describeAffine: Description<Exact, Rounded> = {
   json: ({ center, scale, shift, layout, ranks }, store) => ({
     channels: scale.length,
     layout,
-    ranks: [ranks[0], Number.isFinite(ranks[1]) ? ranks[1] : null],
+    ranks: jsonRanks(ranks),
     scale: store(scale, [scale.length], 'scale'),
     shift: store(shift, [shift.length], 'shift'),
     ...(center && { center: store(center, [center.length], 'center') }),

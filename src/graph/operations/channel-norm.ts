@@ -9,9 +9,9 @@ import { planOf, type Ranks } from '../../layers/plan.ts';
 import { runsOf, singleValue } from '../../layers/runs.ts';
 import type { Layout } from '../../types.ts';
 import type { Valued } from '../error-analysis.ts';
-import { axisOf, type Description, type Operation, type Runner } from '../operation.ts';
+import { axisOf, type Description, jsonRanks, type Operation, type Runner } from '../operation.ts';
 import { normTakes, readAxes } from './affine.ts';
-import { normalized, readEps } from './norms.ts';
+import { normalized, readEps, withScaling } from './norms.ts';
 
 export interface ChannelNormOperation<V extends ArrayLike<number> = ArrayLike<number>> extends Operation {
   readonly kind: 'channel-norm';
@@ -111,20 +111,12 @@ export const describeChannelNorm: Description<Exact, Rounded> = {
   runner: runChannelNorm,
   group: 'norms',
   noun: 'a norm by statistics of its input',
-  exact: ({ gamma, beta, ...given }) => ({
-    ...given,
-    gamma: gamma && Float64Array.from(gamma),
-    beta: beta && Float64Array.from(beta),
-  }),
-  rounded: ({ gamma, beta, ...exact }) => ({
-    ...exact,
-    gamma: gamma && Float32Array.from(gamma),
-    beta: beta && Float32Array.from(beta),
-  }),
+  exact: (given) => withScaling(given, Float64Array),
+  rounded: (exact) => withScaling(exact, Float32Array),
   rounding: () => null,
   json: ({ kind: _, gamma, beta, ranks, ...fields }, store) => ({
     ...fields,
-    ranks: [ranks[0], Number.isFinite(ranks[1]) ? ranks[1] : null],
+    ranks: jsonRanks(ranks),
     gamma: store(gamma, [fields.channels], 'gamma'),
     beta: store(beta, [fields.channels], 'beta'),
   }),

@@ -9,6 +9,18 @@ export function readEps({ json: { eps }, fail }: Fields): number {
   return eps;
 }
 
+/** A norm with copies of its gamma and beta in f64 or f32. */
+export function withScaling<
+  O extends { readonly gamma: ArrayLike<number> | null; readonly beta: ArrayLike<number> | null },
+  V extends Float32Array | Float64Array,
+>(
+  norm: O,
+  Values: { from(values: ArrayLike<number>): V },
+): Omit<O, 'gamma' | 'beta'> & Record<'gamma' | 'beta', V | null> {
+  const { gamma, beta } = norm;
+  return { ...norm, gamma: gamma && Values.from(gamma), beta: beta && Values.from(beta) };
+}
+
 /** The exact value of a coefficient, and the f32 one in use. */
 type Pair = readonly [exact: number, used: number];
 

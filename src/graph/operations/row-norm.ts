@@ -6,7 +6,7 @@ import { countOf } from '../../tensors/shape.ts';
 import { fill, store } from '../../wasm/views.ts';
 import type { Valued } from '../error-analysis.ts';
 import { type Description, type Operation, padded, type Runner } from '../operation.ts';
-import { normalized, readEps } from './norms.ts';
+import { normalized, readEps, withScaling } from './norms.ts';
 
 export interface RowNormOperation<V extends ArrayLike<number> = ArrayLike<number>> extends Operation {
   readonly kind: 'row-norm';
@@ -85,16 +85,8 @@ export const describeRowNorm: Description<Exact, Rounded> = {
   runner: runRowNorm,
   group: 'norms',
   noun: 'a norm by statistics of each row',
-  exact: ({ gamma, beta, ...given }) => ({
-    ...given,
-    gamma: gamma && Float64Array.from(gamma),
-    beta: beta && Float64Array.from(beta),
-  }),
-  rounded: ({ gamma, beta, ...exact }) => ({
-    ...exact,
-    gamma: gamma && Float32Array.from(gamma),
-    beta: beta && Float32Array.from(beta),
-  }),
+  exact: (given) => withScaling(given, Float64Array),
+  rounded: (exact) => withScaling(exact, Float32Array),
   rounding: () => null,
   json: ({ normalizedShape, centred, eps, gamma, beta }, store) => ({
     normalizedShape,
