@@ -19,6 +19,7 @@ import { backend } from '../src/kernels/backend.ts';
 import * as inferenceLoops from '../src/kernels/inference/js.ts';
 import * as linearLoops from '../src/kernels/linear/js.ts';
 import { Random } from '../src/nn/random.ts';
+import { convLayerCases, convnetCases } from './convnet-cases.ts';
 import { kernelCases } from './kernels.ts';
 import { KIN_SHAPES, type KinShape, KinWorkload, kinLayoutsOf } from './kin-workload.ts';
 import { measurePeak } from './peak.ts';
@@ -61,6 +62,8 @@ export function* cases(): Generator<BenchCase> {
   yield* linearCases();
   yield* activationCases();
   yield* compiledCases();
+  yield* convnetCases();
+  yield* convLayerCases();
   yield* kernelCases();
 }
 
