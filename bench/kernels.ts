@@ -22,6 +22,10 @@ const SIZES: readonly Sizes[] = [
     ...{ first: 1, samples: 4, cols: 64, repeat: 1, depth: 1, height: 56, width: 56 },
     ...{ toDepth: 1, toHeight: 58, toWidth: 58, front: 0, top: 1, left: 1 },
   },
+  {
+    ...{ samples: 1, height: 56, width: 56, depth: 64, outHeight: 56, outWidth: 56 },
+    ...{ cols: 64, pixel: 64, top: 1, left: 1, share: 64, block: 112 },
+  },
   { depth: 64, cols: 64, depthStride: 9, colStride: 576, panelStride: 4608 },
   { rows: 512, cols: 768, segment: 64 },
   { rows: 64, depth: 784, cols: 100, rowStride: 784, depthStride: 1 },
@@ -136,7 +140,7 @@ function kernelCase(
   );
   const half = Math.ceil(bytes / 8);
   const [from, to] = [heap.alloc(4 * half), heap.alloc(4 * half)];
-  const { rows, depth, cols, count, runs, run = 1 } = scalars;
+  const { rows, depth, cols, count, runs, run = 1, outHeight, outWidth } = scalars;
   return {
     op: 'kernel',
     layout: name,
@@ -144,6 +148,8 @@ function kernelCase(
     bytes,
     ...(name === 'linear_f32' && { flops: 2 * rows * depth * cols }),
     ...(hasTables && { flops: 2 * count * runs * run * cols }),
+    // of the sum that it works out, which takes four ninths of them
+    ...(name === 'winograd_nxc_f32' && { flops: 2 * outHeight * outWidth * 9 * depth * cols }),
     ours,
     plain,
     copy: () => current.kernels.activate_f32(from, to, 0, 0, half),

@@ -6,3 +6,4 @@ export { depthwise_weights_nxc_f32 } from '../kernels/depthwise-weights-nxc';
 export { pack_taps_f32 } from '../kernels/pack-taps';
 export { pad_nxc_f32 } from '../kernels/pad-nxc';
 export { sum_runs_f32 } from '../kernels/sum-runs';
+export { winograd_nxc_f32 } from '../kernels/winograd-nxc';

@@ -44,6 +44,34 @@ function sizesFor(name: KernelName): Sizes[] {
         }
       }
     }
+  } else if (name === 'winograd_nxc_f32') {
+    // images of odd and even sides, smaller than a window and larger than a block of tiles; parts of a pixel
+    for (const [height, width] of [
+      [1, 1],
+      [2, 3],
+      [4, 4],
+      [3, 7],
+      [6, 5],
+      [9, 10],
+    ])
+      for (const [top, left, after] of [
+        [1, 1, 1],
+        [0, 2, 2],
+        [2, 0, 2],
+        [2, 1, 0],
+      ])
+        for (const [depth, cols] of [
+          [4, 8],
+          [12, 24],
+          [8, 16],
+          [20, 8],
+        ]) {
+          const [outHeight, outWidth] = [height + top + after - 2, width + left + after - 2];
+          if (outHeight < 1 || outWidth < 1) continue;
+          const [samples, share, block] = [1 + (width % 2), 8 + 8 * (height % 2), 4 * (1 + (depth % 3))];
+          const own = { samples, height, width, depth, outHeight, outWidth, cols, pixel: cols + 8 * (left % 2) };
+          all.push({ ...own, top, left, share, block });
+        }
   } else if (name === 'pad_nxc_f32') {
     for (const first of [0, 1])
       for (const repeat of [1, 2])

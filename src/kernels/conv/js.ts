@@ -171,3 +171,43 @@ export function sum_runs_f32(x: F32, y: F32, count: number, run: number): void {
     y[i] = sum;
   }
 }
+
+export function winograd_nxc_f32(
+  x: F32,
+  packed: F32,
+  bias: F32 | null,
+  residual: F32 | null,
+  y: F32,
+  _work: F32,
+  low: number,
+  high: number,
+  samples: number,
+  height: number,
+  width: number,
+  depth: number,
+  outHeight: number,
+  outWidth: number,
+  cols: number,
+  pixel: number,
+  top: number,
+  left: number,
+): void {
+  let at = 0;
+  for (let n = 0; n < samples; n++) {
+    for (let i = 0; i < outHeight; i++) {
+      for (let j = 0; j < outWidth; j++, at += pixel) {
+        for (let o = 0; o < cols; o++) {
+          let sum = 0;
+          for (let k = 0; k < 9; k++) {
+            const [row, col] = [i + Math.floor(k / 3) - top, j + (k % 3) - left];
+            if (row < 0 || col < 0 || row >= height || col >= width) continue;
+            const from = ((n * height + row) * width + col) * depth;
+            let w = ((o >>> 3) * 9 + k) * depth * 8 + (o & 7);
+            for (let c = from; c < from + depth; c++, w += 8) sum += x[c] * packed[w];
+          }
+          y[at + o] = clamp(sum + (bias ? bias[o] : 0) + (residual ? residual[at + o] : 0), low, high);
+        }
+      }
+    }
+  }
+}

@@ -12,6 +12,7 @@ const TWINS = {
   pack_taps_f32: ['ff', js.pack_taps_f32],
   pad_nxc_f32: ['ff', js.pad_nxc_f32],
   sum_runs_f32: ['ff', js.sum_runs_f32],
+  winograd_nxc_f32: ['ffffff', js.winograd_nxc_f32],
 } as const satisfies Record<string, Twin>;
 
 export const CONV: Part<typeof TWINS> = { name: 'conv', twins: TWINS };
