@@ -2,7 +2,7 @@
 // gradient with respect to the input reads outputs' gradients and makes inputs', in as many phases as strides have remainders:
 // inputs of one remainder see the same places of the window.
 
-import { type WindowSizes, windowBlocks } from '../kernels/conv/windows.ts';
+import { type RowSizes, type WindowSizes, windowBlocks } from '../kernels/conv/windows.ts';
 import type { ConvGrid, Three, WindowGrid } from './conv-geometry.ts';
 
 /** From which side to which: `'output'` is forward, `'input'` the gradient with respect to the input. */
@@ -99,6 +99,8 @@ export interface ConvPlan {
   readonly size: number;
   /** Windows on whole images, which need no tables and no zeros around. */
   readonly windows?: WindowSizes;
+  /** The same of a depthwise convolution, with the numbers of its rows. */
+  readonly rows?: RowSizes & { readonly order: Table };
 }
 
 /** Where pixels lie: `start + i·step` along each axis, in an array of these lengths. */
@@ -145,6 +147,28 @@ function windowsFor(
   return { ...sizes, ...windowBlocks(sizes) };
 }
 
+/** A depthwise product on whole images: two axes, no dilation, as many channels out as in; backward at stride 1 alone. */
+function rowsFor(
+  { samples, kernel, stride, dilation, before, inChannels, outChannels, inLengths, outLengths }: ConvGrid,
+  towards: Towards,
+): ConvPlan['rows'] {
+  const isFlat = inLengths[0] === 1 && outLengths[0] === 1 && kernel[0] === 1 && before[0] === 0;
+  if (!isFlat || inChannels !== outChannels || dilation.some((step) => step !== 1)) return undefined;
+  const forward = towards === 'output';
+  if (!forward && stride.some((step) => step !== 1)) return undefined;
+  const [[, height, width], [, outHeight, outWidth]] = forward ? [inLengths, outLengths] : [outLengths, inLengths];
+  const [, kernelHeight, kernelWidth] = kernel;
+  const [top, left] = [1, 2].map((axis) => (forward ? before[axis] : kernel[axis] - 1 - before[axis]));
+  if (top < 0 || left < 0) return undefined;
+  const [, strideHeight, strideWidth] = stride;
+  const order = Uint32Array.from({ length: samples * outHeight }, (_, row) => row);
+  return {
+    order: new Float32Array(order.buffer),
+    ...{ samples, height, width, outHeight, outWidth, cols: inChannels },
+    ...{ kernelHeight, kernelWidth, strideHeight, strideWidth, top, left },
+  };
+}
+
 /** Fewer channels on either side, and the transforms cost as much as they spare. */
 const LEAST_CHANNELS = 32;
 
@@ -158,12 +182,13 @@ export function planOf(grid: ConvGrid, towards: Towards, isPadded = false): Conv
   const [channels, result] = depthwise ? [outChannels, outChannels] : [given, made];
   const [from, into] = forward ? [inLengths, outLengths] : [outLengths, inLengths];
   const windows = isPadded || depthwise ? undefined : windowsFor(grid, towards, given, made);
-  if (windows) {
+  const rows = isPadded || !depthwise ? undefined : rowsFor(grid, towards);
+  if (windows || rows) {
     const [none, size] = [[0, 0, 0] as const, samples * product(from) * given];
     return {
       source: { samples, channels: given, repeat: 1, lengths: from, padded: from, before: none, size, isGiven: true },
-      ...{ isDepthwise: false, groups: 1, depth: given, cols: made, size: samples * product(into) * made },
-      ...{ phases: [], windows },
+      ...{ isDepthwise: depthwise, groups: 1, depth: given, cols: made, size: samples * product(into) * made },
+      ...{ phases: [], windows, rows },
     };
   }
   const phases = phaseTaps(grid, towards);

@@ -196,3 +196,44 @@ test.runIf(info().backend !== 'js')('two, three and four threads give the bits o
   const alone = bits(1);
   for (const threads of [2, 3, 4]) expect(bits(threads)).toEqual(alone);
 });
+
+describe('depthwise', () => {
+  const cases = [
+    { kernel: [3, 3], stride: [1, 1], padding: [1, 1], channels: 12, lengths: [9, 14] },
+    { kernel: [5, 5], stride: [2, 2], padding: [2, 2], channels: 9, lengths: [11, 7] },
+    { kernel: [3, 5], stride: [2, 1], padding: [0, 40], channels: 8, lengths: [5, 6] },
+    { kernel: [7, 3], stride: [1, 3], padding: [9, 2], channels: 5, lengths: [4, 13] },
+  ];
+
+  test.each(cases)('$kernel / $stride, padding $padding, forward and backward', (one) => {
+    const { kernel, stride, padding, channels, lengths } = one;
+    const shape = [2, ...lengths, channels];
+    const options = { stride, padding, groups: channels, layout: 'channels-last', seed: 3 } as const;
+    const conv = new Conv2d(channels, channels, kernel, options);
+    const data = draw(size(shape));
+    const y = conv.forward({ data, shape });
+    // the same, as one channel is a convolution of its own
+    const taps = kernel[0] * kernel[1];
+    const wide = new Conv2d(channels, channels, kernel, { ...options, groups: 1 });
+    wide.weight.data.fill(0);
+    for (let c = 0; c < channels; c++) {
+      const own = conv.weight.data.subarray(c * taps, (c + 1) * taps);
+      wide.weight.data.set(own, (c * channels + c) * taps);
+    }
+    wide.bias!.data.set(conv.bias!.data);
+    const want = wide.forward({ data, shape });
+    expect(y.shape).toEqual(want.shape);
+    const near = (got: Float32Array, expected: Float32Array) =>
+      got.forEach((value, i) => {
+        if (!(Math.abs(value - expected[i]) < 1e-4)) expect.fail(`${i}: ${value}, ${expected[i]}`);
+      });
+    near(y.data, want.data);
+    const dy = { data: draw(y.data.length), shape: y.shape };
+    near(conv.backward(dy).data, wide.backward(dy).data);
+    for (let c = 0; c < channels; c++) {
+      const from = (c * channels + c) * taps;
+      near(conv.weight.grad.subarray(c * taps, (c + 1) * taps), wide.weight.grad.subarray(from, from + taps));
+    }
+    near(conv.bias!.grad, wide.bias!.grad);
+  });
+});

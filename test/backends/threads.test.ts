@@ -78,6 +78,10 @@ function largeSizes(args: readonly { name: string }[]): Sizes {
     const sizes = { count: 2301, runs: 5, run: has('run') ? 7 : 37, cols: 37 };
     return { ...sizes, ...ends(tablesFor(sizes), 37, 37) };
   }
+  if (has('kernelWidth')) {
+    const image = { rows: 61, samples: 3, height: 21, width: 23, outHeight: 21, outWidth: 23, cols: 37 };
+    return { ...image, kernelHeight: 3, kernelWidth: 5, strideHeight: 1, strideWidth: 1, top: 1, left: 2 };
+  }
   if (has('share')) {
     const image = { samples: 2, height: 19, width: 23, outHeight: 19, outWidth: 21, top: 1, left: 0 };
     return { ...image, depth: 36, cols: 40, pixel: 48, share: 16, block: 20 };
@@ -127,6 +131,7 @@ if (hasThreads)
         blocks.push({ at, length, f64, out: arg.access === 'write' || arg.access === 'update' });
         if (['at', 'to', 'taps'].includes(arg.name))
           heap.f32.set(tableBits(tablesFor(sizes as never)[arg.name as 'at']), at >> 2);
+        else if (arg.name === 'order') heap.f32.set(tableBits(Array.from({ length }, (_, row) => row)), at >> 2);
         else if (!f64)
           heap.f32.set(
             arg.name === 'windows'

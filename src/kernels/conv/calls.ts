@@ -5,7 +5,7 @@ import type { Backend } from '../create-backend.ts';
 import { kernelsFor } from '../inference/calls.ts';
 import { WORTHWHILE_PRODUCT } from '../part.ts';
 import { withConv } from './part.ts';
-import type { WindowSizes } from './windows.ts';
+import type { RowSizes, WindowSizes } from './windows.ts';
 
 /** A product's call for one group: tables in memory, sizes (assembly/kernels/conv-nxc.ts). */
 export interface ConvCall {
@@ -69,6 +69,28 @@ export function winograd(
   kernels.winograd_nxc_f32(
     ...([x, packed, bias, residual, y, work, low, high, samples, height, width, depth] as const),
     ...([outHeight, outWidth, cols, cols, top, left, share, block] as const),
+  );
+}
+
+/** Each channel by itself on whole images; `order`: the numbers of the rows, 0, 1, 2, …, as u32. */
+export function depthwiseRows(
+  backend: Backend,
+  x: number,
+  w: number,
+  bias: number,
+  residual: number,
+  y: number,
+  order: number,
+  sizes: RowSizes,
+  [low, high]: readonly [number, number],
+): void {
+  const { samples, height, width, outHeight, outWidth, cols, kernelHeight, kernelWidth } = sizes;
+  const { strideHeight, strideWidth, top, left } = sizes;
+  const rows = samples * outHeight;
+  const work = rows * outWidth * cols * kernelHeight * kernelWidth;
+  kernelsFor(withConv(backend), work, WORTHWHILE_PRODUCT).depthwise_rows_nxc_f32(
+    ...([x, w, bias, residual, y, order, low, high, rows, samples, height, width] as const),
+    ...([outHeight, outWidth, cols, kernelHeight, kernelWidth, strideHeight, strideWidth, top, left] as const),
   );
 }
 

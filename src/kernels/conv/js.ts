@@ -211,3 +211,45 @@ export function winograd_nxc_f32(
     }
   }
 }
+
+export function depthwise_rows_nxc_f32(
+  x: F32,
+  w: F32,
+  bias: F32 | null,
+  residual: F32 | null,
+  y: F32,
+  order: F32,
+  low: number,
+  high: number,
+  rows: number,
+  _samples: number,
+  height: number,
+  width: number,
+  outHeight: number,
+  outWidth: number,
+  cols: number,
+  kernelHeight: number,
+  kernelWidth: number,
+  strideHeight: number,
+  strideWidth: number,
+  top: number,
+  left: number,
+): void {
+  for (const r of table(order).subarray(0, rows)) {
+    const n = Math.floor(r / outHeight);
+    const first = (r % outHeight) * strideHeight - top;
+    for (let j = 0, at = r * outWidth * cols; j < outWidth; j++) {
+      for (let c = 0; c < cols; c++, at++) {
+        let sum = 0;
+        for (let k = 0; k < kernelHeight; k++) {
+          for (let l = 0; l < kernelWidth; l++) {
+            const [row, col] = [first + k, j * strideWidth + l - left];
+            if (row < 0 || col < 0 || row >= height || col >= width) continue;
+            sum += x[((n * height + row) * width + col) * cols + c] * w[(k * kernelWidth + l) * cols + c];
+          }
+        }
+        y[at] = clamp(sum + (bias ? bias[c] : 0) + (residual ? residual[at] : 0), low, high);
+      }
+    }
+  }
+}

@@ -25,6 +25,7 @@ const cols = ({ cols }: Sizes) => cols;
 const shifted = ({ span, cols }: Sizes) => span + cols;
 const y: Vector = { name: 'y', type: 'f32', access: 'update', length: span, alias: ['residual'] };
 
+const outImages = ({ samples, outHeight, outWidth, cols }: Sizes) => samples * outHeight * outWidth * cols;
 /** Of the columns that a part works on, pixel after pixel. */
 const image = ({ samples, outHeight, outWidth, pixel, cols }: Sizes) =>
   (samples * outHeight * outWidth - 1) * pixel + cols;
@@ -87,6 +88,25 @@ const table = () =>
         read('taps', runs),
         ...parameters('low', 'high'),
         ...sizes('count', 'runs', 'cols', 'reach', 'span'),
+      ],
+    },
+    depthwise_rows_nxc_f32: {
+      split: {
+        along: 'rows',
+        grain: () => 1,
+        work: ['rows', 'outWidth', 'cols', 'kernelHeight', 'kernelWidth'],
+        least: WORTHWHILE_PRODUCT,
+      },
+      args: [
+        read('x', ({ samples, height, width, cols }) => samples * height * width * cols),
+        read('w', ({ kernelHeight, kernelWidth, cols }) => kernelHeight * kernelWidth * cols),
+        optional('bias', cols),
+        optional('residual', outImages),
+        { name: 'y', type: 'f32', access: 'update', length: outImages, alias: ['residual'] },
+        read('order', ({ rows }) => rows),
+        ...parameters('low', 'high'),
+        ...sizes('rows', 'samples', 'height', 'width', 'outHeight', 'outWidth', 'cols'),
+        ...sizes('kernelHeight', 'kernelWidth', 'strideHeight', 'strideWidth', 'top', 'left'),
       ],
     },
     depthwise_weights_nxc_f32: {

@@ -1,5 +1,21 @@
 // How kernels that take whole images are given them: no tables, and no zeros around.
 
+/** Depthwise windows on images with channels innermost, in calls of depthwise_rows_nxc. */
+export interface RowSizes {
+  readonly samples: number;
+  readonly height: number;
+  readonly width: number;
+  readonly outHeight: number;
+  readonly outWidth: number;
+  readonly cols: number;
+  readonly kernelHeight: number;
+  readonly kernelWidth: number;
+  readonly strideHeight: number;
+  readonly strideWidth: number;
+  readonly top: number;
+  readonly left: number;
+}
+
 /** Windows of 3 × 3 on images with channels innermost, in calls of winograd_nxc. */
 export interface WindowSizes {
   readonly samples: number;
