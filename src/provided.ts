@@ -92,7 +92,7 @@ export const KERNELS: Readonly<Record<keyof (typeof plain & typeof infer), Parts
   merging: ['elementwise', 'inference'],
   softmax: ['elementwise', 'inference'],
   pooling: pooled,
-  convolutions: ['conv', 'inference'],
+  convolutions: ['conv', 'inference', 'pool'],
   reshaping: forward,
   activations: forward,
   Layer: none,

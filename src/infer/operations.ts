@@ -11,6 +11,7 @@ import { runPReLU } from '../graph/operations/prelu.ts';
 import { runFlatten, runReshape } from '../graph/operations/reshape.ts';
 import { runRowNorm } from '../graph/operations/row-norm.ts';
 import { runSoftmax } from '../graph/operations/softmax.ts';
+import { runTurn } from '../graph/operations/turn.ts';
 import { runUpsample } from '../graph/operations/upsample.ts';
 import type { Operations } from './load.ts';
 
@@ -26,8 +27,8 @@ export const softmax: Operations = [runSoftmax];
 /** Max and average pooling. */
 export const pooling: Operations = [runPool];
 
-/** Convolutions, and transposed ones. */
-export const convolutions: Operations = [runConv];
+/** Convolutions, transposed ones, and what stands between them and a classifier: pooling, flatten and reshape. */
+export const convolutions: Operations = [runConv, runTurn, runPool, runFlatten, runReshape];
 
 /** Changes of shape: flatten and reshape, padding, upsampling. */
 export const reshaping: Operations = [runFlatten, runReshape, runPad, runUpsample];

@@ -15,6 +15,7 @@ import { describePReLU } from './prelu.ts';
 import { describeFlatten, describeReshape } from './reshape.ts';
 import { describeRowNorm } from './row-norm.ts';
 import { describeSoftmax } from './softmax.ts';
+import { describeTurn } from './turn.ts';
 import { describeUpsample } from './upsample.ts';
 
 export const OPERATIONS: readonly Description[] = [
@@ -35,6 +36,7 @@ export const OPERATIONS: readonly Description[] = [
   describeCurve,
   describePReLU,
   describeUpsample,
+  describeTurn,
 ];
 
 /** What there is to say of the operations of a runner. */
