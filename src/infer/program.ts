@@ -2,7 +2,7 @@
 
 import type { Operation, Runner } from '../graph/operation.ts';
 import { type ActivationCode, activationName, NO_ACTIVATION } from '../kernels/activations.ts';
-import type { Ranks } from '../layers/plan.ts';
+import type { Ranks } from '../passes/plan.ts';
 import { agree, checkShape, nullsIn } from '../tensors/shape.ts';
 
 /**

@@ -13,6 +13,9 @@ interface MicroBatch {
   readonly training: boolean;
 }
 
+/** Is told the input and the output of each forward of a layer. */
+export type OutputObserver = (x: TensorLike, y: TensorLike) => void;
+
 /** What every layer is. A layer is in training mode when it is made. */
 export abstract class Layer {
   /** What programs are shown, however the library was minified. */
@@ -21,6 +24,8 @@ export abstract class Layer {
   abstract readonly subject: string;
   #training = true;
   #microBatches: readonly MicroBatch[] | undefined;
+  /** @internal */
+  protected observer: OutputObserver | undefined;
 
   get training(): boolean {
     return this.#training;
@@ -42,6 +47,11 @@ export abstract class Layer {
 
   /** The gradient with respect to the input of the last `forward`; parameters' gradients are added to. */
   abstract backward<D extends TensorLike, O extends TensorLike = Result<D>>(dy: D, options?: { out?: O }): O;
+
+  /** @internal Who is told of every forward from now on: of a layer that is made of others, of none. */
+  observe(observer: OutputObserver | undefined): void {
+    this.observer = observer;
+  }
 
   /** @internal Options of `forward` that a network hands on to it: `lengths`, `mask`. */
   get passedOptions(): readonly string[] {

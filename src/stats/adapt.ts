@@ -1,7 +1,7 @@
 import { show, wrongValue } from '../errors.ts';
 import type { Layer } from '../layers/layer.ts';
-import { StepStats } from '../layers/step-stats.ts';
 import { takeOptions } from '../named-options.ts';
+import { StepStats } from '../norms/statistics/step-stats.ts';
 import {
   type Batches,
   collect,
@@ -47,7 +47,7 @@ export async function adapt<B>(net: Layer, batches: Batches<B>, options: AdaptOp
   const statistics = await collect('adapt', net, batches, rest);
   const { samples, layers } = statistics;
   const weight = Math.min(samples / (prior + samples), most);
-  const moved = normsOf(net).flatMap(({ name, norm: { tracked } }) => {
+  const moved = normsOf(net).flatMap(({ name, tracked }) => {
     const found = layers[name];
     if (!tracked || !found) return [];
     const width = found.mean.length / found.counts.length;

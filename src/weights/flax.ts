@@ -2,8 +2,8 @@
 // (flax.nnx: `bn/mean/value`). Momentum there is the weight of the old value, the running
 // variance the biased one, channels are last; none of it stands in the weights, so that the norms' options are Flax's defaults.
 
-import { preset } from '../layers/options.ts';
 import { checkRecord } from '../named-options.ts';
+import { preset } from '../norms/options.ts';
 import type { StateDict } from '../types.ts';
 import { fromKernel } from './axes.ts';
 import { type Exported, type ExportOptions, withKernels } from './exported.ts';

@@ -5,7 +5,7 @@ import { malformed } from '../errors.ts';
 import { type Bytes, quote } from '../formats/bytes.ts';
 import type { StoredTensor, Values } from '../formats/dtypes.ts';
 import { type OnnxGraph, type OnnxModel, type OnnxNode, readOnnx } from '../formats/onnx.ts';
-import type { BatchNormOptions } from '../layers/options.ts';
+import type { BatchNormOptions } from '../norms/options.ts';
 import { fromKernel } from './axes.ts';
 import { Collector, type Imported, type ImportOptions } from './imported.ts';
 import { newWeight } from './keras.ts';

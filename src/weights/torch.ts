@@ -2,7 +2,7 @@
 // the running variance is the unbiased one. eps and momentum do not stand in a state dict: they are PyTorch's defaults unless told otherwise.
 
 import { isQuantised } from '../formats/dtypes.ts';
-import { type BatchNormOptions, preset } from '../layers/options.ts';
+import { type BatchNormOptions, preset } from '../norms/options.ts';
 import type { StateDict } from '../types.ts';
 import { type Exported, type ExportOptions, inverted, leavesOf, put } from './exported.ts';
 import {
