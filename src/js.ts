@@ -24,7 +24,7 @@ export { LayerNorm } from './layers/layer-norm.ts';
 export type { Field, MaskOptions } from './layers/mask.ts';
 export { Moments, type MomentsJSON, type MomentsOptions } from './layers/moments.ts';
 export type { ForwardOptions } from './layers/norm.ts';
-export type { BatchNormOptions, BatchNormSettings, Preset } from './layers/options.ts';
+export type { AffineOptions, BatchNormOptions, BatchNormSettings, Preset, PresetOptions } from './layers/options.ts';
 export type { PerAxis } from './layers/per-axis.ts';
 export { RecurrentBatchNorm1d, type RecurrentBatchNormOptions } from './layers/recurrent-batch-norm.ts';
 export { RMSNorm } from './layers/rms-norm.ts';
@@ -173,6 +173,15 @@ export {
   recalibrate,
   type Signal,
 } from './stats/population.ts';
-export { type OfRank, type Result, Tensor, type TensorLike, tensor, tidy, zeros } from './tensors/tensor.ts';
+export {
+  type OfRank,
+  type RankOf,
+  type Result,
+  Tensor,
+  type TensorLike,
+  tensor,
+  tidy,
+  zeros,
+} from './tensors/tensor.ts';
 export { close, setThreads } from './threads/set-threads.ts';
 export type { Layout, Parameter, PlainTensor, StateDict, StateEntry } from './types.ts';

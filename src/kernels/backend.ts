@@ -8,6 +8,7 @@ import { type Backend, type BackendName, createBackend, type Supplies } from './
 import { buildOf, compileGiven } from './given-module.ts';
 import { INFERENCE } from './inference/part.ts';
 
+/** Settings of the whole library, for `configure`. */
 export interface Configuration {
   /** `'auto'` (default): the best this host has. Or one of `'relaxed'`, `'simd'`, `'js'`, for tests and comparisons. */
   backend?: BackendName | 'auto';
@@ -15,6 +16,7 @@ export interface Configuration {
   deterministic?: boolean;
 }
 
+/** What `init` takes: the settings of `configure`, and a compiled module. */
 export interface Initialization extends Configuration {
   /**
    * `evenkeel/simd.wasm` or `evenkeel/relaxed.wasm` of this release, as a `WebAssembly.Module` or as bytes, for hosts that compile nothing themselves.
@@ -23,6 +25,7 @@ export interface Initialization extends Configuration {
   module?: object;
 }
 
+/** What `info` returns: the backend in use, its memory and its threads. */
 export interface Info {
   /** The backend in use. */
   backend: BackendName;

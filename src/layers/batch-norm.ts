@@ -10,6 +10,7 @@ import {
   type BatchNormOptions,
   type BatchNormSettings,
   type Preset,
+  type PresetOptions,
   preset,
   type ResolvedOptions,
   readOptions,
@@ -27,21 +28,33 @@ const TOGETHER = -1;
 export type Tracked = Pick<Run, 'count' | 'correction' | 'step'>;
 
 /**
- * Batch normalization (Ioffe & Szegedy 2015) of inputs of any rank ≥ 2: `[N, C, ...]`, or `[N, ..., C]` with
- * `layout: 'channels-last'`.
+ * Batch normalization (Ioffe & Szegedy 2015) of inputs of any rank ≥ 2: `[N, C, ...]`, or `[N, ...,
+ * C]` with `layout: 'channels-last'`. Per channel,
  *
- * Training normalises each channel by the mean and (biased) variance of the batch and moves the running statistics; evaluation uses
- * the running statistics. Both then scale by gamma and shift by beta. Places that a mask leaves out have no part in the statistics, and their output is 0. Besides
- * what every norm throws, a forward throws ERR_MASK, and ERR_SINGLE_VALUE and ERR_NON_FINITE as the options say. Options and their defaults are PyTorch's, in `BatchNormOptions`.
+ *   y = (x − μ)/√(σ² + eps)·gamma + beta
+ *
+ * In training μ and σ² are the mean and the (biased) variance of the batch, and running statistics
+ * move towards them: r ← (1 − momentum)·r + momentum·batch. In evaluation μ and σ² are the running
+ * statistics. Places that a mask leaves out have no part in the statistics, and their output is 0.
  *
  *     const bn = new BatchNorm2d(64);
  *     const y = bn.forward(x);     // training
  *     const dx = bn.backward(dy);  // adds to bn.gamma.grad and bn.beta.grad
+ *
+ * Options and their defaults are PyTorch's (`BatchNormOptions`). Besides what every norm throws, a
+ * forward throws ERR_MASK for a mask that does not fit or leaves nothing, ERR_SINGLE_VALUE for one
+ * value per channel in training unless `onSingleValue` says otherwise, and ERR_NON_FINITE for a
+ * batch with NaN or Inf if `onNonFinite` is `'throw'`.
  */
 export class BatchNorm<R extends number = number> extends TrackedNorm<ResolvedOptions, R> {
   static override readonly name: string = 'BatchNorm';
-  /** `BatchNorm.preset('keras')`: that framework's eps, momentum, variance estimator and layout as options. */
-  static preset(name: Preset): ReturnType<typeof preset> {
+  /**
+   * A framework's eps, momentum, variance estimator and layout, as options: `new BatchNorm2d(64,
+   * BatchNorm.preset('keras'))`.
+   *
+   * @throws ERR_OPTION for an unknown framework
+   */
+  static preset(name: Preset): PresetOptions {
     return preset(name);
   }
 
@@ -53,7 +66,8 @@ export class BatchNorm<R extends number = number> extends TrackedNorm<ResolvedOp
 
   /**
    * @param numFeatures channels, C
-   * @throws ERR_OPTION for an unknown option or a value it does not take
+   * @param options see `BatchNormOptions`; each has PyTorch's default
+   * @throws ERR_OPTION for an unknown option or a value that it does not take
    */
   constructor(numFeatures: number, options: BatchNormOptions = {}) {
     super(numFeatures, (subject) => readOptions(subject, options));
@@ -74,13 +88,14 @@ export class BatchNorm<R extends number = number> extends TrackedNorm<ResolvedOp
     return this.#nonFinite;
   }
 
+  /** `true` between `freeze()` and `unfreeze()`. */
   get frozen(): boolean {
     return this.#frozen;
   }
 
   /**
-   * Freezes the layer, in either mode: it normalises by the running statistics, which nothing moves; gamma and beta get no gradient
-   * and optimizers pass them by.
+   * Freezes the layer, in either mode: it normalises by the running statistics, which nothing
+   * moves; gamma and beta get no gradient, and optimizers pass them by.
    *
    * @throws ERR_MODE without running statistics
    */
@@ -89,6 +104,7 @@ export class BatchNorm<R extends number = number> extends TrackedNorm<ResolvedOp
     return this.#setFrozen(true);
   }
 
+  /** Ends `freeze()`: statistics move in training again, and gamma and beta get gradients. */
   unfreeze(): this {
     return this.#setFrozen(false);
   }
@@ -147,6 +163,7 @@ export class BatchNorm<R extends number = number> extends TrackedNorm<ResolvedOp
     return this.#micro ? this.#micro.backward(dys) : super.backwardMicroBatches(dys);
   }
 
+  /** Gives back the linear memory that the layer works in, that of micro-batches included. */
   override dispose(): void {
     super.dispose();
     this.forgetMicroBatches();

@@ -187,6 +187,7 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     return traceActivation(graph, y, activation);
   }
 
+  /** Gives back the linear memory that the norm works in: saved statistics and folded maps. */
   override dispose(): void {
     super.dispose();
     this.#blocks?.release();

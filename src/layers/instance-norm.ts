@@ -45,20 +45,26 @@ function readOptions(subject: string, given: InstanceNormOptions) {
 }
 
 /**
- * Instance normalization (Ulyanov et al. 2016): each channel of each sample by its own mean and (biased) variance. With `trackRunningStats` the averages of these
- * over samples are tracked, and evaluation normalises by them.
+ * Instance normalization (Ulyanov et al. 2016):
+ *
+ *   y = (x − μ)/√(σ² + eps)·gamma + beta
+ *
+ * with μ and σ² the mean and the (biased) variance of one channel of one sample; gamma and beta by
+ * channel, if `affine` is on. With `trackRunningStats` the averages of μ and σ² over samples are
+ * tracked, and evaluation normalises by them.
  */
 abstract class InstanceNorm<R extends number> extends TrackedNorm<ReturnType<typeof readOptions>, R> {
   /**
    * @param numFeatures channels, C
-   * @throws ERR_OPTION for an unknown option or a value it does not take
+   * @param options see `InstanceNormOptions`
+   * @throws ERR_OPTION for an unknown option or a value that it does not take
    */
   constructor(numFeatures: number, options: InstanceNormOptions = {}) {
     super(numFeatures, (subject) => readOptions(subject, options));
   }
 
   /** The options in force, defaults filled in. */
-  get options(): Readonly<typeof DEFAULTS & Pick<InstanceNormOptions, 'activation'>> {
+  get options(): Readonly<Required<Omit<InstanceNormOptions, 'activation'>> & Pick<InstanceNormOptions, 'activation'>> {
     return { ...this.settings, activation: activationOf(this.settings.activation) };
   }
 
@@ -130,7 +136,17 @@ abstract class InstanceNorm<R extends number> extends TrackedNorm<ReturnType<typ
   }
 }
 
-/** Instance normalization of `[N, C, L]`; with `layout: 'channels-last'` of `[N, L, C]`. */
+/**
+ * Instance normalization (Ulyanov et al. 2016) of `[N, C, L]`; with `layout: 'channels-last'` of
+ * `[N, L, C]`:
+ *
+ *   y = (x − μ)/√(σ² + eps)·gamma + beta
+ *
+ * with μ and σ² the mean and the (biased) variance of one channel of one sample. By default there
+ * is no gamma and beta, and nothing is tracked.
+ *
+ *     const y = new InstanceNorm1d(8).forward({ data, shape: [4, 8, 100] });
+ */
 export class InstanceNorm1d extends InstanceNorm<3> {
   static override readonly name: string = 'InstanceNorm1d';
   protected form(): { kind: string; ranks: Ranks } {
@@ -138,7 +154,12 @@ export class InstanceNorm1d extends InstanceNorm<3> {
   }
 }
 
-/** Instance normalization of `[N, C, H, W]`; with `layout: 'channels-last'` of `[N, H, W, C]`. */
+/**
+ * Instance normalization of `[N, C, H, W]`; with `layout: 'channels-last'` of `[N, H, W, C]`.
+ * Formula and options are those of `InstanceNorm1d`.
+ *
+ *     const y = new InstanceNorm2d(8, { affine: true }).forward({ data, shape: [4, 8, 32, 32] });
+ */
 export class InstanceNorm2d extends InstanceNorm<4> {
   static override readonly name: string = 'InstanceNorm2d';
   protected form(): { kind: string; ranks: Ranks } {
@@ -146,7 +167,12 @@ export class InstanceNorm2d extends InstanceNorm<4> {
   }
 }
 
-/** Instance normalization of `[N, C, D, H, W]`; with `layout: 'channels-last'` of `[N, D, H, W, C]`. */
+/**
+ * Instance normalization of `[N, C, D, H, W]`; with `layout: 'channels-last'` of `[N, D, H, W, C]`.
+ * Formula and options are those of `InstanceNorm1d`.
+ *
+ *     const y = new InstanceNorm3d(8).forward({ data, shape: [2, 8, 16, 16, 16] });
+ */
 export class InstanceNorm3d extends InstanceNorm<5> {
   static override readonly name: string = 'InstanceNorm3d';
   protected form(): { kind: string; ranks: Ranks } {

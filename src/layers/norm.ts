@@ -16,6 +16,7 @@ import { LeafLayer, type Pass } from './leaf-layer.ts';
 import { LearnedParameter } from './parameter.ts';
 import type { StateSlots } from './state.ts';
 
+/** What `forward` of a norm takes besides its input. */
 export interface ForwardOptions<O extends TensorLike = TensorLike> {
   /** Where to write the output: a tensor of the input's shape, or `x` itself for in-place work. */
   out?: O;
@@ -117,6 +118,7 @@ export abstract class Norm<P extends Pass, R extends number = number, M extends 
     return { ...(gamma && { gamma: gamma.slot() }), ...(beta && { beta: beta.slot() }) };
   }
 
+  /** Gives back the linear memory that the norm works in, and disposes `residualGrad`. */
   override dispose(): void {
     if (this.#residualGrad instanceof Tensor) this.#residualGrad.dispose();
     this.#residualGrad = undefined;

@@ -25,7 +25,7 @@ import { type AffineOptions, checkFeatures, readKinOptions } from './options.ts'
 import { addToGradient } from './parameter.ts';
 import { type RowPlan, rowPlanOf } from './plan.ts';
 
-/** Options of norms of rows. */
+/** Options of `LayerNorm` and `RMSNorm`: `eps`, `affine` and `activation`. */
 export type RowNormOptions = Omit<AffineOptions, 'layout'>;
 
 interface RowPass extends Pass {
@@ -115,6 +115,9 @@ export abstract class RowNorm extends Norm<RowPass> {
     return traceActivation(graph, graph.append(operation, [x]), activation);
   }
 
+  /**
+   * Gives back the linear memory that the norm works in: gamma, beta and the statistics of rows.
+   */
   override dispose(): void {
     super.dispose();
     this.#columns?.release();

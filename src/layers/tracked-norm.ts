@@ -11,9 +11,13 @@ type TrackedSettings = KinSettings &
 
 const TAKEN = /* @__PURE__ */ CALL_OPTIONS.concat(MASK_OPTIONS);
 
-/** A norm by channel that may keep running statistics for evaluation. Places that a mask leaves out have no part in the statistics, and their output is 0. */
+/**
+ * A norm by channel that may keep running statistics for evaluation. Places that a mask leaves out
+ * have no part in the statistics, and their output is 0.
+ */
 export abstract class TrackedNorm<S extends TrackedSettings, R extends number> extends ChannelNorm<R, MaskOptions> {
   readonly subject: string;
+  /** Channels, C. */
   readonly numFeatures: number;
   /** @internal */
   protected readonly settings: S;
