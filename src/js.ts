@@ -1,7 +1,14 @@
 // The public list, without WebAssembly: `evenkeel/js`, where the plain loops run. `evenkeel` is the same with kernels (index.ts).
 
 export type { ErrorCode, EvenkeelError } from './errors.ts';
-export { type Certificate, type Folded, type FoldOptions, foldConv, foldLinear } from './fold/fold.ts';
+export {
+  type Certificate,
+  type Convolution,
+  type Folded,
+  type FoldOptions,
+  foldConv,
+  foldLinear,
+} from './fold/fold.ts';
 export type { ConvWeights, LinearWeights } from './fold/geometry.ts';
 export { foldNorms, type Norm, type Scale, type Statistics } from './fold/norm.ts';
 export type { NetworkCertificate } from './infer/certificate.ts';
@@ -78,6 +85,7 @@ export {
   type GraphInputs,
   type GraphOutputs,
   type GraphPort,
+  type Outputs,
   type SymbolicShape,
   type Value,
 } from './nn/graph.ts';

@@ -24,9 +24,9 @@ interface MicroBatch {
  * supported: its abstract members include internal ones.
  */
 export abstract class Layer {
-  /** What programs are shown, however the library was minified. */
+  /** The class's name, also where the library was minified. */
   static readonly name: string = 'Layer';
-  /** Who it is, in errors: `BatchNorm(64)`. */
+  /** What errors call the layer: `BatchNorm(64)`. */
   abstract readonly subject: string;
   #training = true;
   #microBatches: readonly MicroBatch[] | undefined;

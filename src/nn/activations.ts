@@ -12,8 +12,10 @@ import { countOf } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 
 /**
- * An activation as a layer of its own, y = f(x), dx = dy·f′(x), for inputs of any shape. Where it follows a normalization, that layer's `activation` option
- * saves a pass.
+ * An activation as a layer of its own, for inputs of any shape: y = f(x), dx = dy·f′(x). After a
+ * normalization, that layer's `activation` option saves a pass over memory.
+ *
+ *     const layer = new ActivationLayer({ name: 'elu', alpha: 0.5 });
  */
 export class ActivationLayer extends LeafLayer<Pass> {
   static override readonly name: string = 'ActivationLayer';
@@ -74,7 +76,7 @@ export class Sigmoid extends ActivationLayer {
   }
 }
 
-/** max(x, 0); NaN stays NaN. */
+/** max(x, 0); NaN stays NaN. The derivative at 0 is 0. */
 export class ReLU extends ActivationLayer {
   static override readonly name: string = 'ReLU';
   constructor() {
@@ -118,6 +120,7 @@ export class HardSwish extends ActivationLayer {
   }
 }
 
+/** Options of `GELU`. */
 export interface GELUOptions {
   /** `'none'` (default): x·Φ(x). `'tanh'`: x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2. */
   approximate?: 'none' | 'tanh';

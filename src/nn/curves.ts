@@ -78,8 +78,9 @@ abstract class CurveLayer extends LeafLayer<Pass> {
   }
 }
 
+/** Options of `HardSigmoid`. */
 export interface HardSigmoidOptions {
-  /** At 0. Default 1/6, PyTorch's; Keras 2 and ONNX have 0.2. */
+  /** Slope at 0. Default 1/6, PyTorch's; Keras 2 and ONNX have 0.2. */
   slope?: number;
 }
 

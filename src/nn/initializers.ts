@@ -1,10 +1,20 @@
 import { show, wrongValue } from '../errors.ts';
 import type { Random } from './random.ts';
 
-/** Fills a weight of shape `[fanOut, fanIn]`. */
+/**
+ * Fills a weight of shape `[fanOut, fanIn]`, row-major. Write your own, or take one of `normal`,
+ * `xavierUniform`, `xavierNormal`, `heUniform`, `heNormal`, `torchUniform`.
+ */
 export type Initializer = (values: Float32Array, fanIn: number, fanOut: number, random: Random) => void;
 
-/** Normal with the given standard deviation. */
+/**
+ * Normal with mean 0 and the given standard deviation.
+ *
+ *     new Linear(64, 10, { init: normal(0.02) });
+ *
+ * @param std standard deviation, finite, 0 or more. Default 1
+ * @throws ERR_OPTION for anything else
+ */
 export function normal(std = 1): Initializer {
   if (typeof std !== 'number' || !(std >= 0) || std === Number.POSITIVE_INFINITY) {
     throw wrongValue('ERR_OPTION', 'normal', 'std', 'a finite number of 0 or more', show(std));

@@ -5,6 +5,7 @@ import { checkNumber } from '../named-options.ts';
 import { indexOf } from '../wasm/views.ts';
 import { type CellStep, type CellStepBack, RecurrentCell, type RecurrentCellOptions } from './recurrent-cell.ts';
 
+/** Options of `BNLSTMCell`: those of both cells, and the forget gate's first bias. */
 export interface LSTMCellOptions extends RecurrentCellOptions {
   /** First bias of the forget gate (Gers et al. 2000; Jozefowicz et al. 2015). Default 1. */
   forgetBias?: number;
@@ -27,9 +28,9 @@ export class BNLSTMCell extends RecurrentCell {
   static override readonly name: string = 'BNLSTMCell';
 
   /**
-   * @param inputSize I
-   * @param hiddenSize H
-   * @throws ERR_OPTION for an unknown option or a value it does not take
+   * @param inputSize length of the input's last axis, I
+   * @param hiddenSize length of the state, H
+   * @throws ERR_OPTION for an unknown option or a value that it does not take
    */
   constructor(inputSize: number, hiddenSize: number, options: LSTMCellOptions = {}) {
     super(inputSize, hiddenSize, options, ['forgetBias']);

@@ -22,10 +22,13 @@ import { total } from './operations.ts';
 type Shape = readonly number[];
 type Some<T> = readonly (T | undefined)[];
 
-/** What `forward` of a network takes besides: `lengths` and `mask` go to the layers that take them. */
+/** What `forward` of a network takes besides its input. */
 export interface NetworkOptions<O = TensorLike> {
+  /** Where to write the output: memory apart from x. */
   out?: O;
+  /** How many steps of each sequence count, `[N]`: for the layers that take it. */
   lengths?: ArrayLike<number>;
+  /** Which places count (`MaskOptions.mask`): for the layers that take it. */
   mask?: object;
 }
 
@@ -201,7 +204,7 @@ export abstract class Network extends Layer {
   }
 
   /** @throws ERR_SHAPE, by the layer's place */
-  outputShape(shape: Shape): Shape {
+  outputShape(shape: readonly number[]): readonly number[] {
     return this.shapesOf([shape])[0];
   }
 
@@ -648,6 +651,7 @@ export abstract class Network extends Layer {
     return this.#setFrozen(true);
   }
 
+  /** Ends `freeze()` for all layers. */
   unfreeze(): this {
     return this.#setFrozen(false);
   }
@@ -696,6 +700,10 @@ export abstract class Network extends Layer {
     };
   }
 
+  /**
+   * Gives back the linear memory of the network and of all its layers. Tensors that it returned
+   * end.
+   */
   override dispose(): void {
     for (const { layer } of this.#layers) layer.dispose();
     releaseMemory(this.#memory);

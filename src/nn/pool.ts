@@ -16,6 +16,7 @@ import { countOf } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 import type { Layout } from '../types.ts';
 
+/** Options of poolings whose windows follow from the number of outputs. */
 export interface PoolLayoutOptions {
   /** Where the channels lie. Default `'channels-first'`. */
   layout?: Layout;
@@ -30,11 +31,13 @@ interface PoolOptions extends PoolLayoutOptions {
   ceilMode?: boolean;
 }
 
+/** Options of `MaxPool1d`, `MaxPool2d` and `MaxPool3d`. */
 export interface MaxPoolOptions extends PoolOptions {
   /** Places from one value of a window to the next: a number, or one per axis. Default 1. */
   dilation?: PerAxis;
 }
 
+/** Options of `AvgPool1d`, `AvgPool2d` and `AvgPool3d`. */
 export interface AvgPoolOptions extends PoolOptions {
   /** Are places of the padding counted, as zeros? Places that `ceilMode` adds beyond it never are. Default `true`. */
   countIncludePad?: boolean;
@@ -47,6 +50,7 @@ interface PoolPass extends Pass {
 /** What all poolings share. */
 abstract class PoolLayer<R extends number = number> extends LeafLayer<PoolPass, R> {
   readonly subject: string;
+  /** Where the channels lie in input and output. */
   readonly layout: Layout;
   readonly #pooling: Pooling;
 

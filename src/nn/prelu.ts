@@ -15,6 +15,7 @@ import type { TensorLike } from '../tensors/tensor.ts';
 import type { Layout, Parameter } from '../types.ts';
 import { indexOf } from '../wasm/views.ts';
 
+/** Options of `PReLU`. */
 export interface PReLUOptions {
   /** What slopes begin with. Default 0.25. */
   init?: number;
@@ -34,6 +35,7 @@ interface PReLUPass extends Pass {
 export class PReLU extends LeafLayer<PReLUPass> {
   static override readonly name: string = 'PReLU';
   readonly subject: string;
+  /** How many slopes there are: 1, or one per channel. */
   readonly channels: number;
   readonly #layout: Layout;
   readonly #weight: LearnedParameter;

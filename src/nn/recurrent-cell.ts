@@ -33,6 +33,10 @@ import { type Initializer, torchUniform } from './initializers.ts';
 import { packBackward, packedLength, packForward, weightSums } from './products.ts';
 import { Random } from './random.ts';
 
+/**
+ * Options of both cells: those of `RecurrentBatchNorm1d`, and how the cell begins and what it
+ * returns.
+ */
 export interface RecurrentCellOptions extends Partial<Omit<RecurrentBatchNormOptions, 'affine' | 'activation'>> {
   /**
    * Batch norm on what comes from the input and on what comes from the state before (and, in an LSTM, on the cell's own value), statistics for each time step.
@@ -57,7 +61,9 @@ export interface RecurrentState {
   step: number;
 }
 
+/** What `forward` of a cell takes besides its input. */
 export interface RecurrentForwardOptions<O extends TensorLike = TensorLike> {
+  /** Where to write the output: memory apart from x. */
   out?: O;
   /** How many steps of each sequence count, `[N]`. Default: all. */
   lengths?: ArrayLike<number>;
@@ -144,17 +150,16 @@ const OWN = ['norm', 'output', 'init', 'seed'];
 /** Options of its norms' statistics. */
 const normOptions = () => recurrentOptions().filter((name) => name !== 'affine' && name !== 'activation');
 
-/** Options of a forward besides `out`. */
-type SequenceOptions = Omit<RecurrentForwardOptions, 'out'>;
-
 /**
  * x `[N, T, inputSize]` to y `[N, T, H]` or `[N, H]`, as the option `output` says; `out` must lie apart from x. Padding has no part in anything: statistics are
  * those of the sequences that reach a step, and its output is 0; what dy holds there does not matter. Backward goes back through all steps of the last
  * forward. A forward throws ERR_MASK for lengths, and what the norms' options say; after ERR_MEMORY in the middle of the sequences backward needs another.
  */
-export abstract class RecurrentCell extends LeafLayer<CellPass, 3, SequenceOptions> {
+export abstract class RecurrentCell extends LeafLayer<CellPass, 3, Omit<RecurrentForwardOptions, 'out'>> {
   readonly subject: string;
+  /** Length of the input's last axis, I. */
   readonly inputSize: number;
+  /** Length of the state, H. */
   readonly hiddenSize: number;
   readonly #weights: { readonly ih: LearnedParameter; readonly hh: LearnedParameter };
   readonly #biases: { readonly ih: LearnedParameter; readonly hh: LearnedParameter } | undefined;
@@ -270,7 +275,7 @@ export abstract class RecurrentCell extends LeafLayer<CellPass, 3, SequenceOptio
   }
 
   /** @internal */
-  protected override begin(given: readonly number[], options: SequenceOptions): CellPass {
+  protected override begin(given: readonly number[], options: Omit<RecurrentForwardOptions, 'out'>): CellPass {
     const shape = [...given];
     const outShape = this.outputShape(shape);
     const [samples, length] = shape;
@@ -387,6 +392,7 @@ export abstract class RecurrentCell extends LeafLayer<CellPass, 3, SequenceOptio
     throw wrongMoment('ERR_MODE', this.subject, 'compile', 'layers of one step', 'a recurrent cell');
   }
 
+  /** Gives back the linear memory that the cell and its norms work in. */
   override dispose(): void {
     super.dispose();
     for (const norm of this.#norms()) norm.dispose();
