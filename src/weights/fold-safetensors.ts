@@ -14,12 +14,14 @@ import { normsIn, withoutNorms } from './stored-norms.ts';
 import { fromTorch } from './torch.ts';
 import { bareNames, TORCH_NORM } from './torch-names.ts';
 
+/** Options of `foldSafetensors`. */
 export interface SafetensorsFoldOptions {
   /** Norms and the layers they follow: `{ bn1: 'conv1' }`. Default: as names say. */
   pairs?: Readonly<Record<string, string>>;
   /**
-   * A file of weights does not say eps, unless `npx evenkeel convert` wrote it. Default then what it says, else 1e-5, PyTorch's; one for all, or by
-   * norm, with `*` for those that are not named.
+   * A file of weights does not say eps, unless `npx evenkeel convert` wrote it. Default: what the
+   * file says, else 1e-5, PyTorch's. One number for all norms, or one by name, with `*` for those
+   * that are not named.
    */
   eps?: number | Readonly<Record<string, number>>;
   /** Layers that are transposed convolutions. */

@@ -21,6 +21,7 @@ import { toKernel } from './axes.ts';
 const SUBJECT = 'toOnnx';
 const LEAST_OPSET = 15;
 
+/** Options of `toOnnx`. */
 export interface OnnxExportOptions {
   /** One row's shape, for a network that is no Graph. Default: the features of the first Linear, or of a first normalization. */
   inputShape?: readonly number[];

@@ -87,7 +87,15 @@ function asScalar<V extends { readonly length: number }>(data: V, shape: readonl
 
 const TORCH_WORDS = Object.fromEntries(Object.entries(TORCH_NORM).filter(([name]) => !/^(?:gamma|beta)$/.test(name)));
 
-/** Our state dict under PyTorch's names: for `writeSafetensors`, and `torch.load_state_dict` behind it. The counter is an I64, as there. */
+/**
+ * Our state dict under PyTorch's names; the counter of batches is an I64, as there. In Python,
+ * `load_state_dict(safetensors.torch.load_file(…))` takes it.
+ *
+ *     const bytes = writeSafetensors(toTorch(net.stateDict()));
+ *
+ * @throws ERR_OPTION for anything but a record; ERR_TYPE for an entry that is no `{ data, shape }`;
+ *   ERR_STATE where two entries would get one name
+ */
 export function toTorch(state: StateDict, options: ExportOptions = {}): Map<string, Exported> {
   const names = inverted(TORCH_WORDS);
   const out = new Map<string, Exported>();
