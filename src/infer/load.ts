@@ -30,10 +30,14 @@ export interface LoadCompiledOptions extends RunOptions {
 const ALWAYS: readonly Runner[] = [runLinear, runAffine, runElementwise];
 
 /**
- * A compiled network from the file that its `save()` made. It needs none of the layers it was made from.
+ * A compiled network from the file that its `save()` made. It needs none of the layers it was made
+ * from.
  *
- * @throws ERR_FORMAT for any other file, one in which a bit has changed, and one with operations that are not there;
- *   ERR_OPTION, ERR_MEMORY
+ *     const run = load(await readFile('net.safetensors'), { operations: [convolutions, pooling] });
+ *     const y = run({ data, shape: [1, 3, 224, 224] });
+ *
+ * @throws ERR_FORMAT for any other file, for one in which a bit has changed, and for one with
+ *   operations that are not there; ERR_OPTION, ERR_MEMORY
  */
 export function load(file: Bytes, options: LoadCompiledOptions = {}): Compiled {
   checkNames('load', options, ['maxBatch', 'inputShape', 'operations']);

@@ -174,6 +174,8 @@ class Grouping<T> {
 /**
  * Batches of an array or another iterable: an epoch for each `for … of`. `batches` makes it.
  *
+ *     for (const batch of batches([1, 2, 3], { size: 2 })) console.log(batch);   // [1, 2], then [3]
+ *
  * @experimental
  */
 export class BatchIterable<T> extends Batched<ArrayLike<T> | Iterable<T>> implements Iterable<T[]> {
@@ -218,6 +220,8 @@ export class BatchIterable<T> extends Batched<ArrayLike<T> | Iterable<T>> implem
 
 /**
  * Batches of an async iterable: an epoch for each `for await … of`. `batches` makes it.
+ *
+ *     for await (const batch of batches(rows(), { size: 32 })) console.log(batch.length);
  *
  * @experimental
  */

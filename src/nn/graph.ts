@@ -39,7 +39,9 @@ export type GraphOutputs = Value | Readonly<Record<string, Value>>;
 type Shape = readonly number[];
 
 /**
- * A value of a graph that is being built.
+ * A value of a graph that is being built: an input, or what `GraphBuilder` returns.
+ *
+ *     new Graph({ x: [16] }, (g, { x }) => g.apply('fc', new Linear(x.shape.at(-1) ?? 16, 4), x));
  *
  * @experimental
  */
@@ -62,6 +64,8 @@ export class Value {
 
 /**
  * Builds a graph: the first argument of the function that `Graph` calls.
+ *
+ *     new Graph({ x: [16] }, (g, { x }) => g.add(x, g.apply('fc', new Linear(16, 16), x)));
  *
  * @experimental
  */

@@ -97,11 +97,17 @@ interface MicroBatch {
 }
 
 /**
- * Layers wired together.
+ * Layers wired together: the base of `Sequential`, `Residual` and `Graph`.
  *
- * Memory is planned at the first forward of a shape and reused: later steps take none, but for scratch that they give back. Where the input is a Tensor, so
- * is the output, and it belongs to the network: the next forward, of whatever shape, writes over it, and it is disposed when a larger batch moves the
- * network's memory or its shape has not been seen for a while. Where the input is a plain array, the output is a plain array of its own.
+ *     function train(net: Network, x: TensorLike, labels: number[]) {
+ *       net.backward(crossEntropy(net.forward(x), labels).grad, { inputGradient: false });
+ *     }
+ *
+ * Memory is planned at the first forward of a shape and reused: later steps take none, but for
+ * scratch that they give back. If the input is a Tensor, so is the output, and it belongs to the
+ * network: the next forward, of whatever shape, writes over it. It is disposed when a larger batch
+ * moves the network's memory, or when its shape has not been seen for a while. If the input is a
+ * plain array, the output is a plain array of its own.
  */
 export abstract class Network extends Layer {
   #inputs = 1;

@@ -28,9 +28,12 @@ interface PReLUPass extends Pass {
 }
 
 /**
- * x where x ≥ 0, slope·x below: one learned slope for all values, of any shape, or one per channel of `[N, C, ...]` or, with `layout:
- * 'channels-last'`, `[N, ..., C]` (He, Zhang, Ren & Sun 2015). Backward adds Σ dy·x over the values below 0 to `weight.grad`. As PyTorch's PReLU; a
- * single slope can be fused into the layer before it.
+ * y = x where x ≥ 0, slope·x below (He, Zhang, Ren & Sun 2015): one learned slope for all values of
+ * any shape, or one per channel of `[N, C, ...]` or, with `layout: 'channels-last'`, `[N, ..., C]`.
+ * Backward adds Σ dy·x over the values below 0 to `weight.grad`. As PyTorch's PReLU. The compiler
+ * fuses a single slope into the layer before it.
+ *
+ *     const layer = new PReLU(64, { init: 0.1 });
  */
 export class PReLU extends LeafLayer<PReLUPass> {
   static override readonly name: string = 'PReLU';

@@ -91,7 +91,12 @@ export class Softmax extends SoftmaxLayer {
   }
 }
 
-/** y = x − ln Σ e^x along an axis: the logarithm of Softmax, without what rounding takes from small values. */
+/**
+ * y = x − ln Σ e^x along an axis: the logarithm of Softmax, without what rounding takes from small
+ * values.
+ *
+ *     new LogSoftmax({ axis: 1 }).forward({ data: Float32Array.of(0, 0), shape: [1, 2] });   // −ln 2, −ln 2
+ */
 export class LogSoftmax extends SoftmaxLayer {
   static override readonly name: string = 'LogSoftmax';
   /** @throws ERR_OPTION for an axis that is no integer */

@@ -79,7 +79,12 @@ export interface UnitDiagnosis {
   readonly exploding: readonly number[];
 }
 
-/** What `diagnose` has found: as data, as JSON, and as a table. */
+/**
+ * What `diagnose` has found: as data, as JSON, and as a table.
+ *
+ *     const { norms, dropout, units } = diagnose(net, batch);
+ *     norms.filter(({ gap }) => gap > 0.1).map(({ name, cause }) => [name, cause]);
+ */
 export class Diagnosis {
   /** The class's name, also where the library was minified. */
   static readonly name: string = 'Diagnosis';

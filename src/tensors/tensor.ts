@@ -81,10 +81,15 @@ export function ownerOf(data: Float32Array): Tensor | undefined {
 const scopes: Set<Tensor>[] = [];
 
 /**
- * f32 values in linear memory, row-major. Kernels use them where they lie.
+ * f32 values in linear memory, row-major. Kernels use them where they lie; `tensor` and `zeros`
+ * make them.
  *
- * A tensor ends by `dispose()`, by `using`, or at the end of the `tidy` it was made in. Tensors that a network returns belong to the
- * network (see `Sequential`).
+ *     using x = tensor([1, 2, 3, 4], [2, 2]);
+ *     const y = layer.forward(x);   // a Tensor as well: no copies
+ *     y.data;                       // Float32Array(4)
+ *
+ * A tensor ends by `dispose()`, by `using`, or at the end of the `tidy` it was made in. Tensors
+ * that a network returns belong to the network (see `Sequential`).
  */
 export class Tensor implements Disposable {
   readonly #shape: readonly number[];
@@ -204,9 +209,11 @@ export function disposed(subject: string, argument: string, shape: readonly numb
 /**
  * Copies values into linear memory.
  *
+ *     const x = tensor(Float32Array.of(1, 2, 3, 4), [2, 2]);
+ *
  * @param data values, row-major
- * @param shape sizes along each axis; their product is the number of values
- * @throws ERR_SHAPE, ERR_TYPE, ERR_MEMORY
+ * @param shape lengths by axis; their product is the number of values
+ * @throws ERR_SHAPE where shape and values differ; ERR_TYPE for anything but numbers; ERR_MEMORY
  */
 export function tensor(data: Float32Array | readonly number[], shape: readonly number[]): Tensor {
   let values: ArrayLike<number> | undefined = floatsOf(data);
@@ -231,6 +238,8 @@ export function tensor(data: Float32Array | readonly number[], shape: readonly n
 /**
  * A tensor of zeros.
  *
+ *     const out = zeros([32, 10]);
+ *
  * @param shape lengths by axis, integers of 0 or more
  * @throws ERR_SHAPE for anything else; ERR_MEMORY for more values than memory holds
  */
@@ -241,8 +250,10 @@ export function zeros(shape: readonly number[]): Tensor {
 }
 
 /**
- * Runs `work` and disposes every tensor made inside it, but for those it returns: a tensor, or an array or record of tensors.
- * What an outer `tidy` surrounds belongs to that one afterwards.
+ * Runs `work` and disposes every tensor made inside it, but for those it returns: a tensor, or an
+ * array or record of tensors. What an outer `tidy` surrounds belongs to that one afterwards.
+ *
+ *     const y = tidy(() => layer.forward(tensor(values, [32, 4])));   // the input is gone
  */
 export function tidy<T>(work: () => T): T {
   if (typeof work !== 'function') throw wrongKind('ERR_TYPE', 'tidy', 'work', 'a function', show(work));

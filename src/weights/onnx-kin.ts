@@ -52,9 +52,13 @@ export interface OnnxKin {
 }
 
 /**
- * The norms of a model beside BatchNormalization, in the order of its nodes; then those that it writes as several nodes.
+ * The norms of a model beside BatchNormalization, in the order of its nodes; then those that it
+ * writes as several nodes.
+ *
+ *     kinOf(readOnnx(bytes)).map(({ name, kind }) => [name, kind]);
  *
  * @throws ERR_FORMAT where inputs or attributes are missing
+ * @experimental
  */
 export function kinOf(model: OnnxModel): OnnxKin[] {
   const graph = graphFor(model);

@@ -18,17 +18,21 @@ import { joined, parted } from './names.ts';
 import { bareNames, TORCH_NORM, vectorOf } from './torch-names.ts';
 
 /**
- * Tensors under PyTorch's names in ours. A layer is a norm where it has `running_mean`, `running_var`,
- * `gamma` or `beta`, a `weight` with the shape of its `bias`, or a `weight` of one axis and a name
- * that says so; `weight` and `bias` of others are kept as they are. A missing
+ * Tensors under PyTorch's names in ours. A layer is a norm where it has `running_mean`,
+ * `running_var`, `gamma` or `beta`, a `weight` with the shape of its `bias`, or a `weight` of one
+ * axis and a name that says so; `weight` and `bias` of others are kept as they are. A missing
  * `num_batches_tracked` counts as 0. What wrappers put into names is taken off: DataParallel's and
  * AveragedModel's `module.` before all of them, `_orig_mod.` of `torch.compile` anywhere.
+ *
+ *     const { tensors } = readSafetensors(await readFile('model.safetensors'));
+ *     net.loadStateDict(fromTorch(tensors, { layer: net }).state);
  *
  * Weights of quantised types are listed as unused: their scale lies elsewhere.
  *
  * @param tensors of `readSafetensors`, `readNpz`, or any record of `{ data, shape }`
  * @throws ERR_STATE, by name, for negative or NaN variances, means that are not finite, shapes that
- *   `layer` does not have, and where no name fits `layer`; ERR_FORMAT for a type that cannot be read
+ *   `layer` does not have, and where no name fits `layer`; ERR_FORMAT for a type that cannot be
+ *   read
  */
 export function fromTorch(tensors: ForeignTensors, options: ImportOptions = {}): Imported {
   const entries = entriesOf('fromTorch', tensors);
