@@ -1,7 +1,14 @@
 // The public list, without WebAssembly: `evenkeel/js`, where the plain loops run. `evenkeel` is the same with kernels (index.ts).
 
 export type { ErrorCode, EvenkeelError } from './errors.ts';
-export { type Certificate, type Folded, type FoldOptions, foldConv, foldLinear } from './fold/fold.ts';
+export {
+  type Certificate,
+  type Convolution,
+  type Folded,
+  type FoldOptions,
+  foldConv,
+  foldLinear,
+} from './fold/fold.ts';
 export type { ConvWeights, LinearWeights } from './fold/geometry.ts';
 export { foldNorms, type Norm, type Scale, type Statistics } from './fold/norm.ts';
 export type { NetworkCertificate } from './infer/certificate.ts';
@@ -63,6 +70,7 @@ export {
   type GraphInputs,
   type GraphOutputs,
   type GraphPort,
+  type Outputs,
   type SymbolicShape,
   type Value,
 } from './nn/graph.ts';
@@ -147,7 +155,7 @@ export { GroupNorm, type GroupNormOptions } from './norms/group-norm.ts';
 export { InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, type InstanceNormOptions } from './norms/instance-norm.ts';
 export { LayerNorm } from './norms/layer-norm.ts';
 export type { ForwardOptions } from './norms/norm.ts';
-export type { BatchNormOptions, BatchNormSettings, Preset } from './norms/options.ts';
+export type { AffineOptions, BatchNormOptions, BatchNormSettings, Preset, PresetOptions } from './norms/options.ts';
 export { RecurrentBatchNorm1d, type RecurrentBatchNormOptions } from './norms/recurrent-batch-norm.ts';
 export { RMSNorm } from './norms/rms-norm.ts';
 export type { RowNormOptions } from './norms/row-norm.ts';
@@ -173,6 +181,15 @@ export {
   recalibrate,
   type Signal,
 } from './stats/population.ts';
-export { type OfRank, type Result, Tensor, type TensorLike, tensor, tidy, zeros } from './tensors/tensor.ts';
+export {
+  type OfRank,
+  type RankOf,
+  type Result,
+  Tensor,
+  type TensorLike,
+  tensor,
+  tidy,
+  zeros,
+} from './tensors/tensor.ts';
 export { close, setThreads } from './threads/set-threads.ts';
 export type { Layout, Parameter, PlainTensor, StateDict, StateEntry } from './types.ts';

@@ -6,9 +6,11 @@ import { checkChoice } from '../layers/options.ts';
 
 /** Weights of a fully connected layer. */
 export interface LinearWeights {
-  /** In the order of `layout`. */
+  /** Values in the order of `layout`. */
   readonly weight: ArrayLike<number>;
+  /** One value per output, `[out]`. Default: none. */
   readonly bias?: ArrayLike<number> | null;
+  /** The weight's shape, in the order of `layout`. */
   readonly shape: readonly number[];
   /** `'torch'` (default): `[out, in]`. `'keras'`: `[in, out]`. */
   readonly layout?: 'torch' | 'keras';
@@ -21,6 +23,7 @@ export interface LinearWeights {
  * transposed `[...window, out/groups, in]`, depthwise `[...window, in, multiplier]`.
  */
 export interface ConvWeights extends LinearWeights {
+  /** `true` for a transposed convolution. Default `false`. */
   readonly transposed?: boolean;
   /** Default 1. */
   readonly groups?: number;

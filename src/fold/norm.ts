@@ -10,25 +10,30 @@ import { evaluationMap } from '../passes/coefficients.ts';
 
 /** Statistics and parameters of a batch norm; each vector has one value per channel. */
 export interface Statistics {
+  /** Mean of each channel, `[C]`. */
   readonly mean: ArrayLike<number>;
-  /** Divided by the count, not the count less one. */
+  /** Variance of each channel, `[C]`: divided by the count, not the count less one. */
   readonly variance: ArrayLike<number>;
-  /** Default: 1. */
+  /** Scale of each channel, `[C]`. Default: 1 for all. */
   readonly gamma?: ArrayLike<number> | null;
-  /** Default: 0. */
+  /** Shift of each channel, `[C]`. Default: 0 for all. */
   readonly beta?: ArrayLike<number> | null;
-  /** Default 1e-5. */
+  /** Added to the variance, under the root. Default 1e-5. */
   readonly eps?: number;
 }
 
 /** A map by channel: y = x·scale + shift. */
 export interface Scale {
+  /** Factor of each channel, `[C]`. */
   readonly scale: ArrayLike<number>;
-  /** Default: 0. */
+  /** Addend of each channel, `[C]`. Default: 0 for all. */
   readonly shift?: ArrayLike<number> | null;
 }
 
-/** A batch norm as folding takes it: a layer in evaluation mode, its statistics, or the map that they come to. */
+/**
+ * A batch norm as folding takes it: a layer in evaluation mode, its statistics, or the map that
+ * they amount to.
+ */
 export type Norm = BatchNorm | Statistics | Scale;
 
 export interface Affine {
@@ -133,11 +138,26 @@ function missing(subject: string, what: string): EvenkeelError {
 }
 
 /**
- * Norms in a row as one map: y = (x·scale₁ + shift₁)·scale₂ + shift₂ and so on, in f64. What comes out can be folded in turn.
+ * Norms in a row as one map, in f64:
  *
- * @throws ERR_FOLD as for one norm; for different numbers of channels; for an activation between two norms
+ *   y = (x·scale₁ + shift₁)·scale₂ + shift₂, and so on
+ *
+ * The result can be folded in turn.
+ *
+ *     const { scale, shift } = foldNorms(bn1, bn2);
+ *
+ * @throws ERR_FOLD as `foldLinear` for one norm; for different numbers of channels; for an
+ *   activation between two norms
  */
-export function foldNorms(first: Norm, ...others: readonly Norm[]): { scale: Float64Array; shift: Float64Array } {
+export function foldNorms(
+  first: Norm,
+  ...others: readonly Norm[]
+): {
+  /** `[C]`. */
+  scale: Float64Array;
+  /** `[C]`. */
+  shift: Float64Array;
+} {
   const subject = 'foldNorms';
   let folded = affineOf(subject, first);
   for (const norm of others) {

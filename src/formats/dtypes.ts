@@ -11,6 +11,7 @@ export type Values = Float32Array<ArrayBuffer> | Float64Array<ArrayBuffer>;
 export interface StoredTensor {
   /** The type in the file, in the words of safetensors: `'F32'`, `'BF16'`, `'I64'` … */
   readonly dtype: string;
+  /** Length of each axis, outermost first; `[]` for a single number. */
   readonly shape: readonly number[];
   /** Throws ERR_FORMAT, by the tensor's name, where there is no such type of number here. */
   readonly data: Values;

@@ -4,6 +4,7 @@
 import { malformed } from '../errors.ts';
 import { quote } from './bytes.ts';
 
+/** A value of JSON. */
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
 
 const DEEPEST = 64;

@@ -11,41 +11,57 @@ import { type Field, fieldsOf, floatOf, innerFields, numberIn, numbersIn, textIn
 
 const FORMAT = 'ONNX';
 
-/** An attribute of a node, as what it is. */
+/** An attribute of a node, in its own type; undefined for a type that is not read. */
 export type OnnxAttribute = number | string | readonly number[] | StoredTensor | undefined;
 
+/** A node of an ONNX graph. */
 export interface OnnxNode {
+  /** The operator: `'Conv'`. */
   readonly op: string;
-  /** `''` is ONNX's own. */
+  /** The operator's domain. `''` is ONNX's own. */
   readonly domain: string;
+  /** The node's name; `''` where it has none. */
   readonly name: string;
+  /** Names of the values that it takes; `''` for an optional input that is left out. */
   readonly inputs: readonly string[];
+  /** Names of the values that it gives. */
   readonly outputs: readonly string[];
   /** Numbers, texts, lists of numbers, tensors; undefined where an attribute is something else. */
   readonly attributes: ReadonlyMap<string, OnnxAttribute>;
   /** Graphs inside the node, the branches of an If, by the name of their attribute. */
-  readonly graphs: readonly { readonly name: string; readonly graph: OnnxGraph }[];
-  /** Names that graphs inside the node use: of what lies outside of them, among others. */
+  readonly graphs: readonly {
+    /** The attribute: `'then_branch'`. */
+    readonly name: string;
+    /** The graph in it. */
+    readonly graph: OnnxGraph;
+  }[];
+  /** Names that graphs inside the node use, those of values outside of them included. */
   readonly captured: readonly string[];
-  /** Where the node lies in the file, and how: the whole field. */
+  /** Where the node lies in the file. */
   readonly offset: number;
+  /** The node as it stands in the file: the whole field of its graph. */
   readonly raw: Uint8Array;
 }
 
+/** A constant of a graph: a weight, a bias, statistics. */
 export interface OnnxInitializer extends StoredTensor {
-  /** The whole field of the graph. */
+  /** The tensor as it stands in the file: the whole field of its graph. */
   readonly raw: Uint8Array;
   /** The values as they are stored, where that is one after another. */
   readonly bytes: Uint8Array | undefined;
 }
 
+/** A graph of an ONNX model. */
 export interface OnnxGraph {
+  /** Nodes, in the order of the file. */
   readonly nodes: readonly OnnxNode[];
+  /** Constants by name. */
   readonly initializers: ReadonlyMap<string, OnnxInitializer>;
   /** Shapes of the graph's inputs by name; undefined for a length that is not given. */
   readonly inputs: ReadonlyMap<string, readonly (number | undefined)[]>;
   /** Initializers that are inputs as well: from version 4 of the format on a caller may give others. */
   readonly defaults: ReadonlySet<string>;
+  /** Names of the graph's outputs. */
   readonly outputs: readonly string[];
   /** Shapes of values, as far as the model says them. */
   readonly shapes: ReadonlyMap<string, readonly (number | undefined)[]>;
@@ -53,26 +69,35 @@ export interface OnnxGraph {
 
 /** A function that a model brings along: an operator made of others. */
 export interface OnnxFunction {
+  /** Name of the operator. */
   readonly name: string;
+  /** The operator's domain. */
   readonly domain: string;
+  /** The nodes that it is made of. */
   readonly nodes: readonly OnnxNode[];
 }
 
+/** An ONNX model: its main graph, and what the file says of itself. */
 export interface OnnxModel extends OnnxGraph {
   /** Version of the operators of ONNX's own domain. */
   readonly opset: number;
+  /** Version of the file format. */
   readonly irVersion: number;
+  /** The program that wrote the model; `''` where it does not say. */
   readonly producer: string;
+  /** Functions that the model brings along. */
   readonly functions: readonly OnnxFunction[];
   /** Other files that tensors lie in, in the order of the model. */
   readonly files: readonly string[];
   /** The file's length, and that of the parts of other files that belong to it. */
   readonly size: number;
-  /** The model's and its graph's fields in order, each time anew: what a changed model is written from. */
+  /** The model's fields in order, each time anew: what a changed model is written from. */
   readonly fields: Iterable<Field>;
+  /** The main graph's fields in order, each time anew. */
   readonly graphFields: Iterable<Field>;
 }
 
+/** Options of `readOnnx` and `foldOnnx`. */
 export interface OnnxReadOptions {
   /**
    * The files beside the model that its tensors lie in (external data): by location, or a function of the location.
@@ -149,8 +174,11 @@ export function fileFinder(given: TensorFiles | undefined): (location: string) =
 /**
  * Reads an ONNX model.
  *
- * @throws ERR_FORMAT for bytes that are no model, for data in other files that are not among `files`, and for sparse initializers: which
- *   part, and at which offset
+ *     const model = readOnnx(await readFile('model.onnx'));
+ *     model.nodes.map(({ op }) => op);
+ *
+ * @throws ERR_FORMAT for bytes that are no model, for data in other files that are not among
+ *   `files`, and for sparse initializers: which part, and at which offset
  */
 export function readOnnx(file: Bytes, options: OnnxReadOptions = {}): OnnxModel {
   checkNames('readOnnx', options, ['files']);
@@ -208,6 +236,8 @@ export function messageIn(kind: Message, number: number): Message | 'tensor' | u
 
 /**
  * The files beside a model that its tensors lie in, each once: `model.onnx.data`.
+ *
+ *     onnxFiles(await readFile('model.onnx'));   // ['model.onnx.data']
  *
  * @throws ERR_FORMAT for bytes that are no model, and for a location out of the model's folder
  */

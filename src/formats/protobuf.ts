@@ -6,13 +6,22 @@ import { concat, quote } from './bytes.ts';
 
 const MOST_FIELD = 2 ** 29 - 1;
 
-/** A field of a message. What it holds stays where it lies in the file until somebody asks. */
+/**
+ * A field of a protocol buffer message. Its content stays where it lies in the file until it is
+ * read.
+ */
 export class Field {
+  /** The field's number in its message. */
   readonly number: number;
+  /**
+   * The message's bytes, or those of a message around it; `start`, `begin` and `end` count in them.
+   */
   readonly bytes: Uint8Array;
-  /** Where the field begins in `bytes`, where its value does, and where both end. */
+  /** Where the field begins in `bytes`, its tag included. */
   readonly start: number;
+  /** Where the field's value begins in `bytes`. */
   readonly begin: number;
+  /** Where the field ends in `bytes`. */
   readonly end: number;
   readonly #scalar: number | undefined;
   readonly #base: number;

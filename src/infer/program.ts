@@ -23,8 +23,9 @@ export interface Steps {
   readonly outputs: readonly number[];
 }
 
-/** A value that goes in or comes out. */
+/** An input or an output of a network. */
 export interface Port {
+  /** Its name: that of a Graph's port, else `x` and `output`. */
   readonly name: string;
   /** Lengths by axis: null where the batch says them. A null shape where the network does not even say the rank. */
   readonly shape: readonly (number | null)[] | null;

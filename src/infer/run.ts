@@ -36,6 +36,7 @@ export interface Compiled extends Disposable {
   <X extends TensorLike>(x: Named<X>, options?: { out?: TensorLike | Named<TensorLike> }): Record<string, Result<X>>;
   /** What it takes, and what it gives: lengths by axis, null where they are as the batch has them; a null shape where the network does not say. */
   readonly inputs: readonly Port[];
+  /** What it gives: names and lengths by axis, null where they are as the batch has them. */
   readonly outputs: readonly Port[];
   /** What it does, step by step. */
   readonly steps: readonly string[];

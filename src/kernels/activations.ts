@@ -51,6 +51,22 @@ interface Value {
   readonly standard?: number;
 }
 
+/** The activations that kernels know, by name. `Activation` gives their parameters. */
+export type ActivationName =
+  | 'relu'
+  | 'relu6'
+  | 'leaky-relu'
+  | 'elu'
+  | 'silu'
+  | 'sigmoid'
+  | 'tanh'
+  | 'gelu'
+  | 'gelu-tanh'
+  | 'hard-swish'
+  | 'hard-sigmoid'
+  | 'softplus'
+  | 'mish';
+
 const VALUES = {
   none: { value: (x) => x },
   relu: { value: (x) => Math.max(x, 0) },
@@ -66,9 +82,7 @@ const VALUES = {
   'hard-sigmoid': { value: (x) => clamp(x + 3, 0, 6) / 6 },
   softplus: { value: softplus },
   mish: { value: (x) => x * Math.tanh(softplus(x)) },
-} as const satisfies Record<string, Value>;
-
-export type ActivationName = Exclude<keyof typeof VALUES, 'none'>;
+} as const satisfies Record<ActivationName | 'none', Value>;
 
 /** f′(x); at corners what PyTorch takes. */
 const SLOPES: Readonly<Record<ActivationName, (x: number, alpha: number) => number>> = {
@@ -161,18 +175,28 @@ const ROWS: readonly Value[] = /* @__PURE__ */ Object.values(VALUES);
 export const NAMES = /* @__PURE__ */ Object.keys(VALUES) as ['none', ...ActivationName[]];
 export const ACTIVATIONS = /* @__PURE__ */ NAMES.slice(1) as readonly ActivationName[];
 
-/** The name of the parameter that an activation has. */
-type ParameterOf<N extends ActivationName> = (typeof VALUES)[N] extends { parameter: infer P extends string }
-  ? P
-  : never;
-
 /**
- * An activation by name, or with its parameter: the slope of `'leaky-relu'` below 0 (default 0.01), the scale of `'elu'` below 0
- * (default 1). `'gelu'` is the exact one (erf), `'gelu-tanh'` the usual approximation.
+ * An activation by name, or with its parameter: the slope of `'leaky-relu'` below 0, the scale of
+ * `'elu'` below 0. `'gelu'` is the exact one, x·Φ(x), and `'gelu-tanh'` its approximation by tanh.
  */
 export type Activation =
   | ActivationName
-  | { [N in ActivationName]: { name: N } & { [P in ParameterOf<N>]?: number } }[ActivationName];
+  | {
+      /** An activation without a parameter. */
+      name: Exclude<ActivationName, 'leaky-relu' | 'elu'>;
+    }
+  | {
+      /** x where x ≥ 0, slope·x below. */
+      name: 'leaky-relu';
+      /** Default 0.01. */
+      slope?: number;
+    }
+  | {
+      /** x where x ≥ 0, alpha·(eˣ − 1) below. */
+      name: 'elu';
+      /** Default 1. */
+      alpha?: number;
+    };
 
 /** An activation as kernels take it. */
 export interface ActivationCode {

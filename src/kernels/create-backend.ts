@@ -7,6 +7,10 @@ import { type Build, isProvided, sourceOf } from '../wasm/source.ts';
 import { INFERENCE, type InferenceKernels } from './inference/part.ts';
 import type { Kernel, Part, Twin } from './part.ts';
 
+/**
+ * Which kernels run: SIMD with relaxed multiply-adds, SIMD with fixed rounding, or plain
+ * JavaScript.
+ */
 export type BackendName = 'relaxed' | 'simd' | 'js';
 
 export interface Backend {

@@ -118,6 +118,7 @@ export abstract class LeafLayer<P extends Pass, R extends number = number, M ext
     this.#saved = undefined;
   }
 
+  /** Gives back the linear memory that the layer works in, and forgets the last forward. */
   override dispose(): void {
     this.#route = undefined;
     this.forget();

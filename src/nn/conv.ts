@@ -52,6 +52,7 @@ interface CommonOptions {
   seed?: number;
 }
 
+/** Options of `Conv1d`, `Conv2d` and `Conv3d`. */
 export interface ConvOptions extends CommonOptions {
   /**
    * Zeros around the input: a number, one for each axis, or `[before, after]` for each axis; `'valid'`, none; `'same'`, as
@@ -60,6 +61,7 @@ export interface ConvOptions extends CommonOptions {
   padding?: ConvPadding;
 }
 
+/** Options of `ConvTranspose1d` and `ConvTranspose2d`. */
 export interface ConvTransposeOptions extends CommonOptions {
   /** What is taken from both ends of the output: a number, or one for each axis. Default 0. */
   padding?: PerAxis;
@@ -82,16 +84,22 @@ interface Kind {
 /** Shapes that a layer keeps plans of: those of a training and of an evaluation batch, and of a last one. */
 const MOST_PLANS = 4;
 
-/** What all convolutions share. */
+/** What all convolutions share: weights, geometry and the passes. */
 export abstract class ConvLayer<R extends number = number> extends LeafLayer<ConvPass, R> {
   readonly subject: string;
+  /** Channels of the input. */
   readonly inChannels: number;
+  /** Channels of the output. */
   readonly outChannels: number;
-  /** One for each axis. */
+  /** Length of the window along each axis. */
   readonly kernelSize: readonly number[];
+  /** Cells between two windows, along each axis. */
   readonly stride: readonly number[];
+  /** Cells between two places of a window, along each axis. */
   readonly dilation: readonly number[];
+  /** Groups of channels that see no other group's. */
   readonly groups: number;
+  /** Where the channels lie in input and output. */
   readonly layout: Layout;
   readonly #spec: ConvSpec;
   readonly #weight: LearnedParameter;
@@ -235,6 +243,7 @@ export abstract class ConvLayer<R extends number = number> extends LeafLayer<Con
     };
   }
 
+  /** Gives back the linear memory that the layer works in: the packed weight. */
   override dispose(): void {
     super.dispose();
     this.#packed?.release();
@@ -371,63 +380,118 @@ function addBias(f32: Float32Array, at: number, rows: number, bias: Float32Array
 }
 
 /**
- * Convolution along one axis: y[n, o, t] = b[o] + Σ w[o, c, k]·x[n, c, t·stride + k·dilation − before], x `[N, C, L]` or
- * with channels last `[N, L, C]`. Backward returns dx, and adds to `weight.grad` and `bias.grad`; `out` must lie apart from x.
+ * Convolution along one axis of `[N, C, L]`; with `layout: 'channels-last'` of `[N, L, C]`:
  *
- * Names, layout of the weight and its beginning are PyTorch's.
+ *   y[n, o, t] = b[o] + Σ w[o, c, k]·x[n, c, t·stride + k·dilation − before]
+ *
+ * with `before` the zeros in front of the input. Backward returns dx, and adds to `weight.grad` and
+ * `bias.grad`; `out` must lie apart from x. Names, layout of the weight (`[out, in/groups,
+ * kernel]`) and its first values are PyTorch's.
+ *
+ *     const conv = new Conv1d(8, 16, 3, { padding: 1 });
+ *     const y = conv.forward({ data, shape: [4, 8, 100] });   // [4, 16, 100]
  */
 export class Conv1d extends ConvLayer<3> {
   static override readonly name: string = 'Conv1d';
 
   /**
-   * @throws ERR_OPTION for channels or a kernel that are not positive integers, channels that groups do not divide, negative
-   *   padding, a stride of 0, an unknown option; ERR_MEMORY for more weights than 4 GiB hold
+   * @param inChannels channels of the input, a multiple of `groups`
+   * @param outChannels channels of the output, a multiple of `groups`
+   * @param kernelSize length of the window
+   * @throws ERR_OPTION for channels or a kernel that are not positive integers, channels that
+   *   groups do not divide, negative padding, a stride of 0, an unknown option; ERR_MEMORY for more
+   *   weights than 4 GiB hold
    */
   constructor(inChannels: number, outChannels: number, kernelSize: PerAxis, options: ConvOptions = {}) {
     super({ name: 'Conv1d', axes: 1, transposed: false }, inChannels, outChannels, kernelSize, options);
   }
 }
 
-/** Convolution along two axes, `[N, C, H, W]` or with channels last `[N, H, W, C]`; else as `Conv1d`. */
+/**
+ * Convolution along two axes of `[N, C, H, W]`; with `layout: 'channels-last'` of `[N, H, W, C]`.
+ * Formula and options are those of `Conv1d`; the weight is `[out, in/groups, kH, kW]`.
+ *
+ *     const conv = new Conv2d(3, 64, 3, { padding: 'same', bias: false });
+ *     const y = conv.forward({ data, shape: [1, 3, 224, 224] });   // [1, 64, 224, 224]
+ */
 export class Conv2d extends ConvLayer<4> {
   static override readonly name: string = 'Conv2d';
 
-  /** @throws as `Conv1d` */
+  /**
+   * @param inChannels channels of the input, a multiple of `groups`
+   * @param outChannels channels of the output, a multiple of `groups`
+   * @param kernelSize length of the window: a number for both axes, or `[kH, kW]`
+   * @throws as `Conv1d`
+   */
   constructor(inChannels: number, outChannels: number, kernelSize: PerAxis, options: ConvOptions = {}) {
     super({ name: 'Conv2d', axes: 2, transposed: false }, inChannels, outChannels, kernelSize, options);
   }
 }
 
-/** Convolution along three axes, `[N, C, D, H, W]` or with channels last `[N, D, H, W, C]`; else as `Conv1d`. */
+/**
+ * Convolution along three axes of `[N, C, D, H, W]`; with `layout: 'channels-last'` of `[N, D, H,
+ * W, C]`. Formula and options are those of `Conv1d`; the weight is `[out, in/groups, kD, kH, kW]`.
+ *
+ *     const conv = new Conv3d(1, 8, 3, { padding: 1 });
+ *     const y = conv.forward({ data, shape: [1, 1, 16, 32, 32] });   // [1, 8, 16, 32, 32]
+ */
 export class Conv3d extends ConvLayer<5> {
   static override readonly name: string = 'Conv3d';
 
-  /** @throws as `Conv1d` */
+  /**
+   * @param inChannels channels of the input, a multiple of `groups`
+   * @param outChannels channels of the output, a multiple of `groups`
+   * @param kernelSize length of the window: a number for all axes, or `[kD, kH, kW]`
+   * @throws as `Conv1d`
+   */
   constructor(inChannels: number, outChannels: number, kernelSize: PerAxis, options: ConvOptions = {}) {
     super({ name: 'Conv3d', axes: 3, transposed: false }, inChannels, outChannels, kernelSize, options);
   }
 }
 
 /**
- * Transposed convolution along one axis, the gradient of a convolution with respect to its input: x[n, c, t] adds
- * w[c, o, k]·x[n, c, t] to y[n, o, t·stride + k·dilation − padding]. Of the output's length
- * (L − 1)·stride − 2·padding + dilation·(kernel − 1) + outputPadding + 1. Names and layout of the weight,
- * `[in, out/groups, kernel]`, are PyTorch's.
+ * Transposed convolution along one axis, the gradient of a convolution with respect to its input:
+ *
+ *   y[n, o, t·stride + k·dilation − padding] += w[c, o, k]·x[n, c, t]
+ *
+ * x is `[N, C, L]`, or `[N, L, C]` with `layout: 'channels-last'`; the output has length (L −
+ * 1)·stride − 2·padding + dilation·(kernel − 1) + outputPadding + 1. Names and layout of the
+ * weight, `[in, out/groups, kernel]`, are PyTorch's.
+ *
+ *     const up = new ConvTranspose1d(16, 8, 4, { stride: 2, padding: 1 });
+ *     const y = up.forward({ data, shape: [4, 16, 50] });   // [4, 8, 100]
  */
 export class ConvTranspose1d extends ConvLayer<3> {
   static override readonly name: string = 'ConvTranspose1d';
 
-  /** @throws as `Conv1d`; ERR_OPTION for an outputPadding that is not less than stride or dilation */
+  /**
+   * @param inChannels channels of the input, a multiple of `groups`
+   * @param outChannels channels of the output, a multiple of `groups`
+   * @param kernelSize length of the window
+   * @throws as `Conv1d`; ERR_OPTION for an outputPadding that is not less than stride or dilation
+   */
   constructor(inChannels: number, outChannels: number, kernelSize: PerAxis, options: ConvTransposeOptions = {}) {
     super({ name: 'ConvTranspose1d', axes: 1, transposed: true }, inChannels, outChannels, kernelSize, options);
   }
 }
 
-/** Transposed convolution along two axes, `[N, C, H, W]` or with channels last `[N, H, W, C]`; else as `ConvTranspose1d`. */
+/**
+ * Transposed convolution along two axes of `[N, C, H, W]`; with `layout: 'channels-last'` of `[N,
+ * H, W, C]`. Formula and options are those of `ConvTranspose1d`; the weight is `[in, out/groups,
+ * kH, kW]`.
+ *
+ *     const up = new ConvTranspose2d(64, 32, 2, { stride: 2 });
+ *     const y = up.forward({ data, shape: [1, 64, 28, 28] });   // [1, 32, 56, 56]
+ */
 export class ConvTranspose2d extends ConvLayer<4> {
   static override readonly name: string = 'ConvTranspose2d';
 
-  /** @throws as `ConvTranspose1d` */
+  /**
+   * @param inChannels channels of the input, a multiple of `groups`
+   * @param outChannels channels of the output, a multiple of `groups`
+   * @param kernelSize length of the window: a number for both axes, or `[kH, kW]`
+   * @throws as `ConvTranspose1d`
+   */
   constructor(inChannels: number, outChannels: number, kernelSize: PerAxis, options: ConvTransposeOptions = {}) {
     super({ name: 'ConvTranspose2d', axes: 2, transposed: true }, inChannels, outChannels, kernelSize, options);
   }

@@ -5,6 +5,11 @@ import { listOf } from '../typed-arrays.ts';
 import type { StateDict } from '../types.ts';
 import { Random } from './random.ts';
 
+/**
+ * How `batches` cuts a source.
+ *
+ * @experimental
+ */
 export interface BatchOptions {
   /** Items in a batch, 1 or more. */
   size: number;
@@ -166,10 +171,21 @@ class Grouping<T> {
   }
 }
 
-/** Batches of an array or another iterable: an epoch for each `for … of`. */
+/**
+ * Batches of an array or another iterable: an epoch for each `for … of`. `batches` makes it.
+ *
+ *     for (const batch of batches([1, 2, 3], { size: 2 })) console.log(batch);   // [1, 2], then [3]
+ *
+ * @experimental
+ */
 export class BatchIterable<T> extends Batched<ArrayLike<T> | Iterable<T>> implements Iterable<T[]> {
   static override readonly name: string = 'Batches';
 
+  /**
+   * Begins an epoch: the batches in its order.
+   *
+   * @throws what the source throws; the epoch is then over
+   */
   *[Symbol.iterator](): Generator<T[], void, undefined> {
     const { skip, random, epoch } = this.begin();
     let given = 0;
@@ -202,10 +218,21 @@ export class BatchIterable<T> extends Batched<ArrayLike<T> | Iterable<T>> implem
   }
 }
 
-/** Batches of an async iterable: an epoch for each `for await … of`. */
+/**
+ * Batches of an async iterable: an epoch for each `for await … of`. `batches` makes it.
+ *
+ *     for await (const batch of batches(rows(), { size: 32 })) console.log(batch.length);
+ *
+ * @experimental
+ */
 export class AsyncBatchIterable<T> extends Batched<AsyncIterable<T>> implements AsyncIterable<T[]> {
   static override readonly name: string = 'Batches';
 
+  /**
+   * Begins an epoch: the batches in its order.
+   *
+   * @throws what the source throws; the epoch is then over
+   */
   async *[Symbol.asyncIterator](): AsyncGenerator<T[], void, undefined> {
     const { skip, random, epoch } = this.begin();
     let given = 0;
@@ -260,14 +287,28 @@ export function batches<T>(
 export type Sample =
   | readonly number[]
   | Float32Array
-  | { readonly data: Float32Array; readonly shape: readonly number[] };
+  | {
+      /** Values, row-major. */
+      readonly data: Float32Array;
+      /** Length of each axis, outermost first. */
+      readonly shape: readonly number[];
+    };
 
 /**
- * Samples of one shape as one batch, `[samples, ...shape]`; numbers in an array have the shape `[length]`.
+ * Samples of one shape as one batch, `[samples, ...shape]`; numbers in an array have the shape
+ * `[length]`.
  *
- * @throws ERR_SHAPE for none, or for samples of different shapes; ERR_TYPE
+ *     const x = stack([[1, 2], [3, 4], [5, 6]]);   // shape [3, 2]
+ *
+ * @throws ERR_SHAPE for none, or for samples of different shapes; ERR_TYPE for anything that is no
+ *   sample
  */
-export function stack(samples: readonly Sample[]): { data: Float32Array; shape: number[] } {
+export function stack(samples: readonly Sample[]): {
+  /** Values of all samples, one after the other. */
+  data: Float32Array;
+  /** `[samples, ...shape]`. */
+  shape: number[];
+} {
   if (!Array.isArray(samples)) throw wrongKind('ERR_TYPE', 'stack', 'samples', 'an array', show(samples));
   const read = samples.map((sample, i) => {
     const flat = listOf(sample) as ArrayLike<number> | undefined;

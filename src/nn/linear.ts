@@ -21,10 +21,14 @@ import { type Initializer, torchUniform } from './initializers.ts';
 import { packBackward, packedLength, packForward, weightSums } from './products.ts';
 import { Random } from './random.ts';
 
+/** Options of `Linear`. */
 export interface LinearOptions {
   /** Add a learned bias. Default `true`. */
   bias?: boolean;
-  /** How the weight begins. Default `torchUniform()`, PyTorch's: uniform in ±1/√inFeatures. The bias begins at 0 with an initializer of your own, else as the weight. */
+  /**
+   * How the weight begins. Default `torchUniform()`, PyTorch's: uniform in ±1/√inFeatures. With an
+   * initializer of your own the bias begins at 0, else like the weight.
+   */
   init?: Initializer;
   /** Seed of the initial values. Default: a different one every time. */
   seed?: number;
@@ -36,15 +40,23 @@ interface LinearPass extends Pass {
 }
 
 /**
- * Fully connected layer: y = x·Wᵀ + b, x `[N, ..., inFeatures]`, y `[N, ..., outFeatures]`; `out` must lie apart from x. Backward returns dx = dy·W, and adds
- * dyᵀ·x to `weight.grad` and Σdy to `bias.grad`.
+ * Fully connected layer:
  *
- * Names and layout are PyTorch's: `weight` `[outFeatures, inFeatures]`, `bias` `[outFeatures]`.
+ *   y = x·Wᵀ + b
+ *
+ * with x `[N, ..., inFeatures]` and y `[N, ..., outFeatures]`; `out` must lie apart from x.
+ * Backward returns dx = dy·W, and adds dyᵀ·x to `weight.grad` and Σdy to `bias.grad`. Names and
+ * layout are PyTorch's: `weight` `[outFeatures, inFeatures]`, `bias` `[outFeatures]`.
+ *
+ *     const fc = new Linear(784, 100);
+ *     const y = fc.forward({ data, shape: [32, 784] });   // [32, 100]
  */
 export class Linear extends LeafLayer<LinearPass> {
   static override readonly name: string = 'Linear';
   readonly subject: string;
+  /** Length of the last axis of the input. */
   readonly inFeatures: number;
+  /** Length of the last axis of the output. */
   readonly outFeatures: number;
   readonly #weight: LearnedParameter;
   readonly #bias: LearnedParameter | undefined;
@@ -52,7 +64,11 @@ export class Linear extends LeafLayer<LinearPass> {
   #packed: Region | undefined;
   #packedStamp = Number.NaN;
 
-  /** @throws ERR_OPTION for sizes that are not positive integers, or an unknown option */
+  /**
+   * @param inFeatures length of the input's last axis
+   * @param outFeatures length of the output's last axis
+   * @throws ERR_OPTION for sizes that are not positive integers, or an unknown option
+   */
   constructor(inFeatures: number, outFeatures: number, options: LinearOptions = {}) {
     super();
     checkFeatures('Linear', 'inFeatures', inFeatures);
@@ -152,6 +168,7 @@ export class Linear extends LeafLayer<LinearPass> {
     return graph.append(operation, [x]);
   }
 
+  /** Gives back the linear memory that the layer works in: the packed weight. */
   override dispose(): void {
     super.dispose();
     this.#packed?.release();

@@ -11,6 +11,7 @@ export type Labels = readonly number[] | Int32Array | Uint32Array | Uint8Array |
 /** What becomes of the losses of a batch: their mean, their sum, or each by itself. */
 export type Reduction = 'mean' | 'sum' | 'none';
 
+/** Options of every loss. */
 export interface LossOptions<R extends Reduction = Reduction> {
   /** `'mean'`, `'sum'`, or `'none'`: `loss` has one value per row or element then, and `grad` is that of their sum. Default `'mean'`. */
   reduction?: R;
@@ -24,6 +25,7 @@ export interface Loss<X extends TensorLike, R extends Reduction = 'mean'> {
   grad: Result<X>;
 }
 
+/** Options of `crossEntropy`. */
 export interface CrossEntropyOptions<R extends Reduction = Reduction> extends LossOptions<R> {
   /** ε: the target is (1 − ε) of what the labels say and ε/classes of every class. 0 to 1, default 0. */
   labelSmoothing?: number;
@@ -37,15 +39,23 @@ const SUBJECT = 'crossEntropy';
 const REDUCTIONS: readonly Reduction[] = ['mean', 'sum', 'none'];
 
 /**
- * Softmax cross entropy, in f64, as torch.nn.functional.cross_entropy: per row lₙ = −w[y]·ln p[y], p = softmax(logits[n]),
- * y = labels[n], w the class weights. The mean is Σ lₙ/Σ w[yₙ] over rows that are not ignored. With smoothing ε the row is
- * −(1 − ε)·w[y]·ln p[y] − ε/C·Σ_c w[c]·ln p[c], over the same denominator. With soft labels t it is −Σ_c w[c]·t[c]·ln p[c], t
- * smoothed first, and the mean is over the number of rows.
+ * Softmax cross entropy in f64, as torch.nn.functional.cross_entropy. With p = softmax(logits[n]),
+ * y = labels[n] and class weights w, a row's loss is
+ *
+ *   lₙ = −w[y]·ln p[y]
+ *
+ * and the mean is Σ lₙ/Σ w[yₙ] over rows that are not ignored. With smoothing ε the row is −(1 −
+ * ε)·w[y]·ln p[y] − ε/C·Σ_c w[c]·ln p[c], over the same denominator. With soft labels t it is −Σ_c
+ * w[c]·t[c]·ln p[c], t smoothed first, and the mean is over the number of rows.
+ *
+ *     const { loss, grad } = crossEntropy(net.forward(x), labels);
+ *     net.backward(grad);
  *
  * @param logits `[N, classes, ...]`, N ≥ 1; behind two axes every place is a row
- * @param labels a class index per row, in the order of `[N, ...]`; or soft labels, a tensor of the logits' shape with a
- *   distribution for each row: values of 0 to 1 whose sum is 1 within 1e-3
- * @throws ERR_SHAPE, ERR_TYPE, ERR_LABEL (also for a mean in which no row counts), ERR_OPTION, ERR_DISPOSED
+ * @param labels a class index per row, in the order of `[N, ...]`; or soft labels, a tensor of the
+ *   logits' shape with a distribution for each row: values of 0 to 1 whose sum is 1 within 1e-3
+ * @throws ERR_LABEL for an index that is no class, for soft labels that are no distribution, and
+ *   for a mean in which no row counts; ERR_SHAPE, ERR_TYPE, ERR_OPTION, ERR_DISPOSED
  */
 export function crossEntropy<X extends TensorLike, R extends Reduction = 'mean'>(
   logits: X,
@@ -133,11 +143,15 @@ export function crossEntropy<X extends TensorLike, R extends Reduction = 'mean'>
 }
 
 /**
- * Mean squared error, Σ(x − target)²/count in f64, as torch.nn.functional.mse_loss.
+ * Mean squared error in f64, as torch.nn.functional.mse_loss:
+ *
+ *   loss = Σ(x − target)²/count     grad = 2·(x − target)/count
+ *
+ *     const { loss, grad } = mse(net.forward(x), target);
  *
  * @param x predictions of any shape that is not empty
  * @param target a tensor of the same shape
- * @throws ERR_SHAPE, ERR_TYPE, ERR_OPTION, ERR_DISPOSED
+ * @throws ERR_SHAPE for different or empty shapes; ERR_TYPE, ERR_OPTION, ERR_DISPOSED
  */
 export function mse<X extends TensorLike, R extends Reduction = 'mean'>(
   x: X,
@@ -151,18 +165,22 @@ export function mse<X extends TensorLike, R extends Reduction = 'mean'>(
   });
 }
 
+/** Options of `huber`. */
 export interface HuberOptions<R extends Reduction = Reduction> extends LossOptions<R> {
   /** Where the parabola becomes a line, above 0. Default 1. */
   delta?: number;
 }
 
 /**
- * Huber's loss (1964), the mean in f64 of d²/2 where |d| ≤ delta and delta·(|d| − delta/2) elsewhere, d = x − target, as
- * torch.nn.functional.huber_loss.
+ * Huber's loss (1964), the mean in f64 over d = x − target, as torch.nn.functional.huber_loss:
+ *
+ *   d²/2 where |d| ≤ delta, delta·(|d| − delta/2) elsewhere
+ *
+ *     const { loss, grad } = huber(net.forward(x), target, { delta: 0.5 });
  *
  * @param x predictions of any shape that is not empty
  * @param target a tensor of the same shape
- * @throws ERR_SHAPE, ERR_TYPE, ERR_OPTION, ERR_DISPOSED
+ * @throws ERR_SHAPE for different or empty shapes; ERR_TYPE, ERR_OPTION, ERR_DISPOSED
  */
 export function huber<X extends TensorLike, R extends Reduction = 'mean'>(
   x: X,
@@ -180,14 +198,21 @@ export function huber<X extends TensorLike, R extends Reduction = 'mean'>(
   });
 }
 
+/** Options of `bceWithLogits`. */
 export interface BceOptions<R extends Reduction = Reduction> extends LossOptions<R> {
   /** Weight of what is positive: a number, or one for each place on the last axis; finite, 0 or more. Default 1. */
   posWeight?: number | readonly number[] | Float32Array | Float64Array;
 }
 
 /**
- * Binary cross entropy of logits, the mean in f64 of −posWeight·t·ln σ(x) − (1 − t)·ln(1 − σ(x)), as
- * torch.nn.functional.binary_cross_entropy_with_logits; far from 0 no digit is lost.
+ * Binary cross entropy of logits, a mean in f64, as
+ * torch.nn.functional.binary_cross_entropy_with_logits:
+ *
+ *   −posWeight·t·ln σ(x) − (1 − t)·ln(1 − σ(x))
+ *
+ * No digit is lost far from 0.
+ *
+ *     const { loss, grad } = bceWithLogits(net.forward(x), targets);
  *
  * @param x logits of any shape that is not empty
  * @param target a tensor of the same shape, values from 0 to 1
@@ -336,25 +361,35 @@ function checkLabels(subject: string, labels: ArrayLike<number>, classes: number
   }
 }
 
+/** Options of `accuracy` and `topK`. */
 export interface AccuracyOptions {
   /** Rows with this label are left out. An integer; default: every label counts. */
   ignoreIndex?: number;
 }
 
 /**
- * The share of rows whose largest logit is that of their label, 0 to 1; of equal ones the first counts, and a row with NaN is wrong.
+ * The share of rows whose largest logit is that of their label, 0 to 1. Of equal logits the first
+ * counts, and a row with NaN is wrong.
+ *
+ *     const share = accuracy(net.eval().forward(x), labels);
  *
  * @param logits `[N, classes]`, or probabilities
  * @param labels a class index per row
- * @throws ERR_SHAPE, ERR_TYPE, ERR_LABEL (also where no row is left), ERR_OPTION, ERR_DISPOSED
+ * @throws ERR_LABEL for an index that is no class, and where no row is left; ERR_SHAPE, ERR_TYPE,
+ *   ERR_OPTION, ERR_DISPOSED
  */
 export function accuracy(logits: TensorLike, labels: Labels, options: AccuracyOptions = {}): number {
   return share('accuracy', logits, labels, 1, options);
 }
 
 /**
- * The share of rows whose label is among the `k` largest logits, 0 to 1; of equal ones the first count, and a row with NaN is wrong.
+ * The share of rows whose label is among the `k` largest logits, 0 to 1. Of equal logits the first
+ * count, and a row with NaN is wrong.
  *
+ *     const share = topK(net.eval().forward(x), labels, 5);
+ *
+ * @param logits `[N, classes]`, or probabilities
+ * @param labels a class index per row
  * @param k 1 to the number of classes
  * @throws as `accuracy`
  */

@@ -22,10 +22,13 @@ import { total } from './operations.ts';
 type Shape = readonly number[];
 type Some<T> = readonly (T | undefined)[];
 
-/** What `forward` of a network takes besides: `lengths` and `mask` go to the layers that take them. */
+/** What `forward` of a network takes besides its input. */
 export interface NetworkOptions<O = TensorLike> {
+  /** Where to write the output: memory apart from x. */
   out?: O;
+  /** How many steps of each sequence count, `[N]`: for the layers that take it. */
   lengths?: ArrayLike<number>;
+  /** Which places count (`MaskOptions.mask`): for the layers that take it. */
   mask?: object;
 }
 
@@ -94,11 +97,17 @@ interface MicroBatch {
 }
 
 /**
- * Layers wired together.
+ * Layers wired together: the base of `Sequential`, `Residual` and `Graph`.
  *
- * Memory is planned at the first forward of a shape and reused: later steps take none, but for scratch that they give back. Where the input is a Tensor, so
- * is the output, and it belongs to the network: the next forward, of whatever shape, writes over it, and it is disposed when a larger batch moves the
- * network's memory or its shape has not been seen for a while. Where the input is a plain array, the output is a plain array of its own.
+ *     function train(net: Network, x: TensorLike, labels: number[]) {
+ *       net.backward(crossEntropy(net.forward(x), labels).grad, { inputGradient: false });
+ *     }
+ *
+ * Memory is planned at the first forward of a shape and reused: later steps take none, but for
+ * scratch that they give back. If the input is a Tensor, so is the output, and it belongs to the
+ * network: the next forward, of whatever shape, writes over it. It is disposed when a larger batch
+ * moves the network's memory, or when its shape has not been seen for a while. If the input is a
+ * plain array, the output is a plain array of its own.
  */
 export abstract class Network extends Layer {
   #inputs = 1;
@@ -201,7 +210,7 @@ export abstract class Network extends Layer {
   }
 
   /** @throws ERR_SHAPE, by the layer's place */
-  outputShape(shape: Shape): Shape {
+  outputShape(shape: readonly number[]): readonly number[] {
     return this.shapesOf([shape])[0];
   }
 
@@ -648,6 +657,7 @@ export abstract class Network extends Layer {
     return this.#setFrozen(true);
   }
 
+  /** Ends `freeze()` for all layers. */
   unfreeze(): this {
     return this.#setFrozen(false);
   }
@@ -696,6 +706,10 @@ export abstract class Network extends Layer {
     };
   }
 
+  /**
+   * Gives back the linear memory of the network and of all its layers. Tensors that it returned
+   * end.
+   */
   override dispose(): void {
     for (const { layer } of this.#layers) layer.dispose();
     releaseMemory(this.#memory);

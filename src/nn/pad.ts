@@ -14,8 +14,12 @@ import type { TensorLike } from '../tensors/tensor.ts';
 import type { Layout } from '../types.ts';
 import { indexOf } from '../wasm/views.ts';
 
+/** Options of `Pad`. */
 export interface PadOptions {
-  /** What is there: a constant; the image mirrored at its edge, without the edge (`'reflect'`); or the edge itself (`'replicate'`). Default `'constant'`. */
+  /**
+   * What is there: a constant; the image mirrored at its edge, without the edge (`'reflect'`); or
+   * the edge itself (`'replicate'`). Default `'constant'`.
+   */
   mode?: 'constant' | 'reflect' | 'replicate';
   /** The constant. Default 0. */
   value?: number;
@@ -28,8 +32,11 @@ interface PadPass extends Pass {
 }
 
 /**
- * Places before and behind the spatial axes of `[N, C, ...]`; with `layout: 'channels-last'` of `[N, ..., C]`. As PyTorch's ConstantPad, ReflectionPad
- * and ReplicationPad; `padding` names the axes in their order.
+ * Places before and behind the spatial axes of `[N, C, ...]`; with `layout: 'channels-last'` of
+ * `[N, ..., C]`. As PyTorch's ConstantPad, ReflectionPad and ReplicationPad, but `padding` names
+ * the axes in their order.
+ *
+ *     new Pad([1, 2]).outputShape([1, 3, 10, 10]);   // [1, 3, 12, 14]
  */
 export class Pad extends LeafLayer<PadPass> {
   static override readonly name: string = 'Pad';

@@ -16,6 +16,7 @@ import { countOf } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 import type { Layout } from '../types.ts';
 
+/** Options of poolings whose windows follow from the number of outputs. */
 export interface PoolLayoutOptions {
   /** Where the channels lie. Default `'channels-first'`. */
   layout?: Layout;
@@ -30,11 +31,13 @@ interface PoolOptions extends PoolLayoutOptions {
   ceilMode?: boolean;
 }
 
+/** Options of `MaxPool1d`, `MaxPool2d` and `MaxPool3d`. */
 export interface MaxPoolOptions extends PoolOptions {
   /** Places from one value of a window to the next: a number, or one per axis. Default 1. */
   dilation?: PerAxis;
 }
 
+/** Options of `AvgPool1d`, `AvgPool2d` and `AvgPool3d`. */
 export interface AvgPoolOptions extends PoolOptions {
   /** Are places of the padding counted, as zeros? Places that `ceilMode` adds beyond it never are. Default `true`. */
   countIncludePad?: boolean;
@@ -47,6 +50,7 @@ interface PoolPass extends Pass {
 /** What all poolings share. */
 abstract class PoolLayer<R extends number = number> extends LeafLayer<PoolPass, R> {
   readonly subject: string;
+  /** Where the channels lie in input and output. */
   readonly layout: Layout;
   readonly #pooling: Pooling;
 
@@ -152,9 +156,15 @@ function adaptiveFrom(
 }
 
 /**
- * The largest value of each window of `[N, C, L]`; with `layout: 'channels-last'` of `[N, L, C]`. Outputs by axis: ⌊(input + 2·padding −
- * dilation·(kernelSize − 1) − 1)/stride⌋ + 1, rounded up with `ceilMode`. Padding is never the largest; a NaN wins its window. Backward gives the
- * gradient of each window to the first of its largest values. As PyTorch's MaxPool1d.
+ * The largest value of each window of `[N, C, L]`; with `layout: 'channels-last'` of `[N, L, C]`.
+ * Outputs by axis:
+ *
+ *   ⌊(input + 2·padding − dilation·(kernelSize − 1) − 1)/stride⌋ + 1
+ *
+ * rounded up with `ceilMode`. Padding is never the largest; a NaN wins its window. Backward gives
+ * the gradient of each window to the first of its largest values. As PyTorch's MaxPool1d.
+ *
+ *     new MaxPool1d(2).outputShape([1, 8, 100]);   // [1, 8, 50]
  */
 export class MaxPool1d extends PoolLayer<3> {
   static override readonly name: string = 'MaxPool1d';
@@ -165,9 +175,10 @@ export class MaxPool1d extends PoolLayer<3> {
 }
 
 /**
- * The largest value of each window of `[N, C, H, W]`; with `layout: 'channels-last'` of `[N, H, W, C]`. Outputs by axis: ⌊(input + 2·padding −
- * dilation·(kernelSize − 1) − 1)/stride⌋ + 1, rounded up with `ceilMode`. Padding is never the largest; a NaN wins its window. Backward gives the
- * gradient of each window to the first of its largest values. As PyTorch's MaxPool2d.
+ * The largest value of each window of `[N, C, H, W]`; with `layout: 'channels-last'` of `[N, H, W,
+ * C]`. Sizes, padding, NaN and backward are those of `MaxPool1d`. As PyTorch's MaxPool2d.
+ *
+ *     new MaxPool2d(3, { stride: 2, padding: 1 }).outputShape([1, 64, 112, 112]);   // [1, 64, 56, 56]
  */
 export class MaxPool2d extends PoolLayer<4> {
   static override readonly name: string = 'MaxPool2d';
@@ -178,9 +189,10 @@ export class MaxPool2d extends PoolLayer<4> {
 }
 
 /**
- * The largest value of each window of `[N, C, D, H, W]`; with `layout: 'channels-last'` of `[N, D, H, W, C]`. Outputs by axis: ⌊(input + 2·padding −
- * dilation·(kernelSize − 1) − 1)/stride⌋ + 1, rounded up with `ceilMode`. Padding is never the largest; a NaN wins its window. Backward gives the
- * gradient of each window to the first of its largest values. As PyTorch's MaxPool3d.
+ * The largest value of each window of `[N, C, D, H, W]`; with `layout: 'channels-last'` of `[N, D,
+ * H, W, C]`. Sizes, padding, NaN and backward are those of `MaxPool1d`. As PyTorch's MaxPool3d.
+ *
+ *     new MaxPool3d(2).outputShape([1, 8, 16, 32, 32]);   // [1, 8, 8, 16, 16]
  */
 export class MaxPool3d extends PoolLayer<5> {
   static override readonly name: string = 'MaxPool3d';
@@ -191,8 +203,14 @@ export class MaxPool3d extends PoolLayer<5> {
 }
 
 /**
- * The average of each window of `[N, C, L]`; with `layout: 'channels-last'` of `[N, L, C]`. Outputs by axis: ⌊(input + 2·padding −
- * kernelSize)/stride⌋ + 1, rounded up with `ceilMode`. Sums in f64. As PyTorch's AvgPool1d.
+ * The average of each window of `[N, C, L]`; with `layout: 'channels-last'` of `[N, L, C]`. Outputs
+ * by axis:
+ *
+ *   ⌊(input + 2·padding − kernelSize)/stride⌋ + 1
+ *
+ * rounded up with `ceilMode`. Sums in f64. As PyTorch's AvgPool1d.
+ *
+ *     new AvgPool1d(2).outputShape([1, 8, 100]);   // [1, 8, 50]
  */
 export class AvgPool1d extends PoolLayer<3> {
   static override readonly name: string = 'AvgPool1d';
@@ -203,8 +221,10 @@ export class AvgPool1d extends PoolLayer<3> {
 }
 
 /**
- * The average of each window of `[N, C, H, W]`; with `layout: 'channels-last'` of `[N, H, W, C]`. Outputs by axis: ⌊(input + 2·padding −
- * kernelSize)/stride⌋ + 1, rounded up with `ceilMode`. Sums in f64. As PyTorch's AvgPool2d.
+ * The average of each window of `[N, C, H, W]`; with `layout: 'channels-last'` of `[N, H, W, C]`.
+ * Sizes and padding are those of `AvgPool1d`. As PyTorch's AvgPool2d.
+ *
+ *     new AvgPool2d(2).outputShape([1, 64, 56, 56]);   // [1, 64, 28, 28]
  */
 export class AvgPool2d extends PoolLayer<4> {
   static override readonly name: string = 'AvgPool2d';
@@ -215,8 +235,10 @@ export class AvgPool2d extends PoolLayer<4> {
 }
 
 /**
- * The average of each window of `[N, C, D, H, W]`; with `layout: 'channels-last'` of `[N, D, H, W, C]`. Outputs by axis: ⌊(input + 2·padding −
- * kernelSize)/stride⌋ + 1, rounded up with `ceilMode`. Sums in f64. As PyTorch's AvgPool3d.
+ * The average of each window of `[N, C, D, H, W]`; with `layout: 'channels-last'` of `[N, D, H, W,
+ * C]`. Sizes and padding are those of `AvgPool1d`. As PyTorch's AvgPool3d.
+ *
+ *     new AvgPool3d(2).outputShape([1, 8, 16, 32, 32]);   // [1, 8, 8, 16, 16]
  */
 export class AvgPool3d extends PoolLayer<5> {
   static override readonly name: string = 'AvgPool3d';
@@ -227,8 +249,11 @@ export class AvgPool3d extends PoolLayer<5> {
 }
 
 /**
- * The average of as many windows as are asked for, of `[N, C, L]`; with `layout: 'channels-last'` of `[N, L, C]`. Output i of an axis covers
- * ⌊i·input/outputSize⌋ up to, not including, ⌈(i + 1)·input/outputSize⌉. As PyTorch's AdaptiveAvgPool1d.
+ * The average of as many windows as are asked for, of `[N, C, L]`; with `layout: 'channels-last'`
+ * of `[N, L, C]`. Output i of an axis covers ⌊i·input/outputSize⌋ up to, not including, ⌈(i +
+ * 1)·input/outputSize⌉. As PyTorch's AdaptiveAvgPool1d.
+ *
+ *     new AdaptiveAvgPool1d(4).outputShape([1, 8, 100]);   // [1, 8, 4]
  */
 export class AdaptiveAvgPool1d extends PoolLayer<3> {
   static override readonly name: string = 'AdaptiveAvgPool1d';
@@ -242,8 +267,11 @@ export class AdaptiveAvgPool1d extends PoolLayer<3> {
 }
 
 /**
- * The average of as many windows as are asked for, of `[N, C, H, W]`; with `layout: 'channels-last'` of `[N, H, W, C]`. Output i of an axis covers
- * ⌊i·input/outputSize⌋ up to, not including, ⌈(i + 1)·input/outputSize⌉. As PyTorch's AdaptiveAvgPool2d.
+ * The average of as many windows as are asked for, of `[N, C, H, W]`; with `layout:
+ * 'channels-last'` of `[N, H, W, C]`. Windows are those of `AdaptiveAvgPool1d` on each axis. As
+ * PyTorch's AdaptiveAvgPool2d.
+ *
+ *     new AdaptiveAvgPool2d([1, null]).outputShape([1, 8, 14, 14]);   // [1, 8, 1, 14]
  */
 export class AdaptiveAvgPool2d extends PoolLayer<4> {
   static override readonly name: string = 'AdaptiveAvgPool2d';
@@ -257,8 +285,11 @@ export class AdaptiveAvgPool2d extends PoolLayer<4> {
 }
 
 /**
- * The largest value of as many windows as are asked for, of `[N, C, H, W]`; with `layout: 'channels-last'` of `[N, H, W, C]`. Output i of an axis covers
- * ⌊i·input/outputSize⌋ up to, not including, ⌈(i + 1)·input/outputSize⌉. As PyTorch's AdaptiveMaxPool2d.
+ * The largest value of as many windows as are asked for, of `[N, C, H, W]`; with `layout:
+ * 'channels-last'` of `[N, H, W, C]`. Windows are those of `AdaptiveAvgPool1d` on each axis. As
+ * PyTorch's AdaptiveMaxPool2d.
+ *
+ *     new AdaptiveMaxPool2d(7).outputShape([1, 8, 14, 14]);   // [1, 8, 7, 7]
  */
 export class AdaptiveMaxPool2d extends PoolLayer<4> {
   static override readonly name: string = 'AdaptiveMaxPool2d';
@@ -271,7 +302,12 @@ export class AdaptiveMaxPool2d extends PoolLayer<4> {
   }
 }
 
-/** The average over all spatial axes, which stay with length 1: `[N, C, H, W]` → `[N, C, 1, 1]`, of any rank from 3 on. Sums in f64. */
+/**
+ * The average over all spatial axes, which stay with length 1: `[N, C, H, W]` → `[N, C, 1, 1]`, of
+ * any rank from 3 on. Sums in f64.
+ *
+ *     new GlobalAvgPool().outputShape([1, 512, 7, 7]);   // [1, 512, 1, 1]
+ */
 export class GlobalAvgPool extends PoolLayer {
   static override readonly name: string = 'GlobalAvgPool';
   /** @throws ERR_OPTION for another layout, or an unknown option */

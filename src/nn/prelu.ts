@@ -15,6 +15,7 @@ import type { TensorLike } from '../tensors/tensor.ts';
 import type { Layout, Parameter } from '../types.ts';
 import { indexOf } from '../wasm/views.ts';
 
+/** Options of `PReLU`. */
 export interface PReLUOptions {
   /** What slopes begin with. Default 0.25. */
   init?: number;
@@ -27,13 +28,17 @@ interface PReLUPass extends Pass {
 }
 
 /**
- * x where x ≥ 0, slope·x below: one learned slope for all values, of any shape, or one per channel of `[N, C, ...]` or, with `layout:
- * 'channels-last'`, `[N, ..., C]` (He, Zhang, Ren & Sun 2015). Backward adds Σ dy·x over the values below 0 to `weight.grad`. As PyTorch's PReLU; a
- * single slope can be fused into the layer before it.
+ * y = x where x ≥ 0, slope·x below (He, Zhang, Ren & Sun 2015): one learned slope for all values of
+ * any shape, or one per channel of `[N, C, ...]` or, with `layout: 'channels-last'`, `[N, ..., C]`.
+ * Backward adds Σ dy·x over the values below 0 to `weight.grad`. As PyTorch's PReLU. The compiler
+ * fuses a single slope into the layer before it.
+ *
+ *     const layer = new PReLU(64, { init: 0.1 });
  */
 export class PReLU extends LeafLayer<PReLUPass> {
   static override readonly name: string = 'PReLU';
   readonly subject: string;
+  /** How many slopes there are: 1, or one per channel. */
   readonly channels: number;
   readonly #layout: Layout;
   readonly #weight: LearnedParameter;

@@ -42,6 +42,7 @@ abstract class ShapeLayer extends LeafLayer<Pass> {
   }
 }
 
+/** Options of `Flatten`. */
 export interface FlattenOptions {
   /** The first axis to become part of one; it counts the batch, and from the end where it is negative. Default 1. */
   startAxis?: number;
@@ -49,11 +50,18 @@ export interface FlattenOptions {
   endAxis?: number;
 }
 
-/** Several axes as one: `[N, C, H, W]` → `[N, C·H·W]`, or those from `startAxis` to `endAxis`. As PyTorch's Flatten. */
+/**
+ * Several axes as one: `[N, C, H, W]` → `[N, C·H·W]`, or those from `startAxis` to `endAxis`. As
+ * PyTorch's Flatten.
+ *
+ *     new Flatten().outputShape([8, 16, 7, 7]);   // [8, 784]
+ */
 export class Flatten extends ShapeLayer {
   static override readonly name: string = 'Flatten';
   readonly subject = 'Flatten';
+  /** The first axis that becomes part of one. */
   readonly startAxis: number;
+  /** The last axis that becomes part of one. */
   readonly endAxis: number;
 
   /** @throws ERR_OPTION for axes that are not integers, or an unknown option */
@@ -79,10 +87,15 @@ export class Flatten extends ShapeLayer {
   }
 }
 
-/** Each sample in another shape: `[N, ...]` → `[N, ...shape]`, in row-major order. */
+/**
+ * Each sample in another shape: `[N, ...]` → `[N, ...shape]`, in row-major order.
+ *
+ *     new Reshape([16, -1]).outputShape([8, 16, 7, 7]);   // [8, 16, 49]
+ */
 export class Reshape extends ShapeLayer {
   static override readonly name: string = 'Reshape';
   readonly subject: string;
+  /** The shape of one sample, as it was given: one length may be −1. */
   readonly shape: readonly number[];
 
   /**

@@ -21,6 +21,10 @@ export class Residual extends Network {
   /** The layers by themselves. */
   readonly branch: Sequential;
 
+  /**
+   * @param layers in their order; each may stand in one place only
+   * @throws ERR_TYPE for anything but layers of this copy of the library; ERR_OPTION for a layer given twice
+   */
   constructor(...layers: Layer[]) {
     super();
     checkLayers(this.subject, layers);

@@ -11,6 +11,7 @@ import type { Located } from '../tensors/route.ts';
 import { countOf } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 
+/** Options of `Softmax` and `LogSoftmax`. */
 export interface SoftmaxOptions {
   /** The axis along which values sum to 1; it counts the batch, and from the end where it is negative. Default −1, the last. */
   axis?: number;
@@ -23,6 +24,7 @@ interface SoftmaxPass extends Pass {
 /** Softmax, or its logarithm. */
 abstract class SoftmaxLayer extends LeafLayer<SoftmaxPass> {
   readonly subject: string;
+  /** The axis along which values sum to 1, as it was given. */
   readonly axis: number;
   readonly #isLog: boolean;
 
@@ -76,8 +78,10 @@ abstract class SoftmaxLayer extends LeafLayer<SoftmaxPass> {
 }
 
 /**
- * y = e^x / Σ e^x along an axis: values that sum to 1. The largest is subtracted first, so that none overflows. NaN where a value along the axis is
- * NaN or +Inf.
+ * y = e^x / Σ e^x along an axis: values that sum to 1. The largest value is subtracted first, so
+ * none overflows. NaN where a value along the axis is NaN or +Inf.
+ *
+ *     new Softmax().forward({ data: Float32Array.of(0, 0), shape: [1, 2] });   // ½, ½
  */
 export class Softmax extends SoftmaxLayer {
   static override readonly name: string = 'Softmax';
@@ -87,7 +91,12 @@ export class Softmax extends SoftmaxLayer {
   }
 }
 
-/** y = x − ln Σ e^x along an axis: the logarithm of Softmax, without what rounding takes from small values. */
+/**
+ * y = x − ln Σ e^x along an axis: the logarithm of Softmax, without what rounding takes from small
+ * values.
+ *
+ *     new LogSoftmax({ axis: 1 }).forward({ data: Float32Array.of(0, 0), shape: [1, 2] });   // −ln 2, −ln 2
+ */
 export class LogSoftmax extends SoftmaxLayer {
   static override readonly name: string = 'LogSoftmax';
   /** @throws ERR_OPTION for an axis that is no integer */

@@ -15,6 +15,7 @@ import type { TensorLike } from '../tensors/tensor.ts';
 import type { Layout } from '../types.ts';
 import { indexOf } from '../wasm/views.ts';
 
+/** Options of `Upsample`. */
 export interface UpsampleOptions {
   /** Outputs per input: a number for all axes, or one per axis. Above 0, and need not be whole. */
   scale: PerAxis;
@@ -27,8 +28,10 @@ export interface UpsampleOptions {
 }
 
 /**
- * An image with more values: `[N, C, ...]`, with `layout: 'channels-last'` `[N, ..., C]`; axes of length ⌊input·scale⌋. As PyTorch's Upsample with
- * `scale_factor`; places are worked out in f64, as the real numbers have them.
+ * An image with more values: `[N, C, ...]`, with `layout: 'channels-last'` `[N, ..., C]`; axes of
+ * length ⌊input·scale⌋. As PyTorch's Upsample with `scale_factor`; places are worked out in f64.
+ *
+ *     new Upsample({ scale: 2 }).outputShape([1, 8, 14, 14]);   // [1, 8, 28, 28]
  */
 export class Upsample extends LeafLayer<Pass> {
   static override readonly name: string = 'Upsample';

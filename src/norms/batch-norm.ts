@@ -16,6 +16,7 @@ import {
   type BatchNormSettings,
   batchNormSchema,
   type Preset,
+  type PresetOptions,
   preset,
   readNormOptions,
 } from './options.ts';
@@ -36,24 +37,33 @@ export interface BatchNormVariant {
 }
 
 /**
- * Batch normalization (Ioffe & Szegedy 2015) of inputs of any rank ≥ 2: `[N, C, ...]`, or `[N, ..., C]` with
- * `layout: 'channels-last'`:
+ * Batch normalization (Ioffe & Szegedy 2015) of inputs of any rank ≥ 2: `[N, C, ...]`, or `[N, ...,
+ * C]` with `layout: 'channels-last'`. Per channel,
  *
- *   y = f((x − mean)/√(variance + eps)·gamma + beta + residual)
+ *   y = (x − μ)/√(σ² + eps)·gamma + beta
  *
- * Training normalises each channel by the mean and (biased) variance of the batch and moves the running statistics; evaluation
- * uses the running statistics. Places that a mask leaves out have no part in the statistics, and their output is 0. Besides what
- * every norm throws, a forward throws ERR_MASK, and ERR_SINGLE_VALUE and ERR_NON_FINITE as the options say. Options and their
- * defaults are PyTorch's, in `BatchNormOptions`.
+ * In training μ and σ² are the mean and the (biased) variance of the batch, and running statistics
+ * move towards them: r ← (1 − momentum)·r + momentum·batch. In evaluation μ and σ² are the running
+ * statistics. Places that a mask leaves out have no part in the statistics, and their output is 0.
  *
  *     const bn = new BatchNorm2d(64);
  *     const y = bn.forward(x);     // training
  *     const dx = bn.backward(dy);  // adds to bn.gamma.grad and bn.beta.grad
+ *
+ * Options and their defaults are PyTorch's (`BatchNormOptions`). Besides what every norm throws, a
+ * forward throws ERR_MASK for a mask that does not fit or leaves nothing, ERR_SINGLE_VALUE for one
+ * value per channel in training unless `onSingleValue` says otherwise, and ERR_NON_FINITE for a
+ * batch with NaN or Inf if `onNonFinite` is `'throw'`.
  */
 export class BatchNorm<R extends number = number> extends Norm<R, MaskOptions> {
   static override readonly name: string = 'BatchNorm';
-  /** `BatchNorm.preset('keras')`: that framework's eps, momentum, variance estimator and layout as options. */
-  static preset(name: Preset): ReturnType<typeof preset> {
+  /**
+   * A framework's eps, momentum, variance estimator and layout, as options: `new BatchNorm2d(64,
+   * BatchNorm.preset('keras'))`.
+   *
+   * @throws ERR_OPTION for an unknown framework
+   */
+  static preset(name: Preset): PresetOptions {
     return preset(name);
   }
 
@@ -62,14 +72,15 @@ export class BatchNorm<R extends number = number> extends Norm<R, MaskOptions> {
   /** @internal */
   protected readonly policy: BatchPolicy;
   readonly #settings: BatchNormOptionsRead;
-  readonly #channels: ChannelEngine;
+  readonly #channelEngine: ChannelEngine;
   #micro: MicroStep | undefined;
   /** Is the step over micro-batches held on to, while another is tried? */
   #isHeld = false;
 
   /**
    * @param numFeatures channels, C
-   * @throws ERR_OPTION for an unknown option or a value it does not take
+   * @param options see `BatchNormOptions`; each has PyTorch's default
+   * @throws ERR_OPTION for an unknown option or a value that it does not take
    */
   constructor(numFeatures: number, options?: BatchNormOptions);
   /** @internal */
@@ -93,7 +104,7 @@ export class BatchNorm<R extends number = number> extends Norm<R, MaskOptions> {
     this.numFeatures = numFeatures;
     this.policy = policy;
     this.#settings = settings;
-    this.#channels = channels;
+    this.#channelEngine = channels;
   }
 
   /** The options in force, defaults filled in: for another layer of the same kind. */
@@ -112,7 +123,7 @@ export class BatchNorm<R extends number = number> extends Norm<R, MaskOptions> {
   }
 
   /**
-   * Batches that moved the running statistics. An empty batch counts as well, as in PyTorch, unless the count is the divisor of a
+   * Batches that moved the running statistics. An empty batch counts as well in batch norm, as in PyTorch, unless the count is the divisor of a
    * cumulative average.
    */
   get batchesTracked(): number {
@@ -124,14 +135,14 @@ export class BatchNorm<R extends number = number> extends Norm<R, MaskOptions> {
     return this.policy.nonFiniteBatches;
   }
 
-  /** Is the layer frozen? */
+  /** `true` between `freeze()` and `unfreeze()`. */
   get frozen(): boolean {
     return this.policy.isFrozen;
   }
 
   /**
-   * Freezes the layer, in either mode: it normalises by the running statistics, which nothing moves; gamma and beta get no gradient
-   * and optimizers pass them by.
+   * Freezes the layer, in either mode: it normalises by the running statistics, which nothing
+   * moves; gamma and beta get no gradient, and optimizers pass them by.
    *
    * @throws ERR_MODE without running statistics
    */
@@ -143,7 +154,7 @@ export class BatchNorm<R extends number = number> extends Norm<R, MaskOptions> {
     return this.#setFrozen(true);
   }
 
-  /** Ends `freeze`. Returns the layer. */
+  /** Ends `freeze()`: statistics move in training again, and gamma and beta get gradients. */
   unfreeze(): this {
     return this.#setFrozen(false);
   }
@@ -185,11 +196,11 @@ export class BatchNorm<R extends number = number> extends Norm<R, MaskOptions> {
       this.#takeMicro(undefined);
       return ys;
     }
-    if (this.#channels.isObserved) {
+    if (this.#channelEngine.isObserved) {
       const expected = 'a layer whose statistics nobody takes';
       throw wrongMoment('ERR_MODE', this.subject, 'forward of micro-batches', expected, 'one that is watched');
     }
-    const { ys, step } = forwardTogether(this.#channels, this.policy, xs);
+    const { ys, step } = forwardTogether(this.#channelEngine, this.policy, xs);
     this.forgetMicroBatches();
     this.forget();
     this.#takeMicro(step);
@@ -201,6 +212,7 @@ export class BatchNorm<R extends number = number> extends Norm<R, MaskOptions> {
     return this.#micro ? this.#micro.backward(dys) : super.backwardMicroBatches(dys);
   }
 
+  /** Gives back the linear memory that the layer works in, that of micro-batches included. */
   override dispose(): void {
     super.dispose();
     this.forgetMicroBatches();

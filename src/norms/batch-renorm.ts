@@ -12,6 +12,7 @@ import type { RunningStats } from './statistics/running-stats.ts';
 /** A bound, or one that changes with the batches tracked so far. */
 export type Bound = number | ((batches: number) => number);
 
+/** Options of `BatchRenorm`: those of `BatchNorm`, and the bounds of r and d. */
 export interface BatchRenormOptions extends BatchNormOptions {
   /** r lies between 1/rMax and rMax. Default: the paper's schedule, 1 for 5,000 batches and then up to 3 at 40,000. */
   rMax?: Bound;
@@ -118,21 +119,27 @@ class Renormalization implements NormTransform {
 }
 
 /**
- * Batch renormalization (Ioffe 2017), for batches that are small or whose samples are not independent:
+ * Batch renormalization (Ioffe 2017), for batches that are small or whose samples are not
+ * independent:
  *
  *   y = (x̂·r + d)·gamma + beta     r = σ_B/σ, d = (μ_B − μ)/σ, clipped
  *
- * with the batch's own μ_B, σ_B in x̂ and the running μ, σ as they were before this batch; gradients take r and d as constants. Within the bounds it gives in training
- * what evaluation will give; with bounds 1 and 0 it is batch norm, where the schedules begin. σ is √(variance + eps). Evaluation, statistics and state dicts are
- * those of `BatchNorm`, so that one may be loaded into the other.
+ * with x̂ = (x − μ_B)/σ_B by the batch's own statistics, and the running μ, σ as they were before
+ * this batch. σ is √(variance + eps). Gradients take r and d as constants. As long as r and d are
+ * not clipped, training gives what evaluation gives. With rMax 1 and dMax 0, where the schedules
+ * begin, it is batch norm. Evaluation, statistics and state dicts are those of `BatchNorm`, so one
+ * may be loaded into the other.
  *
  *     const norm = new BatchRenorm(64, { rMax: 3, dMax: 5 });
  */
 export class BatchRenorm extends BatchNorm {
   static override readonly name: string = 'BatchRenorm';
   /**
-   * Conventions as options: `'paper'` averages deviations with momentum 0.01 and the paper's schedules; `'keras'` variances, unclipped, with Keras' eps, momentum
-   * and layout (`renorm=True` without `renorm_clipping`).
+   * Conventions as options. `'paper'` averages standard deviations, with momentum 0.01 and the
+   * paper's schedules. `'keras'` averages variances, unclipped, with Keras' eps, momentum and
+   * layout (`renorm=True` without `renorm_clipping`).
+   *
+   * @throws ERR_OPTION for another name
    */
   static conventions(name: 'paper' | 'keras'): BatchRenormOptions {
     checkChoice('BatchRenorm.conventions', 'name', name, ['paper', 'keras']);
@@ -146,7 +153,7 @@ export class BatchRenorm extends BatchNorm {
   /**
    * @param numFeatures channels, C
    * @param options those of `BatchNorm`, and the bounds
-   * @throws ERR_OPTION for an unknown option or a value it does not take
+   * @throws ERR_OPTION for an unknown option or a value that it does not take
    */
   constructor(numFeatures: number, options: BatchRenormOptions = {}) {
     const kind = 'BatchRenorm';
@@ -172,7 +179,10 @@ export class BatchRenorm extends BatchNorm {
     return this.#saved('r');
   }
 
-  /** d of the last training batch, likewise. */
+  /**
+   * d of the last training batch, `[C]`, a copy; those of virtual batches one after the other.
+   * `null` before one.
+   */
   get savedD(): Float32Array | null {
     return this.#saved('d');
   }

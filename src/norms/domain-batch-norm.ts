@@ -6,6 +6,7 @@ import { BatchNorm } from './batch-norm.ts';
 import { type BatchNormOptions, type BatchNormOptionsRead, batchNormSchema, readNormOptions } from './options.ts';
 import { RunningStats } from './statistics/running-stats.ts';
 
+/** Options of `DomainBatchNorm`: those of `BatchNorm`, and the names of the domains. */
 export interface DomainBatchNormOptions extends BatchNormOptions {
   /** Names of the domains, at least one. The first is in use at first. */
   domains: readonly string[];
@@ -25,11 +26,17 @@ const domainSchema = (): Schema<BatchNormOptionsRead & { domains: readonly strin
 });
 
 /**
- * Batch normalization with running statistics for each domain and one gamma and beta for all (domain-specific batch normalization, Chang et al. 2019): for data
- * that come from several sources, one batch from one of them.
+ * Batch normalization with running statistics for each domain, and one gamma and beta for all
+ * (domain-specific batch normalization, Chang et al. 2019):
+ *
+ *   y = (x − μ_d)/√(σ_d² + eps)·gamma + beta
+ *
+ * in evaluation with the running statistics of the domain d in use; in training with those of the
+ * batch, which move the statistics of d alone. It suits data from several sources, where each batch
+ * comes from one of them. Shapes and options are those of `BatchNorm`.
  *
  *     const norm = new DomainBatchNorm(64, { domains: ['photo', 'sketch'] });
- *     norm.domain = 'sketch';      // statistics of this domain move, and are used in evaluation
+ *     norm.domain = 'sketch';      // its statistics move in training, and are used in evaluation
  */
 export class DomainBatchNorm extends BatchNorm {
   static override readonly name: string = 'DomainBatchNorm';
@@ -38,7 +45,9 @@ export class DomainBatchNorm extends BatchNorm {
 
   /**
    * @param numFeatures channels, C
-   * @throws ERR_OPTION for an unknown option or a value it does not take
+   * @param options those of `BatchNorm`, and `domains`
+   * @throws ERR_OPTION for an unknown option or a value that it does not take, and for
+   *   `trackRunningStats: false`
    */
   constructor(numFeatures: number, options: DomainBatchNormOptions) {
     const kind = 'DomainBatchNorm';
@@ -59,11 +68,20 @@ export class DomainBatchNorm extends BatchNorm {
     return [...this.#domains.keys()];
   }
 
-  /** The domain in use. Setting it throws ERR_OPTION for a name that is not one. */
+  /**
+   * The domain in use.
+   *
+   * @throws ERR_OPTION when set to a name that is not among `domains`
+   */
   get domain(): string {
     return this.#domain;
   }
 
+  /**
+   * Takes another domain into use, from the next forward on.
+   *
+   * @throws ERR_OPTION for a name that is not among `domains`
+   */
   set domain(name: string) {
     const running = this.#domains.get(name);
     if (!running) throw wrongValue('ERR_OPTION', this.subject, 'domain', showChoices(this.domains), show(name));

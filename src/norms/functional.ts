@@ -14,30 +14,44 @@ import type { Layout } from '../types.ts';
 
 /** Statistics and parameters of the functional form; each vector has one value per channel. */
 export interface BatchNormArguments<O extends TensorLike = TensorLike> {
+  /** Mean of each channel, `[C]`. Its length says how many channels there are. */
   mean: Float32Array | readonly number[];
-  /** Divided by the count, not the count less one. */
+  /** Variance of each channel, `[C]`, 0 or more: divided by the count, not the count less one. */
   variance: Float32Array | readonly number[];
-  /** Default: 1. */
+  /** Scale of each channel, `[C]`. Default: 1 for all. */
   gamma?: Float32Array | readonly number[] | null;
-  /** Default: 0. */
+  /** Shift of each channel, `[C]`. Default: 0 for all. */
   beta?: Float32Array | readonly number[] | null;
-  /** Default 1e-5. */
+  /** Added to the variance, under the root. Default 1e-5. */
   eps?: number;
-  /** Default `'channels-first'`. */
+  /** Where the channels lie. Default `'channels-first'`. */
   layout?: Layout;
+  /** Applied to the output in the same pass. Default: none. */
   activation?: Activation;
+  /** Added before the activation: a tensor of x's shape. Default: none. */
   residual?: TensorLike;
+  /** Where to write the output: a tensor of x's shape, or x itself for in-place work. */
   out?: O;
 }
 
+/** The norms of a cell. */
 const NAMES = ['mean', 'variance', 'gamma', 'beta', 'eps', 'layout', 'activation', 'residual', 'out'];
 const SUBJECT = 'batchNorm';
 
 /**
- * Batch normalization in evaluation form, without a layer: y = f((x − mean)/√(variance + eps)·gamma + beta + residual).
+ * Batch normalization in evaluation form, without a layer:
  *
- * @param x `[N, C, ...]`, or `[N, ..., C]` with `layout: 'channels-last'`, rank 2 or more
- * @throws ERR_SHAPE, ERR_TYPE, ERR_OPTION, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY
+ *   y = f((x − mean)/√(variance + eps)·gamma + beta + residual)
+ *
+ * with f the activation.
+ *
+ *     const y = batchNorm(x, { mean, variance, gamma, beta, activation: 'relu' });
+ *
+ * @param x `[N, C, ...]`, or `[N, ..., C]` with `layout: 'channels-last'`; rank 2 or more
+ * @returns `out`, or new memory of x's kind, of x's shape
+ * @throws ERR_SHAPE for another rank or channel count; ERR_TYPE for vectors that are no numbers;
+ *   ERR_OPTION for an unknown option or a negative variance; ERR_ALIAS for an `out` that overlaps
+ *   an input in part; ERR_DISPOSED, ERR_MEMORY
  */
 export function batchNorm<X extends TensorLike, O extends TensorLike = Result<X>>(
   x: X,

@@ -99,11 +99,18 @@ class Grouping implements NormTransform {
 }
 
 /**
- * Group normalization (Wu & He 2018): each sample by itself, each group of consecutive channels by the mean and (biased) variance of all its values; then scale
- * and shift by channel. The same in training and evaluation, for batches of any size. One group is layer normalization over channels and places, as
- * many groups as channels instance normalization.
+ * Group normalization (Wu & He 2018) of `[N, C, ...]`, or `[N, ..., C]` with `layout:
+ * 'channels-last'`:
  *
- *     const gn = new GroupNorm(8, 64);     // 8 groups of 8 channels; [N, 64, ...], or [N, ..., 64] with layout: 'channels-last'
+ *   y = (x − μ)/√(σ² + eps)·gamma + beta
+ *
+ * with μ and σ² the mean and the (biased) variance of one sample's values in one group of C/G
+ * consecutive channels, gamma and beta by channel. Training and evaluation give the same, for
+ * batches of any size. One group is layer normalization over channels and places; as many groups as
+ * channels are instance normalization.
+ *
+ *     const gn = new GroupNorm(8, 64);     // 8 groups of 8 channels
+ *     const y = gn.forward({ data, shape: [2, 64, 28, 28] });
  */
 export class GroupNorm extends Norm {
   static override readonly name: string = 'GroupNorm';
@@ -114,9 +121,10 @@ export class GroupNorm extends Norm {
   readonly #settings: GroupNormOptionsRead;
 
   /**
-   * @param numGroups groups, which must divide the channels
+   * @param numGroups groups, G, which must divide the channels
    * @param numChannels channels, C
-   * @throws ERR_OPTION for an unknown option or a value it does not take
+   * @param options see `GroupNormOptions`
+   * @throws ERR_OPTION for an unknown option or a value that it does not take
    */
   constructor(numGroups: number, numChannels: number, options: GroupNormOptions = {}) {
     checkFeatures('GroupNorm', 'numGroups', numGroups);

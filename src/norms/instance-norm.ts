@@ -47,11 +47,13 @@ const instanceNormSchema = (): Schema<InstanceNormOptionsRead> => ({
 });
 
 /**
- * Instance normalization (Ulyanov et al. 2016): each channel of each sample by its own mean and (biased) variance:
+ * Instance normalization (Ulyanov et al. 2016):
  *
- *   y = f((x − mean)/√(variance + eps)·gamma + beta + residual)
+ *   y = (x − μ)/√(σ² + eps)·gamma + beta
  *
- * With `trackRunningStats` the averages of these over samples are tracked, and evaluation normalises by them.
+ * with μ and σ² the mean and the (biased) variance of one channel of one sample; gamma and beta by
+ * channel, if `affine` is on. With `trackRunningStats` the averages of μ and σ² over samples are
+ * tracked, and evaluation normalises by them.
  */
 abstract class InstanceNorm<R extends number> extends Norm<R, MaskOptions> {
   /** Channels, C. */
@@ -79,17 +81,20 @@ abstract class InstanceNorm<R extends number> extends Norm<R, MaskOptions> {
     return { ...this.#settings, activation: activationOf(this.#settings.activation) };
   }
 
-  /** Mean over the samples seen, `[C]`; `null` with `trackRunningStats: false`. */
+  /** Mean over the batches seen, `[C]`; `null` with `trackRunningStats: false`. */
   get runningMean(): Float32Array | null {
     return this.#running?.mean.open ?? null;
   }
 
-  /** Variance over the samples seen, `[C]`; `null` with `trackRunningStats: false`. */
+  /** Variance over the batches seen, `[C]`; `null` with `trackRunningStats: false`. */
   get runningVar(): Float32Array | null {
     return this.#running?.variance.open ?? null;
   }
 
-  /** Batches that moved the running statistics. */
+  /**
+   * Batches that moved the running statistics. An empty batch counts as well in batch norm, as in PyTorch, unless the count is the divisor of a
+   * cumulative average.
+   */
   get batchesTracked(): number {
     return this.#running?.batches ?? 0;
   }
@@ -110,7 +115,17 @@ abstract class InstanceNorm<R extends number> extends Norm<R, MaskOptions> {
   }
 }
 
-/** Instance normalization of `[N, C, L]`; with `layout: 'channels-last'` of `[N, L, C]`. */
+/**
+ * Instance normalization (Ulyanov et al. 2016) of `[N, C, L]`; with `layout: 'channels-last'` of
+ * `[N, L, C]`:
+ *
+ *   y = (x − μ)/√(σ² + eps)·gamma + beta
+ *
+ * with μ and σ² the mean and the (biased) variance of one channel of one sample. By default there
+ * is no gamma and beta, and nothing is tracked.
+ *
+ *     const y = new InstanceNorm1d(8).forward({ data, shape: [4, 8, 100] });
+ */
 export class InstanceNorm1d extends InstanceNorm<3> {
   static override readonly name: string = 'InstanceNorm1d';
 
@@ -123,7 +138,12 @@ export class InstanceNorm1d extends InstanceNorm<3> {
   }
 }
 
-/** Instance normalization of `[N, C, H, W]`; with `layout: 'channels-last'` of `[N, H, W, C]`. */
+/**
+ * Instance normalization of `[N, C, H, W]`; with `layout: 'channels-last'` of `[N, H, W, C]`.
+ * Formula and options are those of `InstanceNorm1d`.
+ *
+ *     const y = new InstanceNorm2d(8, { affine: true }).forward({ data, shape: [4, 8, 32, 32] });
+ */
 export class InstanceNorm2d extends InstanceNorm<4> {
   static override readonly name: string = 'InstanceNorm2d';
 
@@ -136,7 +156,12 @@ export class InstanceNorm2d extends InstanceNorm<4> {
   }
 }
 
-/** Instance normalization of `[N, C, D, H, W]`; with `layout: 'channels-last'` of `[N, D, H, W, C]`. */
+/**
+ * Instance normalization of `[N, C, D, H, W]`; with `layout: 'channels-last'` of `[N, D, H, W, C]`.
+ * Formula and options are those of `InstanceNorm1d`.
+ *
+ *     const y = new InstanceNorm3d(8).forward({ data, shape: [2, 8, 16, 16, 16] });
+ */
 export class InstanceNorm3d extends InstanceNorm<5> {
   static override readonly name: string = 'InstanceNorm3d';
 

@@ -17,6 +17,7 @@ import type { Parameter } from '../types.ts';
 import type { NormEngine } from './engine/norm-engine.ts';
 import type { LearnedScale } from './engine/run-arithmetic.ts';
 
+/** What `forward` of a norm takes besides its input. */
 export interface ForwardOptions<O extends TensorLike = TensorLike> {
   /** Where to write the output: a tensor of the input's shape, or `x` itself for in-place work. */
   out?: O;
@@ -37,13 +38,9 @@ export function learnedScale(affine: boolean | 'gamma' | 'beta', shape: readonly
 }
 
 /**
- * A normalization:
- *
- *   y = f(x̂·gamma + beta + residual)
- *
- * x̂ is x normalised by statistics of some of its values, f the activation. A batch without values is returned as it is. After a
- * forward by statistics of x, gradients go through them; after one by running statistics (evaluation, frozen), these are
- * constants. `M` are the options that its calls take besides.
+ * A normalization: y = f(x̂·gamma + beta + residual), x̂ being x by statistics of some of its values; a batch without values is returned as it is. After a
+ * forward by statistics of x gradients go through them; after one by running statistics (evaluation, frozen) these are constants. `M` are the options that
+ * its calls take besides.
  */
 export abstract class Norm<R extends number = number, M extends object = object> extends LeafLayer<
   Pass,
@@ -180,6 +177,7 @@ export abstract class Norm<R extends number = number, M extends object = object>
     return slots;
   }
 
+  /** Gives back the linear memory that the norm works in, and disposes `residualGrad`. */
   override dispose(): void {
     if (this.#residualGrad instanceof Tensor) this.#residualGrad.dispose();
     this.#residualGrad = undefined;

@@ -6,7 +6,7 @@ import { checkEps, checkFeatures } from '../layers/options.ts';
 import { checkChoice, choice, flag, type Option, option, readSchema, type Schema } from '../named-options.ts';
 import type { Layout } from '../types.ts';
 
-/** Options of every norm by channel. */
+/** Options that every norm by channel or by row has. */
 export interface AffineOptions {
   /** Added to the variance, under the root. Default 1e-5. */
   eps?: number;
@@ -50,7 +50,7 @@ export type Settings<O extends AffineOptions> = Required<Omit<O, 'activation'>> 
 
 export type BatchNormOptionsRead = Settings<BatchNormOptions>;
 
-/** Options of a batch norm with their defaults filled in. */
+/** Options with their defaults filled in. */
 export type BatchNormSettings = Required<Omit<BatchNormOptions, 'activation'>> & Pick<BatchNormOptions, 'activation'>;
 
 /** Added to the variance, under the root. */
@@ -117,11 +117,15 @@ export function readNormOptions<S extends object>(
   return settings;
 }
 
+/** A framework whose conventions `BatchNorm.preset` knows. */
 export type Preset = 'torch' | 'keras' | 'flax' | 'onnx' | 'tfjs';
+
+/** What a preset sets, as options of `BatchNorm`. */
+export type PresetOptions = Required<Pick<BatchNormOptions, 'eps' | 'momentum' | 'runningVariance' | 'layout'>>;
 
 // Each framework's own defaults in our words. Momentum here is the weight of the new batch; Keras, Flax, ONNX and TF.js write the weight of
 // the old value (0.99, 0.99, 0.9, 0.99).
-const PRESETS: Record<Preset, Required<Pick<BatchNormOptions, 'eps' | 'momentum' | 'runningVariance' | 'layout'>>> = {
+const PRESETS: Record<Preset, PresetOptions> = {
   torch: { eps: 1e-5, momentum: 0.1, runningVariance: 'unbiased', layout: 'channels-first' },
   keras: { eps: 1e-3, momentum: 0.01, runningVariance: 'biased', layout: 'channels-last' },
   flax: { eps: 1e-5, momentum: 0.01, runningVariance: 'biased', layout: 'channels-last' },
@@ -129,8 +133,12 @@ const PRESETS: Record<Preset, Required<Pick<BatchNormOptions, 'eps' | 'momentum'
   tfjs: { eps: 1e-3, momentum: 0.01, runningVariance: 'biased', layout: 'channels-last' },
 };
 
-/** A framework's eps, momentum, estimator of the running variance and layout, as options. */
-export function preset(name: Preset) {
+/**
+ * A framework's eps, momentum, estimator of the running variance and layout, as options.
+ *
+ * @throws ERR_OPTION for an unknown framework
+ */
+export function preset(name: Preset): PresetOptions {
   checkChoice('BatchNorm.preset', 'name', name, Object.keys(PRESETS));
   return { ...PRESETS[name] };
 }

@@ -13,6 +13,7 @@ import {
 } from './options.ts';
 import { type StepRule, StepStats } from './statistics/step-stats.ts';
 
+/** Options of `RecurrentBatchNorm1d`: those of `BatchNorm`, and how time steps share statistics. */
 export interface RecurrentBatchNormOptions
   extends Omit<BatchNormOptions, 'layout' | 'virtualBatchSize' | 'trackRunningStats'> {
   /** Time steps that have statistics of their own, T. */
@@ -55,18 +56,24 @@ export function recurrentSchema(): Schema<RecurrentOptionsRead> {
 const MOST_VALUES = 1 << 28;
 
 /**
- * Batch normalization of sequences `[N, T, C]` of unequal length with statistics for each time step, gamma and beta shared by all (Cooijmans et al. 2016).
+ * Batch normalization of sequences `[N, T, C]` of unequal length, with statistics for each time
+ * step (Cooijmans et al. 2016):
  *
- * Step t is normalised by the sequences that reach it: `lengths` says which do, or a mask. Padding has no part in anything, and its output is 0. A step that one
- * sequence alone reaches is normalised by the running statistics, which learn from it (`onSingleValue: 'use-running'`, unlike in `BatchNorm`). Evaluation
- * uses the running statistics of each step, past the longest one trained those that `beyond` names.
+ *   y_t = (x_t − μ_t)/√(σ_t² + eps)·gamma + beta
+ *
+ * with μ_t and σ_t² the mean and the (biased) variance of step t over the sequences that reach it;
+ * gamma and beta are shared by all steps. `lengths` or a mask says which sequences reach a step.
+ * Padding has no part in anything, and its output is 0. A step that a single sequence reaches is
+ * normalised by the running statistics, which learn from it (`onSingleValue: 'use-running'`, unlike
+ * in `BatchNorm`). Evaluation uses the running statistics of each step; `beyond` says which ones
+ * past the longest step trained.
  *
  *     const norm = new RecurrentBatchNorm1d(64, { maxSteps: 28 });
  *     const y = norm.forward(x, { lengths: [28, 13, 20] });
  */
 export class RecurrentBatchNorm1d extends BatchNorm<3> {
   static override readonly name: string = 'RecurrentBatchNorm1d';
-  /** T. */
+  /** Time steps that have statistics of their own, T. */
   readonly maxSteps: number;
   /** @internal */
   declare readonly engine: SequenceEngine;
@@ -74,7 +81,9 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
 
   /**
    * @param numFeatures channels, C
-   * @throws ERR_OPTION for an unknown option or a value it does not take
+   * @param options those of `BatchNorm` but for `layout`, `virtualBatchSize` and
+   *   `trackRunningStats`, and `maxSteps`, which is required
+   * @throws ERR_OPTION for an unknown option or a value that it does not take
    */
   constructor(numFeatures: number, options: RecurrentBatchNormOptions) {
     const kind = 'RecurrentBatchNorm1d';

@@ -8,7 +8,7 @@ import { RowEngine } from './engine/row-engine.ts';
 import { learnedScale, Norm } from './norm.ts';
 import { type AffineOptions, activation, affine, epsilon, type Settings } from './options.ts';
 
-/** Options of norms of rows. */
+/** Options of `LayerNorm` and `RMSNorm`: `eps`, `affine` and `activation`. */
 export type RowNormOptions = Omit<AffineOptions, 'layout'>;
 
 /** What tells one norm of rows from another. */

@@ -8,8 +8,18 @@ import type { Plan } from './plan.ts';
 
 /** Values of some of the axes of a batch. */
 export type Field =
-  | { readonly data: ArrayLike<number | boolean>; readonly shape: readonly number[] }
-  | { readonly data: ArrayLike<number | boolean>; readonly dims: readonly number[] };
+  | {
+      /** Values, row-major. */
+      readonly data: ArrayLike<number | boolean>;
+      /** Length of each axis, outermost first. */
+      readonly shape: readonly number[];
+    }
+  | {
+      /** Values, row-major. */
+      readonly data: ArrayLike<number | boolean>;
+      /** Length of each axis, outermost first. */
+      readonly dims: readonly number[];
+    };
 
 /**
  * Which places of a batch count. Those that do not have no part in statistics and gradients, whatever is stored there, and their output is 0. Given

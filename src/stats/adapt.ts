@@ -11,6 +11,11 @@ import {
 } from './population.ts';
 import { normsOf } from './watch.ts';
 
+/**
+ * Options of `adapt`.
+ *
+ * @experimental
+ */
 export interface AdaptOptions<B> extends Omit<PopulationOptions<B>, 'estimator' | 'dropout'> {
   /** N: how many samples the statistics in place are worth. Those of n new samples get the weight n/(N + n). Default 16 (Schneider et al. 2020). */
   prior?: number;
@@ -18,6 +23,11 @@ export interface AdaptOptions<B> extends Omit<PopulationOptions<B>, 'estimator' 
   most?: number;
 }
 
+/**
+ * What `adapt` did, and how to undo it.
+ *
+ * @experimental
+ */
 export interface Adaptation {
   /** What the new statistics weigh. */
   readonly weight: number;
@@ -28,12 +38,18 @@ export interface Adaptation {
 }
 
 /**
- * Test-time adaptation (Li et al. 2016; Schneider et al. 2020): draws the running statistics towards those of new inputs, which need no labels. Mean and variance become
- * N/(N + n) of what they were and n/(N + n) of those of the n new samples.
+ * Test-time adaptation (Li et al. 2016; Schneider et al. 2020): moves the running statistics
+ * towards those of new inputs, which need no labels. With n new samples,
+ *
+ *   r ← N/(N + n)·r + n/(N + n)·(statistics of the new samples)
+ *
+ * for mean and variance alike; N is `prior`.
  *
  *     const { rollback } = await adapt(net, [batch], { prior: 32, most: 0.8 });
  *
+ * @param batches any iterable or async iterable, as `populationStatistics` takes them
  * @throws as `populationStatistics`; nothing has changed then
+ * @experimental
  */
 export async function adapt<B>(net: Layer, batches: Batches<B>, options: AdaptOptions<B> = {}): Promise<Adaptation> {
   const taken = takeOptions('adapt', options, ['prior', 'most', ...POPULATION_OPTIONS]);

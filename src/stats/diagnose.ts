@@ -23,6 +23,11 @@ import {
 } from './diagnosis.ts';
 import { checkNet, normsOf, type ObservedNorm, runBatch, type Seen, type Watcher, watch } from './watch.ts';
 
+/**
+ * Options of `diagnose`.
+ *
+ * @experimental
+ */
 export interface DiagnoseOptions<B> {
   /** How the batch runs through the network. Default `(batch) => net.forward(batch)`. */
   forward?: (batch: B) => unknown;
@@ -218,15 +223,20 @@ function diagnoseUnits(name: string, layer: Layer, y: TensorLike, axis: number):
 }
 
 /**
- * Runs a batch through a network and says what is wrong with it: by layer and channel the gap between what batch norm puts out in training and in evaluation, and what it
- * comes from; dropout before batch norm and what it does to the variance (Li et al. 2018); channels that are saturated, dead or exploding. Nothing is changed by it, but that a backward needs a forward of its own
+ * Runs a batch through a network and says what is wrong with it. By layer and channel: the gap
+ * between what batch norm gives in training and in evaluation, and where it comes from; dropout
+ * before batch norm, and what it does to the variance (Li et al. 2018); channels that are
+ * saturated, dead or exploding. Nothing changes, but that a backward needs a forward of its own
  * afterwards.
  *
  *     console.log(`${diagnose(net, batch)}`);       // a table
  *     JSON.stringify(diagnose(net, batch));
  *
- * @param batch at best as large as those of training: what chance does to a batch of its size is told apart from drift
- * @throws ERR_TYPE, ERR_OPTION, and what a forward throws
+ * @param batch at best as large as those of training: what chance does to a batch of its size is
+ *   told apart from drift
+ * @throws ERR_TYPE for anything but a network; ERR_OPTION for an unknown option; what a forward
+ *   throws
+ * @experimental
  */
 export function diagnose<B>(net: Layer, batch: B, options: DiagnoseOptions<B> = {}): Diagnosis {
   checkNet('diagnose', net);

@@ -8,22 +8,29 @@ import { mergeMoments } from '../norms/statistics/moments.ts';
 import { StepStats } from '../norms/statistics/step-stats.ts';
 import { checkNet, normsOf, type ObservedNorm, runBatch, type Seen, watch } from './watch.ts';
 
-/** An AbortSignal: what is asked of it, so that types need neither a browser's nor Node's. */
+/**
+ * An AbortSignal, as far as the library reads one, so that its types need neither a browser's nor
+ * Node's.
+ */
 export interface Signal {
+  /** Throws the signal's reason, if it was aborted. */
   throwIfAborted(): void;
 }
 
 /** Batches, from wherever they come. */
 export type Batches<B> = Iterable<B> | AsyncIterable<B>;
 
+/** How far `populationStatistics` has come. */
 export interface PopulationProgress {
-  /** Batches taken in, and batches left out because something in them was not finite. */
+  /** Batches taken in. */
   readonly batches: number;
+  /** Batches left out because something in them was not finite. */
   readonly skipped: number;
   /** The largest standard error of a mean, over that channel's standard deviation: how well the worst is known so far. NaN before the second batch. */
   readonly relativeError: number;
 }
 
+/** Options of `populationStatistics` and `recalibrate`. */
 export interface PopulationOptions<B> {
   /**
    * `'pooled'` (default): mean and (biased) variance of all values, as if they were one batch. `'averaged'`: averages over batches of their means and variances, these
@@ -42,7 +49,9 @@ export interface PopulationOptions<B> {
 
 /** Statistics of what comes into a norm, `[C]`; with statistics for each time step `[T, C]`. */
 export interface LayerStatistics {
+  /** Mean of each channel. */
   readonly mean: Float64Array;
+  /** Variance of each channel, by the estimator that was chosen. */
   readonly variance: Float64Array;
   /** Standard error of the mean, from the spread between batches, whose values need not be independent. NaN with less than 2 of them. */
   readonly standardError: Float64Array;
@@ -50,11 +59,15 @@ export interface LayerStatistics {
   readonly counts: Float64Array;
 }
 
+/** What `populationStatistics` found. */
 export interface PopulationStatistics {
   /** By name of the norm in the network, as in its state dict: `'1'`, `'3.0'`; `''` for a norm that is the network. */
   readonly layers: Readonly<Record<string, LayerStatistics>>;
+  /** Batches taken in. */
   readonly batches: number;
+  /** Batches left out because something in them was not finite. */
   readonly skipped: number;
+  /** Samples in the batches that were taken in. */
   readonly samples: number;
 }
 

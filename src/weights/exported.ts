@@ -11,12 +11,15 @@ import { joined, parted } from './names.ts';
 
 /** A tensor to be written under a foreign name. */
 export interface Exported {
+  /** Values, row-major. */
   readonly data: Values;
+  /** Length of each axis, outermost first. */
   readonly shape: readonly number[];
-  /** Where it is not F32 or F64. */
+  /** The type to be written, if it is neither F32 for a Float32Array nor F64. */
   readonly dtype?: string;
 }
 
+/** Options of `toTorch` and `toFlax`. */
 export interface ExportOptions {
   /** Foreign layer names and ours, as they were given to the import: `{ fc1: '0', bn1: '1' }`. */
   rename?: Readonly<Record<string, string>>;

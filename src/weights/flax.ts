@@ -29,9 +29,13 @@ export interface FlaxTree {
 }
 
 /**
- * Flax's variables in our names: `params/BatchNorm_0/scale` is `BatchNorm_0.gamma`, `params/Dense_0/kernel` the transposed `Dense_0.weight`.
+ * Flax's variables in our names: `params/BatchNorm_0/scale` is `BatchNorm_0.gamma`,
+ * `params/Dense_0/kernel` the transposed `Dense_0.weight`.
  *
- * @param variables nested dictionaries, or flat names with `/` or `.` between them (`flax.traverse_util.flatten_dict(variables, sep='/')`)
+ *     const { state } = fromFlax(await readNpz(bytes), { layer: net });
+ *
+ * @param variables nested dictionaries, or flat names with `/` or `.` between them
+ *   (`flax.traverse_util.flatten_dict(variables, sep='/')`)
  * @throws as `fromTorch`
  */
 export function fromFlax(variables: ForeignTensors | FlaxTree, options: ImportOptions = {}): Imported {
@@ -77,7 +81,14 @@ function split(name: string): readonly [string, string] {
   return [parts.slice(0, -1).join('.'), parts[parts.length - 1]];
 }
 
-/** Our state dict under Flax's names, with `/` between them. Flax counts no batches: `batchesTracked` stays here. */
+/**
+ * Our state dict under Flax's names, with `/` between them. Flax counts no batches, so
+ * `batchesTracked` is left out.
+ *
+ *     const bytes = writeNpz(toFlax(net.stateDict()));
+ *
+ * @throws as `toTorch`
+ */
 export function toFlax(state: StateDict, options: ExportOptions = {}): Map<string, Exported> {
   return withKernels('toFlax', state, options, NORM, (leaf) => (leaf.startsWith('running') ? 'batch_stats' : 'params'));
 }

@@ -17,9 +17,12 @@ const FORMAT = 'ONNX';
 const LAYERS = ['Conv', 'ConvTranspose', 'Gemm', 'MatMul'];
 
 /**
- * Folds every BatchNormalization in inference mode into the Conv, ConvTranspose, Gemm or MatMul before it, or else the one behind it, where
- * that changes nothing but rounding. Models keep their names, versions and metadata, and are never larger than before. Data from other files (`files`) is inside
- * the file that comes out.
+ * Folds every BatchNormalization in inference mode into the Conv, ConvTranspose, Gemm or MatMul
+ * before it, or else the one behind it, where that changes nothing but rounding. Models keep their
+ * names, versions and metadata, and never grow. Data from other files (`files`) is inside the new
+ * file.
+ *
+ *     const { file, folded, kept } = foldOnnx(await readFile('model.onnx'));
  *
  * @throws ERR_FORMAT for bytes that are no model, and for operators before version 7
  */

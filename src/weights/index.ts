@@ -1,11 +1,15 @@
 // `evenkeel/weights`: files of other frameworks, and their names in ours.
 
 import * as kernels from '#wasm';
+import type { Bytes } from '../formats/bytes.ts';
+import type { Sequential } from '../nn/sequential.ts';
 import { provide } from '../wasm/source.ts';
+import type { Files, FileUrl, LoadOptions } from './load-sequential.ts';
 import * as networks from './load-sequential.ts';
 
 export type { Bytes } from '../formats/bytes.ts';
 export type { StoredTensor, StoredTensors, Values } from '../formats/dtypes.ts';
+export type { Json } from '../formats/json.ts';
 export { readNpy, type WritableArray, writeNpy } from '../formats/npy.ts';
 export { readNpz, writeNpz } from '../formats/npz.ts';
 export {
@@ -20,7 +24,9 @@ export {
   readOnnx,
 } from '../formats/onnx.ts';
 export type { TensorFiles } from '../formats/onnx-tensor.ts';
+export type { Field as OnnxField } from '../formats/protobuf.ts';
 export {
+  type RawTensor,
   readSafetensors,
   type SafetensorsFile,
   type SafetensorsOptions,
@@ -46,10 +52,15 @@ export { kinOf, type OnnxKin } from './onnx-kin.ts';
 export { fromTorch, toTorch } from './torch.ts';
 
 /**
- * A network from an ONNX, Keras or TF.js file, where its graph is a chain of fully connected layers, normalizations, activations and dropout, with its
- * weights, in evaluation mode.
+ * A network from an ONNX, Keras or TF.js file with its weights, in evaluation mode. The file's graph
+ * must be a chain of fully connected layers, normalizations, activations and dropout.
  *
- * @param file bytes, or where there is a file system a path; or all files of a TF.js model by name, `model.json` among them
+ *     const net = await loadSequential('model.onnx');
+ *     const run = net.compile();
+ *
+ * @param file bytes, or where there is a file system a path; or all files of a TF.js model by name,
+ *   `model.json` among them
  * @throws ERR_FORMAT where the file is none of these, or its graph no such chain: at which node
  */
-export const loadSequential = /* @__PURE__ */ provide(networks.loadSequential, kernels);
+export const loadSequential: (file: Bytes | string | FileUrl | Files, options?: LoadOptions) => Promise<Sequential> =
+  /* @__PURE__ */ provide(networks.loadSequential, kernels);

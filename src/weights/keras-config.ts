@@ -15,9 +15,11 @@ const MOST_LAYERS = 10_000;
 
 /** A layer as Keras' config describes it. */
 export interface KerasLayer {
-  /** Of a layer in a network in a network: `outer/inner`. */
+  /** The layer's name; of a layer in a network in a network `outer/inner`. */
   readonly name: string;
+  /** Keras' class: `'Dense'`. */
   readonly className: string;
+  /** The layer's settings, as Keras wrote them. */
   readonly config: { readonly [key: string]: Json };
   /** Layers whose outputs it takes; undefined in a Sequential, where that is the one before. */
   readonly inbound: readonly string[] | undefined;

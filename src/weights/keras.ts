@@ -35,9 +35,12 @@ const NORM: Readonly<Record<string, string>> = {
 };
 
 /**
- * Keras' weights in our names: `bn/moving_mean` is `bn.runningMean`, `dense/kernel` the transposed `dense.weight`. With a config, `norms` says each
- * layer's eps, momentum (turned around) and axis. The variables of batch renormalization (`renorm_mean` …) are listed as unused: inference does not
- * need them.
+ * Keras' weights in our names: `bn/moving_mean` is `bn.runningMean`, `dense/kernel` the transposed
+ * `dense.weight`. With a config, `norms` says each layer's eps, momentum (as the weight of the new
+ * batch) and axis. The variables of batch renormalization (`renorm_mean` …) are listed as unused:
+ * inference does not need them.
+ *
+ *     const { state } = fromKeras(await readKeras(await readFile('model.keras')), { layer: net });
  *
  * @param file of `readKeras`; or tensors under Keras' names
  * @throws as `fromTorch`; ERR_STATE for an axis that is neither the first nor the last
@@ -52,6 +55,8 @@ export function fromKeras(file: KerasFile | ForeignTensors, options: ImportOptio
 
 /**
  * A TF.js model's weights in our names: Keras' names and conventions.
+ *
+ *     const { state } = fromTfjs(readTfjs(json, shards), { layer: net });
  *
  * @param model of `readTfjs`; or tensors under TF.js' names
  * @throws as `fromKeras`
@@ -220,19 +225,31 @@ export function newWeight(old: number): number {
   return Number((1 - old).toPrecision(12));
 }
 
+/** Options of `toKeras` and `toTfjs`. */
 export interface KerasExportOptions extends ExportOptions {
   /** Outputs for each input of layers whose weights are depthwise kernels, as an import says them. */
   multipliers?: Readonly<Record<string, number>>;
 }
 
 /**
- * Our state dict under Keras' names, kernels transposed. Keras counts no batches: `batchesTracked` stays here.
+ * Our state dict under Keras' names, kernels transposed. Keras counts no batches, so
+ * `batchesTracked` is left out.
+ *
+ *     const bytes = await writeKeras(toKeras(net.stateDict()));
+ *
+ * @throws as `toTorch`
  */
 export function toKeras(state: StateDict, options: KerasExportOptions = {}): Map<string, Exported> {
   return exported('toKeras', state, options, 'kernel');
 }
 
-/** Our state dict under TF.js' names, which are Keras', but for depthwise kernels: for `writeTfjs`. */
+/**
+ * Our state dict under TF.js' names, which are Keras', but for depthwise kernels.
+ *
+ *     const files = writeTfjs(toTfjs(net.stateDict()));
+ *
+ * @throws as `toKeras`
+ */
 export function toTfjs(state: StateDict, options: KerasExportOptions = {}): Map<string, Exported> {
   return exported('toTfjs', state, options, 'depthwise_kernel');
 }

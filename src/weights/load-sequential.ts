@@ -11,6 +11,7 @@ import { formatOf, GRAPHS, networkFiles } from './registry.ts';
 /** Files by name, as a model names those beside it. */
 export type Files = ReadonlyMap<string, Bytes> | Readonly<Record<string, Bytes>>;
 
+/** Options of `loadSequential`. */
 export interface LoadOptions {
   /** `true`: a Softmax at the end is left out, and the network gives logits. Default `false`: it is refused, as there is no such layer here. */
   dropSoftmax?: boolean;
@@ -21,8 +22,11 @@ export interface LoadOptions {
   files?: TensorFiles | undefined;
 }
 
-/** A URL, in the words of programs whose types know none. */
+/**
+ * A URL, as far as the library reads one, so that its types need neither a browser's nor Node's.
+ */
 export interface FileUrl {
+  /** The whole URL: `file:///home/user/model.onnx`. */
   readonly href: string;
 }
 

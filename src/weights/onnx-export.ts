@@ -21,6 +21,7 @@ import { toKernel } from './axes.ts';
 const SUBJECT = 'toOnnx';
 const LEAST_OPSET = 15;
 
+/** Options of `toOnnx`. */
 export interface OnnxExportOptions {
   /** One row's shape, for a network that is no Graph. Default: the features of the first Linear, or of a first normalization. */
   inputShape?: readonly number[];
@@ -166,11 +167,15 @@ function operatorOf({ name, axis = 0 }: Operation, rank: number): { op: string; 
 }
 
 /**
- * A network as an ONNX model for inference: Linear as Gemm (MatMul and Add where rows have several axes), batch norm as BatchNormalization, activations,
- * dropout; sums, products and concatenations as Add, Mul and Concat. Inputs and outputs have the names of a Graph, else `input` and `output`, and the
- * shape `[batch, ...]`; initializers carry PyTorch's names.
+ * A network as an ONNX model for inference: Linear as Gemm (MatMul and Add where rows have several
+ * axes), batch norm as BatchNormalization, activations, dropout; sums, products and concatenations
+ * as Add, Mul and Concat. Inputs and outputs have the names of a Graph, else `input` and `output`,
+ * and the shape `[batch, ...]`; initializers carry PyTorch's names.
  *
- * @throws ERR_OPTION for layers that have no operator, for normalizations without statistics or with channels last, and for an unknown row
+ *     await writeFile('net.onnx', toOnnx(net.eval()));
+ *
+ * @throws ERR_OPTION for layers that have no operator, for normalizations without statistics or
+ *   with channels last, and for an unknown row
  */
 export function toOnnx(net: Network, options: OnnxExportOptions = {}): Uint8Array<ArrayBuffer> {
   if (!(net instanceof Network)) throw refusal('net', 'a Sequential, a Residual or a Graph', show(net));

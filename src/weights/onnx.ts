@@ -20,7 +20,9 @@ const FORMAT = 'ONNX';
 export interface OnnxNorm {
   /** Its name in an import. */
   readonly name: string;
+  /** The node. */
   readonly node: OnnxNode;
+  /** Its eps and momentum, as options of `BatchNorm`. */
   readonly options: BatchNormOptions;
   /** Does it normalise by the batch (`training_mode`)? */
   readonly training: boolean;
@@ -30,7 +32,13 @@ export interface OnnxNorm {
   readonly problem?: string;
 }
 
-/** The BatchNormalization nodes of a model. Throws ERR_FORMAT where inputs or outputs are missing. */
+/**
+ * The BatchNormalization nodes of a model.
+ *
+ *     normsOf(readOnnx(bytes)).map(({ name, options }) => [name, options.eps]);
+ *
+ * @throws ERR_FORMAT where inputs or outputs are missing
+ */
 export function normsOf(model: OnnxModel): OnnxNorm[] {
   const graph = graphFor(model);
   return model.nodes
@@ -128,11 +136,15 @@ export function strangeNorms(model: OnnxModel): string[] {
 type Take = (tensor: string, layer: string, ours: string, change?: Parameters<Collector['take']>[4]) => void;
 
 /**
- * An ONNX model's weights in our names: those of BatchNormalization and the other norms, of Gemm, MatMul, Conv, ConvTranspose and PRelu nodes, under the name of the
- * layer where initializers carry one (`bn1.weight`), else of the node. What a norm takes from the graph's inputs is listed as missing, initializers and constants of other
- * nodes as unused.
+ * An ONNX model's weights in our names: those of BatchNormalization and the other norms, and of
+ * Gemm, MatMul, Conv, ConvTranspose and PRelu nodes. Layers have the name that their initializers
+ * carry (`bn1.weight`), else that of the node. Values that a norm takes from the graph's inputs are
+ * listed as missing, initializers and constants of other nodes as unused.
  *
- * @throws ERR_FORMAT for bytes that are no model, and unless `lenient` for batch norms before version 7 of the operators; ERR_STATE as `fromTorch`
+ *     const { state } = fromOnnx(await readFile('model.onnx'), { layer: net });
+ *
+ * @throws ERR_FORMAT for bytes that are no model, and unless `lenient` for batch norms before
+ *   version 7 of the operators; ERR_STATE as `fromTorch`
  */
 export function fromOnnx(model: OnnxModel | Bytes, options: ImportOptions = {}): Imported {
   const isModel = typeof model === 'object' && model !== null && 'nodes' in model;

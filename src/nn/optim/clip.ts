@@ -43,11 +43,14 @@ export function clipGradNorm(parameters: Parameters, max: number): number {
 }
 
 /**
- * Brings every value of every gradient into [−max, max], as torch.nn.utils.clip_grad_value_; NaN stays NaN. Frozen parameters
- * have no part in it.
+ * Brings every value of every gradient into [−max, max], as torch.nn.utils.clip_grad_value_; NaN
+ * stays NaN. Frozen parameters have no part in it.
  *
- * @param max above 0
- * @throws ERR_TYPE, ERR_OPTION
+ *     clipGradValue(net.parameters(), 0.5);
+ *
+ * @param parameters `net.parameters()` or `namedParameters(net)`
+ * @param max a finite number above 0
+ * @throws ERR_OPTION for another `max`; ERR_TYPE for anything but parameters
  */
 export function clipGradValue(parameters: Parameters, max: number): void {
   for (const { parameter } of readMoving('clipGradValue', parameters, max)) {

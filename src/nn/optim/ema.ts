@@ -4,6 +4,7 @@ import { takeOptions } from '../../named-options.ts';
 import type { StateDict } from '../../types.ts';
 import { checkOnce, type Entry, type Parameters, readParameters, valuesOf, writableOf } from './parameters.ts';
 
+/** Options of `EMA`. */
 export interface EMAOptions {
   /** Weight of the old average, in [0, 1). Default 0.999. */
   decay?: number;
@@ -24,8 +25,11 @@ export interface EMAOptions {
  * Running statistics of batch norm belong to the weights they were tracked under: `recalibrate` renews them for the averages.
  */
 export class EMA {
+  /** The class's name, also where the library was minified. */
   static readonly name: string = 'EMA';
+  /** Weight of the old average. */
   readonly decay: number;
+  /** Do the first updates weigh the old average less? */
   readonly warmUp: boolean;
   readonly #entries: readonly Entry[];
   readonly #averages: readonly Float64Array[];

@@ -21,8 +21,9 @@ export interface Entry {
 
 /**
  * The learned parameters of a layer or network with their names in its state dict, in the order of
- * `net.parameters()`: `[['0.weight', …], ['0.bias', …], …]`. Optimizers, `EMA` and their state
- * dicts take the names over.
+ * `net.parameters()`. Optimizers, `EMA` and their state dicts take the names over.
+ *
+ *     namedParameters(net);   // [['0.weight', …], ['0.bias', …], …]
  */
 export function namedParameters(net: Layer): NamedParameter[] {
   const names = new Map<unknown, string>();

@@ -27,8 +27,9 @@ type Momentum = { momentum?: number; betas?: readonly [number, number] };
  *     …; optimizer.step(); schedule.step();
  */
 export abstract class Schedule {
+  /** The class's name, also where the library was minified. */
   static readonly name: string = 'Schedule';
-  /** Who it is, in errors: `CosineLR`. */
+  /** What errors call the schedule: `CosineLR`. */
   readonly subject: string;
   readonly #optimizer: Optimizer;
   readonly #inner: Schedule | undefined;
@@ -174,6 +175,7 @@ function checkWithin(subject: string, argument: string, value: unknown, least: n
   throw wrongValue('ERR_OPTION', subject, argument, expected, show(value));
 }
 
+/** Options of `StepLR`. */
 export interface StepLROptions {
   /** Steps between two falls, 1 or more. */
   stepSize: number;
@@ -181,10 +183,18 @@ export interface StepLROptions {
   factor?: number;
 }
 
-/** The base rate times factor^⌊t/stepSize⌋, as torch.optim.lr_scheduler.StepLR. */
+/**
+ * The base rate in steps, as torch.optim.lr_scheduler.StepLR:
+ *
+ *   lr(t) = base·factor^⌊t/stepSize⌋
+ *
+ *     const schedule = new StepLR(optimizer, { stepSize: 30, factor: 0.1 });
+ */
 export class StepLR extends Schedule {
   static override readonly name: string = 'StepLR';
+  /** Steps between two falls. */
   readonly stepSize: number;
+  /** Factor of each fall. */
   readonly factor: number;
 
   /** @throws ERR_OPTION, ERR_TYPE, ERR_MODE. The optimizer's rate is then as it was */
@@ -206,6 +216,7 @@ export class StepLR extends Schedule {
   }
 }
 
+/** Options of `CosineLR`. */
 export interface CosineLROptions {
   /** Steps from the base rate to the least one, 1 or more. */
   steps: number;
@@ -214,12 +225,18 @@ export interface CosineLROptions {
 }
 
 /**
- * From the base rate to `min` along half a cosine (Loshchilov & Hutter 2017): min + (base − min)·(1 + cos(π·t/steps))/2, as
- * torch.optim.lr_scheduler.CosineAnnealingLR within its T_max; afterwards it stays at `min`.
+ * From the base rate to `min` along half a cosine (Loshchilov & Hutter 2017), as
+ * torch.optim.lr_scheduler.CosineAnnealingLR within its T_max:
+ *
+ *   lr(t) = min + (base − min)·(1 + cos(π·t/steps))/2, then min
+ *
+ *     const schedule = new CosineLR(optimizer, { steps: 1000 });
  */
 export class CosineLR extends Schedule {
   static override readonly name: string = 'CosineLR';
+  /** Steps from the base rate to `min`. */
   readonly totalSteps: number;
+  /** The least rate. */
   readonly min: number;
 
   /** @throws ERR_OPTION, ERR_TYPE, ERR_MODE. The optimizer's rate is then as it was */
@@ -242,6 +259,7 @@ export class CosineLR extends Schedule {
   }
 }
 
+/** Options of `WarmUp`. */
 export interface WarmUpOptions {
   /** Steps until the base rate is reached, 1 or more. */
   steps: number;
@@ -250,12 +268,20 @@ export interface WarmUpOptions {
 }
 
 /**
- * From a share of the base rate to all of it in a straight line: base·(start + (1 − start)·t/steps), as
- * torch.optim.lr_scheduler.LinearLR. A schedule that it is made around begins behind it, at its step 0, as with SequentialLR.
+ * From a share of the base rate to all of it in a straight line, as
+ * torch.optim.lr_scheduler.LinearLR:
+ *
+ *   lr(t) = base·(start + (1 − start)·t/steps), then base
+ *
+ * A schedule that it is made around begins behind it, at its step 0, as with SequentialLR.
+ *
+ *     const schedule = new WarmUp(new CosineLR(optimizer, { steps: 900 }), { steps: 100 });
  */
 export class WarmUp extends Schedule {
   static override readonly name: string = 'WarmUp';
+  /** Steps until the base rate is reached. */
   readonly totalSteps: number;
+  /** The share of the base rate at step 0. */
   readonly start: number;
 
   /** @throws ERR_OPTION, ERR_TYPE, ERR_MODE. The optimizer's rate is then as it was */
@@ -279,6 +305,7 @@ export class WarmUp extends Schedule {
   }
 }
 
+/** Options of `OneCycle`. */
 export interface OneCycleOptions {
   /** The largest rate, above 0: of every group. Default: the base rate of each. */
   max?: number;
@@ -300,8 +327,11 @@ export interface OneCycleOptions {
 }
 
 /**
- * One cycle (Smith & Topin 2018), as torch.optim.lr_scheduler.OneCycleLR with two phases: with r = rise·steps − 1 from
- * max/div at step 0 to max at step r, then to max/(div·finalDiv) at step steps − 1, where it stays.
+ * One cycle (Smith & Topin 2018), as torch.optim.lr_scheduler.OneCycleLR with two phases: with r =
+ * rise·steps − 1 the rate goes from max/div at step 0 to max at step r, then to max/(div·finalDiv)
+ * at step steps − 1, where it stays.
+ *
+ *     const schedule = new OneCycle(optimizer, { max: 0.1, steps: 1000, momentum: [0.85, 0.95] });
  */
 export class OneCycle extends Schedule {
   static override readonly name: string = 'OneCycle';

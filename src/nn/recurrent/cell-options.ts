@@ -13,6 +13,10 @@ import { type RecurrentBatchNormOptions, recurrentSchema } from '../../norms/rec
 import type { TensorLike } from '../../tensors/tensor.ts';
 import type { Initializer } from '../initializers.ts';
 
+/**
+ * Options of both cells: those of `RecurrentBatchNorm1d`, and how the cell begins and what it
+ * returns.
+ */
 export interface RecurrentCellOptions extends Partial<Omit<RecurrentBatchNormOptions, 'affine' | 'activation'>> {
   /**
    * Batch norm on what comes from the input and on what comes from the state before (and, in an LSTM, on the cell's own value), statistics for each time step.
@@ -37,7 +41,9 @@ export interface RecurrentState {
   step: number;
 }
 
+/** What `forward` of a cell takes besides its input. */
 export interface RecurrentForwardOptions<O extends TensorLike = TensorLike> {
+  /** Where to write the output: memory apart from x. */
   out?: O;
   /** How many steps of each sequence count, `[N]`. Default: all. */
   lengths?: ArrayLike<number>;
@@ -46,7 +52,7 @@ export interface RecurrentForwardOptions<O extends TensorLike = TensorLike> {
 }
 
 /** Options of a cell itself, as it uses them. */
-interface CellSettings {
+export interface CellSettings {
   readonly norm: boolean;
   readonly output: 'sequence' | 'last';
   readonly init: Initializer | undefined;

@@ -84,9 +84,9 @@ export class BNGRUCell extends RecurrentCell {
   static override readonly name: string = 'BNGRUCell';
 
   /**
-   * @param inputSize I
-   * @param hiddenSize H
-   * @throws ERR_OPTION for an unknown option or a value it does not take
+   * @param inputSize length of the input's last axis, I
+   * @param hiddenSize length of the state, H
+   * @throws ERR_OPTION for an unknown option or a value that it does not take
    */
   constructor(inputSize: number, hiddenSize: number, options: RecurrentCellOptions = {}) {
     super(GRU, inputSize, hiddenSize, readCell(GRU, inputSize, hiddenSize, options, {}));

@@ -7,6 +7,7 @@ import type { CellKind, CellStep, CellStepBack } from './cell-kind.ts';
 import type { RecurrentCellOptions } from './cell-options.ts';
 import { RecurrentCell, readCell } from './recurrent-cell.ts';
 
+/** Options of `BNLSTMCell`: those of both cells, and the forget gate's first bias. */
 export interface LSTMCellOptions extends RecurrentCellOptions {
   /** First bias of the forget gate (Gers et al. 2000; Jozefowicz et al. 2015). Default 1. */
   forgetBias?: number;
@@ -98,9 +99,9 @@ export class BNLSTMCell extends RecurrentCell {
   static override readonly name: string = 'BNLSTMCell';
 
   /**
-   * @param inputSize I
-   * @param hiddenSize H
-   * @throws ERR_OPTION for an unknown option or a value it does not take
+   * @param inputSize length of the input's last axis, I
+   * @param hiddenSize length of the state, H
+   * @throws ERR_OPTION for an unknown option or a value that it does not take
    */
   constructor(inputSize: number, hiddenSize: number, options: LSTMCellOptions = {}) {
     const read = readCell<{ forgetBias: number }>(LSTM, inputSize, hiddenSize, options, { forgetBias: number(1) });

@@ -61,7 +61,7 @@ interface CellPass extends Pass {
 
 /** The norms of a cell. */
 const NAMES = ['ih', 'hh', 'c'] as const;
-/** Names of options of a call. */
+/** Names of options that every call takes. */
 const CALL_OPTIONS: readonly string[] = ['out', 'lengths', 'state'];
 
 /** Options of a forward besides `out`. */
@@ -74,7 +74,9 @@ type SequenceOptions = Omit<RecurrentForwardOptions, 'out'>;
  */
 export abstract class RecurrentCell extends LeafLayer<CellPass, 3, SequenceOptions> {
   readonly subject: string;
+  /** Length of the input's last axis, I. */
   readonly inputSize: number;
+  /** Length of the state, H. */
   readonly hiddenSize: number;
   readonly #parts: CellParts;
   /** Batch norm of what comes from the input, of what comes from the state, and what a cell has besides; none in the plain cell. */
@@ -296,6 +298,7 @@ export abstract class RecurrentCell extends LeafLayer<CellPass, 3, SequenceOptio
     throw wrongMoment('ERR_MODE', this.subject, 'compile', 'layers of one step', 'a recurrent cell');
   }
 
+  /** Gives back the linear memory that the cell and its norms work in. */
   override dispose(): void {
     super.dispose();
     for (const norm of this.#norms()) norm.dispose();

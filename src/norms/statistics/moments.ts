@@ -29,13 +29,17 @@ export function mergeMoments(a: Sums, b: Sums): void {
   a.count = count;
 }
 
-/** Moments as JSON holds them. */
+/** Moments as JSON holds them: NaN and infinities are null. */
 export interface MomentsJSON {
+  /** Values behind each channel; with weights Σw. */
   count: number;
+  /** Mean of each channel, `[C]`. */
   mean: (number | null)[];
+  /** Σ(x − mean)² of each channel, `[C]`. */
   m2: (number | null)[];
 }
 
+/** What `Moments.add` takes besides a batch: its layout, and which places count. */
 export interface MomentsOptions extends MaskOptions {
   /** Where the channels lie. Default `'channels-first'`. */
   layout?: Layout;
@@ -51,12 +55,16 @@ export interface MomentsOptions extends MaskOptions {
  *     all.mean; all.variance();                            // Float64Array(64)
  */
 export class Moments {
+  /** What errors call it: `Moments(64)`. */
   readonly subject: string;
-  /** C. */
+  /** Channels, C. */
   readonly channels: number;
   readonly #sums: Sums;
 
-  /** @throws ERR_OPTION for a channel count that is not a positive integer */
+  /**
+   * @param channels C, an integer from 1 to 16,777,216
+   * @throws ERR_OPTION for anything else
+   */
   constructor(channels: number) {
     checkFeatures('Moments', 'channels', channels);
     this.subject = `Moments(${channels})`;
@@ -160,7 +168,12 @@ export class Moments {
    *
    * @throws ERR_SHAPE for another channel count
    */
-  compare(other: Moments): { meanShift: Float64Array; varianceRatio: Float64Array } {
+  compare(other: Moments): {
+    /** (mean − other mean)/σ, `[C]`. */
+    meanShift: Float64Array;
+    /** σ²/other σ², `[C]`. */
+    varianceRatio: Float64Array;
+  } {
     this.#check(other);
     const [mine, theirs] = [this.variance(), other.variance()];
     return {
