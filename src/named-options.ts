@@ -7,7 +7,10 @@ export function checkRecord(subject: string, given: unknown): void {
   }
 }
 
-/** Checks that options are an object, and every one of those known: a misspelt one would be ignored in silence. */
+/**
+ * Checks that options are an object, and every one of those known: a misspelt one would be ignored
+ * in silence.
+ */
 export function checkNames(subject: string, given: object, known: readonly string[]): void {
   checkRecord(subject, given);
   for (const name in given) {
@@ -17,7 +20,10 @@ export function checkNames(subject: string, given: object, known: readonly strin
   }
 }
 
-/** Options as a record of our own, after the same checks: read once each, inherited ones as well, without those that are undefined. */
+/**
+ * Options as a record of our own, after the same checks: read once each, inherited ones as well,
+ * without those that are undefined.
+ */
 export function takeOptions<O extends object>(subject: string, given: O, known: readonly string[]): O {
   checkNames(subject, given, known);
   const taken: Record<string, unknown> = {};

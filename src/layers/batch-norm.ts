@@ -121,8 +121,9 @@ export class BatchNorm<R extends number = number> extends TrackedNorm<ResolvedOp
   }
 
   /**
-   * Forward of micro-batches as if they were one batch: their statistics are merged before the first is mapped, and running statistics move once.
-   * `backward` then needs a `forward` of its own.
+   * Forward of micro-batches as if they were one batch: their statistics are merged before the
+   * first is mapped, and running statistics move once. `backward` then needs a `forward` of its
+   * own.
    *
    * @param xs of any sizes along the first axis, at least one
    * @throws as `forward`; ERR_OPTION without any. Nothing has changed then
@@ -158,7 +159,10 @@ export class BatchNorm<R extends number = number> extends TrackedNorm<ResolvedOp
     return ys;
   }
 
-  /** Gradients of the last `forwardMicroBatches`, as if the micro-batches were one batch. @throws as `backward` */
+  /**
+   * Gradients of the last `forwardMicroBatches`, as if the micro-batches were one batch. @throws as
+   * `backward`
+   */
   override backwardMicroBatches<D extends TensorLike>(dys: readonly D[]): Result<D>[] {
     return this.#micro ? this.#micro.backward(dys) : super.backwardMicroBatches(dys);
   }
@@ -272,7 +276,10 @@ export class BatchNorm<R extends number = number> extends TrackedNorm<ResolvedOp
     this.move(moments, runningVariance === 'unbiased' ? correction : 1, run);
   }
 
-  /** What the policies say of the statistics of micro-batches; what it returns moves the running ones. */
+  /**
+   * What the policies say of the statistics of micro-batches; what it returns moves the running
+   * ones.
+   */
   #settleTogether(count: number, v: Training, finite: boolean, context: string): () => void {
     if (count === 1 && this.settings.onSingleValue !== 'skip-update') throw this.#singleValue(context);
     const refusal = this.mayRefuse && this.refusal(v, context);

@@ -1,5 +1,7 @@
-// Norms whose statistics are those of channels: over all samples of a batch, or over some of them at a time. One run after the other: statistics, then
-// the map; backward two sums, then the gradient's map. Which samples make a run, what becomes of their statistics and when others are used is left to each norm.
+// Norms whose statistics are those of channels: over all samples of a batch, or over some of them
+// at a time. One run after the other: statistics, then the map; backward two sums, then the
+// gradient's map. Which samples make a run, what becomes of their statistics and when others are
+// used is left to each norm.
 
 import { showShape, wrongValue } from '../errors.ts';
 import type { OperationGraph, Value } from '../graph/graph.ts';
@@ -68,16 +70,25 @@ export interface Settled {
   readonly finite: boolean;
 }
 
-/** A run that was normalised by the running statistics, which then move by the one value that it has in each channel. */
+/**
+ * A run that was normalised by the running statistics, which then move by the one value that it has
+ * in each channel.
+ */
 export interface Single {
   readonly run: Run;
   readonly values: Float32Array;
 }
 
-/** Is told of a forward's runs, whichever statistics they were normalised by; `moments` finds those of what came in. */
+/**
+ * Is told of a forward's runs, whichever statistics they were normalised by; `moments` finds those
+ * of what came in.
+ */
 export type Watcher = (runs: readonly Settled[], moments: (index: number) => RunMoments) => void;
 
-/** A pass under way, and what it has found out about its runs: nothing moves running statistics before every run is through. */
+/**
+ * A pass under way, and what it has found out about its runs: nothing moves running statistics
+ * before every run is through.
+ */
 interface Work {
   readonly runs: readonly Run[];
   readonly masks: readonly (Placed | undefined)[];
@@ -114,8 +125,9 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
   readonly #evaluations = [new EvaluationMap()];
 
   /**
-   * Mean of the last batch that was normalised by its own statistics, `[C]`, a copy; those of all runs (virtual batches, samples) one after the other,
-   * where there are several. `null` if there is none.
+   * Mean of the last batch that was normalised by its own statistics, `[C]`, a copy; those of all
+   * runs (virtual batches, samples) one after the other, where there are several. `null` if there
+   * is none.
    */
   get savedMean(): Float32Array | null {
     return this.saved('mean', (mean) => mean);
@@ -144,7 +156,10 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     return 1;
   }
 
-  /** @internal Who is told of every forward from now on. While a norm is watched nothing moves its running statistics. */
+  /**
+   * @internal Who is told of every forward from now on. While a norm is watched nothing moves its
+   *   running statistics.
+   */
   watch(watcher: Watcher | undefined): void {
     this.#watcher = watcher;
   }
@@ -207,10 +222,16 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
   /** @internal Which samples are normalised together. */
   protected abstract cut(plan: Plan, mask: Mask | undefined): Omit<Run, 'by'>[];
 
-  /** @internal Which statistics a run of a batch is normalised by; throws where it has none that it may use. */
+  /**
+   * @internal Which statistics a run of a batch is normalised by; throws where it has none that it
+   *   may use.
+   */
   protected abstract statisticsFor(run: Omit<Run, 'by'>, batch: Plan): Run['by'];
 
-  /** @internal What becomes of the statistics of a batch: one call, after its last run. `moments` finds those of a run. */
+  /**
+   * @internal What becomes of the statistics of a batch: one call, after its last run. `moments`
+   *   finds those of a run.
+   */
   protected abstract settle(runs: readonly Settled[], moments: (index: number) => RunMoments): void;
 
   /** @internal May statistics be refused before anything is written? */
@@ -227,7 +248,8 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
   protected pool: ((v: Training) => void) | undefined;
 
   /**
-   * @internal For norms that change the training map: called when that of channels `from` to `to` has been worked out. With the scale and shift of
+   * @internal For norms that change the training map: called when that of channels `from` to `to`
+   *   has been worked out. With the scale and shift of
    * the forward it is called again in its backward, where the map has to become what it was.
    */
   protected adjust(_v: Training, _run: number, _from: number, _to: number, _again?: Scaling): void {}
@@ -327,8 +349,10 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
   }
 
   /**
-   * @internal The same run by run, from memory to memory, for cells in which what a run normalises depends on the output of the one before. `settle` comes
-   * behind all of them, or `abandon` after an error; where statistics may be refused, what an earlier forward left is there until then.
+   * @internal The same run by run, from memory to memory, for cells in which what a run normalises
+   *   depends on the output of the one before. `settle` comes
+   * behind all of them, or `abandon` after an error; where statistics may be refused, what an
+   * earlier forward left is there until then.
    */
   runByRun({ runs }: ChannelPass) {
     const work = this.#open(runs, []);
@@ -359,7 +383,8 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
   #open(runs: readonly Run[], masks: readonly (Placed | undefined)[]): Work {
     // who watches is told what may not be finite
     const refuses = this.mayRefuse && !this.#watcher;
-    // statistics that may yet be refused must not write over those that an earlier forward left for backward
+    // statistics that may yet be refused must not write over those that an earlier forward left for
+    // backward
     const blocks = refuses ? (this.#spare ??= new RunBlocks(backend().heap, this.channels)) : this.#room();
     return { runs, masks, blocks, refuses, settled: [], singles: [] };
   }
@@ -563,7 +588,10 @@ export abstract class ChannelNorm<R extends number = number, M extends MaskOptio
     } else if (learns && runs.length > 0 && runs[0].plan.size > 0) this.#addToGradients(blocks.at(0).views());
   }
 
-  /** Sums over several runs: made once, since arrays made at every call cost as much as a kernel (GroupNorm of 4x32x8x8). */
+  /**
+   * Sums over several runs: made once, since arrays made at every call cost as much as a kernel
+   * (GroupNorm of 4x32x8x8).
+   */
   get #totals(): Sums {
     const sums = () => new Float64Array(this.channels);
     this.#sums ??= { dgamma: sums(), dbeta: sums() };

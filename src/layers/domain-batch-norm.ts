@@ -92,7 +92,10 @@ export class DomainBatchNorm extends BatchNorm {
     this.running = running;
   }
 
-  /** Gamma and beta as in `BatchNorm`, and statistics under the names of their domains: `photo.runningMean` … */
+  /**
+   * Gamma and beta as in `BatchNorm`, and statistics under the names of their domains:
+   * `photo.runningMean` …
+   */
   override stateSlots(): StateSlots {
     const { gamma, beta } = this.learned;
     const slots: StateSlots = { ...(gamma && { gamma: gamma.slot() }), ...(beta && { beta: beta.slot() }) };

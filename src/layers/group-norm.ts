@@ -15,8 +15,9 @@ import { type Run, runsOf, singleValue } from './runs.ts';
 /** Options of `GroupNorm`. */
 export interface GroupNormOptions extends AffineOptions {
   /**
-   * One value in each group, which is its own mean: `'skip-update'` (default) gives beta, in either mode; `'throw'` refuses it, as PyTorch does.
-   * There are no running statistics, so that `BatchNorm`'s `'use-running'` is refused.
+   * One value in each group, which is its own mean: `'skip-update'` (default) gives beta, in either
+   * mode; `'throw'` refuses it, as PyTorch does. There are no running statistics, so that
+   * `BatchNorm`'s `'use-running'` is refused.
    */
   onSingleValue?: 'throw' | 'skip-update';
 }
@@ -89,7 +90,10 @@ export class GroupNorm extends ChannelNorm {
     return this.saved('mean', (mean) => mean, this.numChannels / this.numGroups);
   }
 
-  /** 1/√(variance + eps) of each sample and group of the last forward, `[N, G]`, a copy; `null` before one. */
+  /**
+   * 1/√(variance + eps) of each sample and group of the last forward, `[N, G]`, a copy; `null`
+   * before one.
+   */
   override get savedInvStd(): Float32Array | null {
     const { eps } = this.settings;
     return this.saved('variance', (variance) => inverseStd(variance, eps), this.numChannels / this.numGroups);

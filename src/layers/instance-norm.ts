@@ -15,14 +15,18 @@ import type { RunMoments } from './run-blocks.ts';
 import { type Run, runsOf, singleValue } from './runs.ts';
 import { TrackedNorm } from './tracked-norm.ts';
 
-/** Options of the instance normalization layers. Defaults are PyTorch's: `affine: false`, `trackRunningStats: false`. */
+/**
+ * Options of the instance normalization layers. Defaults are PyTorch's: `affine: false`,
+ * `trackRunningStats: false`.
+ */
 export interface InstanceNormOptions
   extends AffineOptions,
     Pick<BatchNormOptions, 'momentum' | 'trackRunningStats' | 'runningVariance'> {
   /**
-   * One value in each channel of a sample, in training: `'throw'` (default), as PyTorch does; `'skip-update'` gives beta and leaves the running
-   * statistics as they are; `'use-running'` normalises by the running statistics, which then move by the values of the batch. Evaluation gives beta, or
-   * normalises by the running statistics where they are tracked.
+   * One value in each channel of a sample, in training: `'throw'` (default), as PyTorch does;
+   * `'skip-update'` gives beta and leaves the running statistics as they are; `'use-running'`
+   * normalises by the running statistics, which then move by the values of the batch. Evaluation
+   * gives beta, or normalises by the running statistics where they are tracked.
    */
   onSingleValue?: 'throw' | 'use-running' | 'skip-update';
 }
@@ -117,7 +121,10 @@ abstract class InstanceNorm<R extends number> extends TrackedNorm<ReturnType<typ
     this.running.update(means, variances, this.settings.momentum, 1);
   }
 
-  /** @internal Moves mean and variance once, by the average of what each sample would move them by (`RunningStats.learn`). */
+  /**
+   * @internal Moves mean and variance once, by the average of what each sample would move them by
+   *   (`RunningStats.learn`).
+   */
   protected override learn(singles: readonly Single[]): void {
     const running = this.running!;
     const w = running.next(this.settings.momentum);

@@ -1,5 +1,6 @@
-// Batch normalization over micro-batches as if they were one batch: sums of each are merged before the first value is mapped. What accumulating gradients
-// alone cannot do, because every micro-batch would be normalised by itself.
+// Batch normalization over micro-batches as if they were one batch: sums of each are merged before
+// the first value is mapped. What accumulating gradients alone cannot do, because every micro-batch
+// would be normalised by itself.
 
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
@@ -23,7 +24,10 @@ export interface Host {
   readonly settings: ResolvedOptions;
   readonly learned: ReturnType<typeof learned>;
   planOf(shape: readonly number[]): Plan;
-  /** Is told the statistics of all values. May refuse them; what it returns is called when nothing can fail any more. */
+  /**
+   * Is told the statistics of all values. May refuse them; what it returns is called when nothing
+   * can fail any more.
+   */
   settle(count: number, v: Training, finite: boolean): () => void;
   adjust(v: Training): void;
   adjustGradient(v: Training): void;

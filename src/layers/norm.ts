@@ -1,5 +1,5 @@
-// What all normalizations share: how a call is checked and remembered, the activation and the residual behind the map, learned scale and shift.
-// What is left to each of them is its statistics.
+// What all normalizations share: how a call is checked and remembered, the activation and the
+// residual behind the map, learned scale and shift. What is left to each of them is its statistics.
 
 import { wrongMoment } from '../errors.ts';
 import type { OperationGraph, Value } from '../graph/graph.ts';
@@ -40,9 +40,10 @@ export function learned(
 }
 
 /**
- * A normalization: y = f(x̂·gamma + beta + residual), x̂ being x by statistics of some of its values; a batch without values is returned as it is. After a
- * forward by statistics of x gradients go through them; after one by running statistics (evaluation, frozen) these are constants. `M` are the options that
- * its calls take besides.
+ * A normalization: y = f(x̂·gamma + beta + residual), x̂ being x by statistics of some of its
+ * values; a batch without values is returned as it is. After a forward by statistics of x gradients
+ * go through them; after one by running statistics (evaluation, frozen) these are constants. `M`
+ * are the options that its calls take besides.
  */
 export abstract class Norm<P extends Pass, R extends number = number, M extends object = object> extends LeafLayer<
   P,
@@ -66,8 +67,9 @@ export abstract class Norm<P extends Pass, R extends number = number, M extends 
   }
 
   /**
-   * Gradient with respect to `residual`, from the last `backward` after a forward that had one; else `null`. Where `dy` was a Tensor it
-   * is one that belongs to the layer and is written again by the next backward.
+   * Gradient with respect to `residual`, from the last `backward` after a forward that had one;
+   * else `null`. Where `dy` was a Tensor it is one that belongs to the layer and is written again
+   * by the next backward.
    */
   get residualGrad(): TensorLike | null {
     return this.#residualGrad ?? null;
@@ -108,7 +110,8 @@ export abstract class Norm<P extends Pass, R extends number = number, M extends 
       if (residualGrad instanceof Tensor && residualGrad !== held) residualGrad.dispose();
       throw error;
     }
-    // one of another kind or shape is no longer needed; one that the caller has put to use is the caller's
+    // one of another kind or shape is no longer needed; one that the caller has put to use is the
+    // caller's
     if (held instanceof Tensor && held !== residualGrad && !isAmong(held, [x, dy, dx])) held.dispose();
     this.#residualGrad = residualGrad;
   }
@@ -139,7 +142,8 @@ export abstract class Norm<P extends Pass, R extends number = number, M extends 
   protected abstract scratchFor(pass: P): number;
 
   /**
-   * @internal What the activation was applied to, worked out again piece by piece just as forward did, so that corners fall the same way. `visit` is
+   * @internal What the activation was applied to, worked out again piece by piece just as forward
+   *   did, so that corners fall the same way. `visit` is
    * told where each piece begins and how many values it has; they lie in `scratch` then.
    */
   protected abstract preActivations(
@@ -150,7 +154,10 @@ export abstract class Norm<P extends Pass, R extends number = number, M extends 
     visit: (from: number, size: number) => void,
   ): void;
 
-  /** @internal dx and the gradients of gamma and beta, from dy behind the activation. `dx` may be `dy` or `x`. */
+  /**
+   * @internal dx and the gradients of gamma and beta, from dy behind the activation. `dx` may be
+   *   `dy` or `x`.
+   */
   protected abstract gradients(call: Call, pass: P, x: number, dy: number, dx: number): void;
 
   /** @internal Gradients of places that do not count become 0. */
@@ -186,7 +193,10 @@ export abstract class Norm<P extends Pass, R extends number = number, M extends 
     return g;
   }
 
-  /** Memory for the residual's gradient, of dy's kind; that of the last one, unless it is an input or the output of this backward. */
+  /**
+   * Memory for the residual's gradient, of dy's kind; that of the last one, unless it is an input
+   * or the output of this backward.
+   */
   #residualGradLike(dy: TensorLike, shape: readonly number[], used: readonly (TensorLike | undefined)[]): TensorLike {
     if (!(dy instanceof Tensor)) return makeLike(dy, shape);
     const held = this.#residualGrad;

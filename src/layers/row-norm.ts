@@ -82,12 +82,18 @@ export abstract class RowNorm extends Norm<RowPass> {
     return this.settings.activation;
   }
 
-  /** Mean of each row of the last forward, a copy; 0 where the norm takes none away. `null` before one. */
+  /**
+   * Mean of each row of the last forward, a copy; 0 where the norm takes none away. `null` before
+   * one.
+   */
   get savedMean(): Float32Array | null {
     return this.#saved(0);
   }
 
-  /** 1/√(variance + eps), or 1/√(mean square + eps), of each row of the last forward, a copy; `null` before one. */
+  /**
+   * 1/√(variance + eps), or 1/√(mean square + eps), of each row of the last forward, a copy; `null`
+   * before one.
+   */
   get savedInvStd(): Float32Array | null {
     return this.#saved(1);
   }

@@ -20,9 +20,11 @@ export class RunningStats {
   }
 
   /**
-   * Moves the statistics towards those of one batch: r ← (1 − w)·r + w·v, in f64. w = momentum, or 1/batches for the cumulative average.
+   * Moves the statistics towards those of one batch: r ← (1 − w)·r + w·v, in f64. w = momentum, or
+   * 1/batches for the cumulative average.
    *
-   * @param correction m/(m − 1) for the unbiased estimator, 1 for the biased one; by channel, where counts differ
+   * @param correction m/(m − 1) for the unbiased estimator, 1 for the biased one; by channel, where
+   *   counts differ
    */
   update(mean: Float64Array, variance: Float64Array, momentum: number | null, correction: number | Float64Array): void {
     this.blend(this.next(momentum), mean, variance, correction, 0, this.mean.now.length);
@@ -47,8 +49,9 @@ export class RunningStats {
   }
 
   /**
-   * Moves the statistics by one value per channel: d = x − mean, mean ← mean + w·d, variance ← (1 − w)·(variance + w·d²) (Finch 2009). The first value of a
-   * cumulative average has no variance: it leaves that as it is.
+   * Moves the statistics by one value per channel: d = x − mean, mean ← mean + w·d, variance ← (1 −
+   * w)·(variance + w·d²) (Finch 2009). The first value of a cumulative average has no variance: it
+   * leaves that as it is.
    */
   learn(values: Float32Array, momentum: number | null): void {
     this.blendValue(this.next(momentum), values, 0);

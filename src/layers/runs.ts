@@ -1,4 +1,5 @@
-// A batch as one run, or cut into virtual batches (ghost batch normalization, Hoffer et al. 2017): consecutive samples, the last run perhaps shorter.
+// A batch as one run, or cut into virtual batches (ghost batch normalization, Hoffer et al. 2017):
+// consecutive samples, the last run perhaps shorter.
 
 import { wrongValue } from '../errors.ts';
 import { type Mask, maskOf } from './mask.ts';
@@ -10,15 +11,24 @@ export interface Run {
   /** Its first value in the batch. */
   readonly from: number;
   readonly mask: Mask | undefined;
-  /** Values behind each statistic; the fewest, where channels differ, and with weights what they are worth. */
+  /**
+   * Values behind each statistic; the fewest, where channels differ, and with weights what they are
+   * worth.
+   */
   readonly count: number;
   /** m/(m − 1): by it the variance becomes unbiased. */
   readonly correction: number | Float64Array;
   /** The time step that it is, where each has running statistics of its own; else 0. */
   readonly step: number;
-  /** Under which number its map by running statistics is kept: time steps that are evaluated alike share one. */
+  /**
+   * Under which number its map by running statistics is kept: time steps that are evaluated alike
+   * share one.
+   */
   readonly found: number;
-  /** By the statistics of the run, by the running ones, or by these, which then move by the one value there is. */
+  /**
+   * By the statistics of the run, by the running ones, or by these, which then move by the one
+   * value there is.
+   */
   readonly by: 'batch' | 'running' | 'online';
 }
 

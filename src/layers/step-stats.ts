@@ -14,7 +14,10 @@ type Statistics = Pick<RunningStats, 'mean' | 'variance'>;
 export class StepStats extends RunningStats {
   readonly #channels: number;
   readonly #policy: StepPolicy;
-  /** What evaluation uses by step, and the pooled statistics, for as long as what they are made of stays the same. */
+  /**
+   * What evaluation uses by step, and the pooled statistics, for as long as what they are made of
+   * stays the same.
+   */
   #found: { readonly steps: Map<number, Statistics>; pooled?: ReturnType<StepStats['pooled']> } = { steps: new Map() };
   #madeFrom: { readonly mean: Snapshot; readonly variance: Snapshot; readonly counts: Float64Array } | undefined;
   /** Rows that moved the statistics of each step. */
@@ -32,7 +35,10 @@ export class StepStats extends RunningStats {
     return this.counts.findLastIndex((count) => count > 0) + 1;
   }
 
-  /** Moves the statistics of a step by those of so many rows; with momentum `null` all rows weigh the same. */
+  /**
+   * Moves the statistics of a step by those of so many rows; with momentum `null` all rows weigh
+   * the same.
+   */
   moveStep(
     step: number,
     mean: Float64Array,
@@ -61,7 +67,10 @@ export class StepStats extends RunningStats {
     return Math.min(step, this.trained || this.counts.length - 1);
   }
 
-  /** Statistics by which a step is evaluated: n/(n + shrinkage) of its own and the rest of the pooled ones; those of the policy past the last trained step. */
+  /**
+   * Statistics by which a step is evaluated: n/(n + shrinkage) of its own and the rest of the
+   * pooled ones; those of the policy past the last trained step.
+   */
   at(step: number): Statistics {
     this.#refresh();
     const { steps } = this.#found;

@@ -58,14 +58,17 @@ export abstract class TrackedNorm<S extends TrackedSettings, R extends number> e
   }
 
   /**
-   * Batches that moved the running statistics. An empty batch counts as well in batch norm, as in PyTorch, unless the count is the divisor of a
-   * cumulative average.
+   * Batches that moved the running statistics. An empty batch counts as well in batch norm, as in
+   * PyTorch, unless the count is the divisor of a cumulative average.
    */
   get batchesTracked(): number {
     return this.running?.batches ?? 0;
   }
 
-  /** @internal The running statistics that a forward in training would move, for who works them out anew; undefined if it would move none. */
+  /**
+   * @internal The running statistics that a forward in training would move, for who works them out
+   *   anew; undefined if it would move none.
+   */
   get tracked(): RunningStats | undefined {
     return this.running;
   }

@@ -1,5 +1,6 @@
-// What recurrent cells share: sequences of unequal length packed by step, two products a step, batch norm on each, and the way back through time. What is left to each
-// cell is what it does with gates.
+// What recurrent cells share: sequences of unequal length packed by step, two products a step,
+// batch norm on each, and the way back through time. What is left to each cell is what it does with
+// gates.
 
 import { blaming, show, showChoices, showShape, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
@@ -39,13 +40,20 @@ import { Random } from './random.ts';
  */
 export interface RecurrentCellOptions extends Partial<Omit<RecurrentBatchNormOptions, 'affine' | 'activation'>> {
   /**
-   * Batch norm on what comes from the input and on what comes from the state before (and, in an LSTM, on the cell's own value), statistics for each time step.
-   * `false`: the plain cell, which then takes none of the norm's options. Default `true`, with `maxSteps` and the other options of `RecurrentBatchNorm1d`.
+   * Batch norm on what comes from the input and on what comes from the state before (and, in an
+   * LSTM, on the cell's own value), statistics for each time step. `false`: the plain cell, which
+   * then takes none of the norm's options. Default `true`, with `maxSteps` and the other options of
+   * `RecurrentBatchNorm1d`.
    */
   norm?: boolean;
-  /** The output: states of all steps `[N, T, H]` (`'sequence'`, default), or the last of each sequence `[N, H]` (`'last'`). */
+  /**
+   * The output: states of all steps `[N, T, H]` (`'sequence'`, default), or the last of each
+   * sequence `[N, H]` (`'last'`).
+   */
   output?: 'sequence' | 'last';
-  /** How the weights begin. Default: uniform in ±1/√hiddenSize, as in PyTorch. Biases begin at 0. */
+  /**
+   * How the weights begin. Default: uniform in ±1/√hiddenSize, as in PyTorch. Biases begin at 0.
+   */
   init?: Initializer;
   /** Seed of the initial values. Default: a different one every time. */
   seed?: number;
@@ -67,7 +75,10 @@ export interface RecurrentForwardOptions<O extends TensorLike = TensorLike> {
   out?: O;
   /** How many steps of each sequence count, `[N]`. Default: all. */
   lengths?: ArrayLike<number>;
-  /** Where to go on from: what `state` was after an earlier piece. A constant in backward (truncated backpropagation through time). Default: zeros. */
+  /**
+   * Where to go on from: what `state` was after an earlier piece. A constant in backward (truncated
+   * backpropagation through time). Default: zeros.
+   */
   state?: RecurrentState;
 }
 
@@ -151,9 +162,11 @@ const OWN = ['norm', 'output', 'init', 'seed'];
 const normOptions = () => recurrentOptions().filter((name) => name !== 'affine' && name !== 'activation');
 
 /**
- * x `[N, T, inputSize]` to y `[N, T, H]` or `[N, H]`, as the option `output` says; `out` must lie apart from x. Padding has no part in anything: statistics are
- * those of the sequences that reach a step, and its output is 0; what dy holds there does not matter. Backward goes back through all steps of the last
- * forward. A forward throws ERR_MASK for lengths, and what the norms' options say; after ERR_MEMORY in the middle of the sequences backward needs another.
+ * x `[N, T, inputSize]` to y `[N, T, H]` or `[N, H]`, as the option `output` says; `out` must lie
+ * apart from x. Padding has no part in anything: statistics are those of the sequences that reach a
+ * step, and its output is 0; what dy holds there does not matter. Backward goes back through all
+ * steps of the last forward. A forward throws ERR_MASK for lengths, and what the norms' options
+ * say; after ERR_MEMORY in the middle of the sequences backward needs another.
  */
 export abstract class RecurrentCell extends LeafLayer<CellPass, 3, Omit<RecurrentForwardOptions, 'out'>> {
   readonly subject: string;
@@ -163,7 +176,10 @@ export abstract class RecurrentCell extends LeafLayer<CellPass, 3, Omit<Recurren
   readonly hiddenSize: number;
   readonly #weights: { readonly ih: LearnedParameter; readonly hh: LearnedParameter };
   readonly #biases: { readonly ih: LearnedParameter; readonly hh: LearnedParameter } | undefined;
-  /** Batch norm of what comes from the input, of what comes from the state, and what a cell has besides; none in the plain cell. */
+  /**
+   * Batch norm of what comes from the input, of what comes from the state, and what a cell has
+   * besides; none in the plain cell.
+   */
   readonly norms: Readonly<Record<'ih' | 'hh' | 'c', RecurrentBatchNorm1d | undefined>>;
   readonly #output: 'sequence' | 'last';
   #memory: Memory;
@@ -210,7 +226,10 @@ export abstract class RecurrentCell extends LeafLayer<CellPass, 3, Omit<Recurren
     this.#memory = memoryIn(backend().heap);
   }
 
-  /** @internal The name in errors, how many gates, and has it a value of its own beside the hidden state? */
+  /**
+   * @internal The name in errors, how many gates, and has it a value of its own beside the hidden
+   *   state?
+   */
   protected abstract form(): { kind: string; gates: number; hasValue: boolean };
 
   /** Weight of the input, `[gates·H, inputSize]`. */
@@ -233,7 +252,10 @@ export abstract class RecurrentCell extends LeafLayer<CellPass, 3, Omit<Recurren
     return this.#biases?.hh ?? this.norms.hh!.beta!;
   }
 
-  /** Where the sequences of the last forward ended, for `state` of the next piece; `null` before one. Copies. */
+  /**
+   * Where the sequences of the last forward ended, for `state` of the next piece; `null` before
+   * one. Copies.
+   */
   get state(): RecurrentState | null {
     return this.#state
       ? { ...this.#state, h: this.#state.h.slice(), ...(this.#state.c && { c: this.#state.c.slice() }) }
@@ -438,7 +460,10 @@ export abstract class RecurrentCell extends LeafLayer<CellPass, 3, Omit<Recurren
     return { ...state, step };
   }
 
-  /** Addresses of what a forward leaves for backward: widths of a row by name, for every row; and states, which have the rows before the first step besides. */
+  /**
+   * Addresses of what a forward leaves for backward: widths of a row by name, for every row; and
+   * states, which have the rows before the first step besides.
+   */
   #places({ rows, starts }: Steps, memory: Memory): Places {
     const { inputSize, hiddenSize } = this;
     const wide = this.form().gates * hiddenSize;
@@ -456,7 +481,10 @@ export abstract class RecurrentCell extends LeafLayer<CellPass, 3, Omit<Recurren
     return { ...found, h, c: h + (many + first) * hiddenSize * 4, first, wide };
   }
 
-  /** What a cell is told of a step. `first`: rows before the first step's, which hold the initial state. */
+  /**
+   * What a cell is told of a step. `first`: rows before the first step's, which hold the initial
+   * state.
+   */
   #stepAt({ starts }: Steps, t: number, at: Places): Omit<CellStep, 'fromState' | 'spare'> {
     const { hiddenSize } = this;
     const row = hiddenSize * 4;

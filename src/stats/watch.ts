@@ -27,7 +27,9 @@ export interface Seen {
 // biome-ignore lint/suspicious/noExplicitAny: whatever its options and ranks
 export type AnyNorm = TrackedNorm<any, any>;
 
-/** The norms of a network that may keep running statistics, by name, in the order of their layers. */
+/**
+ * The norms of a network that may keep running statistics, by name, in the order of their layers.
+ */
 export function normsOf(net: Layer): { readonly name: string; readonly norm: AnyNorm }[] {
   return net.named().flatMap(([name, norm]) => (norm instanceof TrackedNorm ? [{ name, norm }] : []));
 }
@@ -49,7 +51,8 @@ export interface Watching {
  * Watches a network from now on, in the mode that `watching` says.
  *
  * @param tell is told of every forward of a norm
- * @returns ends it: every layer is in the mode in which it was, dropout goes on with the masks it would have drawn, cells with their states
+ * @returns ends it: every layer is in the mode in which it was, dropout goes on with the masks it
+ *   would have drawn, cells with their states
  */
 export function watch(
   net: Layer,
