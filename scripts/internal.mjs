@@ -1,5 +1,6 @@
-// Members marked `@internal` leave the published types. TypeScript's stripInternal would leave those that a subclass overrides without saying it
-// once more; here a mark holds for all classes below it.
+// Members marked `@internal` leave the published types. TypeScript's stripInternal would leave
+// those that a subclass overrides without saying it once more; here a mark holds for all classes
+// below it.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

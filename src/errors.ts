@@ -50,8 +50,9 @@ export type EvenkeelError = Error & {
 };
 
 /**
- * What every message says: who complains (`BatchNorm(64)`), what about (`x`, `backward`), what was expected and what came, and where or why. In this
- * order everywhere: names of properties would be in every bundle, once for every message.
+ * What every message says: who complains (`BatchNorm(64)`), what about (`x`, `backward`), what was
+ * expected and what came, and where or why. In this order everywhere: names of properties would be
+ * in every bundle, once for every message.
  */
 type Complaint = [code: ErrorCode, subject: string, argument: string, expected: string, got: string, context?: string];
 
@@ -84,8 +85,9 @@ export function malformed(format: string, part: string, expected: string, got: s
 }
 
 /**
- * An error of a part with its place in the whole before it: `Sequential, layer 1: BatchNorm1d(4): x expected …`; of a part in a part
- * `Sequential, layer 2.0: …`. Anything but an error of this library is left as it is.
+ * An error of a part with its place in the whole before it: `Sequential, layer 1: BatchNorm1d(4): x
+ * expected …`; of a part in a part `Sequential, layer 2.0: …`. Anything but an error of this
+ * library is left as it is.
  */
 export function inPart(whole: string, part: number | string, error: unknown): unknown {
   const place = `${whole}, layer `;

@@ -1,4 +1,5 @@
-// The public list, without WebAssembly: `evenkeel/js`, where the plain loops run. `evenkeel` is the same with kernels (index.ts).
+// The public list, without WebAssembly: `evenkeel/js`, where the plain loops run. `evenkeel` is the
+// same with kernels (index.ts).
 
 export type { ErrorCode, EvenkeelError } from './errors.ts';
 export {

@@ -7,7 +7,10 @@ export function checkRecord(subject: string, given: unknown): void {
   }
 }
 
-/** Checks that options are an object, and every one of those known: a misspelt one would be ignored in silence. */
+/**
+ * Checks that options are an object, and every one of those known: a misspelt one would be ignored
+ * in silence.
+ */
 export function checkNames(subject: string, given: object, known: readonly string[]): void {
   checkRecord(subject, given);
   for (const name in given) {
@@ -17,7 +20,10 @@ export function checkNames(subject: string, given: object, known: readonly strin
   }
 }
 
-/** Options as a record of our own, after the same checks: read once each, inherited ones as well, without those that are undefined. */
+/**
+ * Options as a record of our own, after the same checks: read once each, inherited ones as well,
+ * without those that are undefined.
+ */
 export function takeOptions<O extends object>(subject: string, given: O, known: readonly string[]): O {
   checkNames(subject, given, known);
   const taken: Record<string, unknown> = {};
@@ -51,7 +57,10 @@ export interface Option<T> {
 /** Options by name: the order is that in which errors list them. */
 export type Schema<S> = { readonly [K in keyof S]-?: Option<S[K]> };
 
-/** Reads options: all of them with their defaults filled in. Throws ERR_OPTION for an unknown name and for a value that its option does not take. */
+/**
+ * Reads options: all of them with their defaults filled in. Throws ERR_OPTION for an unknown name
+ * and for a value that its option does not take.
+ */
 export function readSchema<S extends object>(subject: string, given: object, schema: Schema<S>): S {
   const names = Object.keys(schema) as (keyof S & string)[];
   const taken = takeOptions(subject, given as Partial<S>, names);

@@ -21,7 +21,10 @@ export interface NormReport {
   readonly findings: readonly string[];
 }
 
-/** Scales beyond this, by which a channel multiplies what comes in, are nothing that training does on purpose. */
+/**
+ * Scales beyond this, by which a channel multiplies what comes in, are nothing that training does
+ * on purpose.
+ */
 const EXPLODING = 1e3;
 const DEAD = 1e-8;
 

@@ -1,5 +1,6 @@
-// Batch norm folded into the weights beside it, in f64: after a linear or convolution layer W′ = W·scale by output channel and b′ = b·scale +
-// shift; before one W′ = W·scale by input channel and b′ = b + Σ W·shift.
+// Batch norm folded into the weights beside it, in f64: after a linear or convolution layer W′ =
+// W·scale by output channel and b′ = b·scale + shift; before one W′ = W·scale by input channel and
+// b′ = b + Σ W·shift.
 
 import { show, wrongKind, wrongValue } from '../errors.ts';
 import { type ExactWeights, foldedBefore, foldedBehind, roundingOf } from '../graph/weights.ts';
@@ -18,7 +19,10 @@ export type Convolution = Conv1d | Conv2d | Conv3d | ConvTranspose1d | ConvTrans
 
 /** Options of `foldLinear` and `foldConv`. */
 export interface FoldOptions {
-  /** Inputs of the first of the two layers: the error on them is measured. `[N, in]`, or as a convolution takes them in its layout. */
+  /**
+   * Inputs of the first of the two layers: the error on them is measured. `[N, in]`, or as a
+   * convolution takes them in its layout.
+   */
   samples?: TensorLike;
 }
 
@@ -179,7 +183,8 @@ function checkBorders(
  * Can a norm's scale and shift be folded into a layer, before or behind it?
  *
  * @internal
- * @throws ERR_FOLD for channel counts that differ and for a norm before a border that would differ; ERR_SHAPE
+ * @throws ERR_FOLD for channel counts that differ and for a norm before a border that would differ;
+ *   ERR_SHAPE
  */
 export function checkFold(
   subject: string,
@@ -272,7 +277,9 @@ function fold<L extends ConvWeights>(
   };
 }
 
-/** Both sides on samples, in f64: the largest difference per output channel, and the largest input. */
+/**
+ * Both sides on samples, in f64: the largest difference per output channel, and the largest input.
+ */
 function measure(
   subject: string,
   layer: ConvWeights,

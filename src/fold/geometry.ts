@@ -1,4 +1,5 @@
-// Where an output channel, an input channel and a place in the window lie in the weights of a linear or convolution layer.
+// Where an output channel, an input channel and a place in the window lie in the weights of a
+// linear or convolution layer.
 
 import { show, wrongKind, wrongValue } from '../errors.ts';
 import type { WeightAxes } from '../graph/weights.ts';
@@ -19,19 +20,23 @@ export interface LinearWeights {
 /**
  * Weights of a convolution layer in 1, 2 or 3 dimensions.
  *
- * `layout: 'torch'` (default): `[out, in/groups, ...window]`, transposed `[in, out/groups, ...window]`. `'keras'`: `[...window, in/groups, out]`,
- * transposed `[...window, out/groups, in]`, depthwise `[...window, in, multiplier]`.
+ * `layout: 'torch'` (default): `[out, in/groups, ...window]`, transposed `[in, out/groups,
+ * ...window]`. `'keras'`: `[...window, in/groups, out]`, transposed `[...window, out/groups, in]`,
+ * depthwise `[...window, in, multiplier]`.
  */
 export interface ConvWeights extends LinearWeights {
   /** `true` for a transposed convolution. Default `false`. */
   readonly transposed?: boolean;
   /** Default 1. */
   readonly groups?: number;
-  /** Keras' depthwise layout: one group for each input channel. In PyTorch's layout it is `groups: in`. */
+  /**
+   * Keras' depthwise layout: one group for each input channel. In PyTorch's layout it is `groups:
+   * in`.
+   */
   readonly depthwise?: boolean;
   /**
-   * Zeros around the input: a number, one for each axis, `[before, after]` for each axis, or `'same'` or `'valid'`. Default 0.
-   * Folding a norm before the layer depends on it.
+   * Zeros around the input: a number, one for each axis, `[before, after]` for each axis, or
+   * `'same'` or `'valid'`. Default 0. Folding a norm before the layer depends on it.
    */
   readonly padding?:
     | number

@@ -50,7 +50,8 @@ export function isNorm(value: unknown): value is Norm {
 /**
  * A norm's map.
  *
- * @throws ERR_FOLD for a layer in training mode or without running statistics, and for values that are not finite or variances below 0
+ * @throws ERR_FOLD for a layer in training mode or without running statistics, and for values that
+ *   are not finite or variances below 0
  */
 export function affineOf(subject: string, norm: Norm): Affine {
   if (norm instanceof BatchNorm) return affineOfLayer(norm);

@@ -1,5 +1,6 @@
-// Number types of files, and what becomes of them here: floats up to 32 bits are Float32Array, doubles and integers Float64Array. Nothing is
-// rounded on the way in: an integer that a double cannot hold is refused.
+// Number types of files, and what becomes of them here: floats up to 32 bits are Float32Array,
+// doubles and integers Float64Array. Nothing is rounded on the way in: an integer that a double
+// cannot hold is refused.
 
 import { malformed, wrongValue } from '../errors.ts';
 import { quote } from './bytes.ts';
@@ -17,7 +18,10 @@ export interface StoredTensor {
   readonly data: Values;
 }
 
-/** The tensors of a file by name, in the order of the file. A Map: names such as `__proto__` are names like any other. */
+/**
+ * The tensors of a file by name, in the order of the file. A Map: names such as `__proto__` are
+ * names like any other.
+ */
 export type StoredTensors = ReadonlyMap<string, StoredTensor>;
 
 interface DType {
@@ -88,7 +92,9 @@ export function decode(format: string, name: string, dtype: string, bytes: Uint8
   return values;
 }
 
-/** The bytes of values in a type of a file. Throws ERR_OPTION for an integer that it does not hold. */
+/**
+ * The bytes of values in a type of a file. Throws ERR_OPTION for an integer that it does not hold.
+ */
 export function encode(values: ArrayLike<number>, dtype: string): Uint8Array<ArrayBuffer> {
   const { get, set, bytes: size } = TYPES[dtype];
   if (littleEndian() && dtype === 'F32') return new Uint8Array(Float32Array.from(values).buffer);

@@ -1,6 +1,6 @@
-// ONNX models (onnx.proto3, github.com/onnx/onnx): the graph, its nodes and its initializers. Data in other files
-// is taken from `files` alone: names in models have been used to read whatever there was
-// (CVE-2022-25882 and its successors).
+// ONNX models (onnx.proto3, github.com/onnx/onnx): the graph, its nodes and its initializers. Data
+// in other files is taken from `files` alone: names in models have been used to read whatever there
+// was (CVE-2022-25882 and its successors).
 
 import { malformed, show, wrongKind } from '../errors.ts';
 import { checkNames } from '../named-options.ts';
@@ -59,7 +59,9 @@ export interface OnnxGraph {
   readonly initializers: ReadonlyMap<string, OnnxInitializer>;
   /** Shapes of the graph's inputs by name; undefined for a length that is not given. */
   readonly inputs: ReadonlyMap<string, readonly (number | undefined)[]>;
-  /** Initializers that are inputs as well: from version 4 of the format on a caller may give others. */
+  /**
+   * Initializers that are inputs as well: from version 4 of the format on a caller may give others.
+   */
   readonly defaults: ReadonlySet<string>;
   /** Names of the graph's outputs. */
   readonly outputs: readonly string[];
@@ -100,8 +102,9 @@ export interface OnnxModel extends OnnxGraph {
 /** Options of `readOnnx` and `foldOnnx`. */
 export interface OnnxReadOptions {
   /**
-   * The files beside the model that its tensors lie in (external data): by location, or a function of the location.
-   * A location that does not stay in the model's folder is refused before anybody is asked.
+   * The files beside the model that its tensors lie in (external data): by location, or a function
+   * of the location. A location that does not stay in the model's folder is refused before anybody
+   * is asked.
    */
   files?: TensorFiles | undefined;
 }
@@ -109,8 +112,8 @@ export interface OnnxReadOptions {
 const MOST_DEPTH = 16;
 
 /**
- * What reading may take in memory: a model is more objects than bytes where its nodes are small. An ordinary graph takes four to
- * six times its bytes, weights nothing.
+ * What reading may take in memory: a model is more objects than bytes where its nodes are small. An
+ * ordinary graph takes four to six times its bytes, weights nothing.
  */
 class Meter {
   #left: number;
@@ -434,8 +437,8 @@ const KINDS: Readonly<Record<AttributeKind, string>> = {
 };
 
 /**
- * ONNX's operators that have such attributes. What else stands in its domain is a runtime's own: plugins have no domain,
- * and attributes as they like.
+ * ONNX's operators that have such attributes. What else stands in its domain is a runtime's own:
+ * plugins have no domain, and attributes as they like.
  */
 const OPERATORS = /* @__PURE__ */ new RegExp(
   '^(?:Arg(?:Max|Min)|Attention|AveragePool|BatchNormalization|Bernoulli|Cast|Celu|Clip|Compress|Concat|Constant|Conv|' +
@@ -454,7 +457,8 @@ let kinds: ReadonlyMap<string, readonly AttributeKind[]> | undefined;
 function kindsOf(name: string): readonly AttributeKind[] | undefined {
   if (!kinds) {
     const found = new Map<string, AttributeKind[]>();
-    // Cast took the name of a type before version 6, and takes its number since: `to` stands in both lists
+    // Cast took the name of a type before version 6, and takes its number since: `to` stands in
+    // both lists
     for (const [kind, names] of Object.entries(KINDS) as [AttributeKind, string][])
       for (const one of names.split(' ')) found.set(one, [...(found.get(one) ?? []), kind]);
     kinds = found;
@@ -518,7 +522,8 @@ function attributeOf(
       for (const item of numbersIn(FORMAT, 'attribute ints', inner)) items.push(item);
     }
   }
-  // without a type, as before version 2 of the format, there is one value; a 0 and a list without numbers need no field
+  // without a type, as before version 2 of the format, there is one value; a 0 and a list without
+  // numbers need no field
   if (type === 0) type = [...values.keys()].at(-1) ?? (graphs.length ? TYPE.graph : 0);
   const value = values.has(type) ? values.get(type) : standardOf(type);
   return { name, value, type, graphs };

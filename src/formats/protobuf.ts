@@ -1,5 +1,6 @@
-// The wire format of protocol buffers (protobuf.dev/programming-guides/encoding), as far as ONNX uses it. Messages are read one level at a
-// time, by who knows what a field means: nothing here recurses.
+// The wire format of protocol buffers (protobuf.dev/programming-guides/encoding), as far as ONNX
+// uses it. Messages are read one level at a time, by who knows what a field means: nothing here
+// recurses.
 
 import { malformed } from '../errors.ts';
 import { concat, quote } from './bytes.ts';
@@ -42,7 +43,10 @@ export class Field {
     this.#scalar = scalar;
   }
 
-  /** Varints and fixed 32-bit words as a number; fixed 64-bit words and everything that has a length as bytes. */
+  /**
+   * Varints and fixed 32-bit words as a number; fixed 64-bit words and everything that has a length
+   * as bytes.
+   */
   get value(): number | Uint8Array {
     return this.#scalar ?? this.bytes.subarray(this.begin, this.end);
   }

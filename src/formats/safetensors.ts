@@ -1,5 +1,5 @@
-// safetensors (github.com/huggingface/safetensors): eight bytes of length, a header in JSON, and the tensors' bytes, which must lie side by
-// side and fill the rest.
+// safetensors (github.com/huggingface/safetensors): eight bytes of length, a header in JSON, and
+// the tensors' bytes, which must lie side by side and fill the rest.
 
 import { malformed, show, wrongKind, wrongValue } from '../errors.ts';
 import { checkNames } from '../named-options.ts';
@@ -32,7 +32,10 @@ export interface SafetensorsFile {
 
 /** Options of `readSafetensors`. */
 export interface SafetensorsOptions {
-  /** Of an index (`model.safetensors.index.json`): the files that it names (`safetensorsShards`), by name. */
+  /**
+   * Of an index (`model.safetensors.index.json`): the files that it names (`safetensorsShards`), by
+   * name.
+   */
   files?: ReadonlyMap<string, Bytes> | Readonly<Record<string, Bytes>>;
 }
 

@@ -1,4 +1,5 @@
-// TensorFlow.js: a model.json with the network and a manifest of weights, and the weights' bytes in shards.
+// TensorFlow.js: a model.json with the network and a manifest of weights, and the weights' bytes in
+// shards.
 
 import { malformed, show, wrongValue } from '../errors.ts';
 import { checkRecord } from '../named-options.ts';
@@ -39,7 +40,10 @@ interface Stored {
   readonly whole: boolean;
 }
 
-/** Shards one after another, as their bytes lie in them, and weights that may begin in one and end in another. */
+/**
+ * Shards one after another, as their bytes lie in them, and weights that may begin in one and end
+ * in another.
+ */
 class Shards {
   readonly #parts: readonly Uint8Array[];
   readonly #starts: readonly number[];

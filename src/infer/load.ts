@@ -20,8 +20,9 @@ export type Operations = readonly OperationKind[];
 /** What `load` takes besides a file: memory planned ahead, and groups of operations. */
 export interface LoadCompiledOptions extends RunOptions {
   /**
-   * Groups of operations that the file needs beyond those of every network (fully connected layers, batch norm in
-   * evaluation, activations, residuals). Default: none. An error names those that are missing.
+   * Groups of operations that the file needs beyond those of every network (fully connected layers,
+   * batch norm in evaluation, activations, residuals). Default: none. An error names those that are
+   * missing.
    */
   operations?: readonly Operations[];
 }

@@ -1,10 +1,11 @@
-// Activations: their rows, by name, in the order of their numbers. A row has its vector code in assembly/activations.ts, and
-// here one line in each of four columns, whose types demand it: what evaluation reads, what training reads, what certificates
-// and diagnoses read, and what files of others say. A bundle carries the columns it reads.
+// Activations: their rows, by name, in the order of their numbers. A row has its vector code in
+// assembly/activations.ts, and here one line in each of four columns, whose types demand it: what
+// evaluation reads, what training reads, what certificates and diagnoses read, and what files of
+// others say. A bundle carries the columns it reads.
 
 import { show, showChoices, wrongKind, wrongValue } from '../errors.ts';
 
-// ---- the formulas, in double precision: what the plain loops compute and the vector code is held against
+// ---- the formulas in f64: the plain loops compute them, the vector code is compared with them
 
 const sigmoid = (x: number) => (x < 0 ? Math.exp(x) / (1 + Math.exp(x)) : 1 / (1 + Math.exp(-x)));
 const softplus = (x: number) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
@@ -103,7 +104,10 @@ const SLOPES: Readonly<Record<ActivationName, (x: number, alpha: number) => numb
 
 /** What is known of f and f′. */
 interface Bounds {
-  /** The largest |f′|, rounded up by no more than 5 %; with a parameter, where |alpha| is not beyond it. */
+  /**
+   * The largest |f′|, rounded up by no more than 5 %; with a parameter, where |alpha| is not beyond
+   * it.
+   */
   readonly steepest: number;
   /** The value neither rounds nor scales. */
   readonly exact?: true;
@@ -160,7 +164,8 @@ export const FOREIGN: Readonly<Record<ActivationName, Foreign>> = {
   'gelu-tanh': { onnx: [{ op: 'Gelu', opset: 20, attributes: { approximate: 'tanh' } }], keras: ['gelu_new'] },
   'hard-swish': { onnx: [{ op: 'HardSwish', opset: 14 }], keras: ['hard_silu', 'hard_swish'] },
   'hard-sigmoid': {
-    onnx: [{ op: 'HardSigmoid', attributes: { alpha: 0.16666666666666666, beta: 0.5 } }], // 1/6; a quotient stays in bundles
+    // 1/6; a quotient stays in bundles
+    onnx: [{ op: 'HardSigmoid', attributes: { alpha: 0.16666666666666666, beta: 0.5 } }],
     keras: ['hard_sigmoid'],
   },
   softplus: { onnx: [{ op: 'Softplus' }], keras: ['softplus'] },

@@ -1,4 +1,5 @@
-// Which kernels run: the relaxed SIMD build, the fixed one, or the plain loops. Decided at first use, and kept.
+// Which kernels run: the relaxed SIMD build, the fixed one, or the plain loops. Decided at first
+// use, and kept.
 
 import { show, showChoices, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
 import { checkNames } from '../named-options.ts';
@@ -10,17 +11,24 @@ import { INFERENCE } from './inference/part.ts';
 
 /** Settings of the whole library, for `configure`. */
 export interface Configuration {
-  /** `'auto'` (default): the best this host has. Or one of `'relaxed'`, `'simd'`, `'js'`, for tests and comparisons. */
+  /**
+   * `'auto'` (default): the best this host has. Or one of `'relaxed'`, `'simd'`, `'js'`, for tests
+   * and comparisons.
+   */
   backend?: BackendName | 'auto';
-  /** `true`: never the relaxed build, whose fused multiply-add rounds as the processor likes. Same bits on every machine. Default `false`. */
+  /**
+   * `true`: never the relaxed build, whose fused multiply-add rounds as the processor likes. Same
+   * bits on every machine. Default `false`.
+   */
   deterministic?: boolean;
 }
 
 /** What `init` takes: the settings of `configure`, and a compiled module. */
 export interface Initialization extends Configuration {
   /**
-   * `evenkeel/simd.wasm` or `evenkeel/relaxed.wasm` of this release, as a `WebAssembly.Module` or as bytes, for hosts that compile nothing themselves.
-   * It takes the place of the modules that the library brings along.
+   * `evenkeel/simd.wasm` or `evenkeel/relaxed.wasm` of this release, as a `WebAssembly.Module` or
+   * as bytes, for hosts that compile nothing themselves. It takes the place of the modules that the
+   * library brings along.
    */
   module?: object;
 }
@@ -163,7 +171,10 @@ async function prepare(settings: Initialization): Promise<void> {
   if (!current) choose(linear, 'init');
 }
 
-/** Takes settings over, all or none of them. A backend that is asked for by name is made at once: whether the host has it should not be found out later. */
+/**
+ * Takes settings over, all or none of them. A backend that is asked for by name is made at once:
+ * whether the host has it should not be found out later.
+ */
 function apply(subject: string, settings: Configuration, module: typeof given): void {
   const { backend = wanted.backend, deterministic = wanted.deterministic } = settings;
   checkBackend(subject, backend);

@@ -49,8 +49,8 @@ function readPadding(subject: string, given: unknown, axes: number): readonly Ar
  * Reads what a constructor was given.
  *
  * @param own options of the class besides those of every convolution
- * @throws ERR_OPTION for an unknown option or a value it does not take, and for channels that groups do not divide;
- *   ERR_MEMORY for more weights than 4 GiB hold
+ * @throws ERR_OPTION for an unknown option or a value it does not take, and for channels that
+ *   groups do not divide; ERR_MEMORY for more weights than 4 GiB hold
  */
 export function readConv<O extends Given>(
   name: string,

@@ -74,7 +74,9 @@ export abstract class Layer {
    */
   abstract backward<D extends TensorLike, O extends TensorLike = Result<D>>(dy: D, options?: { out?: O }): O;
 
-  /** @internal Who is told of every forward from now on: of a layer that is made of others, of none. */
+  /**
+   * @internal Who is told of every forward from now on: of a layer that is made of others, of none.
+   */
   observe(observer: OutputObserver | undefined): void {
     this.observer = observer;
   }
@@ -104,11 +106,14 @@ export abstract class Layer {
   }
 
   /**
-   * Forward of several micro-batches as if they were one batch, however large they are: layers whose statistics are those of the batch take them over all
-   * (`BatchNorm`), the others treat samples one by one anyway. Keeps the inputs, for `backwardMicroBatches`; `backward` then needs a `forward` of its own.
+   * Forward of several micro-batches as if they were one batch, however large they are: layers
+   * whose statistics are those of the batch take them over all (`BatchNorm`), the others treat
+   * samples one by one anyway. Keeps the inputs, for `backwardMicroBatches`; `backward` then needs
+   * a `forward` of its own.
    *
    * @param xs at least one micro-batch
-   * @throws ERR_OPTION for anything but an array with something in it; what `forward` throws. Nothing has changed then
+   * @throws ERR_OPTION for anything but an array with something in it; what `forward` throws.
+   *   Nothing has changed then
    */
   forwardMicroBatches<X extends TensorLike>(xs: readonly X[]): Result<X>[] {
     const given = locateAll(this.subject, 'micro-batch', xs);
@@ -133,8 +138,9 @@ export abstract class Layer {
   }
 
   /**
-   * Gradients with respect to the inputs of the last `forwardMicroBatches`; parameters' gradients are added to. Each forward is run again before its
-   * backward, since a layer keeps what one backward needs.
+   * Gradients with respect to the inputs of the last `forwardMicroBatches`; parameters' gradients
+   * are added to. Each forward is run again before its backward, since a layer keeps what one
+   * backward needs.
    *
    * @param dys a gradient for each micro-batch, of its output's shape
    * @throws ERR_MODE before such a forward; what `backward` throws. Nothing has changed then
@@ -172,7 +178,8 @@ export abstract class Layer {
   }
 
   /**
-   * @internal Holds on to the micro-batches of the last forward of several, while another is tried. The function returned ends that: with `true` they
+   * @internal Holds on to the micro-batches of the last forward of several, while another is tried.
+   *   The function returned ends that: with `true` they
    * take the place of later ones.
    */
   holdMicroBatches(): (restore: boolean) => void {
@@ -202,7 +209,10 @@ export abstract class Layer {
    */
   abstract outputShape(shape: readonly number[]): readonly number[];
 
-  /** @internal Along which axis of an output of this rank its channels lie; undefined: where they lie in the input. */
+  /**
+   * @internal Along which axis of an output of this rank its channels lie; undefined: where they
+   *   lie in the input.
+   */
   channelAxis(_rank: number): number | undefined {
     return undefined;
   }
@@ -241,13 +251,16 @@ export abstract class Layer {
     return {};
   }
 
-  /** @internal Remembers what a training forward may change; the function returned brings it back. */
+  /**
+   * @internal Remembers what a training forward may change; the function returned brings it back.
+   */
   checkpoint(): (() => void) | undefined {
     return undefined;
   }
 
   /**
-   * @internal Appends what the layer does in evaluation to a graph of operations; returns the output.
+   * @internal Appends what the layer does in evaluation to a graph of operations; returns the
+   *   output.
    *
    * @throws ERR_MODE for a layer that cannot be compiled; ERR_SHAPE
    */

@@ -2,10 +2,11 @@ import type { Parameter } from '../types.ts';
 import type { StateSlot } from './state.ts';
 
 /**
- * Values that belong to a layer and that users may read and write. They lie outside linear memory, so that an array once handed out
- * stays good whatever memory does.
+ * Values that belong to a layer and that users may read and write. They lie outside linear memory,
+ * so that an array once handed out stays good whatever memory does.
  *
- * Who has kept something worked out from the values asks `isSame`: as long as nobody holds the array, that compares one number.
+ * Who has kept something worked out from the values asks `isSame`: as long as nobody holds the
+ * array, that compares one number.
  */
 export class Values {
   readonly #values: Float32Array;
@@ -35,7 +36,10 @@ export class Values {
     return this.#values;
   }
 
-  /** Changes whenever the values may have changed: equal stamps mean equal values. NaN, equal to nothing, once a user holds the array. */
+  /**
+   * Changes whenever the values may have changed: equal stamps mean equal values. NaN, equal to
+   * nothing, once a user holds the array.
+   */
   get stamp(): number {
     return this.#exposed ? Number.NaN : this.#version;
   }
@@ -66,7 +70,10 @@ function bitsOf({ buffer, byteOffset, length }: Float32Array): Int32Array {
   return new Int32Array(buffer, byteOffset, length);
 }
 
-/** A learned parameter: values, and the gradient that `backward` adds to. Both are arrays for as long as the layer lives. */
+/**
+ * A learned parameter: values, and the gradient that `backward` adds to. Both are arrays for as
+ * long as the layer lives.
+ */
 export class LearnedParameter implements Parameter {
   readonly shape: readonly number[];
   /** Learned scale or shift of a norm; undefined for weights and biases. */

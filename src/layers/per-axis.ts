@@ -1,4 +1,5 @@
-// Options of layers over spatial axes: numbers for all axes or one for each, and where those axes lie.
+// Options of layers over spatial axes: numbers for all axes or one for each, and where those axes
+// lie.
 
 import { isList, show, wrongKind, wrongValue } from '../errors.ts';
 import { showSymbolic } from '../tensors/shape.ts';

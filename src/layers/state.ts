@@ -68,7 +68,10 @@ function checkEntry(subject: string, name: string, slot: StateSlot, state: State
   return values;
 }
 
-/** Numeric arrays of any kind as a copy in numbers, so that taking them cannot fail; undefined for anything else. */
+/**
+ * Numeric arrays of any kind as a copy in numbers, so that taking them cannot fail; undefined for
+ * anything else.
+ */
 function numbersIn(data: unknown): ArrayLike<number> | undefined {
   const view = viewOf(data);
   if (view instanceof BigInt64Array || view instanceof BigUint64Array) return Array.from(view, Number);

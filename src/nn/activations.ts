@@ -54,7 +54,10 @@ export class ActivationLayer extends LeafLayer<Pass> {
     return graph.append({ kind: 'elementwise' }, [x], this.#code);
   }
 
-  /** The activation: its name, or `{ name, slope }` and the like where a parameter is not the usual one. */
+  /**
+   * The activation: its name, or `{ name, slope }` and the like where a parameter is not the usual
+   * one.
+   */
   get activation(): Activation {
     return activationOf(this.#code)!;
   }

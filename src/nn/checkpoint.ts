@@ -153,7 +153,8 @@ function bytesOf(subject: string, parts: CheckpointParts, options: CheckpointOpt
  * and then takes its place. Training that goes on from it has the bits of training that was never
  * stopped.
  *
- *     await saveCheckpoint('last.safetensors', { net, optimizer, schedule, data: train }, { metadata: { epoch: '3' } });
+ *     const parts = { net, optimizer, schedule, data: train };
+ *     await saveCheckpoint('last.safetensors', parts, { metadata: { epoch: '3' } });
  *
  * @param file a path or a URL
  * @throws as `checkpointBytes`; ERR_TYPE where the host has no files (`checkpointBytes` gives the
@@ -174,7 +175,8 @@ export async function saveCheckpoint(
  * Loads a checkpoint into parts that were made like those that were saved: all of them, or after an
  * error none.
  *
- *     const { metadata } = await loadCheckpoint('last.safetensors', { net, optimizer, schedule, data: train });
+ *     const parts = { net, optimizer, schedule, data: train };
+ *     const { metadata } = await loadCheckpoint('last.safetensors', parts);
  *
  * @param file a path or URL where there is a file system, or the bytes
  * @param parts where the states go, by the names they were saved under

@@ -37,15 +37,22 @@ interface CommonOptions {
   stride?: PerAxis;
   /** Cells between two places of a window: a number, or one for each axis. Default 1. */
   dilation?: PerAxis;
-  /** Groups of consecutive channels that see no other group's; divides both channel counts. Default 1. */
+  /**
+   * Groups of consecutive channels that see no other group's; divides both channel counts. Default
+   * 1.
+   */
   groups?: number;
   /** Add a learned bias. Default `true`. */
   bias?: boolean;
-  /** `'channels-first'`, `[N, C, ...]`, default, or `'channels-last'`, `[N, ..., C]`. The weight has the same shape either way. */
+  /**
+   * `'channels-first'`, `[N, C, ...]`, default, or `'channels-last'`, `[N, ..., C]`. The weight has
+   * the same shape either way.
+   */
   layout?: Layout;
   /**
-   * How the weight begins. Default `torchUniform()`, PyTorch's: uniform in ±1/√fanIn, fanIn the weights behind one output.
-   * The bias begins at 0 with an initializer of your own, else as the weight.
+   * How the weight begins. Default `torchUniform()`, PyTorch's: uniform in ±1/√fanIn, fanIn the
+   * weights behind one output. The bias begins at 0 with an initializer of your own, else as the
+   * weight.
    */
   init?: Initializer;
   /** Seed of the initial values. Default: a different one every time. */
@@ -55,8 +62,9 @@ interface CommonOptions {
 /** Options of `Conv1d`, `Conv2d` and `Conv3d`. */
 export interface ConvOptions extends CommonOptions {
   /**
-   * Zeros around the input: a number, one for each axis, or `[before, after]` for each axis; `'valid'`, none; `'same'`, as
-   * many as make ceil(input/stride) outputs, the odd one last. Default 0.
+   * Zeros around the input: a number, one for each axis, or `[before, after]` for each axis;
+   * `'valid'`, none; `'same'`, as many as make ceil(input/stride) outputs, the odd one last.
+   * Default 0.
    */
   padding?: ConvPadding;
 }
@@ -65,7 +73,10 @@ export interface ConvOptions extends CommonOptions {
 export interface ConvTransposeOptions extends CommonOptions {
   /** What is taken from both ends of the output: a number, or one for each axis. Default 0. */
   padding?: PerAxis;
-  /** Values added to the end of the output, fewer than stride or dilation: a number, or one for each axis. Default 0. */
+  /**
+   * Values added to the end of the output, fewer than stride or dilation: a number, or one for each
+   * axis. Default 0.
+   */
   outputPadding?: PerAxis;
 }
 
@@ -81,7 +92,10 @@ interface Kind {
   readonly transposed: boolean;
 }
 
-/** Shapes that a layer keeps plans of: those of a training and of an evaluation batch, and of a last one. */
+/**
+ * Shapes that a layer keeps plans of: those of a training and of an evaluation batch, and of a last
+ * one.
+ */
 const MOST_PLANS = 4;
 
 /** What all convolutions share: weights, geometry and the passes. */
@@ -147,7 +161,9 @@ export abstract class ConvLayer<R extends number = number> extends LeafLayer<Con
     }
   }
 
-  /** `[out, in/groups, ...kernel]`, transposed `[in, out/groups, ...kernel]`, whatever the layout. */
+  /**
+   * `[out, in/groups, ...kernel]`, transposed `[in, out/groups, ...kernel]`, whatever the layout.
+   */
   get weight(): Parameter {
     return this.#weight;
   }
@@ -161,7 +177,10 @@ export abstract class ConvLayer<R extends number = number> extends LeafLayer<Con
     return this.#bias ? [this.#weight, this.#bias] : [this.#weight];
   }
 
-  /** @throws ERR_SHAPE for another rank or channel count, and for an input without a window; ERR_MEMORY */
+  /**
+   * @throws ERR_SHAPE for another rank or channel count, and for an input without a window;
+   *   ERR_MEMORY
+   */
   outputShape(shape: readonly number[]): readonly number[] {
     return convShape(this.subject, this.#spec, shape);
   }

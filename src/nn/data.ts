@@ -14,8 +14,9 @@ export interface BatchOptions {
   /** Items in a batch, 1 or more. */
   size: number;
   /**
-   * `true`: every epoch in another random order; a source that is no array is gathered first. A number: items of a
-   * stream wait in a buffer of that many, from which the next one is drawn. Default `false`.
+   * `true`: every epoch in another random order; a source that is no array is gathered first. A
+   * number: items of a stream wait in a buffer of that many, from which the next one is drawn.
+   * Default `false`.
    */
   shuffle?: boolean | number;
   /** Leaves a last batch out that has fewer items. Default `false`. */
@@ -37,7 +38,10 @@ abstract class Batched<S> {
   protected readonly buffer: number;
   /** @internal */
   protected readonly dropLast: boolean;
-  /** Each epoch's order is drawn from its next bits, which it leaves where they are until the epoch is over. */
+  /**
+   * Each epoch's order is drawn from its next bits, which it leaves where they are until the epoch
+   * is over.
+   */
   readonly #random: Random;
   /** Batches of this epoch that were handed out. */
   #taken = 0;
@@ -61,13 +65,17 @@ abstract class Batched<S> {
     this.#random = new Random(seed);
   }
 
-  /** Where the order stands: what to save beside a network in the middle of an epoch, or between two. */
+  /**
+   * Where the order stands: what to save beside a network in the middle of an epoch, or between
+   * two.
+   */
   stateDict(): StateDict {
     return readState(this.#slots());
   }
 
   /**
-   * Takes a state: the next epoch begun is the one that was interrupted, behind the batches that were handed out.
+   * Takes a state: the next epoch begun is the one that was interrupted, behind the batches that
+   * were handed out.
    *
    * @throws ERR_STATE, also for a state of batches of another size
    */
@@ -85,7 +93,10 @@ abstract class Batched<S> {
     return { skip: this.#taken, random: new Random(this.#random.clone().bits()), epoch: ++this.#epoch };
   }
 
-  /** @internal A batch is handed out. An epoch that another one, or a state, has taken the place of counts no more. */
+  /**
+   * @internal A batch is handed out. An epoch that another one, or a state, has taken the place of
+   *   counts no more.
+   */
   protected count(epoch: number): void {
     if (epoch === this.#epoch) this.#taken++;
   }
@@ -174,7 +185,7 @@ class Grouping<T> {
 /**
  * Batches of an array or another iterable: an epoch for each `for … of`. `batches` makes it.
  *
- *     for (const batch of batches([1, 2, 3], { size: 2 })) console.log(batch);   // [1, 2], then [3]
+ *     for (const batch of batches([1, 2, 3], { size: 2 })) console.log(batch); // [1, 2], [3]
  *
  * @experimental
  */
@@ -256,17 +267,19 @@ export class AsyncBatchIterable<T> extends Batched<AsyncIterable<T>> implements 
 }
 
 /**
- * Batches of a source's items, in arrays. Each `for … of` (of an async source `for await … of`) is an epoch; where items are
- * shuffled, every epoch has another order, the same for the same seed.
+ * Batches of a source's items, in arrays. Each `for … of` (of an async source `for await … of`) is
+ * an epoch; where items are shuffled, every epoch has another order, the same for the same seed.
  *
  *     const train = batches(samples, { size: 32, shuffle: true, seed: 1 });
  *     for (const batch of train) …
  *
- * A source that throws ends the epoch with its error: items in a batch that is not full are given to nobody, the next epoch begins
- * anew, in another order where items are shuffled, and a source that can be closed is closed. `stateDict()` says where the order stands,
- * in the middle of an epoch as well; a source of a state must give the same items again.
+ * A source that throws ends the epoch with its error: items in a batch that is not full are given
+ * to nobody, the next epoch begins anew, in another order where items are shuffled, and a source
+ * that can be closed is closed. `stateDict()` says where the order stands, in the middle of an
+ * epoch as well; a source of a state must give the same items again.
  *
- * @param source an array, a typed array, an iterable, or an async iterable; one that can be run through only once lasts one epoch
+ * @param source an array, a typed array, an iterable, or an async iterable; one that can be run
+ *   through only once lasts one epoch
  * @throws ERR_TYPE for another source, ERR_OPTION
  */
 export function batches<T>(source: readonly T[] | Iterable<T>, options: BatchOptions): BatchIterable<T>;

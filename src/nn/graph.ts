@@ -88,7 +88,8 @@ export class GraphBuilder {
    * @param name what its state and its errors are called by; it may contain dots
    * @param value what it is applied to; a record for a Graph with several inputs
    * @returns its value; a record for a Graph with several outputs
-   * @throws ERR_OPTION for a name that is empty or another layer's; ERR_SHAPE, by the name, for a value that the layer does not take
+   * @throws ERR_OPTION for a name that is empty or another layer's; ERR_SHAPE, by the name, for a
+   *   value that the layer does not take
    */
   apply<G extends Named<Value>>(
     name: string,
@@ -132,7 +133,10 @@ export class GraphBuilder {
     return this.#operate(MULTIPLY, [a, b]);
   }
 
-  /** Values one behind the other along an axis: counted with the batch, or from the end where it is negative. @throws ERR_SHAPE, ERR_OPTION */
+  /**
+   * Values one behind the other along an axis: counted with the batch, or from the end where it is
+   * negative. @throws ERR_SHAPE, ERR_OPTION
+   */
   concat(values: readonly Value[], axis: number): Value {
     if (!Array.isArray(values) || values.length === 0) {
       throw wrongType(this.#subject, 'concat', 'an array of values', values);
@@ -264,9 +268,12 @@ export class Graph<I extends GraphInputs = GraphInputs, G extends GraphOutputs =
 
   /**
    * @param inputs names of inputs, and their shapes without the batch
-   * @param build is given a builder and the inputs, and returns the output or a record of named outputs
-   * @throws ERR_OPTION for a name given twice or empty, a layer applied twice, an input or a value that nobody uses, a value of another graph, an
-   *   output that is an input, no output, two entries of one name in the state dict; ERR_SHAPE for shapes that do not agree, by the layer's name
+   * @param build is given a builder and the inputs, and returns the output or a record of named
+   *   outputs
+   * @throws ERR_OPTION for a name given twice or empty, a layer applied twice, an input or a value
+   *   that nobody uses, a value of another graph, an output that is an input, no output, two
+   *   entries of one name in the state dict; ERR_SHAPE for shapes that do not agree, by the layer's
+   *   name
    */
   constructor(inputs: I, build: (g: GraphBuilder, inputs: { [K in keyof I]: Value }) => G) {
     super();
@@ -306,8 +313,8 @@ export class Graph<I extends GraphInputs = GraphInputs, G extends GraphOutputs =
    *
    * @param x the input, or a record of inputs
    * @param options.out where to write the output, or a record of such
-   * @throws what the layers throw, by the layer's name; ERR_TYPE for a missing input, ERR_OPTION for
-   *   an unknown one
+   * @throws what the layers throw, by the layer's name; ERR_TYPE for a missing input, ERR_OPTION
+   *   for an unknown one
    */
   override forward<X extends TensorLike, O extends TensorLike = Result<X>>(
     x: X,
@@ -318,8 +325,8 @@ export class Graph<I extends GraphInputs = GraphInputs, G extends GraphOutputs =
    *
    * @param x the inputs by name
    * @param options.out where to write the outputs
-   * @throws what the layers throw, by the layer's name; ERR_TYPE for a missing input, ERR_OPTION for
-   *   an unknown one
+   * @throws what the layers throw, by the layer's name; ERR_TYPE for a missing input, ERR_OPTION
+   *   for an unknown one
    */
   override forward<X extends TensorLike>(
     x: { readonly [K in keyof I]: X },
@@ -498,7 +505,10 @@ function isBare(given: unknown): boolean {
   return isList(data) || isList(shape) || isList(dims) || ArrayBuffer.isView(data);
 }
 
-/** Entries of a record in the order of these names, undefined for one that is missing; one that is given bare is the only one. */
+/**
+ * Entries of a record in the order of these names, undefined for one that is missing; one that is
+ * given bare is the only one.
+ */
 function listOf<T>(
   subject: string,
   argument: string,

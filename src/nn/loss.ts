@@ -13,7 +13,10 @@ export type Reduction = 'mean' | 'sum' | 'none';
 
 /** Options of every loss. */
 export interface LossOptions<R extends Reduction = Reduction> {
-  /** `'mean'`, `'sum'`, or `'none'`: `loss` has one value per row or element then, and `grad` is that of their sum. Default `'mean'`. */
+  /**
+   * `'mean'`, `'sum'`, or `'none'`: `loss` has one value per row or element then, and `grad` is
+   * that of their sum. Default `'mean'`.
+   */
   reduction?: R;
 }
 
@@ -21,17 +24,26 @@ export interface LossOptions<R extends Reduction = Reduction> {
 export interface Loss<X extends TensorLike, R extends Reduction = 'mean'> {
   /** A number, or with `'none'` one per row (`crossEntropy`) or element. */
   loss: R extends 'none' ? Float64Array : number;
-  /** Lives where the first argument lives. For a Tensor it belongs to it: it is disposed with it, and the next loss of it writes over it. */
+  /**
+   * Lives where the first argument lives. For a Tensor it belongs to it: it is disposed with it,
+   * and the next loss of it writes over it.
+   */
   grad: Result<X>;
 }
 
 /** Options of `crossEntropy`. */
 export interface CrossEntropyOptions<R extends Reduction = Reduction> extends LossOptions<R> {
-  /** ε: the target is (1 − ε) of what the labels say and ε/classes of every class. 0 to 1, default 0. */
+  /**
+   * ε: the target is (1 − ε) of what the labels say and ε/classes of every class. 0 to 1, default
+   * 0.
+   */
   labelSmoothing?: number;
   /** A weight of 0 or more for each class. Default: 1 each. */
   classWeights?: readonly number[] | Float32Array | Float64Array;
-  /** Rows with this label have no part in anything. An integer; default: every label counts. (PyTorch's default is −100.) */
+  /**
+   * Rows with this label have no part in anything. An integer; default: every label counts.
+   * (PyTorch's default is −100.)
+   */
   ignoreIndex?: number;
 }
 
@@ -200,7 +212,10 @@ export function huber<X extends TensorLike, R extends Reduction = 'mean'>(
 
 /** Options of `bceWithLogits`. */
 export interface BceOptions<R extends Reduction = Reduction> extends LossOptions<R> {
-  /** Weight of what is positive: a number, or one for each place on the last axis; finite, 0 or more. Default 1. */
+  /**
+   * Weight of what is positive: a number, or one for each place on the last axis; finite, 0 or
+   * more. Default 1.
+   */
   posWeight?: number | readonly number[] | Float32Array | Float64Array;
 }
 

@@ -44,9 +44,10 @@ export class Pad extends LeafLayer<PadPass> {
   readonly #padding: Padding;
 
   /**
-   * @param padding places on either side: a number for all axes, one per axis, or `[before, after]` per axis
-   * @throws ERR_OPTION for a padding of anything but integers of 0 or more, a mode that there is not, a value in another mode than `'constant'`, or
-   *   an unknown option
+   * @param padding places on either side: a number for all axes, one per axis, or `[before, after]`
+   *   per axis
+   * @throws ERR_OPTION for a padding of anything but integers of 0 or more, a mode that there is
+   *   not, a value in another mode than `'constant'`, or an unknown option
    */
   constructor(
     padding: number | readonly number[] | readonly (readonly [before: number, after: number])[],

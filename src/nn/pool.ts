@@ -25,9 +25,15 @@ export interface PoolLayoutOptions {
 interface PoolOptions extends PoolLayoutOptions {
   /** Places from one window to the next: a number, or one per axis. Default `kernelSize`. */
   stride?: PerAxis;
-  /** Places before and behind the input, half a window at most: a number, or one per axis. Default 0. */
+  /**
+   * Places before and behind the input, half a window at most: a number, or one per axis. Default
+   * 0.
+   */
   padding?: PerAxis;
-  /** `true`: a last window that reaches beyond the padding counts as well, if it begins in the input or the padding before it. Default `false`. */
+  /**
+   * `true`: a last window that reaches beyond the padding counts as well, if it begins in the input
+   * or the padding before it. Default `false`.
+   */
   ceilMode?: boolean;
 }
 
@@ -39,7 +45,10 @@ export interface MaxPoolOptions extends PoolOptions {
 
 /** Options of `AvgPool1d`, `AvgPool2d` and `AvgPool3d`. */
 export interface AvgPoolOptions extends PoolOptions {
-  /** Are places of the padding counted, as zeros? Places that `ceilMode` adds beyond it never are. Default `true`. */
+  /**
+   * Are places of the padding counted, as zeros? Places that `ceilMode` adds beyond it never are.
+   * Default `true`.
+   */
   countIncludePad?: boolean;
 }
 
@@ -61,7 +70,9 @@ abstract class PoolLayer<R extends number = number> extends LeafLayer<PoolPass, 
     this.#pooling = pooling;
   }
 
-  /** @throws ERR_SHAPE for another rank, and for an axis shorter than one window with its padding */
+  /**
+   * @throws ERR_SHAPE for another rank, and for an axis shorter than one window with its padding
+   */
   outputShape(shape: readonly number[]): readonly number[] {
     return pooledShape(this.subject, this.#pooling, shape);
   }
@@ -168,7 +179,10 @@ function adaptiveFrom(
  */
 export class MaxPool1d extends PoolLayer<3> {
   static override readonly name: string = 'MaxPool1d';
-  /** @throws ERR_OPTION for sizes that are not integers of 1 or more, a padding of more than half a window, or an unknown option */
+  /**
+   * @throws ERR_OPTION for sizes that are not integers of 1 or more, a padding of more than half a
+   *   window, or an unknown option
+   */
   constructor(kernelSize: PerAxis, options: MaxPoolOptions = {}) {
     super(...windowsFrom('MaxPool1d', 'max', 1, kernelSize, options));
   }
@@ -178,11 +192,14 @@ export class MaxPool1d extends PoolLayer<3> {
  * The largest value of each window of `[N, C, H, W]`; with `layout: 'channels-last'` of `[N, H, W,
  * C]`. Sizes, padding, NaN and backward are those of `MaxPool1d`. As PyTorch's MaxPool2d.
  *
- *     new MaxPool2d(3, { stride: 2, padding: 1 }).outputShape([1, 64, 112, 112]);   // [1, 64, 56, 56]
+ *     new MaxPool2d(2, { stride: 2 }).outputShape([1, 64, 112, 112]);   // [1, 64, 56, 56]
  */
 export class MaxPool2d extends PoolLayer<4> {
   static override readonly name: string = 'MaxPool2d';
-  /** @throws ERR_OPTION for sizes that are not integers of 1 or more, a padding of more than half a window, or an unknown option */
+  /**
+   * @throws ERR_OPTION for sizes that are not integers of 1 or more, a padding of more than half a
+   *   window, or an unknown option
+   */
   constructor(kernelSize: PerAxis, options: MaxPoolOptions = {}) {
     super(...windowsFrom('MaxPool2d', 'max', 2, kernelSize, options));
   }
@@ -196,7 +213,10 @@ export class MaxPool2d extends PoolLayer<4> {
  */
 export class MaxPool3d extends PoolLayer<5> {
   static override readonly name: string = 'MaxPool3d';
-  /** @throws ERR_OPTION for sizes that are not integers of 1 or more, a padding of more than half a window, or an unknown option */
+  /**
+   * @throws ERR_OPTION for sizes that are not integers of 1 or more, a padding of more than half a
+   *   window, or an unknown option
+   */
   constructor(kernelSize: PerAxis, options: MaxPoolOptions = {}) {
     super(...windowsFrom('MaxPool3d', 'max', 3, kernelSize, options));
   }
@@ -214,7 +234,10 @@ export class MaxPool3d extends PoolLayer<5> {
  */
 export class AvgPool1d extends PoolLayer<3> {
   static override readonly name: string = 'AvgPool1d';
-  /** @throws ERR_OPTION for sizes that are not integers of 1 or more, a padding of more than half a window, or an unknown option */
+  /**
+   * @throws ERR_OPTION for sizes that are not integers of 1 or more, a padding of more than half a
+   *   window, or an unknown option
+   */
   constructor(kernelSize: PerAxis, options: AvgPoolOptions = {}) {
     super(...windowsFrom('AvgPool1d', 'avg', 1, kernelSize, options));
   }
@@ -228,7 +251,10 @@ export class AvgPool1d extends PoolLayer<3> {
  */
 export class AvgPool2d extends PoolLayer<4> {
   static override readonly name: string = 'AvgPool2d';
-  /** @throws ERR_OPTION for sizes that are not integers of 1 or more, a padding of more than half a window, or an unknown option */
+  /**
+   * @throws ERR_OPTION for sizes that are not integers of 1 or more, a padding of more than half a
+   *   window, or an unknown option
+   */
   constructor(kernelSize: PerAxis, options: AvgPoolOptions = {}) {
     super(...windowsFrom('AvgPool2d', 'avg', 2, kernelSize, options));
   }
@@ -242,7 +268,10 @@ export class AvgPool2d extends PoolLayer<4> {
  */
 export class AvgPool3d extends PoolLayer<5> {
   static override readonly name: string = 'AvgPool3d';
-  /** @throws ERR_OPTION for sizes that are not integers of 1 or more, a padding of more than half a window, or an unknown option */
+  /**
+   * @throws ERR_OPTION for sizes that are not integers of 1 or more, a padding of more than half a
+   *   window, or an unknown option
+   */
   constructor(kernelSize: PerAxis, options: AvgPoolOptions = {}) {
     super(...windowsFrom('AvgPool3d', 'avg', 3, kernelSize, options));
   }
@@ -258,7 +287,8 @@ export class AvgPool3d extends PoolLayer<5> {
 export class AdaptiveAvgPool1d extends PoolLayer<3> {
   static override readonly name: string = 'AdaptiveAvgPool1d';
   /**
-   * @param outputSize outputs by axis: a number, or one per axis, null for as many as there are inputs
+   * @param outputSize outputs by axis: a number, or one per axis, null for as many as there are
+   *   inputs
    * @throws ERR_OPTION for sizes that are not integers of 1 or more, or an unknown option
    */
   constructor(outputSize: number | readonly (number | null)[], options: PoolLayoutOptions = {}) {
@@ -276,7 +306,8 @@ export class AdaptiveAvgPool1d extends PoolLayer<3> {
 export class AdaptiveAvgPool2d extends PoolLayer<4> {
   static override readonly name: string = 'AdaptiveAvgPool2d';
   /**
-   * @param outputSize outputs by axis: a number, or one per axis, null for as many as there are inputs
+   * @param outputSize outputs by axis: a number, or one per axis, null for as many as there are
+   *   inputs
    * @throws ERR_OPTION for sizes that are not integers of 1 or more, or an unknown option
    */
   constructor(outputSize: number | readonly (number | null)[], options: PoolLayoutOptions = {}) {
@@ -294,7 +325,8 @@ export class AdaptiveAvgPool2d extends PoolLayer<4> {
 export class AdaptiveMaxPool2d extends PoolLayer<4> {
   static override readonly name: string = 'AdaptiveMaxPool2d';
   /**
-   * @param outputSize outputs by axis: a number, or one per axis, null for as many as there are inputs
+   * @param outputSize outputs by axis: a number, or one per axis, null for as many as there are
+   *   inputs
    * @throws ERR_OPTION for sizes that are not integers of 1 or more, or an unknown option
    */
   constructor(outputSize: number | readonly (number | null)[], options: PoolLayoutOptions = {}) {

@@ -45,7 +45,8 @@ export class PReLU extends LeafLayer<PReLUPass> {
 
   /**
    * @param channels slopes: 1 (default), or as many as there are channels
-   * @throws ERR_OPTION for a number of channels that is not a positive integer, an `init` that is not finite, or an unknown option
+   * @throws ERR_OPTION for a number of channels that is not a positive integer, an `init` that is
+   *   not finite, or an unknown option
    */
   constructor(channels = 1, options: PReLUOptions = {}) {
     super();

@@ -53,7 +53,10 @@ export class Random {
     return copy;
   }
 
-  /** Where the sequence stands: `state`, five f64 values. A source that loads it goes on with the same numbers. */
+  /**
+   * Where the sequence stands: `state`, five f64 values. A source that loads it goes on with the
+   * same numbers.
+   */
   stateDict(): StateDict {
     return readState(this.stateSlots());
   }

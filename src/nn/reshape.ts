@@ -44,7 +44,10 @@ abstract class ShapeLayer extends LeafLayer<Pass> {
 
 /** Options of `Flatten`. */
 export interface FlattenOptions {
-  /** The first axis to become part of one; it counts the batch, and from the end where it is negative. Default 1. */
+  /**
+   * The first axis to become part of one; it counts the batch, and from the end where it is
+   * negative. Default 1.
+   */
   startAxis?: number;
   /** The last of them. Default −1. */
   endAxis?: number;

@@ -11,7 +11,8 @@ export function chainOf(layers: readonly Layer[]): NetworkNode[] {
 /**
  * Layers in a row: each takes what the one before it returns.
  *
- *     const net = new Sequential(new Linear(784, 100), new BatchNorm1d(100), new ReLU(), new Linear(100, 10));
+ *     const hidden = [new Linear(784, 100), new BatchNorm1d(100), new ReLU()];
+ *     const net = new Sequential(...hidden, new Linear(100, 10));
  *     net.backward(crossEntropy(net.forward(x), labels).grad);
  *     const run = net.eval().compile();
  *
@@ -32,7 +33,8 @@ export class Sequential extends Network {
 
   /**
    * @param layers in their order; each may stand in one place only
-   * @throws ERR_TYPE for anything but layers of this copy of the library; ERR_OPTION for a layer given twice
+   * @throws ERR_TYPE for anything but layers of this copy of the library; ERR_OPTION for a layer
+   *   given twice
    */
   constructor(...layers: Layer[]) {
     super();
@@ -42,9 +44,10 @@ export class Sequential extends Network {
   }
 
   /**
-   * The network in evaluation form as one function: batch norm folded into the linear layer before or behind it, activations and residual
-   * additions fused, dropout gone, weights packed, buffers planned. It gives what `net.eval().forward(x)` gives, within rounding, and later
-   * changes of the network do not reach it.
+   * The network in evaluation form as one function: batch norm folded into the linear layer before
+   * or behind it, activations and residual additions fused, dropout gone, weights packed, buffers
+   * planned. It gives what `net.eval().forward(x)` gives, within rounding, and later changes of the
+   * network do not reach it.
    *
    * @throws ERR_MODE for a recurrent cell or norm; ERR_OPTION, ERR_MEMORY
    */

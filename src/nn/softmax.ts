@@ -13,7 +13,10 @@ import type { TensorLike } from '../tensors/tensor.ts';
 
 /** Options of `Softmax` and `LogSoftmax`. */
 export interface SoftmaxOptions {
-  /** The axis along which values sum to 1; it counts the batch, and from the end where it is negative. Default −1, the last. */
+  /**
+   * The axis along which values sum to 1; it counts the batch, and from the end where it is
+   * negative. Default −1, the last.
+   */
   axis?: number;
 }
 
@@ -95,7 +98,7 @@ export class Softmax extends SoftmaxLayer {
  * y = x − ln Σ e^x along an axis: the logarithm of Softmax, without what rounding takes from small
  * values.
  *
- *     new LogSoftmax({ axis: 1 }).forward({ data: Float32Array.of(0, 0), shape: [1, 2] });   // −ln 2, −ln 2
+ *     new LogSoftmax().forward({ data: Float32Array.of(0, 0), shape: [1, 2] });   // −ln 2 each
  */
 export class LogSoftmax extends SoftmaxLayer {
   static override readonly name: string = 'LogSoftmax';

@@ -19,9 +19,15 @@ import { indexOf } from '../wasm/views.ts';
 export interface UpsampleOptions {
   /** Outputs per input: a number for all axes, or one per axis. Above 0, and need not be whole. */
   scale: PerAxis;
-  /** `'nearest'` (default): output i is input ⌊i/scale⌋. `'bilinear'`: between the four values around it, for images of two axes. */
+  /**
+   * `'nearest'` (default): output i is input ⌊i/scale⌋. `'bilinear'`: between the four values
+   * around it, for images of two axes.
+   */
   mode?: 'nearest' | 'bilinear';
-  /** Of `'bilinear'`: do the corners of input and output coincide, instead of the edges of their corner cells? Default `false`. */
+  /**
+   * Of `'bilinear'`: do the corners of input and output coincide, instead of the edges of their
+   * corner cells? Default `false`.
+   */
   alignCorners?: boolean;
   /** Where the channels lie. Default `'channels-first'`. */
   layout?: Layout;
@@ -39,8 +45,8 @@ export class Upsample extends LeafLayer<Pass> {
   readonly #upsampling: Upsampling;
 
   /**
-   * @throws ERR_OPTION for a scale of anything but finite numbers above 0, a mode that there is not, `alignCorners` in another mode than `'bilinear'`,
-   *   or an unknown option
+   * @throws ERR_OPTION for a scale of anything but finite numbers above 0, a mode that there is
+   *   not, `alignCorners` in another mode than `'bilinear'`, or an unknown option
    */
   constructor(options: UpsampleOptions) {
     super();

@@ -123,8 +123,8 @@ export class BatchNorm<R extends number = number> extends Norm<R, MaskOptions> {
   }
 
   /**
-   * Batches that moved the running statistics. An empty batch counts as well in batch norm, as in PyTorch, unless the count is the divisor of a
-   * cumulative average.
+   * Batches that moved the running statistics. An empty batch counts as well in batch norm, as in
+   * PyTorch, unless the count is the divisor of a cumulative average.
    */
   get batchesTracked(): number {
     return this.policy.running?.batches ?? 0;
@@ -184,8 +184,9 @@ export class BatchNorm<R extends number = number> extends Norm<R, MaskOptions> {
   }
 
   /**
-   * Forward of micro-batches as if they were one batch: their statistics are merged before the first is mapped, and running statistics move once.
-   * `backward` then needs a `forward` of its own.
+   * Forward of micro-batches as if they were one batch: their statistics are merged before the
+   * first is mapped, and running statistics move once. `backward` then needs a `forward` of its
+   * own.
    *
    * @param xs of any sizes along the first axis, at least one
    * @throws as `forward`; ERR_OPTION without any. Nothing has changed then
@@ -207,7 +208,10 @@ export class BatchNorm<R extends number = number> extends Norm<R, MaskOptions> {
     return ys;
   }
 
-  /** Gradients of the last `forwardMicroBatches`, as if the micro-batches were one batch. @throws as `backward` */
+  /**
+   * Gradients of the last `forwardMicroBatches`, as if the micro-batches were one batch. @throws as
+   * `backward`
+   */
   override backwardMicroBatches<D extends TensorLike>(dys: readonly D[]): Result<D>[] {
     return this.#micro ? this.#micro.backward(dys) : super.backwardMicroBatches(dys);
   }

@@ -14,15 +14,21 @@ export type Bound = number | ((batches: number) => number);
 
 /** Options of `BatchRenorm`: those of `BatchNorm`, and the bounds of r and d. */
 export interface BatchRenormOptions extends BatchNormOptions {
-  /** r lies between 1/rMax and rMax. Default: the paper's schedule, 1 for 5,000 batches and then up to 3 at 40,000. */
+  /**
+   * r lies between 1/rMax and rMax. Default: the paper's schedule, 1 for 5,000 batches and then up
+   * to 3 at 40,000.
+   */
   rMax?: Bound;
-  /** d lies between −dMax and dMax. Default: the paper's schedule, 0 for 5,000 batches and then up to 5 at 25,000. */
+  /**
+   * d lies between −dMax and dMax. Default: the paper's schedule, 0 for 5,000 batches and then up
+   * to 5 at 25,000.
+   */
   dMax?: Bound;
   /** Lower bound of r, where it is not 1/rMax. */
   rMin?: Bound;
   /**
-   * What is averaged over batches: standard deviations √(variance + eps), as in the paper, or variances, as in batch norm. `runningVar` is a variance
-   * either way. Default `'std'`.
+   * What is averaged over batches: standard deviations √(variance + eps), as in the paper, or
+   * variances, as in batch norm. `runningVar` is a variance either way. Default `'std'`.
    */
   average?: 'std' | 'variance';
 }
@@ -60,7 +66,10 @@ const batchRenormSchema = (): Schema<BatchRenormOptionsRead> => ({
 /** r and d of channels. */
 type Corrections = Readonly<Record<'r' | 'd', Float64Array>>;
 
-/** The correction of batch renormalization: works r and d into the training map, and into the gradients of gamma and beta. */
+/**
+ * The correction of batch renormalization: works r and d into the training map, and into the
+ * gradients of gamma and beta.
+ */
 class Renormalization implements NormTransform {
   /** r and d of each run of the last forward, and of micro-batches. */
   readonly corrections = new Map<number, Corrections>();
@@ -174,7 +183,10 @@ export class BatchRenorm extends BatchNorm {
     return this.#renormalization.limitsAt(this.batchesTracked);
   }
 
-  /** r of the last training batch, `[C]`, a copy; those of virtual batches one after the other. `null` before one. */
+  /**
+   * r of the last training batch, `[C]`, a copy; those of virtual batches one after the other.
+   * `null` before one.
+   */
   get savedR(): Float32Array | null {
     return this.#saved('r');
   }

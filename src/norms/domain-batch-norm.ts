@@ -91,7 +91,10 @@ export class DomainBatchNorm extends BatchNorm {
     this.policy.running = running;
   }
 
-  /** Gamma and beta as in `BatchNorm`, and statistics under the names of their domains: `photo.runningMean` … */
+  /**
+   * Gamma and beta as in `BatchNorm`, and statistics under the names of their domains:
+   * `photo.runningMean` …
+   */
   override stateSlots(): StateSlots {
     const slots: StateSlots = {};
     for (const [name, parameter] of Object.entries(this.engine.learned)) if (parameter) slots[name] = parameter.slot();

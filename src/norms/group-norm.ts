@@ -19,8 +19,9 @@ import { type AffineOptions, activation, affine, epsilon, layout, type Settings 
 /** Options of `GroupNorm`. */
 export interface GroupNormOptions extends AffineOptions {
   /**
-   * One value in each group, which is its own mean: `'skip-update'` (default) gives beta, in either mode; `'throw'` refuses it, as PyTorch does.
-   * There are no running statistics, so that `BatchNorm`'s `'use-running'` is refused.
+   * One value in each group, which is its own mean: `'skip-update'` (default) gives beta, in either
+   * mode; `'throw'` refuses it, as PyTorch does. There are no running statistics, so that
+   * `BatchNorm`'s `'use-running'` is refused.
    */
   onSingleValue?: 'throw' | 'skip-update';
 }
@@ -156,7 +157,10 @@ export class GroupNorm extends Norm {
     return this.#ofGroups(super.savedMean);
   }
 
-  /** 1/√(variance + eps) of each sample and group of the last forward, `[N, G]`, a copy; `null` before one. */
+  /**
+   * 1/√(variance + eps) of each sample and group of the last forward, `[N, G]`, a copy; `null`
+   * before one.
+   */
   override get savedInvStd(): Float32Array | null {
     return this.#ofGroups(super.savedInvStd);
   }

@@ -21,14 +21,18 @@ import {
 import type { RunningStats } from './statistics/running-stats.ts';
 import { SampleStats } from './statistics/sample-stats.ts';
 
-/** Options of the instance normalization layers. Defaults are PyTorch's: `affine: false`, `trackRunningStats: false`. */
+/**
+ * Options of the instance normalization layers. Defaults are PyTorch's: `affine: false`,
+ * `trackRunningStats: false`.
+ */
 export interface InstanceNormOptions
   extends AffineOptions,
     Pick<BatchNormOptions, 'momentum' | 'trackRunningStats' | 'runningVariance'> {
   /**
-   * One value in each channel of a sample, in training: `'throw'` (default), as PyTorch does; `'skip-update'` gives beta and leaves the running
-   * statistics as they are; `'use-running'` normalises by the running statistics, which then move by the values of the batch. Evaluation gives beta, or
-   * normalises by the running statistics where they are tracked.
+   * One value in each channel of a sample, in training: `'throw'` (default), as PyTorch does;
+   * `'skip-update'` gives beta and leaves the running statistics as they are; `'use-running'`
+   * normalises by the running statistics, which then move by the values of the batch. Evaluation
+   * gives beta, or normalises by the running statistics where they are tracked.
    */
   onSingleValue?: 'throw' | 'use-running' | 'skip-update';
 }
@@ -92,8 +96,8 @@ abstract class InstanceNorm<R extends number> extends Norm<R, MaskOptions> {
   }
 
   /**
-   * Batches that moved the running statistics. An empty batch counts as well in batch norm, as in PyTorch, unless the count is the divisor of a
-   * cumulative average.
+   * Batches that moved the running statistics. An empty batch counts as well in batch norm, as in
+   * PyTorch, unless the count is the divisor of a cumulative average.
    */
   get batchesTracked(): number {
     return this.#running?.batches ?? 0;

@@ -1,5 +1,5 @@
-// What all normalizations share: the activation and the residual behind the map, learned arrays and their state. The engine of
-// each computes.
+// What all normalizations share: the activation and the residual behind the map, learned arrays and
+// their state. The engine of each computes.
 
 import type { OperationGraph, Value } from '../graph/graph.ts';
 import { type Activation, activationOf, NO_ACTIVATION } from '../kernels/activations.ts';
@@ -38,9 +38,10 @@ export function learnedScale(affine: boolean | 'gamma' | 'beta', shape: readonly
 }
 
 /**
- * A normalization: y = f(x̂·gamma + beta + residual), x̂ being x by statistics of some of its values; a batch without values is returned as it is. After a
- * forward by statistics of x gradients go through them; after one by running statistics (evaluation, frozen) these are constants. `M` are the options that
- * its calls take besides.
+ * A normalization: y = f(x̂·gamma + beta + residual), x̂ being x by statistics of some of its
+ * values; a batch without values is returned as it is. After a forward by statistics of x gradients
+ * go through them; after one by running statistics (evaluation, frozen) these are constants. `M`
+ * are the options that its calls take besides.
  */
 export abstract class Norm<R extends number = number, M extends object = object> extends LeafLayer<
   Pass,
@@ -72,14 +73,18 @@ export abstract class Norm<R extends number = number, M extends object = object>
   }
 
   /**
-   * Gradient with respect to `residual`, from the last `backward` after a forward that had one; else `null`. Where `dy` was a Tensor it
-   * is one that belongs to the layer and is written again by the next backward.
+   * Gradient with respect to `residual`, from the last `backward` after a forward that had one;
+   * else `null`. Where `dy` was a Tensor it is one that belongs to the layer and is written again
+   * by the next backward.
    */
   get residualGrad(): TensorLike | null {
     return this.#residualGrad ?? null;
   }
 
-  /** Mean of what the last forward normalised by its own statistics, a copy; `null` if it did not, or before one. */
+  /**
+   * Mean of what the last forward normalised by its own statistics, a copy; `null` if it did not,
+   * or before one.
+   */
   get savedMean(): Float32Array | null {
     return this.engine.saved(this.lastPass, 'mean');
   }
@@ -166,7 +171,8 @@ export abstract class Norm<R extends number = number, M extends object = object>
       if (residualGrad instanceof Tensor && residualGrad !== held) residualGrad.dispose();
       throw error;
     }
-    // one of another kind or shape is no longer needed; one that the caller has put to use is the caller's
+    // one of another kind or shape is no longer needed; one that the caller has put to use is the
+    // caller's
     if (held instanceof Tensor && held !== residualGrad && !isAmong(held, [x, dy, dx])) held.dispose();
     this.#residualGrad = residualGrad;
   }
@@ -221,7 +227,10 @@ export abstract class Norm<R extends number = number, M extends object = object>
     return g;
   }
 
-  /** Memory for the residual's gradient, of dy's kind; that of the last one, unless it is an input or the output of this backward. */
+  /**
+   * Memory for the residual's gradient, of dy's kind; that of the last one, unless it is an input
+   * or the output of this backward.
+   */
   #residualGradLike(dy: TensorLike, shape: readonly number[], used: readonly (TensorLike | undefined)[]): TensorLike {
     if (!(dy instanceof Tensor)) return makeLike(dy, shape);
     const held = this.#residualGrad;

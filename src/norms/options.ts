@@ -20,27 +20,37 @@ export interface AffineOptions {
 
 /** Options of the batch normalization layers. Defaults are PyTorch's. */
 export interface BatchNormOptions extends AffineOptions {
-  /** Weight of the new batch in the running statistics, 0 to 1. `null`: cumulative average over all batches. Default 0.1. */
+  /**
+   * Weight of the new batch in the running statistics, 0 to 1. `null`: cumulative average over all
+   * batches. Default 0.1.
+   */
   momentum?: number | null;
-  /** Keep running statistics for evaluation. Without them evaluation uses the batch's own. Default `true`. */
+  /**
+   * Keep running statistics for evaluation. Without them evaluation uses the batch's own. Default
+   * `true`.
+   */
   trackRunningStats?: boolean;
   /** Estimator of the variance that is tracked: divided by m − 1 or by m. Default `'unbiased'`. */
   runningVariance?: 'unbiased' | 'biased';
   /**
-   * One value per channel in training, where the batch has no variance: `'throw'` (default); `'use-running'` learns online: the value is normalised by
-   * the running statistics, which is what batch renormalization comes to with r and d unclipped, gradients take them as constants, and then they move
-   * by the value (`RunningStats.learn`); `'skip-update'` normalises by the batch, which gives beta, and leaves the running statistics as they are.
+   * One value per channel in training, where the batch has no variance: `'throw'` (default);
+   * `'use-running'` learns online: the value is normalised by the running statistics, which is what
+   * batch renormalization comes to with r and d unclipped, gradients take them as constants, and
+   * then they move by the value (`RunningStats.learn`); `'skip-update'` normalises by the batch,
+   * which gives beta, and leaves the running statistics as they are.
    */
   onSingleValue?: 'throw' | 'use-running' | 'skip-update';
   /**
-   * A batch whose statistics are not finite (NaN or Inf in it, or beyond f32): `'propagate'` (default) lets them into the running
-   * statistics; `'skip-update'` computes the output but leaves the running statistics as they are; `'throw'` changes nothing at all.
-   * Counted in `nonFiniteBatches` either way.
+   * A batch whose statistics are not finite (NaN or Inf in it, or beyond f32): `'propagate'`
+   * (default) lets them into the running statistics; `'skip-update'` computes the output but leaves
+   * the running statistics as they are; `'throw'` changes nothing at all. Counted in
+   * `nonFiniteBatches` either way.
    */
   onNonFinite?: 'propagate' | 'skip-update' | 'throw';
   /**
-   * Ghost batch normalization (Hoffer et al. 2017): in training so many consecutive samples at a time are normalised by statistics of their own, the last run
-   * perhaps shorter, and the running statistics move once for each. Default `null`: all samples together.
+   * Ghost batch normalization (Hoffer et al. 2017): in training so many consecutive samples at a
+   * time are normalised by statistics of their own, the last run perhaps shorter, and the running
+   * statistics move once for each. Default `null`: all samples together.
    */
   virtualBatchSize?: number | null;
 }
@@ -123,8 +133,8 @@ export type Preset = 'torch' | 'keras' | 'flax' | 'onnx' | 'tfjs';
 /** What a preset sets, as options of `BatchNorm`. */
 export type PresetOptions = Required<Pick<BatchNormOptions, 'eps' | 'momentum' | 'runningVariance' | 'layout'>>;
 
-// Each framework's own defaults in our words. Momentum here is the weight of the new batch; Keras, Flax, ONNX and TF.js write the weight of
-// the old value (0.99, 0.99, 0.9, 0.99).
+// Each framework's own defaults in our words. Momentum here is the weight of the new batch; Keras,
+// Flax, ONNX and TF.js write the weight of the old value (0.99, 0.99, 0.9, 0.99).
 const PRESETS: Record<Preset, PresetOptions> = {
   torch: { eps: 1e-5, momentum: 0.1, runningVariance: 'unbiased', layout: 'channels-first' },
   keras: { eps: 1e-3, momentum: 0.01, runningVariance: 'biased', layout: 'channels-last' },

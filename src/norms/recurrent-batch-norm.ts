@@ -18,16 +18,20 @@ export interface RecurrentBatchNormOptions
   extends Omit<BatchNormOptions, 'layout' | 'virtualBatchSize' | 'trackRunningStats'> {
   /** Time steps that have statistics of their own, T. */
   maxSteps: number;
-  /** First value of gamma. Default 0.1, at which gradients through time do not vanish (Cooijmans et al. 2016, section 4). */
+  /**
+   * First value of gamma. Default 0.1, at which gradients through time do not vanish (Cooijmans et
+   * al. 2016, section 4).
+   */
   gamma?: number;
   /**
-   * Which statistics evaluation uses past the longest step trained: those of that step (`'last'`, default), those pooled over all steps (`'pooled'`), or none
-   * (`'throw'`).
+   * Which statistics evaluation uses past the longest step trained: those of that step (`'last'`,
+   * default), those pooled over all steps (`'pooled'`), or none (`'throw'`).
    */
   beyond?: 'last' | 'pooled' | 'throw';
   /**
-   * Evaluation takes n/(n + shrinkage) of a step's own statistics, n the rows behind them, and the rest of the pooled ones: late steps are reached by few
-   * sequences. `Infinity`: all steps share the pooled statistics. Default 0.
+   * Evaluation takes n/(n + shrinkage) of a step's own statistics, n the rows behind them, and the
+   * rest of the pooled ones: late steps are reached by few sequences. `Infinity`: all steps share
+   * the pooled statistics. Default 0.
    */
   shrinkage?: number;
 }
@@ -117,7 +121,10 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
     return this.#steps.trained;
   }
 
-  /** The statistics that evaluation uses in a step, as the policies say. @throws ERR_SHAPE for a step beyond them */
+  /**
+   * The statistics that evaluation uses in a step, as the policies say. @throws ERR_SHAPE for a
+   * step beyond them
+   */
   statisticsAt(step: number): { mean: Float32Array; variance: Float32Array } {
     if (!Number.isInteger(step) || step < 0) {
       throw wrongValue('ERR_SHAPE', this.subject, 'step', 'an integer of 0 or more', show(step));

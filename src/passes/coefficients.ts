@@ -10,7 +10,10 @@ import type { Heap } from '../wasm/memory.ts';
 const F64 = 8;
 const F32 = 4;
 
-/** What training works with: statistics and sums in f64, coefficients in f32 (`a` is what scales the gradient, where that is not `scale`). */
+/**
+ * What training works with: statistics and sums in f64, coefficients in f32 (`a` is what scales the
+ * gradient, where that is not `scale`).
+ */
 const TRAINING = {
   mean: F64,
   variance: F64,
@@ -27,7 +30,10 @@ const TRAINING = {
   a: F32,
 } as const;
 
-/** Where kernels gather sums: two in f64, for as many segments of rows as there may be, and accumulators. */
+/**
+ * Where kernels gather sums: two in f64, for as many segments of rows as there may be, and
+ * accumulators.
+ */
 const SUMS = { sums: MOST_SEGMENTS * 3 * F64 };
 
 export type Training = Block<typeof TRAINING> & { readonly sums: number };
@@ -58,16 +64,19 @@ export function inverseStd(variance: number, eps: number): number {
 }
 
 /**
- * Up to this many σ from 0 the mean may be folded into the shift: x·scale + shift then stays within the strict tolerance (decision 2), and
- * saves a subtraction per value.
+ * Up to this many σ from 0 the mean may be folded into the shift: x·scale + shift then stays within
+ * the strict tolerance (decision 2), and saves a subtraction per value.
  */
 const NEAR = 2;
-/** The same in evaluation, where a batch of few values may have no large output: with 2 σ the error was up to 3.9 units of the largest of 8, with 1 σ 2.8. */
+/**
+ * The same in evaluation, where a batch of few values may have no large output: with 2 σ the error
+ * was up to 3.9 units of the largest of 8, with 1 σ 2.8.
+ */
 const EVALUATION_NEAR = 1;
 
 /**
- * The training map of channels `from` to `to`: (x − center)·scale + shift. The centre is the mean as a float, or 0 where the mean lies
- * near it; what the centre leaves of the mean is in the shift.
+ * The training map of channels `from` to `to`: (x − center)·scale + shift. The centre is the mean
+ * as a float, or 0 where the mean lies near it; what the centre leaves of the mean is in the shift.
  *
  * Reads mean and variance, writes center (and gradCenter, the same), invStd, scale, shift.
  *
@@ -101,8 +110,9 @@ export function setTraining(
 }
 
 /**
- * The evaluation map, y = (x − center)·scale + shift with scale = gamma/√(runningVar + eps). The centre is the running mean as a float where that
- * lies far from 0, and 0 elsewhere; shift = beta − (runningMean − center)·scale.
+ * The evaluation map, y = (x − center)·scale + shift with scale = gamma/√(runningVar + eps). The
+ * centre is the running mean as a float where that lies far from 0, and 0 elsewhere; shift = beta −
+ * (runningMean − center)·scale.
  *
  * @param center left out: 0 in all channels
  * @returns whether a channel has a centre
@@ -144,7 +154,9 @@ export interface EvaluationSource {
   readonly gamma: Float32Array | undefined;
 }
 
-/** The map of evaluation in linear memory, worked out again only if what it is made of has changed. */
+/**
+ * The map of evaluation in linear memory, worked out again only if what it is made of has changed.
+ */
 export class EvaluationMap {
   #block: Block<typeof EVALUATION> | undefined;
   #map: AffineVectors | undefined;
@@ -186,7 +198,10 @@ export class EvaluationMap {
     return this.#map;
   }
 
-  /** The map as it was worked out last, and what from: for the backward of the forward that used it, whatever has changed since. */
+  /**
+   * The map as it was worked out last, and what from: for the backward of the forward that used it,
+   * whatever has changed since.
+   */
   get last(): { map: AffineVectors; source: EvaluationSource } {
     const { mean, variance, gamma } = this.#madeFrom!;
     return { map: this.#map!, source: { mean: mean!.values, variance: variance!.values, gamma: gamma?.values } };
@@ -199,14 +214,15 @@ export class EvaluationMap {
 }
 
 /**
- * The gradient's map of channels `from` to `to`, with the scale of forward: dx = scale·((dy − dbeta/m) − x̂·dgamma/m), which is
- * scale·((dy − k) − b·(x − gradCenter)) as the kernels take it.
+ * The gradient's map of channels `from` to `to`, with the scale of forward: dx = scale·((dy −
+ * dbeta/m) − x̂·dgamma/m), which is scale·((dy − k) − b·(x − gradCenter)) as the kernels take it.
  *
- * Reads the sums as the kernels leave them, Σdy and Σdy·(x − gradCenter)·invStd; turns the latter into dgamma, and writes b, k.
+ * Reads the sums as the kernels leave them, Σdy and Σdy·(x − gradCenter)·invStd; turns the latter
+ * into dgamma, and writes b, k.
  *
  * @param count m: values behind each statistic; by channel, where that differs
- * @param sumAgain works out the sums of one channel again. Where they are not finite the signs of infinities are those of x − mean, so
- *   that the centre must be the mean
+ * @param sumAgain works out the sums of one channel again. Where they are not finite the signs of
+ *   infinities are those of x − mean, so that the centre must be the mean
  */
 export function setGradient(
   v: Training,
@@ -236,7 +252,10 @@ export function setGradient(
   }
 }
 
-/** The same with constant statistics: dx = scale·dy + 0. And the statistics themselves, for the sums. */
+/**
+ * The same with constant statistics: dx = scale·dy + 0. And the statistics themselves, for the
+ * sums.
+ */
 export function setConstantGradient(v: Training, { mean, variance, gamma }: EvaluationSource, eps: number): void {
   const { gradCenter, invStd, scale, k } = v.views();
   for (let c = 0; c < mean.length; c++) {

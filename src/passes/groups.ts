@@ -25,14 +25,19 @@ export function poolGroups(v: Training, channels: number, groups: number): void 
   }
 }
 
-/** A gamma of 0 in a group would divide by 0: so small a share of the group's largest in its place is lost in rounding. */
+/**
+ * A gamma of 0 in a group would divide by 0: so small a share of the group's largest in its place
+ * is lost in rounding.
+ */
 const LEAST = 2 ** -30;
 
 /**
- * The gradient's map with statistics of groups: dx = s·(gamma·dy − B/m − x̂·D/m), B = Σ gamma·dy and D = Σ gamma·dy·x̂ over the group, m its values; as
- * the kernels take it a·((dy − k) − b·(x − gradCenter)) with a = gamma·s.
+ * The gradient's map with statistics of groups: dx = s·(gamma·dy − B/m − x̂·D/m), B = Σ gamma·dy
+ * and D = Σ gamma·dy·x̂ over the group, m its values; as the kernels take it a·((dy − k) − b·(x −
+ * gradCenter)) with a = gamma·s.
  *
- * Reads the sums as the kernels leave them, by channel; turns the second into dgamma, and writes a, b, k.
+ * Reads the sums as the kernels leave them, by channel; turns the second into dgamma, and writes a,
+ * b, k.
  *
  * @param count values of a channel
  */

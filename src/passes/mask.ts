@@ -1,4 +1,5 @@
-// Which places of a batch count, and for how much: masks, lengths and weights read into one array of weights by place.
+// Which places of a batch count, and for how much: masks, lengths and weights read into one array
+// of weights by place.
 
 import { show, showShape, wrongKind, wrongValue } from '../errors.ts';
 import { countOf, shapeOf } from '../tensors/shape.ts';
@@ -22,18 +23,26 @@ export type Field =
     };
 
 /**
- * Which places of a batch count. Those that do not have no part in statistics and gradients, whatever is stored there, and their output is 0. Given
- * together, a place counts that counts in each; its weight is that in `weights`.
+ * Which places of a batch count. Those that do not have no part in statistics and gradients,
+ * whatever is stored there, and their output is 0. Given together, a place counts that counts in
+ * each; its weight is that in `weights`.
  */
 export interface MaskOptions {
   /**
-   * 1 or `true` where a place counts, 0 or `false` where it does not. Its shape is that of x without the channels (`[N, T]` for `[N, T, C]`), or with
-   * them; lengths of 1 stand for any length, and axes at the end may be missing.
+   * 1 or `true` where a place counts, 0 or `false` where it does not. Its shape is that of x
+   * without the channels (`[N, T]` for `[N, T, C]`), or with them; lengths of 1 stand for any
+   * length, and axes at the end may be missing.
    */
   mask?: Field;
-  /** How many steps of each sequence count, `[N]`: along the first axis behind that of the samples which is not that of the channels. */
+  /**
+   * How many steps of each sequence count, `[N]`: along the first axis behind that of the samples
+   * which is not that of the channels.
+   */
   lengths?: ArrayLike<number>;
-  /** For how much a place counts, 0 or more, in a shape as that of `mask`: mean = Σw·x / Σw, variance = Σw·(x − mean)² / Σw. */
+  /**
+   * For how much a place counts, 0 or more, in a shape as that of `mask`: mean = Σw·x / Σw,
+   * variance = Σw·(x − mean)² / Σw.
+   */
   weights?: Field;
 }
 
@@ -45,7 +54,10 @@ export interface Mask {
   readonly places: Float32Array;
   /** Real weights, where not all of them are 1 or 0. */
   readonly weights: Float32Array | undefined;
-  /** From a sample to the next, and from a channel to the next: 0 where all channels share the weights. */
+  /**
+   * From a sample to the next, and from a channel to the next: 0 where all channels share the
+   * weights.
+   */
   readonly sampleStep: number;
   readonly channelStep: number;
   /** Σw by channel: what sums are divided by. */
@@ -105,7 +117,10 @@ function areOnes(values: Float32Array): boolean {
   return true;
 }
 
-/** Multiplies values of these dimensions by those of a field, whose strides are 0 along what it does not tell apart. */
+/**
+ * Multiplies values of these dimensions by those of a field, whose strides are 0 along what it does
+ * not tell apart.
+ */
 function multiply(values: Float32Array, dims: readonly number[], { data, strides }: Axes): void {
   const last = dims.length - 1;
   const width = dims[last];
@@ -232,7 +247,10 @@ function readField(
   return { data, strides };
 }
 
-/** How many steps of each sequence count; the steps lie along the first axis behind the samples' that is not the channels' `axis`. */
+/**
+ * How many steps of each sequence count; the steps lie along the first axis behind the samples'
+ * that is not the channels' `axis`.
+ */
 export function readLengths(subject: string, given: unknown, shape: readonly number[], axis: number): number[] {
   const lengths = listOf(given);
   if (!lengths) throw wrongKind('ERR_TYPE', subject, 'lengths', 'an array of numbers', show(given));

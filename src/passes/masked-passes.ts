@@ -1,5 +1,5 @@
-// Passes over batches in which not every place counts: sums by weight, and the usual maps, after which places that do not count are cleared while they
-// lie in cache.
+// Passes over batches in which not every place counts: sums by weight, and the usual maps, after
+// which places that do not count are cleared while they lie in cache.
 
 import { type ActivationCode, NO_ACTIVATION } from '../kernels/activations.ts';
 import type { Backend } from '../kernels/create-backend.ts';
@@ -40,7 +40,10 @@ export function placeMask(backend: Backend, call: Call, mask: Mask): Placed {
   return { mask, places: flags, weights: stored(weights, 1), inverse: stored(inverse, 2), lanes };
 }
 
-/** Rounds in which a channel finds a centre and a scale that keep its digits: a first guess, the mean, and the mean by a better scale. */
+/**
+ * Rounds in which a channel finds a centre and a scale that keep its digits: a first guess, the
+ * mean, and the mean by a better scale.
+ */
 const ROUNDS = 4;
 const MOST_SHIFT = 0.667;
 /** Channels are summed again one by one where no more than one in so many asks for it. */
@@ -49,8 +52,9 @@ const FEW = 32;
 /**
  * Mean and variance of each channel over the places that count: v.mean, v.variance.
  *
- * As in the kernels without weights: sums of differences from a value near the mean, in f32 over blocks and f64 over those; where they cannot be trusted,
- * because that value lies far from the mean or squares leave the range of f32, again around the mean.
+ * As in the kernels without weights: sums of differences from a value near the mean, in f32 over
+ * blocks and f64 over those; where they cannot be trusted, because that value lies far from the
+ * mean or squares leave the range of f32, again around the mean.
  */
 export function maskedStats(backend: Backend, plan: Plan, x: number, placed: Placed, v: Training): void {
   const { total } = placed.mask;
@@ -107,7 +111,10 @@ export function maskedStats(backend: Backend, plan: Plan, x: number, placed: Pla
 /** Places of which the first centre of a channel is a middle one. */
 const SAMPLES = 9;
 
-/** A middle value of a few places that count, as the first centre of each channel; 0 where that is not finite. */
+/**
+ * A middle value of a few places that count, as the first centre of each channel; 0 where that is
+ * not finite.
+ */
 function setFirst({ heap }: Backend, plan: Plan, x: number, { mask }: Placed, center: Float32Array): void {
   const { channels, inner, size } = plan;
   const { channelStep } = mask;
@@ -152,7 +159,10 @@ function median(a: number, b: number, c: number): number {
   return Math.max(Math.min(a, b), Math.min(Math.max(a, b), c));
 }
 
-/** Σdy and Σdy·(x − gradCenter)·invStd over the places that count, of channels `from` to `to`: v.dbeta, v.dgamma. */
+/**
+ * Σdy and Σdy·(x − gradCenter)·invStd over the places that count, of channels `from` to `to`:
+ * v.dbeta, v.dgamma.
+ */
 export function maskedGradStats(
   backend: Backend,
   plan: Plan,
@@ -167,7 +177,9 @@ export function maskedGradStats(
   maskedSums(backend, plan, x, dy, places, true, v.gradCenter, v.invStd, lanes, v.dbeta, v.dgamma, from, to);
 }
 
-/** Values of a piece that is mapped and then cleared: it and what it comes from lie in L2 meanwhile. */
+/**
+ * Values of a piece that is mapped and then cleared: it and what it comes from lie in L2 meanwhile.
+ */
 const PIECE = 1 << 16;
 
 /** Calls `visit` for pieces of a tensor, with what tells the weights of each. */

@@ -1,5 +1,5 @@
-// How a pass walks over memory: statistics of as many channels as a cache holds, then the map of the same channels while they still lie
-// there.
+// How a pass walks over memory: statistics of as many channels as a cache holds, then the map of
+// the same channels while they still lie there.
 
 import { type ActivationCode, NO_ACTIVATION } from '../kernels/activations.ts';
 import type { Backend } from '../kernels/create-backend.ts';
@@ -10,16 +10,20 @@ import { setGradient, type Training } from './coefficients.ts';
 import type { Plan } from './plan.ts';
 
 /**
- * Bytes of one input that two verbs in a row work on: what a shared last-level cache keeps until the second verb comes. Smaller tiles, of
- * the size of L2, are slower, since channels of a tile lie apart in memory and every gap stops the prefetchers (training forward of
- * 32x64x56x56, of the speed of memory.copy: 0.44 with 0.8 MB, 0.69 with 3.2 MB, 0.75 with 13 MB, 0.81 whole; Node 20, AMD EPYC, 1 MB of L2,
- * 32 MB of L3).
+ * Bytes of one input that two verbs in a row work on: what a shared last-level cache keeps until
+ * the second verb comes. Smaller tiles, of the size of L2, are slower, since channels of a tile lie
+ * apart in memory and every gap stops the prefetchers (training forward of 32x64x56x56, of the
+ * speed of memory.copy: 0.44 with 0.8 MB, 0.69 with 3.2 MB, 0.75 with 13 MB, 0.81 whole; Node 20,
+ * AMD EPYC, 1 MB of L2, 32 MB of L3).
  */
 const TILE = 1 << 25;
 /** Values of the piece in which pre-activations are worked out again. */
 const PIECE = 1 << 14;
 
-/** Channels that fit in a tile. All of them where channels are innermost: their rows cannot be taken apart. */
+/**
+ * Channels that fit in a tile. All of them where channels are innermost: their rows cannot be taken
+ * apart.
+ */
 function tileWidth({ kernel, channels, count }: Plan): number {
   return kernel === 'nxc' ? channels : Math.max(1, Math.floor(TILE / (count * 4)));
 }
@@ -82,7 +86,10 @@ export function constantBackward(
   affine(backend, plan, dy, { center: 0, scale: v.scale, shift: v.k }, 0, dx, NO_ACTIVATION);
 }
 
-/** Calls `visit` for one piece of a tensor after the other, in the order of memory: whole rows or planes of one sample, or parts of a plane. */
+/**
+ * Calls `visit` for one piece of a tensor after the other, in the order of memory: whole rows or
+ * planes of one sample, or parts of a plane.
+ */
 export function walk(
   { kernel, outer, channels, inner, whole = outer }: Plan,
   most: number,
@@ -116,9 +123,10 @@ export function vectorsFrom({ center, scale, shift }: AffineVectors, c: number):
 }
 
 /**
- * Values of the piece in which plain arrays are staged: 1 MB, which stays in cache. Copies of less go byte by byte on some processors
- * (evaluation of 32x64x56x56 from and to plain arrays: 3.7 ms with 256 kB, 2.9 ms with 1 to 4 MB, 1.7 ms on tensors, 1.7 ms for the copy of
- * one array to another; Node 20, glibc 2.36, AMD EPYC).
+ * Values of the piece in which plain arrays are staged: 1 MB, which stays in cache. Copies of less
+ * go byte by byte on some processors (evaluation of 32x64x56x56 from and to plain arrays: 3.7 ms
+ * with 256 kB, 2.9 ms with 1 to 4 MB, 1.7 ms on tensors, 1.7 ms for the copy of one array to
+ * another; Node 20, glibc 2.36, AMD EPYC).
  */
 const STAGE = 1 << 18;
 
@@ -128,7 +136,8 @@ export function stagedScratch({ size, kernel, channels }: Plan): number {
 }
 
 /**
- * The map on plain arrays: copied in, mapped and copied out piece by piece, so that the pieces stay in cache and memory is read and written once.
+ * The map on plain arrays: copied in, mapped and copied out piece by piece, so that the pieces stay
+ * in cache and memory is read and written once.
  *
  * @param scratch memory of `stagedScratch` bytes
  */
@@ -171,7 +180,8 @@ export function activationScratch({ size, kernel, channels }: Plan): number {
 }
 
 /**
- * Pre-activations worked out again piece by piece as forward did, so that corners fall the same way.
+ * Pre-activations worked out again piece by piece as forward did, so that corners fall the same
+ * way.
  *
  * @param map how they were made: by the training map or by the evaluation map
  * @param scratch memory of `activationScratch` bytes

@@ -3,10 +3,11 @@ import { countOf, differs, showSymbolic } from '../tensors/shape.ts';
 import type { Layout } from '../types.ts';
 
 /**
- * What a shape means to the kernels. The only place that reads shapes and layouts of normalization layers.
+ * What a shape means to the kernels. The only place that reads shapes and layouts of normalization
+ * layers.
  *
- * `'ncx'`: `[outer, channels, inner]`; `'nxc'`: `[outer, channels]`, inner 1. The cheaper one is chosen where both describe the same
- * memory.
+ * `'ncx'`: `[outer, channels, inner]`; `'nxc'`: `[outer, channels]`, inner 1. The cheaper one is
+ * chosen where both describe the same memory.
  */
 export interface Plan {
   readonly kernel: 'ncx' | 'nxc';
@@ -99,7 +100,8 @@ export function rowPlanOf(subject: string, shape: readonly number[], normalized:
 }
 
 /**
- * Where the values along an axis lie; the axis counts the batch, and from the end where it is negative.
+ * Where the values along an axis lie; the axis counts the batch, and from the end where it is
+ * negative.
  *
  * @throws ERR_SHAPE for a rank that has no such axis
  */

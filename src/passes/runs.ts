@@ -1,5 +1,5 @@
-// A batch as one run, or split into virtual batches (ghost batch normalization, Hoffer et al. 2017): consecutive samples, the
-// last run perhaps shorter.
+// A batch as one run, or split into virtual batches (ghost batch normalization, Hoffer et al.
+// 2017): consecutive samples, the last run perhaps shorter.
 
 import { wrongValue } from '../errors.ts';
 import { type Mask, maskOf } from './mask.ts';
@@ -11,7 +11,10 @@ export interface Run {
   /** Its first value in the batch. */
   readonly from: number;
   readonly mask: Mask | undefined;
-  /** Values behind each statistic; the fewest, where channels differ, and with weights what they are worth. */
+  /**
+   * Values behind each statistic; the fewest, where channels differ, and with weights what they are
+   * worth.
+   */
   readonly count: number;
   /** m/(m − 1): by it the variance becomes unbiased. */
   readonly correction: number | Float64Array;
@@ -22,8 +25,8 @@ export interface Run {
 }
 
 /**
- * Whose statistics a run is normalised by: its own (`'batch'`), the running ones, or the running ones, which then learn from
- * the one value that each channel has (`'online'`).
+ * Whose statistics a run is normalised by: its own (`'batch'`), the running ones, or the running
+ * ones, which then learn from the one value that each channel has (`'online'`).
  */
 export type Source = 'batch' | 'running' | 'online';
 

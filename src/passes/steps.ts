@@ -1,4 +1,5 @@
-// Sequences of unequal length as the rows of their time steps: all rows of a step together, and of padding none.
+// Sequences of unequal length as the rows of their time steps: all rows of a step together, and of
+// padding none.
 
 import { backend } from '../kernels/backend.ts';
 import type { Call } from '../tensors/call.ts';
@@ -8,7 +9,10 @@ import { floats } from '../wasm/views.ts';
 export interface Steps {
   /** Which row n·T + t of the batch each is. */
   readonly rows: Int32Array;
-  /** The first row of each step, and behind the last step the number of rows. Steps that no sequence reaches are left out at the end. */
+  /**
+   * The first row of each step, and behind the last step the number of rows. Steps that no sequence
+   * reaches are left out at the end.
+   */
   readonly starts: readonly number[];
   /** Sequences, in the order in which a step has them: those that last longest come first. */
   readonly order: Int32Array;
@@ -17,7 +21,8 @@ export interface Steps {
 }
 
 /**
- * Sorts rows by step. Where each sequence counts up to its length, the rows of a step are a prefix of those of the step before.
+ * Sorts rows by step. Where each sequence counts up to its length, the rows of a step are a prefix
+ * of those of the step before.
  *
  * @param counts does step t of sequence n count?
  */
@@ -41,7 +46,9 @@ export function stepsOf(samples: number, steps: number, counts: (n: number, t: n
   return { rows: Int32Array.from(rows), starts, order, all: samples * steps };
 }
 
-/** Rows of at least so many values are copied by the engine's own copy, shorter ones value by value. */
+/**
+ * Rows of at least so many values are copied by the engine's own copy, shorter ones value by value.
+ */
 const WIDE = 32;
 
 /** Copies rows out of a batch at `x`, to `at`: scratch memory, unless told otherwise. */

@@ -1,4 +1,5 @@
-// What is wrong with a network, found by running one batch through it: without dropout as evaluation does, and twice as training does, with and without.
+// What is wrong with a network, found by running one batch through it: without dropout as
+// evaluation does, and twice as training does, with and without.
 
 import { show, wrongKind, wrongValue } from '../errors.ts';
 import { BOUNDS } from '../kernels/activations.ts';
@@ -35,7 +36,10 @@ export interface DiagnoseOptions<B> {
   layout?: Layout;
 }
 
-/** A tanh beyond ±0.97 passes less than 6 % of a gradient on (1 − 0.97²); a sigmoid likewise, scaled to ±1. */
+/**
+ * A tanh beyond ±0.97 passes less than 6 % of a gradient on (1 − 0.97²); a sigmoid likewise, scaled
+ * to ±1.
+ */
 const SATURATED = 0.97;
 /** The share of saturated values at which a channel is reported. */
 const MOSTLY = 0.5;
@@ -43,12 +47,16 @@ const MOSTLY = 0.5;
 const EXPLODING = 1e4;
 /** A gap of less than this share of gamma is none. */
 const NO_GAP = 1e-3;
-/** A gap of up to so many times what is to be expected of a batch of this size by chance is laid to that. */
+/**
+ * A gap of up to so many times what is to be expected of a batch of this size by chance is laid to
+ * that.
+ */
 const BY_CHANCE = 2.5;
 
 /**
- * What the statistics of one channel do to its output: y = gamma·(x − mean)/σ + beta by those of the batch and by the running ones, over the values of the batch.
- * With z = (x − mean)/σ of the batch they differ by gamma·(z·(1 − σ/σ′) − (mean − mean′)/σ′).
+ * What the statistics of one channel do to its output: y = gamma·(x − mean)/σ + beta by those of
+ * the batch and by the running ones, over the values of the batch. With z = (x − mean)/σ of the
+ * batch they differ by gamma·(z·(1 − σ/σ′) − (mean − mean′)/σ′).
  */
 function gapOf(
   { effective: m, mean, variance }: Seen,
@@ -277,10 +285,16 @@ export function diagnose<B>(net: Layer, batch: B, options: DiagnoseOptions<B> = 
   return new Diagnosis(norms, dropout, units);
 }
 
-/** Tells along which axis the channels of each layer's output lie: where the layer does not say, where they lay in its input. */
+/**
+ * Tells along which axis the channels of each layer's output lie: where the layer does not say,
+ * where they lay in its input.
+ */
 function outputAxes(layout: Layout): (layer: Layer, x: TensorLike, y: TensorLike) => number {
   const first = (rank: number) => (layout === 'channels-first' ? Math.min(1, rank - 1) : rank - 1);
-  /** Of the values seen, along which axis of so many their channels lie; of one between layers as of the last. */
+  /**
+   * Of the values seen, along which axis of so many their channels lie; of one between layers as of
+   * the last.
+   */
   const axes = new WeakMap<object, (rank: number) => number>();
   let last = first;
   return (layer, x, y) => {

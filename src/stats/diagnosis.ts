@@ -115,7 +115,10 @@ export class Diagnosis {
     return { norms, dropout, units };
   }
 
-  /** A table of the norms, the worst channel of each; and a line for each thing that is wrong besides. */
+  /**
+   * A table of the norms, the worst channel of each; and a line for each thing that is wrong
+   * besides.
+   */
   toString(): string {
     const head = ['norm', 'values', 'gap', 'mean', 'variance', 'estimator', 'by chance', 'worst', 'cause'];
     const rows = this.norms.map(({ name, subject, step, values, gap, cause, channels }) => {

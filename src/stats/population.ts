@@ -26,24 +26,35 @@ export interface PopulationProgress {
   readonly batches: number;
   /** Batches left out because something in them was not finite. */
   readonly skipped: number;
-  /** The largest standard error of a mean, over that channel's standard deviation: how well the worst is known so far. NaN before the second batch. */
+  /**
+   * The largest standard error of a mean, over that channel's standard deviation: how well the
+   * worst is known so far. NaN before the second batch.
+   */
   readonly relativeError: number;
 }
 
 /** Options of `populationStatistics` and `recalibrate`. */
 export interface PopulationOptions<B> {
   /**
-   * `'pooled'` (default): mean and (biased) variance of all values, as if they were one batch. `'averaged'`: averages over batches of their means and variances, these
-   * corrected by m/(m − 1) where the layer tracks unbiased ones: the paper's formula (Ioffe & Szegedy 2015, algorithm 2), which leaves out what lies between batches.
+   * `'pooled'` (default): mean and (biased) variance of all values, as if they were one batch.
+   * `'averaged'`: averages over batches of their means and variances, these corrected by m/(m − 1)
+   * where the layer tracks unbiased ones: the paper's formula (Ioffe & Szegedy 2015, algorithm 2),
+   * which leaves out what lies between batches.
    */
   estimator?: 'pooled' | 'averaged';
-  /** How a batch runs through the network. Default `(batch) => net.forward(batch)`. May be asynchronous; tensors that it makes are its own to dispose of. */
+  /**
+   * How a batch runs through the network. Default `(batch) => net.forward(batch)`. May be
+   * asynchronous; tensors that it makes are its own to dispose of.
+   */
   forward?: (batch: B) => unknown;
   /** Called after every batch. */
   progress?: (now: PopulationProgress) => void;
   /** Aborts between batches, with the signal's reason; nothing has changed then. */
   signal?: Signal;
-  /** Dropout drops, as in training. Default `false`: evaluation, for which the statistics are, drops nothing. */
+  /**
+   * Dropout drops, as in training. Default `false`: evaluation, for which the statistics are, drops
+   * nothing.
+   */
   dropout?: boolean;
 }
 
@@ -53,7 +64,10 @@ export interface LayerStatistics {
   readonly mean: Float64Array;
   /** Variance of each channel, by the estimator that was chosen. */
   readonly variance: Float64Array;
-  /** Standard error of the mean, from the spread between batches, whose values need not be independent. NaN with less than 2 of them. */
+  /**
+   * Standard error of the mean, from the spread between batches, whose values need not be
+   * independent. NaN with less than 2 of them.
+   */
   readonly standardError: Float64Array;
   /** Values behind each channel; with weights Σw. By time step, where there are several. */
   readonly counts: Float64Array;
@@ -61,7 +75,10 @@ export interface LayerStatistics {
 
 /** What `populationStatistics` found. */
 export interface PopulationStatistics {
-  /** By name of the norm in the network, as in its state dict: `'1'`, `'3.0'`; `''` for a norm that is the network. */
+  /**
+   * By name of the norm in the network, as in its state dict: `'1'`, `'3.0'`; `''` for a norm that
+   * is the network.
+   */
   readonly layers: Readonly<Record<string, LayerStatistics>>;
   /** Batches taken in. */
   readonly batches: number;
@@ -74,7 +91,9 @@ export interface PopulationStatistics {
 /** Statistics of one norm, or of one of its time steps. */
 class Accumulator {
   readonly #pooled: { count: number; readonly mean: Float64Array; readonly m2: Float64Array };
-  /** Sums over runs: of means and variances, and of n, n², n²·d and n²·d², d from the first mean. */
+  /**
+   * Sums over runs: of means and variances, and of n, n², n²·d and n²·d², d from the first mean.
+   */
   readonly #means: Float64Array;
   readonly #variances: Float64Array;
   readonly #first: Float64Array;
@@ -188,7 +207,10 @@ function checkOptions(subject: string, options: PopulationOptions<never>): void 
   if (typeof dropout !== 'boolean') throw wrongKind('ERR_OPTION', subject, 'dropout', 'true or false', show(dropout));
 }
 
-/** Samples that ran through the first norm: of the runs of a call, or where these are time steps of the step that most reach. */
+/**
+ * Samples that ran through the first norm: of the runs of a call, or where these are time steps of
+ * the step that most reach.
+ */
 function samplesIn(calls: readonly { readonly name: string; readonly seen: readonly Seen[] }[]): number {
   return calls
     .filter(({ name }) => name === calls[0].name)
@@ -253,17 +275,19 @@ export async function collect<B>(
 }
 
 /**
- * The expectation over all batches of the statistics that batch norm takes in training (precise batch norm, Wu & Johnson 2021): what evaluation should use, in place
- * of a moving average over the last batches. Norms normalise by each batch, as in training; nothing moves their running statistics, and afterwards every layer is in
- * the mode in which it was; a backward then needs a forward of its own. Batches in which something is not finite are left out and counted.
+ * The expectation over all batches of the statistics that batch norm takes in training (precise
+ * batch norm, Wu & Johnson 2021): what evaluation should use, in place of a moving average over the
+ * last batches. Norms normalise by each batch, as in training; nothing moves their running
+ * statistics, and afterwards every layer is in the mode in which it was; a backward then needs a
+ * forward of its own. Batches in which something is not finite are left out and counted.
  *
  *     const { layers } = await populationStatistics(net, batches);
  *     layers['1'].mean;                         // Float64Array(C)
  *     Math.max(...layers['1'].standardError);   // is it enough?
  *
  * @param batches any iterable or async iterable: arrays, generators, streams
- * @throws ERR_TYPE, ERR_OPTION (for an empty stream too), ERR_NON_FINITE where no batch was finite, what a forward throws, and the signal's reason. The network is then as
- *   it was
+ * @throws ERR_TYPE, ERR_OPTION (for an empty stream too), ERR_NON_FINITE where no batch was finite,
+ *   what a forward throws, and the signal's reason. The network is then as it was
  */
 export async function populationStatistics<B>(
   net: Layer,
@@ -283,8 +307,9 @@ function replaceStatistics(net: Layer, { layers, batches }: PopulationStatistics
 }
 
 /**
- * Replaces the running statistics of a network by its `populationStatistics`: after training, after weights have been averaged or changed by hand, and where dropout
- * before a norm has left it statistics that evaluation does not have. Frozen norms stay as they are.
+ * Replaces the running statistics of a network by its `populationStatistics`: after training, after
+ * weights have been averaged or changed by hand, and where dropout before a norm has left it
+ * statistics that evaluation does not have. Frozen norms stay as they are.
  *
  *     await recalibrate(net, batches);
  *

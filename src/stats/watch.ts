@@ -38,7 +38,9 @@ export interface ObservedNorm {
   readonly estimator: 'unbiased' | 'biased';
 }
 
-/** The norms of a network that may keep running statistics, by name, in the order of their layers. */
+/**
+ * The norms of a network that may keep running statistics, by name, in the order of their layers.
+ */
 export function normsOf(net: Layer): ObservedNorm[] {
   return net.named().flatMap(([name, layer]) => {
     const engine = layer instanceof Norm ? layer.engine.observable : undefined;
@@ -72,7 +74,8 @@ export interface Watcher {
 /**
  * Watches a network from now on, in the mode that `watching` says.
  *
- * @returns ends it: every layer is in the mode in which it was, dropout goes on with the masks it would have drawn, cells with their states
+ * @returns ends it: every layer is in the mode in which it was, dropout goes on with the masks it
+ *   would have drawn, cells with their states
  */
 export function watch(net: Layer, { training, dropout }: Watching, watcher: Watcher): () => void {
   const norms = normsOf(net);

@@ -49,7 +49,10 @@ export type RankOf<X> = X extends {
     ? S['length']
     : number;
 
-/** What an input of type X must be besides: of one of the ranks R, where its shape is a literal that says its rank. */
+/**
+ * What an input of type X must be besides: of one of the ranks R, where its shape is a literal that
+ * says its rank.
+ */
 export type OfRank<X, R extends number> = number extends R
   ? unknown
   : number extends RankOf<X>
@@ -69,7 +72,10 @@ const forgotten = /* @__PURE__ */ new FinalizationRegistry<{ heap: Heap; ptr: nu
   heap.free(ptr),
 );
 
-/** The tensor that each view of linear memory was handed out by. As long as a view is held, its tensor lives. */
+/**
+ * The tensor that each view of linear memory was handed out by. As long as a view is held, its
+ * tensor lives.
+ */
 const owners = /* @__PURE__ */ new WeakMap<Float32Array, Tensor>();
 
 /** @internal The tensor whose `data` an array is or was; undefined for any other. */
@@ -132,8 +138,9 @@ export class Tensor implements Disposable {
   }
 
   /**
-   * The values. Taken afresh when memory has grown since the last time, so ask for it again rather than keep it. As long as this array is held
-   * the tensor is not collected; parts of it (`subarray`) do not hold the tensor.
+   * The values. Taken afresh when memory has grown since the last time, so ask for it again rather
+   * than keep it. As long as this array is held the tensor is not collected; parts of it
+   * (`subarray`) do not hold the tensor.
    *
    * @throws ERR_DISPOSED
    */
@@ -157,7 +164,10 @@ export class Tensor implements Disposable {
     return this.#ptr;
   }
 
-  /** @internal A tensor of the same shape that lives and dies with this one: where a loss puts its gradient. Made at the first call. */
+  /**
+   * @internal A tensor of the same shape that lives and dies with this one: where a loss puts its
+   *   gradient. Made at the first call.
+   */
   get companion(): Tensor {
     if (!this.#companion) {
       this.#companion = Tensor.unscoped(this.shape);
@@ -184,7 +194,10 @@ export class Tensor implements Disposable {
     this.#ptr = 0;
   }
 
-  /** What programs are shown. Not a static name, as layers have: with one, each `instanceof` takes V8 25 ns longer. */
+  /**
+   * What programs are shown. Not a static name, as layers have: with one, each `instanceof` takes
+   * V8 25 ns longer.
+   */
   get [Symbol.toStringTag](): string {
     return 'Tensor';
   }

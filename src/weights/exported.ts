@@ -50,7 +50,8 @@ export function put(subject: string, out: Map<string, Exported>, name: string, t
 }
 
 /**
- * A state dict for the frameworks that lay kernels out with the inputs first, put `/` between names, and count no batches: `batchesTracked` stays here.
+ * A state dict for the frameworks that lay kernels out with the inputs first, put `/` between
+ * names, and count no batches: `batchesTracked` stays here.
  *
  * @param norm foreign names of a batch norm's tensors, and ours
  * @param collection what stands before the names, by our last name

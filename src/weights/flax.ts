@@ -1,6 +1,7 @@
-// Flax: collections of nested dictionaries, `params` and `batch_stats` (flax.linen), or one of modules
-// (flax.nnx: `bn/mean/value`). Momentum there is the weight of the old value, the running
-// variance the biased one, channels are last; none of it stands in the weights, so that the norms' options are Flax's defaults.
+// Flax: collections of nested dictionaries, `params` and `batch_stats` (flax.linen), or one of
+// modules (flax.nnx: `bn/mean/value`). Momentum there is the weight of the old value, the running
+// variance the biased one, channels are last; none of it stands in the weights, so that the norms'
+// options are Flax's defaults.
 
 import { checkRecord } from '../named-options.ts';
 import { preset } from '../norms/options.ts';

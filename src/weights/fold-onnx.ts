@@ -1,5 +1,6 @@
-// Batch norm of an ONNX model, folded into the layers beside it. The model is read once, norms are folded in a graph in memory where every
-// change is counted, and fields of the file that do not change are carried over byte for byte.
+// Batch norm of an ONNX model, folded into the layers beside it. The model is read once, norms are
+// folded in a graph in memory where every change is counted, and fields of the file that do not
+// change are carried over byte for byte.
 
 import type { EvenkeelError } from '../errors.ts';
 import { type Affine, affineOf } from '../fold/norm.ts';
@@ -72,7 +73,10 @@ class Folding {
     /** Weights whose values a caller may replace. */
     readonly defaults: readonly string[];
   }[] = [];
-  /** Values that may still be looked at: a model that names the same large weights time after time is not gone through for ever. */
+  /**
+   * Values that may still be looked at: a model that names the same large weights time after time
+   * is not gone through for ever.
+   */
   #left: number;
 
   constructor(graph: FoldGraph, norms: readonly OnnxNorm[], isStrict: boolean) {
@@ -82,7 +86,10 @@ class Folding {
     this.#left = 4 * graph.base.model.size + 1e6;
   }
 
-  /** What has been folded may be folded into again: a norm that stays is tried anew when the layer beside it changes. */
+  /**
+   * What has been folded may be folded into again: a norm that stays is tried anew when the layer
+   * beside it changes.
+   */
   run(): void {
     const open = [...this.#norms.keys()];
     for (let i = 0; i < open.length; i++) {

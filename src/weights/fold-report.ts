@@ -20,7 +20,10 @@ export interface FileFold {
     /** Why it stays, in a sentence. */
     readonly reason: string;
   }[];
-  /** What the file does not say and was taken for granted, in sentences: an eps that is wrong makes the folded weights wrong. */
+  /**
+   * What the file does not say and was taken for granted, in sentences: an eps that is wrong makes
+   * the folded weights wrong.
+   */
   readonly assumed: readonly string[];
 }
 
@@ -36,9 +39,15 @@ export interface FoldedNorm {
   readonly channels: number;
   /** The eps that was used. */
   readonly eps: number;
-  /** What the rounding of the new weights, to the type they are stored as, can do to an output for inputs of magnitude 1: the channel with the most. */
+  /**
+   * What the rounding of the new weights, to the type they are stored as, can do to an output for
+   * inputs of magnitude 1: the channel with the most.
+   */
   readonly rounding: number;
-  /** What the file does not say: `eps`, `layer`, `transposed`; `inputs`: weights that a caller may replace. */
+  /**
+   * What the file does not say: `eps`, `layer`, `transposed`; `inputs`: weights that a caller may
+   * replace.
+   */
   readonly assumed?: readonly string[];
   /** What else was taken for granted. */
   readonly note?: string;

@@ -1,4 +1,5 @@
-// What all importers share: foreign names taken apart into a layer's name and a tensor's, and what comes of them.
+// What all importers share: foreign names taken apart into a layer's name and a tensor's, and what
+// comes of them.
 
 import { show, wrongKind, wrongValue } from '../errors.ts';
 import { quote, quoteSome } from '../formats/bytes.ts';
@@ -50,7 +51,10 @@ export interface Imported {
    * the framework's defaults.
    */
   readonly assumed: Readonly<Record<string, readonly NormOption[]>>;
-  /** By the name of each layer whose `weight` was a depthwise kernel: outputs for each input, which its shape does not say. */
+  /**
+   * By the name of each layer whose `weight` was a depthwise kernel: outputs for each input, which
+   * its shape does not say.
+   */
   readonly multipliers?: Readonly<Record<string, number>>;
   /**
    * Names of layers that run in training mode in the file, whoever calls the network, if there are
@@ -175,7 +179,8 @@ export class Collector {
   ): void {
     const name = joined(layer, ours);
     checkTensor(this.#subject, full, tensor);
-    const { shape, data: stored } = tensor; // a file's tensor decodes its data each time it is asked
+    // a file's tensor decodes its data each time it is asked
+    const { shape, data: stored } = tensor;
     const data = stored instanceof Float64Array ? stored : new Float32Array(stored);
     const count = shape.reduce((product, length) => product * length, 1);
     if (data.length !== count) throw this.#wrong(full, `${count} values for shape ${show(shape)}`, `${data.length}`);
@@ -210,7 +215,10 @@ export class Collector {
     return wrongValue('ERR_STATE', this.#subject, quote(full), expected, got);
   }
 
-  /** A batch norm and the options it was trained with. `stated`: those that the file says; the others are defaults. */
+  /**
+   * A batch norm and the options it was trained with. `stated`: those that the file says; the
+   * others are defaults.
+   */
   norm(layer: string, options: BatchNormOptions, stated: 'all' | readonly NormOption[]): void {
     const foreign = this.#theirs.get(layer) ?? layer;
     const said: StoredNorm = Object.hasOwn(this.#said, foreign) ? this.#said[foreign] : {};

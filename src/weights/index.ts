@@ -52,8 +52,8 @@ export { kinOf, type OnnxKin } from './onnx-kin.ts';
 export { fromTorch, toTorch } from './torch.ts';
 
 /**
- * A network from an ONNX, Keras or TF.js file with its weights, in evaluation mode. The file's graph
- * must be a chain of fully connected layers, normalizations, activations and dropout.
+ * A network from an ONNX, Keras or TF.js file with its weights, in evaluation mode. The file's
+ * graph must be a chain of fully connected layers, normalizations, activations and dropout.
  *
  *     const net = await loadSequential('model.onnx');
  *     const run = net.compile();

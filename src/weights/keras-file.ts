@@ -1,5 +1,5 @@
-// Keras' files: `.keras` (a ZIP of a config and weights), `.weights.h5`, and the HDF5 files of tf.keras and Keras 3 (`.h5`). HDF5 is read by the
-// optional peer h5wasm.
+// Keras' files: `.keras` (a ZIP of a config and weights), `.weights.h5`, and the HDF5 files of
+// tf.keras and Keras 3 (`.h5`). HDF5 is read by the optional peer h5wasm.
 //
 // Sources: keras/src/saving/saving_lib.py, keras/src/legacy/saving/legacy_h5_format.py.
 

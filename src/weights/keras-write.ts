@@ -1,4 +1,5 @@
-// A `.weights.h5` as Keras 3 reads it: variables by number, in groups named after the layer's class and a counter.
+// A `.weights.h5` as Keras 3 reads it: variables by number, in groups named after the layer's class
+// and a counter.
 
 import { type WritableHdf5, writeHdf5 } from '../formats/hdf5.ts';
 import { checkNames } from '../named-options.ts';
@@ -9,8 +10,9 @@ import { placeOf } from './keras-kinds.ts';
 /** Options of `writeKeras`. */
 export interface WriteKerasOptions {
   /**
-   * Kinds of layers by name, as Keras calls their classes: `{ gn: 'GroupNormalization' }`; `kinds` of a file that was read. A layer that is not among
-   * them is what its variables look like: gamma and beta alone are a LayerNormalization.
+   * Kinds of layers by name, as Keras calls their classes: `{ gn: 'GroupNormalization' }`; `kinds`
+   * of a file that was read. A layer that is not among them is what its variables look like: gamma
+   * and beta alone are a LayerNormalization.
    */
   kinds?: ReadonlyMap<string, string> | Readonly<Record<string, string>>;
 }

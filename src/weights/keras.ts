@@ -1,5 +1,6 @@
-// Keras' weights: https://keras.io/api/layers/normalization_layers/batch_normalization/. Momentum there is the weight of the old value; the moving
-// variance is the biased one; channels are last unless `axis` says otherwise.
+// Keras' weights: https://keras.io/api/layers/normalization_layers/batch_normalization/. Momentum
+// there is the weight of the old value; the moving variance is the biased one; channels are last
+// unless `axis` says otherwise.
 
 import { wrongValue } from '../errors.ts';
 import { quote } from '../formats/bytes.ts';
@@ -70,7 +71,10 @@ export function fromTfjs(model: TfjsModel | ForeignTensors, options: ImportOptio
   return collect('fromTfjs', tensors, { layers: tfjsLayers(topology), scoped: true }, options);
 }
 
-/** The layers of a TF.js topology, in which Keras' config may lie one level deeper; null where there is none. */
+/**
+ * The layers of a TF.js topology, in which Keras' config may lie one level deeper; null where there
+ * is none.
+ */
 export function tfjsLayers(topology: Json): KerasLayer[] | null {
   if (typeof topology !== 'object' || topology === null || Array.isArray(topology)) return null;
   const config = 'model_config' in topology ? topology.model_config : topology;
@@ -120,7 +124,10 @@ export function collectGroups(collector: Collector, subject: string, groups: rea
   return collector;
 }
 
-/** A batch norm: its config or its name says so, or, where nobody says what it is, its moving statistics. */
+/**
+ * A batch norm: its config or its name says so, or, where nobody says what it is, its moving
+ * statistics.
+ */
 function isBatchNorm({ kind, tensors }: KerasGroup): boolean {
   const tracked = tensors.has('moving_mean') || tensors.has('moving_variance');
   if (kind === 'batch_normalization') return tracked || tensors.has('gamma') || tensors.has('beta');
@@ -137,7 +144,10 @@ function expectedOf(known: KerasLayer | undefined): string[] {
   ];
 }
 
-/** What a variable is here: in which layer inside of its own, under which name, with which axes; undefined for what there is no such thing. */
+/**
+ * What a variable is here: in which layer inside of its own, under which name, with which axes;
+ * undefined for what there is no such thing.
+ */
 function partOf(
   { kind, tensors }: KerasGroup,
   leaf: string,
@@ -204,7 +214,10 @@ export function normOptions(subject: string, { name, config, rank }: KerasLayer)
   };
 }
 
-/** Options that a BatchNormalization's config says; how Keras estimates the variance follows from the class. */
+/**
+ * Options that a BatchNormalization's config says; how Keras estimates the variance follows from
+ * the class.
+ */
 function statedIn({ config }: KerasLayer): NormOption[] {
   return [
     ...(typeof config.epsilon === 'number' ? (['eps'] as const) : []),
@@ -227,7 +240,9 @@ export function newWeight(old: number): number {
 
 /** Options of `toKeras` and `toTfjs`. */
 export interface KerasExportOptions extends ExportOptions {
-  /** Outputs for each input of layers whose weights are depthwise kernels, as an import says them. */
+  /**
+   * Outputs for each input of layers whose weights are depthwise kernels, as an import says them.
+   */
   multipliers?: Readonly<Record<string, number>>;
 }
 
@@ -269,7 +284,8 @@ function exported(
     const tensor = tensors.get(kernel);
     if (!tensor) continue;
     const { shape, data } = tensor;
-    // inputs and outputs lie side by side in the last axis: taken apart, the values stay where they are
+    // inputs and outputs lie side by side in the last axis: taken apart, the values stay where they
+    // are
     tensors.set(kernel, { data, shape: [...shape.slice(0, -2), shape[shape.length - 1] / outputs, outputs] });
     const outer = path.replace(/\/?depthwise$/, '');
     const pointwise = joined(outer, 'pointwise', '/');

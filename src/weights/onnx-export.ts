@@ -23,7 +23,10 @@ const LEAST_OPSET = 15;
 
 /** Options of `toOnnx`. */
 export interface OnnxExportOptions {
-  /** One row's shape, for a network that is no Graph. Default: the features of the first Linear, or of a first normalization. */
+  /**
+   * One row's shape, for a network that is no Graph. Default: the features of the first Linear, or
+   * of a first normalization.
+   */
   inputShape?: readonly number[];
 }
 

@@ -1,5 +1,5 @@
-// ONNX' norms beside batch norm: https://onnx.ai/onnx/operators/onnx__LayerNormalization.html, …GroupNormalization, …InstanceNormalization, …RMSNormalization,
-// …MeanVarianceNormalization.
+// ONNX' norms beside batch norm: https://onnx.ai/onnx/operators/onnx__LayerNormalization.html,
+// …GroupNormalization, …InstanceNormalization, …RMSNormalization, …MeanVarianceNormalization.
 
 import { malformed, show } from '../errors.ts';
 import { quote } from '../formats/bytes.ts';
@@ -31,11 +31,17 @@ export interface OnnxKin {
   readonly inputs: Readonly<Partial<Record<'gamma' | 'beta', string>>>;
   /** The first normalised axis of LayerNorm and RMSNorm, from the end where negative. */
   readonly axis?: number;
-  /** Lengths of the normalised axes of LayerNorm and RMSNorm: scale and bias are spread over them where they are smaller. */
+  /**
+   * Lengths of the normalised axes of LayerNorm and RMSNorm: scale and bias are spread over them
+   * where they are smaller.
+   */
   readonly shape?: readonly number[];
   /** Groups of a GroupNorm. */
   readonly numGroups?: number;
-  /** Are scale and bias those of groups, as GroupNorm's were before version 21? Otherwise they are those of channels. */
+  /**
+   * Are scale and bias those of groups, as GroupNorm's were before version 21? Otherwise they are
+   * those of channels.
+   */
   readonly byGroup?: boolean;
   /** Channels of the others, where they are known. */
   readonly channels?: number;
@@ -152,7 +158,10 @@ function kinFor(graph: Graph, node: OnnxNode): OnnxKin | undefined {
   }
 }
 
-/** The lengths of the axes from `axis` on, by the input's shape and those of scale and bias; or why they are not known. */
+/**
+ * The lengths of the axes from `axis` on, by the input's shape and those of scale and bias; or why
+ * they are not known.
+ */
 function normalised(
   axis: number,
   input: Shape | undefined,
@@ -198,7 +207,10 @@ function spreadGroups(values: ArrayLike<number>, channels: number): Float32Array
   return Float32Array.from({ length: channels }, (_, c) => values[Math.floor((c * values.length) / channels)]);
 }
 
-/** Scale or bias of a norm as our layer has it: spread over all that it normalises, or over its channels. */
+/**
+ * Scale or bias of a norm as our layer has it: spread over all that it normalises, or over its
+ * channels.
+ */
 export function spreadWeights(
   { shape: to, byGroup, channels }: OnnxKin,
   values: Values,

@@ -1,5 +1,5 @@
-// ONNX models: https://onnx.ai/onnx/operators/onnx__BatchNormalization.html. Momentum there is the weight of the old value, the running variance the
-// biased one, channels are axis 1.
+// ONNX models: https://onnx.ai/onnx/operators/onnx__BatchNormalization.html. Momentum there is the
+// weight of the old value, the running variance the biased one, channels are axis 1.
 
 import { malformed } from '../errors.ts';
 import { type Bytes, quote } from '../formats/bytes.ts';
@@ -73,7 +73,10 @@ function normOf({ model: { opset }, names }: Graph, node: OnnxNode): OnnxNorm {
   };
 }
 
-/** Tensors of a model by name: initializers, Constant nodes, and those of graphs inside nodes behind the path to them. */
+/**
+ * Tensors of a model by name: initializers, Constant nodes, and those of graphs inside nodes behind
+ * the path to them.
+ */
 export function tensorsOf(model: OnnxModel): Map<string, StoredTensor> {
   const tensors = new Map<string, StoredTensor>();
   const gather = ({ nodes, initializers }: Pick<OnnxGraph, 'nodes' | 'initializers'>, path: string) => {
@@ -115,7 +118,10 @@ export function strangeBatchNorms(model: OnnxModel): { norm: string; reason: str
     .map(({ node, path }) => ({ norm: labelOf(node), reason: `it is inside another node (${path})` }));
 }
 
-/** Norms that are there but not among `norms` of an import: of other kinds, in graphs inside nodes and in functions. */
+/**
+ * Norms that are there but not among `norms` of an import: of other kinds, in graphs inside nodes
+ * and in functions.
+ */
 export function strangeNorms(model: OnnxModel): string[] {
   const inside = [...innerNodes(model)]
     .filter(({ node }) => /Norm(?:alization)?$/.test(node.op))
@@ -273,7 +279,9 @@ function isRow(shape: readonly number[], outFeatures: number): boolean {
   return size === 1 || (size === outFeatures && shape.at(-1) === outFeatures);
 }
 
-/** A bias as one value for each output, from whatever shape broadcasts to it; undefined for others. */
+/**
+ * A bias as one value for each output, from whatever shape broadcasts to it; undefined for others.
+ */
 export function biasRow(values: Values, shape: readonly number[], outFeatures: number): Values | undefined {
   if (!isRow(shape, outFeatures)) return undefined;
   return values.length === outFeatures ? values : new Float32Array(outFeatures).fill(values[0]);

@@ -44,7 +44,10 @@ export interface KerasNetwork {
 /** Variables of a layer that inference does without. */
 const TRAINING = ['moving_stddev', 'renorm_mean', 'renorm_stddev'];
 
-/** Builds the network. Throws ERR_FORMAT, by the layer's name, where it is no chain of layers that there are here. */
+/**
+ * Builds the network. Throws ERR_FORMAT, by the layer's name, where it is no chain of layers that
+ * there are here.
+ */
 export function sequentialFromKeras(network: KerasNetwork, options: LoadOptions): Sequential {
   const { format, version } = network;
   const { dropSoftmax = false } = options;
@@ -132,7 +135,8 @@ export function sequentialFromKeras(network: KerasNetwork, options: LoadOptions)
       case 'dropout':
         built.push(new Dropout(typeof config.rate === 'number' ? config.rate : 0.5));
         break;
-      case 'flatten': // of rows it does nothing; of what comes in, whoever calls the network has done it
+      // it does nothing to rows; the network's caller has flattened its input
+      case 'flatten':
         if (built.length && rank !== 2) throw fail('rows, or the beginning of the network', 'Flatten behind a layer');
         break;
       default:

@@ -38,7 +38,10 @@ const FORMAT = 'ONNX';
 /** ONNX' number for float32. */
 const FLOAT = 1;
 
-/** Builds the network. Throws ERR_FORMAT, by the nodes' names, where the graph is no chain of layers that there are here. */
+/**
+ * Builds the network. Throws ERR_FORMAT, by the nodes' names, where the graph is no chain of layers
+ * that there are here.
+ */
 export function sequentialFromOnnx(
   file: Bytes,
   { dropSoftmax = false, files }: { dropSoftmax?: boolean; files?: TensorFiles | undefined },
@@ -48,7 +51,10 @@ export function sequentialFromOnnx(
   return new Chain(graphFor(model), dropSoftmax).build();
 }
 
-/** The shape of one row, as the network of a model takes it: as long as a graph that begins with Flatten. undefined where it is not known. */
+/**
+ * The shape of one row, as the network of a model takes it: as long as a graph that begins with
+ * Flatten. undefined where it is not known.
+ */
 export function rowOfOnnx(model: OnnxModel): number[] | undefined {
   const [shape] = model.inputs.values();
   const row = shape?.slice(1);
@@ -125,7 +131,10 @@ class Chain {
     return new Sequential(...this.#layers).eval();
   }
 
-  /** Says all that is in the way, not only the first: inputs, outputs, operators that are no layers here. */
+  /**
+   * Says all that is in the way, not only the first: inputs, outputs, operators that are no layers
+   * here.
+   */
   #checkOperators(): void {
     const strange = new Map<string, string>();
     for (const node of this.#nodes) {
@@ -201,7 +210,10 @@ class Chain {
       throw this.#fail(node, `${quote(value)} as its one input: a chain`, quoteSome(given));
   }
 
-  /** How many nodes there are until all that comes of the value is one value; undefined where that is never. */
+  /**
+   * How many nodes there are until all that comes of the value is one value; undefined where that
+   * is never.
+   */
   #meeting(i: number): number | undefined {
     const open = new Map<string, number>([[this.#value, this.#uses.get(this.#value) ?? 0]]);
     for (let at = i; at < this.#nodes.length; at++) {

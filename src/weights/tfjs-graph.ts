@@ -1,4 +1,5 @@
-// Graph models of TF.js: nodes of TensorFlow with weights among their inputs. The nodes alone say which weight is what, and eps of norms.
+// Graph models of TF.js: nodes of TensorFlow with weights among their inputs. The nodes alone say
+// which weight is what, and eps of norms.
 
 import { malformed } from '../errors.ts';
 import type { StoredTensor } from '../formats/dtypes.ts';

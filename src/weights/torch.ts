@@ -1,5 +1,6 @@
-// PyTorch's state dicts: https://pytorch.org/docs/stable/generated/torch.nn.BatchNorm2d.html. Momentum there is the weight of the new batch, as here;
-// the running variance is the unbiased one. eps and momentum do not stand in a state dict: they are PyTorch's defaults unless told otherwise.
+// PyTorch's state dicts: https://pytorch.org/docs/stable/generated/torch.nn.BatchNorm2d.html.
+// Momentum there is the weight of the new batch, as here; the running variance is the unbiased one.
+// eps and momentum do not stand in a state dict: they are PyTorch's defaults unless told otherwise.
 
 import { isQuantised } from '../formats/dtypes.ts';
 import { type BatchNormOptions, preset } from '../norms/options.ts';

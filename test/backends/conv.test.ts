@@ -1,4 +1,5 @@
-// Convolutions beyond the reference data: gradients, odd shapes, plain formulas, compiled networks, and what bad input gets.
+// Convolutions beyond the reference data: gradients, odd shapes, plain formulas, compiled networks,
+// and what bad input gets.
 
 import { describe, expect, test } from 'vitest';
 import {

@@ -1,4 +1,5 @@
-// Pooling, padding, upsampling and changes of shape against sums in f64: values, gradients, what they take and what they refuse.
+// Pooling, padding, upsampling and changes of shape against sums in f64: values, gradients, what
+// they take and what they refuse.
 
 import { describe, expect, test } from 'vitest';
 import {

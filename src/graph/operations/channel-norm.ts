@@ -1,5 +1,5 @@
-// Batch norm without running statistics, instance norm and group norm: channels, or groups of channels, by statistics of
-// the batch or of each sample.
+// Batch norm without running statistics, instance norm and group norm: channels, or groups of
+// channels, by statistics of the batch or of each sample.
 
 import { showShape } from '../../errors.ts';
 import { setTraining, trainingAt, trainingBytes } from '../../passes/coefficients.ts';
@@ -16,7 +16,10 @@ import { normalized, readEps, withScaling } from './norms.ts';
 export interface ChannelNormOperation<V extends ArrayLike<number> = ArrayLike<number>> extends Operation {
   readonly kind: 'channel-norm';
   readonly channels: number;
-  /** Groups of consecutive channels that share statistics: as many as channels where each has its own. */
+  /**
+   * Groups of consecutive channels that share statistics: as many as channels where each has its
+   * own.
+   */
   readonly groups: number;
   /** Whose statistics: those of all samples, or of each. */
   readonly over: 'batch' | 'sample';

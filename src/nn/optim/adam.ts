@@ -14,13 +14,21 @@ import type { Parameters } from './parameters.ts';
 export interface AdamOptions extends CommonOptions {
   /** Learning rate, 0 or more. Default 1e-3. May be changed later: `optimizer.lr`. */
   lr?: number;
-  /** Weights of the old averages of gradient and squared gradient, each in [0, 1). Default [0.9, 0.999]. */
+  /**
+   * Weights of the old averages of gradient and squared gradient, each in [0, 1). Default [0.9,
+   * 0.999].
+   */
   betas?: readonly [number, number];
   /** Added to the root of the second average. Default 1e-8. */
   eps?: number;
-  /** Pull towards 0: in Adam added to the gradient as weightDecay·value, default 0; in AdamW taken off the value, default 0.01. */
+  /**
+   * Pull towards 0: in Adam added to the gradient as weightDecay·value, default 0; in AdamW taken
+   * off the value, default 0.01.
+   */
   weightDecay?: number;
-  /** Divides by the root of the largest second average so far (Reddi et al. 2018). Default `false`. */
+  /**
+   * Divides by the root of the largest second average so far (Reddi et al. 2018). Default `false`.
+   */
   amsgrad?: boolean;
 }
 
@@ -142,7 +150,8 @@ export class Adam extends AdaptiveMoments {
 
   /**
    * @param parameters `net.parameters()`, `namedParameters(net)`, or groups `{ parameters, lr, … }`
-   * @throws ERR_OPTION for an unknown option or a value it does not take, for a parameter given twice; ERR_TYPE for anything but parameters
+   * @throws ERR_OPTION for an unknown option or a value it does not take, for a parameter given
+   *   twice; ERR_TYPE for anything but parameters
    */
   constructor(parameters: Parameters | readonly GroupOptions<AdamOptions>[], options: AdamOptions = {}) {
     super('Adam', parameters, options, DEFAULTS);
@@ -168,7 +177,8 @@ export class AdamW extends AdaptiveMoments {
 
   /**
    * @param parameters `net.parameters()`, `namedParameters(net)`, or groups `{ parameters, lr, … }`
-   * @throws ERR_OPTION for an unknown option or a value it does not take, for a parameter given twice; ERR_TYPE for anything but parameters
+   * @throws ERR_OPTION for an unknown option or a value it does not take, for a parameter given
+   *   twice; ERR_TYPE for anything but parameters
    */
   constructor(parameters: Parameters | readonly GroupOptions<AdamWOptions>[], options: AdamWOptions = {}) {
     super('AdamW', parameters, options, { ...DEFAULTS, weightDecay: 0.01 });

@@ -8,13 +8,17 @@ import { checkOnce, type Entry, type Parameters, readParameters, valuesOf, writa
 export interface EMAOptions {
   /** Weight of the old average, in [0, 1). Default 0.999. */
   decay?: number;
-  /** `true`: the t-th update weighs the old average by min(decay, t/(9 + t)), so that the first weights are soon forgotten. Default `false`. */
+  /**
+   * `true`: the t-th update weighs the old average by min(decay, t/(9 + t)), so that the first
+   * weights are soon forgotten. Default `false`.
+   */
   warmUp?: boolean;
 }
 
 /**
- * Exponential moving average of weights (Polyak & Juditsky 1992): average ← decay·average + (1 − decay)·p, in f64, from the
- * weights as they are when it is made. The averages are no parameters: nothing else sees them until they are swapped in.
+ * Exponential moving average of weights (Polyak & Juditsky 1992): average ← decay·average + (1 −
+ * decay)·p, in f64, from the weights as they are when it is made. The averages are no parameters:
+ * nothing else sees them until they are swapped in.
  *
  *     const ema = new EMA(net.parameters(), { decay: 0.99 });
  *     …; optimizer.step(); ema.update();
@@ -22,7 +26,8 @@ export interface EMAOptions {
  *     evaluate(net.eval());
  *     ema.swapOut();              // and its own weights again, bit for bit
  *
- * Running statistics of batch norm belong to the weights they were tracked under: `recalibrate` renews them for the averages.
+ * Running statistics of batch norm belong to the weights they were tracked under: `recalibrate`
+ * renews them for the averages.
  */
 export class EMA {
   /** The class's name, also where the library was minified. */
@@ -61,7 +66,10 @@ export class EMA {
     return this.#own !== undefined;
   }
 
-  /** Takes the weights into the averages; after `optimizer.step()`. @throws ERR_MODE while the averages are swapped in */
+  /**
+   * Takes the weights into the averages; after `optimizer.step()`. @throws ERR_MODE while the
+   * averages are swapped in
+   */
   update(): void {
     if (this.#own)
       throw wrongMoment('ERR_MODE', 'EMA', 'update', 'the weights in the network', 'the averages, swapped in');
@@ -74,7 +82,10 @@ export class EMA {
     });
   }
 
-  /** Puts the averages, rounded to f32, in the place of the weights, which are kept. @throws ERR_MODE where they are swapped in already */
+  /**
+   * Puts the averages, rounded to f32, in the place of the weights, which are kept. @throws
+   * ERR_MODE where they are swapped in already
+   */
   swapIn(): void {
     if (this.#own)
       throw wrongMoment('ERR_MODE', 'EMA', 'swapIn', 'the weights in the network', 'the averages, swapped in');
@@ -84,7 +95,9 @@ export class EMA {
     });
   }
 
-  /** Brings the weights back, bit for bit. @throws ERR_MODE where the averages are not swapped in */
+  /**
+   * Brings the weights back, bit for bit. @throws ERR_MODE where the averages are not swapped in
+   */
   swapOut(): void {
     const own = this.#own;
     if (!own) throw wrongMoment('ERR_MODE', 'EMA', 'swapOut', 'the averages swapped in', 'the weights in the network');
@@ -99,7 +112,10 @@ export class EMA {
     return readState(this.#slots());
   }
 
-  /** Takes a state: all of it, or after an error nothing. @throws ERR_STATE; ERR_MODE while the averages are swapped in */
+  /**
+   * Takes a state: all of it, or after an error nothing. @throws ERR_STATE; ERR_MODE while the
+   * averages are swapped in
+   */
   loadStateDict(state: StateDict): void {
     if (this.#own)
       throw wrongMoment('ERR_MODE', 'EMA', 'loadStateDict', 'the weights in the network', 'the averages, swapped in');

@@ -1,4 +1,5 @@
-// What optimizers share: groups of parameters, settings that are checked whenever they are set, and state that can be saved.
+// What optimizers share: groups of parameters, settings that are checked whenever they are set, and
+// state that can be saved.
 
 import { show, wrongKind, wrongValue } from '../../errors.ts';
 import { readState, type StateSlot, type StateSlots, writeState } from '../../layers/state.ts';
@@ -14,8 +15,8 @@ export interface CommonOptions {
   /** Pull towards 0, 0 or more. */
   weightDecay?: number;
   /**
-   * `false`: `weightDecay` passes by gamma and beta of norms and biases, which are all parameters with
-   * fewer than two axes. Default `true`: it holds for every parameter, as in PyTorch.
+   * `false`: `weightDecay` passes by gamma and beta of norms and biases, which are all parameters
+   * with fewer than two axes. Default `true`: it holds for every parameter, as in PyTorch.
    */
   decayNorms?: boolean;
 }
@@ -249,7 +250,10 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions> {
     return Object.freeze(facade) as ParameterGroup<O>;
   }
 
-  /** The entries of a state dict: those that there are, or those that `state` should have, by its own settings and steps. */
+  /**
+   * The entries of a state dict: those that there are, or those that `state` should have, by its
+   * own settings and steps.
+   */
   #slots(state?: StateDict): StateSlots {
     const slots: StateSlots = {};
     this.#groups.forEach(({ settings, entries, memories }, g) => {
@@ -282,7 +286,10 @@ function copyOf(settings: Settings): Settings {
   ) as Settings;
 }
 
-/** What a state says of a setting, in the form of `like`; `like` where it says nothing, which is found out when all of it is checked. */
+/**
+ * What a state says of a setting, in the form of `like`; `like` where it says nothing, which is
+ * found out when all of it is checked.
+ */
 function peek<V extends Settings[string]>(state: StateDict | undefined, name: string, like: V): V {
   const data =
     typeof state === 'object' && state !== null && Object.hasOwn(state, name) ? listOf(state[name]?.data) : undefined;

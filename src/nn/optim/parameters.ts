@@ -69,7 +69,10 @@ export function readParameters(subject: string, argument: string, given: unknown
   });
 }
 
-/** Checks that no parameter, and no name, is in the lists twice: it would be moved twice, or its state lost. */
+/**
+ * Checks that no parameter, and no name, is in the lists twice: it would be moved twice, or its
+ * state lost.
+ */
 export function checkOnce(subject: string, groups: readonly (readonly Entry[])[]): void {
   const seen = new Map<unknown, number>();
   const names = new Map<string, number>();

@@ -22,7 +22,10 @@ export interface RMSpropOptions extends CommonOptions {
   weightDecay?: number;
   /** Weight of the old velocity, 0 or more. Default 0. */
   momentum?: number;
-  /** Divides by the root of the gradient's variance: less the square of its average. Default `false`. */
+  /**
+   * Divides by the root of the gradient's variance: less the square of its average. Default
+   * `false`.
+   */
   centered?: boolean;
 }
 
@@ -53,7 +56,8 @@ export class RMSprop extends Optimizer<RMSpropOptions> {
 
   /**
    * @param parameters `net.parameters()`, `namedParameters(net)`, or groups `{ parameters, lr, … }`
-   * @throws ERR_OPTION for an unknown option or a value it does not take, for a parameter given twice; ERR_TYPE for anything but parameters
+   * @throws ERR_OPTION for an unknown option or a value it does not take, for a parameter given
+   *   twice; ERR_TYPE for anything but parameters
    */
   constructor(parameters: Parameters | readonly GroupOptions<RMSpropOptions>[], options: RMSpropOptions = {}) {
     super('RMSprop', parameters, options, DEFAULTS);

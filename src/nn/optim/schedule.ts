@@ -1,5 +1,5 @@
-// Schedules of the learning rate. A schedule is a function of the step, over the rates of an optimizer or of another schedule; what it
-// remembers is the step and the rates it began with.
+// Schedules of the learning rate. A schedule is a function of the step, over the rates of an
+// optimizer or of another schedule; what it remembers is the step and the rates it began with.
 
 import { show, wrongKind, wrongMoment, wrongValue } from '../../errors.ts';
 import { readState, type StateSlots, writeState } from '../../layers/state.ts';
@@ -20,8 +20,9 @@ export type Scheduled = Optimizer | Schedule;
 type Momentum = { momentum?: number; betas?: readonly [number, number] };
 
 /**
- * What schedules have in common. Made around an optimizer, a schedule sets its rates for step 0 at once; each `step()`, after
- * `optimizer.step()`, goes on by one. Made around another schedule, it takes what that one says as its base, and drives it:
+ * What schedules have in common. Made around an optimizer, a schedule sets its rates for step 0 at
+ * once; each `step()`, after `optimizer.step()`, goes on by one. Made around another schedule, it
+ * takes what that one says as its base, and drives it:
  *
  *     const schedule = new WarmUp(new CosineLR(optimizer, { steps: 900 }), { steps: 100 });
  *     …; optimizer.step(); schedule.step();
@@ -65,29 +66,40 @@ export abstract class Schedule {
     return this.ratesAt(this.#steps)[0];
   }
 
-  /** The rates of the groups at a step, without setting them: for a plot. @throws ERR_OPTION for anything but a whole number of 0 or more */
+  /**
+   * The rates of the groups at a step, without setting them: for a plot. @throws ERR_OPTION for
+   * anything but a whole number of 0 or more
+   */
   ratesAt(step: number): readonly number[] {
     if (!Number.isSafeInteger(step) || step < 0)
       throw wrongValue('ERR_OPTION', this.subject, 'step', 'a whole number of 0 or more', show(step));
     return this.at(step).lr;
   }
 
-  /** Goes on by one step and sets the rates of the optimizer. @throws ERR_MODE for a schedule that another was made around, which drives it */
+  /**
+   * Goes on by one step and sets the rates of the optimizer. @throws ERR_MODE for a schedule that
+   * another was made around, which drives it
+   */
   step(): void {
     this.#checkFree('step');
     this.#steps++;
     this.#apply();
   }
 
-  /** Copies of `steps` and of the rates it began with, `base`. Settings are the program's, not the state's. */
+  /**
+   * Copies of `steps` and of the rates it began with, `base`. Settings are the program's, not the
+   * state's.
+   */
   stateDict(): StateDict {
     return readState(this.#slots());
   }
 
   /**
-   * Takes a state, and sets the rates of the optimizer for its step: all of it, or after an error nothing.
+   * Takes a state, and sets the rates of the optimizer for its step: all of it, or after an error
+   * nothing.
    *
-   * @throws ERR_STATE for NaN, a step that is no whole number, another number of groups; ERR_MODE for a schedule that another was made around
+   * @throws ERR_STATE for NaN, a step that is no whole number, another number of groups; ERR_MODE
+   *   for a schedule that another was made around
    */
   loadStateDict(state: StateDict): void {
     this.#checkFree('loadStateDict');
@@ -320,8 +332,8 @@ export interface OneCycleOptions {
   /** The last rate is max/(div·finalDiv), 1 or more. Default 1e4. */
   finalDiv?: number;
   /**
-   * Least and largest momentum (of Adam, β₁), each above 0 and below 1: it falls while the rate rises, and the other way round.
-   * Default: momentum stays as it is; PyTorch's is [0.85, 0.95].
+   * Least and largest momentum (of Adam, β₁), each above 0 and below 1: it falls while the rate
+   * rises, and the other way round. Default: momentum stays as it is; PyTorch's is [0.85, 0.95].
    */
   momentum?: readonly [number, number];
 }

@@ -16,7 +16,10 @@ export interface SGDOptions extends CommonOptions {
   lr?: number;
   /** Weight of the old velocity, 0 or more. Default 0. */
   momentum?: number;
-  /** Takes from the weight of a new gradient in the velocity, except the first: 1 − dampening. Finite; default 0. */
+  /**
+   * Takes from the weight of a new gradient in the velocity, except the first: 1 − dampening.
+   * Finite; default 0.
+   */
   dampening?: number;
   /** Pull towards 0, added to the gradient as weightDecay·value. Default 0. */
   weightDecay?: number;
@@ -46,7 +49,8 @@ export class SGD extends Optimizer<SGDOptions> {
 
   /**
    * @param parameters `net.parameters()`, `namedParameters(net)`, or groups `{ parameters, lr, … }`
-   * @throws ERR_OPTION for an unknown option or a value it does not take, for a parameter given twice; ERR_TYPE for anything but parameters
+   * @throws ERR_OPTION for an unknown option or a value it does not take, for a parameter given
+   *   twice; ERR_TYPE for anything but parameters
    */
   constructor(parameters: Parameters | readonly GroupOptions<SGDOptions>[], options: SGDOptions = {}) {
     super('SGD', parameters, options, DEFAULTS);

@@ -31,8 +31,8 @@ export function releaseMemory({ rows, states }: Memory): void {
 }
 
 /**
- * Addresses of what a forward leaves for backward: by name a row of some width for every row of the batch; and states, which have
- * the rows before the first step besides.
+ * Addresses of what a forward leaves for backward: by name a row of some width for every row of the
+ * batch; and states, which have the rows before the first step besides.
  */
 export function placesOf({ inputSize, hiddenSize, wide }: CellSizes, { rows, starts }: Steps, memory: Memory): Places {
   const many = rows.length;
@@ -49,7 +49,10 @@ export function placesOf({ inputSize, hiddenSize, wide }: CellSizes, { rows, sta
   return { ...found, h, c: h + (many + first) * hiddenSize * 4, first };
 }
 
-/** What a cell is told of a step. `first`: rows before the first step's, which hold the initial state. */
+/**
+ * What a cell is told of a step. `first`: rows before the first step's, which hold the initial
+ * state.
+ */
 export function stepAt(
   { hiddenSize, wide }: CellSizes,
   { starts }: Steps,

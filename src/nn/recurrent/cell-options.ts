@@ -19,13 +19,20 @@ import type { Initializer } from '../initializers.ts';
  */
 export interface RecurrentCellOptions extends Partial<Omit<RecurrentBatchNormOptions, 'affine' | 'activation'>> {
   /**
-   * Batch norm on what comes from the input and on what comes from the state before (and, in an LSTM, on the cell's own value), statistics for each time step.
-   * `false`: the plain cell, which then takes none of the norm's options. Default `true`, with `maxSteps` and the other options of `RecurrentBatchNorm1d`.
+   * Batch norm on what comes from the input and on what comes from the state before (and, in an
+   * LSTM, on the cell's own value), statistics for each time step. `false`: the plain cell, which
+   * then takes none of the norm's options. Default `true`, with `maxSteps` and the other options of
+   * `RecurrentBatchNorm1d`.
    */
   norm?: boolean;
-  /** The output: states of all steps `[N, T, H]` (`'sequence'`, default), or the last of each sequence `[N, H]` (`'last'`). */
+  /**
+   * The output: states of all steps `[N, T, H]` (`'sequence'`, default), or the last of each
+   * sequence `[N, H]` (`'last'`).
+   */
   output?: 'sequence' | 'last';
-  /** How the weights begin. Default: uniform in ±1/√hiddenSize, as in PyTorch. Biases begin at 0. */
+  /**
+   * How the weights begin. Default: uniform in ±1/√hiddenSize, as in PyTorch. Biases begin at 0.
+   */
   init?: Initializer;
   /** Seed of the initial values. Default: a different one every time. */
   seed?: number;
@@ -47,7 +54,10 @@ export interface RecurrentForwardOptions<O extends TensorLike = TensorLike> {
   out?: O;
   /** How many steps of each sequence count, `[N]`. Default: all. */
   lengths?: ArrayLike<number>;
-  /** Where to go on from: what `state` was after an earlier piece. A constant in backward (truncated backpropagation through time). Default: zeros. */
+  /**
+   * Where to go on from: what `state` was after an earlier piece. A constant in backward (truncated
+   * backpropagation through time). Default: zeros.
+   */
   state?: RecurrentState;
 }
 

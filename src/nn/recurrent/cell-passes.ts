@@ -1,5 +1,5 @@
-// A recurrent cell over packed sequences, forward and back through time: two products a step, batch norm on each, and what the
-// cell does with its gates.
+// A recurrent cell over packed sequences, forward and back through time: two products a step, batch
+// norm on each, and what the cell does with its gates.
 
 import { NO_ACTIVATION } from '../../kernels/activations.ts';
 import { backend } from '../../kernels/backend.ts';
@@ -29,7 +29,10 @@ export interface CellParts extends CellSizes {
 
 /** What a forward leaves for backward. */
 export interface Left {
-  /** Batch norm of what comes from the input, of what comes from the state, and of the cell's own value. */
+  /**
+   * Batch norm of what comes from the input, of what comes from the state, and of the cell's own
+   * value.
+   */
   readonly norms: readonly RunByRun[];
   readonly memory: Memory;
 }
@@ -143,7 +146,9 @@ function readStates({ parts: { hiddenSize }, steps, at }: Under, state: States):
   return end;
 }
 
-/** Runs all steps back, from `dy` to `dx`, and adds to the gradients of weights, biases and norms. */
+/**
+ * Runs all steps back, from `dy` to `dx`, and adds to the gradients of weights, biases and norms.
+ */
 export function runBackward(
   call: Call,
   parts: CellParts,

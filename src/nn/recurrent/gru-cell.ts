@@ -73,9 +73,11 @@ const GRU: CellKind = {
 /**
  * GRU with recurrent batch normalization, over whole sequences:
  *
- *   r = σ(BN(Wx·x)ᵣ + BN(Wh·h)ᵣ)     z likewise     n = tanh(BN(Wx·x)ₙ + r·BN(Wh·h)ₙ)     h' = (1 − z)·n + z·h
+ *   r = σ(BN(Wx·x)ᵣ + BN(Wh·h)ᵣ)     z likewise     n = tanh(BN(Wx·x)ₙ + r·BN(Wh·h)ₙ)
+ *   h' = (1 − z)·n + z·h
  *
- * each BN, bias and all, with statistics for each time step (`RecurrentBatchNorm1d`). Weights and gates are in PyTorch's order; with `norm: false` it is PyTorch's GRU.
+ * each BN, bias and all, with statistics for each time step (`RecurrentBatchNorm1d`). Weights and
+ * gates are in PyTorch's order; with `norm: false` it is PyTorch's GRU.
  *
  *     const gru = new BNGRUCell(28, 64, { maxSteps: 28 });
  *     const h = gru.forward(x, { lengths });     // [N, T, 28] to [N, T, 64]

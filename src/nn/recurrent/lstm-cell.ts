@@ -13,7 +13,10 @@ export interface LSTMCellOptions extends RecurrentCellOptions {
   forgetBias?: number;
 }
 
-/** Where the gates i, f, g, o of a row lie once they are activated: sigmoids side by side, then the tanh. */
+/**
+ * Where the gates i, f, g, o of a row lie once they are activated: sigmoids side by side, then the
+ * tanh.
+ */
 const BLOCKS = [0, 1, 3, 2];
 
 const SIGMOID = /* @__PURE__ */ activationCode('BNLSTMCell', 'sigmoid');
@@ -88,9 +91,11 @@ const LSTM: CellKind = {
 /**
  * LSTM with recurrent batch normalization (Cooijmans et al. 2016), over whole sequences:
  *
- *   [i, f, g, o] = BN(Wx·x) + BN(Wh·h) + b     c' = σ(f)·c + σ(i)·tanh(g)     h' = σ(o)·tanh(BN(c'))
+ *   [i, f, g, o] = BN(Wx·x) + BN(Wh·h) + b     c' = σ(f)·c + σ(i)·tanh(g)
+ *   h' = σ(o)·tanh(BN(c'))
  *
- * each BN with statistics for each time step (`RecurrentBatchNorm1d`). Weights and gates are in PyTorch's order; with `norm: false` it is PyTorch's LSTM.
+ * each BN with statistics for each time step (`RecurrentBatchNorm1d`). Weights and gates are in
+ * PyTorch's order; with `norm: false` it is PyTorch's LSTM.
  *
  *     const lstm = new BNLSTMCell(28, 64, { maxSteps: 28 });
  *     const h = lstm.forward(x, { lengths });     // [N, T, 28] to [N, T, 64]

@@ -68,9 +68,11 @@ const CALL_OPTIONS: readonly string[] = ['out', 'lengths', 'state'];
 type SequenceOptions = Omit<RecurrentForwardOptions, 'out'>;
 
 /**
- * x `[N, T, inputSize]` to y `[N, T, H]` or `[N, H]`, as the option `output` says; `out` must lie apart from x. Padding has no part in anything: statistics are
- * those of the sequences that reach a step, and its output is 0; what dy holds there does not matter. Backward goes back through all steps of the last
- * forward. A forward throws ERR_MASK for lengths, and what the norms' options say; after ERR_MEMORY in the middle of the sequences backward needs another.
+ * x `[N, T, inputSize]` to y `[N, T, H]` or `[N, H]`, as the option `output` says; `out` must lie
+ * apart from x. Padding has no part in anything: statistics are those of the sequences that reach a
+ * step, and its output is 0; what dy holds there does not matter. Backward goes back through all
+ * steps of the last forward. A forward throws ERR_MASK for lengths, and what the norms' options
+ * say; after ERR_MEMORY in the middle of the sequences backward needs another.
  */
 export abstract class RecurrentCell extends LeafLayer<CellPass, 3, SequenceOptions> {
   readonly subject: string;
@@ -79,7 +81,10 @@ export abstract class RecurrentCell extends LeafLayer<CellPass, 3, SequenceOptio
   /** Length of the state, H. */
   readonly hiddenSize: number;
   readonly #parts: CellParts;
-  /** Batch norm of what comes from the input, of what comes from the state, and what a cell has besides; none in the plain cell. */
+  /**
+   * Batch norm of what comes from the input, of what comes from the state, and what a cell has
+   * besides; none in the plain cell.
+   */
   readonly norms: Readonly<Record<'ih' | 'hh' | 'c', RecurrentBatchNorm1d | undefined>>;
   #memory: Memory;
   #state: RecurrentState | undefined;
@@ -135,7 +140,10 @@ export abstract class RecurrentCell extends LeafLayer<CellPass, 3, SequenceOptio
     return this.#parts.biases?.hh ?? this.norms.hh!.beta!;
   }
 
-  /** Where the sequences of the last forward ended, for `state` of the next piece; `null` before one. Copies. */
+  /**
+   * Where the sequences of the last forward ended, for `state` of the next piece; `null` before
+   * one. Copies.
+   */
   get state(): RecurrentState | null {
     return this.#state
       ? { ...this.#state, h: this.#state.h.slice(), ...(this.#state.c && { c: this.#state.c.slice() }) }

@@ -9,8 +9,8 @@ import type { RunningStats, SingleValue } from '../statistics/running-stats.ts';
 import { type MomentsOf, type NormalizedRun, type NormPolicy, observationsOf } from './policy.ts';
 
 /**
- * Batch norm: a batch, or each virtual batch, is normalised by its own statistics in training, which move the running ones;
- * evaluation and a frozen norm use the running statistics.
+ * Batch norm: a batch, or each virtual batch, is normalised by its own statistics in training,
+ * which move the running ones; evaluation and a frozen norm use the running statistics.
  */
 export class BatchPolicy implements NormPolicy {
   running: RunningStats | undefined;

@@ -1,5 +1,6 @@
-// Norms whose statistics are those of channels: over all samples of a batch, or over some of them at a time. One run follows
-// the other. Which samples make a run, what becomes of their statistics and when others are used is the policy's.
+// Norms whose statistics are those of channels: over all samples of a batch, or over some of them
+// at a time. One run follows the other. Which samples make a run, what becomes of their statistics
+// and when others are used is the policy's.
 
 import { showShape, wrongValue } from '../../errors.ts';
 import type { OperationGraph, Value } from '../../graph/graph.ts';
@@ -41,10 +42,16 @@ export interface ChannelPass extends Pass {
   readonly training: boolean;
 }
 
-/** Is told of a forward's runs, whichever statistics they were normalised by; `moments` finds those of what came in. */
+/**
+ * Is told of a forward's runs, whichever statistics they were normalised by; `moments` finds those
+ * of what came in.
+ */
 export type StatisticsObserver = (runs: readonly NormalizedRun[], moments: MomentsOf) => void;
 
-/** A pass under way, and what it has found out about its runs: nothing moves running statistics before every run is through. */
+/**
+ * A pass under way, and what it has found out about its runs: nothing moves running statistics
+ * before every run is through.
+ */
 interface Work {
   readonly pass: Pick<ChannelPass, 'runs' | 'training'>;
   readonly masks: readonly (Placed | undefined)[];
@@ -105,7 +112,10 @@ export class ChannelEngine implements NormEngine<ChannelPass> {
     return this.description.transform?.pool ? undefined : this;
   }
 
-  /** Is told of every forward from now on. While a norm is observed nothing moves its running statistics. */
+  /**
+   * Is told of every forward from now on. While a norm is observed nothing moves its running
+   * statistics.
+   */
   observe(observer: StatisticsObserver | undefined): void {
     this.#observer = observer;
   }
@@ -217,8 +227,8 @@ export class ChannelEngine implements NormEngine<ChannelPass> {
   }
 
   /**
-   * A pass for cells in which what a run normalises depends on the output of the one before. Where statistics may be refused,
-   * what an earlier forward left stays until `commit`.
+   * A pass for cells in which what a run normalises depends on the output of the one before. Where
+   * statistics may be refused, what an earlier forward left stays until `commit`.
    */
   runByRun(pass: ChannelPass): RunByRun {
     const work = this.#open(pass, []);
@@ -252,7 +262,8 @@ export class ChannelEngine implements NormEngine<ChannelPass> {
   #open(pass: Work['pass'], masks: Work['masks']): Work {
     // who observes is told what may not be finite
     const refuses = pass.training && this.description.policy.refuses && !this.#observer;
-    // statistics that may yet be refused must not write over those that an earlier forward left for backward
+    // statistics that may yet be refused must not write over those that an earlier forward left for
+    // backward
     const blocks = refuses
       ? (this.#spare ??= new RunBlocks(backend().heap, this.description.channels))
       : this.#currentBlocks();
@@ -378,7 +389,10 @@ export class ChannelEngine implements NormEngine<ChannelPass> {
     } else if (learns && runs.length > 0 && runs[0].plan.size > 0) this.#addToGradients(blocks.at(0).views());
   }
 
-  /** Sums over several runs: made once, since arrays made at every call cost as much as a kernel (GroupNorm of 4x32x8x8). */
+  /**
+   * Sums over several runs: made once, since arrays made at every call cost as much as a kernel
+   * (GroupNorm of 4x32x8x8).
+   */
   get #totals(): Sums {
     const sums = () => new Float64Array(this.description.channels);
     this.#sums ??= { dgamma: sums(), dbeta: sums() };

@@ -1,5 +1,6 @@
-// Batch normalization over micro-batches as if they were one batch: sums of each are merged before the first value is mapped. What accumulating gradients
-// alone cannot do, because every micro-batch would be normalised by itself.
+// Batch normalization over micro-batches as if they were one batch: sums of each are merged before
+// the first value is mapped. What accumulating gradients alone cannot do, because every micro-batch
+// would be normalised by itself.
 
 import { NO_ACTIVATION } from '../../kernels/activations.ts';
 import { backend } from '../../kernels/backend.ts';

@@ -10,7 +10,10 @@ import type { ChannelEngine } from './channel-engine.ts';
 /** Learned arrays by their names in a state dict. */
 export type LearnedArrays = { readonly [name: string]: LearnedParameter | undefined };
 
-/** What a norm works with: the layer checks and remembers calls, its engine computes. `P` is what a forward finds out. */
+/**
+ * What a norm works with: the layer checks and remembers calls, its engine computes. `P` is what a
+ * forward finds out.
+ */
 export interface NormEngine<P extends Pass = Pass> {
   /** The layer in errors: `BatchNorm(64)`. */
   readonly subject: string;
@@ -39,8 +42,9 @@ export interface NormEngine<P extends Pass = Pass> {
   /** Bytes of scratch for `preActivations`. */
   scratchFor(pass: P): number;
   /**
-   * What the activation was applied to, worked out again piece by piece just as forward did, so that corners fall the same way.
-   * `visit` is told where each piece begins and how many values it has; they lie in `scratch` then.
+   * What the activation was applied to, worked out again piece by piece just as forward did, so
+   * that corners fall the same way. `visit` is told where each piece begins and how many values it
+   * has; they lie in `scratch` then.
    */
   preActivations(
     pass: P,
@@ -51,9 +55,14 @@ export interface NormEngine<P extends Pass = Pass> {
   ): void;
   /** Sets the gradients of places that do not count to 0. */
   clearMasked(call: Call, pass: P, dy: number): void;
-  /** dx and the gradients of learned arrays, from dy behind the activation. `dx` may be `dy` or `x`. */
+  /**
+   * dx and the gradients of learned arrays, from dy behind the activation. `dx` may be `dy` or `x`.
+   */
   backward(call: Call, pass: P, x: number, dy: number, dx: number): void;
-  /** Mean or 1/√(variance + eps) of the last forward, a copy; `null` if it used no statistics of its input. */
+  /**
+   * Mean or 1/√(variance + eps) of the last forward, a copy; `null` if it used no statistics of its
+   * input.
+   */
   saved(pass: P | undefined, name: 'mean' | 'invStd'): Float32Array | null;
   /** Appends what the norm does in evaluation to a graph of operations, without the activation. */
   trace(graph: OperationGraph, x: Value): Value;

@@ -1,5 +1,6 @@
-// What tells norms by channel apart. A policy says which samples are normalised together, by whose statistics, what becomes of
-// those and when they are refused; a transform changes statistics, coefficients or gradients on their way.
+// What tells norms by channel apart. A policy says which samples are normalised together, by whose
+// statistics, what becomes of those and when they are refused; a transform changes statistics,
+// coefficients or gradients on their way.
 
 import type { OwnStatistics } from '../../graph/operations/channel-norm.ts';
 import type { Training } from '../../passes/coefficients.ts';
@@ -39,7 +40,9 @@ export function observationsOf(
 
 /** What a norm does with the samples of a batch and with their statistics. */
 export interface NormPolicy {
-  /** The running statistics that evaluation uses; undefined: it uses those of what it normalises. */
+  /**
+   * The running statistics that evaluation uses; undefined: it uses those of what it normalises.
+   */
   running: RunningStats | undefined;
   /** The running statistics that training moves; undefined: it moves none. */
   readonly tracked: RunningStats | undefined;
@@ -53,9 +56,14 @@ export interface NormPolicy {
   split(plan: Plan, mask: Mask | undefined, training: boolean): readonly Run[];
   /** Samples of the smallest run of a batch of so many. */
   smallestRun(samples: number): number;
-  /** Whose statistics a run of a batch is normalised by; throws where it has none that it may use. */
+  /**
+   * Whose statistics a run of a batch is normalised by; throws where it has none that it may use.
+   */
   sourceOf(run: Run, batch: Plan, training: boolean): Source;
-  /** Takes in the statistics of a forward in training, after its last run. `moments` finds those of a run. */
+  /**
+   * Takes in the statistics of a forward in training, after its last run. `moments` finds those of
+   * a run.
+   */
   commit(runs: readonly NormalizedRun[], moments: MomentsOf, singles: readonly SingleValue[]): void;
   /** Takes in a training batch without values. */
   commitEmpty(): void;

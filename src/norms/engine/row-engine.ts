@@ -1,4 +1,5 @@
-// The engine of norms of rows: the last axes of each sample by statistics of their own, scale and shift by place.
+// The engine of norms of rows: the last axes of each sample by statistics of their own, scale and
+// shift by place.
 
 import type { OperationGraph, Value } from '../../graph/graph.ts';
 import type { RowNormOperation } from '../../graph/operations/row-norm.ts';

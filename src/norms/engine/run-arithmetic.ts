@@ -36,7 +36,9 @@ export interface ChannelNormParts {
   readonly transform?: NormTransform;
 }
 
-/** Statistics, maps and gradients of runs, which lie in `RunBlocks` between forward and backward. */
+/**
+ * Statistics, maps and gradients of runs, which lie in `RunBlocks` between forward and backward.
+ */
 export class RunArithmetic {
   readonly #parts: ChannelNormParts;
   /** Maps by running statistics: one, or one for each time step. */
@@ -95,7 +97,10 @@ export class RunArithmetic {
     return finite;
   }
 
-  /** Lets the transform change the training map of channels `from` to `to`; `recalled` is the scaling of an earlier forward. */
+  /**
+   * Lets the transform change the training map of channels `from` to `to`; `recalled` is the
+   * scaling of an earlier forward.
+   */
   adjust(v: Training, run: number, from: number, to: number, recalled?: Scaling): void {
     const { transform, policy } = this.#parts;
     const scaling = recalled ?? this.scaling;

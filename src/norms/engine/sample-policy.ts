@@ -13,7 +13,10 @@ export interface SampleSettings {
   readonly runningVariance: 'unbiased' | 'biased';
 }
 
-/** Instance norm: each sample is normalised by its own statistics; where running statistics are kept, evaluation uses those. */
+/**
+ * Instance norm: each sample is normalised by its own statistics; where running statistics are
+ * kept, evaluation uses those.
+ */
 export class SamplePolicy implements NormPolicy {
   running: RunningStats | undefined;
   readonly refuses = false;

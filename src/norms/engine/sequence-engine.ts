@@ -1,4 +1,5 @@
-// Batch norm of sequences: the rows of each time step lie together while the engine of batch norm works on them, and are a run.
+// Batch norm of sequences: the rows of each time step lie together while the engine of batch norm
+// works on them, and are a run.
 
 import { showShape, wrongValue } from '../../errors.ts';
 import type { OperationGraph, Value } from '../../graph/graph.ts';

@@ -1,6 +1,9 @@
 import { RunningStats } from './running-stats.ts';
 
-/** Running statistics whose standard deviations √(variance + eps) are averaged, not their variances (Ioffe 2017). */
+/**
+ * Running statistics whose standard deviations √(variance + eps) are averaged, not their variances
+ * (Ioffe 2017).
+ */
 export class DeviationStats extends RunningStats {
   readonly #eps: number;
 

@@ -1,4 +1,5 @@
-// Count, mean and sum of squared differences of channels: what every statistic here is made of, and how two of them become one.
+// Count, mean and sum of squared differences of channels: what every statistic here is made of, and
+// how two of them become one.
 
 import { show, showShape, wrongKind, wrongValue } from '../../errors.ts';
 import { checkFeatures, checkLayout } from '../../layers/options.ts';
@@ -46,8 +47,9 @@ export interface MomentsOptions extends MaskOptions {
 }
 
 /**
- * A mergeable accumulator of channel statistics in f64: count, mean and M2 = Σ(x − mean)². Shards of a data set, micro-batches, batches of a stream: moments
- * of each merge into those of all, in any order, without their values being kept.
+ * A mergeable accumulator of channel statistics in f64: count, mean and M2 = Σ(x − mean)². Shards
+ * of a data set, micro-batches, batches of a stream: moments of each merge into those of all, in
+ * any order, without their values being kept.
  *
  *     const all = new Moments(64);
  *     for (const batch of batches) all.add(batch);         // [N, 64, ...]
@@ -87,7 +89,9 @@ export class Moments {
     return this.#sums.m2.slice();
   }
 
-  /** M2/count, or with `'unbiased'` M2/(count − 1); `[C]`. 0 where that is 0/0. Default `'biased'`. */
+  /**
+   * M2/count, or with `'unbiased'` M2/(count − 1); `[C]`. 0 where that is 0/0. Default `'biased'`.
+   */
   variance(estimator: 'biased' | 'unbiased' = 'biased'): Float64Array {
     const { count, m2 } = this.#sums;
     const divisor = Math.max(estimator === 'unbiased' ? count - 1 : count, 0);
@@ -95,7 +99,8 @@ export class Moments {
   }
 
   /**
-   * Adds the values of a batch, `[N, C, ...]` or `[N, ..., C]`: two passes in f64 around one of its values, so that every digit stays.
+   * Adds the values of a batch, `[N, C, ...]` or `[N, ..., C]`: two passes in f64 around one of its
+   * values, so that every digit stays.
    *
    * @throws ERR_SHAPE, ERR_TYPE, ERR_MASK; nothing has changed then
    */
@@ -135,7 +140,10 @@ export class Moments {
     return this;
   }
 
-  /** Adds the values behind other moments, which stay as they are. @throws ERR_SHAPE for another channel count */
+  /**
+   * Adds the values behind other moments, which stay as they are. @throws ERR_SHAPE for another
+   * channel count
+   */
   merge(other: Moments): this {
     this.#check(other);
     mergeMoments(this.#sums, other.#sums);
@@ -150,7 +158,8 @@ export class Moments {
   }
 
   /**
-   * Moments of all values behind some: the same to the last bit whatever order the parts come in, since they are sorted by what they hold.
+   * Moments of all values behind some: the same to the last bit whatever order the parts come in,
+   * since they are sorted by what they hold.
    *
    * @throws ERR_OPTION without any; ERR_SHAPE where channel counts differ
    */
@@ -164,7 +173,8 @@ export class Moments {
   }
 
   /**
-   * How far others lie from these: by channel (mean − other mean)/σ and σ²/other σ², σ² the biased variance. NaN or Infinity where σ is 0.
+   * How far others lie from these: by channel (mean − other mean)/σ and σ²/other σ², σ² the biased
+   * variance. NaN or Infinity where σ is 0.
    *
    * @throws ERR_SHAPE for another channel count
    */
@@ -228,7 +238,10 @@ export class Moments {
   }
 }
 
-/** The mean and M2 of one channel, by two passes around its first value, with sums whose rounding is carried along (Neumaier 1974). */
+/**
+ * The mean and M2 of one channel, by two passes around its first value, with sums whose rounding is
+ * carried along (Neumaier 1974).
+ */
 function setChannel(batch: Sums, c: number, visit: (each: (value: number, weight: number) => void) => void): void {
   let pivot = Number.NaN;
   let [sum, carry] = [0, 0];

@@ -6,7 +6,9 @@ export interface Observation {
   readonly mean: Float64Array;
   /** Biased. */
   readonly variance: Float64Array;
-  /** m/(m − 1) for the unbiased estimator, 1 for the biased one; by channel, where counts differ. */
+  /**
+   * m/(m − 1) for the unbiased estimator, 1 for the biased one; by channel, where counts differ.
+   */
   readonly correction: number | Float64Array;
   /** Values behind each channel. */
   readonly count: number;
@@ -46,7 +48,10 @@ export class RunningStats {
     return 0;
   }
 
-  /** Takes in what one forward has found: each observation moves the statistics once, and so does each single value. */
+  /**
+   * Takes in what one forward has found: each observation moves the statistics once, and so does
+   * each single value.
+   */
   commit(observations: readonly Observation[], singles: readonly SingleValue[], momentum: number | null): void {
     for (const { mean, variance, correction } of observations) this.update(mean, variance, momentum, correction);
     for (const { values } of singles) this.learn(values, momentum);
@@ -60,9 +65,11 @@ export class RunningStats {
   }
 
   /**
-   * Moves the statistics towards those of one batch: r ← (1 − w)·r + w·v, in f64. w = momentum, or 1/batches for the cumulative average.
+   * Moves the statistics towards those of one batch: r ← (1 − w)·r + w·v, in f64. w = momentum, or
+   * 1/batches for the cumulative average.
    *
-   * @param correction m/(m − 1) for the unbiased estimator, 1 for the biased one; by channel, where counts differ
+   * @param correction m/(m − 1) for the unbiased estimator, 1 for the biased one; by channel, where
+   *   counts differ
    */
   update(mean: Float64Array, variance: Float64Array, momentum: number | null, correction: number | Float64Array): void {
     this.blend(this.next(momentum), mean, variance, correction, 0, this.mean.now.length);
@@ -87,8 +94,9 @@ export class RunningStats {
   }
 
   /**
-   * Moves the statistics by one value per channel: d = x − mean, mean ← mean + w·d, variance ← (1 − w)·(variance + w·d²) (Finch 2009). The first value of a
-   * cumulative average has no variance: it leaves that as it is.
+   * Moves the statistics by one value per channel: d = x − mean, mean ← mean + w·d, variance ← (1 −
+   * w)·(variance + w·d²) (Finch 2009). The first value of a cumulative average has no variance: it
+   * leaves that as it is.
    */
   learn(values: Float32Array, momentum: number | null): void {
     this.blendValue(this.next(momentum), values, 0);

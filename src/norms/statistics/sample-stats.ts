@@ -1,12 +1,18 @@
 import { type Observation, RunningStats, type SingleValue } from './running-stats.ts';
 
-/** Running averages over the statistics of samples, as instance norm tracks them: each forward moves them once. */
+/**
+ * Running averages over the statistics of samples, as instance norm tracks them: each forward moves
+ * them once.
+ */
 export class SampleStats extends RunningStats {
   override get averages(): boolean {
     return true;
   }
 
-  /** Moves the statistics by the averages of a forward's observations, and by the average of what each single value would move them by. */
+  /**
+   * Moves the statistics by the averages of a forward's observations, and by the average of what
+   * each single value would move them by.
+   */
   override commit(
     observations: readonly Observation[],
     singles: readonly SingleValue[],

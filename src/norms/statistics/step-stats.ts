@@ -14,7 +14,10 @@ type Statistics = Pick<RunningStats, 'mean' | 'variance'>;
 export class StepStats extends RunningStats {
   readonly #channels: number;
   readonly #policy: StepRule;
-  /** What evaluation uses by step, and the pooled statistics, for as long as what they are made of stays the same. */
+  /**
+   * What evaluation uses by step, and the pooled statistics, for as long as what they are made of
+   * stays the same.
+   */
   #found: { readonly steps: Map<number, Statistics>; pooled?: ReturnType<StepStats['pooled']> } = { steps: new Map() };
   #madeFrom: { readonly mean: Snapshot; readonly variance: Snapshot; readonly counts: Float64Array } | undefined;
   /** Rows that moved the statistics of each step. */
@@ -32,7 +35,10 @@ export class StepStats extends RunningStats {
     return this.counts.findLastIndex((count) => count > 0) + 1;
   }
 
-  /** Moves the statistics of each step by those of its rows; with momentum `null` all rows weigh the same. Counts the batch once. */
+  /**
+   * Moves the statistics of each step by those of its rows; with momentum `null` all rows weigh the
+   * same. Counts the batch once.
+   */
   override commit(
     observations: readonly Observation[],
     singles: readonly SingleValue[],
@@ -59,7 +65,10 @@ export class StepStats extends RunningStats {
     return Math.min(step, this.trained || this.counts.length - 1);
   }
 
-  /** Statistics by which a step is evaluated: n/(n + shrinkage) of its own and the rest of the pooled ones; those of the policy past the last trained step. */
+  /**
+   * Statistics by which a step is evaluated: n/(n + shrinkage) of its own and the rest of the
+   * pooled ones; those of the policy past the last trained step.
+   */
   override at(step: number): Statistics {
     this.#refresh();
     const { steps } = this.#found;
