@@ -179,7 +179,14 @@ export class BatchRenorm extends BatchNorm {
   }
 
   /** The bounds in force now: rMin, rMax, dMax. */
-  get bounds(): { rMin: number; rMax: number; dMax: number } {
+  get bounds(): {
+    /** Lower bound of r. */
+    rMin: number;
+    /** Upper bound of r. */
+    rMax: number;
+    /** Bound of |d|. */
+    dMax: number;
+  } {
     return this.#renormalization.limitsAt(this.batchesTracked);
   }
 

@@ -125,7 +125,12 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
    * The statistics that evaluation uses in a step, as the policies say. @throws ERR_SHAPE for a
    * step beyond them
    */
-  statisticsAt(step: number): { mean: Float32Array; variance: Float32Array } {
+  statisticsAt(step: number): {
+    /** `[C]`, a copy. */
+    mean: Float32Array;
+    /** `[C]`, a copy. */
+    variance: Float32Array;
+  } {
     if (!Number.isInteger(step) || step < 0) {
       throw wrongValue('ERR_SHAPE', this.subject, 'step', 'an integer of 0 or more', show(step));
     }

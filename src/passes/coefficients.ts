@@ -3,8 +3,8 @@
 import { backend } from '../kernels/backend.ts';
 import type { AffineVectors } from '../kernels/inference/calls.ts';
 import { MOST_SEGMENTS } from '../kernels/training/calls.ts';
-import type { Snapshot, Values } from '../layers/parameter.ts';
 import { type Block, blockAt, blockBytes, reserve } from '../tensors/block.ts';
+import type { Snapshot, Values } from '../tensors/values.ts';
 import type { Heap } from '../wasm/memory.ts';
 
 const F64 = 8;

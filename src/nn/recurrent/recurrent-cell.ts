@@ -64,9 +64,6 @@ const NAMES = ['ih', 'hh', 'c'] as const;
 /** Names of options that every call takes. */
 const CALL_OPTIONS: readonly string[] = ['out', 'lengths', 'state'];
 
-/** Options of a forward besides `out`. */
-type SequenceOptions = Omit<RecurrentForwardOptions, 'out'>;
-
 /**
  * x `[N, T, inputSize]` to y `[N, T, H]` or `[N, H]`, as the option `output` says; `out` must lie
  * apart from x. Padding has no part in anything: statistics are those of the sequences that reach a
@@ -74,7 +71,7 @@ type SequenceOptions = Omit<RecurrentForwardOptions, 'out'>;
  * steps of the last forward. A forward throws ERR_MASK for lengths, and what the norms' options
  * say; after ERR_MEMORY in the middle of the sequences backward needs another.
  */
-export abstract class RecurrentCell extends LeafLayer<CellPass, 3, SequenceOptions> {
+export abstract class RecurrentCell extends LeafLayer<CellPass, 3, Omit<RecurrentForwardOptions, 'out'>> {
   readonly subject: string;
   /** Length of the input's last axis, I. */
   readonly inputSize: number;
@@ -185,7 +182,7 @@ export abstract class RecurrentCell extends LeafLayer<CellPass, 3, SequenceOptio
   }
 
   /** @internal */
-  protected override begin(given: readonly number[], options: SequenceOptions): CellPass {
+  protected override begin(given: readonly number[], options: Omit<RecurrentForwardOptions, 'out'>): CellPass {
     const shape = [...given];
     const outShape = this.outputShape(shape);
     const [samples, length] = shape;

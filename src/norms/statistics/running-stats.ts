@@ -1,5 +1,5 @@
-import { Values } from '../../layers/parameter.ts';
 import type { StateSlots } from '../../layers/state.ts';
+import { Values } from '../../tensors/values.ts';
 
 /** What a forward in training has found of some samples. */
 export interface Observation {

@@ -1,5 +1,5 @@
-import { type Snapshot, Values } from '../../layers/parameter.ts';
 import type { StateSlots } from '../../layers/state.ts';
+import { type Snapshot, Values } from '../../tensors/values.ts';
 import { type Observation, RunningStats, type SingleValue } from './running-stats.ts';
 
 /** Which statistics a time step is evaluated by. */
