@@ -95,17 +95,18 @@ export function flag(standard: boolean): Option<boolean> {
   });
 }
 
+/** An option that may be left open: `undefined` where none is given. */
+export function optional<T>({ read }: Option<T>): Option<T | undefined> {
+  return { standard: undefined, read };
+}
+
 /** One of some names. */
 export function choice<T extends string>(standard: T, choices: readonly T[]): Option<T> {
   return option(standard, (subject, name, value) => checkChoice(subject, name, value, choices));
 }
 
 /** A number: `fits` says of which kind, in words `expected`. */
-export function number<T extends number | undefined = number>(
-  standard: T,
-  expected?: string,
-  fits?: (value: number) => boolean,
-): Option<T> {
+export function number(standard: number, expected?: string, fits?: (value: number) => boolean): Option<number> {
   return option(standard, (subject, name, value) => checkNumber(subject, name, value, expected, fits));
 }
 
@@ -120,4 +121,27 @@ export function checkChoice(
   if (!choices.includes(value as string)) {
     throw wrongValue('ERR_OPTION', subject, argument, also + showChoices(choices), show(value));
   }
+}
+
+/** A number from which random values are drawn; none: a different one every time. */
+export const seed = (): Option<number | undefined> => optional(number(0));
+
+/** An integer of `least` or more. `standard` missing: it has to be given. */
+export function integer(least: number, standard?: number): Option<number> {
+  const expected = `a whole number of ${least} or more`;
+  const check = required<number>((subject, name, value) => {
+    if (!(Number.isSafeInteger(value) && (value as number) >= least)) {
+      throw wrongValue('ERR_OPTION', subject, name, expected, show(value));
+    }
+  });
+  return standard === undefined ? check : { standard, ...check };
+}
+
+/** A function, or none. */
+export function callable<F>(expected = 'a function'): Option<F | undefined> {
+  return optional<F>(
+    required((subject, name, value) => {
+      if (typeof value !== 'function') throw wrongKind('ERR_OPTION', subject, name, expected, show(value));
+    }),
+  );
 }

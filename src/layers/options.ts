@@ -1,7 +1,8 @@
 // Checks of arguments and options that many layers have.
 
-import { show, wrongValue } from '../errors.ts';
-import { checkChoice } from '../named-options.ts';
+import { show, wrongKind, wrongValue } from '../errors.ts';
+import { checkChoice, choice, type Option, option } from '../named-options.ts';
+import type { Layout } from '../types.ts';
 
 export { checkChoice };
 
@@ -23,3 +24,12 @@ export function checkEps(subject: string, eps: unknown): void {
 export function checkLayout(subject: string, layout: unknown): void {
   checkChoice(subject, 'layout', layout, ['channels-first', 'channels-last']);
 }
+
+/** Where the channels lie. */
+export const layout = (): Option<Layout> => choice('channels-first', ['channels-first', 'channels-last']);
+
+/** An axis, which counts the batch; from the end where it is negative. */
+export const axis = (standard: number): Option<number> =>
+  option(standard, (subject, name, value) => {
+    if (!Number.isInteger(value)) throw wrongKind('ERR_OPTION', subject, name, 'an integer', show(value));
+  });

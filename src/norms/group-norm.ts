@@ -3,7 +3,7 @@ import type { OwnStatistics } from '../graph/operations/channel-norm.ts';
 import { activationOf } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { gradInput, gradStats } from '../kernels/training/calls.ts';
-import { checkFeatures } from '../layers/options.ts';
+import { checkFeatures, layout } from '../layers/options.ts';
 import { choice, readSchema, type Schema } from '../named-options.ts';
 import type { Training } from '../passes/coefficients.ts';
 import { poolGroups, setGroupGradient } from '../passes/groups.ts';
@@ -14,7 +14,7 @@ import { type Run, runsOf, singleValue } from '../passes/runs.ts';
 import { ChannelEngine } from './engine/channel-engine.ts';
 import type { NormPolicy, NormTransform } from './engine/policy.ts';
 import { learnedScale, Norm } from './norm.ts';
-import { type AffineOptions, activation, affine, epsilon, layout, type Settings } from './options.ts';
+import { type AffineOptions, activation, affine, epsilon, type Settings } from './options.ts';
 
 /** Options of `GroupNorm`. */
 export interface GroupNormOptions extends AffineOptions {

@@ -1,4 +1,5 @@
 import { activationOf } from '../kernels/activations.ts';
+import { layout } from '../layers/options.ts';
 import type { StateSlots } from '../layers/state.ts';
 import { flag, type Schema } from '../named-options.ts';
 import type { MaskOptions } from '../passes/mask.ts';
@@ -11,7 +12,6 @@ import {
   affine,
   type BatchNormOptions,
   epsilon,
-  layout,
   momentum,
   onSingleValue,
   readNormOptions,

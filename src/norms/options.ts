@@ -2,7 +2,7 @@
 
 import { show, wrongValue } from '../errors.ts';
 import { type Activation, type ActivationCode, activationCode, NO_ACTIVATION } from '../kernels/activations.ts';
-import { checkEps, checkFeatures } from '../layers/options.ts';
+import { checkEps, checkFeatures, layout } from '../layers/options.ts';
 import { checkChoice, choice, flag, type Option, option, readSchema, type Schema } from '../named-options.ts';
 import type { Layout } from '../types.ts';
 
@@ -72,8 +72,6 @@ export const affine = (standard: boolean | 'gamma'): Option<boolean | 'gamma' | 
   option<boolean | 'gamma' | 'beta'>(standard, (subject, name, value) => {
     if (typeof value !== 'boolean') checkChoice(subject, name, value, ['gamma', 'beta'], 'true, false, ');
   });
-
-export const layout = (): Option<Layout> => choice('channels-first', ['channels-first', 'channels-last']);
 
 /** What is applied to the output, in the same pass. */
 export const activation = (): Option<ActivationCode> => ({

@@ -1,11 +1,11 @@
 // What is wrong with a network, found by running one batch through it: without dropout as
 // evaluation does, and twice as training does, with and without.
 
-import { show, wrongKind, wrongValue } from '../errors.ts';
+import { wrongValue } from '../errors.ts';
 import { BOUNDS } from '../kernels/activations.ts';
 import type { Layer } from '../layers/layer.ts';
-import { checkLayout } from '../layers/options.ts';
-import { checkNames } from '../named-options.ts';
+import { layout as layoutOption } from '../layers/options.ts';
+import { callable, readSchema } from '../named-options.ts';
 import { ActivationLayer } from '../nn/activations.ts';
 import { Dropout } from '../nn/dropout.ts';
 import { Norm } from '../norms/norm.ts';
@@ -248,12 +248,8 @@ function diagnoseUnits(name: string, layer: Layer, y: TensorLike, axis: number):
  */
 export function diagnose<B>(net: Layer, batch: B, options: DiagnoseOptions<B> = {}): Diagnosis {
   checkNet('diagnose', net);
-  checkNames('diagnose', options, ['forward', 'layout']);
-  const { forward, layout = 'channels-first' } = options;
-  if (forward !== undefined && typeof forward !== 'function') {
-    throw wrongKind('ERR_OPTION', 'diagnose', 'forward', 'a function', show(forward));
-  }
-  checkLayout('diagnose', layout);
+  const schema = { forward: callable<(batch: B) => unknown>(), layout: layoutOption() };
+  const { forward, layout } = readSchema('diagnose', options, schema);
   const look = (training: boolean, dropout: boolean, output?: Watcher['output']): Map<string, Seen[]> => {
     const sight = new Map<string, Seen[]>();
     const statistics = (name: string, seen: readonly Seen[]) => {

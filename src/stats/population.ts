@@ -2,8 +2,7 @@
 
 import { show, wrongKind, wrongValue } from '../errors.ts';
 import type { Layer } from '../layers/layer.ts';
-import { checkChoice } from '../layers/options.ts';
-import { checkNames } from '../named-options.ts';
+import { callable, choice, flag, optional, readSchema, required, type Schema } from '../named-options.ts';
 import { mergeMoments } from '../norms/statistics/moments.ts';
 import { StepStats } from '../norms/statistics/step-stats.ts';
 import { checkNet, normsOf, type ObservedNorm, runBatch, type Seen, watch } from './watch.ts';
@@ -190,22 +189,23 @@ class NormStatistics {
   }
 }
 
-export const POPULATION_OPTIONS: readonly string[] = ['estimator', 'forward', 'progress', 'signal', 'dropout'];
+/** Options as they are used. */
+type Settings<B> = Required<Pick<PopulationOptions<B>, 'estimator' | 'dropout'>> &
+  Pick<PopulationOptions<B>, 'forward' | 'progress' | 'signal'>;
 
-function checkOptions(subject: string, options: PopulationOptions<never>): void {
-  checkNames(subject, options, POPULATION_OPTIONS);
-  const { estimator = 'pooled', forward, progress, signal, dropout = false } = options;
-  checkChoice(subject, 'estimator', estimator, ['pooled', 'averaged']);
-  for (const [name, value] of Object.entries({ forward, progress })) {
-    if (value !== undefined && typeof value !== 'function') {
-      throw wrongKind('ERR_OPTION', subject, name, 'a function', show(value));
-    }
-  }
-  if (signal !== undefined && typeof signal?.throwIfAborted !== 'function') {
-    throw wrongKind('ERR_OPTION', subject, 'signal', 'an AbortSignal', show(signal));
-  }
-  if (typeof dropout !== 'boolean') throw wrongKind('ERR_OPTION', subject, 'dropout', 'true or false', show(dropout));
-}
+export const populationSchema = <B>(): Schema<Settings<B>> => ({
+  estimator: choice('pooled', ['pooled', 'averaged']),
+  forward: callable(),
+  progress: callable(),
+  signal: optional(
+    required((subject, name, value) => {
+      if (typeof (value as Signal | null)?.throwIfAborted !== 'function') {
+        throw wrongKind('ERR_OPTION', subject, name, 'an AbortSignal', show(value));
+      }
+    }),
+  ),
+  dropout: flag(false),
+});
 
 /**
  * Samples that ran through the first norm: of the runs of a call, or where these are time steps of
@@ -229,12 +229,11 @@ export async function collect<B>(
   options: PopulationOptions<B>,
 ): Promise<PopulationStatistics> {
   checkNet(subject, net);
-  checkOptions(subject, options as PopulationOptions<never>);
+  const { estimator, forward, progress, signal, dropout } = readSchema(subject, options, populationSchema<B>());
   const given = batches as Partial<AsyncIterable<B> & Iterable<B>> | null | undefined;
   if (typeof given?.[Symbol.asyncIterator] !== 'function' && typeof given?.[Symbol.iterator] !== 'function') {
     throw wrongKind('ERR_TYPE', subject, 'batches', 'an iterable or async iterable', show(batches));
   }
-  const { estimator = 'pooled', forward, progress, signal, dropout = false } = options;
   const norms = new Map(normsOf(net).flatMap((norm) => (norm.tracked ? [[norm.name, norm] as const] : [])));
   if (norms.size === 0) throw wrongValue('ERR_OPTION', subject, 'net', 'a norm that tracks statistics', 'none');
   const statistics = new Map<string, NormStatistics>();

@@ -1,17 +1,8 @@
 import { show, showChoices, wrongKind } from '../../errors.ts';
-import {
-  choice,
-  flag,
-  number,
-  type Option,
-  readSchema,
-  required,
-  type Schema,
-  takeOptions,
-} from '../../named-options.ts';
+import { choice, flag, readSchema, type Schema, seed, takeOptions } from '../../named-options.ts';
 import { type RecurrentBatchNormOptions, recurrentSchema } from '../../norms/recurrent-batch-norm.ts';
 import type { TensorLike } from '../../tensors/tensor.ts';
-import type { Initializer } from '../initializers.ts';
+import { type Initializer, initializer } from '../initializers.ts';
 
 /**
  * Options of both cells: those of `RecurrentBatchNorm1d`, and how the cell begins and what it
@@ -72,16 +63,9 @@ export interface CellSettings {
 const cellSchema = (): Schema<CellSettings> => ({
   norm: flag(true),
   output: choice('sequence', ['sequence', 'last']),
-  init: optionalFunction(),
-  seed: number<number | undefined>(undefined),
+  init: initializer(),
+  seed: seed(),
 });
-
-function optionalFunction(): Option<Initializer | undefined> {
-  const check = (subject: string, name: string, value: unknown) => {
-    if (typeof value !== 'function') throw wrongKind('ERR_OPTION', subject, name, 'an initializer', show(value));
-  };
-  return { standard: undefined, ...required(check) };
-}
 
 /** Options of its norms that a cell leaves to be given. */
 const normSchema = () => {
