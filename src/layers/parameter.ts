@@ -3,10 +3,10 @@ import type { StateSlot } from './state.ts';
 
 /**
  * Values that belong to a layer and that users may read and write. They lie outside linear memory,
- * so that an array once handed out stays good whatever memory does.
+ * so an array that was handed out stays good when memory grows.
  *
- * Who has kept something worked out from the values asks `isSame`: as long as nobody holds the
- * array, that compares one number.
+ * Caches derived from these values check `isSame`. The check compares one version number until a
+ * user takes the array, and all values afterwards.
  */
 export class Values {
   readonly #values: Float32Array;
@@ -19,7 +19,7 @@ export class Values {
     this.#bits = bitsOf(values);
   }
 
-  /** For users: whoever has this may write to it at any time. */
+  /** For users, who may write to the array at any time. */
   get open(): Float32Array {
     this.#exposed = true;
     return this.#values;
@@ -37,7 +37,7 @@ export class Values {
   }
 
   /**
-   * Changes whenever the values may have changed: equal stamps mean equal values. NaN, equal to
+   * Changes whenever the values may have changed: equal stamps mean equal values. NaN, which equals
    * nothing, once a user holds the array.
    */
   get stamp(): number {

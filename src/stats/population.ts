@@ -217,7 +217,7 @@ function samplesIn(calls: readonly { readonly name: string; readonly seen: reado
     }, 0);
 }
 
-/** `populationStatistics`, by the name of whoever complains. */
+/** `populationStatistics`, with the subject of its errors. */
 export async function collect<B>(
   subject: string,
   net: Layer,

@@ -107,7 +107,7 @@ export class Tensor implements Disposable {
   #companion: Tensor | undefined;
   #host: Tensor | undefined;
 
-  /** @internal Use `tensor` or `zeros`. `at`: memory that somebody else owns. */
+  /** @internal Use `tensor` or `zeros`. `at`: memory of another owner. */
   constructor(shape: readonly number[], at?: number) {
     this.#shape = Object.freeze(readShape('Tensor', 'x', shape));
     this.#size = countOf(this.#shape);
