@@ -268,12 +268,16 @@ export abstract class Network extends Layer {
   }
 
   /**
-   * Runs all layers. What can be told from the shape is checked through the whole network first; if
-   * a layer throws all the same, the network is as it was before: layers have the statistics they
-   * had, and backward still finds what the forward before left.
+   * Runs all layers.
    *
+   * Everything that the shape decides is checked through the whole network before the first layer
+   * runs. If a layer throws later, the network is as it was before the call: layers have the
+   * statistics that they had, and `backward` still belongs to the forward before.
+   *
+   * @param x of the shape that the first layer takes
+   * @param options.out where to write the output: memory apart from x
    * @param options.lengths how many steps of each sequence count, `[N]`, for the layers that take
-   *   them: those whose input has rank 3 or more
+   *   it: those whose input has rank 3 or more
    * @param options.mask which places count, for the layers that take it
    * @throws what the layers throw, by the layer's place
    */
@@ -535,8 +539,11 @@ export abstract class Network extends Layer {
   }
 
   /**
-   * Layer by layer over all micro-batches. Values between layers are plain arrays: they are held
-   * until backward. @throws what the layers throw
+   * Runs each layer over all micro-batches before the next layer. Values between layers are plain
+   * arrays and are kept until backward.
+   *
+   * @param xs at least one micro-batch
+   * @throws what the layers throw
    */
   override forwardMicroBatches<X extends TensorLike>(xs: readonly X[]): Result<X>[] {
     const { subject } = this;
@@ -579,7 +586,13 @@ export abstract class Network extends Layer {
     });
   }
 
-  /** @throws ERR_MODE before such a forward; what the layers throw. Nothing has changed then */
+  /**
+   * Gradients with respect to the inputs of the last `forwardMicroBatches`; adds to the gradients
+   * of all parameters.
+   *
+   * @param dys a gradient for each micro-batch, of its output's shape
+   * @throws ERR_MODE before such a forward; what the layers throw. Nothing has changed then
+   */
   override backwardMicroBatches<D extends TensorLike>(dys: readonly D[]): Result<D>[] {
     const { subject } = this;
     const micro = this.#micro;
@@ -666,10 +679,10 @@ export abstract class Network extends Layer {
   }
 
   /**
-   * Freezes all layers: no parameter gets a gradient, and norms with running statistics normalise
-   * by them, which nothing moves.
+   * Freezes all layers: parameters get no gradient, and norms normalise by their running
+   * statistics, which nothing moves.
    *
-   * @throws ERR_MODE for a norm that has no running statistics to go by, by its place
+   * @throws ERR_MODE for a norm without running statistics, by its place
    */
   freeze(): this {
     return this.#setFrozen(true);

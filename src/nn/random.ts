@@ -54,14 +54,18 @@ export class Random {
   }
 
   /**
-   * Where the sequence stands: `state`, five f64 values. A source that loads it goes on with the
-   * same numbers.
+   * The state of the sequence: `state`, five f64 values. A generator that loads it continues with
+   * the same numbers.
    */
   stateDict(): StateDict {
     return readState(this.stateSlots());
   }
 
-  /** Takes a state: all of it, or after an error nothing. @throws ERR_STATE */
+  /**
+   * Takes a state: all of it, or after an error nothing.
+   *
+   * @throws ERR_STATE for anything but such a state
+   */
   loadStateDict(state: StateDict): void {
     writeState('Random', this.stateSlots(), state);
   }

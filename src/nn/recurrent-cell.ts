@@ -40,15 +40,15 @@ import { Random } from './random.ts';
  */
 export interface RecurrentCellOptions extends Partial<Omit<RecurrentBatchNormOptions, 'affine' | 'activation'>> {
   /**
-   * Batch norm on what comes from the input and on what comes from the state before (and, in an
-   * LSTM, on the cell's own value), statistics for each time step. `false`: the plain cell, which
-   * then takes none of the norm's options. Default `true`, with `maxSteps` and the other options of
-   * `RecurrentBatchNorm1d`.
+   * Batch norm of what comes from the input, of what comes from the previous state and, in an LSTM,
+   * of the cell's value, with statistics for each time step. `true` (default) takes `maxSteps` and
+   * the other options of `RecurrentBatchNorm1d`; `false` is the plain cell, which takes none of
+   * them.
    */
   norm?: boolean;
   /**
-   * The output: states of all steps `[N, T, H]` (`'sequence'`, default), or the last of each
-   * sequence `[N, H]` (`'last'`).
+   * The output: the states of all steps, `[N, T, H]` (`'sequence'`, default), or the last state of
+   * each sequence, `[N, H]` (`'last'`).
    */
   output?: 'sequence' | 'last';
   /**
@@ -59,7 +59,7 @@ export interface RecurrentCellOptions extends Partial<Omit<RecurrentBatchNormOpt
   seed?: number;
 }
 
-/** The state between two pieces of the same sequences, one row for each. */
+/** The state between two pieces of the same sequences, with one row for each sequence. */
 export interface RecurrentState {
   /** Hidden state, `[N, H]`. */
   h: Float32Array;
@@ -76,8 +76,8 @@ export interface RecurrentForwardOptions<O extends TensorLike = TensorLike> {
   /** How many steps of each sequence count, `[N]`. Default: all. */
   lengths?: ArrayLike<number>;
   /**
-   * Where to go on from: what `state` was after an earlier piece. A constant in backward (truncated
-   * backpropagation through time). Default: zeros.
+   * The state to continue from: `state` of the cell after an earlier piece. Backward takes it as a
+   * constant (truncated backpropagation through time). Default: zeros.
    */
   state?: RecurrentState;
 }
@@ -232,29 +232,29 @@ export abstract class RecurrentCell extends LeafLayer<CellPass, 3, Omit<Recurren
    */
   protected abstract form(): { kind: string; gates: number; hasValue: boolean };
 
-  /** Weight of the input, `[gates·H, inputSize]`. */
+  /** Weight of the input, `[gates·H, I]`, in PyTorch's order of gates. */
   get weightIh(): Parameter {
     return this.#weights.ih;
   }
 
-  /** Weight of the state before, `[gates·H, H]`. */
+  /** Weight of the previous state, `[gates·H, H]`, in PyTorch's order of gates. */
   get weightHh(): Parameter {
     return this.#weights.hh;
   }
 
-  /** Bias of what comes from the input, `[gates·H]`: beta of its norm, where there is one. */
+  /** Bias of what comes from the input, `[gates·H]`: beta of its norm, if there is one. */
   get biasIh(): Parameter {
     return this.#biases?.ih ?? this.norms.ih!.beta!;
   }
 
-  /** Bias of what comes from the state before, likewise. */
+  /** Bias of what comes from the previous state, `[gates·H]`: beta of its norm, if there is one. */
   get biasHh(): Parameter {
     return this.#biases?.hh ?? this.norms.hh!.beta!;
   }
 
   /**
-   * Where the sequences of the last forward ended, for `state` of the next piece; `null` before
-   * one. Copies.
+   * Copies of the states at the ends of the last forward's sequences, for `state` of the next
+   * piece; `null` before a forward.
    */
   get state(): RecurrentState | null {
     return this.#state

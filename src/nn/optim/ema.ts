@@ -16,9 +16,12 @@ export interface EMAOptions {
 }
 
 /**
- * Exponential moving average of weights (Polyak & Juditsky 1992): average ← decay·average + (1 −
- * decay)·p, in f64, from the weights as they are when it is made. The averages are no parameters:
- * nothing else sees them until they are swapped in.
+ * Exponential moving average of weights (Polyak & Juditsky 1992), in f64, from the weights as they
+ * are when it is made:
+ *
+ *   average ← decay·average + (1 − decay)·p
+ *
+ * The network does not see the averages until `swapIn()`.
  *
  *     const ema = new EMA(net.parameters(), { decay: 0.99 });
  *     …; optimizer.step(); ema.update();

@@ -20,9 +20,9 @@ export type Scheduled = Optimizer | Schedule;
 type Momentum = { momentum?: number; betas?: readonly [number, number] };
 
 /**
- * What schedules have in common. Made around an optimizer, a schedule sets its rates for step 0 at
- * once; each `step()`, after `optimizer.step()`, goes on by one. Made around another schedule, it
- * takes what that one says as its base, and drives it:
+ * What schedules have in common. A schedule around an optimizer sets its rates for step 0 at once;
+ * each `step()`, after `optimizer.step()`, sets those of the next step. A schedule around another
+ * schedule takes its rates as the base, and steps it:
  *
  *     const schedule = new WarmUp(new CosineLR(optimizer, { steps: 900 }), { steps: 100 });
  *     …; optimizer.step(); schedule.step();
@@ -67,8 +67,9 @@ export abstract class Schedule {
   }
 
   /**
-   * The rates of the groups at a step, without setting them: for a plot. @throws ERR_OPTION for
-   * anything but a whole number of 0 or more
+   * The rates of the groups at a step, without setting them: for a plot.
+   *
+   * @throws ERR_OPTION for anything but a whole number of 0 or more
    */
   ratesAt(step: number): readonly number[] {
     if (!Number.isSafeInteger(step) || step < 0)
