@@ -115,6 +115,7 @@ function checkBackend(subject: string, value: unknown): BackendName | 'auto' {
  *
  *     configure({ deterministic: true });   // the same bits on every machine
  *
+ * @param settings see `Configuration`; settings left out stay as they are
  * @throws ERR_OPTION for settings it does not take; ERR_BACKEND for a backend that this host does
  *   not have; ERR_MODE for another backend than the one in use, once linear memory holds something.
  *   Nothing has changed then

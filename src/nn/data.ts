@@ -74,6 +74,7 @@ abstract class Batched<S> {
    * Takes a state. The next epoch is then the one that was interrupted, from the first batch that
    * had not been handed out.
    *
+   * @param state what `stateDict` returned
    * @throws ERR_STATE for anything but such a state, and for a state of batches of another size
    */
   loadStateDict(state: StateDict): void {
@@ -312,6 +313,7 @@ export type Sample =
  *
  *     const x = stack([[1, 2], [3, 4], [5, 6]]);   // shape [3, 2]
  *
+ * @param samples arrays of numbers, or `{ data, shape }`, at least one
  * @throws ERR_SHAPE for none, or for samples of different shapes; ERR_TYPE for anything that is no
  *   sample
  */

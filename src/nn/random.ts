@@ -64,6 +64,7 @@ export class Random {
   /**
    * Takes a state: all of it, or after an error nothing.
    *
+   * @param state what `stateDict` returned
    * @throws ERR_STATE for anything but such a state
    */
   loadStateDict(state: StateDict): void {
@@ -108,7 +109,11 @@ export class Random {
     }
   }
 
-  /** The integers below `length` in random order (Fisher & Yates). */
+  /**
+   * The integers below `length` in random order (Fisher & Yates).
+   *
+   * @param length how many, an integer of 0 or more
+   */
   permutation(length: number): Uint32Array {
     const order = Uint32Array.from({ length }, (_, i) => i);
     for (let i = length - 1; i > 0; i--) {

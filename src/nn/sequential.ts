@@ -52,6 +52,7 @@ export class Sequential extends Network {
    *     const run = net.compile({ maxBatch: 64 });
    *     const y = run(x);
    *
+   * @param options see `CompileOptions`
    * @throws ERR_MODE for a recurrent cell or norm; ERR_OPTION, ERR_MEMORY
    */
   compile(options: CompileOptions = {}): CompiledNetwork {

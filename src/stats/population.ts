@@ -310,6 +310,7 @@ function replaceStatistics(net: Layer, { layers, batches }: PopulationStatistics
  *
  *     await recalibrate(net, batches);
  *
+ * @param batches any iterable or async iterable, as `populationStatistics` takes them
  * @returns the statistics
  * @throws as `populationStatistics`; nothing has changed then
  */

@@ -48,6 +48,7 @@ export type Variables = Required<Pick<KerasFile, 'tensors' | 'kinds'>>;
  *
  *     const { tensors, layers } = await readKeras(await readFile('model.keras'));
  *
+ * @param file bytes of the file
  * @throws ERR_FORMAT for anything else, and without h5wasm
  */
 export async function readKeras(file: Bytes): Promise<KerasFile> {

@@ -63,6 +63,7 @@ export interface OnnxStatelessNorm {
  *
  *     statelessNormsOf(readOnnx(bytes)).map(({ name, kind }) => [name, kind]);
  *
+ * @param model what `readOnnx` returned
  * @throws ERR_FORMAT where inputs or attributes are missing
  * @experimental
  */

@@ -37,6 +37,7 @@ export interface OnnxNorm {
  *
  *     normsOf(readOnnx(bytes)).map(({ name, options }) => [name, options.eps]);
  *
+ * @param model what `readOnnx` returned
  * @throws ERR_FORMAT where inputs or outputs are missing
  */
 export function normsOf(model: OnnxModel): OnnxNorm[] {
@@ -149,6 +150,7 @@ type Take = (tensor: string, layer: string, ours: string, change?: Parameters<Co
  *
  *     const { state } = fromOnnx(await readFile('model.onnx'), { layer: net });
  *
+ * @param model bytes of the model, or what `readOnnx` returned
  * @throws ERR_FORMAT for bytes that are no model, and unless `lenient` for batch norms before
  *   version 7 of the operators; ERR_STATE as `fromTorch`
  */

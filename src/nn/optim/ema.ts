@@ -45,7 +45,11 @@ export class EMA {
   /** The weights themselves, while the averages are in their place. */
   #own: readonly Float32Array[] | undefined;
 
-  /** @throws ERR_OPTION, also for a parameter given twice; ERR_TYPE for anything but parameters */
+  /**
+   * @param parameters `net.parameters()` or `namedParameters(net)`
+   * @param options see `EMAOptions`
+   * @throws ERR_OPTION, also for a parameter given twice; ERR_TYPE for anything but parameters
+   */
   constructor(parameters: Parameters, options: EMAOptions = {}) {
     const { decay = 0.999, warmUp = false } = takeOptions('EMA', options, ['decay', 'warmUp']);
     this.#entries = readParameters('EMA', 'parameters', parameters);
@@ -116,8 +120,10 @@ export class EMA {
   }
 
   /**
-   * Takes a state: all of it, or after an error nothing. @throws ERR_STATE; ERR_MODE while the
-   * averages are swapped in
+   * Takes a state: all of it, or after an error nothing.
+   *
+   * @param state what `stateDict` returned
+   * @throws ERR_STATE; ERR_MODE while the averages are swapped in
    */
   loadStateDict(state: StateDict): void {
     if (this.#own)

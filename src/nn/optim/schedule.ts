@@ -69,6 +69,7 @@ export abstract class Schedule {
   /**
    * The rates of the groups at a step, without setting them: for a plot.
    *
+   * @param step a whole number of 0 or more
    * @throws ERR_OPTION for anything but a whole number of 0 or more
    */
   ratesAt(step: number): readonly number[] {
@@ -99,6 +100,7 @@ export abstract class Schedule {
    * Takes a state, and sets the rates of the optimizer for its step: all of it, or after an error
    * nothing.
    *
+   * @param state what `stateDict` returned
    * @throws ERR_STATE for NaN, a step that is no whole number, another number of groups; ERR_MODE
    *   for a schedule that another was made around
    */
@@ -210,7 +212,11 @@ export class StepLR extends Schedule {
   /** Factor of each fall. */
   readonly factor: number;
 
-  /** @throws ERR_OPTION, ERR_TYPE, ERR_MODE. The optimizer's rate is then as it was */
+  /**
+   * @param over the optimizer, or the schedule whose rates are the base
+   * @param options see `StepLROptions`
+   * @throws ERR_OPTION, ERR_TYPE, ERR_MODE. The optimizer's rate is then as it was
+   */
   constructor(over: Scheduled, options: StepLROptions) {
     super('StepLR', over);
     const { stepSize, factor = 0.1 } = takeOptions('StepLR', options, ['stepSize', 'factor']);
@@ -252,7 +258,11 @@ export class CosineLR extends Schedule {
   /** The least rate. */
   readonly min: number;
 
-  /** @throws ERR_OPTION, ERR_TYPE, ERR_MODE. The optimizer's rate is then as it was */
+  /**
+   * @param over the optimizer, or the schedule whose rates are the base
+   * @param options see `CosineLROptions`
+   * @throws ERR_OPTION, ERR_TYPE, ERR_MODE. The optimizer's rate is then as it was
+   */
   constructor(over: Scheduled, options: CosineLROptions) {
     super('CosineLR', over);
     const { steps, min = 0 } = takeOptions('CosineLR', options, ['steps', 'min']);
@@ -297,7 +307,11 @@ export class WarmUp extends Schedule {
   /** The share of the base rate at step 0. */
   readonly start: number;
 
-  /** @throws ERR_OPTION, ERR_TYPE, ERR_MODE. The optimizer's rate is then as it was */
+  /**
+   * @param over the optimizer, or the schedule whose rates are the base
+   * @param options see `WarmUpOptions`
+   * @throws ERR_OPTION, ERR_TYPE, ERR_MODE. The optimizer's rate is then as it was
+   */
   constructor(over: Scheduled, options: WarmUpOptions) {
     super('WarmUp', over);
     const { steps, start = 1 / 3 } = takeOptions('WarmUp', options, ['steps', 'start']);
@@ -350,7 +364,11 @@ export class OneCycle extends Schedule {
   static override readonly name: string = 'OneCycle';
   readonly #options: Required<Omit<OneCycleOptions, 'max' | 'momentum'>> & Pick<OneCycleOptions, 'max' | 'momentum'>;
 
-  /** @throws ERR_OPTION, ERR_TYPE, ERR_MODE. The optimizer's rate is then as it was */
+  /**
+   * @param over the optimizer, or the schedule whose rates are the base
+   * @param options see `OneCycleOptions`
+   * @throws ERR_OPTION, ERR_TYPE, ERR_MODE. The optimizer's rate is then as it was
+   */
   constructor(over: Scheduled, options: OneCycleOptions) {
     super('OneCycle', over);
     const names = ['max', 'steps', 'rise', 'anneal', 'div', 'finalDiv', 'momentum'];
