@@ -97,7 +97,7 @@ export function inPart(whole: string, part: number | string, error: unknown): un
   });
 }
 
-/** An error of a part that nobody sees, with another subject: the object that the user made. */
+/** An error of an inner part, with the object that the user made as its subject. */
 export function blaming(subject: string, error: unknown): unknown {
   return reworded(error, (message) => `${subject}${message.slice(message.indexOf(': '))}`);
 }

@@ -7,8 +7,13 @@ import { readArguments } from '../../scripts/arguments.ts';
 import { type Sequential, tensor, zeros } from '../../src/index.ts';
 import { digitsInput, digitsNetwork, layerFor } from '../cases.ts';
 import type { PeerRow } from '../figures.ts';
-import { KIN_SHAPES, type KinShape, KinWorkload, kinLayoutsOf } from '../kin-workload.ts';
 import { about, keep } from '../results.ts';
+import {
+  SAMPLE_NORM_SHAPES,
+  type SampleNormShape,
+  SampleNormWorkload,
+  sampleNormLayoutsOf,
+} from '../sample-norm-workload.ts';
 import { type BenchLayout, type BenchShape, layoutsOf, SHAPES } from '../shapes.ts';
 import { timeTogether } from '../timing.ts';
 import { relativeDifference, Workload } from '../workload.ts';
@@ -171,8 +176,8 @@ for (const shape of SHAPES.filter(({ name }) => MEASURED.includes(name))) {
   }
 }
 /** The other norms beside PyTorch, which alone has them all. */
-async function kin(shape: KinShape, layout: BenchLayout): Promise<void> {
-  const workload = new KinWorkload(shape, layout);
+async function sampleNorm(shape: SampleNormShape, layout: BenchLayout): Promise<void> {
+  const workload = new SampleNormWorkload(shape, layout);
   const { stored, x, dy } = workload;
   const kernel = shape.dims.length === 2 ? 'rows' : layout === 'channels-last' ? 'nxc' : 'ncx';
   for (const op of [shape.op, `${shape.op}, backward`]) {
@@ -201,7 +206,8 @@ async function kin(shape: KinShape, layout: BenchLayout): Promise<void> {
   }
 }
 
-for (const shape of pytorch ? KIN_SHAPES : []) for (const layout of kinLayoutsOf(shape)) await kin(shape, layout);
+for (const shape of pytorch ? SAMPLE_NORM_SHAPES : [])
+  for (const layout of sampleNormLayoutsOf(shape)) await sampleNorm(shape, layout);
 for (const batch of [1, 64]) {
   const label = { op: 'digits MLP', layout: '', shape: `batch ${batch}, 784-100-100-100-10` };
   if (!`${label.op} | ${label.shape}`.includes(options.filter)) continue;

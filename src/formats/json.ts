@@ -1,5 +1,6 @@
 // JSON from a stranger: no key twice, no nesting without end, and errors that say where.
-// `JSON.parse` keeps the last of two equal keys in silence, and gives objects with a prototype.
+// `JSON.parse` keeps the last of two equal keys without an error, and gives objects with a
+// prototype.
 
 import { malformed } from '../errors.ts';
 import { quote } from './bytes.ts';

@@ -180,6 +180,7 @@ export function fileFinder(given: TensorFiles | undefined): (location: string) =
  *     const model = readOnnx(await readFile('model.onnx'));
  *     model.nodes.map(({ op }) => op);
  *
+ * @param file bytes of the model
  * @throws ERR_FORMAT for bytes that are no model, for data in other files that are not among
  *   `files`, and for sparse initializers: which part, and at which offset
  */
@@ -242,6 +243,7 @@ export function messageIn(kind: Message, number: number): Message | 'tensor' | u
  *
  *     onnxFiles(await readFile('model.onnx'));   // ['model.onnx.data']
  *
+ * @param file bytes of the model
  * @throws ERR_FORMAT for bytes that are no model, and for a location out of the model's folder
  */
 export function onnxFiles(file: Bytes): string[] {

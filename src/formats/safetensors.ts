@@ -46,6 +46,7 @@ export interface SafetensorsOptions {
  *     const { tensors } = readSafetensors(await readFile('model.safetensors'));
  *     net.loadStateDict(fromTorch(tensors, { layer: net }).state);
  *
+ * @param file bytes of the file, or of an index with `files`
  * @throws ERR_FORMAT for anything that is not a safetensors file: which part, and at which offset
  */
 export function readSafetensors(file: Bytes, options: SafetensorsOptions = {}): SafetensorsFile {
@@ -100,6 +101,7 @@ function weightMapOf(index: Bytes): Map<string, string> {
  *
  *     safetensorsShards(index);   // ['model-00001-of-00002.safetensors', …]
  *
+ * @param index bytes of the index
  * @throws ERR_FORMAT for anything but an index
  */
 export function safetensorsShards(index: Bytes): string[] {

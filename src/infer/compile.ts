@@ -17,13 +17,13 @@ import { writeProgram } from './save.ts';
 
 export interface CompileOptions extends RunOptions {
   /**
-   * Inputs on which the compiled network is held against the one it is made from: `certificate`. A
-   * record where there are several.
+   * Inputs on which the compiled network is compared with the network it is made from:
+   * `certificate`. A record where there are several.
    */
   samples?: TensorLike | Named<TensorLike>;
 }
 
-/** A compiled network that knows how it came about. */
+/** A compiled network with its plan, its certificate and its file. */
 export interface CompiledNetwork extends Compiled {
   /**
    * The plan as a table: each step, the layers in it, bytes of weights, multiply-adds per row, and
@@ -41,9 +41,9 @@ export interface CompiledNetwork extends Compiled {
    * One file, which `load` of `evenkeel/infer` reads: a safetensors file with the steps in its
    * metadata.
    *
-   * @param options.rowsOnly `true`: for inputs of rank 2 alone. Where norms have their channels
-   *   first, other ranks need weights of their own, and the file is half as large without them.
-   *   Default `false`
+   * @param options.rowsOnly `true`: for inputs of rank 2 alone. If norms have their channels first,
+   *   other ranks need weights of their own, and the file is half as large without them. Default
+   *   `false`
    */
   save(options?: { rowsOnly?: boolean }): Uint8Array<ArrayBuffer>;
 }

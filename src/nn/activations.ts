@@ -164,7 +164,10 @@ export interface GELUOptions {
  */
 export class GELU extends ActivationLayer {
   static override readonly name: string = 'GELU';
-  /** @throws ERR_OPTION for another approximation, or an unknown option */
+  /**
+   * @param options `{ approximate }`: `'none'` (default) or `'tanh'`
+   * @throws ERR_OPTION for another approximation, or an unknown option
+   */
   constructor(options: GELUOptions = {}) {
     const { approximate } = readSchema('GELU', options, { approximate: choice('none', ['none', 'tanh']) });
     checkChoice('GELU', 'approximate', approximate, ['none', 'tanh']);

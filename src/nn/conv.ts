@@ -61,8 +61,8 @@ interface CommonOptions {
 /** Options of `Conv1d`, `Conv2d` and `Conv3d`. */
 export interface ConvOptions extends CommonOptions {
   /**
-   * Zeros around the input: a number, one for each axis, or `[before, after]` for each axis;
-   * `'valid'`, none; `'same'`, as many as make ceil(input/stride) outputs, the odd one last.
+   * Zeros around the input: a number, one for each axis, or `[before, after]` for each axis.
+   * `'valid'`: none. `'same'`: enough for ⌈input/stride⌉ outputs, the odd zero behind the input.
    * Default 0.
    */
   padding?: ConvPadding;

@@ -92,7 +92,10 @@ export interface HardSigmoidOptions {
  */
 export class HardSigmoid extends CurveLayer {
   static override readonly name: string = 'HardSigmoid';
-  /** @throws ERR_OPTION for a slope that is not a finite number, or an unknown option */
+  /**
+   * @param options `{ slope }`. Default 1/6
+   * @throws ERR_OPTION for a slope that is not a finite number, or an unknown option
+   */
   constructor(options: HardSigmoidOptions = {}) {
     const { slope } = readSchema('HardSigmoid', options, { slope: number(1 / 6) });
     super('HardSigmoid', { curve: 'clamp', slope, shift: 0.5, low: 0, high: 1 });

@@ -68,7 +68,10 @@ export class Flatten extends ShapeLayer {
   /** The last axis that becomes part of one. */
   readonly endAxis: number;
 
-  /** @throws ERR_OPTION for axes that are not integers, or an unknown option */
+  /**
+   * @param options the first and the last axis. Defaults 1 and −1
+   * @throws ERR_OPTION for axes that are not integers, or an unknown option
+   */
   constructor(options: FlattenOptions = {}) {
     super();
     const { startAxis, endAxis } = readSchema('Flatten', options, { startAxis: axis(1), endAxis: axis(-1) });

@@ -86,7 +86,10 @@ abstract class SoftmaxLayer extends LeafLayer<SoftmaxPass> {
  */
 export class Softmax extends SoftmaxLayer {
   static override readonly name: string = 'Softmax';
-  /** @throws ERR_OPTION for an axis that is no integer */
+  /**
+   * @param options `{ axis }`. Default −1, the last
+   * @throws ERR_OPTION for an axis that is no integer
+   */
   constructor(options: SoftmaxOptions = {}) {
     super('Softmax', options, false);
   }
@@ -100,7 +103,10 @@ export class Softmax extends SoftmaxLayer {
  */
 export class LogSoftmax extends SoftmaxLayer {
   static override readonly name: string = 'LogSoftmax';
-  /** @throws ERR_OPTION for an axis that is no integer */
+  /**
+   * @param options `{ axis }`. Default −1, the last
+   * @throws ERR_OPTION for an axis that is no integer
+   */
   constructor(options: SoftmaxOptions = {}) {
     super('LogSoftmax', options, true);
   }

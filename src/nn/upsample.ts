@@ -52,6 +52,7 @@ export class Upsample extends LeafLayer<Pass> {
   readonly #upsampling: Upsampling;
 
   /**
+   * @param options see `UpsampleOptions`; `scale` is required
    * @throws ERR_OPTION for a scale of anything but finite numbers above 0, a mode that there is
    *   not, `alignCorners` in another mode than `'bilinear'`, or an unknown option
    */

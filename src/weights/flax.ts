@@ -88,6 +88,7 @@ function split(name: string): readonly [string, string] {
  *
  *     const bytes = writeNpz(toFlax(net.stateDict()));
  *
+ * @param state what `net.stateDict()` returns
  * @throws as `toTorch`
  */
 export function toFlax(state: StateDict, options: ExportOptions = {}): Map<string, Exported> {

@@ -25,6 +25,7 @@ const LAYERS = ['Conv', 'ConvTranspose', 'Gemm', 'MatMul'];
  *
  *     const { file, folded, kept } = foldOnnx(await readFile('model.onnx'));
  *
+ * @param file bytes of the model
  * @throws ERR_FORMAT for bytes that are no model, and for operators before version 7
  */
 export function foldOnnx(file: Bytes, options: OnnxReadOptions = {}): FileFold {

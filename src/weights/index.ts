@@ -48,7 +48,7 @@ export { type WriteKerasOptions, writeKeras } from './keras-write.ts';
 export type { Files, FileUrl, LoadOptions } from './load-sequential.ts';
 export { fromOnnx, normsOf, type OnnxNorm } from './onnx.ts';
 export { type OnnxExportOptions, toOnnx } from './onnx-export.ts';
-export { kinOf, type OnnxKin } from './onnx-kin.ts';
+export { type OnnxStatelessNorm, statelessNormsOf } from './onnx-stateless-norms.ts';
 export { fromTorch, toTorch } from './torch.ts';
 
 /**

@@ -1,5 +1,5 @@
 // What in an ONNX graph is constant: initializers, and what nodes make of constants alone. Weights
-// come as Constant nodes, behind Transpose, Cast, Reshape and their kin, and as products of
+// come as Constant nodes, behind Transpose, Cast, Reshape and the like, and as products of
 // constants, as exporters like it. Everybody who reads a model asks here.
 
 import { malformed } from '../errors.ts';

@@ -98,6 +98,7 @@ const TORCH_WORDS = Object.fromEntries(Object.entries(TORCH_NORM).filter(([name]
  *
  *     const bytes = writeSafetensors(toTorch(net.stateDict()));
  *
+ * @param state what `net.stateDict()` returns
  * @throws ERR_OPTION for anything but a record; ERR_TYPE for an entry that is no `{ data, shape }`;
  *   ERR_STATE where two entries would get one name
  */

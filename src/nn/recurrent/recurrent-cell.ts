@@ -117,29 +117,29 @@ export abstract class RecurrentCell extends LeafLayer<CellPass, 3, Omit<Recurren
     this.#memory = memoryIn(backend().heap);
   }
 
-  /** Weight of the input, `[gates·H, inputSize]`. */
+  /** Weight of the input, `[gates·H, I]`, in PyTorch's order of gates. */
   get weightIh(): Parameter {
     return this.#parts.weights.ih;
   }
 
-  /** Weight of the state before, `[gates·H, H]`. */
+  /** Weight of the previous state, `[gates·H, H]`, in PyTorch's order of gates. */
   get weightHh(): Parameter {
     return this.#parts.weights.hh;
   }
 
-  /** Bias of what comes from the input, `[gates·H]`: beta of its norm, where there is one. */
+  /** Bias of what comes from the input, `[gates·H]`: beta of its norm, if there is one. */
   get biasIh(): Parameter {
     return this.#parts.biases?.ih ?? this.norms.ih!.beta!;
   }
 
-  /** Bias of what comes from the state before, likewise. */
+  /** Bias of what comes from the previous state, `[gates·H]`: beta of its norm, if there is one. */
   get biasHh(): Parameter {
     return this.#parts.biases?.hh ?? this.norms.hh!.beta!;
   }
 
   /**
-   * Where the sequences of the last forward ended, for `state` of the next piece; `null` before
-   * one. Copies.
+   * Copies of the states at the ends of the last forward's sequences, for `state` of the next
+   * piece; `null` before a forward.
    */
   get state(): RecurrentState | null {
     return this.#state

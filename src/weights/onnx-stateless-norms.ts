@@ -18,7 +18,7 @@ const FORMAT = 'ONNX';
  *
  * @experimental
  */
-export interface OnnxKin {
+export interface OnnxStatelessNorm {
   /** Its name in an import. */
   readonly name: string;
   /** The node; the last one of a norm that is written as several. */
@@ -61,16 +61,17 @@ export interface OnnxKin {
  * The norms of a model beside BatchNormalization, in the order of its nodes; then those that it
  * writes as several nodes.
  *
- *     kinOf(readOnnx(bytes)).map(({ name, kind }) => [name, kind]);
+ *     statelessNormsOf(readOnnx(bytes)).map(({ name, kind }) => [name, kind]);
  *
+ * @param model what `readOnnx` returned
  * @throws ERR_FORMAT where inputs or attributes are missing
  * @experimental
  */
-export function kinOf(model: OnnxModel): OnnxKin[] {
+export function statelessNormsOf(model: OnnxModel): OnnxStatelessNorm[] {
   const graph = graphFor(model);
   const single = model.nodes.flatMap((node) => {
-    const kin = node.domain === '' ? kinFor(graph, node) : undefined;
-    return kin ? [kin] : [];
+    const stateless = node.domain === '' ? statelessNormFor(graph, node) : undefined;
+    return stateless ? [stateless] : [];
   });
   const taken = new Set(graph.names.values());
   const several = decomposedOf(graph).map((norm) => {
@@ -86,7 +87,7 @@ export function kinOf(model: OnnxModel): OnnxKin[] {
 }
 
 /** A norm that is written as several nodes. */
-function fromSeveral(graph: Graph, norm: Decomposed): Omit<OnnxKin, 'name'> {
+function fromSeveral(graph: Graph, norm: Decomposed): Omit<OnnxStatelessNorm, 'name'> {
   const { centred, axes, eps, gamma, beta, nodes, input, output } = norm;
   const shapes = [gamma, beta].map((name) => (name === undefined ? undefined : graph.constants.get(name)!.shape));
   const inputs = { ...(gamma !== undefined && { gamma }), ...(beta !== undefined && { beta }) };
@@ -111,12 +112,12 @@ function fromSeveral(graph: Graph, norm: Decomposed): Omit<OnnxKin, 'name'> {
   return { ...base, kind, axis: first, ...normalised(first, shape, shapes), ...open };
 }
 
-function kinFor(graph: Graph, node: OnnxNode): OnnxKin | undefined {
+function statelessNormFor(graph: Graph, node: OnnxNode): OnnxStatelessNorm | undefined {
   const { op, attributes, inputs } = node;
   const label = `node ${quote(labelOf(node))}`;
   const number = (name: string, standard: number) => shortest(attributes.get(name), standard);
   const [x, gamma, beta] = inputs;
-  const base = (names: OnnxKin['inputs']) => ({
+  const base = (names: OnnxStatelessNorm['inputs']) => ({
     name: graph.names.get(node)!,
     node,
     input: x,
@@ -212,7 +213,7 @@ function spreadGroups(values: ArrayLike<number>, channels: number): Float32Array
  * channels.
  */
 export function spreadWeights(
-  { shape: to, byGroup, channels }: OnnxKin,
+  { shape: to, byGroup, channels }: OnnxStatelessNorm,
   values: Values,
   shape: readonly number[],
 ): { data: Values; shape: readonly number[] } {
