@@ -14,6 +14,7 @@ import { type Constant, sizeOf } from './onnx-constants.ts';
 import { checkOpset, graphFor } from './onnx-graph.ts';
 
 const FORMAT = 'ONNX';
+const NONE: readonly string[] = [];
 const LAYERS = ['Conv', 'ConvTranspose', 'Gemm', 'MatMul'];
 
 /**
@@ -64,7 +65,8 @@ class Folding {
   readonly #kept = new Map<Live, string>();
   readonly folded: {
     readonly norm: OnnxNorm;
-    readonly pair: Pair;
+    readonly into: Live;
+    readonly before: boolean;
     readonly channels: number;
     /** Weights whose values a caller may replace. */
     readonly defaults: readonly string[];
@@ -116,15 +118,12 @@ class Folding {
   }
 
   reports(): FoldedNorm[] {
-    return this.folded.map(({ norm, pair, channels, defaults }) => ({
-      norm: norm.name,
-      into: pair.layer.node.name || pair.layer.node.outputs[0],
-      side: pair.before ? 'before' : 'behind',
-      channels,
-      eps: norm.options.eps!,
-      rounding: pair.layer.layer!.rounding,
-      ...(defaults.length && { assumed: ['inputs'] }),
-    }));
+    return this.folded.map(({ norm, into: { node, layer }, before, channels, defaults }) => {
+      const [name, into, eps] = [norm.name, node.name || node.outputs[0], norm.options.eps!];
+      const { rounding } = layer!;
+      const report: FoldedNorm = { norm: name, into, side: before ? 'before' : 'behind', channels, eps, rounding };
+      return defaults.length ? { assumed: ['inputs'], ...report } : report;
+    });
   }
 
   #fold(live: Live, norm: OnnxNorm): Attempt {
@@ -253,14 +252,14 @@ class Folding {
     const newBias = isNew ? graph.store(biasName, fresh, biases) : biasName!;
     const defaults = this.#defaultsIn([weightName, biasName, ...live.inputs.slice(1)]);
     pair.place(newBias, newWeight);
-    this.folded.push({ norm, pair, channels: map.scale.length, defaults });
+    this.folded.push({ norm, into: node, before, channels: map.scale.length, defaults });
     return pair;
   }
 
   /** The inputs of the model among what some constants are made of. */
-  #defaultsIn(names: readonly (string | undefined)[]): string[] {
+  #defaultsIn(names: readonly (string | undefined)[]): readonly string[] {
     const { constants, producers, model } = this.graph.base;
-    if (model.irVersion < 4 || model.defaults.size === 0) return [];
+    if (model.irVersion < 4 || model.defaults.size === 0) return NONE;
     const open = [...names];
     const seen = new Set<string>();
     while (open.length) {

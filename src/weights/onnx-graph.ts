@@ -69,17 +69,23 @@ export function originOf(producers: ReadonlyMap<string, OnnxNode>, name: string)
   return at;
 }
 
+const weightsOf = ({ op, inputs }: OnnxNode) => NAMED[op].map((i) => inputs[i]).filter((name) => name);
+
 function namesOf(model: OnnxModel, producers: ReadonlyMap<string, OnnxNode>): Map<OnnxNode, string> {
   const names = new Map<OnnxNode, string>();
-  const taken = new Map<string, string>();
+  const taken = new Map<string, OnnxNode>();
   const counts = new Map<string, number>();
   for (const node of model.nodes) {
     if (node.domain !== '' || !Object.hasOwn(NAMED, node.op)) continue;
-    const weights = NAMED[node.op].map((i) => node.inputs[i]).filter((name) => name);
-    const key = JSON.stringify([node.op, weights]);
+    const weights = weightsOf(node);
     const common = commonName(weights.map((name) => originOf(producers, name)));
     const candidates = [common, node.name, node.outputs[0], common ?? labelOf(node)];
-    const isFree = (name: string) => !taken.has(name) || (weights.length > 0 && taken.get(name) === key);
+    const isFree = (name: string) => {
+      const other = taken.get(name);
+      return (
+        !other || (weights.length > 0 && other.op === node.op && weightsOf(other).join('\0') === weights.join('\0'))
+      );
+    };
     let name = candidates.find((candidate) => candidate && isFree(candidate));
     while (name === undefined) {
       const base = candidates[3]!;
@@ -87,7 +93,7 @@ function namesOf(model: OnnxModel, producers: ReadonlyMap<string, OnnxNode>): Ma
       counts.set(base, count);
       if (isFree(`${base}.${count}`)) name = `${base}.${count}`;
     }
-    taken.set(name, key);
+    taken.set(name, node);
     names.set(node, name);
   }
   return names;
