@@ -70,7 +70,8 @@ export class FoldGraph {
 
   /** How many nodes and outputs take a value. */
   uses(value: string): number {
-    return this.#uses.get(value) ?? (this.base.takers.get(value)?.length ?? 0) + (this.#outputs.get(value) ?? 0);
+    const changed = this.#uses.get(value) ?? (this.goneTensors.has(value) ? 0 : undefined);
+    return changed ?? (this.base.takers.get(value)?.length ?? 0) + (this.#outputs.get(value) ?? 0);
   }
 
   /** A node that takes a value. */
@@ -101,15 +102,9 @@ export class FoldGraph {
     return [before, behind].filter((live) => live !== undefined);
   }
 
-  #count(name: string, by: number): number {
-    const count = this.uses(name) + by;
-    this.#uses.set(name, count);
-    return count;
-  }
-
   #use(name: string, live: Live): void {
     if (name === '') return;
-    this.#count(name, 1);
+    this.#uses.set(name, this.uses(name) + 1);
     if (live.node.inputs.includes(name)) return;
     const takers = this.#newTakers.get(name);
     if (takers) takers.add(live);
@@ -150,9 +145,13 @@ export class FoldGraph {
     const open = [value];
     for (let name = open.pop(); name !== undefined; name = open.pop()) {
       if (name === '') continue;
-      const left = this.#count(name, -1);
+      const left = this.uses(name) - 1;
+      const isGone = left === 0 && this.base.model.initializers.has(name);
+      // most of what is gone was never counted
+      if (isGone) this.goneTensors.add(name);
+      if (isGone) this.#uses.delete(name);
+      else this.#uses.set(name, left);
       if (left > 0) continue;
-      if (this.base.model.initializers.has(name)) this.goneTensors.add(name);
       this.added.delete(name);
       const maker = this.producerOf(name);
       if (!maker || maker.gone || !this.base.constants.has(name)) continue;

@@ -1,10 +1,10 @@
 // Batch norm of an ONNX model, folded into the layers beside it. The model is read once, norms are folded in a graph in memory where every
 // change is counted, and fields of the file that do not change are carried over byte for byte.
 
-import type { EvenkeelError } from '../errors.ts';
+import { type EvenkeelError, malformed } from '../errors.ts';
 import { type Affine, affineOf } from '../fold/norm.ts';
 import { type Bytes, bytesFrom } from '../formats/bytes.ts';
-import { type OnnxReadOptions, readOnnx } from '../formats/onnx.ts';
+import { type OnnxModel, type OnnxReadOptions, readOnnx } from '../formats/onnx.ts';
 import { FoldGraph, type Live } from './fold-onnx-graph.ts';
 import { FoldedLayer, type FoldedScales, isFoldable } from './fold-onnx-layer.ts';
 import { writeFolded } from './fold-onnx-write.ts';
@@ -28,6 +28,7 @@ export function foldOnnx(file: Bytes, options: OnnxReadOptions = {}): FileFold {
   const bytes = bytesFrom(FORMAT, file);
   const model = readOnnx(bytes, options);
   checkOpset(model);
+  checkParts(model);
   let kept: FileFold['kept'] = [];
   // rarely parameters are shared so much that new biases take more than goes
   for (const isStrict of [false, true]) {
@@ -40,6 +41,26 @@ export function foldOnnx(file: Bytes, options: OnnxReadOptions = {}): FileFold {
   }
   const larger = normsOf(model).map(({ name }) => ({ norm: name, reason: LARGER }));
   return { file: Uint8Array.from(bytes), folded: [], kept: larger.length ? larger : kept, assumed: [] };
+}
+
+/** What folding may take in memory: so many bytes, or so many times the model. */
+const HARMLESS = 64e6;
+const MOST_EXPANSION = 10;
+/** What it takes, in bytes, measured at the peak (Node 20): itself, a tensor, a node, a name in it, a norm. */
+const ITSELF = 45e6;
+const TENSOR = 550;
+const NODE = 700;
+const NAME = 60;
+const NORM = 1500;
+
+/** A model with weights has few parts for its size. Throws ERR_FORMAT for one that would take more memory than it is worth. */
+function checkParts({ size, nodes, initializers }: OnnxModel): void {
+  let cost = ITSELF + size + TENSOR * initializers.size;
+  for (const { op, inputs, outputs } of nodes)
+    cost += NODE + NAME * (inputs.length + outputs.length) + (op === 'BatchNormalization' ? NORM : 0);
+  if (cost <= Math.max(HARMLESS, MOST_EXPANSION * size)) return;
+  const parts = `${nodes.length} nodes and ${initializers.size} initializers`;
+  throw malformed(FORMAT, 'model', 'fewer parts for its size, to be folded', parts, 0);
 }
 
 const LARGER = 'folded into its layer it would make the file larger, as what it takes is shared';

@@ -13,9 +13,29 @@ export interface Graph {
   /** The node that gives a value. */
   readonly producers: ReadonlyMap<string, OnnxNode>;
   /** The nodes that take a value, each as often as it does; graphs inside nodes take values as well. */
-  readonly takers: ReadonlyMap<string, readonly OnnxNode[]>;
+  readonly takers: Takers;
   /** Names of layers with weights: no two nodes have the same, unless they have the same weights. */
   readonly names: ReadonlyMap<OnnxNode, string>;
+}
+
+/** Nodes by the values that they take. Most values have one taker: a list for each would cost as much as the node. */
+export class Takers {
+  readonly #nodes = new Map<string, OnnxNode | OnnxNode[]>();
+
+  add(name: string, node: OnnxNode): void {
+    const known = this.#nodes.get(name);
+    if (Array.isArray(known)) known.push(node);
+    else this.#nodes.set(name, known ? [known, node] : node);
+  }
+
+  get(name: string): readonly OnnxNode[] | undefined {
+    const known = this.#nodes.get(name);
+    return known && (Array.isArray(known) ? known : [known]);
+  }
+
+  keys(): Iterable<string> {
+    return this.#nodes.keys();
+  }
 }
 
 const graphs = /* @__PURE__ */ new WeakMap<OnnxModel, Graph>();
@@ -25,15 +45,11 @@ export function graphFor(model: OnnxModel): Graph {
   if (known) return known;
   const constants = constantsOf(model);
   const producers = new Map<string, OnnxNode>();
-  const takers = new Map<string, OnnxNode[]>();
+  const takers = new Takers();
   for (const node of model.nodes) {
     for (const name of node.outputs) if (name !== '') producers.set(name, node);
     for (const names of [node.inputs, node.captured]) {
-      for (const name of names) {
-        const list = takers.get(name);
-        if (list) list.push(node);
-        else if (name !== '') takers.set(name, [node]);
-      }
+      for (const name of names) if (name !== '') takers.add(name, node);
     }
   }
   const shapes = shapesOf(model, constants);
