@@ -56,7 +56,8 @@ export const runReshape: Runner<ReshapeOperation> = {
   shape: (subject, { shape }, [x]) => reshapedShape(subject, shape, x),
   call,
   read({ json: { shape }, fail, whole }) {
-    if (!Array.isArray(shape) || shape.length > MOST_AXES || shape.filter((length) => length === -1).length > 1) throw fail('a shape', shape);
+    if (!Array.isArray(shape) || shape.length > MOST_AXES || shape.filter((length) => length === -1).length > 1)
+      throw fail('a shape', shape);
     return { kind: 'reshape', shape: shape.map((length) => (length === -1 ? -1 : whole(length, 1, MOST))) };
   },
 };
