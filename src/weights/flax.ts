@@ -42,7 +42,7 @@ export interface FlaxTree {
 export function fromFlax(variables: ForeignTensors | FlaxTree, options: ImportOptions = {}): Imported {
   const collector = new Collector('fromFlax', options, variables);
   const entries = entriesOf('fromFlax', variables as ForeignTensors).flatMap(([name, value]) => flatten(name, value));
-  for (const { name, tensors: group } of groupsOf(entries, split)) {
+  for (const { name, tensors: group } of groupsOf(entries, split).values()) {
     const layer = collector.rename(name);
     const tracked = group.has('mean') || group.has('var');
     const isNorm = tracked || group.has('scale');

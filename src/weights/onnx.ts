@@ -59,7 +59,7 @@ function normOf({ model: { opset }, names }: Graph, node: OnnxNode): OnnxNorm {
       ? attributes.get('training_mode') === 1
       : outputs.filter((name) => name !== '').length > 1 || (opset < 7 && attributes.get('is_test') !== 1);
   const isSingle = opset < 9 && attributes.get('spatial') === 0;
-  return {
+  const norm = {
     name: names.get(node)!,
     node,
     options: {
@@ -70,8 +70,8 @@ function normOf({ model: { opset }, names }: Graph, node: OnnxNode): OnnxNorm {
     },
     training,
     inputs: { gamma, beta, runningMean, runningVar },
-    ...(isSingle && { problem: 'spatial 0: statistics of single values, not of channels' }),
-  };
+  } as const;
+  return isSingle ? { problem: 'spatial 0: statistics of single values, not of channels', ...norm } : norm;
 }
 
 /**
