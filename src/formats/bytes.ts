@@ -92,8 +92,8 @@ const SMALL = 1 << 12;
 const CHUNK = 1 << 16;
 
 /**
- * Bytes of many things, which are kept under numbers. Small ones share chunks: a buffer for each costs
- * some 300 bytes, whatever is in it.
+ * Bytes of many things, which are kept under numbers. Small ones share chunks: a buffer for each
+ * costs some 300 bytes, whatever is in it.
  */
 export class Pool {
   readonly #chunks: Uint8Array[] = [];
@@ -123,7 +123,10 @@ export class Pool {
   }
 }
 
-/** Things with names in a file: each takes so many bytes of it, with what belongs to it; a few are there in any case. */
+/**
+ * Things with names in a file: each takes so many bytes of it, with what belongs to it; a few are
+ * there in any case.
+ */
 const LEAST_BYTES = 256;
 const FEW_THINGS = 1 << 14;
 

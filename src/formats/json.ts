@@ -179,7 +179,10 @@ export function parseJson(
     at++;
     return value(depth + 1);
   };
-  /** Objects with the same keys in the same order are kept alike, which costs little; each other order costs. */
+  /**
+   * Objects with the same keys in the same order are kept alike, which costs little; each other
+   * order costs.
+   */
   const nextOrder = (before: number, key: string, keys: number): number => {
     let number = keyNumbers.get(key);
     if (number === undefined) {

@@ -294,7 +294,8 @@ export function writeSafetensors(
 const LINES = 1 << 14;
 
 /**
- * The file of tensors that may be made one by one: they are gone through twice, so that nothing but the file is in memory.
+ * The file of tensors that may be made one by one: they are gone through twice, so that nothing but
+ * the file is in memory.
  *
  * @internal
  */

@@ -5,8 +5,8 @@ import { show, showChoices, showShape, wrongKind, wrongMoment, wrongValue } from
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { activate } from '../kernels/inference/calls.ts';
-import { wrongRank } from '../layers/plan.ts';
 import { checkRecord } from '../named-options.ts';
+import { wrongRank } from '../passes/plan.ts';
 import { Region } from '../tensors/block.ts';
 import { checkCallOptions, locate, targetOf } from '../tensors/call.ts';
 import { Route } from '../tensors/route.ts';

@@ -14,7 +14,9 @@ export interface Live {
   outputs: readonly string[];
   gone: boolean;
   changed: boolean;
-  /** What has been folded into it, and the addition that has its bias, if that is one of its own. */
+  /**
+   * What has been folded into it, and the addition that has its bias, if that is one of its own.
+   */
   layer: FoldedLayer | undefined;
   sum: Live | undefined;
 }
@@ -29,7 +31,10 @@ export interface Stored {
 export class FoldGraph {
   readonly base: Graph;
   readonly #lives = new Map<OnnxNode, Live>();
-  /** Who gives values, and how often they are taken, where that is not as in the model; who takes them as well. */
+  /**
+   * Who gives values, and how often they are taken, where that is not as in the model; who takes
+   * them as well.
+   */
   readonly #producers = new Map<string, Live | undefined>();
   readonly #uses = new Map<string, number>();
   readonly #newTakers = new Map<string, Set<Live>>();

@@ -20,7 +20,8 @@ type Part = Uint8Array | { readonly length: number; write(target: Uint8Array): v
 export function writeFolded(bytes: Uint8Array, graph: FoldGraph, options: OnnxReadOptions): Uint8Array<ArrayBuffer> {
   const { model } = graph.base;
   const inliner = model.files.length ? new Inliner(options) : undefined;
-  // everything is gone through twice, first for its length: parts of a model are many, and never stand in memory together
+  // everything is gone through twice, first for its length: parts of a model are many, and never
+  // stand in memory together
   const inner = new Parts(bytes);
   addGraph(inner, graph, inliner);
   const addAll = (parts: Parts) => {
@@ -49,7 +50,10 @@ export function writeFolded(bytes: Uint8Array, graph: FoldGraph, options: OnnxRe
   return out;
 }
 
-/** Parts one after another: they are counted, or written where they go. Fields that lie side by side in the file are one. */
+/**
+ * Parts one after another: they are counted, or written where they go. Fields that lie side by side
+ * in the file are one.
+ */
 class Parts {
   readonly target: Uint8Array | undefined;
   length = 0;

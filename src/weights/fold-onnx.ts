@@ -51,14 +51,20 @@ export function foldOnnx(file: Bytes, options: OnnxReadOptions = {}): FileFold {
 /** What folding may take in memory: so many bytes, or so many times the model. */
 const HARMLESS = 64e6;
 const MOST_EXPANSION = 10;
-/** What it takes, in bytes, measured at the peak (Node 20): itself, a tensor, a node, a name in it, a norm. */
+/**
+ * What it takes, in bytes, measured at the peak (Node 20): itself, a tensor, a node, a name in it,
+ * a norm.
+ */
 const ITSELF = 45e6;
 const TENSOR = 550;
 const NODE = 700;
 const NAME = 60;
 const NORM = 1500;
 
-/** A model with weights has few parts for its size. Throws ERR_FORMAT for one that would take more memory than it is worth. */
+/**
+ * A model with weights has few parts for its size. Throws ERR_FORMAT for one that would take more
+ * memory than it is worth.
+ */
 function checkParts({ size, nodes, initializers }: OnnxModel): void {
   let cost = ITSELF + size + TENSOR * initializers.size;
   for (const { op, inputs, outputs } of nodes)

@@ -4,7 +4,7 @@ import { type EvenkeelError, show, wrongKind, wrongValue } from '../errors.ts';
 import { type Bytes, Pool, quote, quoteSome } from '../formats/bytes.ts';
 import { bytesPerValue, isQuantised, type Values } from '../formats/dtypes.ts';
 import { type RawTensor, readSafetensors, type Writable, writeEntries } from '../formats/safetensors.ts';
-import { checkEps, preset } from '../layers/options.ts';
+import { checkEps } from '../layers/options.ts';
 import { checkNames, checkRecord } from '../named-options.ts';
 import { preset } from '../norms/options.ts';
 import { type FileFold, type FoldedNorm, type StoredFold, storedFold } from './fold-report.ts';
@@ -170,7 +170,10 @@ class Changes {
   readonly kept: { norm: string; reason: string }[] = [];
   readonly assumed: string[] = [];
   readonly #tensors: ReadonlyMap<string, RawTensor>;
-  /** By the number of a layer: that of the norm that was folded into it, or −1; is it a norm that goes; channels, and places of the new weights and bias. */
+  /**
+   * By the number of a layer: that of the norm that was folded into it, or −1; is it a norm that
+   * goes; channels, and places of the new weights and bias.
+   */
   readonly #owners: Int32Array;
   readonly #gone: Uint8Array;
   readonly #channels: Uint32Array;

@@ -115,14 +115,17 @@ const HANDFUL = 8;
 const MANY_LEAVES = 64;
 
 /**
- * Tensors of one layer by their last name, in the order of the file. A handful of them stand side by
- * side: a Map for each layer would cost five times as much.
+ * Tensors of one layer by their last name, in the order of the file. A handful of them stand side
+ * by side: a Map for each layer would cost five times as much.
  */
 export class Leaves {
   readonly #leaf: string;
   readonly #full: string;
   readonly #tensor: Foreign;
-  /** Last name, whole name and tensor of each but the first; all of them in a table, where they are more than a handful. */
+  /**
+   * Last name, whole name and tensor of each but the first; all of them in a table, where they are
+   * more than a handful.
+   */
   #others: readonly unknown[] | Map<string, Leaf> = NONE;
 
   constructor(leaf: string, full: string, tensor: Foreign) {
@@ -189,7 +192,9 @@ export function entriesOf(subject: string, given: ForeignTensors): (readonly [st
   return Object.entries(tensors);
 }
 
-/** Puts tensors together by layer; `split` takes a name apart, `make` makes what is kept of a layer. */
+/**
+ * Puts tensors together by layer; `split` takes a name apart, `make` makes what is kept of a layer.
+ */
 export function groupsOf<G extends { readonly tensors: Leaves } = Group>(
   entries: Iterable<readonly [string, Foreign]>,
   split: (name: string) => readonly [layer: string, leaf: string],

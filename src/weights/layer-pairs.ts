@@ -8,7 +8,10 @@ import { type Foreign, Leaves } from './imported.ts';
 import { joined, parted } from './names.ts';
 import { vectorOf } from './torch-names.ts';
 
-/** The tensors of one layer. A file may have any number of layers: there is nothing in one that can be worked out. */
+/**
+ * The tensors of one layer. A file may have any number of layers: there is nothing in one that can
+ * be worked out.
+ */
 export class FileLayer extends Leaves {
   /** Its name without what wrappers put into it. */
   readonly bare: string;
@@ -93,7 +96,10 @@ export function pairsOf(given: Given): Pair[] {
   return pairs;
 }
 
-/** What finds another norm of the same layer. Owners are numbers: a list for each layer would cost more than the layer. */
+/**
+ * What finds another norm of the same layer. Owners are numbers: a list for each layer would cost
+ * more than the layer.
+ */
 function ownersOf(pairs: readonly Pair[], { layers, norms }: Given) {
   const all = [...layers.values()];
   const [first, second] = [new Int32Array(all.length).fill(-1), new Int32Array(all.length).fill(-1)];

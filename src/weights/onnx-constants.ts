@@ -40,7 +40,10 @@ export type Constants = ReadonlyMap<string, Constant>;
 /** No exporter has longer rows of nodes over constants. */
 const MOST_STEPS = 32;
 
-/** Constants by the names under which nodes take them. Values are worked out when they are asked for. */
+/**
+ * Constants by the names under which nodes take them. Values are worked out when they are asked
+ * for.
+ */
 export function constantsOf({ initializers, nodes }: Pick<OnnxGraph, 'initializers' | 'nodes'>): Constants {
   // most models have no others
   let made: Map<string, Constant> | undefined;

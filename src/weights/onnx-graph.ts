@@ -13,13 +13,20 @@ export interface Graph {
   readonly shapes: ReadonlyMap<string, Shape>;
   /** The node that gives a value. */
   readonly producers: ReadonlyMap<string, OnnxNode>;
-  /** The nodes that take a value, each as often as it does; graphs inside nodes take values as well. */
+  /**
+   * The nodes that take a value, each as often as it does; graphs inside nodes take values as well.
+   */
   readonly takers: Takers;
-  /** Names of layers with weights: no two nodes have the same, unless they have the same weights. */
+  /**
+   * Names of layers with weights: no two nodes have the same, unless they have the same weights.
+   */
   readonly names: ReadonlyMap<OnnxNode, string>;
 }
 
-/** Nodes by the values that they take. Most values have one taker: a list for each would cost as much as the node. */
+/**
+ * Nodes by the values that they take. Most values have one taker: a list for each would cost as
+ * much as the node.
+ */
 export class Takers {
   readonly #nodes = new Map<string, OnnxNode | OnnxNode[]>();
 

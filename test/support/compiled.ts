@@ -131,7 +131,10 @@ function shapesOf({ inputs }: Compiled): number[][][] {
   );
 }
 
-/** Outputs of all runs: what their values come to, or the code of an error. A network may put out much more than its file: values are not kept. */
+/**
+ * Outputs of all runs: what their values come to, or the code of an error. A network may put out
+ * much more than its file: values are not kept.
+ */
 function runsOf(run: Compiled): string[] {
   const found: string[] = [];
   for (const shapes of shapesOf(run)) {
