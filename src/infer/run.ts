@@ -135,6 +135,8 @@ export function instantiate(program: Program, options: RunOptions = {}): Compile
       if (value < inputs.length) return () => given.inputs[value];
       const output = firsts.get(value);
       if (output !== undefined) return () => given.outputs[output];
+      const maker = value - inputs.length;
+      if (loaded.steps[maker].runner.isStored) return () => loaded.at[maker];
       const at = buffers[loaded.slots[value]].atLeast(0);
       return () => at;
     };
