@@ -283,7 +283,10 @@ const NONE = {};
  */
 export function tensorsOf(argument: string, ports: readonly Port[], given: unknown, some = false): TensorLike[] {
   const names = ports.map(({ name }) => name);
-  const isRecord = typeof given === 'object' && given && !(given instanceof Tensor) && !('data' in given);
+  // an input may be called data
+  const isTensor = (one: unknown): boolean =>
+    typeof one === 'object' && one !== null && 'data' in one && (ArrayBuffer.isView(one.data) || !isTensor(one.data));
+  const isRecord = typeof given === 'object' && given && !(given instanceof Tensor) && !isTensor(given);
   if (!isRecord && ports.length === 1) return [given as TensorLike];
   checkNames(`${SUBJECT}, ${argument}`, given as object, names);
   return names.map((name) => {

@@ -98,7 +98,8 @@ function placeOf(
     case 'pytorch_half_pixel':
       return output > 1 ? (i + 0.5) / scale - 0.5 : 0;
     case 'align_corners':
-      return output > 1 ? (i * (input - 1)) / (output - 1) : 0;
+      // the length before it was cut to a whole one, as ONNX has it
+      return output > 1 ? (i * (input - 1)) / (input * scale - 1) : 0;
     case 'asymmetric':
       return i / scale;
     case 'tf_half_pixel_for_nn':

@@ -3,7 +3,7 @@
 import { wrongValue } from '../../errors.ts';
 import { countOf, showSymbolic } from '../../tensors/shape.ts';
 import type { Operation, Shape } from '../operation.ts';
-import { type Plain, plainDescription, plainRunner } from '../plain.ts';
+import { type Plain, plainDescription, plainRunner, type Work } from '../plain.ts';
 
 export interface WindowOperation extends Operation {
   readonly kind: 'window';
@@ -18,6 +18,8 @@ export interface WindowOperation extends Operation {
   readonly countsPadding: boolean;
   /** Of `lp`. */
   readonly p: number;
+  /** Of `max`: the places of the largest values in x, counted by rows or by columns of a plane; null: these values. */
+  readonly places: 'rows' | 'columns' | null;
 }
 
 interface Axis {
@@ -60,7 +62,7 @@ const plain: Plain<WindowOperation> = {
   name: ({ of, kernel }) => `${of} over windows ${kernel.join('×')}`,
   shape: (subject, operation, [x]) => [...x.slice(0, 2), ...axesOf(subject, operation, x).map(({ output }) => output)],
   prepare(operation, [shape]) {
-    const { of, kernel, stride, dilation, countsPadding, p } = operation;
+    const { of, kernel, stride, dilation, countsPadding, p, places: gives } = operation;
     const axes = axesOf('window', operation, shape);
     const planes = shape[0] * shape[1];
     const [size, count] = [countOf(shape.slice(2)), countOf(axes.map(({ output }) => output))];
@@ -88,6 +90,7 @@ const plain: Plain<WindowOperation> = {
       for (let a = axes.length - 1; a >= 0 && ++at[a] === axes[a].output; a--) at[a] = 0;
     }
     const list = Int32Array.from(places);
+    if (gives) return largest(list, begin, planes, size, count, gives === 'columns' ? shape.slice(2) : undefined);
     return ([x], [from], y, to) => {
       for (let n = 0, out = to; n < planes; n++) {
         const first = from + n * size;
@@ -104,7 +107,7 @@ const plain: Plain<WindowOperation> = {
     };
   },
   read({ json, fail, whole }) {
-    const { of, kernel, stride, dilation, padding, ceil, countsPadding, p } = json;
+    const { of, kernel, stride, dilation, padding, ceil, countsPadding, p, places } = json;
     if (of !== 'max' && of !== 'avg' && of !== 'lp') throw fail('max, avg or lp', of);
     if (!Array.isArray(kernel) || kernel.length < 1 || kernel.length > 6) throw fail('a kernel of 1 to 6 axes', kernel);
     const list = (given: unknown, least: number) => {
@@ -113,6 +116,7 @@ const plain: Plain<WindowOperation> = {
     };
     if (typeof ceil !== 'boolean' || typeof countsPadding !== 'boolean') throw fail('true or false', ceil);
     if (typeof p !== 'number') throw fail('a power', p);
+    if (places !== null && places !== 'rows' && places !== 'columns') throw fail('rows or columns', places);
     const pairs = (): (readonly [number, number])[] => {
       if (!Array.isArray(padding) || padding.length !== kernel.length) throw fail('pairs', padding);
       return padding.map((pair) => {
@@ -130,9 +134,41 @@ const plain: Plain<WindowOperation> = {
       ceil,
       countsPadding,
       p,
+      places,
     };
   },
 };
+
+/** Where the largest value of each window lies. */
+function largest(
+  list: Int32Array,
+  begin: Int32Array,
+  planes: number,
+  size: number,
+  count: number,
+  lengths: Shape | undefined,
+): Work {
+  const turned = (place: number) => {
+    if (!lengths) return place;
+    let [rest, at, step] = [place, 0, countOf(lengths)];
+    for (let a = lengths.length - 1; a >= 0; a--) {
+      step /= lengths[a];
+      at += (rest % lengths[a]) * step;
+      rest = Math.floor(rest / lengths[a]);
+    }
+    return at;
+  };
+  return ([x], [from], y, to) => {
+    for (let n = 0, out = to; n < planes; n++) {
+      for (let o = 0; o < count; o++, out++) {
+        let best = begin[o];
+        for (let k = best + 1; k < begin[o + 1]; k++)
+          if (x[from + n * size + list[k]] > x[from + n * size + list[best]]) best = k;
+        y[out] = n * size + turned(list[best]);
+      }
+    }
+  };
+}
 
 export const runWindow = /* @__PURE__ */ plainRunner(plain);
 
@@ -142,7 +178,7 @@ export const describeWindow = /* @__PURE__ */ plainDescription(plain, runWindow,
   json: ({ kind: _, ...rest }) => rest,
   error([x], operation, shape) {
     const out = new Float64Array(countOf(shape));
-    if (operation.of === 'lp') return out.fill(Number.POSITIVE_INFINITY);
+    if (operation.of === 'lp' || operation.places) return out.fill(Number.POSITIVE_INFINITY);
     plain.prepare(operation, [x.shape])([x.error], [0], out, 0);
     return out.map((e) => e * (1 + 2 ** -23));
   },

@@ -208,6 +208,7 @@ const lrn: Converter = (call) => {
     ceil: false,
     countsPadding: true,
     p: 2,
+    places: null,
   } as unknown as GraphOperation;
   const mean = reshaped(call, call.draft.operate(window, [image], image.dims), x.dims);
   const base = call.draft.add(call.draft.multiply(mean, scalar(call, alpha)), scalar(call, bias));

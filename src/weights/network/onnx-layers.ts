@@ -182,14 +182,16 @@ const convTranspose: Converter = (call) => {
     const whole = work('add', work('mul', work('sub', input, 1), stride[a]), extentOf(windows, a) + outputPadding[a]);
     if (!wanted && typeof windows.padding !== 'string') return [...windows.padding[a]];
     const length: Sym = wanted ? wanted[a] : work('mul', input, stride[a]);
+    const missing = work('sub', length, whole);
+    if (typeof missing === 'number' && missing > 0) {
+      // places that no input reaches
+      outputPadding[a] += missing;
+      return [0, 0];
+    }
     const all = work('max', work('sub', whole, length), 0);
     const half = work('floor', work('div', all, 2));
     const rest = work('sub', all, half);
-    return windows.padding === 'upper' || (typeof windows.padding !== 'string' && !wanted)
-      ? [half, rest]
-      : windows.padding === 'lower'
-        ? [rest, half]
-        : [half, rest];
+    return windows.padding === 'upper' ? [half, rest] : [rest, half];
   });
   const out = shape[1] * groups;
   const isEven = cuts.every(([before, behind]) => typeof before === 'number' && before === behind && before >= 0);
@@ -410,7 +412,7 @@ const instanceNorm: Converter = (call) => {
 };
 
 /** A norm of rows whose axes follow from the last ones. */
-function rowNorm(call: Call, kind: 'layer' | 'rms'): Flow {
+function rowNorm(call: Call, kind: 'layer' | 'rms'): Flow | Flow[] {
   const x = call.flow(0);
   const rank = x.shape.length;
   const axis = call.axis(call.whole('axis', -1), rank);
@@ -418,14 +420,24 @@ function rowNorm(call: Call, kind: 'layer' | 'rms'): Flow {
   const own = x.shape.slice(axis);
   const weights = [1, 2].filter((i) => call.has(i)).map((i) => call.known(i));
   const isLayer = axis >= 1 && !own.some(Number.isNaN) && weights.every((one) => one && one.shape.length <= own.length);
-  if ([1, 2].some((output) => kind === 'layer' && call.uses(output)))
-    throw call.fail('one output', 'mean or deviation, which are used');
+  if (kind === 'layer' && [1, 2].some((output) => call.uses(output))) return withStatistics(call, x, axis, eps);
   if (!isLayer) {
     const axes = own.map((_, i) => axis + i);
     const y = normalize(call, x, axes, eps, kind === 'layer');
     return affine(call, y, call.has(1) ? call.flow(1) : undefined, call.has(2) ? call.flow(2) : undefined, false);
   }
   return rowLayer(call, x, own, eps, kind, weights[0], weights[1], call.name);
+}
+
+/** A layer norm whose mean and inverse deviation are used as well. */
+function withStatistics(call: Call, x: Flow, axis: number, eps: number): Flow[] {
+  const axes = x.shape.slice(axis).map((_, i) => axis + i);
+  const mean = reduce(call, x, 'mean', axes, true);
+  const d = binary(call, 'sub', x, mean);
+  const variance = reduce(call, unary(call, d, 'square'), 'mean', axes, true);
+  const inverse = unary(call, unary(call, call.draft.add(variance, scalar(call, eps)), 'sqrt'), 'reciprocal');
+  const y = call.draft.multiply(d, inverse);
+  return [affine(call, y, call.flow(1), call.has(2) ? call.flow(2) : undefined, false), mean, inverse];
 }
 
 /** Scale or bias spread over all that is normalised. */
@@ -500,7 +512,6 @@ function pool(of: 'max' | 'avg' | 'lp'): Converter {
     const x = call.flow(0);
     const axes = x.shape.length - 2;
     if (axes < 1) throw call.fail('x of rank 3 or more', `rank ${x.shape.length}`);
-    if (call.uses(1)) throw call.fail('one output', 'Indices, which are used');
     const windows = windowsOf(call, axes);
     const { kernel, stride, dilation, padding } = windows;
     const ceil = call.flag('ceil_mode');
@@ -515,16 +526,30 @@ function pool(of: 'max' | 'avg' | 'lp'): Converter {
       (of === 'max' || dilation.every((one) => one === 1));
     // a length in which the last window may be none does not follow from a quotient
     const lengths = ceil ? dims.slice(0, 2) : dims;
-    if (!Pool || !isLayer) {
-      const operation = { kind: 'window', of, kernel, stride, dilation, padding, ceil, countsPadding: counts, p };
-      return call.draft.operate(operation as unknown as GraphOperation, [x], lengths);
-    }
+    const windowed = (places: 'rows' | 'columns' | null) => {
+      const operation = {
+        kind: 'window',
+        of,
+        kernel,
+        stride,
+        dilation,
+        padding,
+        ceil,
+        countsPadding: counts,
+        p,
+        places,
+      };
+      return call.draft.operate(operation as unknown as GraphOperation, [x], lengths, places ? 'I64' : x.dtype);
+    };
+    const indices = call.uses(1) ? windowed(call.flag('storage_order') ? 'columns' : 'rows') : undefined;
+    if (!Pool || !isLayer) return indices ? [windowed(null), indices] : windowed(null);
     const options = { stride, padding: even, ceilMode: ceil };
     const layer =
       of === 'max'
         ? new (Pool as typeof MaxPool2d)(kernel, { ...options, dilation })
         : new (Pool as typeof AvgPool2d)(kernel, { ...options, countIncludePad: counts });
-    return call.draft.apply(layer, x, call.name, lengths);
+    const y = call.draft.apply(layer, x, call.name, lengths);
+    return indices ? [y, indices] : y;
   };
 }
 
