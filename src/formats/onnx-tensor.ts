@@ -3,7 +3,7 @@
 import { malformed, show } from '../errors.ts';
 import { type Bytes, quote } from './bytes.ts';
 import { bytesPerValue, decode, isEnd, type StoredTensor, type Values } from './dtypes.ts';
-import { bytesIn, type Field, floatOf, innerFields, numberIn, numbersIn, textIn, viewOf } from './protobuf.ts';
+import { bytesIn, Field, floatOf, innerFields, numberIn, numbersIn, textIn, viewOf } from './protobuf.ts';
 import { isInside } from './zip.ts';
 
 const FORMAT = 'ONNX';

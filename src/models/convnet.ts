@@ -1,7 +1,6 @@
 // What the networks of this folder share: options, and the steps that their graphs are built of.
 
 import { show, showChoices, wrongKind, wrongValue } from '../errors.ts';
-import { BatchNorm2d } from '../layers/batch-norm-ranks.ts';
 import { Layer } from '../layers/layer.ts';
 import { checkLayout } from '../layers/options.ts';
 import { checkNumber, takeOptions } from '../named-options.ts';
@@ -11,6 +10,7 @@ import type { Initializer } from '../nn/initializers.ts';
 import { GlobalAvgPool } from '../nn/pool.ts';
 import { Random } from '../nn/random.ts';
 import { Flatten } from '../nn/reshape.ts';
+import { BatchNorm2d } from '../norms/batch-norm-ranks.ts';
 import type { Layout } from '../types.ts';
 
 /** A network from images to logits: a Graph with the input `x` and one output. */
@@ -32,11 +32,14 @@ export interface ModelOptions {
   /** Channels of the images. Default 3; of the digit nets 1. */
   channels?: number;
   /**
-   * Makes each norm; called in the order of the layers. Default: `BatchNorm2d` with its own defaults. `null`: no norms, and convolutions
-   * with a bias in their place.
+   * Makes each norm; called in the order of the layers. Default: `BatchNorm2d` with its own
+   * defaults. `null`: no norms, and convolutions with a bias in their place.
    */
   norm?: NormFactory | null;
-  /** `'channels-first'`, `[N, C, H, W]`, default, or `'channels-last'`, `[N, H, W, C]`. Weights have the same shapes either way. */
+  /**
+   * `'channels-first'`, `[N, C, H, W]`, default, or `'channels-last'`, `[N, H, W, C]`. Weights have
+   * the same shapes either way.
+   */
   layout?: Layout;
   /** Seed of the initial weights, and of dropout. Default: a different one every time. */
   seed?: number;
@@ -45,8 +48,8 @@ export interface ModelOptions {
 /** Options of networks with residual blocks. */
 export interface ResidualOptions extends ModelOptions {
   /**
-   * `true`: the last gamma of each residual block begins at 0, so that every block begins as the identity (Goyal et al. 2017). Default
-   * `false`.
+   * `true`: the last gamma of each residual block begins at 0, so that every block begins as the
+   * identity (Goyal et al. 2017). Default `false`.
    */
   zeroLastGamma?: boolean;
 }
@@ -106,7 +109,10 @@ export function checkChoice(subject: string, argument: string, value: unknown, c
   throw wrongValue('ERR_OPTION', subject, argument, showChoices(choices), show(value));
 }
 
-/** Normal with variance 2/fanOut, which keeps the size of gradients through ReLU (He et al. 2015): as torchvision's convolutions begin. */
+/**
+ * Normal with variance 2/fanOut, which keeps the size of gradients through ReLU (He et al. 2015):
+ * as torchvision's convolutions begin.
+ */
 const heNormalOut: Initializer = (values, _fanIn, fanOut, random) => {
   const std = Math.sqrt(2 / fanOut);
   for (let i = 0; i < values.length; i++) values[i] = std * random.normal();

@@ -11,9 +11,10 @@ export interface DigitConvnetOptions extends ModelOptions {
 }
 
 /**
- * A small convnet: three times a 3×3 convolution, norm and ReLU, max pooling behind the first two, then the average of each channel and a linear
- * layer. x `[N, channels, H, W]` of 4×4 or more, logits `[N, classes]`; by default of one channel and ten classes, as digits are. Names:
- * `conv1`, `bn1`, …, `fc`.
+ * A small convnet: three times a 3×3 convolution, norm and ReLU, max pooling behind the first two,
+ * then the average of each channel and a linear layer. x `[N, channels, H, W]` of 4×4 or more,
+ * logits `[N, classes]`; by default of one channel and ten classes, as digits are. Names: `conv1`,
+ * `bn1`, …, `fc`.
  *
  * @throws ERR_OPTION for an unknown option or a value that one does not take
  */

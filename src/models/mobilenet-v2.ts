@@ -8,13 +8,18 @@ import { type Convnet, ConvnetBuilder, imagesOf, type ResidualOptions, readModel
 
 /** Options of `mobilenetV2`. */
 export interface MobileNetV2Options extends ResidualOptions {
-  /** Factor of the channels of each layer, which are rounded to multiples of 8, above 0. Default 1. */
+  /**
+   * Factor of the channels of each layer, which are rounded to multiples of 8, above 0. Default 1.
+   */
   width?: number;
   /** Probability of dropping a value before the last layer, 0 to 1. Default 0.2. */
   dropout?: number;
 }
 
-/** Channels inside of a block over those of its input, channels of its output, blocks, stride of the first. */
+/**
+ * Channels inside of a block over those of its input, channels of its output, blocks, stride of the
+ * first.
+ */
 const STAGES: readonly (readonly [expansion: number, channels: number, blocks: number, stride: number])[] = [
   [1, 16, 1, 1],
   [6, 24, 2, 2],
@@ -38,7 +43,9 @@ class MobileNetBuilder extends ConvnetBuilder {
     return this.apply(`${name}.2`, new ReLU6(), y);
   }
 
-  /** An inverted residual block: wider, a convolution of each channel by itself, and narrow again. */
+  /**
+   * An inverted residual block: wider, a convolution of each channel by itself, and narrow again.
+   */
   block(name: string, x: Value, expansion: number, out: number, stride: number): Value {
     const inner = this.channelsOf(x) * expansion;
     let at = 0;
@@ -53,12 +60,13 @@ class MobileNetBuilder extends ConvnetBuilder {
 }
 
 /**
- * MobileNetV2 (Sandler et al. 2018) as torchvision's: x `[N, channels, H, W]` of any size, logits `[N, classes]`. Names and shapes of the state
- * are torchvision's, so its weights load by
+ * MobileNetV2 (Sandler et al. 2018) as torchvision's: x `[N, channels, H, W]` of any size, logits
+ * `[N, classes]`. Names and shapes of the state are torchvision's, so its weights load by
  *
  *     net.loadStateDict(fromTorch(readSafetensors(bytes), { layer: net }).state);
  *
- * Initial weights are torchvision's: convolutions normal with variance 2/fanOut, the last layer normal with standard deviation 0.01 and bias 0.
+ * Initial weights are torchvision's: convolutions normal with variance 2/fanOut, the last layer
+ * normal with standard deviation 0.01 and bias 0.
  *
  * @throws ERR_OPTION for an unknown option or a value that one does not take; ERR_MEMORY
  */

@@ -93,7 +93,10 @@ interface Kind {
 
 type PlanName = Towards | 'weights';
 
-/** Shapes that a layer keeps plans of: those of a training and of an evaluation batch, and of a last one. */
+/**
+ * Shapes that a layer keeps plans of: those of a training and of an evaluation batch, and of a last
+ * one.
+ */
 const MOST_PLANS = 4;
 
 /** What all convolutions share: weights, geometry and the passes. */
@@ -269,7 +272,10 @@ export abstract class ConvLayer<R extends number = number> extends LeafLayer<Con
     return this.layout === 'channels-first';
   }
 
-  /** The product of a forward or a backward, made once for a shape; `'weights'`: the one of forward that the weights' gradient follows. */
+  /**
+   * The product of a forward or a backward, made once for a shape; `'weights'`: the one of forward
+   * that the weights' gradient follows.
+   */
   #plan({ plan, grid }: ConvPass, name: PlanName): ConvPlan {
     let known = this.#plans.find(({ shape }) => sameShape(shape, plan.shape));
     if (!known) {

@@ -1,4 +1,5 @@
-// An ONNX graph as a network: its nodes in an order in which they can run, each brought into a draft by its converter.
+// An ONNX graph as a network: its nodes in an order in which they can run, each brought into a
+// draft by its converter.
 
 import { malformed, wrongValue } from '../../errors.ts';
 import { type Bytes, quote } from '../../formats/bytes.ts';
@@ -7,8 +8,8 @@ import type { TensorFiles } from '../../formats/onnx-tensor.ts';
 import { ActivationLayer } from '../../nn/activations.ts';
 import { sizeOf } from '../onnx-constants.ts';
 import { checkOpset, type Graph, graphFor } from '../onnx-graph.ts';
-import { kinOf, type OnnxKin } from '../onnx-kin.ts';
 import { labelOf } from '../onnx-names.ts';
+import { type OnnxStatelessNorm, statelessNormsOf } from '../onnx-stateless-norms.ts';
 import { Draft, type Flow, type Known } from './draft.ts';
 import { buildNetwork, type LoadedNetwork } from './loaded-network.ts';
 import { Call, type Converter, type Entry, isFlow, isSymbols, type Surroundings } from './onnx-call.ts';
@@ -81,7 +82,10 @@ function checkOperators(model: OnnxModel, outputs: readonly string[]): void {
   throw wrongValue('ERR_FORMAT', 'ONNX', 'graph', 'operators that there are here', got.join(', ') + more, way);
 }
 
-/** The nodes that some values need, each behind those whose values it takes. Throws ERR_FORMAT for a cycle. */
+/**
+ * The nodes that some values need, each behind those whose values it takes. Throws ERR_FORMAT for a
+ * cycle.
+ */
 function ordered({ model, producers }: Graph, outputs: readonly string[]): OnnxNode[] {
   const done = new Set<OnnxNode>();
   const open = new Set<OnnxNode>();
@@ -153,7 +157,8 @@ class Reading {
       draft: this.#draft,
       opset: model.opset,
       names: this.#graph.names,
-      isUsed: (name) => this.#graph.takers.has(name) || this.#outputs.includes(name) || this.#inner.has(name),
+      isUsed: (name) =>
+        this.#graph.takers.get(name) !== undefined || this.#outputs.includes(name) || this.#inner.has(name),
       takersOf: (name) => this.#graph.takers.get(name) ?? [],
       entryOf: (name) => this.#entryOf(name),
       inline: (node, branch) => this.#inline(node, branch),
@@ -241,7 +246,7 @@ class Reading {
       }
       const shape = known.get(name);
       const dtype = types.get(name) ?? 'F32';
-      const isTaken = this.#graph.takers.has(name) || this.#outputs.includes(name);
+      const isTaken = this.#graph.takers.get(name) !== undefined || this.#outputs.includes(name);
       if (!/^(?:B?F\d|[IU]\d|BOOL)/.test(dtype)) {
         throw malformed('ONNX', `input ${quote(name)}`, 'a tensor of numbers', `type ${dtype}`, 0);
       }
@@ -257,11 +262,11 @@ class Reading {
   }
 
   /** Norms that are written as several nodes: those inside, and the last ones. */
-  #norms(): { inside: Set<OnnxNode>; last: Map<OnnxNode, OnnxKin> } {
+  #norms(): { inside: Set<OnnxNode>; last: Map<OnnxNode, OnnxStatelessNorm> } {
     const inside = new Set<OnnxNode>();
-    const last = new Map<OnnxNode, OnnxKin>();
+    const last = new Map<OnnxNode, OnnxStatelessNorm>();
     const needed = new Set(this.#order);
-    for (const kin of kinOf(this.#model)) {
+    for (const kin of statelessNormsOf(this.#model)) {
       const { nodes, problem, kind } = kin;
       const isRow = (kind === 'LayerNorm' || kind === 'RMSNorm') && kin.shape !== undefined;
       if (!nodes || problem || !isRow || !nodes.every((node) => needed.has(node) && !inside.has(node))) continue;
@@ -277,7 +282,7 @@ class Reading {
     return { inside, last };
   }
 
-  #normLayer(call: Call, kin: OnnxKin): boolean {
+  #normLayer(call: Call, kin: OnnxStatelessNorm): boolean {
     const x = call.flowOf(this.#entryOf(kin.input)!);
     const own = kin.shape!;
     const weights = [kin.inputs.gamma, kin.inputs.beta].map((name) =>
