@@ -1,6 +1,7 @@
 // npm run bench:peers [-- --filter TEXT] [--time MS]
 //
-// The same data through evenkeel and its peers, each on one thread, in turns within one run. Outputs are compared before anything is timed.
+// The same data through evenkeel and its peers, each on one thread, in turns within one run.
+// Outputs are compared before anything is timed.
 
 import { readArguments } from '../../scripts/arguments.ts';
 import { type Sequential, tensor, zeros } from '../../src/index.ts';
@@ -8,8 +9,13 @@ import { digitsInput, digitsNetwork, layerFor } from '../cases.ts';
 import { convnetContender } from '../convnet-cases.ts';
 import { type Convnet, imagesFor, layer, NETWORKS } from '../convnets.ts';
 import type { PeerRow } from '../figures.ts';
-import { KIN_SHAPES, type KinShape, KinWorkload, kinLayoutsOf } from '../kin-workload.ts';
 import { about, keep } from '../results.ts';
+import {
+  SAMPLE_NORM_SHAPES,
+  type SampleNormShape,
+  SampleNormWorkload,
+  sampleNormLayoutsOf,
+} from '../sample-norm-workload.ts';
 import { type BenchLayout, type BenchShape, layoutsOf, SHAPES } from '../shapes.ts';
 import { timeTogether } from '../timing.ts';
 import { relativeDifference, Workload } from '../workload.ts';
@@ -113,7 +119,8 @@ async function compare(
     if (difference < TOLERANCE) continue;
     const complaint = `${name}: ${label.op} ${label.layout} ${label.shape} differs by ${difference.toPrecision(3)} of the largest value`;
     if (name !== external?.name) throw new Error(complaint);
-    // who gives another result is not timed (instance norm's gradient, channels last and one sample, PyTorch 1.13)
+    // who gives another result is not timed (instance norm's gradient, channels last and one
+    // sample, PyTorch 1.13)
     console.log(`${complaint}: left out`);
     for (const { dispose } of Object.values(contenders)) dispose?.();
     return;
@@ -172,8 +179,8 @@ for (const shape of SHAPES.filter(({ name }) => MEASURED.includes(name))) {
   }
 }
 /** The other norms beside PyTorch, which alone has them all. */
-async function kin(shape: KinShape, layout: BenchLayout): Promise<void> {
-  const workload = new KinWorkload(shape, layout);
+async function sampleNorm(shape: SampleNormShape, layout: BenchLayout): Promise<void> {
+  const workload = new SampleNormWorkload(shape, layout);
   const { stored, x, dy } = workload;
   const kernel = shape.dims.length === 2 ? 'rows' : layout === 'channels-last' ? 'nxc' : 'ncx';
   for (const op of [shape.op, `${shape.op}, backward`]) {
@@ -202,7 +209,8 @@ async function kin(shape: KinShape, layout: BenchLayout): Promise<void> {
   }
 }
 
-for (const shape of pytorch ? KIN_SHAPES : []) for (const layout of kinLayoutsOf(shape)) await kin(shape, layout);
+for (const shape of pytorch ? SAMPLE_NORM_SHAPES : [])
+  for (const layout of sampleNormLayoutsOf(shape)) await sampleNorm(shape, layout);
 for (const batch of [1, 64]) {
   const label = { op: 'digits MLP', layout: '', shape: `batch ${batch}, 784-100-100-100-10` };
   if (!`${label.op} | ${label.shape}`.includes(options.filter)) continue;

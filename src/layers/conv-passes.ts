@@ -1,4 +1,5 @@
-// Passes of convolutions over memory: weights packed, sources padded, products, and gradients taken out of panels.
+// Passes of convolutions over memory: weights packed, sources padded, products, and gradients taken
+// out of panels.
 
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { clampOf, conv, convWeights, depthwiseRows, packTaps, pad, winograd } from '../kernels/conv/calls.ts';
@@ -24,8 +25,8 @@ export function packedLength(channels: ConvChannels, places: readonly (readonly 
 }
 
 /**
- * Packs weights `[out, in/groups, ...kernel]`, which lie in memory, for a product: phase by phase, in each of them group by
- * group.
+ * Packs weights `[out, in/groups, ...kernel]`, which lie in memory, for a product: phase by phase,
+ * in each of them group by group.
  */
 export function packWeights(
   backend: Backend,
@@ -90,7 +91,9 @@ export function fillSource(backend: Backend, source: Source, x: number, to: numb
   else pad(backend, x, to, isFirst, samples, channels, repeat, lengths, padded, before);
 }
 
-/** Where the operands of a product lie: residual and bias 0 for none, tables memory of `tableBytes`. */
+/**
+ * Where the operands of a product lie: residual and bias 0 for none, tables memory of `tableBytes`.
+ */
 export interface Operands {
   readonly x: number;
   readonly packed: number;
@@ -138,7 +141,10 @@ export function gradientLength({ phases: [{ places }], isDepthwise, groups, dept
   return isDepthwise ? places * cols : groups * places * depth * panels(cols);
 }
 
-/** The same in memory at `dw`: x a source of the plan of outputs, dy their gradient, channels innermost. */
+/**
+ * The same in memory at `dw`: x a source of the plan of outputs, dy their gradient, channels
+ * innermost.
+ */
 export function runWeights(backend: Backend, plan: ConvPlan, x: number, dy: number, dw: number, tables: number): void {
   const { source, phases, isDepthwise, groups, depth, cols, size } = plan;
   const [phase] = phases;

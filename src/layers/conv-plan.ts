@@ -1,20 +1,30 @@
-// Convolutions as products: which values of a padded source make which pixels. Forward reads inputs and makes outputs; the
-// gradient with respect to the input reads outputs' gradients and makes inputs', in as many phases as strides have remainders:
-// inputs of one remainder see the same places of the window.
+// Convolutions as products: which values of a padded source make which pixels. Forward reads inputs
+// and makes outputs; the gradient with respect to the input reads outputs' gradients and makes
+// inputs', in as many phases as strides have remainders: inputs of one remainder see the same
+// places of the window.
 
 import { type RowSizes, type WindowSizes, windowBlocks } from '../kernels/conv/windows.ts';
 import type { ConvGrid, Three, WindowGrid } from './conv-geometry.ts';
 
-/** From which side to which: `'output'` is forward, `'input'` the gradient with respect to the input. */
+/**
+ * From which side to which: `'output'` is forward, `'input'` the gradient with respect to the
+ * input.
+ */
 export type Towards = 'output' | 'input';
 
-/** One place of the window along an axis: its number, and how many cells of the source behind the pixel it lies. */
+/**
+ * One place of the window along an axis: its number, and how many cells of the source behind the
+ * pixel it lies.
+ */
 interface Place {
   readonly k: number;
   readonly offset: number;
 }
 
-/** Places of the window that pixels of one remainder see, along each axis, those that lie first in the source first. */
+/**
+ * Places of the window that pixels of one remainder see, along each axis, those that lie first in
+ * the source first.
+ */
 interface PhaseTaps {
   readonly start: Three;
   readonly lists: readonly [readonly Place[], readonly Place[], readonly Place[]];
@@ -124,8 +134,8 @@ export const isDepthwise = ({ groups, inChannels }: Pick<ConvGrid, 'groups' | 'i
   groups > 1 && groups === inChannels;
 
 /**
- * The product on whole images, where there is a kernel for it that is faster: windows of 3 × 3, one after the other, of so many
- * channels that the transforms cost little beside the products.
+ * The product on whole images, where there is a kernel for it that is faster: windows of 3 × 3, one
+ * after the other, of so many channels that the transforms cost little beside the products.
  */
 function windowsFor(
   { samples, kernel, stride, dilation, before, groups, inLengths, outLengths }: ConvGrid,
@@ -147,7 +157,10 @@ function windowsFor(
   return { ...sizes, ...windowBlocks(sizes) };
 }
 
-/** A depthwise product on whole images: two axes, no dilation, as many channels out as in; backward at stride 1 alone. */
+/**
+ * A depthwise product on whole images: two axes, no dilation, as many channels out as in; backward
+ * at stride 1 alone.
+ */
 function rowsFor(
   { samples, kernel, stride, dilation, before, inChannels, outChannels, inLengths, outLengths }: ConvGrid,
   towards: Towards,
@@ -172,7 +185,10 @@ function rowsFor(
 /** Fewer channels on either side, and the transforms cost as much as they spare. */
 const LEAST_CHANNELS = 32;
 
-/** The product that makes outputs, or the gradient with respect to inputs. `isPadded`: by tables, with the zeros there. */
+/**
+ * The product that makes outputs, or the gradient with respect to inputs. `isPadded`: by tables,
+ * with the zeros there.
+ */
 export function planOf(grid: ConvGrid, towards: Towards, isPadded = false): ConvPlan {
   const { samples, inLengths, outLengths, stride, inChannels, outChannels, groups } = grid;
   const forward = towards === 'output';

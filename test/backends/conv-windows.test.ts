@@ -1,4 +1,5 @@
-// Convolutions wide enough for the kernels that take whole images: against sums in f64, with what is not finite, and on threads.
+// Convolutions wide enough for the kernels that take whole images: against sums in f64, with what
+// is not finite, and on threads.
 
 import { afterAll, describe, expect, test } from 'vitest';
 import {
@@ -87,7 +88,7 @@ describe.each(CASES.map((one) => [JSON.stringify(one), one] as const))('%s', (_,
 
   test('is taken as whole images', () => {
     const name = transposed ? 'ConvTranspose2d' : 'Conv2d';
-    const { spec } = readConv(name, transposed, 2, input[1], out, 3, { padding, layout }, []);
+    const { spec } = readConv({ name, axes: 2, transposed }, input[1], out, 3, { padding, layout }, {});
     const conv = layerOf(one);
     const shape = shapeOf(input);
     const plan = planOf(gridOf(spec, shape, conv.outputShape(shape)), transposed ? 'input' : 'output');

@@ -103,7 +103,10 @@ function layersOf(operation: ConvSpec, shape: Shape): Layers {
   };
 }
 
-/** Scratch memory: tables, the padded source, the result and a residual with channels innermost, and what it is summed up to. */
+/**
+ * Scratch memory: tables, the padded source, the result and a residual with channels innermost, and
+ * what it is summed up to.
+ */
 function scratchOf({ plan, rows, repeat, copies, turns }: Layers, outChannels: number) {
   const values = align(rows * outChannels * 4);
   const source = align(tableBytes(plan));
@@ -240,7 +243,10 @@ function axesOf({ weight, transposed, groups, ...spec }: Exact): WeightAxes {
   return convGeometry('compile', { weight, shape, transposed, groups });
 }
 
-/** The operation with other weights, unless they are beyond f32 where the operations by themselves are not. */
+/**
+ * The operation with other weights, unless they are beyond f32 where the operations by themselves
+ * are not.
+ */
 function withWeights(exact: Exact, { weight, bias }: { weight: Float64Array; bias: Float64Array }): Exact | string {
   return fitsF32(weight) && fitsF32(bias) ? { ...exact, weight, bias } : 'folded weights beyond f32';
 }
@@ -298,7 +304,10 @@ export const describeConv: Description<Exact, Rounded> = {
   foldForward,
 };
 
-/** The convolution in f64, and what working it out in f32 with other weights than the exact ones may add. */
+/**
+ * The convolution in f64, and what working it out in f32 with other weights than the exact ones may
+ * add.
+ */
 function analyseConv({ shape, value, error }: Valued, exact: Exact, used: Rounded): Valued {
   const { transposed, inChannels, outChannels, groups, kernel, stride, dilation, layout } = exact;
   const outShape = convShape('certificate', exact, shape);
@@ -310,7 +319,8 @@ function analyseConv({ shape, value, error }: Valued, exact: Exact, used: Rounde
   const isFirst = layout === 'channels-first';
   const size = shape[0] * outChannels * outPlaces;
   const out = { value: new Float64Array(size), error: new Float64Array(size) };
-  // running error: each product rounds, and each sum on the way; in whatever order, they are at most the sum of what is added
+  // running error: each product rounds, and each sum on the way; in whatever order, they are at
+  // most the sum of what is added
   const terms = gamma(own * taps + 4);
   const turned = boundOfWindows(exact, used, { shape, value, error });
   const windows = Array.from({ length: outPlaces }, (_, p) => {
@@ -359,7 +369,10 @@ function analyseConv({ shape, value, error }: Valued, exact: Exact, used: Rounde
   return { shape: outShape, ...out };
 }
 
-/** 3 values as the 4 that the transform of weights makes of their absolute values, and 4 of a window as those of the inputs' one. */
+/**
+ * 3 values as the 4 that the transform of weights makes of their absolute values, and 4 of a window
+ * as those of the inputs' one.
+ */
 const weighed = ([a, b, c]: readonly number[]) => [a, (a + b + c) / 2, (a + b + c) / 2, c];
 const windowed = ([a, b, c, d]: readonly number[]) => [a + c, b + c, b + c, b + d];
 
@@ -372,8 +385,9 @@ function alongBoth(side: number, of: (row: number, col: number) => number, by: (
 }
 
 /**
- * What rounding adds to outputs that are worked out from turned windows (assembly/kernels/winograd-nxc.ts), by sample, place and
- * channel: at most γ of the terms times Aᵀ[(G·|w|·Gᵀ) ∘ (Bᵀ·|x|·B)]A with absolute values throughout.
+ * What rounding adds to outputs that are worked out from turned windows
+ * (assembly/kernels/winograd-nxc.ts), by sample, place and channel: at most γ of the terms times
+ * Aᵀ[(G·|w|·Gᵀ) ∘ (Bᵀ·|x|·B)]A with absolute values throughout.
  */
 function boundOfWindows(exact: Exact, { weight }: Rounded, { shape, value, error }: Valued) {
   const outShape = convShape('certificate', exact, shape);
