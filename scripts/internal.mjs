@@ -8,7 +8,7 @@ import ts from 'typescript';
 
 const isInternal = (node) => ts.getJSDocTags(node).some(({ tagName }) => tagName.text === 'internal');
 const parse = (name, text) => ts.createSourceFile(name, text, ts.ScriptTarget.Latest, true);
-/** A constructor has no name, and is public. */
+/** A constructor has no name: a mark on it holds for itself alone. */
 const nameOf = (member) => member.name?.getText();
 
 /** Internal members by class, those of the classes above among them. */
@@ -17,7 +17,10 @@ export function internalMembers(folder) {
   const visit = (node) => {
     if (ts.isClassDeclaration(node) && node.name) {
       const above = node.heritageClauses?.find(({ token }) => token === ts.SyntaxKind.ExtendsKeyword);
-      const own = node.members.filter(isInternal).map(nameOf);
+      const own = node.members
+        .filter(isInternal)
+        .map(nameOf)
+        .filter((name) => name !== undefined);
       classes.set(node.name.text, { base: above?.types[0].expression.getText(), own });
     }
     ts.forEachChild(node, visit);

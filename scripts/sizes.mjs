@@ -13,8 +13,8 @@ export const BUDGETS = [
   { name: 'batch norm in evaluation', code: "export { batchNorm } from 'evenkeel'", budget: 12_400 },
   { name: 'compiled networks', code: "export { load } from 'evenkeel/infer'", budget: 19_800 },
   { name: 'the same without WebAssembly', code: "export { batchNorm } from 'evenkeel/js'", budget: 6_600 },
-  { name: 'the BatchNorm layer', code: "export { BatchNorm2d } from 'evenkeel'", budget: 36_000 },
-  { name: 'all of evenkeel', code: "export * from 'evenkeel'", budget: 135_000 },
+  { name: 'the BatchNorm layer', code: "export { BatchNorm2d } from 'evenkeel'", budget: 36_600 },
+  { name: 'all of evenkeel', code: "export * from 'evenkeel'", budget: 136_000 },
   {
     name: 'reading safetensors',
     code: "export { readSafetensors, fromTorch } from 'evenkeel/weights'",

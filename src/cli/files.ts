@@ -26,7 +26,7 @@ export async function readFileWhole(path: string, always = false): Promise<Uint8
   const file = await open(path, 'r');
   try {
     const found = await file.stat();
-    if (found.isDirectory()) throw new Error(`${path} is a folder`);
+    if (found.isDirectory()) throw Object.assign(new Error(`${path} is a folder`), { code: 'EISDIR' });
     if (!found.isFile()) return Uint8Array.from(await file.readFile());
     const { size } = found;
     const show = progress(`reading ${basename(path)}`, size, always);

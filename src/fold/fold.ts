@@ -195,7 +195,7 @@ function checkBorders(
 export function checkFold(
   subject: string,
   layer: Omit<ConvWeights, 'weight'>,
-  { inChannels, outChannels }: Geometry,
+  { inChannels, outChannels }: Pick<Geometry, 'inChannels' | 'outChannels'>,
   { scale, shift }: Pick<Affine, 'scale' | 'shift'>,
   before: boolean,
 ): void {

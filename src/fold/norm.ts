@@ -3,10 +3,10 @@
 import { type EvenkeelError, show, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
 import { composedMaps } from '../graph/weights.ts';
 import type { Activation } from '../kernels/activations.ts';
-import { BatchNorm } from '../layers/batch-norm.ts';
-import { evaluationMap } from '../layers/coefficients.ts';
 import { checkEps } from '../layers/options.ts';
 import { checkNames } from '../named-options.ts';
+import { BatchNorm } from '../norms/batch-norm.ts';
+import { evaluationMap } from '../passes/coefficients.ts';
 
 /** Statistics and parameters of a batch norm; each vector has one value per channel. */
 export interface Statistics {

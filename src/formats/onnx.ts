@@ -393,8 +393,9 @@ function nodeOf(field: Field, reading: Reading, depth: number): OnnxNode {
   }
   if (node.op === '') throw malformed(FORMAT, 'node', 'an op_type', 'none', field.offset);
   if (unlike.length && node.domain === '' && OPERATORS.test(node.op)) throw wrongAttribute(node, outputs[0], unlike[0]);
-  if (inputs.length) node.inputs = inputs;
-  if (outputs.length) node.outputs = outputs;
+  // a copy has no room for more
+  if (inputs.length) node.inputs = inputs.slice();
+  if (outputs.length) node.outputs = outputs.slice();
   if (captured.length) node.captured = captured;
   if (graphs.length) node.graphs = graphs;
   return node;

@@ -7,7 +7,7 @@ import type { Json as FileJson } from '../formats/json.ts';
 import { showJson } from '../formats/show-json.ts';
 import { type Fields, MANY, type Runner } from '../graph/operation.ts';
 import { type Activation, activationCode, NO_ACTIVATION } from '../kernels/activations.ts';
-import type { Ranks } from '../layers/plan.ts';
+import type { Ranks } from '../passes/plan.ts';
 import { type Port, type Program, portsOf, type Step, type Steps } from './program.ts';
 
 export const FORMAT = 'evenkeel-compiled';

@@ -3,7 +3,7 @@
 
 import type { Operation, Runner } from '../graph/operation.ts';
 import { type ActivationCode, activationName, NO_ACTIVATION } from '../kernels/activations.ts';
-import type { Ranks } from '../layers/plan.ts';
+import type { Ranks } from '../passes/plan.ts';
 import { agree, checkShape, nullsIn } from '../tensors/shape.ts';
 
 /**
@@ -16,6 +16,12 @@ export interface Step {
   /** Numbers of the operation's own inputs, then that of a residual, if any. */
   readonly inputs: readonly number[];
   readonly activation: ActivationCode;
+}
+
+/** The name of an input or output in a message: a file may say anything. */
+export function labelOf({ name }: Port): string {
+  const text = Array.from(name.slice(0, 80), (c) => (c < ' ' || (c > '~' && c < '\u00a0') ? '?' : c)).join('');
+  return name.length > 80 ? `${text}…` : text;
 }
 
 /** Steps, and which values are the outputs. */

@@ -13,6 +13,9 @@ interface MicroBatch {
   readonly training: boolean;
 }
 
+/** Is told the input and the output of each forward of a layer. */
+export type OutputObserver = (x: TensorLike, y: TensorLike) => void;
+
 /**
  * The base of every layer: `forward`, `backward`, parameters, state, and training or evaluation
  * mode. A new layer is in training mode.
@@ -30,6 +33,8 @@ export abstract class Layer {
   abstract readonly subject: string;
   #training = true;
   #microBatches: readonly MicroBatch[] | undefined;
+  /** @internal */
+  protected observer: OutputObserver | undefined;
 
   /** `true` in training mode, `false` in evaluation mode. */
   get training(): boolean {
@@ -68,6 +73,13 @@ export abstract class Layer {
    *   ERR_MEMORY
    */
   abstract backward<D extends TensorLike, O extends TensorLike = Result<D>>(dy: D, options?: { out?: O }): O;
+
+  /**
+   * @internal Who is told of every forward from now on: of a layer that is made of others, of none.
+   */
+  observe(observer: OutputObserver | undefined): void {
+    this.observer = observer;
+  }
 
   /** @internal Options of `forward` that a network hands on to it: `lengths`, `mask`. */
   get passedOptions(): readonly string[] {

@@ -64,6 +64,7 @@ export abstract class LeafLayer<P extends Pass, R extends number = number, M ext
       within(known.work, out);
       saved.noteOutput(out, 'forward');
       this.#saved = saved;
+      this.observer?.(x, out);
       return options.out as O;
     }
     const { subject } = this;
@@ -86,6 +87,7 @@ export abstract class LeafLayer<P extends Pass, R extends number = number, M ext
     });
     this.#saved = saved;
     this.#route = target && this.#routeOf(x, { out, residual: added }, pass, inputs, needed, target);
+    this.observer?.(x, y);
     return y;
   }
 

@@ -5,7 +5,7 @@ import { activate } from '../kernels/inference/calls.ts';
 import { activateGrad } from '../kernels/training/calls.ts';
 import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
 import { checkChoice } from '../layers/options.ts';
-import { takeOptions } from '../named-options.ts';
+import { choice, readSchema } from '../named-options.ts';
 import type { Call } from '../tensors/call.ts';
 import type { Located } from '../tensors/route.ts';
 import { countOf } from '../tensors/shape.ts';
@@ -169,7 +169,7 @@ export class GELU extends ActivationLayer {
    * @throws ERR_OPTION for another approximation, or an unknown option
    */
   constructor(options: GELUOptions = {}) {
-    const { approximate = 'none' } = takeOptions('GELU', options, ['approximate']);
+    const { approximate } = readSchema('GELU', options, { approximate: choice('none', ['none', 'tanh']) });
     checkChoice('GELU', 'approximate', approximate, ['none', 'tanh']);
     super(approximate === 'tanh' ? 'gelu-tanh' : 'gelu', 'GELU');
   }

@@ -1,4 +1,3 @@
-import { show, wrongKind } from '../errors.ts';
 import type { OperationGraph, Value } from '../graph/graph.ts';
 import type { ConvOperation } from '../graph/operations/conv.ts';
 import { backend } from '../kernels/backend.ts';
@@ -21,7 +20,7 @@ import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
 import { addToGradient, LearnedParameter } from '../layers/parameter.ts';
 import type { PerAxis } from '../layers/per-axis.ts';
 import type { StateSlots } from '../layers/state.ts';
-import { checkNumber } from '../named-options.ts';
+import { seed as seedOption } from '../named-options.ts';
 import { Region } from '../tensors/block.ts';
 import { type Call, within } from '../tensors/call.ts';
 import type { Located } from '../tensors/route.ts';
@@ -29,7 +28,7 @@ import { countOf, sameShape } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 import type { Layout, Parameter } from '../types.ts';
 import { doubles, store } from '../wasm/views.ts';
-import { type Initializer, torchUniform } from './initializers.ts';
+import { type Initializer, initializer, torchUniform } from './initializers.ts';
 import { Random } from './random.ts';
 
 interface CommonOptions {
@@ -124,21 +123,17 @@ export abstract class ConvLayer<R extends number = number> extends LeafLayer<Con
   #plans: { readonly shape: readonly number[]; readonly plans: Partial<Record<Towards, ConvPlan>> }[] = [];
 
   constructor(
-    { name, axes, transposed }: Kind,
+    kind: Kind,
     inChannels: number,
     outChannels: number,
     kernelSize: PerAxis,
     options: ConvOptions | ConvTransposeOptions,
   ) {
     super();
-    const read = readConv(name, transposed, axes, inChannels, outChannels, kernelSize, options, ['init', 'seed']);
-    const { subject, spec, bias } = read;
-    const { init, seed } = read.taken;
+    const own = { init: initializer(), seed: seedOption() };
+    const { subject, spec, settings } = readConv(kind, inChannels, outChannels, kernelSize, options, own);
+    const { bias, init, seed } = settings;
     this.subject = subject;
-    if (init !== undefined && typeof init !== 'function') {
-      throw wrongKind('ERR_OPTION', subject, 'init', 'an initializer', show(init));
-    }
-    if (seed !== undefined) checkNumber(subject, 'seed', seed);
     this.#spec = spec;
     this.inChannels = inChannels;
     this.outChannels = outChannels;

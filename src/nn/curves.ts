@@ -9,7 +9,7 @@ import { activate } from '../kernels/inference/calls.ts';
 import { activateGrad } from '../kernels/training/calls.ts';
 import { type Curve, codeOf, formulaOf } from '../layers/curves.ts';
 import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
-import { checkNumber, takeOptions } from '../named-options.ts';
+import { checkNumber, number, readSchema } from '../named-options.ts';
 import type { Call } from '../tensors/call.ts';
 import type { Located } from '../tensors/route.ts';
 import { countOf } from '../tensors/shape.ts';
@@ -97,8 +97,7 @@ export class HardSigmoid extends CurveLayer {
    * @throws ERR_OPTION for a slope that is not a finite number, or an unknown option
    */
   constructor(options: HardSigmoidOptions = {}) {
-    const { slope = 1 / 6 } = takeOptions('HardSigmoid', options, ['slope']);
-    checkNumber('HardSigmoid', 'slope', slope);
+    const { slope } = readSchema('HardSigmoid', options, { slope: number(1 / 6) });
     super('HardSigmoid', { curve: 'clamp', slope, shift: 0.5, low: 0, high: 1 });
   }
 }

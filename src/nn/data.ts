@@ -1,6 +1,6 @@
 import { show, wrongKind, wrongValue } from '../errors.ts';
 import { readState, type StateSlots, writeState } from '../layers/state.ts';
-import { checkNumber, takeOptions } from '../named-options.ts';
+import { flag, integer, option, readSchema, type Schema, seed } from '../named-options.ts';
 import { listOf } from '../typed-arrays.ts';
 import type { StateDict } from '../types.ts';
 import { Random } from './random.ts';
@@ -26,7 +26,19 @@ export interface BatchOptions {
 }
 
 const SUBJECT = 'batches';
-const NAMES = ['size', 'shuffle', 'dropLast', 'seed'];
+
+const batchSchema = (): Schema<BatchSettings> => ({
+  size: integer(1),
+  shuffle: option<boolean | number>(false, (subject, name, value) => {
+    if (typeof value !== 'boolean' && !(Number.isSafeInteger(value) && value >= 1)) {
+      throw wrongValue('ERR_OPTION', subject, name, 'true, false or a whole number of 1 or more', show(value));
+    }
+  }),
+  dropLast: flag(false),
+  seed: seed(),
+});
+
+type BatchSettings = Required<Omit<BatchOptions, 'seed'>> & Pick<BatchOptions, 'seed'>;
 
 /** What both kinds of batches share: settings, the generator, and where an epoch stands. */
 abstract class Batched<S> {
@@ -50,14 +62,7 @@ abstract class Batched<S> {
   #isRunning = false;
 
   constructor(source: S, options: BatchOptions) {
-    const { size, shuffle = false, dropLast = false, seed } = takeOptions(SUBJECT, options, NAMES);
-    if (!Number.isSafeInteger(size) || size < 1)
-      throw wrongValue('ERR_OPTION', SUBJECT, 'size', 'a whole number of 1 or more', show(size));
-    if (typeof shuffle !== 'boolean' && !(Number.isSafeInteger(shuffle) && shuffle >= 1))
-      throw wrongValue('ERR_OPTION', SUBJECT, 'shuffle', 'true, false or a whole number of 1 or more', show(shuffle));
-    if (typeof dropLast !== 'boolean')
-      throw wrongKind('ERR_OPTION', SUBJECT, 'dropLast', 'true or false', show(dropLast));
-    if (seed !== undefined) checkNumber(SUBJECT, 'seed', seed);
+    const { size, shuffle, dropLast, seed } = readSchema(SUBJECT, options, batchSchema());
     this.source = source;
     this.size = size;
     this.buffer = typeof shuffle === 'number' ? shuffle : shuffle ? Number.POSITIVE_INFINITY : 0;

@@ -1,4 +1,5 @@
 import { show, wrongValue } from '../errors.ts';
+import { callable } from '../named-options.ts';
 import type { Random } from './random.ts';
 
 /**
@@ -73,3 +74,6 @@ export function heNormal(): Initializer {
 export function torchUniform(): Initializer {
   return (values, fanIn, _fanOut, random) => uniform(values, 1 / Math.sqrt(fanIn), random);
 }
+
+/** How weights begin, as an option; none: as the layer says. */
+export const initializer = () => callable<Initializer>('an initializer');

@@ -1,4 +1,3 @@
-import { show, wrongKind } from '../errors.ts';
 import type { OperationGraph, Value } from '../graph/graph.ts';
 import type { LinearOperation } from '../graph/operations/linear.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
@@ -9,7 +8,7 @@ import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
 import { checkFeatures } from '../layers/options.ts';
 import { addToGradient, LearnedParameter } from '../layers/parameter.ts';
 import type { StateSlots } from '../layers/state.ts';
-import { checkNumber, takeOptions } from '../named-options.ts';
+import { flag, readSchema, type Schema, seed } from '../named-options.ts';
 import { Region } from '../tensors/block.ts';
 import { type Call, within } from '../tensors/call.ts';
 import type { Located } from '../tensors/route.ts';
@@ -17,7 +16,7 @@ import { countOf, linearShape, sizeOf } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 import type { Parameter } from '../types.ts';
 import { doubles, floats, store } from '../wasm/views.ts';
-import { type Initializer, torchUniform } from './initializers.ts';
+import { type Initializer, initializer, torchUniform } from './initializers.ts';
 import { packBackward, packedLength, packForward, weightSums } from './products.ts';
 import { Random } from './random.ts';
 
@@ -38,6 +37,14 @@ interface LinearPass extends Pass {
   /** @internal */
   readonly rows: number;
 }
+
+interface LinearSettings {
+  readonly bias: boolean;
+  readonly init: Initializer | undefined;
+  readonly seed: number | undefined;
+}
+
+const linearSchema = (): Schema<LinearSettings> => ({ bias: flag(true), init: initializer(), seed: seed() });
 
 /**
  * Fully connected layer:
@@ -74,10 +81,7 @@ export class Linear extends LeafLayer<LinearPass> {
     checkFeatures('Linear', 'inFeatures', inFeatures);
     checkFeatures('Linear', 'outFeatures', outFeatures);
     this.subject = `Linear(${inFeatures}, ${outFeatures})`;
-    const { bias = true, init, seed } = takeOptions(this.subject, options, ['bias', 'init', 'seed']);
-    if (typeof bias !== 'boolean') throw this.#wrongOption('bias', 'true or false', bias);
-    if (init !== undefined && typeof init !== 'function') throw this.#wrongOption('init', 'an initializer', init);
-    if (seed !== undefined) checkNumber(this.subject, 'seed', seed);
+    const { bias, init, seed } = readSchema(this.subject, options, linearSchema());
     sizeOf(this.subject, 'weight', [outFeatures, inFeatures]);
     this.inFeatures = inFeatures;
     this.outFeatures = outFeatures;
@@ -205,9 +209,5 @@ export class Linear extends LeafLayer<LinearPass> {
     const { inFeatures, outFeatures } = this;
     if (weight) addToGradient(this.#weight, floats(heap, weight, inFeatures * outFeatures));
     if (bias) addToGradient(this.#bias, doubles(heap, bias, outFeatures));
-  }
-
-  #wrongOption(argument: string, expected: string, got: unknown): Error {
-    return wrongKind('ERR_OPTION', this.subject, argument, expected, show(got));
   }
 }

@@ -1,5 +1,5 @@
-import { show, showChoices, showShape, wrongKind, wrongValue } from '../errors.ts';
-import { checkNames, takeOptions } from '../named-options.ts';
+import { show, showShape, wrongKind, wrongValue } from '../errors.ts';
+import { choice, number, type Option, optional, readSchema, required } from '../named-options.ts';
 import { locate, makeLike } from '../tensors/call.ts';
 import { countOf, sameShape, shapeOf } from '../tensors/shape.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
@@ -50,6 +50,23 @@ export interface CrossEntropyOptions<R extends Reduction = Reduction> extends Lo
 const SUBJECT = 'crossEntropy';
 const REDUCTIONS: readonly Reduction[] = ['mean', 'sum', 'none'];
 
+const reductionOption = () => choice<Reduction>('mean', REDUCTIONS);
+
+const ignoreIndexOption = () =>
+  optional<number>(
+    required((subject, name, value) => {
+      if (!Number.isSafeInteger(value)) throw wrongValue('ERR_OPTION', subject, name, 'an integer', show(value));
+    }),
+  );
+
+const crossEntropySchema = () => ({
+  labelSmoothing: number(0, 'a number from 0 to 1', (value) => value >= 0 && value <= 1),
+  // read with the number of classes
+  classWeights: optional<NonNullable<CrossEntropyOptions['classWeights']>>(required(() => {})),
+  ignoreIndex: ignoreIndexOption(),
+  reduction: reductionOption(),
+});
+
 /**
  * Softmax cross entropy in f64, as torch.nn.functional.cross_entropy. With p = softmax(logits[n]),
  * y = labels[n] and class weights w, a row's loss is
@@ -74,8 +91,7 @@ export function crossEntropy<X extends TensorLike, R extends Reduction = 'mean'>
   labels: Labels | TensorLike,
   options: CrossEntropyOptions<R> = {},
 ): Loss<X, R> {
-  const names = ['labelSmoothing', 'classWeights', 'ignoreIndex', 'reduction'];
-  const taken: CrossEntropyOptions = takeOptions<CrossEntropyOptions>(SUBJECT, options, names);
+  const { labelSmoothing, classWeights, ignoreIndex, reduction } = readSchema(SUBJECT, options, crossEntropySchema());
   const given = locate(SUBJECT, 'logits', logits);
   const shape = shapeOf(given);
   const [batch, classes] = shape;
@@ -84,13 +100,7 @@ export function crossEntropy<X extends TensorLike, R extends Reduction = 'mean'>
   if (!(shape.length >= 2 && rows >= 1 && classes >= 1)) {
     throw wrongValue('ERR_SHAPE', SUBJECT, 'logits', '[N, classes, ...] with N of 1 or more', showShape(shape));
   }
-  const { labelSmoothing = 0, ignoreIndex } = taken;
-  const reduction = readReduction(SUBJECT, taken.reduction);
-  if (typeof labelSmoothing !== 'number' || !(labelSmoothing >= 0 && labelSmoothing <= 1))
-    throw wrongValue('ERR_OPTION', SUBJECT, 'labelSmoothing', 'a number from 0 to 1', show(labelSmoothing));
-  if (ignoreIndex !== undefined && !Number.isSafeInteger(ignoreIndex))
-    throw wrongValue('ERR_OPTION', SUBJECT, 'ignoreIndex', 'an integer', show(ignoreIndex));
-  const weights = taken.classWeights === undefined ? undefined : readWeights(taken.classWeights, classes);
+  const weights = classWeights === undefined ? undefined : readWeights(classWeights, classes);
   const list = listOf(labels) as ArrayLike<number> | undefined;
   const isSoft = !list && typeof labels === 'object' && labels !== null;
   if (isSoft && ignoreIndex !== undefined)
@@ -170,7 +180,7 @@ export function mse<X extends TensorLike, R extends Reduction = 'mean'>(
   target: TensorLike,
   options: LossOptions<R> = {},
 ): Loss<X, R> {
-  const { reduction } = takeOptions('mse', options, ['reduction']);
+  const { reduction } = readSchema('mse', options, { reduction: reductionOption() });
   return elementwise('mse', x, target, reduction, (value, wanted, to) => {
     to[0] = (value - wanted) ** 2;
     to[1] = 2 * (value - wanted);
@@ -199,9 +209,10 @@ export function huber<X extends TensorLike, R extends Reduction = 'mean'>(
   target: TensorLike,
   options: HuberOptions<R> = {},
 ): Loss<X, R> {
-  const { delta = 1, reduction } = takeOptions('huber', options, ['delta', 'reduction']);
-  if (typeof delta !== 'number' || !(delta > 0 && delta < Number.POSITIVE_INFINITY))
-    throw wrongValue('ERR_OPTION', 'huber', 'delta', 'a finite number above 0', show(delta));
+  const { delta, reduction } = readSchema('huber', options, {
+    delta: number(1, 'a finite number above 0', (value) => value > 0 && Number.isFinite(value)),
+    reduction: reductionOption(),
+  });
   return elementwise('huber', x, target, reduction, (value, wanted, to) => {
     const d = value - wanted;
     const isFar = Math.abs(d) > delta;
@@ -218,6 +229,25 @@ export interface BceOptions<R extends Reduction = Reduction> extends LossOptions
    */
   posWeight?: number | readonly number[] | Float32Array | Float64Array;
 }
+
+const bceSchema = () => ({
+  posWeight: {
+    standard: 1,
+    read(subject, name, value) {
+      if (typeof value !== 'number' && !listOf(value)) {
+        throw wrongKind('ERR_OPTION', subject, name, 'a number or an array of numbers', show(value));
+      }
+      const weights = typeof value === 'number' ? [value] : Array.from(listOf(value)!);
+      for (const weight of weights) {
+        if (typeof weight !== 'number' || !(weight >= 0 && Number.isFinite(weight))) {
+          throw wrongValue('ERR_OPTION', subject, name, 'finite numbers of 0 or more', show(weight));
+        }
+      }
+      return typeof value === 'number' ? value : (weights as number[]);
+    },
+  } satisfies Option<number | readonly number[]>,
+  reduction: reductionOption(),
+});
 
 /**
  * Binary cross entropy of logits, a mean in f64, as
@@ -239,13 +269,8 @@ export function bceWithLogits<X extends TensorLike, R extends Reduction = 'mean'
   options: BceOptions<R> = {},
 ): Loss<X, R> {
   const subject = 'bceWithLogits';
-  const { posWeight = 1, reduction } = takeOptions(subject, options, ['posWeight', 'reduction']);
-  const weights = typeof posWeight === 'number' ? [posWeight] : (listOf(posWeight) as ArrayLike<number> | undefined);
-  if (!weights) throw wrongKind('ERR_OPTION', subject, 'posWeight', 'a number or an array of numbers', show(posWeight));
-  for (const weight of Array.from(weights)) {
-    if (typeof weight !== 'number' || !(weight >= 0 && weight < Number.POSITIVE_INFINITY))
-      throw wrongValue('ERR_OPTION', subject, 'posWeight', 'finite numbers of 0 or more', show(weight));
-  }
+  const { posWeight, reduction } = readSchema(subject, options, bceSchema());
+  const weights = typeof posWeight === 'number' ? [posWeight] : posWeight;
   const check = (shape: readonly number[], wanted: Float32Array) => {
     const last = shape.at(-1) ?? 1;
     if (typeof posWeight !== 'number' && weights.length !== last)
@@ -274,11 +299,10 @@ function elementwise<X extends TensorLike, R extends Reduction>(
   subject: string,
   x: X,
   target: TensorLike,
-  reduction: Reduction | undefined,
+  reduction: Reduction,
   element: Element,
   check?: (shape: readonly number[], target: Float32Array) => void,
 ): Loss<X, R> {
-  const kind = readReduction(subject, reduction);
   const given = locate(subject, 'x', x);
   const wanted = locate(subject, 'target', target);
   const shape = shapeOf(given);
@@ -287,9 +311,9 @@ function elementwise<X extends TensorLike, R extends Reduction>(
   if (!sameShape(shapeOf(wanted), shape))
     throw wrongValue('ERR_SHAPE', subject, 'target', `shape ${showShape(shape)}`, showShape(shapeOf(wanted)));
   check?.(shape, wanted.data);
-  const losses = new Float64Array(kind === 'none' ? size : 0);
+  const losses = new Float64Array(reduction === 'none' ? size : 0);
   const to = new Float64Array(2);
-  const divisor = kind === 'mean' ? size : 1;
+  const divisor = reduction === 'mean' ? size : 1;
   // before the views below are asked for: making it may move memory
   const grad = gradientOf(x, shape);
   const [values, targets, g] = [given.data, wanted.data, (grad as TensorLike).data];
@@ -297,20 +321,15 @@ function elementwise<X extends TensorLike, R extends Reduction>(
   for (let i = 0; i < size; i++) {
     element(values[i], targets[i], to, i);
     loss += to[0];
-    if (kind === 'none') losses[i] = to[0];
+    if (reduction === 'none') losses[i] = to[0];
     g[i] = to[1] / divisor;
   }
-  return { loss: kind === 'none' ? losses : loss / divisor, grad } as Loss<X, R>;
+  return { loss: reduction === 'none' ? losses : loss / divisor, grad } as Loss<X, R>;
 }
 
 /** Where the gradient goes. */
 function gradientOf<X extends TensorLike>(x: X, shape: readonly number[]): Result<X> {
   return x instanceof Tensor ? (x.companion as Result<X>) : makeLike(x, shape);
-}
-
-function readReduction(subject: string, reduction: Reduction = 'mean'): Reduction {
-  if (REDUCTIONS.includes(reduction)) return reduction;
-  throw wrongValue('ERR_OPTION', subject, 'reduction', showChoices(REDUCTIONS), show(reduction));
 }
 
 /** The class weights, read once and checked. */
@@ -413,10 +432,7 @@ export function topK(logits: TensorLike, labels: Labels, k: number, options: Acc
 }
 
 function share(subject: string, logits: TensorLike, labels: Labels, k: number, options: AccuracyOptions): number {
-  checkNames(subject, options, ['ignoreIndex']);
-  const { ignoreIndex } = options;
-  if (ignoreIndex !== undefined && !Number.isSafeInteger(ignoreIndex))
-    throw wrongValue('ERR_OPTION', subject, 'ignoreIndex', 'an integer', show(ignoreIndex));
+  const { ignoreIndex } = readSchema(subject, options, { ignoreIndex: ignoreIndexOption() });
   const located = locate(subject, 'logits', logits);
   const shape = shapeOf(located);
   const [rows, classes] = shape;

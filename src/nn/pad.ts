@@ -3,9 +3,9 @@ import type { OperationGraph, Value } from '../graph/graph.ts';
 import type { PadOperation } from '../graph/operations/pad.ts';
 import { backend } from '../kernels/backend.ts';
 import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
-import { checkChoice, checkLayout } from '../layers/options.ts';
+import { layout } from '../layers/options.ts';
 import { PAD_MODES, type Padding, paddedShape, paddingMaps } from '../layers/padding.ts';
-import { takeOptions } from '../named-options.ts';
+import { choice, number, optional, readSchema, type Schema } from '../named-options.ts';
 import { type AxisMaps, gatherer, scatter } from '../tensors/axis-maps.ts';
 import type { Call } from '../tensors/call.ts';
 import type { Located } from '../tensors/route.ts';
@@ -30,6 +30,12 @@ export interface PadOptions {
 interface PadPass extends Pass {
   readonly maps: AxisMaps;
 }
+
+const padSchema = (): Schema<Required<Omit<PadOptions, 'value'>> & Pick<PadOptions, 'value'>> => ({
+  mode: choice('constant', PAD_MODES),
+  value: optional(number(0, 'a number', () => true)),
+  layout: layout(),
+});
 
 /**
  * Places before and behind the spatial axes of `[N, C, ...]`; with `layout: 'channels-last'` of
@@ -56,15 +62,11 @@ export class Pad extends LeafLayer<PadPass> {
     super();
     const pads = readPads(padding);
     this.subject = `Pad(${show(padding)})`;
-    const taken = takeOptions(this.subject, options, ['mode', 'value', 'layout']);
-    const { mode = 'constant', value = 0, layout = 'channels-first' } = taken;
-    checkChoice(this.subject, 'mode', mode, PAD_MODES);
-    if (typeof value !== 'number') throw wrongKind('ERR_OPTION', this.subject, 'value', 'a number', show(value));
-    if (taken.value !== undefined && mode !== 'constant') {
+    const { mode, value, layout } = readSchema(this.subject, options, padSchema());
+    if (value !== undefined && mode !== 'constant') {
       throw wrongValue('ERR_OPTION', this.subject, 'value', "mode 'constant' with it", show(mode));
     }
-    checkLayout(this.subject, layout);
-    this.#padding = { layout, mode, value: Math.fround(value), pads };
+    this.#padding = { layout, mode, value: Math.fround(value ?? 0), pads };
   }
 
   /** @throws ERR_SHAPE for another rank, and for axes shorter than what is reflected */

@@ -1,15 +1,15 @@
 // Pooling: the largest value, or the average, of windows over one to three spatial axes.
 
-import { show, wrongKind, wrongValue } from '../errors.ts';
+import { show, wrongValue } from '../errors.ts';
 import type { OperationGraph, Value } from '../graph/graph.ts';
 import type { PoolOperation } from '../graph/operations/pool.ts';
 import { backend } from '../kernels/backend.ts';
 import { avgPool, avgPoolGrad, maxPool, maxPoolGrad, type PoolExtent, poolScratch } from '../kernels/pool/calls.ts';
 import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
-import { checkLayout } from '../layers/options.ts';
+import { layout } from '../layers/options.ts';
 import { type PerAxis, readIntegers } from '../layers/per-axis.ts';
 import { extentOf, type Pooling, pooledShape } from '../layers/windows.ts';
-import { takeOptions } from '../named-options.ts';
+import { flag, type Option, readSchema } from '../named-options.ts';
 import type { Call } from '../tensors/call.ts';
 import type { Located } from '../tensors/route.ts';
 import { countOf } from '../tensors/shape.ts';
@@ -131,22 +131,28 @@ function windowsFrom(
 ): [subject: string, pooling: Pooling] {
   const kernel = readIntegers(kind, 'kernelSize', kernelSize, axes, 1);
   const subject = `${kind}(${show(kernelSize)})`;
-  const own = of === 'max' ? 'dilation' : 'countIncludePad';
-  const taken = takeOptions(subject, options, ['stride', 'padding', own, 'ceilMode', 'layout']);
-  const { ceilMode = false, countIncludePad = true, layout = 'channels-first' } = taken;
-  const stride = readIntegers(subject, 'stride', taken.stride ?? kernel, axes, 1);
-  const padding = readIntegers(subject, 'padding', taken.padding ?? 0, axes, 0);
-  const dilation = readIntegers(subject, 'dilation', taken.dilation ?? 1, axes, 1);
+  const integers = (standard: readonly number[], least: number): Option<readonly number[]> => ({
+    standard,
+    read: (_, name, value) => readIntegers(subject, name, value as PerAxis, axes, least),
+  });
+  const all = (value: number) => kernel.map(() => value);
+  const schema = {
+    stride: integers(kernel, 1),
+    padding: integers(all(0), 0),
+    dilation: integers(all(1), 1),
+    countIncludePad: flag(true),
+    ceilMode: flag(false),
+    layout: layout(),
+  };
+  const { [of === 'max' ? 'countIncludePad' : 'dilation']: _, ...own } = schema;
+  const read = readSchema(subject, options, own as typeof schema);
+  const { stride, padding, ceilMode, dilation = all(1), countIncludePad = true } = read;
   padding.forEach((value, i) => {
     const most = Math.floor((dilation[i] * (kernel[i] - 1) + 1) / 2);
     if (value > most) throw wrongValue('ERR_OPTION', subject, 'padding', `half a window, ${most}, at most`, `${value}`);
   });
-  for (const [name, value] of Object.entries({ ceilMode, countIncludePad })) {
-    if (typeof value !== 'boolean') throw wrongKind('ERR_OPTION', subject, name, 'true or false', show(value));
-  }
-  checkLayout(subject, layout);
   const windows = { kernel, stride, padding, dilation, ceilMode, countIncludePad };
-  return [subject, { of, layout, windows, outputs: null }];
+  return [subject, { of, layout: read.layout, windows, outputs: null }];
 }
 
 function adaptiveFrom(
@@ -160,10 +166,9 @@ function adaptiveFrom(
   const known = Array.isArray(outputSize) ? outputSize.map((length) => length ?? 1) : outputSize;
   const lengths = readIntegers(kind, 'outputSize', known, axes, 1);
   const subject = `${kind}(${show(outputSize)})`;
-  const { layout = 'channels-first' } = takeOptions(subject, options, ['layout']);
-  checkLayout(subject, layout);
+  const { layout: own } = readSchema(subject, options, { layout: layout() });
   const outputs = lengths.map((length, i) => (Array.isArray(outputSize) && outputSize[i] === null ? null : length));
-  return [subject, { of, layout, windows: null, outputs }];
+  return [subject, { of, layout: own, windows: null, outputs }];
 }
 
 /**
@@ -353,8 +358,7 @@ export class GlobalAvgPool extends PoolLayer {
    * @throws ERR_OPTION for another layout, or an unknown option
    */
   constructor(options: PoolLayoutOptions = {}) {
-    const { layout = 'channels-first' } = takeOptions('GlobalAvgPool', options, ['layout']);
-    checkLayout('GlobalAvgPool', layout);
-    super('GlobalAvgPool', { of: 'avg', layout, windows: null, outputs: null });
+    const { layout: own } = readSchema('GlobalAvgPool', options, { layout: layout() });
+    super('GlobalAvgPool', { of: 'avg', layout: own, windows: null, outputs: null });
   }
 }

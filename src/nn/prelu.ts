@@ -2,12 +2,12 @@ import type { OperationGraph, Value } from '../graph/graph.ts';
 import type { PReLUOperation } from '../graph/operations/prelu.ts';
 import { backend } from '../kernels/backend.ts';
 import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
-import { checkFeatures, checkLayout } from '../layers/options.ts';
+import { checkFeatures, layout } from '../layers/options.ts';
 import { addToGradient, LearnedParameter } from '../layers/parameter.ts';
-import { type Plan, planOf } from '../layers/plan.ts';
 import { prelu, sloped } from '../layers/prelu.ts';
 import type { StateSlots } from '../layers/state.ts';
-import { checkNumber, takeOptions } from '../named-options.ts';
+import { number, readSchema, type Schema } from '../named-options.ts';
+import { type Plan, planOf } from '../passes/plan.ts';
 import type { Call } from '../tensors/call.ts';
 import type { Located } from '../tensors/route.ts';
 import { countOf } from '../tensors/shape.ts';
@@ -26,6 +26,8 @@ export interface PReLUOptions {
 interface PReLUPass extends Pass {
   readonly along: Pick<Plan, 'outer' | 'channels' | 'inner'>;
 }
+
+const preluSchema = (): Schema<Required<PReLUOptions>> => ({ init: number(0.25), layout: layout() });
 
 /**
  * y = x where x ≥ 0, slope·x below (He, Zhang, Ren & Sun 2015): one learned slope for all values of
@@ -52,9 +54,7 @@ export class PReLU extends LeafLayer<PReLUPass> {
     super();
     checkFeatures('PReLU', 'channels', channels);
     this.subject = `PReLU(${channels})`;
-    const { init = 0.25, layout = 'channels-first' } = takeOptions(this.subject, options, ['init', 'layout']);
-    checkNumber(this.subject, 'init', init);
-    checkLayout(this.subject, layout);
+    const { init, layout } = readSchema(this.subject, options, preluSchema());
     this.channels = channels;
     this.#layout = layout;
     this.#weight = new LearnedParameter([channels], new Float32Array(channels).fill(init));

@@ -5,8 +5,9 @@ import type { OperationGraph, Value } from '../graph/graph.ts';
 import type { FlattenOperation, ReshapeOperation } from '../graph/operations/reshape.ts';
 import { backend } from '../kernels/backend.ts';
 import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
+import { axis } from '../layers/options.ts';
 import { flattenedShape, reshapedShape } from '../layers/reshaping.ts';
-import { takeOptions } from '../named-options.ts';
+import { readSchema } from '../named-options.ts';
 import type { Call } from '../tensors/call.ts';
 import type { Located } from '../tensors/route.ts';
 import { countOf } from '../tensors/shape.ts';
@@ -73,10 +74,7 @@ export class Flatten extends ShapeLayer {
    */
   constructor(options: FlattenOptions = {}) {
     super();
-    const { startAxis = 1, endAxis = -1 } = takeOptions('Flatten', options, ['startAxis', 'endAxis']);
-    for (const [name, axis] of Object.entries({ startAxis, endAxis })) {
-      if (!Number.isInteger(axis)) throw wrongKind('ERR_OPTION', 'Flatten', name, 'an integer', show(axis));
-    }
+    const { startAxis, endAxis } = readSchema('Flatten', options, { startAxis: axis(1), endAxis: axis(-1) });
     this.startAxis = startAxis;
     this.endAxis = endAxis;
   }

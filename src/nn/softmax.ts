@@ -1,11 +1,11 @@
-import { show, wrongKind } from '../errors.ts';
 import type { OperationGraph, Value } from '../graph/graph.ts';
 import type { SoftmaxOperation } from '../graph/operations/softmax.ts';
 import { backend } from '../kernels/backend.ts';
 import { type Along, softmax, softmaxGrad, softmaxScratch } from '../kernels/elementwise/calls.ts';
 import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
-import { alongOf } from '../layers/plan.ts';
-import { takeOptions } from '../named-options.ts';
+import { axis } from '../layers/options.ts';
+import { readSchema } from '../named-options.ts';
+import { alongOf } from '../passes/plan.ts';
 import type { Call } from '../tensors/call.ts';
 import type { Located } from '../tensors/route.ts';
 import { countOf } from '../tensors/shape.ts';
@@ -34,9 +34,7 @@ abstract class SoftmaxLayer extends LeafLayer<SoftmaxPass> {
   constructor(subject: string, options: SoftmaxOptions, isLog: boolean) {
     super();
     this.subject = subject;
-    const { axis = -1 } = takeOptions(subject, options, ['axis']);
-    if (!Number.isInteger(axis)) throw wrongKind('ERR_OPTION', subject, 'axis', 'an integer', show(axis));
-    this.axis = axis;
+    this.axis = readSchema(subject, options, { axis: axis(-1) }).axis;
     this.#isLog = isLog;
   }
 

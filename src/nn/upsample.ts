@@ -1,12 +1,12 @@
-import { show, wrongKind, wrongValue } from '../errors.ts';
+import { show, wrongValue } from '../errors.ts';
 import type { OperationGraph, Value } from '../graph/graph.ts';
 import type { UpsampleOperation } from '../graph/operations/upsample.ts';
 import { backend } from '../kernels/backend.ts';
 import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
-import { checkChoice, checkLayout } from '../layers/options.ts';
+import { layout } from '../layers/options.ts';
 import { type PerAxis, readPerAxis } from '../layers/per-axis.ts';
 import { bilinear, nearestMaps, UPSAMPLE_MODES, type Upsampling, upsampledShape } from '../layers/upsampling.ts';
-import { takeOptions } from '../named-options.ts';
+import { choice, flag, optional, readSchema, required, type Schema } from '../named-options.ts';
 import { gatherer, scatter } from '../tensors/axis-maps.ts';
 import type { Call } from '../tensors/call.ts';
 import type { Located } from '../tensors/route.ts';
@@ -33,6 +33,13 @@ export interface UpsampleOptions {
   layout?: Layout;
 }
 
+const upsampleSchema = (): Schema<Required<Omit<UpsampleOptions, 'alignCorners'>> & { alignCorners?: boolean }> => ({
+  scale: required(() => {}),
+  mode: choice('nearest', UPSAMPLE_MODES),
+  alignCorners: optional(flag(false)),
+  layout: layout(),
+});
+
 /**
  * An image with more values: `[N, C, ...]`, with `layout: 'channels-last'` `[N, ..., C]`; axes of
  * length ⌊input·scale⌋. As PyTorch's Upsample with `scale_factor`; places are worked out in f64.
@@ -51,21 +58,21 @@ export class Upsample extends LeafLayer<Pass> {
    */
   constructor(options: UpsampleOptions) {
     super();
-    const taken = takeOptions('Upsample', options, ['scale', 'mode', 'alignCorners', 'layout']);
-    const { scale, mode = 'nearest', alignCorners = false, layout = 'channels-first' } = taken;
-    checkChoice('Upsample', 'mode', mode, UPSAMPLE_MODES);
+    const read = readSchema('Upsample', options, upsampleSchema());
+    const { scale, mode, alignCorners, layout } = read;
     const isScale = (value: number) => value > 0 && Number.isFinite(value);
     const axes = mode === 'bilinear' ? 2 : Array.isArray(scale) ? Math.max(scale.length, 1) : 1;
     const scales = readPerAxis('Upsample', 'scale', scale, axes, 'a finite number above 0', isScale);
     this.subject = `Upsample(${show(scale)})`;
-    if (typeof alignCorners !== 'boolean') {
-      throw wrongKind('ERR_OPTION', this.subject, 'alignCorners', 'true or false', show(alignCorners));
-    }
-    if (taken.alignCorners !== undefined && mode !== 'bilinear') {
+    if (alignCorners !== undefined && mode !== 'bilinear') {
       throw wrongValue('ERR_OPTION', this.subject, 'alignCorners', "mode 'bilinear' with it", show(mode));
     }
-    checkLayout(this.subject, layout);
-    this.#upsampling = { layout, mode, alignCorners, scale: typeof scale === 'number' ? scale : scales };
+    this.#upsampling = {
+      layout,
+      mode,
+      alignCorners: alignCorners ?? false,
+      scale: typeof scale === 'number' ? scale : scales,
+    };
   }
 
   /** @throws ERR_SHAPE for another rank, and for axes of which nothing would be left */

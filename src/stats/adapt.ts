@@ -1,13 +1,12 @@
-import { show, wrongValue } from '../errors.ts';
 import type { Layer } from '../layers/layer.ts';
-import { StepStats } from '../layers/step-stats.ts';
-import { takeOptions } from '../named-options.ts';
+import { number, readSchema } from '../named-options.ts';
+import { StepStats } from '../norms/statistics/step-stats.ts';
 import {
   type Batches,
   collect,
-  POPULATION_OPTIONS,
   type PopulationOptions,
   type PopulationStatistics,
+  populationSchema,
 } from './population.ts';
 import { normsOf } from './watch.ts';
 
@@ -55,18 +54,15 @@ export interface Adaptation {
  * @experimental
  */
 export async function adapt<B>(net: Layer, batches: Batches<B>, options: AdaptOptions<B> = {}): Promise<Adaptation> {
-  const taken = takeOptions('adapt', options, ['prior', 'most', ...POPULATION_OPTIONS]);
-  const { prior = 16, most = 1, ...rest } = taken;
-  if (typeof prior !== 'number' || !(prior >= 0)) {
-    throw wrongValue('ERR_OPTION', 'adapt', 'prior', 'a number of 0 or more', show(prior));
-  }
-  if (typeof most !== 'number' || !(most >= 0 && most <= 1)) {
-    throw wrongValue('ERR_OPTION', 'adapt', 'most', 'a number from 0 to 1', show(most));
-  }
+  const { prior, most, ...rest } = readSchema('adapt', options, {
+    prior: number(16, 'a number of 0 or more', (value) => value >= 0),
+    most: number(1, 'a number from 0 to 1', (value) => value >= 0 && value <= 1),
+    ...populationSchema<B>(),
+  });
   const statistics = await collect('adapt', net, batches, rest);
   const { samples, layers } = statistics;
   const weight = Math.min(samples / (prior + samples), most);
-  const moved = normsOf(net).flatMap(({ name, norm: { tracked } }) => {
+  const moved = normsOf(net).flatMap(({ name, tracked }) => {
     const found = layers[name];
     if (!tracked || !found) return [];
     const width = found.mean.length / found.counts.length;

@@ -2,11 +2,10 @@
 
 import { show, wrongKind, wrongValue } from '../errors.ts';
 import type { Layer } from '../layers/layer.ts';
-import { mergeMoments } from '../layers/moments.ts';
-import { checkChoice } from '../layers/options.ts';
-import { StepStats } from '../layers/step-stats.ts';
-import { checkNames } from '../named-options.ts';
-import { type AnyNorm, checkNet, normsOf, runBatch, type Seen, watch } from './watch.ts';
+import { callable, choice, flag, optional, readSchema, required, type Schema } from '../named-options.ts';
+import { mergeMoments } from '../norms/statistics/moments.ts';
+import { StepStats } from '../norms/statistics/step-stats.ts';
+import { checkNet, normsOf, type ObservedNorm, runBatch, type Seen, watch } from './watch.ts';
 
 /**
  * An AbortSignal, as far as the library reads one, so that its types need neither a browser's nor
@@ -141,16 +140,20 @@ class Accumulator {
 
 /** What has been seen of one norm. */
 class NormStatistics {
-  readonly #norm: AnyNorm;
+  readonly #norm: ObservedNorm;
   readonly #averaged: boolean;
   readonly #steps: Accumulator[];
 
-  constructor(norm: AnyNorm, averaged: boolean) {
-    this.#norm = norm;
-    this.#averaged = averaged || norm.averages;
+  constructor(norm: ObservedNorm, averaged: boolean) {
     const { tracked } = norm;
+    this.#norm = norm;
+    this.#averaged = averaged || (tracked?.averages ?? false);
     const steps = tracked instanceof StepStats ? tracked.counts.length : 1;
-    this.#steps = Array.from({ length: steps }, () => new Accumulator(norm.numFeatures));
+    this.#steps = Array.from({ length: steps }, () => new Accumulator(this.#channels));
+  }
+
+  get #channels(): number {
+    return this.#norm.engine.description.channels;
   }
 
   add(seen: readonly Seen[]): void {
@@ -162,7 +165,7 @@ class NormStatistics {
     let most = 0;
     for (const step of this.#steps) {
       if (step.count === 0) continue;
-      for (let c = 0; c < this.#norm.numFeatures; c++) {
+      for (let c = 0; c < this.#channels; c++) {
         const [, variance, error] = step.at(c, this.#averaged);
         const relative = error === 0 ? 0 : error / Math.sqrt(variance);
         if (!(relative <= most)) most = relative;
@@ -172,12 +175,12 @@ class NormStatistics {
   }
 
   read(): LayerStatistics {
-    const { numFeatures } = this.#norm;
-    const length = this.#steps.length * numFeatures;
+    const channels = this.#channels;
+    const length = this.#steps.length * channels;
     const [mean, variance, standardError] = [0, 1, 2].map(() => new Float64Array(length));
     this.#steps.forEach((step, t) => {
-      for (let c = 0; c < numFeatures; c++) {
-        const at = t * numFeatures + c;
+      for (let c = 0; c < channels; c++) {
+        const at = t * channels + c;
         [mean[at], variance[at], standardError[at]] = step.at(c, this.#averaged);
       }
     });
@@ -185,22 +188,23 @@ class NormStatistics {
   }
 }
 
-export const POPULATION_OPTIONS: readonly string[] = ['estimator', 'forward', 'progress', 'signal', 'dropout'];
+/** Options as they are used. */
+type Settings<B> = Required<Pick<PopulationOptions<B>, 'estimator' | 'dropout'>> &
+  Pick<PopulationOptions<B>, 'forward' | 'progress' | 'signal'>;
 
-function checkOptions(subject: string, options: PopulationOptions<never>): void {
-  checkNames(subject, options, POPULATION_OPTIONS);
-  const { estimator = 'pooled', forward, progress, signal, dropout = false } = options;
-  checkChoice(subject, 'estimator', estimator, ['pooled', 'averaged']);
-  for (const [name, value] of Object.entries({ forward, progress })) {
-    if (value !== undefined && typeof value !== 'function') {
-      throw wrongKind('ERR_OPTION', subject, name, 'a function', show(value));
-    }
-  }
-  if (signal !== undefined && typeof signal?.throwIfAborted !== 'function') {
-    throw wrongKind('ERR_OPTION', subject, 'signal', 'an AbortSignal', show(signal));
-  }
-  if (typeof dropout !== 'boolean') throw wrongKind('ERR_OPTION', subject, 'dropout', 'true or false', show(dropout));
-}
+export const populationSchema = <B>(): Schema<Settings<B>> => ({
+  estimator: choice('pooled', ['pooled', 'averaged']),
+  forward: callable(),
+  progress: callable(),
+  signal: optional(
+    required((subject, name, value) => {
+      if (typeof (value as Signal | null)?.throwIfAborted !== 'function') {
+        throw wrongKind('ERR_OPTION', subject, name, 'an AbortSignal', show(value));
+      }
+    }),
+  ),
+  dropout: flag(false),
+});
 
 /**
  * Samples that ran through the first norm: of the runs of a call, or where these are time steps of
@@ -224,13 +228,12 @@ export async function collect<B>(
   options: PopulationOptions<B>,
 ): Promise<PopulationStatistics> {
   checkNet(subject, net);
-  checkOptions(subject, options as PopulationOptions<never>);
+  const { estimator, forward, progress, signal, dropout } = readSchema(subject, options, populationSchema<B>());
   const given = batches as Partial<AsyncIterable<B> & Iterable<B>> | null | undefined;
   if (typeof given?.[Symbol.asyncIterator] !== 'function' && typeof given?.[Symbol.iterator] !== 'function') {
     throw wrongKind('ERR_TYPE', subject, 'batches', 'an iterable or async iterable', show(batches));
   }
-  const { estimator = 'pooled', forward, progress, signal, dropout = false } = options;
-  const norms = new Map(normsOf(net).flatMap(({ name, norm }) => (norm.tracked ? [[name, norm] as const] : [])));
+  const norms = new Map(normsOf(net).flatMap((norm) => (norm.tracked ? [[norm.name, norm] as const] : [])));
   if (norms.size === 0) throw wrongValue('ERR_OPTION', subject, 'net', 'a norm that tracks statistics', 'none');
   const statistics = new Map<string, NormStatistics>();
   let pending: { name: string; seen: readonly Seen[] }[] = [];
@@ -239,7 +242,7 @@ export async function collect<B>(
     if (norms.has(name)) pending.push({ name, seen });
   };
   signal?.throwIfAborted();
-  const end = watch(net, { training: true, dropout }, tell);
+  const end = watch(net, { training: true, dropout }, { statistics: tell });
   try {
     for await (const batch of batches) {
       pending = [];
@@ -295,9 +298,8 @@ export async function populationStatistics<B>(
 
 /** Puts statistics where evaluation finds them. */
 function replaceStatistics(net: Layer, { layers, batches }: PopulationStatistics): void {
-  for (const { name, norm } of normsOf(net)) {
+  for (const { name, tracked } of normsOf(net)) {
     const found = layers[name];
-    const { tracked } = norm;
     if (!found || !tracked) continue;
     tracked.replace(found.mean, found.variance, batches, found.counts);
   }

@@ -2,9 +2,9 @@
 // batch norm whose variance is 1.
 
 import type { Values } from '../formats/dtypes.ts';
-import { BatchNorm } from '../layers/batch-norm.ts';
-import { BatchNorm1d } from '../layers/batch-norm-ranks.ts';
 import type { Layer } from '../layers/layer.ts';
+import { BatchNorm } from '../norms/batch-norm.ts';
+import { BatchNorm1d } from '../norms/batch-norm-ranks.ts';
 import type { Shape } from './onnx-constants.ts';
 
 /** A number for all, or one for each place of an axis. */

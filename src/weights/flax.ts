@@ -3,8 +3,8 @@
 // variance the biased one, channels are last; none of it stands in the weights, so that the norms'
 // options are Flax's defaults.
 
-import { preset } from '../layers/options.ts';
 import { checkRecord } from '../named-options.ts';
+import { preset } from '../norms/options.ts';
 import type { StateDict } from '../types.ts';
 import { fromKernel } from './axes.ts';
 import { type Exported, type ExportOptions, withKernels } from './exported.ts';
@@ -42,7 +42,7 @@ export interface FlaxTree {
 export function fromFlax(variables: ForeignTensors | FlaxTree, options: ImportOptions = {}): Imported {
   const collector = new Collector('fromFlax', options, variables);
   const entries = entriesOf('fromFlax', variables as ForeignTensors).flatMap(([name, value]) => flatten(name, value));
-  for (const { name, tensors: group } of groupsOf(entries, split)) {
+  for (const { name, tensors: group } of groupsOf(entries, split).values()) {
     const layer = collector.rename(name);
     const tracked = group.has('mean') || group.has('var');
     const isNorm = tracked || group.has('scale');

@@ -5,8 +5,6 @@ import type { Values } from '../formats/dtypes.ts';
 import { nodeField, tensorField, valueField, type WritableAttribute, writeModel } from '../formats/onnx-write.ts';
 import { lengthField } from '../formats/protobuf.ts';
 import { type Activation, activationCode, FOREIGN } from '../kernels/activations.ts';
-import { BatchNorm } from '../layers/batch-norm.ts';
-import { BatchNorm1d } from '../layers/batch-norm-ranks.ts';
 import type { Layer } from '../layers/layer.ts';
 import { checkNames } from '../named-options.ts';
 import { ActivationLayer } from '../nn/activations.ts';
@@ -16,6 +14,8 @@ import { Linear } from '../nn/linear.ts';
 import { Network } from '../nn/network.ts';
 import type { Operation } from '../nn/operations.ts';
 import { LogSoftmax, Softmax } from '../nn/softmax.ts';
+import { BatchNorm } from '../norms/batch-norm.ts';
+import { BatchNorm1d } from '../norms/batch-norm-ranks.ts';
 import { toKernel } from './axes.ts';
 
 const SUBJECT = 'toOnnx';

@@ -5,7 +5,7 @@ import { malformed } from '../errors.ts';
 import { type Bytes, quote } from '../formats/bytes.ts';
 import type { StoredTensor, Values } from '../formats/dtypes.ts';
 import { type OnnxGraph, type OnnxModel, type OnnxNode, readOnnx } from '../formats/onnx.ts';
-import type { BatchNormOptions } from '../layers/options.ts';
+import type { BatchNormOptions } from '../norms/options.ts';
 import { fromKernel } from './axes.ts';
 import { Collector, type Imported, type ImportOptions } from './imported.ts';
 import { newWeight } from './keras.ts';
@@ -59,7 +59,7 @@ function normOf({ model: { opset }, names }: Graph, node: OnnxNode): OnnxNorm {
       ? attributes.get('training_mode') === 1
       : outputs.filter((name) => name !== '').length > 1 || (opset < 7 && attributes.get('is_test') !== 1);
   const isSingle = opset < 9 && attributes.get('spatial') === 0;
-  return {
+  const norm = {
     name: names.get(node)!,
     node,
     options: {
@@ -70,8 +70,8 @@ function normOf({ model: { opset }, names }: Graph, node: OnnxNode): OnnxNorm {
     },
     training,
     inputs: { gamma, beta, runningMean, runningVar },
-    ...(isSingle && { problem: 'spatial 0: statistics of single values, not of channels' }),
-  };
+  } as const;
+  return isSingle ? { problem: 'spatial 0: statistics of single values, not of channels', ...norm } : norm;
 }
 
 /**

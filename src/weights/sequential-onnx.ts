@@ -13,17 +13,17 @@ import {
   FOREIGN,
   NAMES,
 } from '../kernels/activations.ts';
-import { BatchNorm } from '../layers/batch-norm.ts';
-import { BatchNorm1d } from '../layers/batch-norm-ranks.ts';
-import { GroupNorm } from '../layers/group-norm.ts';
-import { InstanceNorm1d, InstanceNorm2d, InstanceNorm3d } from '../layers/instance-norm.ts';
 import type { Layer } from '../layers/layer.ts';
-import { LayerNorm } from '../layers/layer-norm.ts';
-import { RMSNorm } from '../layers/rms-norm.ts';
 import { ActivationLayer } from '../nn/activations.ts';
 import { Dropout } from '../nn/dropout.ts';
 import { Linear } from '../nn/linear.ts';
 import { Sequential } from '../nn/sequential.ts';
+import { BatchNorm } from '../norms/batch-norm.ts';
+import { BatchNorm1d } from '../norms/batch-norm-ranks.ts';
+import { GroupNorm } from '../norms/group-norm.ts';
+import { InstanceNorm1d, InstanceNorm2d, InstanceNorm3d } from '../norms/instance-norm.ts';
+import { LayerNorm } from '../norms/layer-norm.ts';
+import { RMSNorm } from '../norms/rms-norm.ts';
 import { AffineRun, type Factor } from './affine-run.ts';
 import { fromKernel } from './axes.ts';
 import { biasRow, normsOf, type OnnxNorm } from './onnx.ts';

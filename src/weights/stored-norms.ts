@@ -1,7 +1,7 @@
 // Options of norms in the metadata of a safetensors file, where they would be lost otherwise.
 
 import { asRecord, parseJson } from '../formats/json.ts';
-import type { BatchNormOptions } from '../layers/options.ts';
+import type { BatchNormOptions } from '../norms/options.ts';
 import type { Imported, NormOption } from './imported.ts';
 
 const KEY = 'evenkeel.norms';

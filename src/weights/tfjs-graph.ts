@@ -4,7 +4,7 @@
 import { malformed } from '../errors.ts';
 import type { StoredTensor } from '../formats/dtypes.ts';
 import { asRecord, type Json } from '../formats/json.ts';
-import { type BatchNormOptions, preset } from '../layers/options.ts';
+import { type BatchNormOptions, preset } from '../norms/options.ts';
 import type { NormOption } from './imported.ts';
 
 interface GraphNode {

@@ -3,7 +3,7 @@
 // eps and momentum do not stand in a state dict: they are PyTorch's defaults unless told otherwise.
 
 import { isQuantised } from '../formats/dtypes.ts';
-import { type BatchNormOptions, preset } from '../layers/options.ts';
+import { type BatchNormOptions, preset } from '../norms/options.ts';
 import type { StateDict } from '../types.ts';
 import { type Exported, type ExportOptions, inverted, leavesOf, put } from './exported.ts';
 import {
@@ -39,8 +39,8 @@ export function fromTorch(tensors: ForeignTensors, options: ImportOptions = {}):
   const entries = entriesOf('fromTorch', tensors);
   const collector = new Collector('fromTorch', options, tensors);
   const needed = options.layer?.stateDict() ?? {};
-  const bare = bareNames(entries.map(([name]) => name));
-  for (const { name, tensors: group } of groupsOf(entries, (full) => parted(bare.get(full)!))) {
+  const bare = bareNames(() => entries.map(([name]) => name));
+  for (const { name, tensors: group } of groupsOf(entries, (full) => parted(bare(full))).values()) {
     const layer = collector.rename(name);
     const vector = vectorIn(name, group);
     const isNorm = vector ? vector === 'norm' : isNormGroup(group);

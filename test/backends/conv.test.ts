@@ -617,7 +617,7 @@ test.each<[work: () => unknown, code: string, message: string]>([
   [
     () => new Conv1d(3, 4, 3, { padding: -1 }),
     'ERR_OPTION',
-    'Conv1d(3, 4): padding expected an integer of 0 or more, or 1 of them, got -1',
+    'Conv1d(3, 4): padding expected an integer of 0 or more, got -1',
   ],
   [
     () =>

@@ -637,7 +637,7 @@ test.each([
     () => new Upsample({ scale: 2, mode: 'bilinear', alignCorners: 1 as never }),
     'TypeError',
     'ERR_OPTION',
-    'Upsample(2): alignCorners expected true or false, got 1',
+    'Upsample: alignCorners expected true or false, got 1',
   ],
   [
     () => new Upsample({ scale: 2, size: 4 } as never),

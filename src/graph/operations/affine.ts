@@ -1,7 +1,7 @@
 // y = (x − center)·scale + shift by channel: batch norm in evaluation.
 
 import { affine } from '../../kernels/inference/calls.ts';
-import { planOf, type Ranks } from '../../layers/plan.ts';
+import { planOf, type Ranks } from '../../passes/plan.ts';
 import type { Layout } from '../../types.ts';
 import { store } from '../../wasm/views.ts';
 import { gamma, U, type Valued } from '../error-analysis.ts';

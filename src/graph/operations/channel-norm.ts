@@ -2,11 +2,11 @@
 // channels, by statistics of the batch or of each sample.
 
 import { showShape } from '../../errors.ts';
-import { setTraining, trainingAt, trainingBytes } from '../../layers/coefficients.ts';
-import { poolGroups } from '../../layers/groups.ts';
-import { statistics, trainForward } from '../../layers/passes.ts';
-import { planOf, type Ranks } from '../../layers/plan.ts';
-import { runsOf, singleValue } from '../../layers/runs.ts';
+import { setTraining, trainingAt, trainingBytes } from '../../passes/coefficients.ts';
+import { poolGroups } from '../../passes/groups.ts';
+import { statistics, trainForward } from '../../passes/passes.ts';
+import { planOf, type Ranks } from '../../passes/plan.ts';
+import { runsOf, singleValue } from '../../passes/runs.ts';
 import type { Layout } from '../../types.ts';
 import type { Valued } from '../error-analysis.ts';
 import { axisOf, type Description, jsonRanks, type Operation, type Runner } from '../operation.ts';

@@ -1,7 +1,7 @@
 // Softmax along an axis, and its logarithm.
 
 import { softmax, softmaxScratch } from '../../kernels/elementwise/calls.ts';
-import { alongOf } from '../../layers/plan.ts';
+import { alongOf } from '../../passes/plan.ts';
 import { U, type Valued } from '../error-analysis.ts';
 import type { Description, Operation, Runner } from '../operation.ts';
 

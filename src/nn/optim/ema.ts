@@ -1,6 +1,6 @@
-import { show, wrongKind, wrongMoment, wrongValue } from '../../errors.ts';
+import { wrongMoment } from '../../errors.ts';
 import { readState, type StateSlots, writeState } from '../../layers/state.ts';
-import { takeOptions } from '../../named-options.ts';
+import { flag, number, readSchema, type Schema } from '../../named-options.ts';
 import type { StateDict } from '../../types.ts';
 import { checkOnce, type Entry, type Parameters, readParameters, valuesOf, writableOf } from './parameters.ts';
 
@@ -14,6 +14,11 @@ export interface EMAOptions {
    */
   warmUp?: boolean;
 }
+
+const emaSchema = (): Schema<Required<EMAOptions>> => ({
+  decay: number(0.999, 'a number of 0 or more and below 1', (value) => value >= 0 && value < 1),
+  warmUp: flag(false),
+});
 
 /**
  * Exponential moving average of weights (Polyak & Juditsky 1992), in f64, from the weights as they
@@ -51,13 +56,9 @@ export class EMA {
    * @throws ERR_OPTION, also for a parameter given twice; ERR_TYPE for anything but parameters
    */
   constructor(parameters: Parameters, options: EMAOptions = {}) {
-    const { decay = 0.999, warmUp = false } = takeOptions('EMA', options, ['decay', 'warmUp']);
+    const { decay, warmUp } = readSchema('EMA', options, emaSchema());
     this.#entries = readParameters('EMA', 'parameters', parameters);
     checkOnce('EMA', [this.#entries]);
-    if (typeof decay !== 'number' || !(decay >= 0 && decay < 1)) {
-      throw wrongValue('ERR_OPTION', 'EMA', 'decay', 'a number of 0 or more and below 1', show(decay));
-    }
-    if (typeof warmUp !== 'boolean') throw wrongKind('ERR_OPTION', 'EMA', 'warmUp', 'true or false', show(warmUp));
     this.decay = decay;
     this.warmUp = warmUp;
     this.#averages = this.#entries.map(({ parameter }) => Float64Array.from(valuesOf(parameter)));

@@ -3,7 +3,16 @@
 
 import { show, wrongKind, wrongMoment, wrongValue } from '../../errors.ts';
 import { readState, type StateSlots, writeState } from '../../layers/state.ts';
-import { takeOptions } from '../../named-options.ts';
+import {
+  choice,
+  integer,
+  number,
+  type Option,
+  option,
+  optional,
+  readSchema,
+  type Schema,
+} from '../../named-options.ts';
 import type { StateDict } from '../../types.ts';
 import { Optimizer } from './optimizer.ts';
 
@@ -176,11 +185,12 @@ function setMomentum(group: Momentum, momentum: number): void {
   else group.momentum = momentum;
 }
 
-/** Checks a number of steps. */
-function checkSteps(subject: string, argument: string, value: unknown): void {
-  if (!Number.isSafeInteger(value) || !((value as number) >= 1))
-    throw wrongValue('ERR_OPTION', subject, argument, 'a whole number of 1 or more', show(value));
-}
+/** A number of steps, 1 or more. */
+const steps = (): Option<number> => integer(1);
+
+/** A number between bounds. */
+const within = (standard: number, least: number, most?: number): Option<number> =>
+  option(standard, (subject, name, value) => checkWithin(subject, name, value, least, most));
 
 /** Checks a number between bounds. */
 function checkWithin(subject: string, argument: string, value: unknown, least: number, most = Number.MAX_VALUE): void {
@@ -219,9 +229,7 @@ export class StepLR extends Schedule {
    */
   constructor(over: Scheduled, options: StepLROptions) {
     super('StepLR', over);
-    const { stepSize, factor = 0.1 } = takeOptions('StepLR', options, ['stepSize', 'factor']);
-    checkSteps('StepLR', 'stepSize', stepSize);
-    checkWithin('StepLR', 'factor', factor, 0);
+    const { stepSize, factor } = readSchema('StepLR', options, { stepSize: steps(), factor: within(0.1, 0) });
     this.stepSize = stepSize;
     this.factor = factor;
     this.begin();
@@ -265,10 +273,8 @@ export class CosineLR extends Schedule {
    */
   constructor(over: Scheduled, options: CosineLROptions) {
     super('CosineLR', over);
-    const { steps, min = 0 } = takeOptions('CosineLR', options, ['steps', 'min']);
-    checkSteps('CosineLR', 'steps', steps);
-    checkWithin('CosineLR', 'min', min, 0);
-    this.totalSteps = steps;
+    const { steps: total, min } = readSchema('CosineLR', options, { steps: steps(), min: within(0, 0) });
+    this.totalSteps = total;
     this.min = min;
     this.begin();
   }
@@ -314,10 +320,8 @@ export class WarmUp extends Schedule {
    */
   constructor(over: Scheduled, options: WarmUpOptions) {
     super('WarmUp', over);
-    const { steps, start = 1 / 3 } = takeOptions('WarmUp', options, ['steps', 'start']);
-    checkSteps('WarmUp', 'steps', steps);
-    checkWithin('WarmUp', 'start', start, 0, 1);
-    this.totalSteps = steps;
+    const { steps: total, start } = readSchema('WarmUp', options, { steps: steps(), start: within(1 / 3, 0, 1) });
+    this.totalSteps = total;
     this.start = start;
     this.begin();
   }
@@ -353,6 +357,27 @@ export interface OneCycleOptions {
   momentum?: readonly [number, number];
 }
 
+type OneCycleSettings = Required<Omit<OneCycleOptions, 'max' | 'momentum'>> & Pick<OneCycleOptions, 'max' | 'momentum'>;
+
+const oneCycleSchema = (): Schema<OneCycleSettings> => ({
+  max: optional(number(1, 'a finite number above 0', (value) => value > 0 && Number.isFinite(value))),
+  steps: integer(2),
+  rise: number(0.3, 'a number above 0 and below 1', (value) => value > 0 && value < 1),
+  anneal: choice('cos', ['cos', 'linear']),
+  div: within(25, 1),
+  finalDiv: within(1e4, 1),
+  momentum: {
+    standard: undefined,
+    read(subject, name, value) {
+      const pair = Array.isArray(value) ? Array.from(value) : [];
+      if (pair.length !== 2 || !pair.every((one) => typeof one === 'number' && one > 0 && one < 1)) {
+        throw wrongValue('ERR_OPTION', subject, name, 'two numbers above 0 and below 1', show(value));
+      }
+      return [pair[0], pair[1]];
+    },
+  },
+});
+
 /**
  * One cycle (Smith & Topin 2018), as torch.optim.lr_scheduler.OneCycleLR with two phases: with r =
  * rise·steps − 1 the rate goes from max/div at step 0 to max at step r, then to max/(div·finalDiv)
@@ -362,7 +387,7 @@ export interface OneCycleOptions {
  */
 export class OneCycle extends Schedule {
   static override readonly name: string = 'OneCycle';
-  readonly #options: Required<Omit<OneCycleOptions, 'max' | 'momentum'>> & Pick<OneCycleOptions, 'max' | 'momentum'>;
+  readonly #options: OneCycleSettings;
 
   /**
    * @param over the optimizer, or the schedule whose rates are the base
@@ -371,33 +396,14 @@ export class OneCycle extends Schedule {
    */
   constructor(over: Scheduled, options: OneCycleOptions) {
     super('OneCycle', over);
-    const names = ['max', 'steps', 'rise', 'anneal', 'div', 'finalDiv', 'momentum'];
-    const taken = {
-      rise: 0.3,
-      anneal: 'cos' as const,
-      div: 25,
-      finalDiv: 1e4,
-      ...takeOptions('OneCycle', options, names),
-    };
-    const { max, steps, rise, anneal, div, finalDiv, momentum } = taken;
+    const read = readSchema('OneCycle', options, oneCycleSchema());
+    const { steps, rise, momentum } = read;
     const fail = (argument: string, expected: string, got: unknown) =>
       wrongValue('ERR_OPTION', 'OneCycle', argument, expected, show(got));
-    if (max !== undefined && !(typeof max === 'number' && max > 0 && max < Number.POSITIVE_INFINITY))
-      throw fail('max', 'a finite number above 0', max);
-    if (!Number.isSafeInteger(steps) || steps < 2) throw fail('steps', 'a whole number of 2 or more', steps);
-    if (!(typeof rise === 'number' && rise > 0 && rise < 1)) throw fail('rise', 'a number above 0 and below 1', rise);
     if (rise * steps <= 1) throw fail('rise', `more than 1 of ${steps} steps`, rise);
-    if (anneal !== 'cos' && anneal !== 'linear') throw fail('anneal', "'cos' or 'linear'", anneal);
-    checkWithin('OneCycle', 'div', div, 1);
-    checkWithin('OneCycle', 'finalDiv', finalDiv, 1);
-    if (momentum !== undefined) {
-      const pair = Array.isArray(momentum) ? Array.from(momentum) : [];
-      if (pair.length !== 2 || !pair.every((one) => typeof one === 'number' && one > 0 && one < 1))
-        throw fail('momentum', 'two numbers above 0 and below 1', momentum);
-      const isTaken = ({ momentum, betas }: Momentum) => momentum !== undefined || betas !== undefined;
-      if (!this.groups.every(isTaken)) throw fail('momentum', 'an optimizer that has one', momentum);
-    }
-    this.#options = { ...taken, ...(momentum && { momentum: [momentum[0], momentum[1]] }) };
+    const isTaken = ({ momentum, betas }: Momentum) => momentum !== undefined || betas !== undefined;
+    if (momentum && !this.groups.every(isTaken)) throw fail('momentum', 'an optimizer that has one', momentum);
+    this.#options = read;
     this.begin();
   }
 
