@@ -54,7 +54,14 @@ export type EvenkeelError = Error & {
  * expected and what came, and where or why. In this order everywhere: names of properties would be
  * in every bundle, once for every message.
  */
-type MessageParts = [code: ErrorCode, subject: string, argument: string, expected: string, got: string, context?: string];
+type MessageParts = [
+  code: ErrorCode,
+  subject: string,
+  argument: string,
+  expected: string,
+  got: string,
+  context?: string,
+];
 
 function build(Kind: new (message: string) => Error, parts: MessageParts): EvenkeelError {
   const [code, subject, argument, expected, got, context] = parts;
