@@ -20,6 +20,7 @@ import { backend } from '../src/kernels/backend.ts';
 import * as inferenceLoops from '../src/kernels/inference/js.ts';
 import * as linearLoops from '../src/kernels/linear/js.ts';
 import { Random } from '../src/nn/random.ts';
+import { convLayerCases, convnetCases } from './convnet-cases.ts';
 import { kernelCases } from './kernels.ts';
 import { measurePeak } from './peak.ts';
 import {
@@ -67,6 +68,8 @@ export function* cases(): Generator<BenchCase> {
   yield* linearCases();
   yield* activationCases();
   yield* compiledCases();
+  yield* convnetCases();
+  yield* convLayerCases();
   yield* kernelCases();
 }
 

@@ -6,6 +6,8 @@
 import { readArguments } from '../../scripts/arguments.ts';
 import { type Sequential, tensor, zeros } from '../../src/index.ts';
 import { digitsInput, digitsNetwork, layerFor } from '../cases.ts';
+import { convnetContender } from '../convnet-cases.ts';
+import { type Convnet, imagesFor, layer, NETWORKS } from '../convnets.ts';
 import type { PeerRow } from '../figures.ts';
 import { about, keep } from '../results.ts';
 import {
@@ -72,6 +74,7 @@ const OURS: Peer = {
       },
     };
   },
+  convnet: async (net, batch) => convnetContender(net, batch),
 };
 
 const net: Sequential = digitsNetwork();
@@ -219,5 +222,35 @@ for (const batch of [1, 64]) {
   }
   await compare(label, contenders, net.forward({ data: input, shape: [batch, 784] }).data);
 }
+
+/** Layers that show what a whole network does not: depthwise, 1×1, few pixels, the stem. */
+const LAYERS = [
+  layer(112, 96, 96, 3, 1, 96),
+  layer(14, 384, 384, 3, 1, 384),
+  layer(56, 64, 64, 3),
+  layer(14, 256, 256, 3),
+  layer(7, 512, 512, 3),
+  layer(56, 64, 256, 1),
+  layer(14, 64, 384, 1),
+  layer(224, 3, 64, 7, 2),
+];
+
+async function convnet(net: Convnet): Promise<void> {
+  const label = { op: 'convnet', layout: 'ncx', shape: `${net.name}, batch 1` };
+  if (!`${label.op} | ${label.layout} | ${label.shape}`.includes(options.filter)) return;
+  const images = imagesFor(net, 1);
+  const contenders: Record<string, Contender> = {};
+  for (const peer of peers) {
+    // plain JavaScript takes seconds for a network
+    const contender = peer.name === 'tfjs-cpu' ? undefined : await peer.convnet(net, 1, images);
+    if (contender) contenders[peer.name] = contender;
+  }
+  const expected = await contenders[Object.keys(contenders)[1] ?? 'evenkeel'].output();
+  await compare(label, contenders, expected);
+}
+
+for (const make of NETWORKS) await convnet(make());
+for (const one of LAYERS) await convnet(one);
+
 pytorch?.close();
 if (options.filter === '') console.log(`\n${keep('peers', { about: head, rows })}`);

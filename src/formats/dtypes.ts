@@ -64,6 +64,9 @@ const TYPES: Readonly<Record<string, DType>> = {
 
 const readable = () => Object.keys(TYPES).filter((name) => TYPES[name].get);
 
+/** Is it what the largest or the least integer of 64 bits rounds to? */
+export const isEnd = (value: number) => Math.abs(value) === 2 ** 63;
+
 /** Bytes of one value; undefined for a type nobody knows. */
 export function bytesPerValue(dtype: string): number | undefined {
   return Object.hasOwn(TYPES, dtype) ? TYPES[dtype].bytes : undefined;
@@ -71,8 +74,20 @@ export function bytesPerValue(dtype: string): number | undefined {
 
 const littleEndian = () => new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
 
-/** Converts values; `offset` is where they lie in the file. */
-export function decode(format: string, name: string, dtype: string, bytes: Uint8Array, offset: number): Values {
+/**
+ * Converts values; `offset` is where they lie in the file.
+ *
+ * @param hasEnds do the largest and the least integer of 64 bits stand for the end of an axis? They
+ *   become ±2^63 then
+ */
+export function decode(
+  format: string,
+  name: string,
+  dtype: string,
+  bytes: Uint8Array,
+  offset: number,
+  hasEnds = false,
+): Values {
   const { get, bytes: size, single } = TYPES[dtype] ?? { bytes: 1 };
   if (!get)
     throw malformed(format, `tensor ${quote(name)}`, `a type among ${readable().join(', ')}`, quote(dtype), offset);
@@ -84,7 +99,7 @@ export function decode(format: string, name: string, dtype: string, bytes: Uint8
   for (let i = 0; i < count; i++) {
     const value = get(view, i * size);
     const number = Number(value);
-    if (typeof value === 'bigint' && !Number.isSafeInteger(number)) {
+    if (typeof value === 'bigint' && !Number.isSafeInteger(number) && !(hasEnds && isEnd(number))) {
       throw malformed(format, `tensor ${quote(name)}`, 'integers below 2^53', `${value}`, offset + i * size);
     }
     values[i] = number;

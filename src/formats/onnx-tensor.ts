@@ -2,7 +2,7 @@
 
 import { malformed, show } from '../errors.ts';
 import { type Bytes, quote } from './bytes.ts';
-import { bytesPerValue, decode, type StoredTensor, type Values } from './dtypes.ts';
+import { bytesPerValue, decode, isEnd, type StoredTensor, type Values } from './dtypes.ts';
 import { bytesIn, Field, floatOf, innerFields, numberIn, numbersIn, textIn, viewOf } from './protobuf.ts';
 import { isInside } from './zip.ts';
 
@@ -152,8 +152,7 @@ export class OnnxTensor implements StoredTensor {
   }
 
   get data(): Values {
-    const stored = this.#stored;
-    if (stored) return decode(FORMAT, this.name, this.dtype, stored.bytes, stored.offset);
+    if (this.#raw) return decode(FORMAT, this.name, this.dtype, this.#raw.bytes, this.#raw.offset, true);
     return this.#fromLists();
   }
 
@@ -227,7 +226,7 @@ export class OnnxTensor implements StoredTensor {
         bits[0] = item & 255;
         bits[1] = (item >> 8) & 255;
         put(decode(FORMAT, this.#label, this.dtype, bits, offset)[0]);
-      } else if (Number.isSafeInteger(item)) put(item);
+      } else if (Number.isSafeInteger(item) || isEnd(item)) put(item);
       else throw malformed(FORMAT, this.#label, 'integers below 2^53', 'larger ones', offset);
     }
     return count;

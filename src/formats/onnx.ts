@@ -6,7 +6,7 @@ import { malformed, show, wrongKind } from '../errors.ts';
 import { checkNames } from '../named-options.ts';
 import { type Bytes, bytesFrom, quote } from './bytes.ts';
 import type { StoredTensor } from './dtypes.ts';
-import { locationOf, OnnxTensor, type TensorFiles } from './onnx-tensor.ts';
+import { locationOf, OnnxTensor, type TensorFiles, TYPES } from './onnx-tensor.ts';
 import { type Field, fieldsOf, floatOf, innerFields, numberIn, numbersIn, textIn } from './protobuf.ts';
 
 const FORMAT = 'ONNX';
@@ -28,6 +28,8 @@ export interface OnnxNode {
   readonly outputs: readonly string[];
   /** Numbers, texts, lists of numbers, tensors; undefined where an attribute is something else. */
   readonly attributes: ReadonlyMap<string, OnnxAttribute>;
+  /** Attributes that are lists of texts. */
+  readonly texts: ReadonlyMap<string, readonly string[]>;
   /** Graphs inside the node, the branches of an If, by the name of their attribute. */
   readonly graphs: readonly {
     /** The attribute: `'then_branch'`. */
@@ -67,6 +69,11 @@ export interface OnnxGraph {
   readonly outputs: readonly string[];
   /** Shapes of values, as far as the model says them. */
   readonly shapes: ReadonlyMap<string, readonly (number | undefined)[]>;
+  /**
+   * Types of values, in the words of safetensors, as far as the model says them; `'other'` for what
+   * is no tensor.
+   */
+  readonly types: ReadonlyMap<string, string>;
 }
 
 /** A function that a model brings along: an operator made of others. */
@@ -295,6 +302,7 @@ function graphOf(graph: Field, reading: Reading, depth: number): OnnxGraph {
   const inputs = new Map<string, readonly (number | undefined)[]>();
   const outputs: string[] = [];
   const shapes = new Map<string, readonly (number | undefined)[]>();
+  const types = new Map<string, string>();
   const given = new Set<string>();
   for (const field of innerFields(FORMAT, 'graph', graph)) {
     if (field.number === 1) {
@@ -314,8 +322,9 @@ function graphOf(graph: Field, reading: Reading, depth: number): OnnxGraph {
       reading.files.taken += tensor.outside;
       initializers.set(name, tensor);
     } else if (field.number === 11 || field.number === 12 || field.number === 13) {
-      const { name, shape } = valueInfoOf(field, reading);
+      const { name, shape, type } = valueInfoOf(field, reading);
       if (shape) shapes.set(name, shape);
+      if (type) types.set(name, type);
       if (field.number === 11) inputs.set(name, shape ?? []);
       else if (field.number === 12) outputs.push(name);
     } else if (field.number === 15)
@@ -328,10 +337,11 @@ function graphOf(graph: Field, reading: Reading, depth: number): OnnxGraph {
     if (given.has(name))
       throw malformed(FORMAT, `value ${quote(name)}`, 'an initializer or a node that gives it', 'both', graph.offset);
   }
-  return { nodes, initializers, inputs, defaults, outputs, shapes };
+  return { nodes, initializers, inputs, defaults, outputs, shapes, types };
 }
 
 const NO_ATTRIBUTES: ReadonlyMap<string, OnnxAttribute> = /* @__PURE__ */ new Map();
+const NO_TEXTS: ReadonlyMap<string, readonly string[]> = /* @__PURE__ */ new Map();
 const NONE: readonly never[] = [];
 
 class Node implements OnnxNode {
@@ -341,6 +351,7 @@ class Node implements OnnxNode {
   inputs: readonly string[] = NONE;
   outputs: readonly string[] = NONE;
   attributes = NO_ATTRIBUTES;
+  texts = NO_TEXTS;
   graphs: OnnxNode['graphs'] = NONE;
   captured: readonly string[] = NONE;
   readonly #field: Field;
@@ -377,7 +388,8 @@ function nodeOf(field: Field, reading: Reading, depth: number): OnnxNode {
     else if (inner.number === 4) node.op = name('node op_type', inner);
     else if (inner.number === 5) {
       if (node.attributes === NO_ATTRIBUTES) node.attributes = new Map();
-      const { name: key, value, type, graphs: own } = attributeOf(inner, reading, depth);
+      const { name: key, value, type, graphs: own, texts } = attributeOf(inner, reading, depth);
+      if (texts) node.texts = new Map([...node.texts, [key, texts]]);
       const kinds = kindsOf(key);
       // the domain of the node may stand behind its attributes
       if (kinds && type !== 0 && !kinds.some((kind) => (TYPES_OF[kind] as readonly number[]).includes(type)))
@@ -494,11 +506,12 @@ function attributeOf(
   field: Field,
   reading: Reading,
   depth: number,
-): { name: string; value: OnnxAttribute; type: number; graphs: readonly OnnxGraph[] } {
+): { name: string; value: OnnxAttribute; type: number; graphs: readonly OnnxGraph[]; texts?: readonly string[] } {
   reading.meter.spend(120, field);
   let name = '';
   let type = 0;
   const graphs: OnnxGraph[] = [];
+  const texts: string[] = [];
   const values = new Map<number, OnnxAttribute>();
   const list = (kind: number): number[] => {
     const found = (values.get(kind) as number[] | undefined) ?? [];
@@ -523,13 +536,16 @@ function attributeOf(
       const items = list(TYPE.ints);
       reading.meter.spend(12 * (inner.end - inner.begin), inner);
       for (const item of numbersIn(FORMAT, 'attribute ints', inner)) items.push(item);
+    } else if (inner.number === 9) {
+      reading.meter.spend(60 + inner.end - inner.begin, inner);
+      texts.push(textOrNothing(inner) ?? '');
     }
   }
   // without a type, as before version 2 of the format, there is one value; a 0 and a list without
   // numbers need no field
   if (type === 0) type = [...values.keys()].at(-1) ?? (graphs.length ? TYPE.graph : 0);
   const value = values.has(type) ? values.get(type) : standardOf(type);
-  return { name, value, type, graphs };
+  return { name, value, type, graphs, ...(texts.length && { texts }) };
 }
 
 function standardOf(type: number): OnnxAttribute {
@@ -553,16 +569,19 @@ function textOrNothing(field: Field): string | undefined {
 function valueInfoOf(
   field: Field,
   { meter }: Reading,
-): { name: string; shape: readonly (number | undefined)[] | undefined } {
+): { name: string; shape: readonly (number | undefined)[] | undefined; type: string | undefined } {
   meter.spend(300, field);
   let name = '';
+  let found: string | undefined;
   let shape: (number | undefined)[] | undefined;
   const into = function* (outer: Field, number: number): Generator<Field> {
     for (const inner of innerFields(FORMAT, 'value_info', outer)) if (inner.number === number) yield inner;
   };
   for (const inner of into(field, 1)) name = textIn(FORMAT, 'value_info name', inner);
   for (const type of into(field, 2)) {
+    found ??= 'other';
     for (const tensor of into(type, 1)) {
+      for (const element of into(tensor, 1)) found = TYPES[numberIn(FORMAT, 'value_info', element)] ?? 'other';
       for (const dims of into(tensor, 2)) {
         shape ??= [];
         for (const dim of into(dims, 1)) {
@@ -574,7 +593,7 @@ function valueInfoOf(
       }
     }
   }
-  return { name, shape };
+  return { name, shape, type: found };
 }
 
 function* floatsIn(part: string, field: Field): Generator<number> {

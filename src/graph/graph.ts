@@ -82,7 +82,7 @@ export class OperationGraph {
     const output = {
       graph: this,
       shape: known ? description.runner.shape(`${SUBJECT}: ${this.#source}`, operation, shapes) : undefined,
-      axis: description.output?.(operation).axis ?? inputs[0].axis,
+      axis: description.output?.(operation).axis ?? inputs[0]?.axis,
       node: undefined as Node | undefined,
     };
     output.node = {

@@ -71,6 +71,8 @@ export interface Runner<O extends Operation = Operation> {
    * @throws ERR_SHAPE
    */
   shape(subject: string, operation: O, inputs: readonly Shape[]): Shape;
+  /** Is its output what `fill` wrote, in every run? */
+  readonly isStored?: true;
   /** Does it take any shape, and keep it? */
   readonly keepsShape?: true;
   /** The shape of an input of so many axes, as far as the operation says. */

@@ -50,7 +50,7 @@ function slotsOf({ steps, outputs }: Steps, inputs: number): number[] {
   steps.forEach(({ runner, inputs: from }, i) => {
     const isDying = (value: number) => last[value] === i && slots[value] >= 0;
     let slot = -1;
-    if (!given.has(slots.length)) {
+    if (!given.has(slots.length) && !runner.isStored) {
       // a value that the operation reads in another place as well may be one that it must not write
       // over
       const over = runner.overwrites.find(

@@ -153,6 +153,8 @@ export function instantiate(program: Program, options: RunOptions = {}): Compile
       if (value < inputs.length) return () => given.inputs[value];
       const output = firsts.get(value);
       if (output !== undefined) return () => given.outputs[output];
+      const maker = value - inputs.length;
+      if (loaded.steps[maker].runner.isStored) return () => loaded.at[maker];
       const at = buffers[loaded.slots[value]].atLeast(0);
       return () => at;
     };
@@ -303,7 +305,10 @@ const NONE = {};
  */
 export function tensorsOf(argument: string, ports: readonly Port[], given: unknown, some = false): TensorLike[] {
   const names = ports.map(({ name }) => name);
-  const isRecord = typeof given === 'object' && given && !(given instanceof Tensor) && !('data' in given);
+  // an input may be called data
+  const isTensor = (one: unknown): boolean =>
+    typeof one === 'object' && one !== null && 'data' in one && (ArrayBuffer.isView(one.data) || !isTensor(one.data));
+  const isRecord = typeof given === 'object' && given && !(given instanceof Tensor) && !isTensor(given);
   if (!isRecord && ports.length === 1) return [given as TensorLike];
   const subject = `${SUBJECT}, ${argument}`;
   checkRecord(subject, given);

@@ -91,6 +91,8 @@ interface Kind {
   readonly transposed: boolean;
 }
 
+type PlanName = Towards | 'weights';
+
 /**
  * Shapes that a layer keeps plans of: those of a training and of an evaluation batch, and of a last
  * one.
@@ -120,7 +122,7 @@ export abstract class ConvLayer<R extends number = number> extends LeafLayer<Con
   /** The weight in panels, for forward. */
   #packed: Region | undefined;
   #packedStamp = Number.NaN;
-  #plans: { readonly shape: readonly number[]; readonly plans: Partial<Record<Towards, ConvPlan>> }[] = [];
+  #plans: { readonly shape: readonly number[]; readonly plans: Partial<Record<PlanName, ConvPlan>> }[] = [];
 
   constructor(
     kind: Kind,
@@ -276,15 +278,18 @@ export abstract class ConvLayer<R extends number = number> extends LeafLayer<Con
     return this.layout === 'channels-first';
   }
 
-  /** The product of a forward or a backward, made once for a shape. */
-  #plan({ plan, grid }: ConvPass, towards: Towards): ConvPlan {
+  /**
+   * The product of a forward or a backward, made once for a shape; `'weights'`: the one of forward
+   * that the weights' gradient follows.
+   */
+  #plan({ plan, grid }: ConvPass, name: PlanName): ConvPlan {
     let known = this.#plans.find(({ shape }) => sameShape(shape, plan.shape));
     if (!known) {
       known = { shape: plan.shape, plans: {} };
       this.#plans = [known, ...this.#plans.slice(0, MOST_PLANS - 1)];
     }
-    known.plans[towards] ??= planOf(grid, towards);
-    return known.plans[towards];
+    known.plans[name] ??= name === 'weights' ? planOf(grid, 'output', true) : planOf(grid, name);
+    return known.plans[name];
   }
 
   /** The weight as the kernel reads it, packed again only if it may have changed. */
@@ -371,7 +376,7 @@ export abstract class ConvLayer<R extends number = number> extends LeafLayer<Con
     const current = backend();
     const { transposed } = this.#spec;
     const { shape } = pass.plan;
-    const plan = this.#plan(pass, 'output');
+    const plan = this.#plan(pass, 'weights');
     let weight: Float32Array | undefined;
     if (!this.#weight.frozen) {
       const given = call.input(x);

@@ -22,11 +22,16 @@ export interface GraphPort extends Port {
   readonly shape: SymbolicShape;
 }
 
-/**
- * Inputs of a graph: names, and shapes without the batch.
- *
- * @experimental
- */
+/** @internal The shape of an input with its batch, as a file says it. */
+export class GivenShape {
+  readonly shape: SymbolicShape;
+
+  constructor(shape: SymbolicShape) {
+    this.shape = shape;
+  }
+}
+
+/** Inputs of a graph: names, and shapes without the batch. */
 export type GraphInputs = Readonly<Record<string, SymbolicShape>>;
 
 /**
@@ -75,11 +80,19 @@ export class GraphBuilder {
   readonly #shapes: Shape[] = [];
   readonly #nodes: NetworkNode[] = [];
   readonly #used = new Set<number>();
+  /** Is it a network from a file, whose inputs may be idle? */
+  readonly #isGiven: boolean;
   #isDone = false;
 
   /** @internal */
-  constructor(subject: string) {
+  constructor(subject: string, isGiven: boolean) {
     this.#subject = subject;
+    this.#isGiven = isGiven;
+  }
+
+  /** @internal An operation of any kind, under a name that errors say. */
+  operate(name: string, operation: Operation, values: readonly Value[]): Value {
+    return this.#operate(operation, values, name);
   }
 
   /**
@@ -145,11 +158,11 @@ export class GraphBuilder {
     return this.#operate(concatAlong(this.#subject, axis), Array.from(values));
   }
 
-  #operate(operation: Operation, values: readonly Value[]): Value {
-    const many = this.#nodes.filter((node) => node.operation?.name === operation.name).length;
-    const name = many ? `${operation.name}_${many}` : operation.name;
+  #operate(operation: Operation, values: readonly Value[], given?: string): Value {
+    const many = given ? 0 : this.#nodes.filter((node) => node.operation?.name === operation.name).length;
+    const name = given ?? (many ? `${operation.name}_${many}` : operation.name);
     const inputs = values.map((value) => this.#indexOf(name, value));
-    const where = `${name}(${values.map((value) => value.name).join(', ')})`;
+    const where = given ?? `${name}(${values.map((value) => value.name).join(', ')})`;
     const shapes = inputs.map((index) => this.#shapes[index]);
     const made = operation.shape(this.#subject, where, shapes);
     return this.#append({ name: where, operation, inputs }, [made], undefined, name)[0];
@@ -204,7 +217,7 @@ export class GraphBuilder {
     });
     if (found.length === 0) throw refusal(subject, 'outputs', 'at least 1', 'none');
     for (const index of found) this.#used.add(index);
-    const unused = this.#values.slice(0, inputs).find((_, i) => !this.#used.has(i));
+    const unused = this.#isGiven ? undefined : this.#values.slice(0, inputs).find((_, i) => !this.#used.has(i));
     const idle = this.#nodes.find((node) => !node.outputs.some((index) => this.#used.has(index)));
     const lost = unused ? `input '${unused.name}'` : idle?.name;
     if (lost !== undefined) throw refusal(subject, lost, 'a use', 'none');
@@ -283,8 +296,9 @@ export class Graph<I extends GraphInputs = GraphInputs, G extends GraphOutputs =
       throw wrongType(subject, 'inputs', 'a record of names to shapes', inputs);
     }
     if (typeof build !== 'function') throw wrongType(subject, 'build', 'a function', build);
-    const g = new GraphBuilder(subject);
     const names = Object.keys(inputs);
+    const isGiven = names.some((name) => (inputs[name] as unknown) instanceof GivenShape);
+    const g = new GraphBuilder(subject, isGiven);
     if (names.length === 0) throw refusal(subject, 'inputs', 'at least 1', 'none');
     this.#shapes = names.map((name) => readInput(subject, name, inputs[name]));
     const values = names.map((name, i) => [name, g.input(name, this.#shapes[i])] as const);
@@ -532,6 +546,7 @@ function listOf<T>(
 function readInput(subject: string, name: string, given: unknown): Shape {
   checkName(subject, name);
   const argument = `input '${name}'`;
+  if (given instanceof GivenShape) return given.shape.map((length) => length ?? Number.NaN);
   if (!isList(given)) throw wrongType(subject, argument, 'a shape without the batch', given);
   const shape = Array.from(given as ArrayLike<number | null>, (length) => {
     if (length === null) return Number.NaN;

@@ -18,7 +18,7 @@ export const WORD = {
 } as const;
 /** Where the arguments begin, in f64, and how many a part has at the most. */
 export const ARGUMENTS = 64;
-export const MOST_ARGUMENTS = 16;
+export const MOST_ARGUMENTS = 24;
 /**
  * How often a worker looks for work before it goes to sleep: about a millisecond. To wake one takes
  * some 100 µs; with less patience than a call takes on one thread, a worker that came late once

@@ -1,10 +1,8 @@
 // `evenkeel/weights`: files of other frameworks, and their names in ours.
 
 import * as kernels from '#wasm';
-import type { Bytes } from '../formats/bytes.ts';
-import type { Sequential } from '../nn/sequential.ts';
 import { provide } from '../wasm/source.ts';
-import type { Files, FileUrl, LoadOptions } from './load-sequential.ts';
+import * as loading from './load-network.ts';
 import * as networks from './load-sequential.ts';
 
 export type { Bytes } from '../formats/bytes.ts';
@@ -45,7 +43,9 @@ export { fromKeras, fromTfjs, type KerasExportOptions, toKeras, toTfjs } from '.
 export type { KerasLayer } from './keras-config.ts';
 export { type KerasFile, readKeras } from './keras-file.ts';
 export { type WriteKerasOptions, writeKeras } from './keras-write.ts';
+export type { ConstantInput, LoadNetworkOptions } from './load-network.ts';
 export type { Files, FileUrl, LoadOptions } from './load-sequential.ts';
+export type { LoadedNetwork, NetworkReport } from './network/loaded-network.ts';
 export { fromOnnx, normsOf, type OnnxNorm } from './onnx.ts';
 export { type OnnxExportOptions, toOnnx } from './onnx-export.ts';
 export { type OnnxStatelessNorm, statelessNormsOf } from './onnx-stateless-norms.ts';
@@ -62,5 +62,17 @@ export { fromTorch, toTorch } from './torch.ts';
  *   `model.json` among them
  * @throws ERR_FORMAT where the file is none of these, or its graph no such chain: at which node
  */
-export const loadSequential: (file: Bytes | string | FileUrl | Files, options?: LoadOptions) => Promise<Sequential> =
-  /* @__PURE__ */ provide(networks.loadSequential, kernels);
+export const loadSequential = /* @__PURE__ */ provide(networks.loadSequential, kernels);
+
+/**
+ * The network of an ONNX file, in evaluation mode: a `Graph` whose inputs, outputs and layouts are
+ * the file's, to be run, compiled, saved, or trained where all that it has can be trained
+ * (`report`). Integer inputs are whole numbers in a Float32Array.
+ *
+ * @param source bytes, or where there is a file system a path or a file URL; or files by name, one
+ *   of them `*.onnx`, beside it those that its tensors lie in
+ * @throws ERR_FORMAT where the file is no ONNX model, or has operators that there are not here: all
+ *   of them, how often, and where first; or nodes that say what there is not here. ERR_OPTION for
+ *   `outputs` and `constants` that the graph does not have
+ */
+export const loadNetwork = /* @__PURE__ */ provide(loading.loadNetwork, kernels);

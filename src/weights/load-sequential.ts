@@ -50,7 +50,7 @@ export async function loadSequential(
   options: LoadOptions = {},
 ): Promise<Sequential> {
   checkNames('loadSequential', options, ['dropSoftmax', 'files']);
-  const { bytes, beside } = await sourceOf(file, options.files);
+  const { bytes, beside } = await sourceOf('loadSequential', file, options.files);
   const known = recognize(bytes);
   const isZip = bytes[0] === 0x50 && bytes[1] === 0x4b;
   // what nobody knows may be a damaged archive, or ONNX, whose files have no beginning of their own
@@ -65,7 +65,9 @@ export async function loadSequential(
 /** Finds a file beside the model; undefined where there is none. */
 type Beside = (name: string) => Promise<Bytes | undefined>;
 
-async function sourceOf(
+/** @internal What a program was given as a file: its bytes, and how to find those beside it. */
+export async function sourceOf(
+  subject: string,
   file: Bytes | string | FileUrl | Files,
   files: TensorFiles | undefined,
 ): Promise<{ bytes: Uint8Array; beside: Beside }> {
@@ -75,15 +77,15 @@ async function sourceOf(
     return given && Object.hasOwn(given, name) ? (given as Record<string, Bytes>)[name] : undefined;
   };
   if (typeof file === 'string' || isUrl(file)) {
-    const host = filesOf(file);
+    const host = filesOf(subject, file);
     return {
-      bytes: bytesFrom('loadSequential', await host.read(file)),
+      bytes: bytesFrom(subject, await host.read(file)),
       beside: async (name) => among(files, name) ?? (files ? undefined : host.beside(name)),
     };
   }
   const isBytes = ArrayBuffer.isView(file) || Object.prototype.toString.call(file) === '[object ArrayBuffer]';
   if (isBytes || typeof file !== 'object' || file === null) {
-    return { bytes: bytesFrom('loadSequential', file as Bytes), beside: async (name) => among(files, name) };
+    return { bytes: bytesFrom(subject, file as Bytes), beside: async (name) => among(files, name) };
   }
   const given = file as Files;
   const model = among(given, 'model.json');
@@ -97,18 +99,22 @@ async function sourceOf(
   };
 }
 
-function isUrl(file: object): file is FileUrl {
+/** @internal */
+export function isUrl(file: object): file is FileUrl {
   return typeof (file as { href?: unknown }).href === 'string';
 }
 
 /** The host's files: the one at a path, and those beside it. */
-function filesOf(file: string | FileUrl): { read(path: string | FileUrl): Promise<Uint8Array>; beside: Beside } {
+function filesOf(
+  subject: string,
+  file: string | FileUrl,
+): { read(path: string | FileUrl): Promise<Uint8Array>; beside: Beside } {
   const host = (globalThis as { process?: Host }).process;
   const fs = host?.getBuiltinModule?.('node:fs/promises') as
     | { readFile(path: string | FileUrl): Promise<Uint8Array> }
     | undefined;
   if (!fs) {
-    throw wrongKind('ERR_TYPE', 'loadSequential', 'file', 'bytes, as this host has no files', show(String(file)));
+    throw wrongKind('ERR_TYPE', subject, 'file', 'bytes, as this host has no files', show(String(file)));
   }
   return {
     read: (path) => fs.readFile(path),

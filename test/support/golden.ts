@@ -103,8 +103,8 @@ export function errorRatio(truth: GoldenTensor, actual: ArrayLike<number>, mode:
 }
 
 /** A file that a case names: a model. */
-export function goldenFile({ files }: GoldenCase, key: string): Uint8Array {
-  return Uint8Array.from(readFileSync(folder + files![key]));
+export function goldenFile({ files }: GoldenCase, key: string, set = 'golden'): Uint8Array {
+  return Uint8Array.from(readFileSync(folderOf(set) + files![key]));
 }
 
 /** An input as a plain array. */
