@@ -1,9 +1,14 @@
 // `evenkeel/weights`: files of other frameworks, and their names in ours.
 
 import * as kernels from '#wasm';
+import type { Bytes } from '../formats/bytes.ts';
+import type { Sequential } from '../nn/sequential.ts';
 import { provide } from '../wasm/source.ts';
+import type { LoadNetworkOptions } from './load-network.ts';
 import * as loading from './load-network.ts';
+import type { Files, FileUrl, LoadOptions } from './load-sequential.ts';
 import * as networks from './load-sequential.ts';
+import type { LoadedNetwork } from './network/loaded-network.ts';
 
 export type { Bytes } from '../formats/bytes.ts';
 export type { StoredTensor, StoredTensors, Values } from '../formats/dtypes.ts';
