@@ -1,9 +1,14 @@
 // `evenkeel/weights`: files of other frameworks, and their names in ours.
 
 import * as kernels from '#wasm';
+import type { Bytes } from '../formats/bytes.ts';
+import type { Sequential } from '../nn/sequential.ts';
 import { provide } from '../wasm/source.ts';
+import type { LoadNetworkOptions } from './load-network.ts';
 import * as loading from './load-network.ts';
+import type { Files, FileUrl, LoadOptions } from './load-sequential.ts';
 import * as networks from './load-sequential.ts';
+import type { LoadedNetwork } from './network/loaded-network.ts';
 
 export type { Bytes } from '../formats/bytes.ts';
 export type { StoredTensor, StoredTensors, Values } from '../formats/dtypes.ts';
@@ -62,17 +67,26 @@ export { fromTorch, toTorch } from './torch.ts';
  *   `model.json` among them
  * @throws ERR_FORMAT where the file is none of these, or its graph no such chain: at which node
  */
-export const loadSequential = /* @__PURE__ */ provide(networks.loadSequential, kernels);
+export const loadSequential: (file: Bytes | string | FileUrl | Files, options?: LoadOptions) => Promise<Sequential> =
+  /* @__PURE__ */ provide(networks.loadSequential, kernels);
 
 /**
- * The network of an ONNX file, in evaluation mode: a `Graph` whose inputs, outputs and layouts are
- * the file's, to be run, compiled, saved, or trained where all that it has can be trained
+ * The network of an ONNX file, in evaluation mode: a `Graph` with the inputs, outputs and layouts
+ * of the file. It can be run, compiled and saved, and trained where every operator can be
  * (`report`). Integer inputs are whole numbers in a Float32Array.
+ *
+ *     const net = await loadNetwork('model.onnx');
+ *     const run = net.compile();
  *
  * @param source bytes, or where there is a file system a path or a file URL; or files by name, one
  *   of them `*.onnx`, beside it those that its tensors lie in
- * @throws ERR_FORMAT where the file is no ONNX model, or has operators that there are not here: all
- *   of them, how often, and where first; or nodes that say what there is not here. ERR_OPTION for
- *   `outputs` and `constants` that the graph does not have
+ * @param options outputs inside the graph, inputs that are constants, and files of external data
+ * @throws ERR_FORMAT where the file is no ONNX model; where it has operators that are not
+ *   supported, naming all of them, how often, and where first; for attributes that are not
+ *   supported. ERR_OPTION for `outputs` and `constants` that the graph does not have
+ * @experimental
  */
-export const loadNetwork = /* @__PURE__ */ provide(loading.loadNetwork, kernels);
+export const loadNetwork: (
+  source: Bytes | string | FileUrl | Files,
+  options?: LoadNetworkOptions,
+) => Promise<LoadedNetwork> = /* @__PURE__ */ provide(loading.loadNetwork, kernels);

@@ -21,9 +21,20 @@ export type ConstantInput =
   | number
   | bigint
   | boolean
-  | { readonly data: ArrayLike<number> | ArrayLike<bigint>; readonly shape: readonly number[] }
-  | { readonly data: ArrayLike<number> | ArrayLike<bigint>; readonly dims: readonly number[] };
+  | {
+      /** Values, row-major. */
+      readonly data: ArrayLike<number> | ArrayLike<bigint>;
+      /** Length of each axis, outermost first. */
+      readonly shape: readonly number[];
+    }
+  | {
+      /** Values, row-major. */
+      readonly data: ArrayLike<number> | ArrayLike<bigint>;
+      /** Length of each axis, outermost first. */
+      readonly dims: readonly number[];
+    };
 
+/** Options of `loadNetwork`. */
 export interface LoadNetworkOptions {
   /**
    * Names of values that are the outputs, in place of the file's own: those inside the graph cut it
