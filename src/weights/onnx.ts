@@ -165,6 +165,9 @@ export function fromOnnx(model: OnnxModel | Bytes, options: ImportOptions = {}):
     const layer = collector.rename(kin.name);
     for (const [ours, tensor] of Object.entries(kin.inputs))
       take(tensor, layer, ours, (values, shape) => spreadWeights(kin, values, shape));
+    // the ones and zeros of a group norm say that there is nothing else
+    for (const { op, inputs } of kin.nodes ?? [])
+      if (op === 'InstanceNormalization') for (const name of inputs.slice(1)) markUsed(graph, name, used);
   }
   for (const node of parsed.nodes) {
     if (node.op === 'Dropout' && node.inputs[2] && graph.constants.get(node.inputs[2])?.data[0]) {
