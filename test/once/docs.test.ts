@@ -8,7 +8,7 @@ import { expect, test } from 'vitest';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const pagesIn = (folder: string) => readdirSync(join(root, folder)).map((name) => join(folder, name));
-const pages = ['', 'docs', 'docs/decisions', 'examples/serve', 'examples/serverless']
+const pages = ['', 'docs', 'docs/decisions', 'examples/serve', 'examples/serverless', 'assembly/packer']
   .flatMap(pagesIn)
   .filter((name) => name.endsWith('.md'));
 const read = (page: string) => readFileSync(join(root, page), 'utf8');
