@@ -23,7 +23,10 @@ import { asTerms } from './onnx-terms.ts';
 
 let table: Readonly<Record<string, Converter>> | undefined;
 
-/** Operators that there are here. Made when they are asked for, so that a bundle without networks has none of them. */
+/**
+ * Operators that there are here. Made when they are asked for, so that a bundle without networks
+ * has none of them.
+ */
 export function converters(): Readonly<Record<string, Converter>> {
   table ??= { ...layers, ...elementwise, ...shapes, ...recurrents, ...control };
   return table;
