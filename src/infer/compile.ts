@@ -108,7 +108,10 @@ export function compile(network: Network, options: CompileOptions): CompiledNetw
     certificate,
     operations: groupsOf([flat.graph, general.graph]),
     save: ({ rowsOnly = false }: { rowsOnly?: boolean } = {}) =>
-      writeProgram(rowsOnly ? { ...program, general: null, rowsOnly } : program),
+      writeProgram(
+        rowsOnly ? { ...program, general: null, rowsOnly } : program,
+        [flat, general].flatMap(({ graph }) => graph.nodes.map(({ description }) => description)),
+      ),
   });
 }
 

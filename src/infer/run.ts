@@ -79,7 +79,7 @@ interface CallPlan {
   readonly calls: readonly (() => void)[];
 }
 
-/** Names and axes in a message. */
+/** Names in a message. */
 const MOST_SHOWN = 16;
 /** How many shapes are remembered. */
 const MOST_PLANS = 8;
@@ -137,8 +137,7 @@ export function instantiate(program: Program, options: RunOptions = {}): Compile
       const { shape: declared } = inputs[i];
       const expected = ranks === null && declared?.map((length) => length ?? Number.NaN);
       if (expected && !agree(shape, expected)) {
-        const wanted = declared!.length > MOST_SHOWN ? show(declared) : showShape(declared!);
-        throw wrongValue('ERR_SHAPE', SUBJECT, labelOf(inputs[i]), `shape ${wanted}`, showShape(shape));
+        throw wrongValue('ERR_SHAPE', SUBJECT, labelOf(inputs[i]), `shape ${show(declared)}`, showShape(shape));
       }
     });
     const loaded = loadedFor(shapes[0].length);
@@ -315,9 +314,8 @@ export function tensorsOf(argument: string, ports: readonly Port[], given: unkno
   const known = new Set(names);
   for (const name in given as object) {
     if (known.has(name)) continue;
-    const more = ports.length > MOST_SHOWN ? `, … (${ports.length})` : '';
     const choices = showChoices(ports.slice(0, MOST_SHOWN).map(labelOf));
-    throw wrongKind('ERR_OPTION', subject, 'options', `${choices}${more}`, show(name));
+    throw wrongKind('ERR_OPTION', subject, 'options', choices + (ports.length > MOST_SHOWN ? ', …' : ''), show(name));
   }
   return ports.map((port) => {
     const tensor = (given as Named<TensorLike>)[port.name];

@@ -28,7 +28,7 @@ let table: Readonly<Record<string, Converter>> | undefined;
  * has none of them.
  */
 export function converters(): Readonly<Record<string, Converter>> {
-  table ??= { ...layers, ...elementwise, ...shapes, ...recurrents, ...control };
+  table ??= { ...layers(), ...elementwise(), ...shapes(), ...recurrents(), ...control() };
   return table;
 }
 
