@@ -138,7 +138,10 @@ export function mostNamed(length: number, few = FEW_THINGS): number {
   return Math.max(few, Math.floor(length / LEAST_BYTES));
 }
 
-/** Layers that any network may have, and bytes of a file for each of more: a layer here takes some 30 kB, however small its weights are. */
+/**
+ * Layers that any network may have, and bytes of a file for each of more: a layer here takes some
+ * 30 kB, however small its weights are.
+ */
 const FEW_LAYERS = 1500;
 const LAYER_BYTES = 4500;
 

@@ -73,8 +73,8 @@ export function statelessNormsOf(model: OnnxModel): OnnxStatelessNorm[] {
   const groups = groupNormsOf(graph);
   const inside = new Set(groups.map(({ instance }) => instance));
   const single = model.nodes.flatMap((node) => {
-    const kin = node.domain === '' && !inside.has(node) ? kinFor(graph, node) : undefined;
-    return kin ? [kin] : [];
+    const stateless = node.domain === '' && !inside.has(node) ? statelessNormFor(graph, node) : undefined;
+    return stateless ? [stateless] : [];
   });
   const taken = new Set(graph.names.values());
   const nameOf = (norm: Decomposed | DecomposedGroups) => {
@@ -94,7 +94,7 @@ export function statelessNormsOf(model: OnnxModel): OnnxStatelessNorm[] {
 const OTHERWISE = 'a norm in other nodes than are known here';
 
 /** A group norm that is written as several nodes. */
-function fromGroups(norm: DecomposedGroups): Omit<OnnxKin, 'name'> {
+function fromGroups(norm: DecomposedGroups): Omit<OnnxStatelessNorm, 'name'> {
   const { numGroups, channels, eps, input, output, gamma, beta, nodes, isWhole } = norm;
   const inputs = { ...(gamma !== undefined && { gamma }), ...(beta !== undefined && { beta }) };
   const node = nodes.at(-1)!;

@@ -180,13 +180,13 @@ export function fromOnnx(model: OnnxModel | Bytes, options: ImportOptions = {}):
     collector.norm(layer, norm.options, 'all');
     for (const [ours, tensor] of Object.entries(norm.inputs)) take(tensor, layer, ours);
   }
-  for (const kin of kinOf(parsed)) {
-    if (kin.problem || !isFirst(kin.name)) continue;
-    const layer = collector.rename(kin.name);
-    for (const [ours, tensor] of Object.entries(kin.inputs))
-      take(tensor, layer, ours, (values, shape) => spreadWeights(kin, values, shape));
+  for (const stateless of statelessNormsOf(parsed)) {
+    if (stateless.problem || !isFirst(stateless.name)) continue;
+    const layer = collector.rename(stateless.name);
+    for (const [ours, tensor] of Object.entries(stateless.inputs))
+      take(tensor, layer, ours, (values, shape) => spreadWeights(stateless, values, shape));
     // the ones and zeros of a group norm say that there is nothing else
-    for (const { op, inputs } of kin.nodes ?? [])
+    for (const { op, inputs } of stateless.nodes ?? [])
       if (op === 'InstanceNormalization') for (const name of inputs.slice(1)) markUsed(graph, name, used);
   }
   for (const node of parsed.nodes) {

@@ -138,7 +138,9 @@ class Chain {
    */
   #checkOperators(): void {
     const strange = new Map<string, string>();
-    const parts = new Set([...this.#kin.values()].flatMap(({ nodes = [], problem }) => (problem ? [] : nodes)));
+    const parts = new Set(
+      [...this.#statelessNorms.values()].flatMap(({ nodes = [], problem }) => (problem ? [] : nodes)),
+    );
     for (const node of this.#nodes) {
       if (parts.has(node)) continue;
       const isOwn = node.domain === '';

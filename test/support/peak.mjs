@@ -1,5 +1,6 @@
-// node peak.mjs: folds files with more parts than bytes, and prints for each by how many MB memory was
-// larger at its peak than before, as Linux counts it. Each file in a process of its own, without flags.
+// node peak.mjs: folds files with more parts than bytes, and prints for each by how many MB memory
+// was larger at its peak than before, as Linux counts it. Each file in a process of its own,
+// without flags.
 
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
