@@ -30,6 +30,7 @@ export interface NetworkReport {
  * @experimental
  */
 export class LoadedNetwork extends Graph {
+  /** The class's name, also where the library was minified. */
   static override readonly name: string = 'LoadedNetwork';
   /** What became of the file. */
   readonly report: NetworkReport;
@@ -45,6 +46,7 @@ export class LoadedNetwork extends Graph {
     this.eval();
   }
 
+  /** What errors call it. */
   override get subject(): string {
     return 'LoadedNetwork';
   }
