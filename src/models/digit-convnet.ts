@@ -16,6 +16,8 @@ export interface DigitConvnetOptions extends ModelOptions {
  * logits `[N, classes]`; by default of one channel and ten classes, as digits are. Names: `conv1`,
  * `bn1`, …, `fc`.
  *
+ *     digitConvnet({ seed: 1 }).outputShape([8, 1, 28, 28]);   // [8, 10]
+ *
  * @throws ERR_OPTION for an unknown option or a value that one does not take
  */
 export function digitConvnet(options: DigitConvnetOptions = {}): Convnet {
