@@ -11,6 +11,7 @@ import { nullsIn, shapeOf } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 import { certify, type NetworkCertificate } from './certificate.ts';
 import { explainProgram } from './explain.ts';
+import { convolutions } from './operations.ts';
 import { type Port, type Program, portsOf, type Steps } from './program.ts';
 import { type Compiled, instantiate, type Named, type RunOptions, tensorsOf } from './run.ts';
 import { writeProgram } from './save.ts';
@@ -116,7 +117,12 @@ export function compile(network: Network, options: CompileOptions): CompiledNetw
 }
 
 function groupsOf(graphs: readonly OperationGraph[]): string[] {
-  const groups = graphs.flatMap(({ nodes }) => nodes.map(({ description }) => description.group));
+  const used = graphs.flatMap(({ nodes }) => nodes.map(({ description }) => description));
+  const hasConvolutions = used.some(({ group }) => group === 'convolutions');
+  // what comes with convolutions is there
+  const groups = used.map(({ group, runner }) =>
+    hasConvolutions && convolutions.includes(runner) ? 'convolutions' : group,
+  );
   return [...new Set(groups.filter((group) => group !== undefined))].sort();
 }
 
