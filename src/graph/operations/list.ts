@@ -16,10 +16,7 @@ import { describePReLU } from './prelu.ts';
 import { describeFlatten, describeReshape } from './reshape.ts';
 import { describeRowNorm } from './row-norm.ts';
 import { describeSoftmax } from './softmax.ts';
-import { describeExpand, describeSlice, describeTranspose } from './strided.ts';
-import { describeSurround } from './surround.ts';
 import { describeTurn } from './turn.ts';
-import { describeUnary } from './unary.ts';
 import { describeUpsample } from './upsample.ts';
 
 /** What layers trace themselves into, and what rewrites make of it. */
@@ -41,25 +38,5 @@ export const OPERATIONS: readonly Description[] = [
   describeCurve,
   describePReLU,
   describeUpsample,
-  describeBinary,
-  describeConstant,
-  describeGather,
-  describeMatmul,
-  describeNumbers,
-  describeRecurrent,
-  describeReduce,
-  describeResize,
-  describeScan,
-  describeScatter,
-  describeSelect,
-  describeShapeTo,
-  describeExpand,
-  describeSlice,
-  describeTranspose,
-  describeSurround,
-  describeUnary,
-  describeWeighted,
-  describeWhere,
-  describeWindow,
   describeTurn,
 ];
