@@ -14,7 +14,7 @@ export const BUDGETS = [
   { name: 'the same without WebAssembly', code: "export { batchNorm } from 'evenkeel/js'", budget: 6_600 },
   { name: 'the BatchNorm layer', code: "export { BatchNorm2d } from 'evenkeel'", budget: 36_000 },
   { name: 'ResNet', code: "export { resnet } from 'evenkeel/models'", budget: 88_000 },
-  { name: 'all of evenkeel', code: "export * from 'evenkeel'", budget: 135_000 },
+  { name: 'all of evenkeel', code: "export * from 'evenkeel'", budget: 138_000 },
   {
     name: 'reading safetensors',
     code: "export { readSafetensors, fromTorch } from 'evenkeel/weights'",

@@ -29,7 +29,7 @@ export type { PerAxis } from './layers/per-axis.ts';
 export { RecurrentBatchNorm1d, type RecurrentBatchNormOptions } from './layers/recurrent-batch-norm.ts';
 export { RMSNorm } from './layers/rms-norm.ts';
 export type { RowNormOptions } from './layers/row-norm.ts';
-export type { StateSlot, StateSlots } from './layers/state.ts';
+export type { LoadOptions, LoadReport, StateSlot, StateSlots } from './layers/state.ts';
 export {
   ActivationLayer,
   GELU,
@@ -70,7 +70,14 @@ export {
   type Sample,
   stack,
 } from './nn/data.ts';
-export { Dropout, type DropoutOptions } from './nn/dropout.ts';
+export {
+  Dropout,
+  Dropout1d,
+  Dropout2d,
+  Dropout3d,
+  type DropoutOptions,
+  type FeatureDropoutOptions,
+} from './nn/dropout.ts';
 export {
   type AnyOutputs,
   Graph,
@@ -148,6 +155,13 @@ export {
 export { PReLU, type PReLUOptions } from './nn/prelu.ts';
 export { Random } from './nn/random.ts';
 export type { RecurrentCellOptions, RecurrentForwardOptions, RecurrentState } from './nn/recurrent-cell.ts';
+export {
+  SpectralNorm,
+  type SpectralNormOptions,
+  type WeightedLayer,
+  WeightStandardization,
+  type WeightStandardizationOptions,
+} from './nn/reparameterized.ts';
 export { Flatten, type FlattenOptions, Reshape } from './nn/reshape.ts';
 export { Residual } from './nn/residual.ts';
 export { Sequential } from './nn/sequential.ts';

@@ -45,9 +45,19 @@ function readPadding(subject: string, given: unknown, axes: number): readonly Ar
   return perAxis(subject, 'padding', given, axes, 0).map((both) => [both, both] as const);
 }
 
+/** What a constructor was given. */
+export interface ReadConv<O> {
+  readonly subject: string;
+  /** With NaN input channels, where they are not known yet. */
+  readonly spec: ConvSpec;
+  readonly bias: boolean;
+  readonly taken: O;
+}
+
 /**
  * Reads what a constructor was given.
  *
+ * @param given input channels; null: not known yet
  * @param own options of the class besides those of every convolution
  * @throws ERR_OPTION for an unknown option or a value it does not take, and for channels that groups do not divide;
  *   ERR_MEMORY for more weights than 4 GiB hold
@@ -56,15 +66,16 @@ export function readConv<O extends Given>(
   name: string,
   transposed: boolean,
   axes: number,
-  inChannels: number,
+  given: number | null,
   outChannels: number,
   kernelSize: PerAxis,
   options: O,
   own: readonly string[],
-): { subject: string; spec: ConvSpec; bias: boolean; taken: O } {
-  checkFeatures(name, 'inChannels', inChannels);
+): ReadConv<O> {
+  if (given !== null) checkFeatures(name, 'inChannels', given);
   checkFeatures(name, 'outChannels', outChannels);
-  const subject = `${name}(${inChannels}, ${outChannels})`;
+  const subject = `${name}(${given}, ${outChannels})`;
+  const inChannels = given ?? Number.NaN;
   const kernel = perAxis(subject, 'kernelSize', kernelSize, axes, 1);
   const names = ['stride', 'padding', 'dilation', 'groups', 'bias', 'layout', ...own];
   const taken = takeOptions(subject, options, transposed ? [...names, 'outputPadding'] : names);
@@ -72,9 +83,9 @@ export function readConv<O extends Given>(
   const { layout = 'channels-first' } = taken;
   checkLayout(subject, layout);
   if (typeof bias !== 'boolean') throw wrongKind('ERR_OPTION', subject, 'bias', 'true or false', show(bias));
-  if (!Number.isInteger(groups) || groups < 1 || inChannels % groups || outChannels % groups) {
+  if (!Number.isInteger(groups) || groups < 1 || inChannels % groups > 0 || outChannels % groups) {
     const expected = 'an integer of 1 or more that divides the channels';
-    throw wrongValue('ERR_OPTION', subject, 'groups', expected, show(groups), `${inChannels} in, ${outChannels} out`);
+    throw wrongValue('ERR_OPTION', subject, 'groups', expected, show(groups), `${given} in, ${outChannels} out`);
   }
   const spec: ConvSpec = {
     transposed,
@@ -95,6 +106,6 @@ export function readConv<O extends Given>(
     const expected = 'less than stride or dilation';
     throw wrongValue('ERR_OPTION', subject, 'outputPadding', expected, show(outputPadding), `axis ${a} of ${axes}`);
   });
-  sizeOf(subject, 'weight', weightShape(spec));
+  if (given !== null) sizeOf(subject, 'weight', weightShape(spec));
   return { subject, spec, bias, taken };
 }

@@ -1,6 +1,7 @@
 // The frame of every call of a layer that computes: what was given is located and checked, `out` is found, what backward needs is kept, and memory is
 // given back. What is left to each layer is its arithmetic.
 
+import { wrongMoment } from '../errors.ts';
 import { type Aliasing, type Call, checkCallOptions, locate, produce, targetOf, within } from '../tensors/call.ts';
 import { Kept, noForward } from '../tensors/kept.ts';
 import { type Destinations, type Located, Route } from '../tensors/route.ts';
@@ -197,4 +198,9 @@ export abstract class LeafLayer<P extends Pass, R extends number = number, M ext
     dx: TensorLike,
     like: TensorLike,
   ): void;
+}
+
+/** What a layer throws that has no parameters yet, since nobody has said how many features its inputs have. */
+export function notBuilt(subject: string, argument: string): never {
+  throw wrongMoment('ERR_MODE', subject, argument, 'build(shape) or a forward before them', 'neither');
 }

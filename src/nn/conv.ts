@@ -5,7 +5,7 @@ import { backend } from '../kernels/backend.ts';
 import { sumRuns, transpose } from '../kernels/conv/calls.ts';
 import { training } from '../kernels/training/part.ts';
 import { type ConvGrid, type ConvSpec, convShape, gridOf, weightShape } from '../layers/conv-geometry.ts';
-import { type ConvPadding, readConv } from '../layers/conv-options.ts';
+import { type ConvPadding, type ReadConv, readConv } from '../layers/conv-options.ts';
 import {
   fillSource,
   gradientLength,
@@ -17,7 +17,7 @@ import {
   unpackGradient,
 } from '../layers/conv-passes.ts';
 import { type ConvPlan, placesOf, planOf, type Towards } from '../layers/conv-plan.ts';
-import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
+import { LeafLayer, notBuilt, type Pass } from '../layers/leaf-layer.ts';
 import { addToGradient, LearnedParameter } from '../layers/parameter.ts';
 import type { PerAxis } from '../layers/per-axis.ts';
 import type { StateSlots } from '../layers/state.ts';
@@ -82,10 +82,11 @@ interface Kind {
 /** Shapes that a layer keeps plans of: those of a training and of an evaluation batch, and of a last one. */
 const MOST_PLANS = 4;
 
+/** Options beside those of every convolution. */
+const OWN = ['init', 'seed'];
+
 /** What all convolutions share. */
 export abstract class ConvLayer<R extends number = number> extends LeafLayer<ConvPass, R> {
-  readonly subject: string;
-  readonly inChannels: number;
   readonly outChannels: number;
   /** One for each axis. */
   readonly kernelSize: readonly number[];
@@ -93,50 +94,89 @@ export abstract class ConvLayer<R extends number = number> extends LeafLayer<Con
   readonly dilation: readonly number[];
   readonly groups: number;
   readonly layout: Layout;
-  readonly #spec: ConvSpec;
-  readonly #weight: LearnedParameter;
-  readonly #bias: LearnedParameter | undefined;
+  readonly #kind: Kind;
+  #read: ReadConv<ConvOptions | ConvTransposeOptions>;
+  /** Weight and bias, once they are made. */
+  #learned: { readonly weight: LearnedParameter; readonly bias: LearnedParameter | undefined } | undefined;
   /** The weight in panels, for forward. */
   #packed: Region | undefined;
   #packedStamp = Number.NaN;
   #plans: { readonly shape: readonly number[]; readonly plans: Partial<Record<Towards, ConvPlan>> }[] = [];
 
   constructor(
-    { name, axes, transposed }: Kind,
-    inChannels: number,
+    kind: Kind,
+    inChannels: number | null,
     outChannels: number,
     kernelSize: PerAxis,
     options: ConvOptions | ConvTransposeOptions,
   ) {
     super();
-    const read = readConv(name, transposed, axes, inChannels, outChannels, kernelSize, options, ['init', 'seed']);
-    const { subject, spec, bias } = read;
+    const { name, axes, transposed } = kind;
+    const read = readConv(name, transposed, axes, inChannels, outChannels, kernelSize, options, OWN);
+    const { subject, spec } = read;
     const { init, seed } = read.taken;
-    this.subject = subject;
     if (init !== undefined && typeof init !== 'function') {
       throw wrongKind('ERR_OPTION', subject, 'init', 'an initializer', show(init));
     }
     if (seed !== undefined) checkNumber(subject, 'seed', seed);
-    this.#spec = spec;
-    this.inChannels = inChannels;
+    this.#kind = kind;
+    this.#read = read;
     this.outChannels = outChannels;
     this.kernelSize = spec.kernel;
     this.stride = spec.stride;
     this.dilation = spec.dilation;
     this.groups = spec.groups;
     this.layout = spec.layout;
+    if (inChannels !== null) this.#make();
+  }
+
+  get subject(): string {
+    return this.#read.subject;
+  }
+
+  /** Channels of the input. @throws ERR_MODE for a layer that is not built yet */
+  get inChannels(): number {
+    return this.#learned ? this.#spec.inChannels : notBuilt(this.subject, 'inChannels');
+  }
+
+  get #spec(): ConvSpec {
+    return this.#read.spec;
+  }
+
+  get #weight(): LearnedParameter {
+    return (this.#learned ?? notBuilt(this.subject, 'parameters')).weight;
+  }
+
+  get #bias(): LearnedParameter | undefined {
+    return (this.#learned ?? notBuilt(this.subject, 'parameters')).bias;
+  }
+
+  override build(shape: readonly (number | null)[]): this {
+    super.build(shape);
+    const channels = shape[this.#isFirst ? 1 : shape.length - 1];
+    // in a graph a length that is not known is NaN
+    if (!this.#learned && channels) {
+      const { name, axes, transposed } = this.#kind;
+      const { taken } = this.#read;
+      this.#read = readConv(name, transposed, axes, channels, this.outChannels, this.kernelSize, taken, OWN);
+      this.#make();
+    }
+    return this;
+  }
+
+  #make(): void {
+    const { spec, bias, taken } = this.#read;
+    const { init, seed } = taken;
     const shape = weightShape(spec);
     const taps = countOf(spec.kernel);
     const [fanIn, fanOut] = [shape[1] * taps, shape[0] * taps];
     const random = new Random(seed);
-    const weight = new Float32Array(countOf(shape));
-    (init ?? torchUniform())(weight, fanIn, fanOut, random);
-    this.#weight = new LearnedParameter(shape, weight);
-    if (bias) {
-      const values = new Float32Array(outChannels);
-      if (!init) torchUniform()(values, fanIn, fanOut, random);
-      this.#bias = new LearnedParameter([outChannels], values);
-    }
+    const values = new Float32Array(countOf(shape));
+    (init ?? torchUniform())(values, fanIn, fanOut, random);
+    const weight = new LearnedParameter(shape, values);
+    const shifts = new Float32Array(this.outChannels);
+    if (bias && !init) torchUniform()(shifts, fanIn, fanOut, random);
+    this.#learned = { weight, bias: bias ? new LearnedParameter([this.outChannels], shifts) : undefined };
   }
 
   /** `[out, in/groups, ...kernel]`, transposed `[in, out/groups, ...kernel]`, whatever the layout. */
@@ -160,6 +200,7 @@ export abstract class ConvLayer<R extends number = number> extends LeafLayer<Con
 
   /** @internal */
   protected override begin(shape: readonly number[]): ConvPass {
+    if (!this.#learned) this.build(shape);
     const outShape = this.outputShape(shape);
     return { plan: { shape, size: countOf(shape) }, outShape, grid: gridOf(this.#spec, shape, outShape) };
   }
@@ -383,7 +424,7 @@ export class Conv1d extends ConvLayer<3> {
    * @throws ERR_OPTION for channels or a kernel that are not positive integers, channels that groups do not divide, negative
    *   padding, a stride of 0, an unknown option; ERR_MEMORY for more weights than 4 GiB hold
    */
-  constructor(inChannels: number, outChannels: number, kernelSize: PerAxis, options: ConvOptions = {}) {
+  constructor(inChannels: number | null, outChannels: number, kernelSize: PerAxis, options: ConvOptions = {}) {
     super({ name: 'Conv1d', axes: 1, transposed: false }, inChannels, outChannels, kernelSize, options);
   }
 }
@@ -393,7 +434,7 @@ export class Conv2d extends ConvLayer<4> {
   static override readonly name: string = 'Conv2d';
 
   /** @throws as `Conv1d` */
-  constructor(inChannels: number, outChannels: number, kernelSize: PerAxis, options: ConvOptions = {}) {
+  constructor(inChannels: number | null, outChannels: number, kernelSize: PerAxis, options: ConvOptions = {}) {
     super({ name: 'Conv2d', axes: 2, transposed: false }, inChannels, outChannels, kernelSize, options);
   }
 }
@@ -403,7 +444,7 @@ export class Conv3d extends ConvLayer<5> {
   static override readonly name: string = 'Conv3d';
 
   /** @throws as `Conv1d` */
-  constructor(inChannels: number, outChannels: number, kernelSize: PerAxis, options: ConvOptions = {}) {
+  constructor(inChannels: number | null, outChannels: number, kernelSize: PerAxis, options: ConvOptions = {}) {
     super({ name: 'Conv3d', axes: 3, transposed: false }, inChannels, outChannels, kernelSize, options);
   }
 }
@@ -418,7 +459,7 @@ export class ConvTranspose1d extends ConvLayer<3> {
   static override readonly name: string = 'ConvTranspose1d';
 
   /** @throws as `Conv1d`; ERR_OPTION for an outputPadding that is not less than stride or dilation */
-  constructor(inChannels: number, outChannels: number, kernelSize: PerAxis, options: ConvTransposeOptions = {}) {
+  constructor(inChannels: number | null, outChannels: number, kernelSize: PerAxis, options: ConvTransposeOptions = {}) {
     super({ name: 'ConvTranspose1d', axes: 1, transposed: true }, inChannels, outChannels, kernelSize, options);
   }
 }
@@ -428,7 +469,7 @@ export class ConvTranspose2d extends ConvLayer<4> {
   static override readonly name: string = 'ConvTranspose2d';
 
   /** @throws as `ConvTranspose1d` */
-  constructor(inChannels: number, outChannels: number, kernelSize: PerAxis, options: ConvTransposeOptions = {}) {
+  constructor(inChannels: number | null, outChannels: number, kernelSize: PerAxis, options: ConvTransposeOptions = {}) {
     super({ name: 'ConvTranspose2d', axes: 2, transposed: true }, inChannels, outChannels, kernelSize, options);
   }
 }

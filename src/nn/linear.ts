@@ -5,7 +5,7 @@ import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { linear } from '../kernels/linear/calls.ts';
 import { training } from '../kernels/training/part.ts';
-import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
+import { LeafLayer, notBuilt, type Pass } from '../layers/leaf-layer.ts';
 import { checkFeatures } from '../layers/options.ts';
 import { addToGradient, LearnedParameter } from '../layers/parameter.ts';
 import type { StateSlots } from '../layers/state.ts';
@@ -43,37 +43,74 @@ interface LinearPass extends Pass {
  */
 export class Linear extends LeafLayer<LinearPass> {
   static override readonly name: string = 'Linear';
-  readonly subject: string;
-  readonly inFeatures: number;
   readonly outFeatures: number;
-  readonly #weight: LearnedParameter;
-  readonly #bias: LearnedParameter | undefined;
+  #inFeatures: number | undefined;
+  readonly #options: LinearOptions;
+  /** Weight and bias, once they are made. */
+  #learned: { readonly weight: LearnedParameter; readonly bias: LearnedParameter | undefined } | undefined;
   /** The weight in panels, for forward. */
   #packed: Region | undefined;
   #packedStamp = Number.NaN;
 
-  /** @throws ERR_OPTION for sizes that are not positive integers, or an unknown option */
-  constructor(inFeatures: number, outFeatures: number, options: LinearOptions = {}) {
+  /**
+   * @param inFeatures features of the input; `null`: those of the first input, or of `build(shape)`, until which there are no parameters
+   * @throws ERR_OPTION for sizes that are not positive integers, or an unknown option; ERR_MEMORY
+   */
+  constructor(inFeatures: number | null, outFeatures: number, options: LinearOptions = {}) {
     super();
-    checkFeatures('Linear', 'inFeatures', inFeatures);
+    if (inFeatures !== null) checkFeatures('Linear', 'inFeatures', inFeatures);
     checkFeatures('Linear', 'outFeatures', outFeatures);
-    this.subject = `Linear(${inFeatures}, ${outFeatures})`;
-    const { bias = true, init, seed } = takeOptions(this.subject, options, ['bias', 'init', 'seed']);
+    this.outFeatures = outFeatures;
+    this.#inFeatures = inFeatures ?? undefined;
+    const taken = takeOptions(this.subject, options, ['bias', 'init', 'seed']);
+    const { bias = true, init, seed } = taken;
     if (typeof bias !== 'boolean') throw this.#wrongOption('bias', 'true or false', bias);
     if (init !== undefined && typeof init !== 'function') throw this.#wrongOption('init', 'an initializer', init);
     if (seed !== undefined) checkNumber(this.subject, 'seed', seed);
-    sizeOf(this.subject, 'weight', [outFeatures, inFeatures]);
-    this.inFeatures = inFeatures;
-    this.outFeatures = outFeatures;
-    const random = new Random(seed);
-    const weight = new Float32Array(inFeatures * outFeatures);
-    (init ?? torchUniform())(weight, inFeatures, outFeatures, random);
-    this.#weight = new LearnedParameter([outFeatures, inFeatures], weight);
-    if (bias) {
-      const values = new Float32Array(outFeatures);
-      if (!init) torchUniform()(values, inFeatures, outFeatures, random);
-      this.#bias = new LearnedParameter([outFeatures], values);
+    this.#options = taken;
+    if (inFeatures !== null) this.#make(inFeatures);
+  }
+
+  get subject(): string {
+    return `Linear(${this.#inFeatures ?? null}, ${this.outFeatures})`;
+  }
+
+  /** Features of the input. @throws ERR_MODE for a layer that is not built yet */
+  get inFeatures(): number {
+    return this.#inFeatures ?? notBuilt(this.subject, 'inFeatures');
+  }
+
+  get #weight(): LearnedParameter {
+    return (this.#learned ?? notBuilt(this.subject, 'parameters')).weight;
+  }
+
+  get #bias(): LearnedParameter | undefined {
+    return (this.#learned ?? notBuilt(this.subject, 'parameters')).bias;
+  }
+
+  override build(shape: readonly (number | null)[]): this {
+    super.build(shape);
+    const features = shape[shape.length - 1];
+    // in a graph a length that is not known is NaN
+    if (!this.#learned && features) {
+      checkFeatures(this.subject, 'inFeatures', features);
+      this.#make(features);
     }
+    return this;
+  }
+
+  #make(inFeatures: number): void {
+    const { outFeatures } = this;
+    const { bias = true, init, seed } = this.#options;
+    sizeOf(this.subject, 'weight', [outFeatures, inFeatures]);
+    const random = new Random(seed);
+    const values = new Float32Array(inFeatures * outFeatures);
+    (init ?? torchUniform())(values, inFeatures, outFeatures, random);
+    const weight = new LearnedParameter([outFeatures, inFeatures], values);
+    const shifts = new Float32Array(outFeatures);
+    if (bias && !init) torchUniform()(shifts, inFeatures, outFeatures, random);
+    this.#learned = { weight, bias: bias ? new LearnedParameter([outFeatures], shifts) : undefined };
+    this.#inFeatures = inFeatures;
   }
 
   /** `[outFeatures, inFeatures]`. */
@@ -91,11 +128,12 @@ export class Linear extends LeafLayer<LinearPass> {
   }
 
   outputShape(shape: readonly number[]): readonly number[] {
-    return linearShape(this.subject, shape, this.inFeatures, this.outFeatures);
+    return linearShape(this.subject, shape, this.#inFeatures ?? Number.NaN, this.outFeatures);
   }
 
   /** @internal */
   protected override begin(shape: readonly number[]): LinearPass {
+    if (!this.#learned) this.build(shape);
     const outShape = this.outputShape(shape);
     const size = countOf(shape);
     return { plan: { shape, size }, outShape, rows: size / this.inFeatures };

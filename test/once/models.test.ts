@@ -179,7 +179,7 @@ describe('options', () => {
         return new BatchNorm2d(channels, options);
       },
     });
-    expect(seen).toEqual([4, 8, 16]);
+    expect(seen).toEqual([4, 8, 16, 32]);
     expect((net.layers.get('bn3') as BatchNorm2d).options.eps).toBe(1e-3);
   });
 
