@@ -1,5 +1,6 @@
-// What is measured: batch norm through the layer on every shape and layout, and the other layers on shapes of their own. A case hands over
-// its own work, the same as plain loops, and a check that they agree; nothing is timed that has not been checked.
+// What is measured: batch norm through the layer on every shape and layout, and the other layers on
+// shapes of their own. A case hands over its own work, the same as plain loops, and a check that
+// they agree; nothing is timed that has not been checked.
 
 import {
   BatchNorm,
@@ -19,9 +20,15 @@ import { backend } from '../src/kernels/backend.ts';
 import * as inferenceLoops from '../src/kernels/inference/js.ts';
 import * as linearLoops from '../src/kernels/linear/js.ts';
 import { Random } from '../src/nn/random.ts';
+import { convLayerCases, convnetCases } from './convnet-cases.ts';
 import { kernelCases } from './kernels.ts';
-import { KIN_SHAPES, type KinShape, KinWorkload, kinLayoutsOf } from './kin-workload.ts';
 import { measurePeak } from './peak.ts';
+import {
+  SAMPLE_NORM_SHAPES,
+  type SampleNormShape,
+  SampleNormWorkload,
+  sampleNormLayoutsOf,
+} from './sample-norm-workload.ts';
 import { type BenchLayout, type BenchShape, layoutsOf, SHAPES } from './shapes.ts';
 import { relativeDifference, Workload } from './workload.ts';
 
@@ -52,8 +59,8 @@ export function* cases(): Generator<BenchCase> {
   for (const shape of SHAPES) {
     for (const layout of layoutsOf(shape)) yield* normCases(shape, layout);
   }
-  for (const shape of KIN_SHAPES) {
-    for (const layout of kinLayoutsOf(shape)) yield* kinCases(shape, layout);
+  for (const shape of SAMPLE_NORM_SHAPES) {
+    for (const layout of sampleNormLayoutsOf(shape)) yield* sampleNormCases(shape, layout);
   }
   for (const shape of SHAPES.filter(({ name }) => VARIED.includes(name))) {
     for (const layout of layoutsOf(shape)) yield* variantCases(shape, layout);
@@ -61,10 +68,15 @@ export function* cases(): Generator<BenchCase> {
   yield* linearCases();
   yield* activationCases();
   yield* compiledCases();
+  yield* convnetCases();
+  yield* convLayerCases();
   yield* kernelCases();
 }
 
-/** A batch norm with a workload's parameters; by state dict, as a layer whose arrays nobody holds need not look whether they have changed. */
+/**
+ * A batch norm with a workload's parameters; by state dict, as a layer whose arrays nobody holds
+ * need not look whether they have changed.
+ */
 export function layerFor({ layout, gamma, beta, runningMean, runningVar }: Workload, activation?: 'relu'): BatchNorm {
   const bn = new BatchNorm(gamma.length, { layout, activation });
   const state = bn.stateDict();
@@ -156,8 +168,8 @@ function normCases(shape: BenchShape, layout: BenchLayout): BenchCase[] {
 }
 
 /** Layer, RMS, group and instance norm. */
-function kinCases(shape: KinShape, layout: BenchLayout): BenchCase[] {
-  const work = new KinWorkload(shape, layout);
+function sampleNormCases(shape: SampleNormShape, layout: BenchLayout): BenchCase[] {
+  const work = new SampleNormWorkload(shape, layout);
   const { stored, size, y } = work;
   const [tx, tdy] = [work.x, work.dy].map((data) => tensor(data, stored));
   const ty = zeros(stored);
@@ -322,7 +334,10 @@ function activationCases(): BenchCase[] {
   });
 }
 
-/** The digits network of the examples: 784-100-100-100-10 with batch norm and tanh, made from a seed. */
+/**
+ * The digits network of the examples: 784-100-100-100-10 with batch norm and tanh, made from a
+ * seed.
+ */
 export function digitsNetwork(): Sequential {
   const hidden = (inputs: number, seed: number) => [
     new Linear(inputs, 100, { seed }),
@@ -330,7 +345,8 @@ export function digitsNetwork(): Sequential {
     new Tanh(),
   ];
   const net = new Sequential(...hidden(784, 1), ...hidden(100, 2), ...hidden(100, 3), new Linear(100, 10, { seed: 4 }));
-  net.forward({ data: digitsInput(64), shape: [64, 784] }); // running statistics that are not 0 and 1
+  // running statistics that are not 0 and 1
+  net.forward({ data: digitsInput(64), shape: [64, 784] });
   return net.eval();
 }
 

@@ -1,4 +1,5 @@
-// What a bundle weighs, minified and gzipped, and what is in it: `npm run size` prints the table, a test holds the budgets.
+// What a bundle weighs, minified and gzipped, and what is in it: `npm run size` prints the table, a
+// test holds the budgets.
 
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -57,7 +58,10 @@ async function contents(code) {
     .sort((a, b) => b[1] - a[1]);
 }
 
-/** @returns {Promise<{ raw: number, gzip: number, text: string, parts: Record<string, number> }>} bytes; of parts, before gzip */
+/**
+ * @returns {Promise<{ raw: number, gzip: number, text: string, parts: Record<string, number> }>}
+ *   bytes; of parts, before gzip
+ */
 export async function measure(code) {
   const partOf = (file) => (file.includes('/wasm/inline') ? 'kernels' : file.includes('/shared/') ? 'shared' : 'names');
   // as a user's bundler sees it

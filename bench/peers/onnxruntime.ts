@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { EPS } from '../workload.ts';
-import { batchNormModel, networkModel } from './onnx.ts';
+import { batchNormModel, convnetModel, networkModel } from './onnx.ts';
 import type { Contender, Peer } from './peer.ts';
 
 interface Ort {
@@ -21,12 +21,17 @@ interface Ort {
 
 const require = createRequire(import.meta.url);
 
-/** onnxruntime-node (native) or onnxruntime-web (WebAssembly), one thread. Inference only: its training mode gives wrong results. */
+/**
+ * onnxruntime-node (native) or onnxruntime-web (WebAssembly), one thread. Inference only: its
+ * training mode gives wrong results.
+ */
 export async function onnxruntime(name: 'onnxruntime-node' | 'onnxruntime-web'): Promise<Peer> {
   const ort = require(name) as Ort;
   ort.env.wasm.numThreads = 1;
-  const provider = name === 'onnxruntime-node' ? 'cpu' : 'wasm'; // they share one list of what there is
-  const manifest = join(dirname(require.resolve(name)), '..', 'package.json'); // not among what the package exports
+  // they share one list of what there is
+  const provider = name === 'onnxruntime-node' ? 'cpu' : 'wasm';
+  // not among what the package exports
+  const manifest = join(dirname(require.resolve(name)), '..', 'package.json');
   const { version } = JSON.parse(readFileSync(manifest, 'utf8')) as { version: string };
   const contender = async (model: Uint8Array, data: Float32Array, dims: readonly number[]): Promise<Contender> => {
     const session = await ort.InferenceSession.create(model, {
@@ -50,5 +55,6 @@ export async function onnxruntime(name: 'onnxruntime-node' | 'onnxruntime-web'):
       return contender(batchNormModel(workload.stored, workload, EPS), workload.x, workload.stored);
     },
     network: (rows, input, state) => contender(networkModel(rows, state, EPS), input, [rows, 784]),
+    convnet: (net, batch, images) => contender(convnetModel(net, batch, EPS), images, [batch, ...net.input]),
   };
 }

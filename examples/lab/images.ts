@@ -8,7 +8,10 @@ import { restNow, score } from './training.ts';
 export const SIDE = 14;
 const AREA = SIDE * SIDE;
 
-/** Images `[count, 1, 14, 14]`, each pixel the average of four, over all pixels with mean 0 and variance 1. */
+/**
+ * Images `[count, 1, 14, 14]`, each pixel the average of four, over all pixels with mean 0 and
+ * variance 1.
+ */
 export interface Images {
   readonly images: Float32Array;
   readonly labels: Uint8Array;
@@ -52,7 +55,10 @@ export interface Plan {
   readonly seed: number;
 }
 
-/** Trains by gradient descent with momentum 0.9; returns the mean loss of the last tenth, infinite where a loss was not finite. */
+/**
+ * Trains by gradient descent with momentum 0.9; returns the mean loss of the last tenth, infinite
+ * where a loss was not finite.
+ */
 export async function trainOnImages(net: Layer, train: Images, { seen, size, lr, seed }: Plan): Promise<number> {
   const optimizer = new SGD(net.parameters(), { lr, momentum: 0.9 });
   const random = new Random(seed);

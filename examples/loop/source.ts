@@ -1,4 +1,5 @@
-// Digits as a loop meets them: some that come one after the other, as from a server, and some held out.
+// Digits as a loop meets them: some that come one after the other, as from a server, and some held
+// out.
 
 import { loadDigits } from '../digits/data.ts';
 import { type Digits, PIXELS } from '../digits/digits.ts';

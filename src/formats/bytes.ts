@@ -12,7 +12,9 @@ export function bytesFrom(format: string, given: Bytes): Uint8Array {
   throw wrongKind('ERR_TYPE', format, 'file', 'a Uint8Array or an ArrayBuffer', show(given));
 }
 
-/** Reads bytes from front to back, and never past the end. Offsets in errors are those of the file. */
+/**
+ * Reads bytes from front to back, and never past the end. Offsets in errors are those of the file.
+ */
 export class ByteReader {
   readonly format: string;
   readonly #bytes: Uint8Array;
@@ -85,11 +87,53 @@ export function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   return all;
 }
 
-/** Things with names in a file: each takes so many bytes of it, with what belongs to it; a few are there in any case. */
+/** Fewer bytes than this are not worth a buffer of their own. */
+const SMALL = 1 << 12;
+const CHUNK = 1 << 16;
+
+/**
+ * Bytes of many things, which are kept under numbers. Small ones share chunks: a buffer for each
+ * costs some 300 bytes, whatever is in it.
+ */
+export class Pool {
+  readonly #chunks: Uint8Array[] = [];
+  #used = CHUNK;
+
+  keep(bytes: Uint8Array): number {
+    const { length } = bytes;
+    if (length > SMALL) {
+      this.#chunks.push(bytes);
+      this.#used = CHUNK;
+      return (this.#chunks.length - 1) * CHUNK;
+    }
+    if (this.#used + length > CHUNK) {
+      this.#chunks.push(new Uint8Array(CHUNK));
+      this.#used = 0;
+    }
+    const chunk = this.#chunks.length - 1;
+    this.#chunks[chunk].set(bytes, this.#used);
+    this.#used += length;
+    return chunk * CHUNK + this.#used - length;
+  }
+
+  /** What was kept under a number. */
+  view(place: number, length: number): Uint8Array {
+    const at = place % CHUNK;
+    return this.#chunks[Math.floor(place / CHUNK)].subarray(at, at + length);
+  }
+}
+
+/**
+ * Things with names in a file: each takes so many bytes of it, with what belongs to it; a few are
+ * there in any case.
+ */
 const LEAST_BYTES = 256;
 const FEW_THINGS = 1 << 14;
 
-/** As many tensors, nodes or files as a file of some length may name, of which some are there in any case. */
+/**
+ * As many tensors, nodes or files as a file of some length may name, of which some are there in any
+ * case.
+ */
 export function mostNamed(length: number, few = FEW_THINGS): number {
   return Math.max(few, Math.floor(length / LEAST_BYTES));
 }

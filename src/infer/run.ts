@@ -1,12 +1,12 @@
-// Runs a program: weights packed once, values in as few buffers as their lives allow, and for each shape a list of calls
-// that is worked out once.
+// Runs a program: weights packed once, values in as few buffers as their lives allow, and for each
+// shape a list of calls that is worked out once.
 
-import { show, showShape, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
+import { show, showChoices, showShape, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { activate } from '../kernels/inference/calls.ts';
-import { wrongRank } from '../layers/plan.ts';
-import { checkNames } from '../named-options.ts';
+import { checkRecord } from '../named-options.ts';
+import { wrongRank } from '../passes/plan.ts';
 import { Region } from '../tensors/block.ts';
 import { checkCallOptions, locate, targetOf } from '../tensors/call.ts';
 import { Route } from '../tensors/route.ts';
@@ -15,27 +15,37 @@ import { agree, countOf, sameShape, shapeOf } from '../tensors/shape.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
 import { indexOf } from '../wasm/views.ts';
 import { type Loaded, load } from './load-steps.ts';
-import { type Port, type Program, shapesOf, stepName } from './program.ts';
+import { labelOf, type Port, type Program, shapesOf, stepName } from './program.ts';
 
 const SUBJECT = 'compiled network';
 
 /** Tensors by the names of a network's inputs or outputs. */
 export type Named<X> = Readonly<Record<string, X>>;
 
-/** A compiled network: evaluation of the network it was made from, within rounding, and independent of it from then on. */
+/**
+ * A compiled network: evaluation of the network it was made from, within rounding, and independent
+ * of it from then on.
+ */
 export interface Compiled extends Disposable {
   /**
-   * Synchronous. With `out`, and a batch no larger than what has been planned for, it allocates nothing.
+   * Synchronous. With `out`, and a batch no larger than what has been planned for, it allocates
+   * nothing.
    *
    * @param x what the network takes; a record of tensors by their names where it has several inputs
-   * @param options.out where to write the output: memory apart from x; a record where there are several outputs
-   * @returns the network's output, where x lives: `out`, or new memory; a record where there are several
+   * @param options.out where to write the output: memory apart from x; a record where there are
+   *   several outputs
+   * @returns the network's output, where x lives: `out`, or new memory; a record where there are
+   *   several
    * @throws ERR_SHAPE, ERR_TYPE, ERR_OPTION, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY, ERR_SINGLE_VALUE
    */
   <X extends TensorLike, O extends TensorLike = Result<X>>(x: X, options?: { out?: O }): O;
   <X extends TensorLike>(x: Named<X>, options?: { out?: TensorLike | Named<TensorLike> }): Record<string, Result<X>>;
-  /** What it takes, and what it gives: lengths by axis, null where they are as the batch has them; a null shape where the network does not say. */
+  /**
+   * What it takes, and what it gives: lengths by axis, null where they are as the batch has them; a
+   * null shape where the network does not say.
+   */
   readonly inputs: readonly Port[];
+  /** What it gives: names and lengths by axis, null where they are as the batch has them. */
   readonly outputs: readonly Port[];
   /** What it does, step by step. */
   readonly steps: readonly string[];
@@ -45,9 +55,15 @@ export interface Compiled extends Disposable {
 
 /** What memory is planned for, before the first run. */
 export interface RunOptions {
-  /** Rows for which buffers are reserved; a larger batch makes them larger. Default: as the batches come. */
+  /**
+   * Rows for which buffers are reserved; a larger batch makes them larger. Default: as the batches
+   * come.
+   */
   maxBatch?: number;
-  /** One row's shape, where the network does not say: `[C, H, W]` before a BatchNorm2d. Default: the features of the first linear layer, or of a first normalization of rank 2. */
+  /**
+   * One row's shape, where the network does not say: `[C, H, W]` before a BatchNorm2d. Default: the
+   * features of the first linear layer, or of a first normalization of rank 2.
+   */
   inputShape?: readonly number[];
 }
 
@@ -63,6 +79,8 @@ interface CallPlan {
   readonly calls: readonly (() => void)[];
 }
 
+/** Names and axes in a message. */
+const MOST_SHOWN = 16;
 /** How many shapes are remembered. */
 const MOST_PLANS = 8;
 
@@ -116,11 +134,11 @@ export function instantiate(program: Program, options: RunOptions = {}): Compile
     const { ranks } = program;
     shapes.forEach((shape, i) => {
       if (ranks && (shape.length < ranks[0] || shape.length > ranks[1])) throw wrongRank(SUBJECT, shape, ranks);
-      const { name, shape: declared } = inputs[i];
+      const { shape: declared } = inputs[i];
       const expected = ranks === null && declared?.map((length) => length ?? Number.NaN);
       if (expected && !agree(shape, expected)) {
-        const got = showShape(shape);
-        throw wrongValue('ERR_SHAPE', SUBJECT, name, `shape ${showShape(declared!)}`, got);
+        const wanted = declared!.length > MOST_SHOWN ? show(declared) : showShape(declared!);
+        throw wrongValue('ERR_SHAPE', SUBJECT, labelOf(inputs[i]), `shape ${wanted}`, showShape(shape));
       }
     });
     const loaded = loadedFor(shapes[0].length);
@@ -135,6 +153,8 @@ export function instantiate(program: Program, options: RunOptions = {}): Compile
       if (value < inputs.length) return () => given.inputs[value];
       const output = firsts.get(value);
       if (output !== undefined) return () => given.outputs[output];
+      const maker = value - inputs.length;
+      if (loaded.steps[maker].runner.isStored) return () => loaded.at[maker];
       const at = buffers[loaded.slots[value]].atLeast(0);
       return () => at;
     };
@@ -203,13 +223,18 @@ export function instantiate(program: Program, options: RunOptions = {}): Compile
       return options.out;
     }
     checkCallOptions(SUBJECT, options, ['out']);
-    const located = tensorsOf('x', inputs, x).map((tensor, i) => locate(SUBJECT, inputs[i].name, tensor));
+    const located = tensorsOf('x', inputs, x).map((tensor, i) => locate(SUBJECT, labelOf(inputs[i]), tensor));
     const outs = tensorsOf('out', outputs, options.out ?? {}, true);
     const plan = planFor(located.map(shapeOf));
     // names may be any: none of an object's own, and no input gives way to an output
     const apart: Record<string, TensorLike> = Object.create(null);
+    const lieApart = (label: string, tensor: TensorLike) => {
+      let name = label;
+      while (name in apart) name += '′';
+      apart[name] = tensor;
+    };
     located.forEach((tensor, i) => {
-      apart[inputs[i].name] = tensor;
+      lieApart(labelOf(inputs[i]), tensor);
     });
     const products = outs.map((out, i) => ({
       subject: SUBJECT,
@@ -222,9 +247,7 @@ export function instantiate(program: Program, options: RunOptions = {}): Compile
     const targets = products.map((product, i) => {
       const target = targetOf(product);
       // what is found later must lie apart from it
-      let name = `out.${outputs[i].name}`;
-      while (name in apart) name += '′';
-      if (target) apart[name] = target;
+      if (target) lieApart(`out.${labelOf(outputs[i])}`, target);
       return target;
     });
     const ys = produceAll(products, targets, (call, results) => {
@@ -274,19 +297,31 @@ export function instantiate(program: Program, options: RunOptions = {}): Compile
 const NONE = {};
 
 /**
- * Tensors of a record in the order of the ports they are for; a lone tensor is that of the only one.
+ * Tensors of a record in the order of the ports they are for; a lone tensor is that of the only
+ * one.
  *
  * @param some whether the record may leave some out
  * @throws ERR_OPTION for names that are missing or unknown
  */
 export function tensorsOf(argument: string, ports: readonly Port[], given: unknown, some = false): TensorLike[] {
   const names = ports.map(({ name }) => name);
-  const isRecord = typeof given === 'object' && given && !(given instanceof Tensor) && !('data' in given);
+  // an input may be called data
+  const isTensor = (one: unknown): boolean =>
+    typeof one === 'object' && one !== null && 'data' in one && (ArrayBuffer.isView(one.data) || !isTensor(one.data));
+  const isRecord = typeof given === 'object' && given && !(given instanceof Tensor) && !isTensor(given);
   if (!isRecord && ports.length === 1) return [given as TensorLike];
-  checkNames(`${SUBJECT}, ${argument}`, given as object, names);
-  return names.map((name) => {
-    const tensor = (given as Named<TensorLike>)[name];
-    if (!tensor && !some) throw wrongKind('ERR_OPTION', SUBJECT, argument, `a tensor '${name}'`, show(tensor));
+  const subject = `${SUBJECT}, ${argument}`;
+  checkRecord(subject, given);
+  const known = new Set(names);
+  for (const name in given as object) {
+    if (known.has(name)) continue;
+    const more = ports.length > MOST_SHOWN ? `, … (${ports.length})` : '';
+    const choices = showChoices(ports.slice(0, MOST_SHOWN).map(labelOf));
+    throw wrongKind('ERR_OPTION', subject, 'options', `${choices}${more}`, show(name));
+  }
+  return ports.map((port) => {
+    const tensor = (given as Named<TensorLike>)[port.name];
+    if (!tensor && !some) throw wrongKind('ERR_OPTION', SUBJECT, argument, `a tensor '${labelOf(port)}'`, show(tensor));
     return tensor;
   });
 }

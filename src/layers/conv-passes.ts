@@ -1,7 +1,9 @@
-// Passes of convolutions over memory: weights packed, sources padded, products, and gradients taken out of panels.
+// Passes of convolutions over memory: weights packed, sources padded, products, and gradients taken
+// out of panels.
 
 import { NO_ACTIVATION } from '../kernels/activations.ts';
-import { clampOf, conv, convWeights, packTaps, pad } from '../kernels/conv/calls.ts';
+import { clampOf, conv, convWeights, depthwiseRows, packTaps, pad, winograd } from '../kernels/conv/calls.ts';
+import { windowWork } from '../kernels/conv/windows.ts';
 import type { Backend } from '../kernels/create-backend.ts';
 import { floats } from '../wasm/views.ts';
 import type { ConvGrid } from './conv-geometry.ts';
@@ -23,8 +25,8 @@ export function packedLength(channels: ConvChannels, places: readonly (readonly 
 }
 
 /**
- * Packs weights `[out, in/groups, ...kernel]`, which lie in memory, for a product: phase by phase, in each of them group by
- * group.
+ * Packs weights `[out, in/groups, ...kernel]`, which lie in memory, for a product: phase by phase,
+ * in each of them group by group.
  */
 export function packWeights(
   backend: Backend,
@@ -61,8 +63,10 @@ export function packWeights(
   }
 }
 
-/** Bytes of tables in memory. */
-export function tableBytes({ phases }: ConvPlan): number {
+/** Bytes of tables in memory, or of what a call works in. */
+export function tableBytes({ phases, windows, rows }: ConvPlan): number {
+  if (windows) return align(windowWork(windows) * 4);
+  if (rows) return align(rows.samples * rows.outHeight * 4);
   return phases.reduce((most, { count, runs }) => Math.max(most, align(count * 4) * 2 + align(runs * 4)), 0);
 }
 
@@ -87,7 +91,9 @@ export function fillSource(backend: Backend, source: Source, x: number, to: numb
   else pad(backend, x, to, isFirst, samples, channels, repeat, lengths, padded, before);
 }
 
-/** Where the operands of a product lie: residual and bias 0 for none, tables memory of `tableBytes`. */
+/**
+ * Where the operands of a product lie: residual and bias 0 for none, tables memory of `tableBytes`.
+ */
 export interface Operands {
   readonly x: number;
   readonly packed: number;
@@ -102,6 +108,11 @@ export function runPlan(backend: Backend, plan: ConvPlan, operands: Operands, cl
   const { source, phases, isDepthwise, groups, depth, cols, size } = plan;
   const { x, bias, residual, y, tables } = operands;
   let { packed } = operands;
+  if (plan.windows) winograd(backend, x, packed, bias, residual, y, tables, plan.windows, clamp);
+  if (plan.rows) {
+    backend.heap.f32.set(plan.rows.order, tables >>> 2);
+    depthwiseRows(backend, x, packed, bias, residual, y, tables, plan.rows, clamp);
+  }
   for (const phase of phases) {
     const { count, runs, run, places } = phase;
     const values = isDepthwise ? places * cols : places * depth * panels(cols);
@@ -130,7 +141,10 @@ export function gradientLength({ phases: [{ places }], isDepthwise, groups, dept
   return isDepthwise ? places * cols : groups * places * depth * panels(cols);
 }
 
-/** The same in memory at `dw`: x a source of the plan of outputs, dy their gradient, channels innermost. */
+/**
+ * The same in memory at `dw`: x a source of the plan of outputs, dy their gradient, channels
+ * innermost.
+ */
 export function runWeights(backend: Backend, plan: ConvPlan, x: number, dy: number, dw: number, tables: number): void {
   const { source, phases, isDepthwise, groups, depth, cols, size } = plan;
   const [phase] = phases;

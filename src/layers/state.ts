@@ -8,13 +8,17 @@ import type { StateDict } from '../types.ts';
 
 /** One entry of a layer's state: its shape, its values now, and how to take new ones. */
 export interface StateSlot {
+  /** The shape that an entry must have. */
   readonly shape: readonly number[];
+  /** A copy of the values now. */
   read(): Float32Array | Float64Array;
   /** What is wrong with these values, in the form "expected …"; undefined if nothing is. */
   refuse?(values: ArrayLike<number>): string | undefined;
+  /** Takes values of the right number, already checked. */
   write(values: ArrayLike<number>): void;
 }
 
+/** A layer's state by the names of its entries, as `stateDict` lists them. */
 export type StateSlots = Record<string, StateSlot>;
 
 export function readState(slots: StateSlots): StateDict {
@@ -25,11 +29,16 @@ export function readState(slots: StateSlots): StateDict {
 
 /** How a state dict is loaded. */
 export interface LoadOptions {
-  /** `false`: entries that are missing leave what they are for as it is, and unknown ones are passed by. Default `true`: both are errors. */
+  /**
+   * `false`: entries that are missing leave what they are for as it is, and unknown ones are passed
+   * by. Default `true`: both are errors.
+   */
   strict?: boolean;
 }
 
-/** What a state dict did not have, and what nothing took of it; both empty where it had to be whole. */
+/**
+ * What a state dict did not have, and what nothing took of it; both empty where it had to be whole.
+ */
 export interface LoadReport {
   /** Entries that the layer has and the state dict has not. */
   readonly missing: readonly string[];
@@ -40,7 +49,8 @@ export interface LoadReport {
 /**
  * Takes a whole state dict, or nothing of it; where it need not be whole, what there is of it.
  *
- * @throws ERR_STATE for a missing or unknown entry, by name, unless it need not be whole; for a misshapen or non-numeric one
+ * @throws ERR_STATE for a missing or unknown entry, by name, unless it need not be whole; for a
+ *   misshapen or non-numeric one
  */
 export function writeState(
   subject: string,
@@ -89,7 +99,10 @@ function checkEntry(subject: string, name: string, slot: StateSlot, state: State
   return values;
 }
 
-/** Numeric arrays of any kind as a copy in numbers, so that taking them cannot fail; undefined for anything else. */
+/**
+ * Numeric arrays of any kind as a copy in numbers, so that taking them cannot fail; undefined for
+ * anything else.
+ */
 function numbersIn(data: unknown): ArrayLike<number> | undefined {
   const view = viewOf(data);
   if (view instanceof BigInt64Array || view instanceof BigUint64Array) return Array.from(view, Number);

@@ -1,16 +1,16 @@
 // What the networks of this folder share: options, and the steps that their graphs are built of.
 
-import { show, showChoices, wrongKind, wrongValue } from '../errors.ts';
-import { BatchNorm2d } from '../layers/batch-norm-ranks.ts';
+import { show, wrongKind, wrongValue } from '../errors.ts';
 import { Layer } from '../layers/layer.ts';
-import { checkLayout } from '../layers/options.ts';
-import { checkNumber, takeOptions } from '../named-options.ts';
+import { layout as layoutOption } from '../layers/options.ts';
+import { integer, optional, readSchema, required, type Schema, seed as seedOption } from '../named-options.ts';
 import { Conv2d } from '../nn/conv.ts';
 import type { Graph, GraphBuilder, SymbolicShape, Value } from '../nn/graph.ts';
 import type { Initializer } from '../nn/initializers.ts';
 import { GlobalAvgPool } from '../nn/pool.ts';
 import { Random } from '../nn/random.ts';
 import { Flatten } from '../nn/reshape.ts';
+import { BatchNorm2d } from '../norms/batch-norm-ranks.ts';
 import type { Layout } from '../types.ts';
 
 /** A network from images to logits: a Graph with the input `x` and one output. */
@@ -32,11 +32,14 @@ export interface ModelOptions {
   /** Channels of the images. Default 3; of the digit nets 1. */
   channels?: number;
   /**
-   * Makes each norm; called in the order of the layers. Default: `BatchNorm2d` with its own defaults. `null`: no norms, and convolutions
-   * with a bias in their place.
+   * Makes each norm; called in the order of the layers. Default: `BatchNorm2d` with its own
+   * defaults. `null`: no norms, and convolutions with a bias in their place.
    */
   norm?: NormFactory | null;
-  /** `'channels-first'`, `[N, C, H, W]`, default, or `'channels-last'`, `[N, H, W, C]`. Weights have the same shapes either way. */
+  /**
+   * `'channels-first'`, `[N, C, H, W]`, default, or `'channels-last'`, `[N, H, W, C]`. Weights have
+   * the same shapes either way.
+   */
   layout?: Layout;
   /** Seed of the initial weights, and of dropout. Default: a different one every time. */
   seed?: number;
@@ -45,8 +48,8 @@ export interface ModelOptions {
 /** Options of networks with residual blocks. */
 export interface ResidualOptions extends ModelOptions {
   /**
-   * `true`: the last gamma of each residual block begins at 0, so that every block begins as the identity (Goyal et al. 2017). Default
-   * `false`.
+   * `true`: the last gamma of each residual block begins at 0, so that every block begins as the
+   * identity (Goyal et al. 2017). Default `false`.
    */
   zeroLastGamma?: boolean;
 }
@@ -61,52 +64,58 @@ export interface ReadModel {
   readonly zeroLastGamma: boolean;
 }
 
-const COMMON = ['classes', 'channels', 'norm', 'layout', 'seed'] as const;
+/** What options are where none are given. */
+export interface ModelDefaults {
+  readonly classes: number;
+  readonly channels: number;
+}
+
+/** Options of the user's, defaults filled in. */
+interface ModelSettings extends ModelDefaults {
+  readonly norm: NormFactory | null | undefined;
+  readonly layout: Layout;
+  readonly seed: number | undefined;
+}
+
+const modelSchema = ({ classes, channels }: ModelDefaults): Schema<ModelSettings> => ({
+  classes: integer(1, classes),
+  channels: integer(1, channels),
+  norm: optional(
+    required<NormFactory | null>((subject, name, value) => {
+      if (value === null || typeof value === 'function') return;
+      throw wrongKind('ERR_OPTION', subject, name, 'a function or null', show(value));
+    }),
+  ),
+  layout: layoutOption(),
+  seed: seedOption(),
+});
 
 /**
- * Reads options. `own`: names of those that only this network has, which are returned as they are.
+ * Reads options. `own`: those that only this network has.
  *
  * @throws ERR_OPTION
  */
-export function readModel<O extends ResidualOptions>(
+export function readModel<S extends object>(
   subject: string,
-  options: O,
-  defaults: { classes: number; channels: number },
-  own: readonly (keyof O & string)[],
-): ReadModel & { readonly taken: O } {
-  const taken = takeOptions(subject, options, [...COMMON, ...own]);
-  const { classes = defaults.classes, channels = defaults.channels, norm, layout = 'channels-first', seed } = taken;
-  checkCount(subject, 'classes', classes);
-  checkCount(subject, 'channels', channels);
-  checkLayout(subject, layout);
-  if (norm !== undefined && norm !== null && typeof norm !== 'function') {
-    throw wrongKind('ERR_OPTION', subject, 'norm', 'a function or null', show(norm));
-  }
-  if (seed !== undefined) checkNumber(subject, 'seed', seed);
-  const { zeroLastGamma = false } = taken;
-  checkFlag(subject, 'zeroLastGamma', zeroLastGamma);
+  options: object,
+  defaults: ModelDefaults,
+  own: Schema<S>,
+): ReadModel & { readonly settings: S } {
+  const schema = { ...modelSchema(defaults), ...own } as unknown as Schema<ModelSettings & S>;
+  const settings = readSchema(subject, options, schema);
+  const { classes, channels, norm, layout, seed } = settings;
+  const { zeroLastGamma = false } = settings as { readonly zeroLastGamma?: boolean };
   if (zeroLastGamma && norm === null) {
     throw wrongValue('ERR_OPTION', subject, 'zeroLastGamma', 'norms', 'norm: null');
   }
   const makeNorm = norm === undefined ? (features: number) => new BatchNorm2d(features, { layout }) : norm;
-  return { classes, channels, norm: makeNorm, layout, random: new Random(seed), zeroLastGamma, taken };
+  return { classes, channels, norm: makeNorm, layout, random: new Random(seed), zeroLastGamma, settings };
 }
 
-/** Checks a number of channels, classes or layers. */
-export function checkCount(subject: string, argument: string, value: unknown): void {
-  checkNumber(subject, argument, value, 'a positive integer', (count) => Number.isSafeInteger(count) && count > 0);
-}
-
-export function checkFlag(subject: string, argument: string, value: unknown): void {
-  if (typeof value !== 'boolean') throw wrongKind('ERR_OPTION', subject, argument, 'true or false', show(value));
-}
-
-export function checkChoice(subject: string, argument: string, value: unknown, choices: readonly string[]): void {
-  if (choices.includes(value as string)) return;
-  throw wrongValue('ERR_OPTION', subject, argument, showChoices(choices), show(value));
-}
-
-/** Normal with variance 2/fanOut, which keeps the size of gradients through ReLU (He et al. 2015): as torchvision's convolutions begin. */
+/**
+ * Normal with variance 2/fanOut, which keeps the size of gradients through ReLU (He et al. 2015):
+ * as torchvision's convolutions begin.
+ */
 const heNormalOut: Initializer = (values, _fanIn, fanOut, random) => {
   const std = Math.sqrt(2 / fanOut);
   for (let i = 0; i < values.length; i++) values[i] = std * random.normal();

@@ -1,4 +1,4 @@
-import { checkNumber } from '../named-options.ts';
+import { flag, number } from '../named-options.ts';
 import { ReLU6 } from '../nn/activations.ts';
 import { Dropout } from '../nn/dropout.ts';
 import { Graph, type Value } from '../nn/graph.ts';
@@ -8,13 +8,18 @@ import { type Convnet, ConvnetBuilder, imagesOf, type ResidualOptions, readModel
 
 /** Options of `mobilenetV2`. */
 export interface MobileNetV2Options extends ResidualOptions {
-  /** Factor of the channels of each layer, which are rounded to multiples of 8, above 0. Default 1. */
+  /**
+   * Factor of the channels of each layer, which are rounded to multiples of 8, above 0. Default 1.
+   */
   width?: number;
   /** Probability of dropping a value before the last layer, 0 to 1. Default 0.2. */
   dropout?: number;
 }
 
-/** Channels inside of a block over those of its input, channels of its output, blocks, stride of the first. */
+/**
+ * Channels inside of a block over those of its input, channels of its output, blocks, stride of the
+ * first.
+ */
 const STAGES: readonly (readonly [expansion: number, channels: number, blocks: number, stride: number])[] = [
   [1, 16, 1, 1],
   [6, 24, 2, 2],
@@ -38,7 +43,9 @@ class MobileNetBuilder extends ConvnetBuilder {
     return this.apply(`${name}.2`, new ReLU6(), y);
   }
 
-  /** An inverted residual block: wider, a convolution of each channel by itself, and narrow again. */
+  /**
+   * An inverted residual block: wider, a convolution of each channel by itself, and narrow again.
+   */
   block(name: string, x: Value, expansion: number, out: number, stride: number): Value {
     const inner = this.channelsOf(x) * expansion;
     let at = 0;
@@ -53,22 +60,25 @@ class MobileNetBuilder extends ConvnetBuilder {
 }
 
 /**
- * MobileNetV2 (Sandler et al. 2018) as torchvision's: x `[N, channels, H, W]` of any size, logits `[N, classes]`. Names and shapes of the state
- * are torchvision's, so its weights load by
+ * MobileNetV2 (Sandler et al. 2018) as torchvision's: x `[N, channels, H, W]` of any size, logits
+ * `[N, classes]`. Names and shapes of the state are torchvision's, so its weights load by
  *
  *     net.loadStateDict(fromTorch(readSafetensors(bytes), { layer: net }).state);
  *
- * Initial weights are torchvision's: convolutions normal with variance 2/fanOut, the last layer normal with standard deviation 0.01 and bias 0.
+ * Initial weights are torchvision's: convolutions normal with variance 2/fanOut, the last layer
+ * normal with standard deviation 0.01 and bias 0.
  *
  * @throws ERR_OPTION for an unknown option or a value that one does not take; ERR_MEMORY
  */
 export function mobilenetV2(options: MobileNetV2Options = {}): Convnet {
   const subject = 'mobilenetV2';
-  const own = ['width', 'dropout', 'zeroLastGamma'] as const;
+  const own = {
+    width: number(1, 'a finite number above 0', (value) => value > 0 && Number.isFinite(value)),
+    dropout: number(0.2, 'a number from 0 to 1', (value) => value >= 0 && value <= 1),
+    zeroLastGamma: flag(false),
+  };
   const model = readModel(subject, options, { classes: 1000, channels: 3 }, own);
-  const { width = 1, dropout = 0.2 } = model.taken;
-  checkNumber(subject, 'width', width, 'a finite number above 0', (value) => value > 0 && Number.isFinite(value));
-  checkNumber(subject, 'dropout', dropout, 'a number from 0 to 1', (value) => value >= 0 && value <= 1);
+  const { width, dropout } = model.settings;
   return new Graph(imagesOf(model), (g, { x }): Value => {
     const b = new MobileNetBuilder(subject, g, model);
     let y = b.step('features.0', x, rounded(32 * width), 3, 2);

@@ -1,4 +1,5 @@
 import { show, wrongValue } from '../errors.ts';
+import { choice, flag, integer } from '../named-options.ts';
 import { ReLU } from '../nn/activations.ts';
 import { Graph, type Value } from '../nn/graph.ts';
 import { Linear } from '../nn/linear.ts';
@@ -6,9 +7,8 @@ import { MaxPool2d } from '../nn/pool.ts';
 import {
   type Convnet,
   ConvnetBuilder,
-  checkChoice,
-  checkCount,
   imagesOf,
+  type ModelDefaults,
   type ReadModel,
   type ResidualOptions,
   readModel,
@@ -19,11 +19,15 @@ export type NormPlace = 'behind' | 'before';
 
 /** Options of `resnet` and `digitResnet`. */
 export interface ResNetOptions extends ResidualOptions {
-  /** Channels of the stem; the stages have 1, 2, 4 and 8 times as many. Default 64; of `digitResnet` 16. */
+  /**
+   * Channels of the stem; the stages have 1, 2, 4 and 8 times as many. Default 64; of `digitResnet`
+   * 16.
+   */
   width?: number;
   /**
-   * `'behind'`: norm and ReLU behind each convolution (He et al. 2015, arXiv 1512.03385), default. `'before'`: both before it, nothing but
-   * the addition on the way from block to block, and a last norm, `norm`, behind the last block (He et al. 2016, arXiv 1603.05027).
+   * `'behind'`: norm and ReLU behind each convolution (He et al. 2015, arXiv 1512.03385), default.
+   * `'before'`: both before it, nothing but the addition on the way from block to block, and a last
+   * norm, `norm`, behind the last block (He et al. 2016, arXiv 1603.05027).
    */
   normPlace?: NormPlace;
 }
@@ -48,12 +52,11 @@ interface ReadResNet extends ReadModel {
 function readResNet(
   subject: string,
   options: ResNetOptions,
-  defaults: { classes: number; channels: number; width: number },
+  defaults: ModelDefaults & { readonly width: number },
 ): ReadResNet {
-  const model = readModel(subject, options, defaults, ['width', 'normPlace', 'zeroLastGamma']);
-  const { width = defaults.width, normPlace: place = 'behind' } = model.taken;
-  checkCount(subject, 'width', width);
-  checkChoice(subject, 'normPlace', place, PLACES);
+  const own = { width: integer(1, defaults.width), normPlace: choice('behind', PLACES), zeroLastGamma: flag(false) };
+  const model = readModel(subject, options, defaults, own);
+  const { width, normPlace: place } = model.settings;
   if (model.zeroLastGamma && place === 'before') {
     throw wrongValue('ERR_OPTION', subject, 'zeroLastGamma', "normPlace 'behind'", "'before'");
   }
@@ -65,7 +68,10 @@ type Convolutions = readonly (readonly [out: number, kernel: number, stride: num
 
 /** Builds blocks. */
 class ResNetBuilder extends ConvnetBuilder {
-  /** A block: its convolutions, and the way around them, which has a convolution where shapes differ. */
+  /**
+   * A block: its convolutions, and the way around them, which has a convolution where shapes
+   * differ.
+   */
   block(name: string, x: Value, place: NormPlace, convolutions: Convolutions, stride: number): Value {
     const last = convolutions.length;
     const out = convolutions[last - 1][0];
@@ -119,7 +125,10 @@ class ResNetBuilder extends ConvnetBuilder {
     return y;
   }
 
-  /** Behind the last block: norm and ReLU where no block ends with them, the average of each channel, and the classes. */
+  /**
+   * Behind the last block: norm and ReLU where no block ends with them, the average of each
+   * channel, and the classes.
+   */
   head(x: Value, { place, classes }: ReadResNet): Value {
     const y = place === 'before' ? this.apply('norm.relu', new ReLU(), this.norm('norm', x)) : x;
     return this.apply('fc', new Linear(this.channelsOf(y), classes, { seed: this.seed() }), this.average(y));
@@ -127,16 +136,19 @@ class ResNetBuilder extends ConvnetBuilder {
 }
 
 /**
- * ResNet (He et al. 2015) with 18, 34 or 50 layers, as torchvision's: x `[N, channels, H, W]` of any size, logits `[N, classes]`. The stride of
- * a bottleneck lies in its 3×3 convolution. Names and shapes of the state are torchvision's, so its weights load by
+ * ResNet (He et al. 2015) with 18, 34 or 50 layers, as torchvision's: x `[N, channels, H, W]` of
+ * any size, logits `[N, classes]`. The stride of a bottleneck lies in its 3×3 convolution. Names
+ * and shapes of the state are torchvision's, so its weights load by
  *
  *     net.loadStateDict(fromTorch(readSafetensors(bytes), { layer: net }).state);
  *
- * Initial weights are torchvision's: convolutions normal with variance 2/fanOut, gammas 1, betas 0, the last layer PyTorch's default.
+ * Initial weights are torchvision's: convolutions normal with variance 2/fanOut, gammas 1, betas 0,
+ * the last layer PyTorch's default.
  *
  * @param depth 18, 34 or 50
- * @throws ERR_OPTION for another depth, an unknown option or a value that one does not take, `zeroLastGamma` with norms before convolutions,
- *   without norms or of norms without gamma; ERR_MEMORY
+ * @throws ERR_OPTION for another depth, an unknown option or a value that one does not take,
+ *   `zeroLastGamma` with norms before convolutions, without norms or of norms without gamma;
+ *   ERR_MEMORY
  */
 export function resnet(depth: 18 | 34 | 50, options: ResNetOptions = {}): Convnet {
   if (!Object.hasOwn(RESNETS, depth)) throw wrongValue('ERR_OPTION', 'resnet', 'depth', '18, 34 or 50', show(depth));
@@ -156,8 +168,9 @@ export function resnet(depth: 18 | 34 | 50, options: ResNetOptions = {}): Convne
 }
 
 /**
- * The ResNet of small images (He et al. 2015, section 4.2): a 3×3 convolution, three stages of (depth − 2)/6 blocks of two 3×3 convolutions with
- * 1, 2 and 4 times `width` channels, the average of each channel, and a linear layer. x `[N, channels, H, W]`, logits `[N, classes]`; by default
+ * The ResNet of small images (He et al. 2015, section 4.2): a 3×3 convolution, three stages of
+ * (depth − 2)/6 blocks of two 3×3 convolutions with 1, 2 and 4 times `width` channels, the average
+ * of each channel, and a linear layer. x `[N, channels, H, W]`, logits `[N, classes]`; by default
  * of one channel and ten classes, as digits are.
  *
  * @param depth 8, 14, 20, …: 6·n + 2 layers

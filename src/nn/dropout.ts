@@ -5,8 +5,8 @@ import { backend } from '../kernels/backend.ts';
 import { activate } from '../kernels/inference/calls.ts';
 import { training } from '../kernels/training/part.ts';
 import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
-import { checkLayout } from '../layers/options.ts';
-import { checkNumber, takeOptions } from '../named-options.ts';
+import { layout as layoutOption } from '../layers/options.ts';
+import { type Option, optional, readSchema, required, seed as seedOption } from '../named-options.ts';
 import { eachRow, walkOver } from '../tensors/broadcast.ts';
 import type { Call } from '../tensors/call.ts';
 import type { Located } from '../tensors/route.ts';
@@ -24,9 +24,10 @@ interface SeedOptions {
 /** Options of `Dropout`. */
 export interface DropoutOptions extends SeedOptions {
   /**
-   * The shape of the masks, the batch included: along an axis of 1 values are dropped together, `null` or the input's own length stand for a
-   * mask of that length. `[null, 1, null]` drops features of all steps of a sequence `[N, T, F]` together. Keras' `noise_shape`. Default:
-   * every value by itself.
+   * The shape of the masks, the batch included: along an axis of 1 values are dropped together,
+   * `null` or the input's own length stand for a mask of that length. `[null, 1, null]` drops
+   * features of all steps of a sequence `[N, T, F]` together. Keras' `noise_shape`. Default: every
+   * value by itself.
    */
   noiseShape?: readonly (number | null)[];
 }
@@ -47,8 +48,14 @@ interface DropoutPass extends Pass {
 }
 
 /**
- * Inverted dropout (Srivastava et al. 2014): in training each value becomes 0 with probability `p`, and the others are divided by
- * 1 − p; in evaluation values pass as they are. The same seed gives the same masks on every machine and backend.
+ * Inverted dropout (Srivastava et al. 2014), for inputs of any shape. In training
+ *
+ *   y = 0 with probability p, else x/(1 − p)
+ *
+ * for each value by itself; in evaluation y = x. The same seed gives the same masks on every
+ * machine and backend.
+ *
+ *     const dropout = new Dropout(0.2, { seed: 1 });
  */
 export class Dropout<R extends number = number> extends LeafLayer<DropoutPass, R> {
   static override readonly name: string = 'Dropout';
@@ -61,7 +68,8 @@ export class Dropout<R extends number = number> extends LeafLayer<DropoutPass, R
 
   /**
    * @param p probability of dropping a value, 0 to 1. Default 0.5
-   * @throws ERR_OPTION for another p, a noise shape that is no list of positive integers and nulls, an unknown option
+   * @throws ERR_OPTION for another p, a noise shape that is no list of positive integers and nulls,
+   *   an unknown option
    */
   constructor(p = 0.5, options: DropoutOptions = {}) {
     super();
@@ -70,12 +78,7 @@ export class Dropout<R extends number = number> extends LeafLayer<DropoutPass, R
     if (typeof p !== 'number' || !(p >= 0 && p <= 1)) {
       throw wrongValue('ERR_OPTION', name, 'p', 'a number from 0 to 1', show(p));
     }
-    const { seed, noiseShape } = takeOptions(this.subject, options, ['seed', 'noiseShape']);
-    if (seed !== undefined) checkNumber(this.subject, 'seed', seed);
-    if (noiseShape !== undefined && !isNoiseShape(noiseShape)) {
-      const expected = 'an array of positive integers and nulls';
-      throw wrongKind('ERR_OPTION', this.subject, 'noiseShape', expected, show(noiseShape));
-    }
+    const { seed, noiseShape } = readSchema(this.subject, options, { seed: seedOption(), noiseShape: noise() });
     this.p = p;
     this.noiseShape = noiseShape ? Object.freeze([...noiseShape]) : null;
     this.#random = new Random(seed);
@@ -174,7 +177,9 @@ export class Dropout<R extends number = number> extends LeafLayer<DropoutPass, R
     );
   }
 
-  /** The same mask along axes on which the noise has length 1: 0, or x times what is kept of a 1. */
+  /**
+   * The same mask along axes on which the noise has length 1: 0, or x times what is kept of a 1.
+   */
   #dropTogether(
     call: Call,
     x: number,
@@ -210,10 +215,15 @@ function scaleRow(f32: Float32Array, x: number, factor: number, y: number, lengt
   for (let i = 0; i < length; i++) f32[y + i] = f32[x + i] * factor;
 }
 
-function isNoiseShape(given: unknown): given is readonly (number | null)[] {
-  return (
-    Array.isArray(given) &&
-    Array.from(given).every((length) => length === null || (Number.isSafeInteger(length) && length > 0))
+type NoiseShape = readonly (number | null)[];
+
+function noise(): Option<NoiseShape | undefined> {
+  return optional<NoiseShape>(
+    required((subject, name, value) => {
+      const fits = (length: unknown) => length === null || (Number.isSafeInteger(length) && (length as number) > 0);
+      if (Array.isArray(value) && Array.from(value).every(fits)) return;
+      throw wrongKind('ERR_OPTION', subject, name, 'an array of positive integers and nulls', show(value));
+    }),
   );
 }
 
@@ -223,9 +233,9 @@ abstract class FeatureDropout<R extends number> extends Dropout<R> {
   readonly layout: Layout;
 
   constructor(p: number | undefined, options: FeatureDropoutOptions, name: string) {
-    const { seed, layout = 'channels-first' } = takeOptions(`${name}(${p ?? 0.5})`, options, ['seed', 'layout']);
+    const schema = { seed: seedOption(), layout: layoutOption() };
+    const { seed, layout } = readSchema(`${name}(${p ?? 0.5})`, options, schema);
     super(p, { seed });
-    checkLayout(this.subject, layout);
     this.layout = layout;
   }
 
@@ -245,8 +255,9 @@ abstract class FeatureDropout<R extends number> extends Dropout<R> {
 }
 
 /**
- * Dropout of whole channels (Tompson et al. 2015), `[N, C, L]` or with channels last `[N, L, C]`: each channel of each sample becomes 0 with
- * probability `p`, else it is divided by 1 − p. As PyTorch's Dropout1d.
+ * Dropout of whole channels (Tompson et al. 2015), `[N, C, L]` or with channels last `[N, L, C]`:
+ * each channel of each sample becomes 0 with probability `p`, else it is divided by 1 − p. As
+ * PyTorch's Dropout1d.
  */
 export class Dropout1d extends FeatureDropout<3> {
   static override readonly name: string = 'Dropout1d';
@@ -265,7 +276,10 @@ export class Dropout1d extends FeatureDropout<3> {
   }
 }
 
-/** Dropout of whole channels, `[N, C, H, W]` or with channels last `[N, H, W, C]`; else as `Dropout1d`. */
+/**
+ * Dropout of whole channels, `[N, C, H, W]` or with channels last `[N, H, W, C]`; else as
+ * `Dropout1d`.
+ */
 export class Dropout2d extends FeatureDropout<4> {
   static override readonly name: string = 'Dropout2d';
 
@@ -283,7 +297,10 @@ export class Dropout2d extends FeatureDropout<4> {
   }
 }
 
-/** Dropout of whole channels, `[N, C, D, H, W]` or with channels last `[N, D, H, W, C]`; else as `Dropout1d`. */
+/**
+ * Dropout of whole channels, `[N, C, D, H, W]` or with channels last `[N, D, H, W, C]`; else as
+ * `Dropout1d`.
+ */
 export class Dropout3d extends FeatureDropout<5> {
   static override readonly name: string = 'Dropout3d';
 

@@ -1,15 +1,14 @@
-import { show, wrongKind } from '../errors.ts';
 import type { OperationGraph, Value } from '../graph/graph.ts';
 import type { LinearOperation } from '../graph/operations/linear.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { linear } from '../kernels/linear/calls.ts';
 import { training } from '../kernels/training/part.ts';
-import { LeafLayer, notBuilt, type Pass } from '../layers/leaf-layer.ts';
+import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
 import { checkFeatures } from '../layers/options.ts';
-import { addToGradient, LearnedParameter } from '../layers/parameter.ts';
+import { addToGradient, type LearnedParameter } from '../layers/parameter.ts';
 import type { StateSlots } from '../layers/state.ts';
-import { checkNumber, takeOptions } from '../named-options.ts';
+import { flag, readSchema, type Schema, seed } from '../named-options.ts';
 import { Region } from '../tensors/block.ts';
 import { type Call, within } from '../tensors/call.ts';
 import type { Located } from '../tensors/route.ts';
@@ -17,14 +16,18 @@ import { countOf, linearShape, sizeOf } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 import type { Parameter } from '../types.ts';
 import { doubles, floats, store } from '../wasm/views.ts';
-import { type Initializer, torchUniform } from './initializers.ts';
+import { type Initializer, initializer } from './initializers.ts';
+import { type Learned, type LearnedSettings, learn, notBuilt } from './learned.ts';
 import { packBackward, packedLength, packForward, weightSums } from './products.ts';
-import { Random } from './random.ts';
 
+/** Options of `Linear`. */
 export interface LinearOptions {
   /** Add a learned bias. Default `true`. */
   bias?: boolean;
-  /** How the weight begins. Default `torchUniform()`, PyTorch's: uniform in ±1/√inFeatures. The bias begins at 0 with an initializer of your own, else as the weight. */
+  /**
+   * How the weight begins. Default `torchUniform()`, PyTorch's: uniform in ±1/√inFeatures. With an
+   * initializer of your own the bias begins at 0, else like the weight.
+   */
   init?: Initializer;
   /** Seed of the initial values. Default: a different one every time. */
   seed?: number;
@@ -35,25 +38,35 @@ interface LinearPass extends Pass {
   readonly rows: number;
 }
 
+const linearSchema = (): Schema<LearnedSettings> => ({ bias: flag(true), init: initializer(), seed: seed() });
+
 /**
- * Fully connected layer: y = x·Wᵀ + b, x `[N, ..., inFeatures]`, y `[N, ..., outFeatures]`; `out` must lie apart from x. Backward returns dx = dy·W, and adds
- * dyᵀ·x to `weight.grad` and Σdy to `bias.grad`.
+ * Fully connected layer:
  *
- * Names and layout are PyTorch's: `weight` `[outFeatures, inFeatures]`, `bias` `[outFeatures]`.
+ *   y = x·Wᵀ + b
+ *
+ * with x `[N, ..., inFeatures]` and y `[N, ..., outFeatures]`; `out` must lie apart from x.
+ * Backward returns dx = dy·W, and adds dyᵀ·x to `weight.grad` and Σdy to `bias.grad`. Names and
+ * layout are PyTorch's: `weight` `[outFeatures, inFeatures]`, `bias` `[outFeatures]`.
+ *
+ *     const fc = new Linear(784, 100);
+ *     const y = fc.forward({ data, shape: [32, 784] });   // [32, 100]
  */
 export class Linear extends LeafLayer<LinearPass> {
   static override readonly name: string = 'Linear';
+  /** Length of the last axis of the output. */
   readonly outFeatures: number;
-  #inFeatures: number | undefined;
-  readonly #options: LinearOptions;
-  /** Weight and bias, once they are made. */
-  #learned: { readonly weight: LearnedParameter; readonly bias: LearnedParameter | undefined } | undefined;
+  #inFeatures: number | null;
+  readonly #settings: LearnedSettings;
+  #learned: Learned | undefined;
   /** The weight in panels, for forward. */
   #packed: Region | undefined;
   #packedStamp = Number.NaN;
 
   /**
-   * @param inFeatures features of the input; `null`: those of the first input, or of `build(shape)`, until which there are no parameters
+   * @param inFeatures length of the input's last axis; `null`: that of the first input, or of
+   *   `build(shape)`, until which there are no parameters
+   * @param outFeatures length of the output's last axis
    * @throws ERR_OPTION for sizes that are not positive integers, or an unknown option; ERR_MEMORY
    */
   constructor(inFeatures: number | null, outFeatures: number, options: LinearOptions = {}) {
@@ -61,21 +74,20 @@ export class Linear extends LeafLayer<LinearPass> {
     if (inFeatures !== null) checkFeatures('Linear', 'inFeatures', inFeatures);
     checkFeatures('Linear', 'outFeatures', outFeatures);
     this.outFeatures = outFeatures;
-    this.#inFeatures = inFeatures ?? undefined;
-    const taken = takeOptions(this.subject, options, ['bias', 'init', 'seed']);
-    const { bias = true, init, seed } = taken;
-    if (typeof bias !== 'boolean') throw this.#wrongOption('bias', 'true or false', bias);
-    if (init !== undefined && typeof init !== 'function') throw this.#wrongOption('init', 'an initializer', init);
-    if (seed !== undefined) checkNumber(this.subject, 'seed', seed);
-    this.#options = taken;
+    this.#inFeatures = inFeatures;
+    this.#settings = readSchema(this.subject, options, linearSchema());
     if (inFeatures !== null) this.#make(inFeatures);
   }
 
   get subject(): string {
-    return `Linear(${this.#inFeatures ?? null}, ${this.outFeatures})`;
+    return `Linear(${this.#inFeatures}, ${this.outFeatures})`;
   }
 
-  /** Features of the input. @throws ERR_MODE for a layer that is not built yet */
+  /**
+   * Length of the last axis of the input.
+   *
+   * @throws ERR_MODE where it is not known yet
+   */
   get inFeatures(): number {
     return this.#inFeatures ?? notBuilt(this.subject, 'inFeatures');
   }
@@ -101,15 +113,8 @@ export class Linear extends LeafLayer<LinearPass> {
 
   #make(inFeatures: number): void {
     const { outFeatures } = this;
-    const { bias = true, init, seed } = this.#options;
     sizeOf(this.subject, 'weight', [outFeatures, inFeatures]);
-    const random = new Random(seed);
-    const values = new Float32Array(inFeatures * outFeatures);
-    (init ?? torchUniform())(values, inFeatures, outFeatures, random);
-    const weight = new LearnedParameter([outFeatures, inFeatures], values);
-    const shifts = new Float32Array(outFeatures);
-    if (bias && !init) torchUniform()(shifts, inFeatures, outFeatures, random);
-    this.#learned = { weight, bias: bias ? new LearnedParameter([outFeatures], shifts) : undefined };
+    this.#learned = learn([outFeatures, inFeatures], outFeatures, inFeatures, outFeatures, this.#settings);
     this.#inFeatures = inFeatures;
   }
 
@@ -190,6 +195,7 @@ export class Linear extends LeafLayer<LinearPass> {
     return graph.append(operation, [x]);
   }
 
+  /** Gives back the linear memory that the layer works in: the packed weight. */
   override dispose(): void {
     super.dispose();
     this.#packed?.release();
@@ -226,9 +232,5 @@ export class Linear extends LeafLayer<LinearPass> {
     const { inFeatures, outFeatures } = this;
     if (weight) addToGradient(this.#weight, floats(heap, weight, inFeatures * outFeatures));
     if (bias) addToGradient(this.#bias, doubles(heap, bias, outFeatures));
-  }
-
-  #wrongOption(argument: string, expected: string, got: unknown): Error {
-    return wrongKind('ERR_OPTION', this.subject, argument, expected, show(got));
   }
 }

@@ -1,4 +1,5 @@
-// What values of a network are joined by: sums and products, which broadcast, and concatenation. Forward, and the gradient of each input.
+// What values of a network are joined by: sums and products, which broadcast, and concatenation.
+// Forward, and the gradient of each input.
 
 import { show, wrongKind } from '../errors.ts';
 import type { OperationGraph, Value } from '../graph/graph.ts';
@@ -16,7 +17,9 @@ type Shape = readonly number[];
 
 /** An operation on values. It keeps nothing: its backward is given what its forward was. */
 export interface Operation {
-  readonly name: 'add' | 'multiply' | 'concat';
+  readonly name: string;
+  /** Why it has no gradient, where it has none. */
+  readonly evaluationOnly?: true;
   /** Of a concatenation, as it was given. */
   readonly axis?: number;
   /** The shape of its value; a length that is not known is NaN. Throws ERR_SHAPE, by `where`. */

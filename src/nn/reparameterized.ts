@@ -1,20 +1,24 @@
-// Layers whose weight is worked out of a learned one at each forward: weight standardization and spectral normalization, around
-// linear layers and convolutions.
+// Layers whose weight is worked out of a learned one at each forward: weight standardization and
+// spectral normalization, around linear layers and convolutions.
 
 import { show, wrongKind } from '../errors.ts';
 import type { OperationGraph, Value } from '../graph/graph.ts';
 import { Layer } from '../layers/layer.ts';
-import { addToGradient, LearnedParameter, type Snapshot } from '../layers/parameter.ts';
+import { addToGradient, LearnedParameter } from '../layers/parameter.ts';
 import type { StateSlots } from '../layers/state.ts';
-import { checkNumber, takeOptions } from '../named-options.ts';
+import { integer, number, readSchema, seed as seedOption } from '../named-options.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
+import type { Snapshot } from '../tensors/values.ts';
 import type { Parameter } from '../types.ts';
 import { Random } from './random.ts';
 
 /** A layer with a weight: `Linear`, a convolution or a transposed one. */
 export type WeightedLayer = Layer & { readonly weight: Parameter; readonly bias: Parameter | null };
 
-/** A weight as a matrix: `order[r·cols + c]` is where row r has its value c; undefined where they lie in order. */
+/**
+ * A weight as a matrix: `order[r·cols + c]` is where row r has its value c; undefined where they
+ * lie in order.
+ */
 interface Matrix {
   readonly rows: number;
   readonly cols: number;
@@ -29,7 +33,10 @@ interface Made {
   commit?(): void;
 }
 
-/** Where the rows of a weight, one for each output, lie in it; `byGroup`: the groups of a transposed convolution have rows of their own. */
+/**
+ * Where the rows of a weight, one for each output, lie in it; `byGroup`: the groups of a transposed
+ * convolution have rows of their own.
+ */
 function matrixOf({ shape }: Parameter, transposed: boolean, groups: number, byGroup: boolean): Matrix {
   const size = shape.reduce((product, length) => product * length, 1);
   if (!transposed) return { rows: shape[0], cols: size / shape[0], order: undefined };
@@ -49,7 +56,10 @@ function matrixOf({ shape }: Parameter, transposed: boolean, groups: number, byG
   return { rows: sets * outputs, cols, order };
 }
 
-/** What both share: the learned weight, the layer that runs with another, and the way of the gradient back. */
+/**
+ * What both share: the learned weight, the layer that runs with another, and the way of the
+ * gradient back.
+ */
 abstract class Reparameterized extends Layer {
   readonly subject: string;
   /** The layer that runs; it belongs to this one, and its own weight is the one worked out last. */
@@ -98,10 +108,15 @@ abstract class Reparameterized extends Layer {
     return this.#weight.values.now;
   }
 
-  /** @internal Works the weight out of the learned one, into `to`, as in training or in evaluation. */
+  /**
+   * @internal Works the weight out of the learned one, into `to`, as in training or in evaluation.
+   */
   protected abstract make(from: Float32Array, to: Float32Array, training: boolean): Made;
 
-  /** @internal What it is worked out with besides, an object as long as that stays the same; undefined where it never does. */
+  /**
+   * @internal What it is worked out with besides, an object as long as that stays the same;
+   * undefined where it never does.
+   */
   protected abstract get basis(): object | undefined;
 
   override train(on = true): this {
@@ -208,6 +223,9 @@ abstract class Reparameterized extends Layer {
   }
 }
 
+const positive = (standard: number) =>
+  number(standard, 'a finite number above 0', (value) => value > 0 && Number.isFinite(value));
+
 /** Options of `WeightStandardization`. */
 export interface WeightStandardizationOptions {
   /** Added to the variance of each row, above 0. Default 1e-5. */
@@ -215,12 +233,13 @@ export interface WeightStandardizationOptions {
 }
 
 /**
- * Weight standardization (Qiao et al. 2019, arXiv 1903.10520) of a linear layer or a convolution: the weights behind each output have mean 0 and
- * variance 1,
+ * Weight standardization (Qiao et al. 2019, arXiv 1903.10520) of a linear layer or a convolution:
+ * the weights behind each output have mean 0 and variance 1,
  *
  *     ŵ[o] = (w[o] − mean(w[o])) / √(var(w[o]) + eps)
  *
- * with the biased variance over inputs and kernel. Backward goes through mean and variance. Compiled, it is the layer with these weights.
+ * with the biased variance over inputs and kernel. Backward goes through mean and variance.
+ * Compiled, it is the layer with these weights.
  *
  *     new WeightStandardization(new Conv2d(64, 64, 3, { padding: 1, bias: false }))
  *
@@ -233,13 +252,12 @@ export class WeightStandardization extends Reparameterized {
 
   /**
    * @param layer belongs to this one from now on
-   * @throws ERR_TYPE for a layer without such a weight, ERR_OPTION for eps of 0 or less, or an unknown option
+   * @throws ERR_TYPE for a layer without such a weight, ERR_OPTION for eps of 0 or less, or an
+   *   unknown option
    */
   constructor(layer: WeightedLayer, options: WeightStandardizationOptions = {}) {
     super('WeightStandardization', layer, true);
-    const { eps = 1e-5 } = takeOptions(this.subject, options, ['eps']);
-    checkNumber(this.subject, 'eps', eps, 'a finite number above 0', (value) => value > 0 && Number.isFinite(value));
-    this.eps = eps;
+    this.eps = readSchema(this.subject, options, { eps: positive(1e-5) }).eps;
   }
 
   /** @internal */
@@ -302,19 +320,20 @@ interface Vectors {
 const FIRST_ITERATIONS = 15;
 
 /**
- * Spectral normalization (Miyato et al. 2018, arXiv 1802.05957) of a linear layer or a convolution: its weight, as a matrix of one row for each
- * output, is divided by its largest singular value,
+ * Spectral normalization (Miyato et al. 2018, arXiv 1802.05957) of a linear layer or a convolution:
+ * its weight, as a matrix of one row for each output, is divided by its largest singular value,
  *
  *     ŵ = w / σ,  σ = uᵀ·w·v
  *
- * u and v are estimated by power iteration, `iterations` at each training forward: u = wv/‖wv‖, v = wᵀu/‖wᵀu‖; evaluation leaves them. Backward
- * takes u and v for constants. All of it is PyTorch's `torch.nn.utils.parametrizations.spectral_norm`, with its first 15 iterations, and with
- * NaN for a weight of zeros. Compiled, it is the layer with these weights.
+ * u and v are estimated by power iteration, `iterations` at each training forward: u = wv/‖wv‖, v =
+ * wᵀu/‖wᵀu‖; evaluation leaves them. Backward takes u and v for constants. All of it is PyTorch's
+ * `torch.nn.utils.parametrizations.spectral_norm`, with its first 15 iterations, and with NaN for a
+ * weight of zeros. Compiled, it is the layer with these weights.
  *
  *     new SpectralNorm(new Conv2d(64, 64, 3, { padding: 1 }))
  *
- * The state has the layer's names, `weight`, the learned one, and `bias`, and beside them `u` `[rows]` and `v` `[cols]`. Rows of a transposed
- * convolution are its second axis.
+ * The state has the layer's names, `weight`, the learned one, and `bias`, and beside them `u`
+ * `[rows]` and `v` `[cols]`. Rows of a transposed convolution are its second axis.
  */
 export class SpectralNorm extends Reparameterized {
   static override readonly name: string = 'SpectralNorm';
@@ -326,15 +345,13 @@ export class SpectralNorm extends Reparameterized {
 
   /**
    * @param layer belongs to this one from now on
-   * @throws ERR_TYPE for a layer without such a weight, ERR_OPTION for iterations that are no positive integer, eps of 0 or less, an unknown option
+   * @throws ERR_TYPE for a layer without such a weight, ERR_OPTION for iterations that are no
+   *   positive integer, eps of 0 or less, an unknown option
    */
   constructor(layer: WeightedLayer, options: SpectralNormOptions = {}) {
     super('SpectralNorm', layer, false);
-    const { subject } = this;
-    const { iterations = 1, eps = 1e-12, seed } = takeOptions(subject, options, ['iterations', 'eps', 'seed']);
-    checkNumber(subject, 'iterations', iterations, 'a positive integer', (n) => Number.isSafeInteger(n) && n > 0);
-    checkNumber(subject, 'eps', eps, 'a finite number above 0', (value) => value > 0 && Number.isFinite(value));
-    if (seed !== undefined) checkNumber(subject, 'seed', seed);
+    const schema = { iterations: integer(1, 1), eps: positive(1e-12), seed: seedOption() };
+    const { iterations, eps, seed } = readSchema(this.subject, options, schema);
     this.iterations = iterations;
     this.eps = eps;
     const random = new Random(seed);

@@ -11,16 +11,22 @@ function sumShape(subject: string, _: string, [branch, x]: readonly (readonly nu
 }
 
 /**
- * Layers with a way around them (He et al. 2015): y = x + layers(x). What they give must have the shape of what they take.
+ * A residual block (He et al. 2015): y = x + layers(x). The output of the layers must have the
+ * shape of their input.
  *
  *     new Residual(new Linear(64, 64), new BatchNorm1d(64))
  */
 export class Residual extends Network {
   static override readonly name: string = 'Residual';
   readonly subject = 'Residual';
-  /** The layers by themselves. */
+  /** The layers without the addition. */
   readonly branch: Sequential;
 
+  /**
+   * @param layers in their order; each may stand in one place only
+   * @throws ERR_TYPE for anything but layers of this copy of the library; ERR_OPTION for a layer
+   *   given twice
+   */
   constructor(...layers: Layer[]) {
     super();
     checkLayers(this.subject, layers);

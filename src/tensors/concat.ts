@@ -1,4 +1,5 @@
-// Arrays one behind the other along an axis, which may be counted from the end. A length that is not known is NaN.
+// Arrays one behind the other along an axis, which may be counted from the end. A length that is
+// not known is NaN.
 
 import { wrongValue } from '../errors.ts';
 import { countOf, showSymbolic } from './shape.ts';
@@ -26,13 +27,17 @@ export function concatShape(subject: string, where: string, shapes: readonly Sha
       else if (shape[i] !== result[i] && !Number.isNaN(shape[i])) result[i] = -1;
     }
     if (fits && !result.includes(-1)) continue;
-    const got = shapes.map(showSymbolic).join(' and ');
+    const some = shapes.slice(0, 8).map(showSymbolic).join(' and ');
+    const got = shapes.length > 8 ? `${some} and others` : some;
     throw wrongValue('ERR_SHAPE', subject, where, 'shapes that agree along the other axes', got, context);
   }
   return result;
 }
 
-/** Calls `visit` for each piece: which array, where it begins there and in the whole, and its length. */
+/**
+ * Calls `visit` for each piece: which array, where it begins there and in the whole, and its
+ * length.
+ */
 export function eachPiece(
   shapes: readonly Shape[],
   whole: Shape,

@@ -1,21 +1,31 @@
-// What all importers share: foreign names taken apart into a layer's name and a tensor's, and what comes of them.
+// What all importers share: foreign names taken apart into a layer's name and a tensor's, and what
+// comes of them.
 
 import { show, wrongKind, wrongValue } from '../errors.ts';
 import { quote, quoteSome } from '../formats/bytes.ts';
 import type { StoredTensor, Values } from '../formats/dtypes.ts';
 import type { Layer } from '../layers/layer.ts';
-import type { BatchNormOptions } from '../layers/options.ts';
 import { checkNames } from '../named-options.ts';
+import type { BatchNormOptions } from '../norms/options.ts';
 import type { StateDict, StateEntry } from '../types.ts';
 import { joined, parted } from './names.ts';
 import { normsIn, type StoredNorm } from './stored-norms.ts';
 
 /** A tensor under somebody's name: of a file that was read, or any values with a shape. */
-export type Foreign = StoredTensor | { readonly data: ArrayLike<number>; readonly shape: readonly number[] };
+export type Foreign =
+  | StoredTensor
+  | {
+      /** Values, row-major. */
+      readonly data: ArrayLike<number>;
+      /** Length of each axis, outermost first. */
+      readonly shape: readonly number[];
+    };
 
-/** A file that was read: what its metadata say of norms counts as read. */
+/** A file that was read. What its metadata says of norms counts as read. */
 export interface ForeignFile {
+  /** Tensors by name. */
   readonly tensors: ReadonlyMap<string, StoredTensor>;
+  /** Texts by name, as a safetensors file has them. */
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
@@ -27,29 +37,46 @@ export type NormOption = 'eps' | 'momentum' | 'runningVariance' | 'layout';
 
 const NORM_OPTIONS: readonly NormOption[] = ['eps', 'momentum', 'runningVariance', 'layout'];
 
-/** Foreign weights in our words. */
+/** Foreign weights in our names. */
 export interface Imported {
   /** For `loadStateDict`: `fc1.weight`, `bn1.gamma`, `bn1.runningMean` … */
   readonly state: StateDict;
-  /** By the name of each batch norm: eps, momentum, variance estimator and layout as that framework has them, for the constructor. */
+  /**
+   * By the name of each batch norm: eps, momentum, variance estimator and layout as that framework
+   * has them, for the constructor.
+   */
   readonly norms: Readonly<Record<string, BatchNormOptions>>;
-  /** By the name of each batch norm: which of its options in `norms` are the framework's defaults, as the file does not say them. */
+  /**
+   * By the name of each batch norm: the options in `norms` that the file does not say, and that are
+   * the framework's defaults.
+   */
   readonly assumed: Readonly<Record<string, readonly NormOption[]>>;
-  /** By the name of each layer whose `weight` was a depthwise kernel: outputs for each input, which its shape does not say. */
+  /**
+   * By the name of each layer whose `weight` was a depthwise kernel: outputs for each input, which
+   * its shape does not say.
+   */
   readonly multipliers?: Readonly<Record<string, number>>;
   /**
-   * Names of layers that run in training mode in the file, whoever calls the network, if there are any: batch norms that take each batch's own statistics, dropout that
-   * drops. `loadSequential` refuses them.
+   * Names of layers that run in training mode in the file, whoever calls the network, if there are
+   * any: batch norms that take each batch's own statistics, dropout that drops. `loadSequential`
+   * refuses them.
    */
   readonly training?: readonly string[];
-  /** Names that nothing was made of. */
+  /** Names in the file that no entry of `state` came from. */
   readonly unused: readonly string[];
-  /** Names that should be there and are not: of `layer`, if one was given; of a norm without statistics. */
+  /**
+   * Names that should be there and are not: of `layer`, if one was given; of a norm without
+   * statistics.
+   */
   readonly missing: readonly string[];
-  /** Options that the file says and `layer`'s norms have otherwise, in sentences: with another eps the same weights give other results. */
+  /**
+   * Options in which the file and `layer`'s norms differ, in sentences: with another eps the same
+   * weights give other results.
+   */
   readonly differences: readonly string[];
 }
 
+/** Options of `fromTorch`, `fromKeras`, `fromTfjs`, `fromFlax` and `fromOnnx`. */
 export interface ImportOptions {
   /** What the weights are for: its state dict says which names and shapes are needed. */
   layer?: Layer;
@@ -57,7 +84,9 @@ export interface ImportOptions {
   rename?: Readonly<Record<string, string>>;
   /** `true`: gammas and betas may be NaN or infinite. Default `false`. */
   allowNonFinite?: boolean;
-  /** `true`: statistics are taken as they are, for whoever looks for what is wrong with them. Default `false`. */
+  /**
+   * `true`: statistics are taken as they are, to look for what is wrong with them. Default `false`.
+   */
   lenient?: boolean;
 }
 
@@ -72,8 +101,85 @@ export function checkTensor(subject: string, name: string, tensor: unknown): voi
 /** Tensors of one layer by their last name. */
 export interface Group {
   readonly name: string;
-  readonly tensors: ReadonlyMap<string, { readonly full: string; readonly tensor: Foreign }>;
+  readonly tensors: Leaves;
 }
+
+export interface Leaf {
+  readonly full: string;
+  readonly tensor: Foreign;
+}
+
+/** A layer has a handful of tensors; more are looked up in a table. */
+const HANDFUL = 8;
+/** Last names that are kept once each. */
+const MANY_LEAVES = 64;
+
+/**
+ * Tensors of one layer by their last name, in the order of the file. A handful of them stand side
+ * by side: a Map for each layer would cost five times as much.
+ */
+export class Leaves {
+  readonly #leaf: string;
+  readonly #full: string;
+  readonly #tensor: Foreign;
+  /**
+   * Last name, whole name and tensor of each but the first; all of them in a table, where they are
+   * more than a handful.
+   */
+  #others: readonly unknown[] | Map<string, Leaf> = NONE;
+
+  constructor(leaf: string, full: string, tensor: Foreign) {
+    this.#leaf = leaf;
+    this.#full = full;
+    this.#tensor = tensor;
+  }
+
+  get size(): number {
+    return this.#others instanceof Map ? this.#others.size : 1 + this.#others.length / 3;
+  }
+
+  has(leaf: string): boolean {
+    return this.get(leaf) !== undefined;
+  }
+
+  get(leaf: string): Leaf | undefined {
+    const others = this.#others;
+    if (others instanceof Map) return others.get(leaf);
+    if (leaf === this.#leaf) return { full: this.#full, tensor: this.#tensor };
+    for (let at = 0; at < others.length; at += 3) if (others[at] === leaf) return leafAt(others, at);
+    return undefined;
+  }
+
+  /** What comes twice is not lost: it keeps its whole name, and nobody knows it. */
+  add(leaf: string, full: string, tensor: Foreign): void {
+    const name = this.has(leaf) ? full : leaf;
+    const others = this.#others;
+    if (others instanceof Map) others.set(name, { full, tensor });
+    else if (this.size < HANDFUL) this.#others = [...others, name, full, tensor];
+    else this.#others = new Map([...this, [name, { full, tensor }]]);
+  }
+
+  *[Symbol.iterator](): IterableIterator<[string, Leaf]> {
+    const others = this.#others;
+    if (others instanceof Map) return yield* others;
+    yield [this.#leaf, { full: this.#full, tensor: this.#tensor }];
+    for (let at = 0; at < others.length; at += 3) yield [others[at] as string, leafAt(others, at)];
+  }
+
+  *keys(): IterableIterator<string> {
+    for (const [leaf] of this) yield leaf;
+  }
+
+  *values(): IterableIterator<Leaf> {
+    for (const [, found] of this) yield found;
+  }
+}
+
+function leafAt(items: readonly unknown[], at: number): Leaf {
+  return { full: items[at + 1] as string, tensor: items[at + 2] as Foreign };
+}
+
+const NONE: readonly unknown[] = [];
 
 export function entriesOf(subject: string, given: ForeignTensors): (readonly [string, Foreign])[] {
   // a file that was read, with its tensors in it
@@ -86,20 +192,46 @@ export function entriesOf(subject: string, given: ForeignTensors): (readonly [st
   return Object.entries(tensors);
 }
 
-/** Puts tensors together by layer; `split` takes a name apart. */
-export function groupsOf(
-  entries: readonly (readonly [string, Foreign])[],
+/**
+ * Puts tensors together by layer; `split` takes a name apart, `make` makes what is kept of a layer.
+ */
+export function groupsOf<G extends { readonly tensors: Leaves } = Group>(
+  entries: Iterable<readonly [string, Foreign]>,
   split: (name: string) => readonly [layer: string, leaf: string],
-): Group[] {
-  const groups = new Map<string, Map<string, { full: string; tensor: Foreign }>>();
+  make: (name: string, leaf: string, full: string, tensor: Foreign, at: number) => G = (name, ...first) =>
+    ({ name, tensors: new Leaves(first[0], first[1], first[2]) }) as never,
+): Map<string, G> {
+  const groups = new Map<string, G>();
+  const names = new Map<string, string>();
   for (const [full, tensor] of entries) {
-    const [layer, leaf] = split(full);
-    const group = groups.get(layer) ?? new Map();
-    groups.set(layer, group);
-    // what comes twice is not lost: it keeps its whole name, and nobody knows it
-    group.set(group.has(leaf) ? full : leaf, { full, tensor });
+    const [name, last] = split(full);
+    const leaf = names.get(last) ?? last;
+    // few names come again and again
+    if (names.size < MANY_LEAVES) names.set(leaf, leaf);
+    const group = groups.get(name);
+    if (group) group.tensors.add(leaf, full, tensor);
+    else groups.set(name, make(name, leaf, full, tensor, groups.size));
   }
-  return [...groups].map(([name, tensors]) => ({ name, tensors }));
+  return groups;
+}
+
+/** What values of a norm may be, in our words. */
+const SOUND: ReadonlyMap<string, readonly [(value: number) => boolean, string]> = /* @__PURE__ */ new Map<
+  string,
+  readonly [(value: number) => boolean, string]
+>([
+  ['runningVar', [(value) => value >= 0 && value < Number.POSITIVE_INFINITY, 'finite variances of 0 or more']],
+  ['runningMean', [Number.isFinite, 'finite means']],
+  ['batchesTracked', [(value) => Number.isSafeInteger(value) && value >= 0, 'a whole number of 0 or more']],
+  ['gamma', [Number.isFinite, 'finite values']],
+  ['beta', [Number.isFinite, 'finite values']],
+]);
+
+/** The first of a norm's values that it cannot have; −1 where all are as they may be. */
+export function unsoundAt(ours: string, data: ArrayLike<number>): number {
+  const [test] = SOUND.get(ours) ?? [];
+  if (test) for (let i = 0; i < data.length; i++) if (!test(data[i])) return i;
+  return -1;
 }
 
 /** Gathers an import, name by name. */
@@ -150,7 +282,8 @@ export class Collector {
   ): void {
     const name = joined(layer, ours);
     checkTensor(this.#subject, full, tensor);
-    const { shape, data: stored } = tensor; // a file's tensor decodes its data each time it is asked
+    // a file's tensor decodes its data each time it is asked
+    const { shape, data: stored } = tensor;
     const data = stored instanceof Float64Array ? stored : new Float32Array(stored);
     const count = shape.reduce((product, length) => product * length, 1);
     if (data.length !== count) throw this.#wrong(full, `${count} values for shape ${show(shape)}`, `${data.length}`);
@@ -165,27 +298,19 @@ export class Collector {
   /** What a file may not say of a batch norm. */
   #check(full: string, ours: string, data: Values): void {
     if (this.#options.lenient) return;
-    const bad = (test: (value: number) => boolean) => data.findIndex((value) => !test(value));
-    const tests: Record<string, [(value: number) => boolean, string]> = {
-      runningVar: [(value) => value >= 0 && value < Number.POSITIVE_INFINITY, 'finite variances of 0 or more'],
-      runningMean: [Number.isFinite, 'finite means'],
-      batchesTracked: [(value) => Number.isSafeInteger(value) && value >= 0, 'a whole number of 0 or more'],
-    };
-    if (!this.#options.allowNonFinite) {
-      tests.gamma = [Number.isFinite, 'finite values'];
-      tests.beta = [Number.isFinite, 'finite values'];
-    }
-    if (!Object.hasOwn(tests, ours)) return;
-    const [test, expected] = tests[ours];
-    const at = bad(test);
-    if (at >= 0) throw this.#wrong(full, expected, `${data[at]} at ${at}`);
+    if (this.#options.allowNonFinite && (ours === 'gamma' || ours === 'beta')) return;
+    const at = unsoundAt(ours, data);
+    if (at >= 0) throw this.#wrong(full, SOUND.get(ours)![1], `${data[at]} at ${at}`);
   }
 
   #wrong(full: string, expected: string, got: string): Error {
     return wrongValue('ERR_STATE', this.#subject, quote(full), expected, got);
   }
 
-  /** A batch norm and the options it was trained with. `stated`: those that the file says; the others are defaults. */
+  /**
+   * A batch norm and the options it was trained with. `stated`: those that the file says; the
+   * others are defaults.
+   */
   norm(layer: string, options: BatchNormOptions, stated: 'all' | readonly NormOption[]): void {
     const foreign = this.#theirs.get(layer) ?? layer;
     const said: StoredNorm = Object.hasOwn(this.#said, foreign) ? this.#said[foreign] : {};

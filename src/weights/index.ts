@@ -2,10 +2,12 @@
 
 import * as kernels from '#wasm';
 import { provide } from '../wasm/source.ts';
+import * as loading from './load-network.ts';
 import * as networks from './load-sequential.ts';
 
 export type { Bytes } from '../formats/bytes.ts';
 export type { StoredTensor, StoredTensors, Values } from '../formats/dtypes.ts';
+export type { Json } from '../formats/json.ts';
 export { readNpy, type WritableArray, writeNpy } from '../formats/npy.ts';
 export { readNpz, writeNpz } from '../formats/npz.ts';
 export {
@@ -20,7 +22,9 @@ export {
   readOnnx,
 } from '../formats/onnx.ts';
 export type { TensorFiles } from '../formats/onnx-tensor.ts';
+export type { Field as OnnxField } from '../formats/protobuf.ts';
 export {
+  type RawTensor,
   readSafetensors,
   type SafetensorsFile,
   type SafetensorsOptions,
@@ -39,17 +43,33 @@ export { fromKeras, fromTfjs, type KerasExportOptions, toKeras, toTfjs } from '.
 export type { KerasLayer } from './keras-config.ts';
 export { type KerasFile, readKeras } from './keras-file.ts';
 export { type WriteKerasOptions, writeKeras } from './keras-write.ts';
+export type { ConstantInput, LoadNetworkOptions } from './load-network.ts';
 export type { Files, FileUrl, LoadOptions } from './load-sequential.ts';
+export type { LoadedNetwork, NetworkReport } from './network/loaded-network.ts';
 export { fromOnnx, normsOf, type OnnxNorm } from './onnx.ts';
 export { type OnnxExportOptions, toOnnx } from './onnx-export.ts';
-export { kinOf, type OnnxKin } from './onnx-kin.ts';
+export { type OnnxStatelessNorm, statelessNormsOf } from './onnx-stateless-norms.ts';
 export { fromTorch, toTorch } from './torch.ts';
 
 /**
- * A network from an ONNX, Keras or TF.js file, where its graph is a chain of fully connected layers, normalizations, activations and dropout, with its
- * weights, in evaluation mode.
+ * A network from an ONNX, Keras or TF.js file with its weights, in evaluation mode. The file's
+ * graph must be a chain of fully connected layers, normalizations, activations and dropout.
  *
- * @param file bytes, or where there is a file system a path; or all files of a TF.js model by name, `model.json` among them
+ *     const net = await loadSequential('model.onnx');
+ *     const run = net.compile();
+ *
+ * @param file bytes, or where there is a file system a path; or all files of a TF.js model by name,
+ *   `model.json` among them
  * @throws ERR_FORMAT where the file is none of these, or its graph no such chain: at which node
  */
 export const loadSequential = /* @__PURE__ */ provide(networks.loadSequential, kernels);
+
+/**
+ * The network of an ONNX file, in evaluation mode: a `Graph` whose inputs, outputs and layouts are the file's, to be run, compiled, saved, or trained where
+ * all that it has can be trained (`report`). Integer inputs are whole numbers in a Float32Array.
+ *
+ * @param source bytes, or where there is a file system a path or a file URL; or files by name, one of them `*.onnx`, beside it those that its tensors lie in
+ * @throws ERR_FORMAT where the file is no ONNX model, or has operators that there are not here: all of them, how often, and where first; or nodes that say
+ *   what there is not here. ERR_OPTION for `outputs` and `constants` that the graph does not have
+ */
+export const loadNetwork = /* @__PURE__ */ provide(loading.loadNetwork, kernels);

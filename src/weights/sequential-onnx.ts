@@ -13,32 +13,35 @@ import {
   FOREIGN,
   NAMES,
 } from '../kernels/activations.ts';
-import { BatchNorm } from '../layers/batch-norm.ts';
-import { BatchNorm1d } from '../layers/batch-norm-ranks.ts';
-import { GroupNorm } from '../layers/group-norm.ts';
-import { InstanceNorm1d, InstanceNorm2d, InstanceNorm3d } from '../layers/instance-norm.ts';
 import type { Layer } from '../layers/layer.ts';
-import { LayerNorm } from '../layers/layer-norm.ts';
-import { RMSNorm } from '../layers/rms-norm.ts';
 import { ActivationLayer } from '../nn/activations.ts';
 import { Dropout } from '../nn/dropout.ts';
 import { Linear } from '../nn/linear.ts';
 import { Sequential } from '../nn/sequential.ts';
+import { BatchNorm } from '../norms/batch-norm.ts';
+import { BatchNorm1d } from '../norms/batch-norm-ranks.ts';
+import { GroupNorm } from '../norms/group-norm.ts';
+import { InstanceNorm1d, InstanceNorm2d, InstanceNorm3d } from '../norms/instance-norm.ts';
+import { LayerNorm } from '../norms/layer-norm.ts';
+import { RMSNorm } from '../norms/rms-norm.ts';
 import { AffineRun, type Factor } from './affine-run.ts';
 import { fromKernel } from './axes.ts';
 import { biasRow, normsOf, type OnnxNorm } from './onnx.ts';
 import { Allowance, type Shape, sizeOf } from './onnx-constants.ts';
 import { activationOfNodes, ELEMENTWISE, ONNX_ACTIVATIONS, setOf } from './onnx-elementwise.ts';
 import { checkOpset, type Graph, graphFor } from './onnx-graph.ts';
-import { kinOf, type OnnxKin, spreadWeights } from './onnx-kin.ts';
 import { labelOf, shortest } from './onnx-names.ts';
+import { type OnnxStatelessNorm, spreadWeights, statelessNormsOf } from './onnx-stateless-norms.ts';
 
 const FORMAT = 'ONNX';
 
 /** ONNX' number for float32. */
 const FLOAT = 1;
 
-/** Builds the network. Throws ERR_FORMAT, by the nodes' names, where the graph is no chain of layers that there are here. */
+/**
+ * Builds the network. Throws ERR_FORMAT, by the nodes' names, where the graph is no chain of layers
+ * that there are here.
+ */
 export function sequentialFromOnnx(
   file: Bytes,
   { dropSoftmax = false, files }: { dropSoftmax?: boolean; files?: TensorFiles | undefined },
@@ -48,7 +51,10 @@ export function sequentialFromOnnx(
   return new Chain(graphFor(model), dropSoftmax).build();
 }
 
-/** The shape of one row, as the network of a model takes it: as long as a graph that begins with Flatten. undefined where it is not known. */
+/**
+ * The shape of one row, as the network of a model takes it: as long as a graph that begins with
+ * Flatten. undefined where it is not known.
+ */
 export function rowOfOnnx(model: OnnxModel): number[] | undefined {
   const [shape] = model.inputs.values();
   const row = shape?.slice(1);
@@ -87,7 +93,7 @@ class Chain {
   readonly #places: ReadonlyMap<OnnxNode, number>;
   readonly #norms: ReadonlyMap<OnnxNode, OnnxNorm>;
   /** Norms beside batch norm: of one node by it, of several by what they take. */
-  readonly #kin = new Map<OnnxNode | string, OnnxKin>();
+  readonly #statelessNorms = new Map<OnnxNode | string, OnnxStatelessNorm>();
   readonly #dropSoftmax: boolean;
   readonly #layers: Layer[] = [];
   /** How many of the nodes take a value, and the graph itself. */
@@ -103,7 +109,8 @@ class Chain {
     this.#nodes = neededNodes(graph);
     this.#places = new Map(model.nodes.map((node, i) => [node, i]));
     this.#norms = new Map(normsOf(model).map((norm) => [norm.node, norm]));
-    for (const kin of kinOf(model)) this.#kin.set(kin.nodes ? kin.input : kin.node, kin);
+    for (const stateless of statelessNormsOf(model))
+      this.#statelessNorms.set(stateless.nodes ? stateless.input : stateless.node, stateless);
     for (const node of this.#nodes) for (const name of node.inputs) this.#count(name);
     for (const name of model.outputs) this.#count(name);
     this.#dropSoftmax = dropSoftmax;
@@ -125,7 +132,10 @@ class Chain {
     return new Sequential(...this.#layers).eval();
   }
 
-  /** Says all that is in the way, not only the first: inputs, outputs, operators that are no layers here. */
+  /**
+   * Says all that is in the way, not only the first: inputs, outputs, operators that are no layers
+   * here.
+   */
   #checkOperators(): void {
     const strange = new Map<string, string>();
     for (const node of this.#nodes) {
@@ -157,12 +167,12 @@ class Chain {
 
   /** Takes as many nodes as make one layer, and says how many. */
   #step(i: number): number {
-    const several = this.#kin.get(this.#value);
+    const several = this.#statelessNorms.get(this.#value);
     const { nodes = [] } = several ?? {};
     if (several && nodes.length > 0) {
       const own = new Set(this.#nodes.slice(i, i + nodes.length));
       if (!several.problem && nodes.every((node) => own.has(node))) {
-        this.#push(this.#kinLayer(several.node, several));
+        this.#push(this.#statelessNormLayer(several.node, several));
         this.#value = several.output;
         return nodes.length;
       }
@@ -201,7 +211,10 @@ class Chain {
       throw this.#fail(node, `${quote(value)} as its one input: a chain`, quoteSome(given));
   }
 
-  /** How many nodes there are until all that comes of the value is one value; undefined where that is never. */
+  /**
+   * How many nodes there are until all that comes of the value is one value; undefined where that
+   * is never.
+   */
   #meeting(i: number): number | undefined {
     const open = new Map<string, number>([[this.#value, this.#uses.get(this.#value) ?? 0]]);
     for (let at = i; at < this.#nodes.length; at++) {
@@ -367,9 +380,9 @@ class Chain {
         return;
       }
     }
-    const kin = this.#kin.get(node);
-    if (kin) {
-      this.#push(this.#kinLayer(node, kin));
+    const stateless = this.#statelessNorms.get(node);
+    if (stateless) {
+      this.#push(this.#statelessNormLayer(node, stateless));
       return;
     }
     const activation = activationFor(node, number);
@@ -497,25 +510,25 @@ class Chain {
   }
 
   /** A norm whose statistics are those of its input, with its weights. */
-  #kinLayer(node: OnnxNode, kin: OnnxKin): Layer {
-    const { kind, inputs, eps, numGroups = 1, problem } = kin;
+  #statelessNormLayer(node: OnnxNode, stateless: OnnxStatelessNorm): Layer {
+    const { kind, inputs, eps, numGroups = 1, problem } = stateless;
     if (problem) throw this.#fail(node, 'a norm that there is here', `${kind}: ${problem}`);
     const weights = (name: string | undefined, what: string) => {
       if (name === undefined) return undefined;
       const { data, shape } = this.#constant(node, name, what);
-      return spreadWeights(kin, data, shape);
+      return spreadWeights(stateless, data, shape);
     };
     const gamma = weights(inputs.gamma, 'scale');
     const beta = weights(inputs.beta, 'bias');
     const state = { ...(gamma && { gamma }), ...(beta && { beta }) };
     if (kind === 'LayerNorm' || kind === 'RMSNorm') {
       const affine = gamma && beta ? true : gamma ? 'gamma' : false;
-      const norm = new { LayerNorm, RMSNorm }[kind](kin.shape!, { eps, affine });
+      const norm = new { LayerNorm, RMSNorm }[kind](stateless.shape!, { eps, affine });
       norm.loadStateDict(state);
       return norm;
     }
-    const { channels } = kin;
-    const shape = this.#graph.shapes.get(kin.input);
+    const { channels } = stateless;
+    const shape = this.#graph.shapes.get(stateless.input);
     if (!channels) throw this.#fail(node, 'a known number of channels', 'none');
     if (kind === 'GroupNorm') {
       const norm = new GroupNorm(numGroups, channels, { eps });

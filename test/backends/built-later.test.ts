@@ -1,4 +1,5 @@
-// Layers whose input features are given as null: they are built for the first input, for `build(shape)`, or in a graph.
+// Layers whose input features are given as null: they are built for the first input, for
+// `build(shape)`, or in a graph.
 
 import { describe, expect, test } from 'vitest';
 import {

@@ -16,7 +16,10 @@ const CANARY = 12345.678;
 
 type Array32 = Float32Array | Float64Array;
 
-/** Sizes that matter: around the lane width, the unroll and the blocks of each kernel, with and without gaps between rows. */
+/**
+ * Sizes that matter: around the lane width, the unroll and the blocks of each kernel, with and
+ * without gaps between rows.
+ */
 function sizesFor(name: KernelName): Sizes[] {
   const all: Sizes[] = [];
   const { args } = rowOf(name);
@@ -25,7 +28,8 @@ function sizesFor(name: KernelName): Sizes[] {
     // averages know no dilation
     all.push(...allPoolSizes().filter(({ dilationWidth }) => has('dilationWidth') || dilationWidth === 1));
   } else if (has('taps')) {
-    // pixels, runs and columns around a tile, a band and a block; windows that overlap, and nine taps in a grid
+    // pixels, runs and columns around a tile, a band and a block; windows that overlap, and nine
+    // taps in a grid
     for (const count of [1, 2, 3, 4, 5, 9, 66, 130, 515]) {
       for (const [runs, run] of [
         [0, 3],
@@ -44,6 +48,64 @@ function sizesFor(name: KernelName): Sizes[] {
         }
       }
     }
+  } else if (name === 'depthwise_rows_nxc_f32') {
+    // kernels in registers and others; images that end beside four pixels, and smaller than a window; not all rows
+    for (const [kernelHeight, kernelWidth] of [
+      [3, 3],
+      [5, 5],
+      [1, 3],
+      [2, 4],
+      [4, 1],
+    ])
+      for (const [strideHeight, strideWidth] of [
+        [1, 1],
+        [2, 2],
+        [1, 3],
+      ])
+        for (const [height, width] of [
+          [1, 1],
+          [4, 3],
+          [5, 9],
+          [3, 23],
+        ])
+          for (const cols of [1, 4, 7, 12]) {
+            const [top, left] = [(kernelHeight - 1) >> (height % 2), (kernelWidth - 1) >> (cols % 2)];
+            const outHeight = Math.ceil((height + top) / strideHeight);
+            const outWidth = Math.ceil((width + (cols % 3)) / strideWidth);
+            const samples = 1 + (width % 2);
+            const rows = Math.max(1, samples * outHeight - (cols % 2));
+            const image = { rows, samples, height, width, outHeight, outWidth, cols };
+            const depth = kernelHeight * kernelWidth;
+            all.push({ ...image, kernelHeight, kernelWidth, strideHeight, strideWidth, top, left, depth });
+          }
+  } else if (name === 'winograd_nxc_f32') {
+    // images of odd and even sides, smaller than a window and larger than a block of tiles; parts of a pixel
+    for (const [height, width] of [
+      [1, 1],
+      [2, 3],
+      [4, 4],
+      [3, 7],
+      [6, 5],
+      [9, 10],
+    ])
+      for (const [top, left, after] of [
+        [1, 1, 1],
+        [0, 2, 2],
+        [2, 0, 2],
+        [2, 1, 0],
+      ])
+        for (const [depth, cols] of [
+          [4, 8],
+          [12, 24],
+          [8, 16],
+          [20, 8],
+        ]) {
+          const [outHeight, outWidth] = [height + top + after - 2, width + left + after - 2];
+          if (outHeight < 1 || outWidth < 1) continue;
+          const [samples, share, block] = [1 + (width % 2), 8 + 8 * (height % 2), 4 * (1 + (depth % 3))];
+          const own = { samples, height, width, depth, outHeight, outWidth, cols, pixel: cols + 8 * (left % 2) };
+          all.push({ ...own, top, left, share, block });
+        }
   } else if (name === 'pad_nxc_f32') {
     for (const first of [0, 1])
       for (const repeat of [1, 2])
@@ -122,7 +184,10 @@ function sizesFor(name: KernelName): Sizes[] {
 
 type Flavour = 'ordinary' | 'offset' | 'constant' | 'special';
 
-/** Values of one vector argument. Channel vectors are lopsided; `special` puts NaN and infinities into x. */
+/**
+ * Values of one vector argument. Channel vectors are lopsided; `special` puts NaN and infinities
+ * into x.
+ */
 function fill(arg: Vector, length: number, random: Random, flavour: Flavour): number[] {
   const values = Array.from({ length }, () => random.normal() * 2 + 0.5);
   if (arg.name === 'x' || arg.name === 'w') {
@@ -213,6 +278,11 @@ function run(name: KernelName, trial: Trial, seed: number): string | undefined {
     const tables = tablesFor({ ...trial.sizes, run: args.some((arg) => arg.name === 'run') ? run : trial.sizes.cols });
     for (const table of ['at', 'to', 'taps'] as const) initial[table] = tableBits(tables[table]);
   }
+  if (initial.order) {
+    // the last rows of the image, the last one first
+    const { rows, samples, outHeight } = trial.sizes;
+    initial.order = tableBits(Array.from({ length: rows }, (_, r) => samples * outHeight - 1 - r));
+  }
   // what is worked out from the sums of segments is given the right ones
   const { x, dy, pivot, center, invStd, sum, square, dot } = initial as Record<string, never>;
   const { rows, channels, stride, segment } = trial.sizes;
@@ -222,7 +292,8 @@ function run(name: KernelName, trial: Trial, seed: number): string | undefined {
   }
   if (name === 'grad_totals_nxc_f32')
     js.grad_sums_nxc_f32(x, dy, center, invStd, null, sum, dot, rows, channels, stride, segment);
-  // activations on sums of unlike rounding may fall on either side of a corner: no activation where data are not ordinary
+  // activations on sums of unlike rounding may fall on either side of a corner: no activation where
+  // data are not ordinary
   if (trial.flavour !== 'ordinary' && 'kind' in scalars && name !== 'activate_f32' && name !== 'activate_grad_f32')
     scalars.kind = 0;
 
@@ -290,8 +361,9 @@ function run(name: KernelName, trial: Trial, seed: number): string | undefined {
 }
 
 /**
- * The error allowed for element i of an output, from the number of terms and the size of the data: the plain loops are run on absolute
- * values (means negated, so that differences become sums), which gives the sum of absolute terms.
+ * The error allowed for element i of an output, from the number of terms and the size of the data:
+ * the plain loops are run on absolute values (means negated, so that differences become sums),
+ * which gives the sum of absolute terms.
  */
 function scaleOf(
   name: KernelName,
@@ -447,7 +519,8 @@ describe.each(KERNEL_NAMES)('%s', (name) => {
         const random = new Random(5);
         const places: number[] = [];
         const values = args.map((arg) => {
-          if (!isVector(arg)) return arg.role === 'size' ? sizes[arg.name] : 0; // no activation: it might hide what it is given
+          // no activation: it might hide what it is given
+          if (!isVector(arg)) return arg.role === 'size' ? sizes[arg.name] : 0;
           const length = arg.length(sizes);
           const at = heap.alloc(length * 8 + 8);
           places.push(at);

@@ -1,5 +1,6 @@
-// 60 steps of small convolutional networks against PyTorch's in float64 (test/fixtures/golden-conv, endtoend): losses, the first
-// gradients, parameters and running statistics after 1, 10 and 60 steps, logits in evaluation, and compiled.
+// 60 steps of small convolutional networks against PyTorch's in float64 (test/fixtures/golden-conv,
+// endtoend): losses, the first gradients, parameters and running statistics after 1, 10 and 60
+// steps, logits in evaluation, and compiled.
 
 import { expect, test } from 'vitest';
 import {

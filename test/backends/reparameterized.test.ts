@@ -1,4 +1,5 @@
-// Weight standardization and spectral normalization against PyTorch's in float64 (test/fixtures/training), and what wrappers promise.
+// Weight standardization and spectral normalization against PyTorch's in float64
+// (test/fixtures/training), and what wrappers promise.
 
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
@@ -212,7 +213,7 @@ test.each<[() => unknown, string]>([
   [() => new SpectralNorm(3 as never), 'SpectralNorm: layer expected a linear layer or a convolution, got 3'],
   [
     () => new SpectralNorm(new Linear(2, 3), { iterations: 0 }),
-    'SpectralNorm(Linear(2, 3)): iterations expected a positive integer, got 0',
+    'SpectralNorm(Linear(2, 3)): iterations expected a whole number of 1 or more, got 0',
   ],
   [
     () => new SpectralNorm(new Linear(2, 3), { eps: Number.NaN }),

@@ -1,5 +1,5 @@
-// ONNX models in the forms that exporters give them: constants, shared tensors, external data, norms in several nodes, old versions; what is read, what is
-// refused, and what a fold leaves.
+// ONNX models in the forms that exporters give them: constants, shared tensors, external data,
+// norms in several nodes, old versions; what is read, what is refused, and what a fold leaves.
 
 import { readdirSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
@@ -9,11 +9,11 @@ import { ActivationLayer, foldConv, foldLinear, Random, type Sequential } from '
 import {
   foldOnnx,
   fromOnnx,
-  kinOf,
   loadSequential,
   normsOf,
   onnxFiles,
   readOnnx,
+  statelessNormsOf,
   toTorch,
 } from '../../src/weights/index.ts';
 import { strangeNorms, tensorsOf } from '../../src/weights/onnx.ts';
@@ -179,7 +179,7 @@ describe('chains', () => {
     await expect(loadSequential(model)).rejects.toThrow(
       `ONNX: node 0 LayerNormalization 'ln' expected a norm that there is here, got LayerNorm: ${problem}`,
     );
-    expect(kinOf(readOnnx(model))[0].problem).toBe(problem);
+    expect(statelessNormsOf(readOnnx(model))[0].problem).toBe(problem);
     expect(fromOnnx(model).unused).toEqual(['s']);
     expect(strangeNorms(readOnnx(model))).toEqual([`LayerNormalization ln (${problem})`]);
   });
@@ -224,7 +224,7 @@ describe('weights', () => {
 
   test('a scale of fewer values is spread over what is normalised', () => {
     const { state } = fromOnnx(file('layer_norms'));
-    const [one, two, three] = kinOf(readOnnx(file('layer_norms')));
+    const [one, two, three] = statelessNormsOf(readOnnx(file('layer_norms')));
     expect([one.shape, two.shape, three.shape]).toEqual([[3, 4], [4], [3, 4]]);
     expect(state['a.gamma'].shape).toEqual([3, 4]);
     expect(Array.from(state['a.gamma'].data.slice(4, 8))).toEqual(Array.from(state['a.gamma'].data.slice(0, 4)));
@@ -439,7 +439,8 @@ describe('folds', () => {
   });
 
   test('a bias that would take more room than the norm is not made', () => {
-    // five norms behind products of one weight each: all of them share their parameters, so that little goes
+    // five norms behind products of one weight each: all of them share their parameters, so that
+    // little goes
     const names = ['n1', 'n2', 'n3'];
     const width = 64;
     const wide = (name: string) =>
@@ -781,7 +782,7 @@ test.each([-(2 ** 53), -(2 ** 31), -65, 0.5])('a norm whose axis is %d has no kn
   const scale = tensorField(5, 'g', new Float32Array(2), [2]);
   const node = nodeField('RMSNormalization', 'n', ['x', 'g'], ['y'], { axis: { float: axis } });
   for (const rank of [[], [lengthField(11, [lengthField(1, 'x')])], [valueField(11, 'x', ['batch', 2])]]) {
-    const [kin] = kinOf(readOnnx(writeModel([node, scale, ...rank], 23)));
-    expect(kin.problem).toMatch(/^axis -?[\d.]+ of an input of (?:unknown )?rank/);
+    const [stateless] = statelessNormsOf(readOnnx(writeModel([node, scale, ...rank], 23)));
+    expect(stateless.problem).toMatch(/^axis -?[\d.]+ of an input of (?:unknown )?rank/);
   }
 });

@@ -1,4 +1,5 @@
-// torchvision's networks in test/fixtures/models, and the formula that their weights and images follow.
+// torchvision's networks in test/fixtures/models, and the formula that their weights and images
+// follow.
 
 import { readFileSync } from 'node:fs';
 

@@ -1,4 +1,5 @@
-// How much memory a training step of ResNet-18 takes, in a process of its own: tsx test/support/training-memory.ts prints JSON.
+// How much memory a training step of ResNet-18 takes, in a process of its own: tsx
+// test/support/training-memory.ts prints JSON.
 
 import { existsSync, readFileSync } from 'node:fs';
 import { crossEntropy, SGD, tensor } from '../../src/index.ts';

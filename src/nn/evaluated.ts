@@ -1,0 +1,54 @@
+// Operations of compiled networks as operations of a graph of layers: they have a forward, and no gradient.
+
+import { wrongMoment } from '../errors.ts';
+import type { Operation as GraphOperation } from '../graph/operation.ts';
+import { OPERATIONS } from '../graph/operations/list.ts';
+import { NO_ACTIVATION } from '../kernels/activations.ts';
+import { backend } from '../kernels/backend.ts';
+import { within } from '../tensors/call.ts';
+import { countOf, shapeOf } from '../tensors/shape.ts';
+import type { Operation } from './operations.ts';
+
+/** The operation as a node of a graph. A run in evaluation is that of the compiled network. */
+export function evaluated(given: GraphOperation): Operation {
+  const { runner, rounded } = OPERATIONS.find((one) => one.runner.kind === given.kind)!;
+  const operation = rounded(given);
+  return {
+    name: given.kind,
+    evaluationOnly: true,
+    readsInputs: false,
+    shape: (subject, where, shapes) => runner.shape(`${subject}: ${where}`, operation, shapes),
+    forward(xs, y) {
+      if (countOf(shapeOf(y)) === 0) return;
+      within((call) => {
+        const current = backend();
+        const inputs = xs.map((x) => call.input(x));
+        const output = call.output(y);
+        const shapes = xs.map(shapeOf);
+        const bytes = runner.bytes?.(operation, xs.length) ?? 0;
+        const weights = bytes ? call.scratch(bytes) : 0;
+        const room = runner.scratch?.(operation, shapes) ?? 0;
+        const scratch = room ? call.scratch(room) : 0;
+        runner.fill?.(current, operation, weights, xs.length);
+        const places = inputs.map((at) => () => at);
+        runner.call({
+          backend: current,
+          operation,
+          weights,
+          shapes,
+          inputs: places,
+          residual: () => 0,
+          output: () => output,
+          scratch: () => scratch,
+          activation: NO_ACTIVATION,
+        })();
+      });
+    },
+    handsOn: () => false,
+    backward(_dy, xs) {
+      if (xs.length === 0) return;
+      throw wrongMoment('ERR_MODE', 'Graph', 'backward', 'operations with gradients', given.kind);
+    },
+    trace: (graph, values) => graph.append(given, values),
+  };
+}

@@ -1,0 +1,102 @@
+// A network from a file: a graph of layers and operations, and what became of the file.
+
+import { wrongMoment } from '../../errors.ts';
+import { evaluated } from '../../nn/evaluated.ts';
+import { GivenShape, Graph, type GraphBuilder, type Value } from '../../nn/graph.ts';
+import type { Draft, Flow } from './draft.ts';
+
+/** What became of a file that was loaded as a network. */
+export interface NetworkReport {
+  /** Can the network be trained? */
+  readonly trainable: boolean;
+  /** Why not: operations that have no gradient, and where; null where it can. */
+  readonly reason: string | null;
+  /** What became one: norms and activations that the file writes as several nodes. */
+  readonly folded: readonly string[];
+  /** What the file has and no output needs: inputs, initializers, nodes. */
+  readonly unused: readonly string[];
+  /** What the file does not say, or says otherwise, and was decided here. */
+  readonly assumed: readonly string[];
+}
+
+/**
+ * A network from a file: a `Graph` in evaluation mode. Inputs and outputs have the names and the layout of the file, and
+ * shapes with their batch, in which null is a length that is not fixed.
+ */
+export class LoadedNetwork extends Graph {
+  static override readonly name: string = 'LoadedNetwork';
+  /** What became of the file. */
+  readonly report: NetworkReport;
+
+  /** @internal */
+  constructor(
+    inputs: Readonly<Record<string, never>>,
+    build: (g: GraphBuilder, inputs: Record<string, Value>) => Record<string, Value>,
+    report: NetworkReport,
+  ) {
+    super(inputs, build as never);
+    this.report = report;
+    this.eval();
+  }
+
+  override get subject(): string {
+    return 'LoadedNetwork';
+  }
+
+  /**
+   * Training mode, or with `false` evaluation mode. Returns the network.
+   *
+   * @throws ERR_MODE for training mode of a network with operations that have no gradient (`report.reason`)
+   */
+  override train(on = true): this {
+    const { report } = this;
+    if (on && report && !report.trainable) {
+      throw wrongMoment('ERR_MODE', this.subject, 'train', 'a network that can be trained', report.reason!);
+    }
+    return super.train(on);
+  }
+}
+
+/** Builds the network that a draft describes. */
+export function buildNetwork(
+  draft: Draft,
+  names: readonly string[],
+  outputs: readonly Flow[],
+  report: Pick<NetworkReport, 'folded' | 'unused' | 'assumed'>,
+): LoadedNetwork {
+  const without = draft.untrained(outputs);
+  const kinds = [...new Set(without.map(({ kind }) => kind))];
+  const shown = kinds.slice(0, 8).map((kind) => {
+    const own = without.filter((one) => one.kind === kind);
+    return `${kind} (${own.length === 1 ? '' : `${own.length} times, first `}'${own[0].name}')`;
+  });
+  const more = kinds.length > 8 ? ` and ${kinds.length - 8} more` : '';
+  const reason = kinds.length ? `no gradient of ${shown.join(', ')}${more}` : null;
+  const entries = draft.inputs.map(({ name, flow }) => {
+    const shape = flow.shape.map((length) => (Number.isNaN(length) ? null : length));
+    return [name, new GivenShape(shape)] as const;
+  });
+  return new LoadedNetwork(
+    Object.fromEntries(entries) as never,
+    (g, inputs) => {
+      const values = draft.build(
+        g,
+        draft.inputs.map(({ name }) => inputs[name]),
+        outputs,
+      );
+      const own = new Set(Object.values(inputs));
+      return Object.fromEntries(
+        values.map((value, i) => {
+          // an input, or a value that is put out twice, gets a node of its own
+          if (!own.has(value)) return [names[i], value];
+          const operation = evaluated({
+            kind: 'shape-to',
+            lengths: value.shape.map((_, axis) => ({ of: 0, axis })),
+          } as never);
+          return [names[i], g.operate(names[i], operation, [value])];
+        }),
+      );
+    },
+    { trainable: reason === null, reason, ...report },
+  );
+}
