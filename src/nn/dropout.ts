@@ -9,7 +9,7 @@ import { layout as layoutOption } from '../layers/options.ts';
 import { type Option, optional, readSchema, required, seed as seedOption } from '../named-options.ts';
 import { eachRow, walkOver } from '../tensors/broadcast.ts';
 import type { Call } from '../tensors/call.ts';
-import type { Located } from '../tensors/route.ts';
+import type { ResolvedInputs } from '../tensors/route.ts';
 import { countOf, differs, showSymbolic } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 import type { Layout } from '../types.ts';
