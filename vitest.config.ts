@@ -4,14 +4,20 @@ import { defineConfig } from 'vitest/config';
 const relaxedFlag = '--experimental-wasm-relaxed-simd';
 const hasRelaxed = Number(process.versions.node.split('.')[0]) >= 22;
 
-/** Relaxed rounding is the processor's; the plain loops would touch all of the memory that the other test only reserves. */
+/**
+ * Relaxed rounding is the processor's; the plain loops would touch all of the memory that the other
+ * test only reserves.
+ */
 const EXCLUDED = {
   simd: [],
   relaxed: ['test/backends/bits.test.ts'],
   js: ['test/backends/large-memory.test.ts'],
 };
 
-/** The same tests on one backend. Node 20 has relaxed SIMD behind a flag, which only this project's workers get. */
+/**
+ * The same tests on one backend. Node 20 has relaxed SIMD behind a flag, which only this project's
+ * workers get.
+ */
 const onBackend = (name: 'simd' | 'relaxed' | 'js') => ({
   extends: true as const,
   test: {

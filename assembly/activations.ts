@@ -1,13 +1,15 @@
-// Activations and their derivatives on four lanes: one class each, and one line of `dispatch`. The plain loops' formulas and
-// the numbers stand in src/kernels/activations.ts.
+// Activations and their derivatives on four lanes: one class each, and one line of `dispatch`. The
+// plain loops' formulas and the numbers stand in src/kernels/activations.ts.
 //
 //   value      f(x); `alpha` is the activation's parameter
 //   gradient   dy·f′(x)
 //
-// Derivatives at corners are PyTorch's: relu and leaky-relu take the left slope at 0, relu6 and hard-sigmoid are 0 at both ends,
-// hard-swish is −1/2 at −3 and 1 at 3. A NaN keeps its gradient: values are selected, never multiplied by 0.
+// Derivatives at corners are PyTorch's: relu and leaky-relu take the left slope at 0, relu6 and
+// hard-sigmoid are 0 at both ends, hard-swish is −1/2 at −3 and 1 at 3. A NaN keeps its gradient:
+// values are selected, never multiplied by 0.
 //
-// Classes are never made: `changetype<K>(0)` names the methods of K, which the compiler puts in place.
+// Classes are never made: `changetype<K>(0)` names the methods of K, which the compiler puts in
+// place.
 
 import { madd } from './lanes';
 import { exp, expm1Negative, f, log1pUnit, normalCdf, normalDensity, sigmoid, tanh } from './transcendental';
@@ -20,7 +22,8 @@ export const RELU: i32 = 1;
 export class Long {}
 
 // @ts-ignore: decorator
-@inline const SQRT_8_OVER_PI: f32 = 1.5957691216057308; // 2·√(2/π): gelu-tanh is x·sigmoid(2u, nought)
+// 2·√(2/π): gelu-tanh is x·sigmoid(2u)
+@inline const SQRT_8_OVER_PI: f32 = 1.5957691216057308;
 // @ts-ignore: decorator
 @inline const GELU_CUBIC: f32 = 0.044715;
 
@@ -39,7 +42,7 @@ function geluArgument(x: v128, nought: i32): v128 {
   return f32x4.mul(f32x4.mul(x, inner), f(SQRT_8_OVER_PI, nought));
 }
 
-// tanh(softplus(x), nought) = numerator/denominator, written in e = e^−|x| so that nothing overflows
+// tanh(softplus(x)) = numerator/denominator, written in e = e^−|x| so that nothing overflows
 // @ts-ignore: decorator
 @inline
 function mishNumerator(e: v128, negative: v128, nought: i32): v128 {
@@ -181,13 +184,17 @@ class Mish extends Long {
     const negative = f32x4.lt(x, f(0, nought));
     const d = mishDenominator(e, negative, nought);
     const t = f32x4.div(mishNumerator(e, negative, nought), d);
-    const complement = f32x4.div(v128.bitselect(f(2, nought), f32x4.mul(f32x4.mul(e, e), f(2, nought)), negative), d); // 1 − t
+    // 1 − t
+    const complement = f32x4.div(v128.bitselect(f(2, nought), f32x4.mul(f32x4.mul(e, e), f(2, nought)), negative), d);
     const slope = f32x4.mul(f32x4.mul(x, sigmoid(x, nought)), f32x4.mul(complement, f32x4.add(t, f(1, nought))));
     return f32x4.mul(dy, f32x4.add(t, slope));
   }
 }
 
-/** Runs sweep S with the activation of a number: its place in the table of src/kernels/activations.ts. */
+/**
+ * Runs sweep S with the activation of a number: its place in the table of
+ * src/kernels/activations.ts.
+ */
 // @ts-ignore: decorator
 @inline
 export function dispatch<S>(kind: i32, x: usize, dy: usize, y: usize, alpha: f32, size: u32): void {

@@ -1,12 +1,15 @@
-// The forward map of one vector, and what happens to it on its way to memory: a residual is added, an activation applied.
-// ReLU is part of the loop that stores; the other activations sweep a piece that still lies in L1.
+// The forward map of one vector, and what happens to it on its way to memory: a residual is added,
+// an activation applied. ReLU is part of the loop that stores; the other activations sweep a piece
+// that still lies in L1.
 
 import { NONE, RELU } from './activations';
 import { is, Yes } from './flags';
 import { activate_f32 } from './kernels/activate';
 import { few, madd } from './lanes';
 
-/** Elements between two sweeps of an activation: x, residual and y of one piece fit in L1 together. */
+/**
+ * Elements between two sweeps of an activation: x, residual and y of one piece fit in L1 together.
+ */
 // @ts-ignore: decorator
 @inline export const PIECE: u32 = 2048;
 
@@ -17,7 +20,10 @@ export function isFused(kind: i32): bool {
   return kind == NONE || kind == RELU;
 }
 
-/** x·a + b, or with a centre (C) (x − h)·a + b; plus the residual (R); above 0 (A, ReLU; this order keeps NaN). */
+/**
+ * x·a + b, or with a centre (C) (x − h)·a + b; plus the residual (R); above 0 (A, ReLU; this order
+ * keeps NaN).
+ */
 // @ts-ignore: decorator
 @inline
 export function mapped<C, R, A>(x: v128, h: v128, a: v128, b: v128, residual: v128): v128 {

@@ -1,5 +1,5 @@
-// What is known when a loop is compiled is a type argument. (A constant argument will not do: Binaryen merges loops that differ in a
-// constant alone, and tests it again for every vector.)
+// What is known when a loop is compiled is a type argument. (A constant argument will not do:
+// Binaryen merges loops that differ in a constant alone, and tests it again for every vector.)
 
 /** Compile-time answers. */
 export class Yes {}

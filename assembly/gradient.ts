@@ -1,5 +1,5 @@
-// The gradient's map of one vector, shared by grad_input_ncx and grad_input_nxc; and its sums where f32 will not do, shared by grad_stats_ncx
-// and grad_totals_nxc.
+// The gradient's map of one vector, shared by grad_input_ncx and grad_input_nxc; and its sums where
+// f32 will not do, shared by grad_stats_ncx and grad_totals_nxc.
 
 import { is, Yes } from './flags';
 import { nmadd } from './lanes';
@@ -11,7 +11,10 @@ export function gradient<C>(x: v128, dy: v128, h: v128, a: v128, b: v128, k: v12
   return f32x4.mul(a, nmadd(b, is<C, Yes>() ? f32x4.sub(x, h) : x, f32x4.sub(dy, k)));
 }
 
-/** Σdy and Σdy·(x − center)·invStd of one channel in f64: for sums that leave the range of f32 on their way. */
+/**
+ * Σdy and Σdy·(x − center)·invStd of one channel in f64: for sums that leave the range of f32 on
+ * their way.
+ */
 export function exactSums(
   x: usize, dy: usize, center: usize, invStd: usize, dbeta: usize, dot: usize, outer: u32, inner: u32, row: usize,
 ): void {

@@ -32,7 +32,10 @@ export function few(p: usize, n: u32): v128 {
   return n == 4 ? v128.load(p) : loadTail(p, n);
 }
 
-/** The first `n` (1, 2 or 3) values at `p` in the first lanes of `v`; the other lanes keep what they hold. Nothing beyond them is read. */
+/**
+ * The first `n` (1, 2 or 3) values at `p` in the first lanes of `v`; the other lanes keep what they
+ * hold. Nothing beyond them is read.
+ */
 // @ts-ignore: decorator
 @inline
 export function loadTailOver(p: usize, n: u32, v: v128): v128 {
@@ -89,7 +92,10 @@ export function sumF64(v: v128): f64 {
   return f64x2.extract_lane(v, 0) + f64x2.extract_lane(v, 1);
 }
 
-/** How many of so many values are 1, where those come first and 0 alone behind them; −1 in any other order. */
+/**
+ * How many of so many values are 1, where those come first and 0 alone behind them; −1 in any other
+ * order.
+ */
 export function leadingOnes(p: usize, count: u32): i32 {
   let i: u32 = 0;
   while (i + 4 <= count && i32x4.all_true(f32x4.eq(v128.load(p + (<usize>i << 2)), f32x4.splat(1)))) i += 4;

@@ -1,7 +1,8 @@
 // Sums over channel planes, two for each channel: shared by stats_ncx and grad_stats_ncx.
 //
-// Samples are read in order, all their channels before the next, so that memory is read in the order in which it lies. The two sums of a
-// channel are kept as two lanes of f64 each, which are added up at the very end.
+// Samples are read in order, all their channels before the next, so that memory is read in the
+// order in which it lies. The two sums of a channel are kept as two lanes of f64 each, which are
+// added up at the very end.
 
 import { foldF64, sumF64 } from './lanes';
 
@@ -9,11 +10,17 @@ import { foldF64, sumF64 } from './lanes';
 // @ts-ignore: decorator
 @inline export const BLOCK: u32 = 512;
 
-/** Planes shorter than this are read without asking whether their channel needs a centre: a wrong guess costs more than a subtraction. */
+/**
+ * Planes shorter than this are read without asking whether their channel needs a centre: a wrong
+ * guess costs more than a subtraction.
+ */
 // @ts-ignore: decorator
 @inline export const SHORT: u32 = 64;
 
-/** Clears the sums of every channel. (A loop: for few channels memory.fill costs more than it clears.) */
+/**
+ * Clears the sums of every channel. (A loop: for few channels memory.fill costs more than it
+ * clears.)
+ */
 export function clear(sums: usize, channels: u32): void {
   const zero = f64x2.splat(0);
   for (const end = sums + ((<usize>channels) << 5); sums < end; sums += 32) {

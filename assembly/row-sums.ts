@@ -1,7 +1,9 @@
-// Sums over rows with channels innermost, two for each channel: shared by sums_nxc and grad_sums_nxc, and by what adds up their segments.
+// Sums over rows with channels innermost, two for each channel: shared by sums_nxc and
+// grad_sums_nxc, and by what adds up their segments.
 //
-// A few rows are read side by side, from their first channel to their last, so that memory is read in streams; their sums are added to
-// accumulators in f32 that lie in L1, two vectors for four channels, and these join the f64 sums of a block of rows.
+// A few rows are read side by side, from their first channel to their last, so that memory is read
+// in streams; their sums are added to accumulators in f32 that lie in L1, two vectors for four
+// channels, and these join the f64 sums of a block of rows.
 
 import { highF64, lowF64 } from './lanes';
 

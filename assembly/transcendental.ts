@@ -1,15 +1,18 @@
 // Exponentials and their kin on four f32 lanes.
 //
-// `nought` is a 0 that compilers cannot see through. V8 makes a vector constant from two instructions at every use, inside the loop, since it
-// counts as cheap; one that depends on `nought` is made once, before the loop (tanh of 6400 values: 43 cycles per vector without, 20 with two vectors a step).
-// Every function keeps NaN and has the right limits at ±Inf.
-// Errors against the exact value, over all f32 arguments, are held to 4 units in the last place by test/backends/activations.test.ts.
+// `nought` is a 0 that compilers cannot see through. V8 makes a vector constant from two
+// instructions at every use, inside the loop, since it counts as cheap; one that depends on
+// `nought` is made once, before the loop (tanh of 6400 values: 43 cycles per vector without, 20
+// with two vectors a step). Every function keeps NaN and has the right limits at ±Inf. Errors
+// against the exact value, over all f32 arguments, are held to 4 units in the last place by
+// test/backends/activations.test.ts.
 
 import { madd, nmadd } from './lanes';
 
 // @ts-ignore: decorator
 @inline const LOG2E: f32 = 1.44269504;
-// ln 2 in two parts; the first has trailing zero bits, so that n·LN2_HI is exact for every exponent n.
+// ln 2 in two parts; the first has trailing zero bits, so that n·LN2_HI is exact for every exponent
+// n.
 // @ts-ignore: decorator
 @inline const LN2_HI: f32 = 0.693359375;
 // @ts-ignore: decorator
@@ -22,8 +25,8 @@ export function f(value: f32, nought: i32): v128 {
   return f32x4.splat(reinterpret<f32>(reinterpret<i32>(value) ^ nought));
 }
 
-// Adding 1.5·2²³ rounds to an integer, which then stands in the last bits: no instruction for rounding or conversion is needed, and the bits
-// are where an exponent wants them after a shift.
+// Adding 1.5·2²³ rounds to an integer, which then stands in the last bits: no instruction for
+// rounding or conversion is needed, and the bits are where an exponent wants them after a shift.
 // @ts-ignore: decorator
 @inline const ROUNDER: f32 = 12582912.0;
 // @ts-ignore: decorator
@@ -129,8 +132,9 @@ export function log1pUnit(e: v128, nought: i32): v128 {
 /**
  * Φ(x) = erfc(−x/√2)/2, the normal distribution function.
  *
- * erfc(z) = e^(−z²)·erfcx(z) for z ≥ 0, with erfcx(z) = t·P(t), t = 1/(1 + z/2): a polynomial of degree 10 interpolating at the
- * Chebyshev nodes, relative error 1.3e-8. z² is formed in two parts, as its rounding error alone would be magnified z²-fold.
+ * erfc(z) = e^(−z²)·erfcx(z) for z ≥ 0, with erfcx(z) = t·P(t), t = 1/(1 + z/2): a polynomial of
+ * degree 10 interpolating at the Chebyshev nodes, relative error 1.3e-8. z² is formed in two parts,
+ * as its rounding error alone would be magnified z²-fold.
  */
 // @ts-ignore: decorator
 @inline

@@ -1,5 +1,6 @@
-// The module that unpacks the others (src/wasm/packed.ts says why): references to what came before, and each bit coded by how likely it has been
-// (LZ77 and a range coder, as LZMA has them). scripts/pack.mjs writes what this reads, with the same arithmetic to the last digit.
+// The module that unpacks the others (src/wasm/packed.ts says why): references to what came before,
+// and each bit coded by how likely it has been (LZ77 and a range coder, as LZMA has them).
+// scripts/pack.mjs writes what this reads, with the same arithmetic to the last digit.
 
 /** Where the contexts of each kind begin. */
 // @ts-ignore: decorator
@@ -52,7 +53,10 @@ function digit(p: usize): u32 {
   return c - 32 - u32(c > 34) - u32(c > 39) - u32(c > 92) - u32(c > 96);
 }
 
-/** Refills what is known of the number to be told: eight bits, of thirteen in two characters, the lower digit first. */
+/**
+ * Refills what is known of the number to be told: eight bits, of thirteen in two characters, the
+ * lower digit first.
+ */
 function byte(): void {
   if (bits < 8) {
     held = (held << 13) | (digit(next) + 91 * digit(next + 1));
@@ -139,7 +143,8 @@ export function unpack(packed: usize, out: usize, size: u32, scratch: usize): u3
       for (; count--; out++) store<u8>(out, load<u8>(out - distance));
       history = ((history << 1) & 2) | 1;
     } else {
-      // behind a copy, the byte that would have come next is a good guess until a bit of it is wrong
+      // behind a copy, the byte that would have come next is a good guess until a bit of it is
+      // wrong
       const guess: u32 = load<u8>(out - d0);
       const context = LITERAL + (load<u8>(out - 1) >>> 5) * 256;
       let guessing = history & 1;
@@ -158,12 +163,14 @@ export function unpack(packed: usize, out: usize, size: u32, scratch: usize): u3
 }
 
 /**
- * Makes the relaxed build of the fixed one, in place. Where that has a product and a sum, it has (scripts/fixed.mjs)
+ * Makes the relaxed build of the fixed one, in place. Where that has a product and a sum, it has
+ * (scripts/fixed.mjs)
  *
  *   local.set t   f32x4.mul   local.get t   f32x4.add                                a·b + c
  *   local.set t   f32x4.mul   local.set u   local.get t   local.get u   f32x4.sub    c − a·b
  *
- * and nothing else has that form; the fused instruction takes its place, and nops what is left of it.
+ * and nothing else has that form; the fused instruction takes its place, and nops what is left of
+ * it.
  */
 export function relax(at: usize, size: u32): void {
   for (const end = at + size; at < end; at++) {

@@ -1,8 +1,10 @@
-// Windows of pooling: where they lie, and the values in them, four windows or four channels at a time.
+// Windows of pooling: where they lie, and the values in them, four windows or four channels at a
+// time.
 //
-// A table has four f32 values for each output of an axis, outputs of the first axis before those of the next (src/kernels/pool/windows.ts):
-// the first place inside the input, how many places inside follow it, what an average divides by, and 1 or 2 where this window and the three
-// behind it have as many places each and begin so many places apart, else 0.
+// A table has four f32 values for each output of an axis, outputs of the first axis before those of
+// the next (src/kernels/pool/windows.ts): the first place inside the input, how many places inside
+// follow it, what an average divides by, and 1 or 2 where this window and the three behind it have
+// as many places each and begin so many places apart, else 0.
 
 import { is } from './flags';
 import { few, storeFew } from './lanes';
@@ -20,7 +22,10 @@ import { few, storeFew } from './lanes';
 // @ts-ignore: decorator
 @inline export function paceOf(at: usize): f32 { return load<f32>(at, 12); }
 
-/** Where the four lanes of a vector lie: side by side; at every other place; side by side, only the first of them. */
+/**
+ * Where the four lanes of a vector lie: side by side; at every other place; side by side, only the
+ * first of them.
+ */
 export class Whole {}
 export class Every2 {}
 export class First {}
@@ -45,7 +50,10 @@ export function addTo<K>(p: usize, v: v128, n: u32): void {
   else v128.store(p, f32x4.add(v128.load(p), v));
 }
 
-/** The largest value of each lane in a window of d·h·w places; NaN where one is. Of equal ones the first. */
+/**
+ * The largest value of each lane in a window of d·h·w places; NaN where one is. Of equal ones the
+ * first.
+ */
 // @ts-ignore: decorator
 @inline
 export function largest<K>(p: usize, n: u32, d: u32, h: u32, w: u32, deep: usize, down: usize, right: usize): v128 {

@@ -1,5 +1,6 @@
-// What is measured: batch norm through the layer on every shape and layout, and the other layers on shapes of their own. A case hands over
-// its own work, the same as plain loops, and a check that they agree; nothing is timed that has not been checked.
+// What is measured: batch norm through the layer on every shape and layout, and the other layers on
+// shapes of their own. A case hands over its own work, the same as plain loops, and a check that
+// they agree; nothing is timed that has not been checked.
 
 import {
   BatchNorm,
@@ -64,7 +65,10 @@ export function* cases(): Generator<BenchCase> {
   yield* kernelCases();
 }
 
-/** A batch norm with a workload's parameters; by state dict, as a layer whose arrays nobody holds need not look whether they have changed. */
+/**
+ * A batch norm with a workload's parameters; by state dict, as a layer whose arrays nobody holds
+ * need not look whether they have changed.
+ */
 export function layerFor({ layout, gamma, beta, runningMean, runningVar }: Workload, activation?: 'relu'): BatchNorm {
   const bn = new BatchNorm(gamma.length, { layout, activation });
   const state = bn.stateDict();
@@ -322,7 +326,10 @@ function activationCases(): BenchCase[] {
   });
 }
 
-/** The digits network of the examples: 784-100-100-100-10 with batch norm and tanh, made from a seed. */
+/**
+ * The digits network of the examples: 784-100-100-100-10 with batch norm and tanh, made from a
+ * seed.
+ */
 export function digitsNetwork(): Sequential {
   const hidden = (inputs: number, seed: number) => [
     new Linear(inputs, 100, { seed }),
@@ -330,7 +337,8 @@ export function digitsNetwork(): Sequential {
     new Tanh(),
   ];
   const net = new Sequential(...hidden(784, 1), ...hidden(100, 2), ...hidden(100, 3), new Linear(100, 10, { seed: 4 }));
-  net.forward({ data: digitsInput(64), shape: [64, 784] }); // running statistics that are not 0 and 1
+  // running statistics that are not 0 and 1
+  net.forward({ data: digitsInput(64), shape: [64, 784] });
   return net.eval();
 }
 

@@ -1,5 +1,6 @@
-// A case for each kernel, made from its row: data of the sizes below in the arena, the kernel called as a layer would, its plain
-// loops on arrays of their own. Kernels with an activation as their subject have a case for each.
+// A case for each kernel, made from its row: data of the sizes below in the arena, the kernel
+// called as a layer would, its plain loops on arrays of their own. Kernels with an activation as
+// their subject have a case for each.
 
 import { ACTIVATIONS, activationCode } from '../src/kernels/activations.ts';
 import { backend } from '../src/kernels/backend.ts';
@@ -10,7 +11,10 @@ import { Random } from '../src/nn/random.ts';
 import type { BenchCase } from './cases.ts';
 import { relativeDifference } from './workload.ts';
 
-/** By the sizes that tell kernels apart: the first of which a kernel takes all. 1.6 MB of values, or a product. */
+/**
+ * By the sizes that tell kernels apart: the first of which a kernel takes all. 1.6 MB of values, or
+ * a product.
+ */
 const SIZES: readonly Sizes[] = [
   { size: 401_408 },
   { outer: 8, channels: 64, inner: 784, stride: 64 * 784, sampleStep: 784, channelStep: 0 },

@@ -1,4 +1,5 @@
-// The data of one norm other than batch norm, and the same work as plain loops: what everything else is checked against.
+// The data of one norm other than batch norm, and the same work as plain loops: what everything
+// else is checked against.
 
 import { GroupNorm, InstanceNorm1d, InstanceNorm2d, LayerNorm, RMSNorm } from '../src/index.ts';
 import { Random } from '../src/nn/random.ts';

@@ -1,7 +1,7 @@
 // npm run bench [-- --filter TEXT] [--json FILE] [--time MS] [--threads N]
 //
-// Every case is checked against the plain loops before it is timed. Times are medians; ratios are within one run, since the machine and
-// what else it is doing differ from run to run.
+// Every case is checked against the plain loops before it is timed. Times are medians; ratios are
+// within one run, since the machine and what else it is doing differ from run to run.
 
 import { readArguments } from '../scripts/arguments.ts';
 import { close, info, setThreads } from '../src/index.ts';

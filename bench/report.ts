@@ -1,4 +1,5 @@
-// One page with everything inside: bars by op and shape, the machine and the method at the head, a table behind each chart.
+// One page with everything inside: bars by op and shape, the machine and the method at the head, a
+// table behind each chart.
 
 import type { About, PeerRow, Results, Row } from './figures.ts';
 

@@ -1,4 +1,5 @@
-// What a run leaves behind: figures in bench/results/, and one report made of whatever figures are there.
+// What a run leaves behind: figures in bench/results/, and one report made of whatever figures are
+// there.
 
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';

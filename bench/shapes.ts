@@ -1,4 +1,5 @@
-// The shapes that are measured, by name. Logical: [N, C, ...]; a channels-last case stores the same values with C last.
+// The shapes that are measured, by name. Logical: [N, C, ...]; a channels-last case stores the same
+// values with C last.
 
 export interface BenchShape {
   readonly name: string;

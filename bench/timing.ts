@@ -9,7 +9,10 @@ export interface Timing {
   spread: number;
 }
 
-/** Rounds in which the works take turns, so that whatever else the machine is doing falls on all of them. */
+/**
+ * Rounds in which the works take turns, so that whatever else the machine is doing falls on all of
+ * them.
+ */
 const ROUNDS = 4;
 /** A sample lasts at least this many milliseconds, for the clock's sake. */
 const SAMPLE = 0.05;

@@ -1,4 +1,5 @@
-// The data of one batch norm, and the same work as plain loops: what everything else is checked against.
+// The data of one batch norm, and the same work as plain loops: what everything else is checked
+// against.
 
 import * as inferenceLoops from '../src/kernels/inference/js.ts';
 import * as maskedLoops from '../src/kernels/masked/js.ts';
@@ -8,7 +9,10 @@ import { type BenchLayout, type BenchShape, extentOf, storedShape } from './shap
 
 export const EPS = 1e-5;
 
-/** Inputs as a layer of a network sees them: each channel with its own spread, and a mean within about one spread of 0. */
+/**
+ * Inputs as a layer of a network sees them: each channel with its own spread, and a mean within
+ * about one spread of 0.
+ */
 export class Workload {
   readonly layout: BenchLayout;
   readonly stored: readonly number[];
@@ -36,7 +40,8 @@ export class Workload {
     const spread = Float32Array.from({ length: channels }, () => Math.exp(random.normal() / 2));
     this.runningMean = spread.map((s) => s * random.normal());
     this.runningVar = spread.map((s) => s * s);
-    // a sequence of its own length for each tensor: drawing millions of normals takes longer than measuring
+    // a sequence of its own length for each tensor: drawing millions of normals takes longer than
+    // measuring
     const noise = Float32Array.from({ length: 65_521 }, () => random.normal());
     const draw = (stride: number) => Float32Array.from({ length: size }, (_, i) => noise[(i * stride) % noise.length]);
     this.x = draw(1).map((value, i) => {
@@ -67,7 +72,10 @@ export class Workload {
     this.#affine(null, residual, kind);
   }
 
-  /** Which places count: of each sample half of them or more, in the order in which they lie, as lengths of sequences leave them. */
+  /**
+   * Which places count: of each sample half of them or more, in the order in which they lie, as
+   * lengths of sequences leave them.
+   */
   mask(): Uint8Array {
     const { channels, size } = this.extent;
     const [samples] = this.stored;

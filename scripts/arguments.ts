@@ -1,6 +1,9 @@
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 
-/** The command line's options; what is not one of them ends the program with a sentence and exit code 2. */
+/**
+ * The command line's options; what is not one of them ends the program with a sentence and exit
+ * code 2.
+ */
 export function readArguments<const T extends ParseArgsConfig>(config: T): ReturnType<typeof parseArgs<T>>['values'] {
   try {
     return parseArgs(config).values;

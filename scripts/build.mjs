@@ -1,5 +1,6 @@
-// Builds dist/: kernels (asc) → the fixed build out of the relaxed one → text inside JavaScript, part by part → a few modules of JavaScript and
-// their types. `prepare` runs it, so `npm ci` leaves a built package.
+// Builds dist/: kernels (asc) → the fixed build out of the relaxed one → text inside JavaScript,
+// part by part → a few modules of JavaScript and their types. `prepare` runs it, so `npm ci` leaves
+// a built package.
 
 import { copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -48,8 +49,9 @@ async function bundle(entries, from, to, external) {
   });
   for (const { path, text } of outputFiles) {
     mkdirSync(dirname(path), { recursive: true });
-    // lines, as a host prints the one in which an error was thrown; spaces go together with comments, among them those that mark calls as pure, by
-    // which bundlers leave out what is not used: they wait as an operand
+    // lines, as a host prints the one in which an error was thrown; spaces go together with
+    // comments, among them those that mark calls as pure, by which bundlers leave out what is not
+    // used: they wait as an operand
     const { code } = await transform(text.replaceAll('/* @__PURE__ */', 'PURE|'), {
       minifyWhitespace: true,
       lineLimit: 200,
@@ -58,7 +60,8 @@ async function bundle(entries, from, to, external) {
     const annotated = code
       .replaceAll('PURE|', '/*@__PURE__*/')
       .replaceAll('import([', 'import(/* @vite-ignore *//* webpackIgnore: true */[');
-    // classes keep their names: engines put those into their own errors ("Class constructor BatchNorm cannot be invoked …")
+    // classes keep their names: engines put those into their own errors ("Class constructor
+    // BatchNorm cannot be invoked …")
     const named = annotated.replace(
       /=class(?=( extends [\w$]+)?\{static name="(?:\\\n)?(\w+)")/g,
       (_, __, name) => `=class ${name}`,

@@ -1,5 +1,6 @@
-// The fixed build out of the relaxed one: each fused multiply-add becomes a multiplication and an addition, in a form that one glance at the
-// bytes can turn back. A local holds what comes after the product; compilers see through it, so the code is that of `add(mul(a, b), c)`.
+// The fixed build out of the relaxed one: each fused multiply-add becomes a multiplication and an
+// addition, in a form that one glance at the bytes can turn back. A local holds what comes after
+// the product; compilers see through it, so the code is that of `add(mul(a, b), c)`.
 // assembly/unpack.ts turns the form back, so that one text holds both builds.
 
 const SECTION = { type: 1, import: 2, function: 3, code: 10 };
@@ -10,7 +11,8 @@ const NMADD = 0x86;
 
 /**
  * @param {Uint8Array} relaxed
- * @returns {{ fixed: Buffer, back: Buffer }} the fixed build, and what it must become when it is turned back: fused, and as long as it
+ * @returns {{ fixed: Buffer, back: Buffer }} the fixed build, and what it must become when it is
+ *   turned back: fused, and as long as it
  */
 export function fixedOf(relaxed) {
   return { fixed: rebuilt(relaxed, FIXED), back: rebuilt(relaxed, BACK) };

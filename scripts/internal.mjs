@@ -1,5 +1,6 @@
-// Members marked `@internal` leave the published types. TypeScript's stripInternal would leave those that a subclass overrides without saying it
-// once more; here a mark holds for all classes below it.
+// Members marked `@internal` leave the published types. TypeScript's stripInternal would leave
+// those that a subclass overrides without saying it once more; here a mark holds for all classes
+// below it.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,7 +8,7 @@ import ts from 'typescript';
 
 const isInternal = (node) => ts.getJSDocTags(node).some(({ tagName }) => tagName.text === 'internal');
 const parse = (name, text) => ts.createSourceFile(name, text, ts.ScriptTarget.Latest, true);
-/** A constructor has no name, and is public. */
+/** A constructor has no name: a mark on it holds for itself alone. */
 const nameOf = (member) => member.name?.getText();
 
 /** Internal members by class, those of the classes above among them. */
@@ -16,7 +17,10 @@ export function internalMembers(folder) {
   const visit = (node) => {
     if (ts.isClassDeclaration(node) && node.name) {
       const above = node.heritageClauses?.find(({ token }) => token === ts.SyntaxKind.ExtendsKeyword);
-      const own = node.members.filter(isInternal).map(nameOf);
+      const own = node.members
+        .filter(isInternal)
+        .map(nameOf)
+        .filter((name) => name !== undefined);
       classes.set(node.name.text, { base: above?.types[0].expression.getText(), own });
     }
     ts.forEachChild(node, visit);

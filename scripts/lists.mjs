@@ -1,5 +1,5 @@
-// Lists that follow from others: the sources of kernels by host, from the parts in assembly/index.ts, and the public lists
-// with kernels, from src/provided.ts.
+// Lists that follow from others: the sources of kernels by host, from the parts in
+// assembly/index.ts, and the public lists with kernels, from src/provided.ts.
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,7 +11,10 @@ export function partsOf(root) {
   return Array.from(index.matchAll(/'\.\/parts\/(\w+)'/g), ([, part]) => part);
 }
 
-/** Names of the parts, and where these come from, by host: packed in the JavaScript, each by itself, or compiled by the host, all in one. */
+/**
+ * Names of the parts, and where these come from, by host: packed in the JavaScript, each by itself,
+ * or compiled by the host, all in one.
+ */
 export function sourcesOf(parts) {
   const inline = parts.flatMap((part) => [
     `import ${part}Text from './${part}.ts';`,
@@ -27,7 +30,10 @@ export function sourcesOf(parts) {
   };
 }
 
-/** The list of a module in src/, each name with its kernels; needs the generated files that the module imports. */
+/**
+ * The list of a module in src/, each name with its kernels; needs the generated files that the
+ * module imports.
+ */
 export async function listOf(root, module) {
   const { outputFiles, metafile } = await build({
     entryPoints: [join(root, 'src/provided.ts'), join(root, 'src', module)],

@@ -1,4 +1,5 @@
-// A module as text, for src/wasm/packed.ts and assembly/unpack.ts, which says what the code is. Parsing is optimal for the prices of the parse before it.
+// A module as text, for src/wasm/packed.ts and assembly/unpack.ts, which says what the code is.
+// Parsing is optimal for the prices of the parse before it.
 
 const DIGITS = Array.from({ length: 95 }, (_, i) => String.fromCharCode(32 + i)).filter((c) => !'"\'\\`'.includes(c));
 const REPEAT = 4;
@@ -30,8 +31,9 @@ export function pack(data) {
 }
 
 /**
- * Does the unpacker make of the text what it was made of, in both builds? A parse that it reads otherwise must not be shipped. Returns what the unpacker
- * leaves of the text, by which it knows it again.
+ * Does the unpacker make of the text what it was made of, in both builds? A parse that it reads
+ * otherwise must not be shipped. Returns what the unpacker leaves of the text, by which it knows it
+ * again.
  */
 export function checkPacked(unpacker, [size, text], { fixed, back }) {
   const memory = new WebAssembly.Memory({ initial: 8, maximum: 65535 });
@@ -255,7 +257,9 @@ function parse(data, matches, odds) {
   return ops.reverse();
 }
 
-/** 13 bits in two characters, the lower digit to base 91 first; as assembly/unpack.ts reads them. */
+/**
+ * 13 bits in two characters, the lower digit to base 91 first; as assembly/unpack.ts reads them.
+ */
 function textOf(bytes) {
   let text = '';
   let held = 0;

@@ -1,6 +1,6 @@
 // Publishes the package: `npm run release`. With `--pack FOLDER` it only writes what would be
-// published. It refuses what cannot be put right afterwards: a version on npm stays as it is, and so
-// does its page, whose links lead nowhere without a public repository.
+// published. It refuses what cannot be put right afterwards: a version on npm stays as it is, and
+// so does its page, whose links lead nowhere without a public repository.
 
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';

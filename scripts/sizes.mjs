@@ -1,4 +1,5 @@
-// What a bundle weighs, minified and gzipped, and what is in it: `npm run size` prints the table, a test holds the budgets.
+// What a bundle weighs, minified and gzipped, and what is in it: `npm run size` prints the table, a
+// test holds the budgets.
 
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -12,8 +13,8 @@ export const BUDGETS = [
   { name: 'batch norm in evaluation', code: "export { batchNorm } from 'evenkeel'", budget: 12_400 },
   { name: 'compiled networks', code: "export { load } from 'evenkeel/infer'", budget: 19_800 },
   { name: 'the same without WebAssembly', code: "export { batchNorm } from 'evenkeel/js'", budget: 6_600 },
-  { name: 'the BatchNorm layer', code: "export { BatchNorm2d } from 'evenkeel'", budget: 36_000 },
-  { name: 'all of evenkeel', code: "export * from 'evenkeel'", budget: 135_000 },
+  { name: 'the BatchNorm layer', code: "export { BatchNorm2d } from 'evenkeel'", budget: 36_600 },
+  { name: 'all of evenkeel', code: "export * from 'evenkeel'", budget: 136_000 },
   {
     name: 'reading safetensors',
     code: "export { readSafetensors, fromTorch } from 'evenkeel/weights'",
@@ -55,7 +56,10 @@ async function contents(code) {
     .sort((a, b) => b[1] - a[1]);
 }
 
-/** @returns {Promise<{ raw: number, gzip: number, text: string, parts: Record<string, number> }>} bytes; of parts, before gzip */
+/**
+ * @returns {Promise<{ raw: number, gzip: number, text: string, parts: Record<string, number> }>}
+ *   bytes; of parts, before gzip
+ */
 export async function measure(code) {
   const partOf = (file) => (file.includes('/wasm/inline') ? 'kernels' : file.includes('/shared/') ? 'shared' : 'names');
   // as a user's bundler sees it

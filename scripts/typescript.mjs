@@ -1,5 +1,6 @@
-// node --import ./scripts/typescript.mjs FILE.ts — TypeScript as it stands, for measurements: types go, and nothing comes in their place. (tsx names
-// every function that a call makes, which costs more than a small call.)
+// node --import ./scripts/typescript.mjs FILE.ts — TypeScript as it stands, for measurements: types
+// go, and nothing comes in their place. (tsx names every function that a call makes, which costs
+// more than a small call.)
 
 import { readFileSync } from 'node:fs';
 import { register } from 'node:module';

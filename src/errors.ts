@@ -1,28 +1,58 @@
 // Every message of the library is built here: `subject: argument expected X, got Y (context)`.
 
+/**
+ * What kind of mistake an error reports, in its `code`. The text of a message may change in any
+ * version, a code only as a public name does.
+ *
+ * - `ERR_TYPE`: an argument of the wrong kind
+ * - `ERR_SHAPE`: a rank, a channel count or a length that does not fit
+ * - `ERR_OPTION`: an unknown option, or a value that it does not take
+ * - `ERR_SINGLE_VALUE`: one value per channel in training
+ * - `ERR_NON_FINITE`: NaN or Inf in a batch, where the policy is to throw
+ * - `ERR_MASK`: a mask without a place that counts, or values and lengths it cannot have
+ * - `ERR_MODE`: the wrong moment: backward before forward, freezing without running statistics
+ * - `ERR_STATE`: a state dict that does not fit
+ * - `ERR_LABEL`: a class index out of range
+ * - `ERR_ALIAS`: memory that overlaps in a way that the kernel cannot take
+ * - `ERR_DISPOSED`: a tensor after `dispose()`
+ * - `ERR_MEMORY`: more memory than there is
+ * - `ERR_BACKEND`: a backend that this host does not have
+ * - `ERR_THREADS`: a worker thread that was lost
+ * - `ERR_FORMAT`: a malformed file
+ * - `ERR_FOLD`: a batch norm that cannot be folded without changing the result
+ */
 export type ErrorCode =
-  | 'ERR_TYPE' // an argument of the wrong kind
-  | 'ERR_SHAPE' // rank, channel count or length that does not fit
-  | 'ERR_OPTION' // an unknown option, or a value it does not take
-  | 'ERR_SINGLE_VALUE' // one value per channel in training
-  | 'ERR_NON_FINITE' // NaN or Inf in a batch, where the policy is to throw
-  | 'ERR_MASK' // a mask without a place that counts, or values and lengths it cannot have
-  | 'ERR_MODE' // the wrong moment: backward before forward, a frozen layer without statistics
-  | 'ERR_STATE' // a state dict that does not fit
-  | 'ERR_LABEL' // a class index out of range
-  | 'ERR_ALIAS' // memory that overlaps in a way the kernel cannot take
-  | 'ERR_DISPOSED' // a tensor after dispose()
-  | 'ERR_MEMORY' // more memory than there is
-  | 'ERR_BACKEND' // a backend that this host does not have
-  | 'ERR_THREADS' // a worker thread that was lost
-  | 'ERR_FORMAT' // a file that is not what it should be
-  | 'ERR_FOLD'; // a batch norm that cannot be folded without changing the result
-
-export type EvenkeelError = Error & { code: ErrorCode };
+  | 'ERR_TYPE'
+  | 'ERR_SHAPE'
+  | 'ERR_OPTION'
+  | 'ERR_SINGLE_VALUE'
+  | 'ERR_NON_FINITE'
+  | 'ERR_MASK'
+  | 'ERR_MODE'
+  | 'ERR_STATE'
+  | 'ERR_LABEL'
+  | 'ERR_ALIAS'
+  | 'ERR_DISPOSED'
+  | 'ERR_MEMORY'
+  | 'ERR_BACKEND'
+  | 'ERR_THREADS'
+  | 'ERR_FORMAT'
+  | 'ERR_FOLD';
 
 /**
- * What every message says: who complains (`BatchNorm(64)`), what about (`x`, `backward`), what was expected and what came, and where or why. In this
- * order everywhere: names of properties would be in every bundle, once for every message.
+ * What the library throws: a `TypeError` for the wrong kind of argument, a `RangeError` for a wrong
+ * value, an `Error` at the wrong moment. Every message reads `subject: argument expected X, got Y
+ * (context)`.
+ */
+export type EvenkeelError = Error & {
+  /** The kind of mistake, for programs. */
+  code: ErrorCode;
+};
+
+/**
+ * What every message says: who complains (`BatchNorm(64)`), what about (`x`, `backward`), what was
+ * expected and what came, and where or why. In this order everywhere: names of properties would be
+ * in every bundle, once for every message.
  */
 type Complaint = [code: ErrorCode, subject: string, argument: string, expected: string, got: string, context?: string];
 
@@ -55,8 +85,9 @@ export function malformed(format: string, part: string, expected: string, got: s
 }
 
 /**
- * An error of a part with its place in the whole before it: `Sequential, layer 1: BatchNorm1d(4): x expected …`; of a part in a part
- * `Sequential, layer 2.0: …`. Anything but an error of this library is left as it is.
+ * An error of a part with its place in the whole before it: `Sequential, layer 1: BatchNorm1d(4): x
+ * expected …`; of a part in a part `Sequential, layer 2.0: …`. Anything but an error of this
+ * library is left as it is.
  */
 export function inPart(whole: string, part: number | string, error: unknown): unknown {
   const place = `${whole}, layer `;

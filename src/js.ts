@@ -1,7 +1,15 @@
-// The public list, without WebAssembly: `evenkeel/js`, where the plain loops run. `evenkeel` is the same with kernels (index.ts).
+// The public list, without WebAssembly: `evenkeel/js`, where the plain loops run. `evenkeel` is the
+// same with kernels (index.ts).
 
 export type { ErrorCode, EvenkeelError } from './errors.ts';
-export { type Certificate, type Folded, type FoldOptions, foldConv, foldLinear } from './fold/fold.ts';
+export {
+  type Certificate,
+  type Convolution,
+  type Folded,
+  type FoldOptions,
+  foldConv,
+  foldLinear,
+} from './fold/fold.ts';
 export type { ConvWeights, LinearWeights } from './fold/geometry.ts';
 export { foldNorms, type Norm, type Scale, type Statistics } from './fold/norm.ts';
 export type { NetworkCertificate } from './infer/certificate.ts';
@@ -11,24 +19,9 @@ export type { Compiled, Named, RunOptions } from './infer/run.ts';
 export type { Activation, ActivationName } from './kernels/activations.ts';
 export { type Configuration, configure, type Info, type Initialization, info, init } from './kernels/backend.ts';
 export type { BackendName } from './kernels/create-backend.ts';
-export { BatchNorm } from './layers/batch-norm.ts';
-export { BatchNorm1d, BatchNorm2d, BatchNorm3d } from './layers/batch-norm-ranks.ts';
-export { BatchRenorm, type BatchRenormOptions, type Bound } from './layers/batch-renorm.ts';
 export type { ConvPadding } from './layers/conv-options.ts';
-export { DomainBatchNorm, type DomainBatchNormOptions } from './layers/domain-batch-norm.ts';
-export { type BatchNormArguments, batchNorm } from './layers/functional.ts';
-export { GroupNorm, type GroupNormOptions } from './layers/group-norm.ts';
-export { InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, type InstanceNormOptions } from './layers/instance-norm.ts';
 export { Layer } from './layers/layer.ts';
-export { LayerNorm } from './layers/layer-norm.ts';
-export type { Field, MaskOptions } from './layers/mask.ts';
-export { Moments, type MomentsJSON, type MomentsOptions } from './layers/moments.ts';
-export type { ForwardOptions } from './layers/norm.ts';
-export type { BatchNormOptions, BatchNormSettings, Preset } from './layers/options.ts';
 export type { PerAxis } from './layers/per-axis.ts';
-export { RecurrentBatchNorm1d, type RecurrentBatchNormOptions } from './layers/recurrent-batch-norm.ts';
-export { RMSNorm } from './layers/rms-norm.ts';
-export type { RowNormOptions } from './layers/row-norm.ts';
 export type { StateSlot, StateSlots } from './layers/state.ts';
 export {
   ActivationLayer,
@@ -78,10 +71,10 @@ export {
   type GraphInputs,
   type GraphOutputs,
   type GraphPort,
+  type Outputs,
   type SymbolicShape,
   type Value,
 } from './nn/graph.ts';
-export { BNGRUCell } from './nn/gru-cell.ts';
 export {
   heNormal,
   heUniform,
@@ -108,7 +101,6 @@ export {
   type Reduction,
   topK,
 } from './nn/loss.ts';
-export { BNLSTMCell, type LSTMCellOptions } from './nn/lstm-cell.ts';
 export type { Network, NetworkOptions } from './nn/network.ts';
 export { Adam, type AdamOptions, AdamW, type AdamWOptions } from './nn/optim/adam.ts';
 export { clipGradNorm, clipGradValue } from './nn/optim/clip.ts';
@@ -147,12 +139,29 @@ export {
 } from './nn/pool.ts';
 export { PReLU, type PReLUOptions } from './nn/prelu.ts';
 export { Random } from './nn/random.ts';
-export type { RecurrentCellOptions, RecurrentForwardOptions, RecurrentState } from './nn/recurrent-cell.ts';
+export type { RecurrentCellOptions, RecurrentForwardOptions, RecurrentState } from './nn/recurrent/cell-options.ts';
+export { BNGRUCell } from './nn/recurrent/gru-cell.ts';
+export { BNLSTMCell, type LSTMCellOptions } from './nn/recurrent/lstm-cell.ts';
 export { Flatten, type FlattenOptions, Reshape } from './nn/reshape.ts';
 export { Residual } from './nn/residual.ts';
 export { Sequential } from './nn/sequential.ts';
 export { LogSoftmax, Softmax, type SoftmaxOptions } from './nn/softmax.ts';
 export { Upsample, type UpsampleOptions } from './nn/upsample.ts';
+export { BatchNorm } from './norms/batch-norm.ts';
+export { BatchNorm1d, BatchNorm2d, BatchNorm3d } from './norms/batch-norm-ranks.ts';
+export { BatchRenorm, type BatchRenormOptions, type Bound } from './norms/batch-renorm.ts';
+export { DomainBatchNorm, type DomainBatchNormOptions } from './norms/domain-batch-norm.ts';
+export { type BatchNormArguments, batchNorm } from './norms/functional.ts';
+export { GroupNorm, type GroupNormOptions } from './norms/group-norm.ts';
+export { InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, type InstanceNormOptions } from './norms/instance-norm.ts';
+export { LayerNorm } from './norms/layer-norm.ts';
+export type { ForwardOptions } from './norms/norm.ts';
+export type { AffineOptions, BatchNormOptions, BatchNormSettings, Preset, PresetOptions } from './norms/options.ts';
+export { RecurrentBatchNorm1d, type RecurrentBatchNormOptions } from './norms/recurrent-batch-norm.ts';
+export { RMSNorm } from './norms/rms-norm.ts';
+export type { RowNormOptions } from './norms/row-norm.ts';
+export { Moments, type MomentsJSON, type MomentsOptions } from './norms/statistics/moments.ts';
+export type { Field, MaskOptions } from './passes/mask.ts';
 export { type Adaptation, type AdaptOptions, adapt } from './stats/adapt.ts';
 export { type DiagnoseOptions, diagnose } from './stats/diagnose.ts';
 export {
@@ -173,6 +182,15 @@ export {
   recalibrate,
   type Signal,
 } from './stats/population.ts';
-export { type OfRank, type Result, Tensor, type TensorLike, tensor, tidy, zeros } from './tensors/tensor.ts';
+export {
+  type OfRank,
+  type RankOf,
+  type Result,
+  Tensor,
+  type TensorLike,
+  tensor,
+  tidy,
+  zeros,
+} from './tensors/tensor.ts';
 export { close, setThreads } from './threads/set-threads.ts';
 export type { Layout, Parameter, PlainTensor, StateDict, StateEntry } from './types.ts';

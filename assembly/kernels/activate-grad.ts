@@ -43,7 +43,10 @@ function sweep<K>(x: usize, dy: usize, dx: usize, alpha: f32, size: u32): void {
   if (rest) storeTail(q, changetype<K>(0).gradient(loadTail(end, rest), loadTail(g, rest), a, nought), rest);
 }
 
-/** The same with the loop's body once: where that is long, to ask each time whether the vector is whole costs nothing, and half the code is enough. */
+/**
+ * The same with the loop's body once: where that is long, to ask each time whether the vector is
+ * whole costs nothing, and half the code is enough.
+ */
 // @ts-ignore: decorator
 @inline
 function slowSweep<K>(x: usize, dy: usize, dx: usize, alpha: f32, size: u32): void {

@@ -8,13 +8,14 @@ import { loadTail, storeTail } from '../lanes';
  *
  *   y[n,c,i] = f((x[n,c,i] − center[c])·scale[c] + shift[c] + residual[n,c,i])
  *
- * layout    x, residual, y [outer, channels, inner] f32, inner contiguous, samples `stride` elements apart;
- *           center, scale, shift [channels] f32; center may be 0: none, as in evaluation; residual may be 0: none
+ * layout    x, residual, y [outer, channels, inner] f32, inner contiguous, samples `stride`
+ *           elements apart; center, scale, shift [channels] f32; center may be 0: none, as in
+ *           evaluation; residual may be 0: none
  * sizes     all ≥ 1; inner need not be a multiple of 4
  * alias     y may be x or residual; no other overlap
  * align     4 bytes required, 16 preferred
- * numerics  one subtraction (none in channels whose center is 0: the same value), one multiply and one add, f32; the latter two fused
- *           in the relaxed build
+ * numerics  one subtraction (none in channels whose center is 0: the same value), one multiply and
+ *           one add, f32; the latter two fused in the relaxed build
  * traffic   8 bytes per element, 12 with a residual
  */
 export function affine_ncx_f32(
@@ -72,8 +73,8 @@ function run<R, A>(
   }
 }
 
-// Eight vectors at a time, all loaded before the first is stored: 1.32 against 1.45 cycles per vector beyond L2 with four (memory.copy:
-// 1.27; Node 20, AMD EPYC).
+// Eight vectors at a time, all loaded before the first is stored: 1.32 against 1.45 cycles per
+// vector beyond L2 with four (memory.copy: 1.27; Node 20, AMD EPYC).
 // @ts-ignore: decorator
 @inline
 function plane<C, R, A>(p: usize, r: usize, q: usize, inner: u32, h: v128, a: v128, b: v128): void {

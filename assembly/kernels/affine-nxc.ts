@@ -9,13 +9,16 @@ import { few, storeFew } from '../lanes';
  *
  *   y[r,c] = f((x[r,c] − center[c])·scale[c] + shift[c] + residual[r,c])
  *
- * layout    x, residual, y [rows, channels] f32, contiguous; center, scale, shift [channels] f32; center may be 0: none, as in evaluation;
- *           residual may be 0: none
- * sizes     all ≥ 1; channels need not be a multiple of 4. bands: 1 where rows lie in cache, 0 where they come from memory
+ * layout    x, residual, y [rows, channels] f32, contiguous; center, scale, shift [channels] f32;
+ *           center may be 0: none, as in evaluation; residual may be 0: none
+ * sizes     all ≥ 1; channels need not be a multiple of 4. bands: 1 where rows lie in cache, 0
+ *           where they come from memory
  * alias     y may be x or residual; no other overlap
  * align     4 bytes required, 16 preferred
- * numerics  one subtraction (none without center), one multiply and one add, f32; the latter two fused in the relaxed build
- * traffic   8 bytes per element, 12 with a residual; coefficients once for each band of rows (bands.ts)
+ * numerics  one subtraction (none without center), one multiply and one add, f32; the latter two
+ *           fused in the relaxed build
+ * traffic   8 bytes per element, 12 with a residual; coefficients once for each band of rows
+ *           (bands.ts)
  */
 export function affine_nxc_f32(
   x: usize, center: usize, scale: usize, shift: usize, residual: usize, y: usize,

@@ -6,8 +6,8 @@ import { addTo, countOf, divisorOf, Every2, First, firstOf, paceOf, Whole, WINDO
  *
  *   dx[i] = Σ dy[o] / divisor(o) over the windows o with place i
  *
- * layout    dx [outer, inDepth, inHeight, inWidth, channels] f32, dy [outer, outDepth, outHeight, outWidth, channels] f32;
- *           windows as avg_pool has them
+ * layout    dx [outer, inDepth, inHeight, inWidth, channels] f32, dy [outer, outDepth, outHeight,
+ *           outWidth, channels] f32; windows as avg_pool has them
  * sizes     all ≥ 1, outer any; channels need not be a multiple of 4
  * alias     none
  * align     4 bytes required, 16 preferred

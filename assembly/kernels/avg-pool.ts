@@ -4,10 +4,13 @@ import { countOf, divisorOf, Every2, First, firstOf, lanesAt, paceOf, Whole, WIN
 /**
  * avg_pool — the sum of each window over its divisor, over one to three axes.
  *
- *   y[n,a,b,c,k] = Σ x[n, first(a) + i, first(b) + j, first(c) + l, k] / (divisor(a)·divisor(b)·divisor(c))     i, j, l < count of the axis
+ *   y[n,a,b,c,k] = Σ x[n, first(a) + i, first(b) + j, first(c) + l, k]
+ *                  / (divisor(a)·divisor(b)·divisor(c))
+ *   i, j, l < count of the axis
  *
- * layout      x [outer, inDepth, inHeight, inWidth, channels] f32, y [outer, outDepth, outHeight, outWidth, channels] f32; with channels
- *             first, the planes are samples of one channel; windows [outDepth + outHeight + outWidth, 4] f32 (assembly/windows.ts)
+ * layout      x [outer, inDepth, inHeight, inWidth, channels] f32, y [outer, outDepth, outHeight,
+ *             outWidth, channels] f32; with channels first, the planes are samples of one channel;
+ *             windows [outDepth + outHeight + outWidth, 4] f32 (assembly/windows.ts)
  * sizes       all ≥ 1, outer any; channels need not be a multiple of 4
  * alias       none
  * align       4 bytes required, 16 preferred

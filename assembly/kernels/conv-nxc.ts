@@ -5,20 +5,24 @@ import { few, madd, storeFew } from '../lanes';
 @inline const BAND: u32 = 512;
 
 /**
- * conv_nxc — convolution of padded pixels with channels innermost, as packed products without a copy of the windows.
+ * conv_nxc — convolution of padded pixels with channels innermost, as packed products without a
+ * copy of the windows.
  *
- *   y[to[t] + o] = clamp(Σᵣ Σⱼ x[at[t] + taps[r] + j]·w[r·run + j, o] + bias[o] + residual[to[t] + o], low, high)
+ *   y[to[t] + o] = clamp(Σᵣ Σⱼ x[at[t] + taps[r] + j]·w[r·run + j, o] + bias[o]
+ *                        + residual[to[t] + o], low, high)
  *
- * layout      at, to [count] u32: where the window of each output pixel begins in x, and where the pixel lies in y, in values;
- *             taps [runs] u32: where each run of the window lies behind its beginning; packed: w [runs·run, cols] in
- *             panels of 8 columns, as `pack_taps` writes them; bias [cols] f32 or 0; residual laid out as y, or 0.
- *             reach, span: values of x and of y, all that tables may point to
+ * layout      at, to [count] u32: where the window of each output pixel begins in x, and where the
+ *             pixel lies in y, in values; taps [runs] u32: where each run of the window lies behind
+ *             its beginning; packed: w [runs·run, cols] in panels of 8 columns, as `pack_taps`
+ *             writes them; bias [cols] f32 or 0; residual laid out as y, or 0. reach, span: values
+ *             of x and of y, all that tables may point to
  * sizes       count, cols ≥ 1; runs, run ≥ 0
  * alias       y may be residual; no other overlap. Pixels lie apart in y
  * align       4 bytes required, 16 preferred
  * accumulate  f32, in order of r and j: a pixel's result does not depend on the pixels beside it
  * numerics    a NaN passes the clamp
- * traffic     2·count·runs·run·cols flops; tiles of 4 pixels × 8 columns, one splat per pixel and step
+ * traffic     2·count·runs·run·cols flops; tiles of 4 pixels × 8 columns, one splat per pixel and
+ *             step
  */
 export function conv_nxc_f32(
   x: usize, packed: usize, bias: usize, residual: usize, y: usize, at: usize, to: usize, taps: usize,
@@ -27,7 +31,8 @@ export function conv_nxc_f32(
   const panel = (<usize>(runs * run)) << 5;
   const least = f32x4.splat(low);
   const most = f32x4.splat(high);
-  const onto = residual ? (residual - y) | 1 : 0; // a multiple of 4: the lowest bit says that there is one
+  // a multiple of 4: the lowest bit says that there is one
+  const onto = residual ? (residual - y) | 1 : 0;
   for (let first: u32 = 0; first < count; first += BAND) {
     const last = min(first + BAND, count);
     let w = packed;
@@ -53,7 +58,9 @@ function place(array: usize, table: usize): usize {
   return array + ((<usize>load<u32>(table)) << 2);
 }
 
-/** Two to four pixels × one panel; fewer than four repeat the last one, and store nothing for it. */
+/**
+ * Two to four pixels × one panel; fewer than four repeat the last one, and store nothing for it.
+ */
 function tile(
   x: usize, at: usize, w: usize, taps: usize, bias: usize, y: usize, to: usize, onto: usize,
   least: v128, most: v128, runs: u32, run: u32, width: u32, n: u32,
@@ -124,7 +131,10 @@ function single(
   emit(place(y, to), a0, a1, bias, onto, least, most, width);
 }
 
-/** Stores up to eight sums, plus bias and residual, clamped. `onto`: bytes from the output to the residual, plus 1; 0: none. */
+/**
+ * Stores up to eight sums, plus bias and residual, clamped. `onto`: bytes from the output to the
+ * residual, plus 1; 0: none.
+ */
 // @ts-ignore: decorator
 @inline
 function emit(y: usize, v0: v128, v1: v128, bias: usize, onto: usize, least: v128, most: v128, width: u32): void {

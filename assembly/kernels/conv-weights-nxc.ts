@@ -1,6 +1,9 @@
 import { few, madd, storeFew } from '../lanes';
 
-/** Pixels between two sums: their values stay in L1 and L2 for every tile, and no f32 sum has more terms. */
+/**
+ * Pixels between two sums: their values stay in L1 and L2 for every tile, and no f32 sum has more
+ * terms.
+ */
 // @ts-ignore: decorator
 @inline const BLOCK: u32 = 128;
 
@@ -9,11 +12,13 @@ import { few, madd, storeFew } from '../lanes';
  *
  *   dw[r·run + j, o] = Σₜ x[at[t] + taps[r] + j]·dy[to[t] + o]
  *
- * layout      at, to, taps, reach, span as in conv_nxc; dw [runs·run, cols] in panels of 8 columns, those beyond cols 0
+ * layout      at, to, taps, reach, span as in conv_nxc; dw [runs·run, cols] in panels of 8 columns,
+ *             those beyond cols 0
  * sizes       all ≥ 1
  * alias       none
  * align       4 bytes required, 16 preferred
- * accumulate  f32: 128 pixels in order, and the sums of these in order; a column's sums do not depend on the columns beside it
+ * accumulate  f32: 128 pixels in order, and the sums of these in order; a column's sums do not
+ *             depend on the columns beside it
  * traffic     2·count·runs·run·cols flops; tiles of 4 weights × 8 columns
  */
 export function conv_weights_nxc_f32(
@@ -43,7 +48,10 @@ export function conv_weights_nxc_f32(
   }
 }
 
-/** Adds the sums of up to four weights × eight columns; fewer than four repeat the last one, and add nothing for it. */
+/**
+ * Adds the sums of up to four weights × eight columns; fewer than four repeat the last one, and add
+ * nothing for it.
+ */
 function tile8(x: usize, dy: usize, at: usize, to: usize, w: usize, n: u32, rest: u32): void {
   let a0 = f32x4.splat(0);
   let a1 = f32x4.splat(0);

@@ -7,16 +7,19 @@ import { few, madd, storeFew } from '../lanes';
 /**
  * depthwise_nxc — convolution of each channel by itself, channels innermost.
  *
- *   y[to[t] + c] = clamp(Σᵣ x[at[t] + taps[r] + c]·w[r, c] + bias[c] + residual[to[t] + c], low, high)
+ *   y[to[t] + c] = clamp(Σᵣ x[at[t] + taps[r] + c]·w[r, c] + bias[c]
+ *                        + residual[to[t] + c], low, high)
  *
- * layout      at, to, taps, bias, residual, reach, span as in conv_nxc; w [runs, cols], cols the channels
+ * layout      at, to, taps, bias, residual, reach, span as in conv_nxc; w [runs, cols], cols the
+ *             channels
  * sizes       count, cols ≥ 1; runs ≥ 0
  * alias       y may be residual; no other overlap. Pixels lie apart in y
  * align       4 bytes required, 16 preferred
- * accumulate  f32, in order of r; nine taps in a grid: those of even and of odd r apart. A pixel's result does not depend on the pixels beside it
+ * accumulate  f32, in order of r; nine taps in a grid: those of even and of odd r apart. A pixel's
+ *             result does not depend on the pixels beside it
  * numerics    a NaN passes the clamp
- * traffic     2·count·runs·cols flops; 9 taps in a grid: weights in registers, one load per multiply-add; others: tiles of
- *             4 pixels × 8 channels
+ * traffic     2·count·runs·cols flops; 9 taps in a grid: weights in registers, one load per
+ *             multiply-add; others: tiles of 4 pixels × 8 channels
  */
 export function depthwise_nxc_f32(
   x: usize, w: usize, bias: usize, residual: usize, y: usize, at: usize, to: usize, taps: usize,
@@ -164,7 +167,10 @@ function tail(
   emit(place(y, to), v0, v1, bias, onto, least, most, width);
 }
 
-/** Stores up to eight sums, plus bias and residual, clamped. `onto`: bytes from the output to the residual, plus 1; 0: none. */
+/**
+ * Stores up to eight sums, plus bias and residual, clamped. `onto`: bytes from the output to the
+ * residual, plus 1; 0: none.
+ */
 // @ts-ignore: decorator
 @inline
 function emit(y: usize, v0: v128, v1: v128, bias: usize, onto: usize, least: v128, most: v128, width: u32): void {

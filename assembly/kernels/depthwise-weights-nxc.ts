@@ -1,6 +1,9 @@
 import { few, madd, storeFew } from '../lanes';
 
-/** Pixels between two sums: their values stay in L1 and L2 for every tap, and no f32 sum has more terms. */
+/**
+ * Pixels between two sums: their values stay in L1 and L2 for every tap, and no f32 sum has more
+ * terms.
+ */
 // @ts-ignore: decorator
 @inline const BLOCK: u32 = 128;
 

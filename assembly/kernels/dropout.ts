@@ -1,7 +1,8 @@
 import { loadTail, storeTail } from '../lanes';
 
 /**
- * dropout — inverted dropout whose mask is a function of seed and position, so that forward and backward need not store it.
+ * dropout — inverted dropout whose mask is a function of seed and position, so that forward and
+ * backward need not store it.
  *
  *   y[i] = hash(seed, i) < threshold ? x[i]·scale : 0
  *
@@ -9,7 +10,8 @@ import { loadTail, storeTail } from '../lanes';
  * sizes     any
  * alias     y may be x; no other overlap
  * align     4 bytes required, 16 preferred
- * numerics  one multiplication; values are selected, so a dropped NaN is 0. hash: two rounds of multiply and xor-shift over 32 bits
+ * numerics  one multiplication; values are selected, so a dropped NaN is 0. hash: two rounds of
+ *           multiply and xor-shift over 32 bits
  * traffic   8 bytes per element
  */
 export function dropout_f32(x: usize, y: usize, seed: u32, threshold: u32, scale: f32, size: u32): void {

@@ -7,13 +7,13 @@ import { loadTail, storeTail } from '../lanes';
  *
  *   dx[n,c,i] = a[c]·((dy[n,c,i] − k[c]) − b[c]·(x[n,c,i] − center[c]))
  *
- * layout    x, dy, dx [outer, channels, inner] f32, inner contiguous, samples `stride` elements apart;
- *           center, a, b, k [channels] f32
+ * layout    x, dy, dx [outer, channels, inner] f32, inner contiguous, samples `stride` elements
+ *           apart; center, a, b, k [channels] f32
  * sizes     all ≥ 1; inner need not be a multiple of 4
  * alias     dx may be dy or x; no other overlap
  * align     4 bytes required, 16 preferred
- * numerics  f32; differences first, so that what cancels does so before it is scaled (one value per channel gives 0);
- *           no subtraction in channels whose center is 0: the same value
+ * numerics  f32; differences first, so that what cancels does so before it is scaled (one value per
+ *           channel gives 0); no subtraction in channels whose center is 0: the same value
  * traffic   12 bytes per element
  */
 export function grad_input_ncx_f32(

@@ -5,16 +5,19 @@ import { BLOCK, flush, reset } from '../row-sums';
 /**
  * grad_rows — the backward pass of norm_rows, x̂ as there.
  *
- *   dx[r,j] = invStd[r]·((gamma[j]·dy[r,j] − k[r]) − b[r]·x̂[r,j])     k = Σⱼ gamma·dy / cols (0 where not centred)     b = Σⱼ gamma·dy·x̂ / cols
+ *   dx[r,j] = invStd[r]·((gamma[j]·dy[r,j] − k[r]) − b[r]·x̂[r,j])
+ *   k = Σⱼ gamma·dy / cols (0 where not centred)     b = Σⱼ gamma·dy·x̂ / cols
  *   dbeta[s,j] = Σ dy[r,j]     dgamma[s,j] = Σ dy[r,j]·x̂[r,j]     over the rows r of segment s
  *
- * layout      x, dy, dx [rows, cols] f32, contiguous; gamma [cols], center, invStd, left [rows] f32; dbeta, dgamma [segments, cols] f64;
- *             lanes [segments, ⌈cols/4⌉, 8] f32, overwritten
+ * layout      x, dy, dx [rows, cols] f32, contiguous; gamma [cols], center, invStd, left [rows]
+ *             f32; dbeta, dgamma [segments, cols] f64; lanes [segments, ⌈cols/4⌉, 8] f32,
+ *             overwritten
  * sizes       all ≥ 1; cols need not be a multiple of 4; segment a multiple of 32
  * alias       dx may be dy or x; no other overlap
  * align       x, dy, vectors and lanes 4 bytes; dbeta, dgamma 8
- * accumulate  rows: f32 in two accumulators over 512 columns, then f64; again in f64 where that is not finite. Columns: as sums_nxc. The order of additions
- *             depends on cols and segment alone.
+ * accumulate  rows: f32 in two accumulators over 512 columns, then f64; again in f64 where that is
+ *             not finite. Columns: as sums_nxc. The order of additions depends on cols and segment
+ *             alone.
  * numerics    f32; differences before they are scaled, so that a row of one value gives 0
  * traffic     12 bytes per element: the gradient of a row is worked out while it lies in L1
  */

@@ -8,14 +8,17 @@ import { BLOCK, clear, firstSum, join, secondSum, SHORT } from '../plane-sums';
  *
  *   dbeta[c] = Σ dy[n,c,i]     dot[c] = Σ dy[n,c,i]·((x[n,c,i] − center[c])·invStd[c])
  *
- * layout      x, dy [outer, channels, inner] f32, inner contiguous, samples `stride` elements apart;
- *             center, invStd [channels] f32; sums [channels, 4] f64, overwritten; dbeta, dot [channels] f64
+ * layout      x, dy [outer, channels, inner] f32, inner contiguous, samples `stride` elements
+ *             apart; center, invStd [channels] f32; sums [channels, 4] f64, overwritten; dbeta, dot
+ *             [channels] f64
  * sizes       all ≥ 1; inner need not be a multiple of 4
  * alias       none
  * align       x, dy 4 bytes; sums, dbeta, dot 8
- * accumulate  f32 by pairs, in two pairs of accumulators over 512 elements, then f64. Samples in order, all their channels before the next. In f64
- *             throughout where the f32 sums are not finite. The order of additions depends on outer and inner alone.
- * numerics    scaled by invStd before it meets dy, so that products stay in range whatever the spread of x
+ * accumulate  f32 by pairs, in two pairs of accumulators over 512 elements, then f64. Samples in
+ *             order, all their channels before the next. In f64 throughout where the f32 sums are
+ *             not finite. The order of additions depends on outer and inner alone.
+ * numerics    scaled by invStd before it meets dy, so that products stay in range whatever the
+ *             spread of x
  * traffic     8 bytes per element
  */
 export function grad_stats_ncx_f32(

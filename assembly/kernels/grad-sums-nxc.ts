@@ -2,12 +2,14 @@ import { few, madd } from '../lanes';
 import { BLOCK, flush, reset } from '../row-sums';
 
 /**
- * grad_sums_nxc — the two sums of the backward pass, channels innermost, for each segment of rows by itself.
+ * grad_sums_nxc — the two sums of the backward pass, channels innermost, for each segment of rows
+ * by itself.
  *
- *   sum[s,c] = Σ dy[r,c]     dot[s,c] = Σ dy[r,c]·((x[r,c] − center[c])·invStd[c])     over the rows r of segment s
+ *   sum[s,c] = Σ dy[r,c]     dot[s,c] = Σ dy[r,c]·((x[r,c] − center[c])·invStd[c])
+ *   over the rows r of segment s
  *
- * layout      x, dy [rows, channels] f32, rows `stride` elements apart; center, invStd [channels] f32; segments, sum, dot and lanes as in
- *             sums_nxc
+ * layout      x, dy [rows, channels] f32, rows `stride` elements apart; center, invStd [channels]
+ *             f32; segments, sum, dot and lanes as in sums_nxc
  * sizes       all ≥ 1; channels need not be a multiple of 4; segment a multiple of 32
  * alias       none
  * align       x, dy, center, invStd and lanes 4 bytes; sum, dot 8

@@ -2,12 +2,14 @@ import { exactSums } from '../gradient';
 import { total } from '../row-sums';
 
 /**
- * grad_totals_nxc — the two sums of the backward pass from those of its segments, channels innermost.
+ * grad_totals_nxc — the two sums of the backward pass from those of its segments, channels
+ * innermost.
  *
  *   dbeta[c] = Σ sum[s,c]     total[c] = Σ dot[s,c]
  *
- * layout      x, dy [rows, channels] f32, rows `stride` elements apart; center, invStd [channels] f32; sum, dot [segments, channels] f64, as
- *             grad_sums_nxc leaves them; dbeta, total [channels] f64
+ * layout      x, dy [rows, channels] f32, rows `stride` elements apart; center, invStd [channels]
+ *             f32; sum, dot [segments, channels] f64, as grad_sums_nxc leaves them; dbeta, total
+ *             [channels] f64
  * sizes       all ≥ 1
  * alias       none
  * align       x, dy, center, invStd 4 bytes, the others 8

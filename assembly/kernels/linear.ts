@@ -7,15 +7,18 @@ import { few, madd, storeFew } from '../lanes';
 /**
  * linear — rows times packed columns, with bias.
  *
- *   y[r,o] = Σₖ x[r,k]·w[k,o] + bias[o]          accumulate = 1: … + y[r,o], a residual that lies where the result goes
+ *   y[r,o] = Σₖ x[r,k]·w[k,o] + bias[o]
+ *   accumulate = 1: … + y[r,o], a residual that lies where the result goes
  *
- * layout      x: element (r, k) lies at r·rowStride + k·depthStride; packed: w in panels of 8 columns, as `pack` writes them;
- *             bias [cols] f32 or 0: none; y [rows, cols] f32, contiguous
+ * layout      x: element (r, k) lies at r·rowStride + k·depthStride; packed: w in panels of 8
+ *             columns, as `pack` writes them; bias [cols] f32 or 0: none; y [rows, cols] f32,
+ *             contiguous
  * sizes       rows, cols ≥ 1; depth ≥ 0
  * alias       none
  * align       4 bytes required, 16 preferred
  * accumulate  f32, in order of k: a row's result does not depend on the rows beside it
- * traffic     2·rows·depth·cols flops; tiles of 4 rows × 8 columns (one row: × 16 columns), one splat per row and step
+ * traffic     2·rows·depth·cols flops; tiles of 4 rows × 8 columns (one row: × 16 columns), one
+ *             splat per row and step
  */
 export function linear_f32(
   x: usize, packed: usize, bias: usize, y: usize,
@@ -94,8 +97,9 @@ function tile4(
 }
 
 /**
- * One row × all panels, two panels at a time: four accumulators hide the latency of the additions, and with more the compiler runs out of
- * registers (1x784x100: 17 GFLOP/s with four panels, 30 with two; Node 20, AMD EPYC).
+ * One row × all panels, two panels at a time: four accumulators hide the latency of the additions,
+ * and with more the compiler runs out of registers (1x784x100: 17 GFLOP/s with four panels, 30 with
+ * two; Node 20, AMD EPYC).
  */
 function single(
   x: usize, step: usize, packed: usize, panel: usize, bias: usize, y: usize, depth: u32, cols: u32, accumulate: u32,

@@ -10,14 +10,17 @@ import { BLOCK } from '../plane-sums';
  *   with dy      sum[c] = Σ dy[n,c,i]          dot[c] = Σ dy[n,c,i]·d   for gradients
  *   over the places whose weight w is not 0
  *
- * layout      x, dy [outer, channels, inner] f32, inner contiguous, samples `stride` elements apart; dy may be 0: none; weights: that of place
- *             (n, c, i) at n·sampleStep + c·channelStep + i; center, invStd [channels] f32; sum, dot [channels] f64
- * sizes       all ≥ 1 (steps ≥ 0); inner need not be a multiple of 4. plain: 1 where all weights are 0 or 1 and, without dy, every invStd is 1
+ * layout      x, dy [outer, channels, inner] f32, inner contiguous, samples `stride` elements
+ *             apart; dy may be 0: none; weights: that of place (n, c, i) at n·sampleStep +
+ *             c·channelStep + i; center, invStd [channels] f32; sum, dot [channels] f64
+ * sizes       all ≥ 1 (steps ≥ 0); inner need not be a multiple of 4. plain: 1 where all weights
+ *             are 0 or 1 and, without dy, every invStd is 1
  * alias       none
  * align       x, dy, weights, center, invStd 4 bytes; sum, dot 8
  * accumulate  f32 by pairs in two accumulators over 512 elements, then f64
- * numerics    a weight of 0 selects: what is stored there may be anything, NaN included. For statistics the caller asks again with a better center and
- *             scale where the first were poor
+ * numerics    a weight of 0 selects: what is stored there may be anything, NaN included. For
+ *             statistics the caller asks again with a better center and scale where the first were
+ *             poor
  * traffic     4 bytes per element, 8 with dy, and the weights
  */
 export function masked_sums_ncx_f32(
@@ -36,7 +39,8 @@ export function masked_sums_ncx_f32(
       const v = (<usize>c) << 2;
       const h = v128.load32_splat(center + v);
       const s = plain && !dy ? f32x4.splat(1) : v128.load32_splat(invStd + v);
-      // a plane that ends early is read to its end: who skips what follows loses the prefetchers (half of 32x64x56x56: 2.0 ms, all of it 0.95)
+      // a plane that ends early is read to its end: who skips what follows loses the prefetchers
+      // (half of 32x64x56x56: 2.0 ms, all of it 0.95)
       if (ones == <i32>inner) {
         if (dy) plane<Yes, No, No>(x + at, dy + at, w, h, s, sum + (v << 1), dot + (v << 1), inner);
         else plane<No, No, No>(x + at, 0, w, h, s, sum + (v << 1), dot + (v << 1), inner);
@@ -47,7 +51,10 @@ export function masked_sums_ncx_f32(
   }
 }
 
-/** With gradients (G) or statistics, of weights that are 0 or 1 and places that are not scaled (P), where some do not count (M). */
+/**
+ * With gradients (G) or statistics, of weights that are 0 or 1 and places that are not scaled (P),
+ * where some do not count (M).
+ */
 // @ts-ignore: decorator
 @inline
 function plane<G, P, M>(x: usize, dy: usize, w: usize, h: v128, s: v128, sum: usize, dot: usize, inner: u32): void {

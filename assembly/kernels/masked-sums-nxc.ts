@@ -10,8 +10,9 @@ import { BLOCK, flush, reset } from '../row-sums';
  *   with dy      sum[c] = Σ dy[r,c]        dot[c] = Σ dy[r,c]·d      for gradients
  *   over the rows whose weight w is not 0
  *
- * layout      x, dy [rows, channels] f32, rows `stride` elements apart; dy may be 0: none; weights [rows] f32; center, invStd [channels] f32;
- *             lanes [⌈channels/4⌉, 8] f32, overwritten; sum, dot [channels] f64
+ * layout      x, dy [rows, channels] f32, rows `stride` elements apart; dy may be 0: none; weights
+ *             [rows] f32; center, invStd [channels] f32; lanes [⌈channels/4⌉, 8] f32, overwritten;
+ *             sum, dot [channels] f64
  * sizes       all ≥ 1; channels need not be a multiple of 4. plain as in masked_sums_ncx
  * alias       none
  * align       x, dy, vectors and lanes 4 bytes; sum, dot 8
@@ -58,7 +59,10 @@ export function masked_sums_nxc_f32(
   flush(lanes, sum, dot, channels);
 }
 
-/** Adds a row to the accumulators: gradients (G) or statistics, of a row that is not weighed and not scaled (P). */
+/**
+ * Adds a row to the accumulators: gradients (G) or statistics, of a row that is not weighed and not
+ * scaled (P).
+ */
 // @ts-ignore: decorator
 @inline
 function one<G, P>(x: usize, dy: usize, w: v128, center: usize, invStd: usize, lanes: usize, channels: u32): void {

@@ -2,12 +2,13 @@ import { few } from '../lanes';
 import { addTo, countOf, Every2, First, firstOf, lanesAt, largest, paceOf, Whole, WINDOW } from '../windows';
 
 /**
- * max_pool_grad — the gradient of max_pool: each window's goes to its first largest value, or to its first NaN.
+ * max_pool_grad — the gradient of max_pool: each window's goes to its first largest value, or to
+ * its first NaN.
  *
  *   dx[i] = Σ dy[o] over the windows o whose first largest value is x[i]
  *
- * layout    x, dx [outer, inDepth, inHeight, inWidth, channels] f32, dy [outer, outDepth, outHeight, outWidth, channels] f32;
- *           windows as max_pool has them
+ * layout    x, dx [outer, inDepth, inHeight, inWidth, channels] f32, dy [outer, outDepth,
+ *           outHeight, outWidth, channels] f32; windows as max_pool has them
  * sizes     all ≥ 1, outer any; channels need not be a multiple of 4
  * alias     none
  * align     4 bytes required, 16 preferred

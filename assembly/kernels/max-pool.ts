@@ -4,10 +4,12 @@ import { countOf, Every2, First, firstOf, largest, paceOf, Whole, WINDOW } from 
 /**
  * max_pool — the largest value of each window, over one to three axes.
  *
- *   y[n,a,b,c,k] = max x[n, first(a) + i·dilation, first(b) + j·dilation, first(c) + l·dilation, k]     i, j, l < count of the axis
+ *   y[n,a,b,c,k] = max x[n, first(a) + i·dilation, first(b) + j·dilation, first(c) + l·dilation, k]
+ *   i, j, l < count of the axis
  *
- * layout    x [outer, inDepth, inHeight, inWidth, channels] f32, y [outer, outDepth, outHeight, outWidth, channels] f32; with channels
- *           first, the planes are samples of one channel; windows [outDepth + outHeight + outWidth, 4] f32 (assembly/windows.ts)
+ * layout    x [outer, inDepth, inHeight, inWidth, channels] f32, y [outer, outDepth, outHeight,
+ *           outWidth, channels] f32; with channels first, the planes are samples of one channel;
+ *           windows [outDepth + outHeight + outWidth, 4] f32 (assembly/windows.ts)
  * sizes     all ≥ 1, outer any; channels need not be a multiple of 4
  * alias     none
  * align     4 bytes required, 16 preferred

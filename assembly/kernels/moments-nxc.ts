@@ -3,12 +3,15 @@ import { isTrusted, pivotNear, varianceOf } from '../moments';
 import { total } from '../row-sums';
 
 /**
- * moments_nxc — mean and variance of each channel from the sums of its segments, channels innermost.
+ * moments_nxc — mean and variance of each channel from the sums of its segments, channels
+ * innermost.
  *
- *   mean[c] = pivot[c] + Σ sum[s,c] / rows     variance[c] = Σ square[s,c] / rows − (Σ sum[s,c] / rows)²
+ *   mean[c] = pivot[c] + Σ sum[s,c] / rows
+ *   variance[c] = Σ square[s,c] / rows − (Σ sum[s,c] / rows)²
  *
- * layout      x [rows, channels] f32, rows `stride` elements apart; pivot [channels] f32; sum, square [segments, channels] f64, as sums_nxc
- *             leaves them; mean, variance [channels] f64
+ * layout      x [rows, channels] f32, rows `stride` elements apart; pivot [channels] f32; sum,
+ *             square [segments, channels] f64, as sums_nxc leaves them; mean, variance [channels]
+ *             f64
  * sizes       all ≥ 1; channels need not be a multiple of 4
  * alias       none
  * align       x and pivot 4 bytes, the others 8
@@ -26,7 +29,10 @@ export function moments_nxc_f32(
   for (let c: u32 = 0; c < channels; c += 4) finish4(x, row, rows, c, min(4, channels - c), pivot, mean, variance);
 }
 
-/** Turns the sums of up to four channels into statistics; a channel that asks for it is read again in f64, and changes no other. */
+/**
+ * Turns the sums of up to four channels into statistics; a channel that asks for it is read again
+ * in f64, and changes no other.
+ */
 function finish4(x: usize, row: usize, rows: u32, c: u32, lanes: u32, pivot: usize, mean: usize, variance: usize): void {
   const count = <f64>rows;
   let again: u32 = 0;
@@ -46,7 +52,10 @@ function finish4(x: usize, row: usize, rows: u32, c: u32, lanes: u32, pivot: usi
   if (again) exact4(x + ((<usize>c) << 2), row, rows, lanes, again, mean + ((<usize>c) << 3), variance + ((<usize>c) << 3));
 }
 
-/** Up to four channels in f64, around the pivots in `mean`; writes those whose bit in `wanted` is set. */
+/**
+ * Up to four channels in f64, around the pivots in `mean`; writes those whose bit in `wanted` is
+ * set.
+ */
 function exact4(x: usize, row: usize, rows: u32, lanes: u32, wanted: u32, mean: usize, variance: usize): void {
   let h0 = f64x2.splat(load<f64>(mean));
   let h1 = f64x2.splat(0);

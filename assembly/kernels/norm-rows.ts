@@ -9,19 +9,22 @@ import { exact } from './stats-ncx';
 /**
  * norm_rows — each row by its own statistics, then scale and shift by column.
  *
- *   y[r,j] = f(x̂[r,j]·gamma[j] + beta[j] + residual[r,j])     x̂[r,j] = (x[r,j] − center[r])·invStd[r] + left[r]
+ *   y[r,j] = f(x̂[r,j]·gamma[j] + beta[j] + residual[r,j])
+ *   x̂[r,j] = (x[r,j] − center[r])·invStd[r] + left[r]
  *
  *   centred   center = fl(mean), left = −(mean − center)·invStd, invStd = 1/√(variance + eps)
  *   not       center = left = 0, invStd = 1/√(mean square + eps)
  *
- * layout      x, residual, y [rows, cols] f32, contiguous; gamma, beta [cols] f32; residual may be 0: none; center, invStd and left [rows] f32,
- *             written; moments [rows, 2] f64, of which the first two are overwritten
+ * layout      x, residual, y [rows, cols] f32, contiguous; gamma, beta [cols] f32; residual may be
+ *             0: none; center, invStd and left [rows] f32, written; moments [rows, 2] f64, of which
+ *             the first two are overwritten
  * sizes       all ≥ 1; cols need not be a multiple of 4
  * alias       y may be x or residual; no other overlap
  * align       4 bytes required, 16 preferred; moments 8
  * accumulate  as stats_ncx, with rows for channels
  * numerics    the mean in two floats; 1/√ in f64, 0 for a variance + eps of 0
- * traffic     8 bytes per element, 12 with a residual. One loop sums a row, which comes from memory, and maps the row before it, which lies in L1
+ * traffic     8 bytes per element, 12 with a residual. One loop sums a row, which comes from
+ *             memory, and maps the row before it, which lies in L1
  */
 export function norm_rows_f32(
   x: usize, gamma: usize, beta: usize, residual: usize, y: usize,
@@ -43,7 +46,8 @@ function run<R, A>(
   kind: i32, alpha: f32, eps: f64, centred: u32, rows: u32, cols: u32,
 ): void {
   const row = (<usize>cols) << 2;
-  // the first row has none before it to be mapped meanwhile: it is summed by itself, in the same order
+  // the first row has none before it to be mapped meanwhile: it is summed by itself, in the same
+  // order
   const first = pivotOf(x, centred, cols);
   const sums = mapAndSum<No, No, No>(x, gamma, beta, 0, y, center, invStd, left, x, f32x4.splat(first), cols);
   settle(x, first, sums, center, invStd, left, moments, eps, centred, cols);
@@ -111,7 +115,10 @@ function meanSquare(x: usize, cols: u32): f64 {
 // @ts-ignore: decorator
 @inline const SPAN: usize = (<usize>BLOCK) << 2;
 
-/** Maps one row (M), and returns Σd and Σd² of another, d = next − pivot. The sums are the same with and without the map. */
+/**
+ * Maps one row (M), and returns Σd and Σd² of another, d = next − pivot. The sums are the same with
+ * and without the map.
+ */
 // @ts-ignore: decorator
 @inline
 function mapAndSum<M, R, A>(

@@ -1,9 +1,11 @@
 /**
  * pack_taps — one place of a convolution's window in the panels that conv_nxc reads.
  *
- *   packed[⌊o/8⌋·panelStride + k·8 + o mod 8] = w[k·depthStride + o·colStride], 0 for columns beyond cols
+ *   packed[⌊o/8⌋·panelStride + k·8 + o mod 8] = w[k·depthStride + o·colStride],
+ *   0 for columns beyond cols
  *
- * layout    w: element (k, o) at k·depthStride + o·colStride; panels `panelStride` values apart, of which 8·depth are written
+ * layout    w: element (k, o) at k·depthStride + o·colStride; panels `panelStride` values apart, of
+ *           which 8·depth are written
  * sizes     depth, cols ≥ 1
  * alias     none
  * align     4 bytes

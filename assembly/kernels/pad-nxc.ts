@@ -1,10 +1,12 @@
 /**
  * pad_nxc — pixels with channels innermost and zeros around them, from either layout.
  *
- *   y[n, d + front, h + top, w + left, c·repeat + i] = x[n, c, d, h, w] or x[n, d, h, w, c];  0 elsewhere
+ *   y[n, d + front, h + top, w + left, c·repeat + i] = x[n, c, d, h, w] or x[n, d, h, w, c]
+ *   0 elsewhere
  *
- * layout    x [samples, cols, depth, height, width] f32 where first = 1, else [samples, depth, height, width, cols], cols the
- *           channels; y [samples, toDepth, toHeight, toWidth, cols·repeat] f32. With first = 1 and nothing around: a transposition
+ * layout    x [samples, cols, depth, height, width] f32 where first = 1, else [samples, depth,
+ *           height, width, cols], cols the channels; y [samples, toDepth, toHeight, toWidth,
+ *           cols·repeat] f32. With first = 1 and nothing around: a transposition
  * sizes     all ≥ 1, but front, top, left ≥ 0
  * alias     none
  * align     4 bytes required, 16 preferred

@@ -2,8 +2,8 @@ import { few, storeFew } from '../lanes';
 import { median } from '../moments';
 
 /**
- * pivot_nxc — a middle value of each channel, channels innermost: of nine rows spread over all (of three, if there are not nine), the
- * median of the medians of three. See moments.ts.
+ * pivot_nxc — a middle value of each channel, channels innermost: of nine rows spread over all (of
+ * three, if there are not nine), the median of the medians of three. See moments.ts.
  *
  *   pivot[c] = median of x[r₀,c] … x[r₈,c]
  *

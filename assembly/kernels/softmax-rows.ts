@@ -5,14 +5,16 @@ import { exp } from '../transcendental';
  * softmax_rows — exponentials of each row over their sum, or the logarithm of that.
  *
  *   y[r,j] = e^(x[r,j] − m[r]) / S[r]             log = 0
- *   y[r,j] = (x[r,j] − m[r]) − ln S[r]            log = 1        m[r] = maxⱼ x[r,j]    S[r] = Σⱼ e^(x[r,j] − m[r])
+ *   y[r,j] = (x[r,j] − m[r]) − ln S[r]     log = 1     m[r] = maxⱼ x[r,j]
+ *   S[r] = Σⱼ e^(x[r,j] − m[r])
  *
  * layout      x, y [rows, cols] f32, contiguous
  * sizes       rows any, cols ≥ 1, which need not be a multiple of 4
  * alias       y may be x; no other overlap
  * align       4 bytes required, 16 preferred
  * accumulate  S in f64: two pairs of lanes, added at the end
- * numerics    the largest value subtracted; 1/S and ln S in f64. A row with NaN or +Inf, or of −Inf alone, is NaN
+ * numerics    the largest value subtracted; 1/S and ln S in f64. A row with NaN or +Inf, or of −Inf
+ *             alone, is NaN
  * traffic     8 bytes per element, and a row in L1 twice more
  */
 export function softmax_rows_f32(x: usize, y: usize, log: u32, rows: u32, cols: u32): void {
@@ -61,7 +63,9 @@ function largest(x: usize, cols: u32): f32 {
   return f32x4.extract_lane(f32x4.pmax(most, v128.shuffle<i32>(most, most, 1, 0, 3, 2)), 0);
 }
 
-/** ln s for s ≥ 1 to 1e-13: s = m·2ᵏ with m in √½ … √2, ln m = 2·artanh((m − 1)/(m + 1)). NaN stays. */
+/**
+ * ln s for s ≥ 1 to 1e-13: s = m·2ᵏ with m in √½ … √2, ln m = 2·artanh((m − 1)/(m + 1)). NaN stays.
+ */
 function ln(s: f64): f64 {
   const bits = reinterpret<i64>(s);
   // √½ as the border between exponents

@@ -8,15 +8,18 @@ import { BLOCK, clear, firstSum, join, secondSum, SHORT } from '../plane-sums';
  *
  *   mean[c] = Σ x[n,c,i] / m     variance[c] = Σ (x[n,c,i] − mean[c])² / m     m = outer·inner
  *
- * layout      x [outer, channels, inner] f32, inner contiguous, samples `stride` elements apart; mean, variance [channels] f64;
- *             pivot [channels] f32 and sums [channels, 4] f64, overwritten
+ * layout      x [outer, channels, inner] f32, inner contiguous, samples `stride` elements apart;
+ *             mean, variance [channels] f64; pivot [channels] f32 and sums [channels, 4] f64,
+ *             overwritten
  * sizes       all ≥ 1; inner need not be a multiple of 4
  * alias       none
  * align       x, pivot 4 bytes; sums, mean and variance 8
- * accumulate  differences from pivot ≈ mean in f32: by pairs, in two pairs of accumulators over 512 elements, then f64. Samples in order, all their
- *             channels before the next, so that memory is read in the order in which it lies. Again in f64 around the mean where
+ * accumulate  differences from pivot ≈ mean in f32: by pairs, in two pairs of accumulators over 512
+ *             elements, then f64. Samples in order, all their channels before the next, so that
+ *             memory is read in the order in which it lies. Again in f64 around the mean where
  *             moments.ts says so. The order of additions depends on outer and inner alone.
- * numerics    within the strict tolerance of test/fixtures/golden for |mean|/σ up to 1e7 and magnitudes 1e-30 … 1e30
+ * numerics    within the strict tolerance of test/fixtures/golden for |mean|/σ up to 1e7 and
+ *             magnitudes 1e-30 … 1e30
  * traffic     4 bytes per element
  */
 export function stats_ncx_f32(
@@ -108,8 +111,9 @@ function less<C>(x: v128, pivot: v128): v128 {
 }
 
 /**
- * A middle value of each channel: of three places in its planes lane by lane, then of the lanes. 0 where a quarter of the twelve values lies
- * on either side of it: it is then near the mean as well, and the sums are spared a subtraction.
+ * A middle value of each channel: of three places in its planes lane by lane, then of the lanes. 0
+ * where a quarter of the twelve values lies on either side of it: it is then near the mean as well,
+ * and the sums are spared a subtraction.
  */
 function setPivots(x: usize, pivot: usize, outer: u32, channels: u32, inner: u32, row: usize): void {
   const wide = inner >= 4;

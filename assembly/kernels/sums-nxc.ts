@@ -2,16 +2,20 @@ import { few, madd } from '../lanes';
 import { BLOCK, flush, reset } from '../row-sums';
 
 /**
- * sums_nxc — the sums that statistics are made of, channels innermost, for each segment of rows by itself.
+ * sums_nxc — the sums that statistics are made of, channels innermost, for each segment of rows by
+ * itself.
  *
- *   sum[s,c] = Σ (x[r,c] − pivot[c])     square[s,c] = Σ (x[r,c] − pivot[c])²     over the rows r of segment s
+ *   sum[s,c] = Σ (x[r,c] − pivot[c])     square[s,c] = Σ (x[r,c] − pivot[c])²
+ *   over the rows r of segment s
  *
- * layout      x [rows, channels] f32, rows `stride` elements apart; pivot [channels] f32; segments of `segment` rows, the last may be shorter;
- *             sum, square [segments, channels] f64; lanes [segments, ⌈channels/4⌉, 8] f32, overwritten
+ * layout      x [rows, channels] f32, rows `stride` elements apart; pivot [channels] f32; segments
+ *             of `segment` rows, the last may be shorter; sum, square [segments, channels] f64;
+ *             lanes [segments, ⌈channels/4⌉, 8] f32, overwritten
  * sizes       all ≥ 1; channels need not be a multiple of 4; segment a multiple of 32
  * alias       none
  * align       x, pivot and lanes 4 bytes, sum and square 8
- * accumulate  f32 over blocks of 32 rows, in order, with `together` = 1 four rows by pairs; blocks in f64, in order
+ * accumulate  f32 over blocks of 32 rows, in order, with `together` = 1 four rows by pairs; blocks
+ *             in f64, in order
  * traffic     4 bytes per element
  */
 export function sums_nxc_f32(

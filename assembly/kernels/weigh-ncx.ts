@@ -5,12 +5,14 @@ import { leadingOnes, loadTail, storeTail } from '../lanes';
  *
  *   y[n,c,i] = w ≠ 0 ? y[n,c,i]·w : 0
  *
- * layout    y [outer, channels, inner] f32, inner contiguous, samples `stride` elements apart; weights as in masked_sums_ncx
+ * layout    y [outer, channels, inner] f32, inner contiguous, samples `stride` elements apart;
+ *           weights as in masked_sums_ncx
  * sizes     all ≥ 1 (steps ≥ 0); inner need not be a multiple of 4
  * alias     none
  * align     4 bytes required, 16 preferred
  * numerics  a weight of 0 selects: NaN and Inf become 0; a weight of 1 changes nothing
- * traffic   8 bytes per element and the weights; 4 bytes per element behind the end of a sample that counts up to there, and none before it
+ * traffic   8 bytes per element and the weights; 4 bytes per element behind the end of a sample
+ *           that counts up to there, and none before it
  */
 export function weigh_ncx_f32(
   y: usize, weights: usize, outer: u32, channels: u32, inner: u32, stride: u32, sampleStep: u32, channelStep: u32,

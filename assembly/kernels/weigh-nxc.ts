@@ -10,7 +10,8 @@ import { few, storeFew } from '../lanes';
  * alias     none
  * align     4 bytes required, 16 preferred
  * numerics  as weigh_ncx
- * traffic   4 bytes per element of a row that does not count, 8 of one whose weight is not 1, none of the others
+ * traffic   4 bytes per element of a row that does not count, 8 of one whose weight is not 1, none
+ *           of the others
  */
 export function weigh_nxc_f32(y: usize, weights: usize, rows: u32, channels: u32): void {
   const row = (<usize>channels) << 2;

@@ -1,4 +1,5 @@
-// The kernels that only training needs: one line per kernel. Their rows stand in src/kernels/training/table.ts.
+// The kernels that only training needs: one line per kernel. Their rows stand in
+// src/kernels/training/table.ts.
 export { activate_grad_f32 } from '../kernels/activate-grad';
 export { column_sums_f32 } from '../kernels/column-sums';
 export { dropout_f32 } from '../kernels/dropout';

@@ -1,4 +1,7 @@
-/** Floating-point operations of one step: a multiplication and an addition in four lanes of twelve chains. */
+/**
+ * Floating-point operations of one step: a multiplication and an addition in four lanes of twelve
+ * chains.
+ */
 export const FLOPS: i32 = 96;
 
 /**

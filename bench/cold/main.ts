@@ -1,7 +1,8 @@
 // npm run bench:cold [-- --runs N]
 //
-// Import to first normalised batch, as a function feels it that was not running: whole processes, one of each in turn, so that what else the machine
-// does falls on all of them. Medians, and what lies above an empty script.
+// Import to first normalised batch, as a function feels it that was not running: whole processes,
+// one of each in turn, so that what else the machine does falls on all of them. Medians, and what
+// lies above an empty script.
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import { cpus } from 'node:os';

@@ -1,5 +1,6 @@
-// The programs that are timed from start to end: each imports a library and normalises one batch of 1×1024 in evaluation form. What it computes is checked
-// in the program itself, so that nothing fast and wrong is timed.
+// The programs that are timed from start to end: each imports a library and normalises one batch of
+// 1×1024 in evaluation form. What it computes is checked in the program itself, so that nothing
+// fast and wrong is timed.
 
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -14,14 +15,20 @@ export const CHANNELS = 1024;
 export interface Program {
   readonly name: string;
   readonly file: string;
-  /** Bytes that have to be deployed: JavaScript in one bundle, and what it loads besides; raw and gzipped. */
+  /**
+   * Bytes that have to be deployed: JavaScript in one bundle, and what it loads besides; raw and
+   * gzipped.
+   */
   readonly bytes?: { raw: number; gzip: number; with: string };
 }
 
 const peersFolder = fileURLToPath(new URL('../peers/', import.meta.url));
 const packageFolder = (name: string) => `${peersFolder}node_modules/${name}/`;
 
-/** x = 0.25 but for one value, mean 0.1, variance 4, gamma 3, beta −1. Results are checked in a run that is not timed. */
+/**
+ * x = 0.25 but for one value, mean 0.1, variance 4, gamma 3, beta −1. Results are checked in a run
+ * that is not timed.
+ */
 const DATA = `const n = ${CHANNELS};
 const fill = (value) => new Float32Array(n).fill(value);
 const x = fill(0.25);

@@ -1,4 +1,5 @@
-// Installs the peers where they are missing. Their install scripts would download what a CPU does not need.
+// Installs the peers where they are missing. Their install scripts would download what a CPU does
+// not need.
 
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';

@@ -1,6 +1,7 @@
 // npm run bench:peers [-- --filter TEXT] [--time MS]
 //
-// The same data through evenkeel and its peers, each on one thread, in turns within one run. Outputs are compared before anything is timed.
+// The same data through evenkeel and its peers, each on one thread, in turns within one run.
+// Outputs are compared before anything is timed.
 
 import { readArguments } from '../../scripts/arguments.ts';
 import { type Sequential, tensor, zeros } from '../../src/index.ts';
@@ -110,7 +111,8 @@ async function compare(
     if (difference < TOLERANCE) continue;
     const complaint = `${name}: ${label.op} ${label.layout} ${label.shape} differs by ${difference.toPrecision(3)} of the largest value`;
     if (name !== external?.name) throw new Error(complaint);
-    // who gives another result is not timed (instance norm's gradient, channels last and one sample, PyTorch 1.13)
+    // who gives another result is not timed (instance norm's gradient, channels last and one
+    // sample, PyTorch 1.13)
     console.log(`${complaint}: left out`);
     for (const { dispose } of Object.values(contenders)) dispose?.();
     return;

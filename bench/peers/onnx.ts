@@ -1,4 +1,5 @@
-// ONNX models of one batch norm and of the digits network, as onnxruntime takes them: the few fields of the format that they need.
+// ONNX models of one batch norm and of the digits network, as onnxruntime takes them: the few
+// fields of the format that they need.
 
 type Field = Uint8Array;
 
@@ -57,7 +58,10 @@ function value(field: number, name: string, dims: readonly number[]): Field {
   return message(field, text(1, name), message(2, message(1, integer(1, FLOAT), shape)));
 }
 
-/** ModelProto: ir_version 1, graph 7, opset_import 8. GraphProto: node 1, name 2, initializer 5, input 11, output 12. */
+/**
+ * ModelProto: ir_version 1, graph 7, opset_import 8. GraphProto: node 1, name 2, initializer 5,
+ * input 11, output 12.
+ */
 function model(nodes: Field[], initializers: Field[], input: readonly number[], output: readonly number[]): Uint8Array {
   const graph = message(7, ...nodes, text(2, 'bench'), ...initializers, value(11, 'x', input), value(12, 'y', output));
   return join([integer(1, 8), graph, message(8, integer(2, 15))]);
@@ -82,7 +86,10 @@ export function batchNormModel(dims: readonly number[], parameters: BatchNormPar
   );
 }
 
-/** Linear layers with batch norm and tanh between them, from a state dict of a Sequential(Linear, BatchNorm1d, Tanh, …, Linear). */
+/**
+ * Linear layers with batch norm and tanh between them, from a state dict of a Sequential(Linear,
+ * BatchNorm1d, Tanh, …, Linear).
+ */
 export function networkModel(
   rows: number,
   state: Record<string, { data: ArrayLike<number>; shape: readonly number[] }>,

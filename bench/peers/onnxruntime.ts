@@ -21,12 +21,17 @@ interface Ort {
 
 const require = createRequire(import.meta.url);
 
-/** onnxruntime-node (native) or onnxruntime-web (WebAssembly), one thread. Inference only: its training mode gives wrong results. */
+/**
+ * onnxruntime-node (native) or onnxruntime-web (WebAssembly), one thread. Inference only: its
+ * training mode gives wrong results.
+ */
 export async function onnxruntime(name: 'onnxruntime-node' | 'onnxruntime-web'): Promise<Peer> {
   const ort = require(name) as Ort;
   ort.env.wasm.numThreads = 1;
-  const provider = name === 'onnxruntime-node' ? 'cpu' : 'wasm'; // they share one list of what there is
-  const manifest = join(dirname(require.resolve(name)), '..', 'package.json'); // not among what the package exports
+  // they share one list of what there is
+  const provider = name === 'onnxruntime-node' ? 'cpu' : 'wasm';
+  // not among what the package exports
+  const manifest = join(dirname(require.resolve(name)), '..', 'package.json');
   const { version } = JSON.parse(readFileSync(manifest, 'utf8')) as { version: string };
   const contender = async (model: Uint8Array, data: Float32Array, dims: readonly number[]): Promise<Contender> => {
     const session = await ort.InferenceSession.create(model, {

@@ -34,7 +34,10 @@ export class PyTorch {
     return new PyTorch(process, answers, version);
   }
 
-  /** Makes ready for one op (`eval`, `train` or `backward` of batch norm; another norm, or `…, backward`) on a workload, and returns its result. */
+  /**
+   * Makes ready for one op (`eval`, `train` or `backward` of batch norm; another norm, or `…,
+   * backward`) on a workload, and returns its result.
+   */
   async prepare(op: string, workload: Workload | KinWorkload): Promise<Float32Array> {
     const { x, dy, gamma, beta, stored, layout } = workload;
     const isKin = workload instanceof KinWorkload;

@@ -22,7 +22,10 @@ interface Tf {
 
 const require = createRequire(import.meta.url);
 
-/** TensorFlow.js on its WebAssembly or its plain JavaScript backend. Evaluation only, channels last only: elsewhere it is wrong or slower. */
+/**
+ * TensorFlow.js on its WebAssembly or its plain JavaScript backend. Evaluation only, channels last
+ * only: elsewhere it is wrong or slower.
+ */
 export async function tfjs(backend: 'wasm' | 'cpu'): Promise<Peer> {
   const tf = require('@tensorflow/tfjs-core') as Tf;
   const plugin = require(`@tensorflow/tfjs-backend-${backend}`);

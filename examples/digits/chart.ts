@@ -1,4 +1,5 @@
-// Line charts as SVG text: axes with units, series told apart by dash and mark as well as by colour.
+// Line charts as SVG text: axes with units, series told apart by dash and mark as well as by
+// colour.
 
 export interface Series {
   label: string;

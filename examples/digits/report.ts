@@ -12,7 +12,9 @@ export interface Finding {
   readonly result: Result;
 }
 
-/** Writes the page; whoever looks meanwhile sees the old one or the new one, never half of either. */
+/**
+ * Writes the page; whoever looks meanwhile sees the old one or the new one, never half of either.
+ */
 export function writeReport(
   folder: string,
   runs: readonly Run[],

@@ -6,7 +6,10 @@ export interface Side {
   loss: number;
   saturatedUnits: number;
   millisecondsPerStep: number;
-  /** Steps until the accuracy that the net without batch norm ends with is reached for the first time. */
+  /**
+   * Steps until the accuracy that the net without batch norm ends with is reached for the first
+   * time.
+   */
   stepsToTarget: number | undefined;
 }
 
@@ -14,7 +17,10 @@ export interface Comparison {
   activation: ActivationKind;
   with: Side;
   without: Side;
-  /** Steps that the net without batch norm took for what the net with it reached in `with.stepsToTarget`. */
+  /**
+   * Steps that the net without batch norm took for what the net with it reached in
+   * `with.stepsToTarget`.
+   */
   speedup: number | undefined;
   sentence: string;
 }
@@ -33,7 +39,10 @@ export interface Summary {
   };
 }
 
-/** Medians over the seeds, each net with batch norm held against the net without it that began from the same weights. */
+/**
+ * Medians over the seeds, each net with batch norm held against the net without it that began from
+ * the same weights.
+ */
 export function compare(activation: ActivationKind, runs: readonly Run[]): Comparison {
   const mine = runs.filter((run) => run.setting.activation === activation);
   const seeds = [...new Set(mine.map((run) => run.seed))];

@@ -5,7 +5,10 @@ import { type ActivationKind, beforeLastActivation, buildNet, type Setting } fro
 const BATCH = 60;
 /** Held-out digits on which the distribution of activation inputs is taken. */
 const PROBES = 500;
-/** The input beyond which the activation lies in the outer 3 % of its range on either side: tanh(2.09) = 0.97. */
+/**
+ * The input beyond which the activation lies in the outer 3 % of its range on either side:
+ * tanh(2.09) = 0.97.
+ */
 const SATURATION: Record<ActivationKind, number> = { tanh: Math.atanh(0.97), sigmoid: 2 * Math.atanh(0.97) };
 
 export interface Run {
@@ -32,7 +35,10 @@ export interface Report {
   imagesPerSecond: number;
 }
 
-/** Trains one net. Mini-batches depend on the seed alone, so nets with the same seed see the same images in the same order. */
+/**
+ * Trains one net. Mini-batches depend on the seed alone, so nets with the same seed see the same
+ * images in the same order.
+ */
 export function train(
   setting: Setting,
   batchNorm: boolean,

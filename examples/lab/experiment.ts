@@ -1,4 +1,5 @@
-// What an experiment is: a question, how it is asked, figures, and a verdict that is made of the figures.
+// What an experiment is: a question, how it is asked, figures, and a verdict that is made of the
+// figures.
 
 import type { Series } from '../digits/chart.ts';
 import type { Digits } from '../digits/digits.ts';

@@ -6,7 +6,10 @@ import { batchesOf, median } from './training.ts';
 const UNITS = 100;
 const ROUNDS = 15;
 
-/** The same net as plain loops over typed arrays, batch norm and all: what one would write without a library. */
+/**
+ * The same net as plain loops over typed arrays, batch norm and all: what one would write without a
+ * library.
+ */
 function plainLoops(net: Sequential): (x: Float32Array, rows: number) => Float32Array {
   return (x, rows) => {
     let values = x;

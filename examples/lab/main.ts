@@ -1,7 +1,8 @@
 // npm run lab -- NAME … [--list] [--all] [--quick] [--json] [--seed N] [--check]
 // npm run lab -- --serve [--port N], --build FOLDER
 //
-// Runs experiments about batch norm on real digits: the question, what is done, the figures, and a verdict that is worked out of them.
+// Runs experiments about batch norm on real digits: the question, what is done, the figures, and a
+// verdict that is worked out of them.
 
 import type { AddressInfo } from 'node:net';
 import { relative } from 'node:path';

@@ -7,7 +7,10 @@ const STEPS = 300;
 const UNITS = 64;
 const POLICIES = ['propagate', 'skip-update', 'throw'] as const;
 
-/** One pixel of one batch is not a number. Whoever trains takes no step whose loss is not finite; what is left is what the statistics make of it. */
+/**
+ * One pixel of one batch is not a number. Whoever trains takes no step whose loss is not finite;
+ * what is left is what the statistics make of it.
+ */
 export const poison: Experiment = {
   name: 'poison',
   title: 'One poisoned batch',

@@ -11,7 +11,10 @@ const LR = 0.1;
 /** Held-out digits that are looked at on the way. */
 const LOOKED_AT = 1000;
 
-/** The rows of digits from the first with ink to the last: sequences of 10 to 20 steps, [N, 28, 28] with rows of padding behind. */
+/**
+ * The rows of digits from the first with ink to the last: sequences of 10 to 20 steps, [N, 28, 28]
+ * with rows of padding behind.
+ */
 function asSequences(
   images: Float32Array,
   rows: readonly number[],

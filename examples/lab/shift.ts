@@ -16,7 +16,10 @@ const PROBES = 200;
 /** Mean and deviation over steps of the first unit's input, layer by layer. */
 type Paths = { mean: number[]; std: number[] }[];
 
-/** Of what the weights behind each hidden layer are given: the mean of each unit, the deviation over all of them, and that of the first. */
+/**
+ * Of what the weights behind each hidden layer are given: the mean of each unit, the deviation over
+ * all of them, and that of the first.
+ */
 function inputsOf(net: Sequential, x: TensorLike): { mean: number[]; std: number[]; unit: number[] } {
   const found = { mean: [] as number[], std: [] as number[], unit: [] as number[] };
   let values = x;
@@ -48,7 +51,10 @@ function gradientOf(net: Sequential, x: TensorLike, labels: Uint8Array): Float64
 
 const norm = (v: Float64Array) => Math.sqrt(v.reduce((sum, value) => sum + value * value, 0));
 
-/** How much the gradient has changed when a step along it has been taken, at the most over three steps (Santurkar et al. 2018, section 3.1). */
+/**
+ * How much the gradient has changed when a step along it has been taken, at the most over three
+ * steps (Santurkar et al. 2018, section 3.1).
+ */
 function predictiveness(net: Sequential, x: TensorLike, labels: Uint8Array): number {
   const before = net.stateDict();
   const g = gradientOf(net, x, labels);

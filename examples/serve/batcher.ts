@@ -11,14 +11,17 @@ interface Waiting {
 export class Overloaded extends Error {}
 
 /**
- * Runs images that wait at the same time as one batch. Requests gather while the event loop reads them from their sockets; one alone does not wait
- * for company.
+ * Runs images that wait at the same time as one batch. Requests gather while the event loop reads
+ * them from their sockets; one alone does not wait for company.
  */
 export class Batcher {
   readonly #run: Compiled;
   readonly #mostRows: number;
   readonly #mostWaiting: number;
-  /** Input and output of every batch size, over the same memory as the largest: nothing is made while requests are served. */
+  /**
+   * Input and output of every batch size, over the same memory as the largest: nothing is made
+   * while requests are served.
+   */
   readonly #inputs: readonly Tensor[];
   readonly #outputs: readonly Tensor[];
   #queue: Waiting[] = [];

@@ -1,4 +1,5 @@
-// A client that costs as little as it can: a connection that is kept open, one request after the other, written and read as bytes.
+// A client that costs as little as it can: a connection that is kept open, one request after the
+// other, written and read as bytes.
 
 import { connect, type Socket } from 'node:net';
 

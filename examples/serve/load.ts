@@ -1,7 +1,8 @@
 // npm run serve:load [-- --seconds 4] [--connections 64]
 //
-// Starts the server in a process of its own, with batching and without, by turns; sends held-out digits over loopback from many connections at once;
-// checks the answers; prints requests per second and latencies.
+// Starts the server in a process of its own, with batching and without, by turns; sends held-out
+// digits over loopback from many connections at once; checks the answers; prints requests per
+// second and latencies.
 
 import { type ChildProcess, fork } from 'node:child_process';
 import { cpus } from 'node:os';

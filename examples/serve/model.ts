@@ -8,7 +8,10 @@ export const CLASSES = 10;
 
 const WEIGHTS = fileURLToPath(new URL('./digits.safetensors', import.meta.url));
 
-/** The network that train.py trained, layer by layer; names in its state dict are the same, as both are sequences. */
+/**
+ * The network that train.py trained, layer by layer; names in its state dict are the same, as both
+ * are sequences.
+ */
 export function loadNetwork(): Sequential {
   const net = new Sequential(
     ...[PIXELS, 768].flatMap((inputs) => [new Linear(inputs, 768), new BatchNorm1d(768), new ReLU(), new Dropout(0.3)]),

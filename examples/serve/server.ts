@@ -1,6 +1,7 @@
 // The network behind node:http.
 //
-//   POST /predict   784 floats (little-endian bytes), or { "pixels": [784 numbers] }  →  { "digit": 7, "logits": [10 numbers] }
+//   POST /predict   784 floats (little-endian bytes), or { "pixels": [784 numbers] }
+//                   →  { "digit": 7, "logits": [10 numbers] }
 //   GET  /health    { "images": …, "batches": … }
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';

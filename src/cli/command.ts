@@ -11,7 +11,10 @@ export interface Report {
   readonly wrong?: Error;
 }
 
-/** Runs what takes options of the command line: where one of them is refused, the command was wrong and not the file. */
+/**
+ * Runs what takes options of the command line: where one of them is refused, the command was wrong
+ * and not the file.
+ */
 export async function withOptions<T>(run: () => T | Promise<T>): Promise<T> {
   try {
     return await run();

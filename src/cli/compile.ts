@@ -33,7 +33,10 @@ export async function compile([input, output]: string[], { module, progress }: V
   };
 }
 
-/** A module that loads a compiled network from the file beside it, with the operations that it needs. */
+/**
+ * A module that loads a compiled network from the file beside it, with the operations that it
+ * needs.
+ */
 function moduleFor(file: string, operations: readonly string[]): string {
   const needed = operations.length ? `{ ...options, operations: [${operations.join(', ')}] }` : 'options';
   return `// Loads ${JSON.stringify(file)}, which lies beside this module. Written by evenkeel compile --module.

@@ -89,7 +89,10 @@ export async function convert([input, output]: string[], { from, to, rename = []
   };
 }
 
-/** Adds what nothing was made of under its own name, type and shape: a file loses nothing on its way. */
+/**
+ * Adds what nothing was made of under its own name, type and shape: a file loses nothing on its
+ * way.
+ */
 function carryOver(
   out: Map<string, Output>,
   names: readonly string[],

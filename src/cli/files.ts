@@ -61,7 +61,10 @@ async function found<T>(look: Promise<T>): Promise<T | undefined> {
   });
 }
 
-/** Follows links by hand: `realpath` knows nothing of one whose file is not there yet, nor of a pipe in /proc. */
+/**
+ * Follows links by hand: `realpath` knows nothing of one whose file is not there yet, nor of a pipe
+ * in /proc.
+ */
 async function targetOf(given: string): Promise<Target> {
   const old = await found(stat(given));
   if (old?.isDirectory()) throw new Error(`${given} is a folder`);
@@ -76,7 +79,9 @@ async function targetOf(given: string): Promise<Target> {
   return { path, direct: old !== undefined && !old.isFile(), old };
 }
 
-/** Files that are there until they have got their names, and old ones until all new ones are there. */
+/**
+ * Files that are there until they have got their names, and old ones until all new ones are there.
+ */
 const pending = new Set<{ undo(): void }>();
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
@@ -154,9 +159,9 @@ async function writeAll(
 }
 
 /**
- * Writes files beside those that they replace, then renames: after an error all old ones are there as
- * they were, and after Ctrl-C as well. A link stays a link, rights stay as they are, pipes and devices
- * are written to.
+ * Writes files beside those that they replace, then renames: after an error all old ones are there
+ * as they were, and after Ctrl-C as well. A link stays a link, rights stay as they are, pipes and
+ * devices are written to.
  */
 export async function writeFiles(
   files: readonly (readonly [path: string, bytes: Uint8Array])[],

@@ -2,7 +2,7 @@
 
 import { basename } from 'node:path';
 import { show, wrongValue } from '../errors.ts';
-import { preset } from '../layers/options.ts';
+import { preset } from '../norms/options.ts';
 import { checkPair } from '../weights/fold-safetensors.ts';
 import { type FileFold, foldOnnx, foldSafetensors } from '../weights/index.ts';
 import { WRITERS } from '../weights/registry.ts';

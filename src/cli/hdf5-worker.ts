@@ -1,4 +1,5 @@
-// Reads a Keras file on a thread of its own, for whoever ends it when its time is over: the HDF5 library reads some damaged files for ever.
+// Reads a Keras file on a thread of its own, for whoever ends it when its time is over: the HDF5
+// library reads some damaged files for ever.
 
 import { parentPort, workerData } from 'node:worker_threads';
 import { readKeras } from '../weights/index.ts';

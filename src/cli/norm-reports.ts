@@ -1,7 +1,7 @@
 // The norms of some weights, and what looks wrong with their statistics.
 
-import type { BatchNormOptions } from '../layers/options.ts';
-import { preset } from '../layers/options.ts';
+import type { BatchNormOptions } from '../norms/options.ts';
+import { preset } from '../norms/options.ts';
 import type { Imported } from '../weights/index.ts';
 import { joined, parted } from '../weights/names.ts';
 
@@ -21,7 +21,10 @@ export interface NormReport {
   readonly findings: readonly string[];
 }
 
-/** Scales beyond this, by which a channel multiplies what comes in, are nothing that training does on purpose. */
+/**
+ * Scales beyond this, by which a channel multiplies what comes in, are nothing that training does
+ * on purpose.
+ */
 const EXPLODING = 1e3;
 const DEAD = 1e-8;
 

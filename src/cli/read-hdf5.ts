@@ -1,4 +1,5 @@
-// Keras files for the command line, which reads those of strangers: on a thread that is ended when it takes too long.
+// Keras files for the command line, which reads those of strangers: on a thread that is ended when
+// it takes too long.
 
 import { basename } from 'node:path';
 import { Worker } from 'node:worker_threads';
@@ -30,7 +31,10 @@ export type ReadFile = Omit<KerasFile, 'tensors' | 'kinds'> & {
 const SECONDS = 4;
 const PART = 16 << 20;
 
-/** Reads a Keras file as `readKeras`. Throws ERR_FORMAT as well where it takes longer than any whole file of its size. */
+/**
+ * Reads a Keras file as `readKeras`. Throws ERR_FORMAT as well where it takes longer than any whole
+ * file of its size.
+ */
 export async function readKerasInTime(path: string, bytes: Uint8Array<ArrayBuffer>): Promise<KerasFile> {
   const seconds = SECONDS * Math.ceil(Math.max(bytes.length, 1) / PART);
   const worker = new Worker(new URL('./hdf5-worker.js', import.meta.url), { workerData: bytes });

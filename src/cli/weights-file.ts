@@ -128,7 +128,8 @@ function frameworkOf(names: readonly string[]): Framework {
   if (leaves.has('moving_mean') || leaves.has('moving_variance')) return 'keras';
   if (names.some((name) => /^(?:params|batch_stats)[./]/.test(name))) return 'flax';
   if (!leaves.has('kernel')) return 'torch';
-  // flax.nnx has no collections: its norms say scale, mean and var, or every name ends in what a variable holds
+  // flax.nnx has no collections: its norms say scale, mean and var, or every name ends in what a
+  // variable holds
   const isNnx = ['scale', 'mean', 'var'].some((leaf) => leaves.has(leaf)) || names.every((name) => /value$/.test(name));
   return isNnx ? 'flax' : 'keras';
 }

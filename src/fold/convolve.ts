@@ -1,4 +1,5 @@
-// Linear and convolution layers on samples, as plain loops in f64: what a certificate measures with. No kernel of this library.
+// Linear and convolution layers on samples, as plain loops in f64: what a certificate measures
+// with. No kernel of this library.
 
 import { show, showShape, wrongValue } from '../errors.ts';
 import { shapeOf } from '../tensors/shape.ts';

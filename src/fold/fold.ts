@@ -1,11 +1,12 @@
-// Batch norm folded into the weights beside it, in f64: after a linear or convolution layer W′ = W·scale by output channel and b′ = b·scale +
-// shift; before one W′ = W·scale by input channel and b′ = b + Σ W·shift.
+// Batch norm folded into the weights beside it, in f64: after a linear or convolution layer W′ =
+// W·scale by output channel and b′ = b·scale + shift; before one W′ = W·scale by input channel and
+// b′ = b + Σ W·shift.
 
 import { show, wrongKind, wrongValue } from '../errors.ts';
 import { type ExactWeights, foldedBefore, foldedBehind, roundingOf } from '../graph/weights.ts';
 import type { Activation } from '../kernels/activations.ts';
 import { checkNames } from '../named-options.ts';
-import type { ConvLayer } from '../nn/conv.ts';
+import type { Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d } from '../nn/conv.ts';
 import { Linear } from '../nn/linear.ts';
 import { locate } from '../tensors/call.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
@@ -13,12 +14,22 @@ import { convolve } from './convolve.ts';
 import { type ConvWeights, convGeometry, type Geometry, type LinearWeights, linearGeometry } from './geometry.ts';
 import { type Affine, affineOf, betweenNorms, isNorm, type Norm } from './norm.ts';
 
+/** A convolution as a layer. */
+export type Convolution = Conv1d | Conv2d | Conv3d | ConvTranspose1d | ConvTranspose2d;
+
+/** Options of `foldLinear` and `foldConv`. */
 export interface FoldOptions {
-  /** Inputs of the first of the two layers: the error on them is measured. `[N, in]`, or as a convolution takes them in its layout. */
+  /**
+   * Inputs of the first of the two layers: the error on them is measured. `[N, in]`, or as a
+   * convolution takes them in its layout.
+   */
   samples?: TensorLike;
 }
 
-/** What the rounding of the folded weights to f32 can do to the output, per output channel. The arithmetic of running them comes on top. */
+/**
+ * What the rounding of the folded weights to f32 can do to the output, per output channel. The
+ * arithmetic of running them comes on top.
+ */
 export interface Certificate {
   /** Σ|W′ − exact| over the channel's weights: the error for inputs of magnitude 1. */
   readonly weights: Float64Array;
@@ -32,23 +43,40 @@ export interface Certificate {
   readonly sampleBound: Float64Array | null;
 }
 
-/** The layer as it was given, with new weights, and what they are worth. */
+/** The layer as it was given, with the folded weights, and what they are worth. */
 export type Folded<L> = Omit<L, 'weight' | 'bias'> & {
+  /** In the layout and the shape of the weight that was given. */
   readonly weight: Float32Array;
+  /** One value per output channel. */
   readonly bias: Float32Array;
   /** What the norm applied to its output, which is still to be done; undefined without. */
   readonly activation: Activation | undefined;
+  /** What rounding to f32 can do to the output. */
   readonly certificate: Certificate;
 };
 
 /**
- * Folds a batch norm into a fully connected layer. Arguments stand in the order in which data passes them: `foldLinear(linear, bn)`, or
- * `foldLinear(bn, linear)` for a norm before the layer. Nothing is changed in place.
+ * Folds a batch norm into a fully connected layer, in f64:
  *
- * @throws ERR_FOLD for a norm in training mode, without statistics, with variances below 0 or values that are not finite, for channel counts
- *   that differ, for an activation between the two, and for folded weights beyond f32; ERR_SHAPE, ERR_TYPE, ERR_OPTION
+ *   behind the layer W′ = W·scale by output, b′ = b·scale + shift
+ *   before the layer W′ = W·scale by input, b′ = b + Σ W·shift
+ *
+ * with scale = gamma/√(variance + eps) and shift = beta − mean·scale. Arguments stand in the order
+ * in which data passes them: `foldLinear(linear, bn)`, or `foldLinear(bn, linear)` for a norm
+ * before the layer. Nothing is changed in place.
+ *
+ *     const { weight, bias } = foldLinear(fc, bn.eval());
+ *
+ * @throws ERR_FOLD for a norm in training mode, without statistics, with variances below 0 or
+ *   values that are not finite, for channel counts that differ, for an activation between the two,
+ *   and for folded weights beyond f32; ERR_SHAPE, ERR_TYPE, ERR_OPTION
  */
 export function foldLinear(linear: Linear | LinearWeights, norm: Norm, options?: FoldOptions): Folded<LinearWeights>;
+/**
+ * The same with the norm before the layer.
+ *
+ * @throws as with the norm behind the layer
+ */
 export function foldLinear(norm: Norm, linear: Linear | LinearWeights, options?: FoldOptions): Folded<LinearWeights>;
 export function foldLinear(
   first: Linear | LinearWeights | Norm,
@@ -62,35 +90,54 @@ export function foldLinear(
 }
 
 /**
- * Folds a batch norm into a convolution of 1, 2 or 3 axes, a layer or its weights: PyTorch's and Keras' layouts, transposed,
- * grouped, depthwise. A layer comes back as weights, on samples with channels first whatever its own layout. Arguments
- * stand in the order in which data passes them: `foldConv(conv, bn)`, or `foldConv(bn, conv)`.
+ * Folds a batch norm into a convolution of 1, 2 or 3 axes, a layer or its weights, with the
+ * formulas of `foldLinear`: PyTorch's and Keras' layouts, transposed, grouped, depthwise. A layer
+ * comes back as weights, on samples with channels first whatever its own layout. Arguments stand in
+ * the order in which data passes them: `foldConv(conv, bn)`, or `foldConv(bn, conv)`.
  *
- * A norm before the layer is refused where the layer pads with zeros, unless its shift is 0: in the unfolded pair the zeros come after the norm, in
- * the folded one they would go through it, and values at the border differ. Likewise before a transposed layer, whose outputs do not all see as
+ *     const { weight, bias } = foldConv(conv, bn.eval());
+ *
+ * A norm before the layer is refused where the layer pads with zeros, unless its shift is 0: in the
+ * unfolded pair the zeros come after the norm, in the folded one they would go through it, and
+ * values at the border differ. Likewise before a transposed layer, whose outputs do not all see as
  * many inputs.
  *
  * @throws as `foldLinear`
  */
-export function foldConv(conv: ConvLayer, norm: Norm, options?: FoldOptions): Folded<ConvWeights>;
-export function foldConv(norm: Norm, conv: ConvLayer, options?: FoldOptions): Folded<ConvWeights>;
+export function foldConv(conv: Convolution, norm: Norm, options?: FoldOptions): Folded<ConvWeights>;
+/**
+ * The same with the norm before the layer.
+ *
+ * @throws as with the norm behind the layer
+ */
+export function foldConv(norm: Norm, conv: Convolution, options?: FoldOptions): Folded<ConvWeights>;
+/**
+ * The same for the weights of a layer, which come back in the form in which they were given.
+ *
+ * @throws as with a layer
+ */
 export function foldConv<C extends ConvWeights>(conv: C, norm: Norm, options?: FoldOptions): Folded<C>;
+/**
+ * The same for the weights of a layer, with the norm before it.
+ *
+ * @throws as with a layer
+ */
 export function foldConv<C extends ConvWeights>(norm: Norm, conv: C, options?: FoldOptions): Folded<C>;
 export function foldConv(
-  first: ConvLayer | ConvWeights | Norm,
-  second: ConvLayer | ConvWeights | Norm,
+  first: Convolution | ConvWeights | Norm,
+  second: Convolution | ConvWeights | Norm,
   options: FoldOptions = {},
 ): Folded<ConvWeights> {
   const subject = 'foldConv';
-  const { layer, norm, before } = inOrder<ConvLayer | ConvWeights>(subject, first, second);
-  const plain: ConvWeights = isConvLayer(layer) ? layer.plain() : layer;
+  const { layer, norm, before } = inOrder<Convolution | ConvWeights>(subject, first, second);
+  const plain: ConvWeights = isConvolution(layer) ? layer.plain() : layer;
   const geometry = convGeometry(subject, plain);
   return fold(subject, plain, geometry, norm, before, options);
 }
 
 /** Asked by its method, so that who folds weights alone bundles no layer. */
-function isConvLayer(layer: ConvLayer | ConvWeights): layer is ConvLayer {
-  return typeof (layer as Partial<ConvLayer> | null)?.plain === 'function';
+function isConvolution(layer: Convolution | ConvWeights): layer is Convolution {
+  return typeof (layer as Partial<Convolution> | null)?.plain === 'function';
 }
 
 function plainLinear(linear: Linear): LinearWeights {
@@ -136,7 +183,8 @@ function checkBorders(
  * Can a norm's scale and shift be folded into a layer, before or behind it?
  *
  * @internal
- * @throws ERR_FOLD for channel counts that differ and for a norm before a border that would differ; ERR_SHAPE
+ * @throws ERR_FOLD for channel counts that differ and for a norm before a border that would differ;
+ *   ERR_SHAPE
  */
 export function checkFold(
   subject: string,
@@ -229,7 +277,9 @@ function fold<L extends ConvWeights>(
   };
 }
 
-/** Both sides on samples, in f64: the largest difference per output channel, and the largest input. */
+/**
+ * Both sides on samples, in f64: the largest difference per output channel, and the largest input.
+ */
 function measure(
   subject: string,
   layer: ConvWeights,

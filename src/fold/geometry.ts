@@ -1,4 +1,5 @@
-// Where an output channel, an input channel and a place in the window lie in the weights of a linear or convolution layer.
+// Where an output channel, an input channel and a place in the window lie in the weights of a
+// linear or convolution layer.
 
 import { show, wrongKind, wrongValue } from '../errors.ts';
 import type { WeightAxes } from '../graph/weights.ts';
@@ -6,9 +7,11 @@ import { checkChoice } from '../layers/options.ts';
 
 /** Weights of a fully connected layer. */
 export interface LinearWeights {
-  /** In the order of `layout`. */
+  /** Values in the order of `layout`. */
   readonly weight: ArrayLike<number>;
+  /** One value per output, `[out]`. Default: none. */
   readonly bias?: ArrayLike<number> | null;
+  /** The weight's shape, in the order of `layout`. */
   readonly shape: readonly number[];
   /** `'torch'` (default): `[out, in]`. `'keras'`: `[in, out]`. */
   readonly layout?: 'torch' | 'keras';
@@ -17,18 +20,23 @@ export interface LinearWeights {
 /**
  * Weights of a convolution layer in 1, 2 or 3 dimensions.
  *
- * `layout: 'torch'` (default): `[out, in/groups, ...window]`, transposed `[in, out/groups, ...window]`. `'keras'`: `[...window, in/groups, out]`,
- * transposed `[...window, out/groups, in]`, depthwise `[...window, in, multiplier]`.
+ * `layout: 'torch'` (default): `[out, in/groups, ...window]`, transposed `[in, out/groups,
+ * ...window]`. `'keras'`: `[...window, in/groups, out]`, transposed `[...window, out/groups, in]`,
+ * depthwise `[...window, in, multiplier]`.
  */
 export interface ConvWeights extends LinearWeights {
+  /** `true` for a transposed convolution. Default `false`. */
   readonly transposed?: boolean;
   /** Default 1. */
   readonly groups?: number;
-  /** Keras' depthwise layout: one group for each input channel. In PyTorch's layout it is `groups: in`. */
+  /**
+   * Keras' depthwise layout: one group for each input channel. In PyTorch's layout it is `groups:
+   * in`.
+   */
   readonly depthwise?: boolean;
   /**
-   * Zeros around the input: a number, one for each axis, `[before, after]` for each axis, or `'same'` or `'valid'`. Default 0.
-   * Folding a norm before the layer depends on it.
+   * Zeros around the input: a number, one for each axis, `[before, after]` for each axis, or
+   * `'same'` or `'valid'`. Default 0. Folding a norm before the layer depends on it.
    */
   readonly padding?:
     | number

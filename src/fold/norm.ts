@@ -3,32 +3,37 @@
 import { type EvenkeelError, show, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
 import { composedMaps } from '../graph/weights.ts';
 import type { Activation } from '../kernels/activations.ts';
-import { BatchNorm } from '../layers/batch-norm.ts';
-import { evaluationMap } from '../layers/coefficients.ts';
 import { checkEps } from '../layers/options.ts';
 import { checkNames } from '../named-options.ts';
+import { BatchNorm } from '../norms/batch-norm.ts';
+import { evaluationMap } from '../passes/coefficients.ts';
 
 /** Statistics and parameters of a batch norm; each vector has one value per channel. */
 export interface Statistics {
+  /** Mean of each channel, `[C]`. */
   readonly mean: ArrayLike<number>;
-  /** Divided by the count, not the count less one. */
+  /** Variance of each channel, `[C]`: divided by the count, not the count less one. */
   readonly variance: ArrayLike<number>;
-  /** Default: 1. */
+  /** Scale of each channel, `[C]`. Default: 1 for all. */
   readonly gamma?: ArrayLike<number> | null;
-  /** Default: 0. */
+  /** Shift of each channel, `[C]`. Default: 0 for all. */
   readonly beta?: ArrayLike<number> | null;
-  /** Default 1e-5. */
+  /** Added to the variance, under the root. Default 1e-5. */
   readonly eps?: number;
 }
 
 /** A map by channel: y = x·scale + shift. */
 export interface Scale {
+  /** Factor of each channel, `[C]`. */
   readonly scale: ArrayLike<number>;
-  /** Default: 0. */
+  /** Addend of each channel, `[C]`. Default: 0 for all. */
   readonly shift?: ArrayLike<number> | null;
 }
 
-/** A batch norm as folding takes it: a layer in evaluation mode, its statistics, or the map that they come to. */
+/**
+ * A batch norm as folding takes it: a layer in evaluation mode, its statistics, or the map that
+ * they amount to.
+ */
 export type Norm = BatchNorm | Statistics | Scale;
 
 export interface Affine {
@@ -45,7 +50,8 @@ export function isNorm(value: unknown): value is Norm {
 /**
  * A norm's map.
  *
- * @throws ERR_FOLD for a layer in training mode or without running statistics, and for values that are not finite or variances below 0
+ * @throws ERR_FOLD for a layer in training mode or without running statistics, and for values that
+ *   are not finite or variances below 0
  */
 export function affineOf(subject: string, norm: Norm): Affine {
   if (norm instanceof BatchNorm) return affineOfLayer(norm);
@@ -133,11 +139,26 @@ function missing(subject: string, what: string): EvenkeelError {
 }
 
 /**
- * Norms in a row as one map: y = (x·scale₁ + shift₁)·scale₂ + shift₂ and so on, in f64. What comes out can be folded in turn.
+ * Norms in a row as one map, in f64:
  *
- * @throws ERR_FOLD as for one norm; for different numbers of channels; for an activation between two norms
+ *   y = (x·scale₁ + shift₁)·scale₂ + shift₂, and so on
+ *
+ * The result can be folded in turn.
+ *
+ *     const { scale, shift } = foldNorms(bn1, bn2);
+ *
+ * @throws ERR_FOLD as `foldLinear` for one norm; for different numbers of channels; for an
+ *   activation between two norms
  */
-export function foldNorms(first: Norm, ...others: readonly Norm[]): { scale: Float64Array; shift: Float64Array } {
+export function foldNorms(
+  first: Norm,
+  ...others: readonly Norm[]
+): {
+  /** `[C]`. */
+  scale: Float64Array;
+  /** `[C]`. */
+  shift: Float64Array;
+} {
   const subject = 'foldNorms';
   let folded = affineOf(subject, first);
   for (const norm of others) {

@@ -12,7 +12,9 @@ export function bytesFrom(format: string, given: Bytes): Uint8Array {
   throw wrongKind('ERR_TYPE', format, 'file', 'a Uint8Array or an ArrayBuffer', show(given));
 }
 
-/** Reads bytes from front to back, and never past the end. Offsets in errors are those of the file. */
+/**
+ * Reads bytes from front to back, and never past the end. Offsets in errors are those of the file.
+ */
 export class ByteReader {
   readonly format: string;
   readonly #bytes: Uint8Array;
@@ -85,11 +87,17 @@ export function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   return all;
 }
 
-/** Things with names in a file: each takes so many bytes of it, with what belongs to it; a few are there in any case. */
+/**
+ * Things with names in a file: each takes so many bytes of it, with what belongs to it; a few are
+ * there in any case.
+ */
 const LEAST_BYTES = 256;
 const FEW_THINGS = 1 << 14;
 
-/** As many tensors, nodes or files as a file of some length may name, of which some are there in any case. */
+/**
+ * As many tensors, nodes or files as a file of some length may name, of which some are there in any
+ * case.
+ */
 export function mostNamed(length: number, few = FEW_THINGS): number {
   return Math.max(few, Math.floor(length / LEAST_BYTES));
 }

@@ -1,5 +1,6 @@
-// Number types of files, and what becomes of them here: floats up to 32 bits are Float32Array, doubles and integers Float64Array. Nothing is
-// rounded on the way in: an integer that a double cannot hold is refused.
+// Number types of files, and what becomes of them here: floats up to 32 bits are Float32Array,
+// doubles and integers Float64Array. Nothing is rounded on the way in: an integer that a double
+// cannot hold is refused.
 
 import { malformed, wrongValue } from '../errors.ts';
 import { quote } from './bytes.ts';
@@ -11,12 +12,16 @@ export type Values = Float32Array<ArrayBuffer> | Float64Array<ArrayBuffer>;
 export interface StoredTensor {
   /** The type in the file, in the words of safetensors: `'F32'`, `'BF16'`, `'I64'` … */
   readonly dtype: string;
+  /** Length of each axis, outermost first; `[]` for a single number. */
   readonly shape: readonly number[];
   /** Throws ERR_FORMAT, by the tensor's name, where there is no such type of number here. */
   readonly data: Values;
 }
 
-/** The tensors of a file by name, in the order of the file. A Map: names such as `__proto__` are names like any other. */
+/**
+ * The tensors of a file by name, in the order of the file. A Map: names such as `__proto__` are
+ * names like any other.
+ */
 export type StoredTensors = ReadonlyMap<string, StoredTensor>;
 
 interface DType {
@@ -72,7 +77,8 @@ const littleEndian = () => new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
 /**
  * Converts values; `offset` is where they lie in the file.
  *
- * @param hasEnds do the largest and the least integer of 64 bits stand for the end of an axis? They become ±2^63 then
+ * @param hasEnds do the largest and the least integer of 64 bits stand for the end of an axis? They
+ * become ±2^63 then
  */
 export function decode(
   format: string,
@@ -101,7 +107,9 @@ export function decode(
   return values;
 }
 
-/** The bytes of values in a type of a file. Throws ERR_OPTION for an integer that it does not hold. */
+/**
+ * The bytes of values in a type of a file. Throws ERR_OPTION for an integer that it does not hold.
+ */
 export function encode(values: ArrayLike<number>, dtype: string): Uint8Array<ArrayBuffer> {
   const { get, set, bytes: size } = TYPES[dtype];
   if (littleEndian() && dtype === 'F32') return new Uint8Array(Float32Array.from(values).buffer);

@@ -1,7 +1,9 @@
-// HDF5 through h5wasm, an optional peer: the HDF5 library itself, compiled to WebAssembly. It is loaded when the first such file comes.
+// HDF5 through h5wasm, an optional peer: the HDF5 library itself, compiled to WebAssembly. It is
+// loaded when the first such file comes.
 //
-// Sizes, depth and the number of objects are checked here; what the library makes of a damaged file is its own affair, and it has been seen to read some
-// for ever. Files of strangers in this format belong in a worker that can be ended, as the command line reads them (src/cli/hdf5-worker.ts).
+// Sizes, depth and the number of objects are checked here; what the library makes of a damaged file
+// is its own affair, and it has been seen to read some for ever. Files of strangers in this format
+// belong in a worker that can be ended, as the command line reads them (src/cli/hdf5-worker.ts).
 
 import { malformed, wrongMoment } from '../errors.ts';
 import { ByteReader, quote } from './bytes.ts';
@@ -18,10 +20,16 @@ export interface Hdf5Group {
 }
 
 const MOST_DEPTH = 32;
-/** An object takes this many bytes of a file: more of them are links that go round in circles, or nothing of Keras. A few are there in any case. */
+/**
+ * An object takes this many bytes of a file: more of them are links that go round in circles, or
+ * nothing of Keras. A few are there in any case.
+ */
 const LEAST_OBJECT = 512;
 const FEW_OBJECTS = 4096;
-/** What is compressed, or never written, may be larger than the file: so many times, or so many bytes. */
+/**
+ * What is compressed, or never written, may be larger than the file: so many times, or so many
+ * bytes.
+ */
 const MOST_EXPANSION = 4;
 const HARMLESS = 16 << 20;
 
@@ -65,8 +73,9 @@ interface PeerDataset {
 let names = 0;
 
 /**
- * What damaged files leave behind. The library has one memory, which is good for nothing after a crash: the next file may be read for ever. So it gets
- * the memory back that it began with. Its stack is a little shorter after each error, and it was seen to end after some 3,300 of them.
+ * What damaged files leave behind. The library has one memory, which is good for nothing after a
+ * crash: the next file may be read for ever. So it gets the memory back that it began with. Its
+ * stack is a little shorter after each error, and it was seen to end after some 3,300 of them.
  */
 let wear = 0;
 const MOST_WEAR = 2048;
@@ -111,8 +120,8 @@ async function loadPeer(format: string): Promise<{ peer: Peer; library: Library 
 }
 
 /**
- * Reads the whole tree, and gives it to `use` while the file is open. Throws ERR_FORMAT for what is no HDF5 file, without h5wasm, and for trees without
- * end.
+ * Reads the whole tree, and gives it to `use` while the file is open. Throws ERR_FORMAT for what is
+ * no HDF5 file, without h5wasm, and for trees without end.
  *
  * @param whole bytes of the archive that this file came out of
  */
@@ -178,7 +187,10 @@ export async function readHdf5<T>(
   }
 }
 
-/** A file that was cut is found here: the library wears out by errors. Its beginning says where it ends, in the first versions at 40, later at 28. */
+/**
+ * A file that was cut is found here: the library wears out by errors. Its beginning says where it
+ * ends, in the first versions at 40, later at 28.
+ */
 function checkEnd(format: string, bytes: Uint8Array): void {
   const reader = new ByteReader(format, bytes);
   reader.take(8, 'superblock');
@@ -192,8 +204,9 @@ function checkEnd(format: string, bytes: Uint8Array): void {
 const GCOL = 0x4c4f4347;
 
 /**
- * Global heaps, in which texts of any length lie (the config of a model): the library never ends in one whose objects have no size. A heap is `GCOL`,
- * a version, its size; then objects: number, references, size, and their bytes up to a multiple of 8. Number 0 is what is free.
+ * Global heaps, in which texts of any length lie (the config of a model): the library never ends in
+ * one whose objects have no size. A heap is `GCOL`, a version, its size; then objects: number,
+ * references, size, and their bytes up to a multiple of 8. Number 0 is what is free.
  */
 function checkHeaps(format: string, bytes: Uint8Array): void {
   // what follows is about files with sizes of 8 bytes, as there are no others of Keras
@@ -219,7 +232,10 @@ function attributeOf({ attrs }: PeerGroup, name: string): unknown {
   return Object.hasOwn(attrs, name) ? attrs[name].value : undefined;
 }
 
-/** HDF5's classes of numbers: integers, floats, and bytes that mean what an attribute says (bfloat16). */
+/**
+ * HDF5's classes of numbers: integers, floats, and bytes that mean what an attribute says
+ * (bfloat16).
+ */
 const INTEGER = 0;
 const FLOAT = 1;
 const OPAQUE = 5;
@@ -246,7 +262,8 @@ function tensorOf(
       : type === INTEGER
         ? `${signed ? 'I' : 'U'}${size * 8}`
         : `HDF5 class ${type}`;
-  // as they lie in the file: of half floats the wrapper around the library makes nothing where the host has no such arrays
+  // as they lie in the file: of half floats the wrapper around the library makes nothing where the
+  // host has no such arrays
   const readable = isNumeric && (littleEndian || bfloat || size === 1) && shape !== null;
   const bytes = readable ? rawBytes(format, path, library, dataset, count * size) : undefined;
   return {

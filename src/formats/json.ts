@@ -1,24 +1,33 @@
-// JSON from a stranger: no key twice, no nesting without end, and errors that say where. `JSON.parse` keeps the last of two equal keys in
-// silence, and gives objects with a prototype.
+// JSON from a stranger: no key twice, no nesting without end, and errors that say where.
+// `JSON.parse` keeps the last of two equal keys in silence, and gives objects with a prototype.
 
 import { malformed } from '../errors.ts';
 import { quote } from './bytes.ts';
 
+/** A value of JSON. */
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
 
 const DEEPEST = 64;
 /**
- * Memory that values may take, as what a text becomes is larger than it: bytes in all, or for each byte of the text. The text itself, and what readers make of the values, come on top.
- * What values cost was measured (V8, 64 bits), at the peak: files of models come to 3 to 6 bytes for each of theirs.
+ * Memory that values may take, as what a text becomes is larger than it: bytes in all, or for each
+ * byte of the text. The text itself, and what readers make of the values, come on top. What values
+ * cost was measured (V8, 64 bits), at the peak: files of models come to 3 to 6 bytes for each of
+ * theirs.
  */
 const HARMLESS = 36 << 20;
 const MOST_EXPANSION = 6;
 const CONTAINER = 80;
-/** A place in a list, before and after it is known how long the list is; a text; a number that is not whole. */
+/**
+ * A place in a list, before and after it is known how long the list is; a text; a number that is
+ * not whole.
+ */
 const ITEM = 16;
 const TEXT = 40;
 const FRACTION = 24;
-/** A key that comes for the first time; an object's keys in an order that no object before had, for each key so far; a key in a table. */
+/**
+ * A key that comes for the first time; an object's keys in an order that no object before had, for
+ * each key so far; a key in a table.
+ */
 const KEY = 160;
 const ORDER = 260;
 const ORDER_BY_KEY = 24;
@@ -29,7 +38,10 @@ const CHUNK = 1 << 12;
 /** No text has room for more. */
 const MOST_KEYS = 2 ** 26;
 
-/** Objects without a prototype of names: cheaper than `Object.create(null)`, which makes a table for each. */
+/**
+ * Objects without a prototype of names: cheaper than `Object.create(null)`, which makes a table for
+ * each.
+ */
 const Entries = /* @__PURE__ */ (() => {
   function Entries() {}
   Entries.prototype = Object.freeze(Object.create(null));
@@ -144,7 +156,10 @@ export function parseJson(format: string, part: string, bytes: Uint8Array, base 
     if (typeof parsed === 'number' && !Number.isInteger(parsed)) spend(FRACTION);
     return parsed;
   };
-  /** Objects with the same keys in the same order are kept alike, which costs little; each other order costs. */
+  /**
+   * Objects with the same keys in the same order are kept alike, which costs little; each other
+   * order costs.
+   */
   const nextOrder = (before: number, key: string, keys: number): number => {
     let number = keyNumbers.get(key);
     if (number === undefined) {

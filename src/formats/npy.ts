@@ -27,10 +27,12 @@ const DTYPES: Readonly<Record<string, { dtype: string; bytes: number }>> = {
 };
 
 /**
- * Reads an NPY file, versions 1 to 3: floats of 2, 4 and 8 bytes, integers, booleans, either byte order, either order of axes (what comes
- * out is row-major).
+ * Reads an NPY file, versions 1 to 3: floats of 2, 4 and 8 bytes, integers, booleans, either byte
+ * order, either order of axes. The result is row-major.
  *
- * @throws ERR_FORMAT: which part, and at which offset
+ *     const { data, shape } = readNpy(await readFile('x.npy'));
+ *
+ * @throws ERR_FORMAT for anything else: which part, and at which offset
  */
 export function readNpy(file: Bytes): StoredTensor {
   const bytes = bytesFrom(FORMAT, file);
@@ -115,15 +117,23 @@ function swapped(bytes: Uint8Array, size: number): Uint8Array {
   return out;
 }
 
-/** What an array is written from; `dtype` is by default F32 for a Float32Array and F64 for other numbers. */
+/** An array to be written. */
 export interface WritableArray {
+  /** Values, row-major. */
   readonly data: ArrayLike<number>;
+  /** Length of each axis, outermost first; their product is the number of values. */
   readonly shape: readonly number[];
+  /**
+   * The type in the file, in the words of safetensors: `'F32'`, `'I64'` … Default: F32 for a
+   * Float32Array, F64 for other numbers.
+   */
   readonly dtype?: string;
 }
 
 /**
  * Writes an NPY file of version 1, little-endian, row-major: what `numpy.save` writes.
+ *
+ *     const bytes = writeNpy({ data: Float32Array.of(1, 2), shape: [2] });
  *
  * @throws ERR_OPTION for a type that NumPy does not have; ERR_SHAPE where shape and values differ
  */

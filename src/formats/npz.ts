@@ -13,7 +13,11 @@ const FORMAT = 'NPZ';
 /**
  * Reads an NPZ file: arrays by name, without the `.npy`.
  *
- * @throws ERR_FORMAT: which member, which part of it, and at which offset (inside a deflated member, of what comes out of it)
+ *     const arrays = await readNpz(await readFile('weights.npz'));
+ *     arrays.get('fc1.weight')?.shape;
+ *
+ * @throws ERR_FORMAT: which member, which part of it, and at which offset (inside a deflated
+ *   member, of its inflated bytes)
  */
 export async function readNpz(file: Bytes): Promise<StoredTensors> {
   const tensors = new Map();
@@ -32,7 +36,13 @@ export async function readNpz(file: Bytes): Promise<StoredTensors> {
   return tensors;
 }
 
-/** Writes an NPZ file, not compressed. Throws as `writeNpy`. */
+/**
+ * Writes an NPZ file, not compressed.
+ *
+ *     const bytes = writeNpz({ x: { data: Float32Array.of(1, 2), shape: [2] } });
+ *
+ * @throws as `writeNpy`
+ */
 export function writeNpz(
   arrays: ReadonlyMap<string, WritableArray> | Readonly<Record<string, WritableArray>>,
 ): Uint8Array<ArrayBuffer> {

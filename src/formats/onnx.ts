@@ -1,6 +1,6 @@
-// ONNX models (onnx.proto3, github.com/onnx/onnx): the graph, its nodes and its initializers. Data in other files
-// is taken from `files` alone: names in models have been used to read whatever there was
-// (CVE-2022-25882 and its successors).
+// ONNX models (onnx.proto3, github.com/onnx/onnx): the graph, its nodes and its initializers. Data
+// in other files is taken from `files` alone: names in models have been used to read whatever there
+// was (CVE-2022-25882 and its successors).
 
 import { malformed, show, wrongKind } from '../errors.ts';
 import { checkNames } from '../named-options.ts';
@@ -11,76 +11,107 @@ import { type Field, fieldsOf, floatOf, innerFields, numberIn, numbersIn, textIn
 
 const FORMAT = 'ONNX';
 
-/** An attribute of a node, as what it is. */
+/** An attribute of a node, in its own type; undefined for a type that is not read. */
 export type OnnxAttribute = number | string | readonly number[] | StoredTensor | undefined;
 
+/** A node of an ONNX graph. */
 export interface OnnxNode {
+  /** The operator: `'Conv'`. */
   readonly op: string;
-  /** `''` is ONNX's own. */
+  /** The operator's domain. `''` is ONNX's own. */
   readonly domain: string;
+  /** The node's name; `''` where it has none. */
   readonly name: string;
+  /** Names of the values that it takes; `''` for an optional input that is left out. */
   readonly inputs: readonly string[];
+  /** Names of the values that it gives. */
   readonly outputs: readonly string[];
   /** Numbers, texts, lists of numbers, tensors; undefined where an attribute is something else. */
   readonly attributes: ReadonlyMap<string, OnnxAttribute>;
   /** Attributes that are lists of texts. */
   readonly texts: ReadonlyMap<string, readonly string[]>;
   /** Graphs inside the node, the branches of an If, by the name of their attribute. */
-  readonly graphs: readonly { readonly name: string; readonly graph: OnnxGraph }[];
-  /** Names that graphs inside the node use: of what lies outside of them, among others. */
+  readonly graphs: readonly {
+    /** The attribute: `'then_branch'`. */
+    readonly name: string;
+    /** The graph in it. */
+    readonly graph: OnnxGraph;
+  }[];
+  /** Names that graphs inside the node use, those of values outside of them included. */
   readonly captured: readonly string[];
-  /** Where the node lies in the file, and how: the whole field. */
+  /** Where the node lies in the file. */
   readonly offset: number;
+  /** The node as it stands in the file: the whole field of its graph. */
   readonly raw: Uint8Array;
 }
 
+/** A constant of a graph: a weight, a bias, statistics. */
 export interface OnnxInitializer extends StoredTensor {
-  /** The whole field of the graph. */
+  /** The tensor as it stands in the file: the whole field of its graph. */
   readonly raw: Uint8Array;
   /** The values as they are stored, where that is one after another. */
   readonly bytes: Uint8Array | undefined;
 }
 
+/** A graph of an ONNX model. */
 export interface OnnxGraph {
+  /** Nodes, in the order of the file. */
   readonly nodes: readonly OnnxNode[];
+  /** Constants by name. */
   readonly initializers: ReadonlyMap<string, OnnxInitializer>;
   /** Shapes of the graph's inputs by name; undefined for a length that is not given. */
   readonly inputs: ReadonlyMap<string, readonly (number | undefined)[]>;
-  /** Initializers that are inputs as well: from version 4 of the format on a caller may give others. */
+  /**
+   * Initializers that are inputs as well: from version 4 of the format on a caller may give others.
+   */
   readonly defaults: ReadonlySet<string>;
+  /** Names of the graph's outputs. */
   readonly outputs: readonly string[];
   /** Shapes of values, as far as the model says them. */
   readonly shapes: ReadonlyMap<string, readonly (number | undefined)[]>;
-  /** Types of values, in the words of safetensors, as far as the model says them; `'other'` for what is no tensor. */
+  /**
+   * Types of values, in the words of safetensors, as far as the model says them; `'other'` for what
+   * is no tensor.
+   */
   readonly types: ReadonlyMap<string, string>;
 }
 
 /** A function that a model brings along: an operator made of others. */
 export interface OnnxFunction {
+  /** Name of the operator. */
   readonly name: string;
+  /** The operator's domain. */
   readonly domain: string;
+  /** The nodes that it is made of. */
   readonly nodes: readonly OnnxNode[];
 }
 
+/** An ONNX model: its main graph, and what the file says of itself. */
 export interface OnnxModel extends OnnxGraph {
   /** Version of the operators of ONNX's own domain. */
   readonly opset: number;
+  /** Version of the file format. */
   readonly irVersion: number;
+  /** The program that wrote the model; `''` where it does not say. */
   readonly producer: string;
+  /** Functions that the model brings along. */
   readonly functions: readonly OnnxFunction[];
   /** Other files that tensors lie in, in the order of the model. */
   readonly files: readonly string[];
   /** The file's length, and that of the parts of other files that belong to it. */
   readonly size: number;
-  /** The model's and its graph's fields in order, each time anew: what a changed model is written from. */
+  /** The model's fields in order, each time anew: what a changed model is written from. */
   readonly fields: Iterable<Field>;
+  /** The main graph's fields in order, each time anew. */
   readonly graphFields: Iterable<Field>;
 }
 
+/** Options of `readOnnx` and `foldOnnx`. */
 export interface OnnxReadOptions {
   /**
-   * The files beside the model that its tensors lie in (external data): by location, or a function of the location.
-   * A location that does not stay in the model's folder is refused before anybody is asked.
+   * The files beside the model that its tensors lie in (external data): by location, or a function
+   * of the location. A location that does not stay in the model's folder is refused before anybody
+   * is asked.
    */
   files?: TensorFiles | undefined;
 }
@@ -88,8 +119,8 @@ export interface OnnxReadOptions {
 const MOST_DEPTH = 16;
 
 /**
- * What reading may take in memory: a model is more objects than bytes where its nodes are small. An ordinary graph takes four to
- * six times its bytes, weights nothing.
+ * What reading may take in memory: a model is more objects than bytes where its nodes are small. An
+ * ordinary graph takes four to six times its bytes, weights nothing.
  */
 class Meter {
   #left: number;
@@ -153,8 +184,11 @@ export function fileFinder(given: TensorFiles | undefined): (location: string) =
 /**
  * Reads an ONNX model.
  *
- * @throws ERR_FORMAT for bytes that are no model, for data in other files that are not among `files`, and for sparse initializers: which
- *   part, and at which offset
+ *     const model = readOnnx(await readFile('model.onnx'));
+ *     model.nodes.map(({ op }) => op);
+ *
+ * @throws ERR_FORMAT for bytes that are no model, for data in other files that are not among
+ *   `files`, and for sparse initializers: which part, and at which offset
  */
 export function readOnnx(file: Bytes, options: OnnxReadOptions = {}): OnnxModel {
   checkNames('readOnnx', options, ['files']);
@@ -212,6 +246,8 @@ export function messageIn(kind: Message, number: number): Message | 'tensor' | u
 
 /**
  * The files beside a model that its tensors lie in, each once: `model.onnx.data`.
+ *
+ *     onnxFiles(await readFile('model.onnx'));   // ['model.onnx.data']
  *
  * @throws ERR_FORMAT for bytes that are no model, and for a location out of the model's folder
  */
@@ -413,8 +449,8 @@ const KINDS: Readonly<Record<AttributeKind, string>> = {
 };
 
 /**
- * ONNX's operators that have such attributes. What else stands in its domain is a runtime's own: plugins have no domain,
- * and attributes as they like.
+ * ONNX's operators that have such attributes. What else stands in its domain is a runtime's own:
+ * plugins have no domain, and attributes as they like.
  */
 const OPERATORS = /* @__PURE__ */ new RegExp(
   '^(?:Arg(?:Max|Min)|Attention|AveragePool|BatchNormalization|Bernoulli|Cast|Celu|Clip|Compress|Concat|Constant|Conv|' +
@@ -433,7 +469,8 @@ let kinds: ReadonlyMap<string, readonly AttributeKind[]> | undefined;
 function kindsOf(name: string): readonly AttributeKind[] | undefined {
   if (!kinds) {
     const found = new Map<string, AttributeKind[]>();
-    // Cast took the name of a type before version 6, and takes its number since: `to` stands in both lists
+    // Cast took the name of a type before version 6, and takes its number since: `to` stands in
+    // both lists
     for (const [kind, names] of Object.entries(KINDS) as [AttributeKind, string][])
       for (const one of names.split(' ')) found.set(one, [...(found.get(one) ?? []), kind]);
     kinds = found;
@@ -501,7 +538,8 @@ function attributeOf(
       texts.push(textOrNothing(inner) ?? '');
     }
   }
-  // without a type, as before version 2 of the format, there is one value; a 0 and a list without numbers need no field
+  // without a type, as before version 2 of the format, there is one value; a 0 and a list without
+  // numbers need no field
   if (type === 0) type = [...values.keys()].at(-1) ?? (graphs.length ? TYPE.graph : 0);
   const value = values.has(type) ? values.get(type) : standardOf(type);
   return { name, value, type, graphs, ...(texts.length && { texts }) };

@@ -1,18 +1,28 @@
-// The wire format of protocol buffers (protobuf.dev/programming-guides/encoding), as far as ONNX uses it. Messages are read one level at a
-// time, by who knows what a field means: nothing here recurses.
+// The wire format of protocol buffers (protobuf.dev/programming-guides/encoding), as far as ONNX
+// uses it. Messages are read one level at a time, by who knows what a field means: nothing here
+// recurses.
 
 import { malformed } from '../errors.ts';
 import { concat, quote } from './bytes.ts';
 
 const MOST_FIELD = 2 ** 29 - 1;
 
-/** A field of a message. What it holds stays where it lies in the file until somebody asks. */
+/**
+ * A field of a protocol buffer message. Its content stays where it lies in the file until it is
+ * read.
+ */
 export class Field {
+  /** The field's number in its message. */
   readonly number: number;
+  /**
+   * The message's bytes, or those of a message around it; `start`, `begin` and `end` count in them.
+   */
   readonly bytes: Uint8Array;
-  /** Where the field begins in `bytes`, where its value does, and where both end. */
+  /** Where the field begins in `bytes`, its tag included. */
   readonly start: number;
+  /** Where the field's value begins in `bytes`. */
   readonly begin: number;
+  /** Where the field ends in `bytes`. */
   readonly end: number;
   readonly #scalar: number | undefined;
   readonly #base: number;
@@ -33,7 +43,10 @@ export class Field {
     this.#scalar = scalar;
   }
 
-  /** Varints and fixed 32-bit words as a number; fixed 64-bit words and everything that has a length as bytes. */
+  /**
+   * Varints and fixed 32-bit words as a number; fixed 64-bit words and everything that has a length
+   * as bytes.
+   */
   get value(): number | Uint8Array {
     return this.#scalar ?? this.bytes.subarray(this.begin, this.end);
   }

@@ -1,5 +1,6 @@
 // biome-ignore-all lint/suspicious/noControlCharactersInRegex: what files begin with
-// What a file is, by its first bytes: for whoever gave it to the wrong reader, and for whoever reads any kind.
+// What a file is, by its first bytes: for whoever gave it to the wrong reader, and for whoever
+// reads any kind.
 
 import { quote } from './bytes.ts';
 
@@ -59,7 +60,10 @@ const jsonWith =
   (first: RegExp, pattern: RegExp) =>
   ({ head, whole }: Content) =>
     first.test(head) && (pattern.test(head) || pattern.test(whole()));
-/** The first row that fits says it. Made by a function, so that a bundle without readers is without it. */
+/**
+ * The first row that fits says it. Made by a function, so that a bundle without readers is without
+ * it.
+ */
 const table = (): readonly Row[] => [
   [like(/^.{6}\0\0\{.*"evenkeel-compiled"/s), 'a compiled network of evenkeel: load() reads it', 'compiled'],
   [like(/^.{6}\0\0\{/s), 'a safetensors file', 'safetensors'],

@@ -1,5 +1,5 @@
-// safetensors (github.com/huggingface/safetensors): eight bytes of length, a header in JSON, and the tensors' bytes, which must lie side by
-// side and fill the rest.
+// safetensors (github.com/huggingface/safetensors): eight bytes of length, a header in JSON, and
+// the tensors' bytes, which must lie side by side and fill the rest.
 
 import { malformed, show, wrongKind, wrongValue } from '../errors.ts';
 import { checkNames } from '../named-options.ts';
@@ -16,26 +16,35 @@ const LONGEST_HEADER = 16 << 20;
 const FEW_TENSORS = 3 << 14;
 const MOST_AXES = 1 << 13;
 
-/** A tensor with the bytes it was read from. */
+/** A tensor of a safetensors file, with the bytes it is read from. */
 export interface RawTensor extends StoredTensor {
   /** A view of the file. */
   readonly bytes: Uint8Array;
 }
 
+/** What a safetensors file holds. */
 export interface SafetensorsFile {
   /** In the order of their bytes. */
   readonly tensors: ReadonlyMap<string, RawTensor>;
+  /** Texts by name (`__metadata__`); `{}` where there are none. */
   readonly metadata: Readonly<Record<string, string>>;
 }
 
+/** Options of `readSafetensors`. */
 export interface SafetensorsOptions {
-  /** Of an index (`model.safetensors.index.json`): the files that it names (`safetensorsShards`), by name. */
+  /**
+   * Of an index (`model.safetensors.index.json`): the files that it names (`safetensorsShards`), by
+   * name.
+   */
   files?: ReadonlyMap<string, Bytes> | Readonly<Record<string, Bytes>>;
 }
 
 /**
- * Reads a safetensors file, or an index and its shards as one. F64, F32, F16, BF16, booleans and integers below 2^53 can be read; a tensor of another type throws only when its
- * `data` is asked for.
+ * Reads a safetensors file, or an index and its shards as one. F64, F32, F16, BF16, booleans and
+ * integers below 2⁵³ can be read; a tensor of another type throws only when its `data` is read.
+ *
+ *     const { tensors } = readSafetensors(await readFile('model.safetensors'));
+ *     net.loadStateDict(fromTorch(tensors, { layer: net }).state);
  *
  * @throws ERR_FORMAT for anything that is not a safetensors file: which part, and at which offset
  */
@@ -86,7 +95,13 @@ function weightMapOf(index: Bytes): Map<string, string> {
   return new Map(Object.entries(map) as [string, string][]);
 }
 
-/** The files that an index (`model.safetensors.index.json`) names, each once. Throws ERR_FORMAT. */
+/**
+ * The files that an index (`model.safetensors.index.json`) names, each once.
+ *
+ *     safetensorsShards(index);   // ['model-00001-of-00002.safetensors', …]
+ *
+ * @throws ERR_FORMAT for anything but an index
+ */
 export function safetensorsShards(index: Bytes): string[] {
   return [...new Set(weightMapOf(index).values())];
 }
@@ -192,13 +207,31 @@ function metadataOf(json: Json | undefined): Record<string, string> {
 
 /** What is written: values, and as which type. `bytes` are written as they are. */
 export type Writable =
-  | { readonly data: ArrayLike<number>; readonly shape: readonly number[]; readonly dtype?: string }
-  | { readonly bytes: Uint8Array; readonly shape: readonly number[]; readonly dtype: string };
+  | {
+      /** Values, row-major. */
+      readonly data: ArrayLike<number>;
+      /** Length of each axis, outermost first. */
+      readonly shape: readonly number[];
+      /** The type in the file. Default: `'F32'` for a Float32Array, `'F64'` for other numbers. */
+      readonly dtype?: string;
+    }
+  | {
+      /** The values as they are stored, little-endian. */
+      readonly bytes: Uint8Array;
+      /** Length of each axis, outermost first. */
+      readonly shape: readonly number[];
+      /** The type in the file: `'F32'`, `'BF16'`, `'I64'` … */
+      readonly dtype: string;
+    };
 
 /**
- * Writes a safetensors file: tensors in the order given, the header padded so that the data begins at a multiple of 8.
+ * Writes a safetensors file: tensors in the order given, the header padded so that the data begins
+ * at a multiple of 8.
+ *
+ *     const bytes = writeSafetensors(toTorch(net.stateDict()));
  *
  * @param tensors by name; `dtype` is by default F32 for a Float32Array and F64 for other numbers
+ * @param metadata texts by name, kept in the header
  * @throws ERR_OPTION for a type that cannot be written; ERR_SHAPE where shape and values differ
  */
 export function writeSafetensors(

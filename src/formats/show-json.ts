@@ -7,7 +7,8 @@ import type { Json } from './json.ts';
 const LONGEST_SHOWN = 80;
 
 /**
- * A value of a file in a message, as JSON: at most 80 characters of it. What is left out is never put together.
+ * A value of a file in a message, as JSON: at most 80 characters of it. What is left out is never
+ * put together.
  */
 export function showJson(json: Json | undefined): string {
   const text = beginningOf(json, LONGEST_SHOWN).replace(/[\u007f-\u009f\u2028\u2029]/g, '?');
@@ -30,7 +31,10 @@ function beginningOf(json: Json | undefined, most: number): string {
   return text + (isList ? ']' : '}');
 }
 
-/** The same in the words of other messages: texts in single quotes, lists with spaces, objects by their kind. */
+/**
+ * The same in the words of other messages: texts in single quotes, lists with spaces, objects by
+ * their kind.
+ */
 export function showPart(json: Json | undefined): string {
   const text = partOf(json, LONGEST_SHOWN);
   return text.length > LONGEST_SHOWN ? `${text.slice(0, LONGEST_SHOWN - 1)}…` : text;

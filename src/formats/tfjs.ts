@@ -1,4 +1,5 @@
-// TensorFlow.js: a model.json with the network and a manifest of weights, and the weights' bytes in shards.
+// TensorFlow.js: a model.json with the network and a manifest of weights, and the weights' bytes in
+// shards.
 
 import { malformed, show, wrongValue } from '../errors.ts';
 import { checkRecord } from '../named-options.ts';
@@ -9,7 +10,9 @@ import { showPart } from './show-json.ts';
 
 const FORMAT = 'TF.js';
 
+/** What a TF.js model holds. */
 export interface TfjsModel {
+  /** Weights by name, under Keras' names for a layers model. */
   readonly tensors: StoredTensors;
   /** `modelTopology` of the model.json: what Keras calls the config; null where there is none. */
   readonly topology: Json;
@@ -37,7 +40,10 @@ interface Stored {
   readonly whole: boolean;
 }
 
-/** Shards one after another, as their bytes lie in them, and weights that may begin in one and end in another. */
+/**
+ * Shards one after another, as their bytes lie in them, and weights that may begin in one and end
+ * in another.
+ */
 class Shards {
   readonly #parts: readonly Uint8Array[];
   readonly #starts: readonly number[];
@@ -69,7 +75,13 @@ class Shards {
   }
 }
 
-/** The files that a model.json, or a weights_manifest.json, names, in order. Throws ERR_FORMAT. */
+/**
+ * The files that a model.json, or a weights_manifest.json, names, in order.
+ *
+ *     tfjsShards(await readFile('model.json'));   // ['group1-shard1of1.bin']
+ *
+ * @throws ERR_FORMAT for anything else
+ */
 export function tfjsShards(model: Bytes): string[] {
   return pathsOf(manifestOf(model));
 }
@@ -85,8 +97,11 @@ export function openTfjs(model: Bytes): { paths: string[]; read(shards: ShardFil
 }
 
 /**
- * Reads a TF.js model: float32, float16 and quantised weights (uint8 and uint16 with scale and minimum), integers and booleans. Texts and complex
- * numbers are there by name and shape; their `data` throws.
+ * Reads a TF.js model: float32, float16 and quantised weights (uint8 and uint16 with scale and
+ * minimum), integers and booleans. Texts and complex numbers are there by name and shape; their
+ * `data` throws.
+ *
+ *     const model = readTfjs(json, { 'group1-shard1of1.bin': bytes });
  *
  * @param model model.json, or a weights_manifest.json
  * @param shards the other files, by the paths that the model gives them (`tfjsShards`)
@@ -237,6 +252,8 @@ function storedOf(json: Json): Stored {
 
 /**
  * Writes weights as TF.js keeps them: a model.json and one shard, float32.
+ *
+ *     const files = writeTfjs(toTfjs(net.stateDict()));   // 'model.json' and 'weights.bin'
  *
  * @param topology the network as Keras describes it, if it is to be loaded as a layers model
  * @param name of the shard, without `.bin`

@@ -1,5 +1,6 @@
-// ZIP, as far as archives of arrays need it (APPNOTE.TXT 6.3): stored and deflated members, ZIP64 sizes. What the central directory says
-// counts; every claim in it is checked against the file before anything is allocated.
+// ZIP, as far as archives of arrays need it (APPNOTE.TXT 6.3): stored and deflated members, ZIP64
+// sizes. What the central directory says counts; every claim in it is checked against the file
+// before anything is allocated.
 
 import { malformed } from '../errors.ts';
 import { ByteReader, concat, quote } from './bytes.ts';
@@ -8,7 +9,9 @@ export interface ZipMember {
   readonly name: string;
   /** Where its bytes begin in the file. */
   readonly offset: number;
-  /** The member's bytes; inflated, they are checked against the size and checksum of the directory. */
+  /**
+   * The member's bytes; inflated, they are checked against the size and checksum of the directory.
+   */
   read(): Promise<Uint8Array>;
 }
 
@@ -101,7 +104,10 @@ export function readZip(format: string, file: Uint8Array): ZipMember[] {
   return members;
 }
 
-/** Where the directory lies: its end record stands at the very end, before a comment of at most 64 kB. */
+/**
+ * Where the directory lies: its end record stands at the very end, before a comment of at most 64
+ * kB.
+ */
 function directoryOf(format: string, file: Uint8Array): { entries: number; start: number; size: number } {
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
   let at = file.length - 22;

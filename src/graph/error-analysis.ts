@@ -1,4 +1,5 @@
-// A running error analysis in f64 of what kernels do in f32 (Higham, Accuracy and Stability of Numerical Algorithms, chapter 3).
+// A running error analysis in f64 of what kernels do in f32 (Higham, Accuracy and Stability of
+// Numerical Algorithms, chapter 3).
 
 import type { Shape } from './operation.ts';
 

@@ -1,4 +1,5 @@
-// A graph of operations over values: what layers trace themselves into, and what the compiler rewrites.
+// A graph of operations over values: what layers trace themselves into, and what the compiler
+// rewrites.
 
 import { type ActivationCode, NO_ACTIVATION } from '../kernels/activations.ts';
 import type { ChannelAxis, Description, Operation, Shape } from './operation.ts';
@@ -8,7 +9,10 @@ export interface Value {
   readonly graph: OperationGraph;
   /** Lengths by axis, NaN where they are not known; undefined where not even the rank is. */
   readonly shape: Shape | undefined;
-  /** The axis of its channels: that of the operation that made it, or of the value that one was made from. */
+  /**
+   * The axis of its channels: that of the operation that made it, or of the value that one was made
+   * from.
+   */
   readonly axis: ChannelAxis | undefined;
   /** The node that makes it; undefined for an input. */
   readonly node: Node | undefined;

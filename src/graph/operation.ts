@@ -1,5 +1,6 @@
-// What an operation is. Each has a file in operations/ with two exports: a Runner, which is all that a loaded network
-// needs of it, and a Description, which compiling, saving, explaining and certifying need.
+// What an operation is. Each has a file in operations/ with two exports: a Runner, which is all
+// that a loaded network needs of it, and a Description, which compiling, saving, explaining and
+// certifying need.
 
 import type { ActivationCode } from '../kernels/activations.ts';
 import type { Backend } from '../kernels/create-backend.ts';
@@ -9,7 +10,10 @@ import type { Valued } from './error-analysis.ts';
 /** Lengths by axis, the batch first; NaN where a length is not known before a batch comes. */
 export type Shape = readonly number[];
 
-/** An operation as data: its kind, sizes and weights. Runners take the weights in f32, descriptions in f64. */
+/**
+ * An operation as data: its kind, sizes and weights. Runners take the weights in f32, descriptions
+ * in f64.
+ */
 export interface Operation {
   readonly kind: string;
 }
@@ -22,7 +26,10 @@ export interface Site<O extends Operation> {
   readonly weights: number;
   /** Shapes of the inputs; of a residual last, where there is one. */
   readonly shapes: readonly Shape[];
-  /** Addresses in this run: of inputs, of a residual (0 without one), of the output and of the scratch memory. */
+  /**
+   * Addresses in this run: of inputs, of a residual (0 without one), of the output and of the
+   * scratch memory.
+   */
   readonly inputs: readonly (() => number)[];
   readonly residual: () => number;
   readonly output: () => number;
@@ -50,7 +57,10 @@ export interface Runner<O extends Operation = Operation> {
   readonly arity: number;
   /** May one more input, a residual, be added, and an activation be applied, in the same pass? */
   readonly fuses: boolean;
-  /** Inputs whose memory the output may take, the best one first. The residual counts as the last input. */
+  /**
+   * Inputs whose memory the output may take, the best one first. The residual counts as the last
+   * input.
+   */
   readonly overwrites: readonly number[];
   /** For tables and errors: `linear 784 → 100`. */
   name(operation: O): string;
@@ -104,7 +114,10 @@ export type StoreVector = (data: Float32Array | null, shape: readonly number[], 
 /** Describes operations of one kind. `X` has its weights in f64, `O` in f32. */
 export interface Description<X extends Operation = Operation, O extends Operation = X> {
   readonly runner: Runner<O>;
-  /** The group of `evenkeel/infer` that `load` has to be given; none for the operations of every network. */
+  /**
+   * The group of `evenkeel/infer` that `load` has to be given; none for the operations of every
+   * network.
+   */
   readonly group?: string;
   /** For sentences: `a linear layer`. */
   readonly noun: string;
@@ -112,7 +125,10 @@ export interface Description<X extends Operation = Operation, O extends Operatio
   exact(given: X): X;
   /** Rounded to f32. */
   rounded(exact: X): O;
-  /** Largest sum of what rounding takes from the weights of one channel; null where nothing is rounded. */
+  /**
+   * Largest sum of what rounding takes from the weights of one channel; null where nothing is
+   * rounded.
+   */
   rounding(exact: X, operation: O): number | null;
   /** The operation's fields in a file, but for its kind. */
   json(operation: O, store: StoreVector): Readonly<Record<string, unknown>>;
@@ -129,13 +145,18 @@ export interface Description<X extends Operation = Operation, O extends Operatio
   output?(exact: X): Channels;
   /** The map that the operation is, for folding. */
   map?(exact: X): ChannelMap;
-  /** The operation followed by a map of its output channels, or why that cannot be one operation. */
+  /**
+   * The operation followed by a map of its output channels, or why that cannot be one operation.
+   */
   foldBack?(exact: X, map: ChannelMap, source: X): X | string;
   /** The operation behind a map of its input channels, or why that cannot be one operation. */
   foldForward?(exact: X, map: ChannelMap): X | string;
 }
 
-/** The arity of operations that take any number of inputs. A literal, so that bundlers can leave out a runner that has it. */
+/**
+ * The arity of operations that take any number of inputs. A literal, so that bundlers can leave out
+ * a runner that has it.
+ */
 export const MANY = 4294967296;
 
 const LANES = 8;

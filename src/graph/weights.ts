@@ -1,5 +1,6 @@
-// Maps by channel folded into weights, in f64. After a layer W′ = W·scale by output channel and b′ = (b − center)·scale
-// + shift; before one W′ = W·scale by input channel and b′ = b + Σ W·(shift − center·scale).
+// Maps by channel folded into weights, in f64. After a layer W′ = W·scale by output channel and b′
+// = (b − center)·scale + shift; before one W′ = W·scale by input channel and b′ = b + Σ W·(shift −
+// center·scale).
 
 import type { ChannelMap } from './operation.ts';
 
@@ -69,8 +70,8 @@ export function fitsF32(values: Float64Array): boolean {
 }
 
 /**
- * ((x − c₁)·s₁ + t₁ − c₂)·s₂ + t₂ as one map, around the value of which the second norm makes 0: where one of them has a
- * centre, so has the whole.
+ * ((x − c₁)·s₁ + t₁ − c₂)·s₂ + t₂ as one map, around the value of which the second norm makes 0:
+ * where one of them has a centre, so has the whole.
  */
 export function composedMaps(first: ChannelMap, second: ChannelMap): Record<keyof ChannelMap, Float64Array> {
   const center = Float64Array.from(first.center, (h, c) => {

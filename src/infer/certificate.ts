@@ -1,5 +1,5 @@
-// How far a compiled network may be from the network it was made from, on given inputs: the error of both in f32, side by
-// side (src/graph/error-analysis.ts).
+// How far a compiled network may be from the network it was made from, on given inputs: the error
+// of both in f32, side by side (src/graph/error-analysis.ts).
 
 import { sumOf, type Valued } from '../graph/error-analysis.ts';
 import type { Node, OperationGraph, Value } from '../graph/graph.ts';
@@ -11,13 +11,19 @@ import type { Steps } from './program.ts';
 
 /** What compiling a network costs in digits, per output channel, on the samples that were given. */
 export interface NetworkCertificate {
-  /** `run(x)` and `net.eval().forward(x)` differ by no more than this: rounded weights, and the arithmetic of both in f32. */
+  /**
+   * `run(x)` and `net.eval().forward(x)` differ by no more than this: rounded weights, and the
+   * arithmetic of both in f32.
+   */
   readonly bound: Float64Array;
   /** The largest difference between `run(x)` and the network worked out in f64. */
   readonly measured: Float64Array;
 }
 
-/** Rounding of activations: 4 units in the last place at the most (test/backends/activations.test.ts), and of what they are made of. */
+/**
+ * Rounding of activations: 4 units in the last place at the most
+ * (test/backends/activations.test.ts), and of what they are made of.
+ */
 const ACTIVATION_ROUNDING = 8 * 2 ** -24;
 
 function activated(input: Valued, code: ActivationCode): Valued {
@@ -32,7 +38,10 @@ function activated(input: Valued, code: ActivationCode): Valued {
   return { shape: input.shape, value, error };
 }
 
-/** All values of a graph in f64, and their errors in f32. `used` gives the weights of a node as they are used. */
+/**
+ * All values of a graph in f64, and their errors in f32. `used` gives the weights of a node as they
+ * are used.
+ */
 function analyse(
   graph: OperationGraph,
   inputs: readonly Valued[],

@@ -1,4 +1,5 @@
-// A small compiler: a network traced into a graph of operations → rewritten → a program → a function that runs it.
+// A small compiler: a network traced into a graph of operations → rewritten → a program → a
+// function that runs it.
 
 import { OperationGraph, type Value } from '../graph/graph.ts';
 import type { Description, Operation } from '../graph/operation.ts';
@@ -15,26 +16,34 @@ import { type Compiled, instantiate, type Named, type RunOptions, tensorsOf } fr
 import { writeProgram } from './save.ts';
 
 export interface CompileOptions extends RunOptions {
-  /** Inputs on which the compiled network is held against the one it is made from: `certificate`. A record where there are several. */
+  /**
+   * Inputs on which the compiled network is held against the one it is made from: `certificate`. A
+   * record where there are several.
+   */
   samples?: TensorLike | Named<TensorLike>;
 }
 
 /** A compiled network that knows how it came about. */
 export interface CompiledNetwork extends Compiled {
   /**
-   * The plan as a table: each step, the layers in it, bytes of weights, multiply-adds per row, and what the rounding of folded weights can do to
-   * an output for inputs of magnitude 1; then what stayed as it was and why, and what was dropped. For inputs of rank 2, unless told another.
+   * The plan as a table: each step, the layers in it, bytes of weights, multiply-adds per row, and
+   * what the rounding of folded weights can do to an output for inputs of magnitude 1; then what
+   * stayed as it was and why, and what was dropped. For inputs of rank 2, unless told another.
    */
   explain(rank?: number): string;
   /** Names of the groups of `evenkeel/infer` that `load` has to be given for the saved network. */
   readonly operations: readonly string[];
-  /** On the samples given to `compile`; null without. Channels of several outputs follow each other. */
+  /**
+   * On the samples given to `compile`; null without. Channels of several outputs follow each other.
+   */
   readonly certificate: NetworkCertificate | null;
   /**
-   * One file, which `load` of `evenkeel/infer` reads: a safetensors file with the steps in its metadata.
+   * One file, which `load` of `evenkeel/infer` reads: a safetensors file with the steps in its
+   * metadata.
    *
-   * @param options.rowsOnly `true`: for inputs of rank 2 alone. Where norms have their channels first, other ranks need weights of their own, and the
-   *   file is half as large without them. Default `false`
+   * @param options.rowsOnly `true`: for inputs of rank 2 alone. Where norms have their channels
+   *   first, other ranks need weights of their own, and the file is half as large without them.
+   *   Default `false`
    */
   save(options?: { rowsOnly?: boolean }): Uint8Array<ArrayBuffer>;
 }
@@ -43,7 +52,10 @@ const SUBJECT = 'compile';
 
 /** A network as the compiler takes it. */
 export interface Network {
-  /** Inputs by name, lengths null where the batch says them; a null shape where the network does not say. */
+  /**
+   * Inputs by name, lengths null where the batch says them; a null shape where the network does not
+   * say.
+   */
   readonly inputs: readonly Port[];
   readonly outputNames: readonly string[];
   /** Traces everything; returns the outputs. */

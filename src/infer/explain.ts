@@ -48,7 +48,10 @@ export function explainProgram({ nodes, dropped }: OperationGraph, steps: readon
   return [...lines, ...kept, ...dropped.map((source) => `dropped: ${source}: nothing to do in evaluation`)].join('\n');
 }
 
-/** `0 Linear(4, 3) + 1 BatchNorm1d(3)`; layers that came twice, as a norm and its activation, are named once. */
+/**
+ * `0 Linear(4, 3) + 1 BatchNorm1d(3)`; layers that came twice, as a norm and its activation, are
+ * named once.
+ */
 function madeOf({ sources, description, operation, activation }: Node): string {
   const names = [...new Set(sources)];
   if (names.length) return names.join(' + ');

@@ -1,4 +1,5 @@
-// A program in one file: safetensors, with the steps in its metadata. Any reader of safetensors can open it.
+// A program in one file: safetensors, with the steps in its metadata. Any reader of safetensors can
+// open it.
 
 import { malformed, show, showChoices } from '../errors.ts';
 import { type Bytes, bytesFrom, quote } from '../formats/bytes.ts';
@@ -6,20 +7,23 @@ import type { Json as FileJson } from '../formats/json.ts';
 import { showJson } from '../formats/show-json.ts';
 import { type Fields, MANY, type Runner } from '../graph/operation.ts';
 import { type Activation, activationCode, NO_ACTIVATION } from '../kernels/activations.ts';
-import type { Ranks } from '../layers/plan.ts';
+import type { Ranks } from '../passes/plan.ts';
 import { type Port, type Program, portsOf, type Step, type Steps } from './program.ts';
 
 export const FORMAT = 'evenkeel-compiled';
 /**
- * Files of version 1 have no checksum; those of versions 1 and 2 have one input, one output, and in each step one input
- * `x` and a residual `add`.
+ * Files of version 1 have no checksum; those of versions 1 and 2 have one input, one output, and in
+ * each step one input `x` and a residual `add`.
  */
 export const VERSION = '3';
 /** Where the checksum stands: behind the length and `{"__metadata__":{"checksum":"`. */
 export const CHECKSUM_AT = 37;
 /** More steps than any network has; what a stranger's header becomes is many times as large. */
 const LONGEST_HEADER = 2 ** 21;
-/** What the vectors of all steps may come to, for each byte of the file: the same weights may serve several steps. */
+/**
+ * What the vectors of all steps may come to, for each byte of the file: the same weights may serve
+ * several steps.
+ */
 const MOST_EXPANSION = 10;
 const HARMLESS = 2 ** 26;
 /** More inputs or outputs are nothing that anybody runs. */
@@ -86,7 +90,8 @@ export function readProgram(file: Bytes, runners: readonly Runner[]): Program {
     if (!Array.isArray(given)) throw wrong(label, 'a list of steps', shown(given));
     return given.map((item, i) => {
       const step = stepFrom(record(item), i + count, `${label}[${i}]`, vector, runners);
-      // weights that the file does not have stand in memory as well: the ones and zeros of a norm without gamma
+      // weights that the file does not have stand in memory as well: the ones and zeros of a norm
+      // without gamma
       packed -= step.runner.bytes?.(step.operation, step.inputs.length) ?? 0;
       if (!(packed >= 0))
         throw wrong(`${label}[${i}]`, 'less for the size of the file', step.runner.name(step.operation));
@@ -117,7 +122,10 @@ export function readProgram(file: Bytes, runners: readonly Runner[]): Program {
   };
 }
 
-/** Ranks of the input; null where inputs have the shapes of their ports, and undefined where the file says nothing. */
+/**
+ * Ranks of the input; null where inputs have the shapes of their ports, and undefined where the
+ * file says nothing.
+ */
 function ranksFrom(given: unknown): Ranks | null | undefined {
   if (given === null || given === undefined) return given;
   const [least, most] = list(given);
@@ -157,7 +165,10 @@ function kindOf(bytes: Uint8Array): string | undefined {
   return Object.entries(KINDS).find(([start]) => head.startsWith(start))?.[1] ?? 'other bytes';
 }
 
-/** Two sums over all bytes but its own: one of the bytes, which every changed bit changes, and one of that sum, which places change. */
+/**
+ * Two sums over all bytes but its own: one of the bytes, which every changed bit changes, and one
+ * of that sum, which places change.
+ */
 export function checksumOf(bytes: Uint8Array): string {
   let [sum, sums] = [1, 0];
   for (let i = 0; i < bytes.length; i++) {
@@ -168,7 +179,10 @@ export function checksumOf(bytes: Uint8Array): string {
   return [sum, sums].map((value) => (value >>> 0).toString(16).padStart(8, '0')).join('');
 }
 
-/** An object in JSON as `save` writes it, to the letter: that leaves no room for a key that comes twice. */
+/**
+ * An object in JSON as `save` writes it, to the letter: that leaves no room for a key that comes
+ * twice.
+ */
 function parse(part: string, bytes: Uint8Array): Json {
   const text = new TextDecoder().decode(bytes).trimEnd();
   try {

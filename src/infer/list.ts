@@ -5,10 +5,10 @@ export type { Bytes } from '../formats/bytes.ts';
 export type { Activation, ActivationName } from '../kernels/activations.ts';
 export { type Configuration, configure, type Info, type Initialization, info, init } from '../kernels/backend.ts';
 export type { BackendName } from '../kernels/create-backend.ts';
-export { type BatchNormArguments, batchNorm } from '../layers/functional.ts';
+export { type BatchNormArguments, batchNorm } from '../norms/functional.ts';
 export { type Result, Tensor, type TensorLike, tensor, tidy, zeros } from '../tensors/tensor.ts';
 export type { Layout, PlainTensor } from '../types.ts';
-export { type LoadCompiledOptions, load, type Operations } from './load.ts';
+export { type LoadCompiledOptions, load, type OperationKind, type Operations } from './load.ts';
 export {
   activations,
   arithmetic,

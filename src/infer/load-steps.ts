@@ -1,4 +1,5 @@
-// Steps in linear memory: weights packed once, and a buffer for every value for as long as it lives.
+// Steps in linear memory: weights packed once, and a buffer for every value for as long as it
+// lives.
 
 import type { Backend } from '../kernels/create-backend.ts';
 import { Region } from '../tensors/block.ts';
@@ -34,8 +35,8 @@ export function load(current: Backend, program: Steps, inputs: number): Loaded {
 }
 
 /**
- * A buffer for every value: one that is free, or that of a value which is read here for the last time where the operation
- * can write over it. Inputs and outputs of the network are the caller's.
+ * A buffer for every value: one that is free, or that of a value which is read here for the last
+ * time where the operation can write over it. Inputs and outputs of the network are the caller's.
  */
 function slotsOf({ steps, outputs }: Steps, inputs: number): number[] {
   const last: number[] = [];
@@ -50,7 +51,8 @@ function slotsOf({ steps, outputs }: Steps, inputs: number): number[] {
     const isDying = (value: number) => last[value] === i && slots[value] >= 0;
     let slot = -1;
     if (!given.has(slots.length) && !runner.isStored) {
-      // a value that the operation reads in another place as well may be one that it must not write over
+      // a value that the operation reads in another place as well may be one that it must not write
+      // over
       const over = runner.overwrites.find(
         (place) =>
           isDying(from[place]) && from.every((value, k) => value !== from[place] || runner.overwrites.includes(k)),

@@ -32,28 +32,62 @@ import { runWhere } from '../graph/operations/where.ts';
 import { runWindow } from '../graph/operations/window.ts';
 import type { Operations } from './load.ts';
 
-/** Norms by statistics of their input: layer, RMS, group and instance norm, and batch norm without running statistics. */
+/**
+ * Norms by statistics of their input: layer, RMS, group and instance norm, and batch norm without
+ * running statistics.
+ *
+ *     const run = load(file, { operations: [norms] });
+ */
 export const norms: Operations = [runChannelNorm, runRowNorm];
 
-/** Sums and products that broadcast, and concatenation: what a `Graph` adds, multiplies and concatenates. */
+/**
+ * Sums and products that broadcast, and concatenation: what a `Graph` adds, multiplies and
+ * concatenates.
+ *
+ *     const run = load(file, { operations: [merging] });
+ */
 export const merging: Operations = [runAdd, runMultiply, runConcat];
 
-/** Softmax and its logarithm. */
+/**
+ * Softmax and its logarithm.
+ *
+ *     const run = load(file, { operations: [softmax] });
+ */
 export const softmax: Operations = [runSoftmax];
 
-/** Max and average pooling. */
+/**
+ * Max and average pooling.
+ *
+ *     const run = load(file, { operations: [pooling] });
+ */
 export const pooling: Operations = [runPool];
 
-/** Convolutions, and transposed ones. */
+/**
+ * Convolutions, and transposed ones.
+ *
+ *     const run = load(file, { operations: [convolutions] });
+ */
 export const convolutions: Operations = [runConv];
 
-/** Changes of shape: flatten and reshape, padding, upsampling. */
+/**
+ * Changes of shape: flatten and reshape, padding, upsampling.
+ *
+ *     const run = load(file, { operations: [reshaping] });
+ */
 export const reshaping: Operations = [runFlatten, runReshape, runPad, runUpsample];
 
-/** Activations that are steps of their own: PReLU by channel, SELU, softsign, hard tanh, and hard sigmoid with a slope other than 1/6. */
+/**
+ * Activations that are steps of their own: PReLU by channel, SELU, softsign, hard tanh, and hard
+ * sigmoid with a slope other than 1/6.
+ *
+ *     const run = load(file, { operations: [activations] });
+ */
 export const activations: Operations = [runCurve, runPReLU];
 
-/** Functions of one value and of several, reductions, products of matrices, constants: what networks from files work out besides their layers. */
+/**
+ * Functions of one value and of several, reductions, products of matrices, constants: what networks
+ * from files work out besides their layers.
+ */
 export const arithmetic: Operations = [
   runConstant,
   runBinary,
@@ -66,7 +100,10 @@ export const arithmetic: Operations = [
   runWeighted,
 ];
 
-/** Values at other places: transposition, slices, gathering, padding and resizing by shapes, and windows that pooling layers do not have. */
+/**
+ * Values at other places: transposition, slices, gathering, padding and resizing by shapes, and
+ * windows that pooling layers do not have.
+ */
 export const indexing: Operations = [
   runGather,
   runResize,

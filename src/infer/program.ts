@@ -1,13 +1,14 @@
-// A compiled network as data: what a file holds and a run executes. Nothing here knows where it came from.
+// A compiled network as data: what a file holds and a run executes. Nothing here knows where it
+// came from.
 
 import type { Operation, Runner } from '../graph/operation.ts';
 import { type ActivationCode, activationName, NO_ACTIVATION } from '../kernels/activations.ts';
-import type { Ranks } from '../layers/plan.ts';
+import type { Ranks } from '../passes/plan.ts';
 import { agree, checkShape, nullsIn } from '../tensors/shape.ts';
 
 /**
- * One kernel call: y = f(operation(inputs) + residual). Values are numbered: first the network's inputs, then the output
- * of each step.
+ * One kernel call: y = f(operation(inputs) + residual). Values are numbered: first the network's
+ * inputs, then the output of each step.
  */
 export interface Step {
   readonly runner: Runner;
@@ -23,10 +24,14 @@ export interface Steps {
   readonly outputs: readonly number[];
 }
 
-/** A value that goes in or comes out. */
+/** An input or an output of a network. */
 export interface Port {
+  /** Its name: that of a Graph's port, else `x` and `output`. */
   readonly name: string;
-  /** Lengths by axis: null where the batch says them. A null shape where the network does not even say the rank. */
+  /**
+   * Lengths by axis: null where the batch says them. A null shape where the network does not even
+   * say the rank.
+   */
   readonly shape: readonly (number | null)[] | null;
 }
 
@@ -38,8 +43,8 @@ export interface Program {
   /** For an input of another rank, where folding depended on the rank. */
   readonly general: Steps | null;
   /**
-   * Ranks of the input that the layers take; null where inputs have the shapes of their ports, and undefined where
-   * nothing is known but what the steps check.
+   * Ranks of the input that the layers take; null where inputs have the shapes of their ports, and
+   * undefined where nothing is known but what the steps check.
    */
   readonly ranks?: Ranks | null;
   /** Inputs of other ranks are refused. */
@@ -55,7 +60,9 @@ export function stepName({ runner, operation, inputs, activation }: Step): strin
 /** Ranks in which a network may be given its input. What takes the last takes all above it. */
 const RANKS = [2, 3, 4, 5, 6];
 
-/** The shapes of all values for inputs of these shapes. @throws ERR_SHAPE, in the name of the step */
+/**
+ * The shapes of all values for inputs of these shapes. @throws ERR_SHAPE, in the name of the step
+ */
 export function shapesOf(
   subject: string,
   { steps }: Steps,
@@ -72,7 +79,10 @@ export function shapesOf(
   return shapes;
 }
 
-/** Shapes of the one input and the one output in the least rank that they may have, and the ranks, as far as the steps show them. */
+/**
+ * Shapes of the one input and the one output in the least rank that they may have, and the ranks,
+ * as far as the steps show them.
+ */
 export function portsOf(program: Steps): Pick<Program, 'inputs' | 'outputs' | 'ranks'> {
   // the first step that says, as long as those before it keep the shape
   const first = program.steps.find(({ runner }) => !runner.keepsShape);

@@ -1,12 +1,12 @@
-// Runs a program: weights packed once, values in as few buffers as their lives allow, and for each shape a list of calls
-// that is worked out once.
+// Runs a program: weights packed once, values in as few buffers as their lives allow, and for each
+// shape a list of calls that is worked out once.
 
 import { show, showShape, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { activate } from '../kernels/inference/calls.ts';
-import { wrongRank } from '../layers/plan.ts';
 import { checkNames } from '../named-options.ts';
+import { wrongRank } from '../passes/plan.ts';
 import { Region } from '../tensors/block.ts';
 import { checkCallOptions, locate, targetOf } from '../tensors/call.ts';
 import { Route } from '../tensors/route.ts';
@@ -22,20 +22,30 @@ const SUBJECT = 'compiled network';
 /** Tensors by the names of a network's inputs or outputs. */
 export type Named<X> = Readonly<Record<string, X>>;
 
-/** A compiled network: evaluation of the network it was made from, within rounding, and independent of it from then on. */
+/**
+ * A compiled network: evaluation of the network it was made from, within rounding, and independent
+ * of it from then on.
+ */
 export interface Compiled extends Disposable {
   /**
-   * Synchronous. With `out`, and a batch no larger than what has been planned for, it allocates nothing.
+   * Synchronous. With `out`, and a batch no larger than what has been planned for, it allocates
+   * nothing.
    *
    * @param x what the network takes; a record of tensors by their names where it has several inputs
-   * @param options.out where to write the output: memory apart from x; a record where there are several outputs
-   * @returns the network's output, where x lives: `out`, or new memory; a record where there are several
+   * @param options.out where to write the output: memory apart from x; a record where there are
+   *   several outputs
+   * @returns the network's output, where x lives: `out`, or new memory; a record where there are
+   *   several
    * @throws ERR_SHAPE, ERR_TYPE, ERR_OPTION, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY, ERR_SINGLE_VALUE
    */
   <X extends TensorLike, O extends TensorLike = Result<X>>(x: X, options?: { out?: O }): O;
   <X extends TensorLike>(x: Named<X>, options?: { out?: TensorLike | Named<TensorLike> }): Record<string, Result<X>>;
-  /** What it takes, and what it gives: lengths by axis, null where they are as the batch has them; a null shape where the network does not say. */
+  /**
+   * What it takes, and what it gives: lengths by axis, null where they are as the batch has them; a
+   * null shape where the network does not say.
+   */
   readonly inputs: readonly Port[];
+  /** What it gives: names and lengths by axis, null where they are as the batch has them. */
   readonly outputs: readonly Port[];
   /** What it does, step by step. */
   readonly steps: readonly string[];
@@ -45,9 +55,15 @@ export interface Compiled extends Disposable {
 
 /** What memory is planned for, before the first run. */
 export interface RunOptions {
-  /** Rows for which buffers are reserved; a larger batch makes them larger. Default: as the batches come. */
+  /**
+   * Rows for which buffers are reserved; a larger batch makes them larger. Default: as the batches
+   * come.
+   */
   maxBatch?: number;
-  /** One row's shape, where the network does not say: `[C, H, W]` before a BatchNorm2d. Default: the features of the first linear layer, or of a first normalization of rank 2. */
+  /**
+   * One row's shape, where the network does not say: `[C, H, W]` before a BatchNorm2d. Default: the
+   * features of the first linear layer, or of a first normalization of rank 2.
+   */
   inputShape?: readonly number[];
 }
 
@@ -276,7 +292,8 @@ export function instantiate(program: Program, options: RunOptions = {}): Compile
 const NONE = {};
 
 /**
- * Tensors of a record in the order of the ports they are for; a lone tensor is that of the only one.
+ * Tensors of a record in the order of the ports they are for; a lone tensor is that of the only
+ * one.
  *
  * @param some whether the record may leave some out
  * @throws ERR_OPTION for names that are missing or unknown

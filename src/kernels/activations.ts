@@ -1,10 +1,11 @@
-// Activations: their rows, by name, in the order of their numbers. A row has its vector code in assembly/activations.ts, and
-// here one line in each of four columns, whose types demand it: what evaluation reads, what training reads, what certificates
-// and diagnoses read, and what files of others say. A bundle carries the columns it reads.
+// Activations: their rows, by name, in the order of their numbers. A row has its vector code in
+// assembly/activations.ts, and here one line in each of four columns, whose types demand it: what
+// evaluation reads, what training reads, what certificates and diagnoses read, and what files of
+// others say. A bundle carries the columns it reads.
 
 import { show, showChoices, wrongKind, wrongValue } from '../errors.ts';
 
-// ---- the formulas, in double precision: what the plain loops compute and the vector code is held against
+// ---- the formulas in f64: the plain loops compute them, the vector code is compared with them
 
 const sigmoid = (x: number) => (x < 0 ? Math.exp(x) / (1 + Math.exp(x)) : 1 / (1 + Math.exp(-x)));
 const softplus = (x: number) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
@@ -51,6 +52,22 @@ interface Value {
   readonly standard?: number;
 }
 
+/** The activations that kernels know, by name. `Activation` gives their parameters. */
+export type ActivationName =
+  | 'relu'
+  | 'relu6'
+  | 'leaky-relu'
+  | 'elu'
+  | 'silu'
+  | 'sigmoid'
+  | 'tanh'
+  | 'gelu'
+  | 'gelu-tanh'
+  | 'hard-swish'
+  | 'hard-sigmoid'
+  | 'softplus'
+  | 'mish';
+
 const VALUES = {
   none: { value: (x) => x },
   relu: { value: (x) => Math.max(x, 0) },
@@ -66,9 +83,7 @@ const VALUES = {
   'hard-sigmoid': { value: (x) => clamp(x + 3, 0, 6) / 6 },
   softplus: { value: softplus },
   mish: { value: (x) => x * Math.tanh(softplus(x)) },
-} as const satisfies Record<string, Value>;
-
-export type ActivationName = Exclude<keyof typeof VALUES, 'none'>;
+} as const satisfies Record<ActivationName | 'none', Value>;
 
 /** f′(x); at corners what PyTorch takes. */
 const SLOPES: Readonly<Record<ActivationName, (x: number, alpha: number) => number>> = {
@@ -89,7 +104,10 @@ const SLOPES: Readonly<Record<ActivationName, (x: number, alpha: number) => numb
 
 /** What is known of f and f′. */
 interface Bounds {
-  /** The largest |f′|, rounded up by no more than 5 %; with a parameter, where |alpha| is not beyond it. */
+  /**
+   * The largest |f′|, rounded up by no more than 5 %; with a parameter, where |alpha| is not beyond
+   * it.
+   */
   readonly steepest: number;
   /** The value neither rounds nor scales. */
   readonly exact?: true;
@@ -146,7 +164,8 @@ export const FOREIGN: Readonly<Record<ActivationName, Foreign>> = {
   'gelu-tanh': { onnx: [{ op: 'Gelu', opset: 20, attributes: { approximate: 'tanh' } }], keras: ['gelu_new'] },
   'hard-swish': { onnx: [{ op: 'HardSwish', opset: 14 }], keras: ['hard_silu', 'hard_swish'] },
   'hard-sigmoid': {
-    onnx: [{ op: 'HardSigmoid', attributes: { alpha: 0.16666666666666666, beta: 0.5 } }], // 1/6; a quotient stays in bundles
+    // 1/6; a quotient stays in bundles
+    onnx: [{ op: 'HardSigmoid', attributes: { alpha: 0.16666666666666666, beta: 0.5 } }],
     keras: ['hard_sigmoid'],
   },
   softplus: { onnx: [{ op: 'Softplus' }], keras: ['softplus'] },
@@ -161,18 +180,28 @@ const ROWS: readonly Value[] = /* @__PURE__ */ Object.values(VALUES);
 export const NAMES = /* @__PURE__ */ Object.keys(VALUES) as ['none', ...ActivationName[]];
 export const ACTIVATIONS = /* @__PURE__ */ NAMES.slice(1) as readonly ActivationName[];
 
-/** The name of the parameter that an activation has. */
-type ParameterOf<N extends ActivationName> = (typeof VALUES)[N] extends { parameter: infer P extends string }
-  ? P
-  : never;
-
 /**
- * An activation by name, or with its parameter: the slope of `'leaky-relu'` below 0 (default 0.01), the scale of `'elu'` below 0
- * (default 1). `'gelu'` is the exact one (erf), `'gelu-tanh'` the usual approximation.
+ * An activation by name, or with its parameter: the slope of `'leaky-relu'` below 0, the scale of
+ * `'elu'` below 0. `'gelu'` is the exact one, x·Φ(x), and `'gelu-tanh'` its approximation by tanh.
  */
 export type Activation =
   | ActivationName
-  | { [N in ActivationName]: { name: N } & { [P in ParameterOf<N>]?: number } }[ActivationName];
+  | {
+      /** An activation without a parameter. */
+      name: Exclude<ActivationName, 'leaky-relu' | 'elu'>;
+    }
+  | {
+      /** x where x ≥ 0, slope·x below. */
+      name: 'leaky-relu';
+      /** Default 0.01. */
+      slope?: number;
+    }
+  | {
+      /** x where x ≥ 0, alpha·(eˣ − 1) below. */
+      name: 'elu';
+      /** Default 1. */
+      alpha?: number;
+    };
 
 /** An activation as kernels take it. */
 export interface ActivationCode {

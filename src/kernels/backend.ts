@@ -1,4 +1,5 @@
-// Which kernels run: the relaxed SIMD build, the fixed one, or the plain loops. Decided at first use, and kept.
+// Which kernels run: the relaxed SIMD build, the fixed one, or the plain loops. Decided at first
+// use, and kept.
 
 import { show, showChoices, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
 import { checkNames } from '../named-options.ts';
@@ -8,21 +9,31 @@ import { type Backend, type BackendName, createBackend, type Supplies } from './
 import { buildOf, compileGiven } from './given-module.ts';
 import { INFERENCE } from './inference/part.ts';
 
+/** Settings of the whole library, for `configure`. */
 export interface Configuration {
-  /** `'auto'` (default): the best this host has. Or one of `'relaxed'`, `'simd'`, `'js'`, for tests and comparisons. */
+  /**
+   * `'auto'` (default): the best this host has. Or one of `'relaxed'`, `'simd'`, `'js'`, for tests
+   * and comparisons.
+   */
   backend?: BackendName | 'auto';
-  /** `true`: never the relaxed build, whose fused multiply-add rounds as the processor likes. Same bits on every machine. Default `false`. */
+  /**
+   * `true`: never the relaxed build, whose fused multiply-add rounds as the processor likes. Same
+   * bits on every machine. Default `false`.
+   */
   deterministic?: boolean;
 }
 
+/** What `init` takes: the settings of `configure`, and a compiled module. */
 export interface Initialization extends Configuration {
   /**
-   * `evenkeel/simd.wasm` or `evenkeel/relaxed.wasm` of this release, as a `WebAssembly.Module` or as bytes, for hosts that compile nothing themselves.
-   * It takes the place of the modules that the library brings along.
+   * `evenkeel/simd.wasm` or `evenkeel/relaxed.wasm` of this release, as a `WebAssembly.Module` or
+   * as bytes, for hosts that compile nothing themselves. It takes the place of the modules that the
+   * library brings along.
    */
   module?: object;
 }
 
+/** What `info` returns: the backend in use, its memory and its threads. */
 export interface Info {
   /** The backend in use. */
   backend: BackendName;
@@ -98,11 +109,15 @@ function checkBackend(subject: string, value: unknown): BackendName | 'auto' {
 }
 
 /**
- * Library-wide settings. Call it before the first tensor or layer is used: once linear memory holds something, another backend is refused. The
- * environment variable EVENKEEL_BACKEND stands for `backend` where that is `'auto'`. Threads end with the backend they ran on.
+ * Library-wide settings. Call it before the first tensor or layer is used: once linear memory holds
+ * something, another backend is refused. The environment variable EVENKEEL_BACKEND stands for
+ * `backend` where that is `'auto'`. Threads end with the backend they ran on.
  *
- * @throws ERR_OPTION for settings it does not take; ERR_BACKEND for a backend that this host does not have; ERR_MODE for another one than that in use,
- *   once linear memory holds something. Nothing has changed then
+ *     configure({ deterministic: true });   // the same bits on every machine
+ *
+ * @throws ERR_OPTION for settings it does not take; ERR_BACKEND for a backend that this host does
+ *   not have; ERR_MODE for another backend than the one in use, once linear memory holds something.
+ *   Nothing has changed then
  */
 export function configure(settings: Configuration): void {
   checkNames('configure', settings, SETTINGS);
@@ -113,11 +128,15 @@ export function configure(settings: Configuration): void {
 let last: Promise<unknown> = /* @__PURE__ */ Promise.resolve();
 
 /**
- * Makes the library ready: compiles the kernels of the forward map without blocking, where the host can. Nobody has to call it; the first call that
- * needs a kernel compiles it otherwise, synchronously, in about a millisecond. Later calls resolve at once.
+ * Makes the library ready: compiles the kernels of the forward map without blocking, where the host
+ * can. Nobody has to call it: without it the first call that needs a kernel compiles it,
+ * synchronously, in about a millisecond. Later calls resolve at once.
+ *
+ *     await init();
  *
  * @param settings those of `configure`, and `module` for hosts that hand over compiled modules
- * @throws (rejects with) what `configure` throws; ERR_TYPE for a module that is not this release's. Nothing has changed then
+ * @throws (rejects with) what `configure` throws; ERR_TYPE for a module that is not this release's.
+ *   Nothing has changed then
  */
 export function init(settings: Initialization = {}): Promise<void> {
   const mine = last.then(() => prepare(settings));
@@ -152,7 +171,10 @@ async function prepare(settings: Initialization): Promise<void> {
   if (!current) choose(linear, 'init');
 }
 
-/** Takes settings over, all or none of them. A backend that is asked for by name is made at once: whether the host has it should not be found out later. */
+/**
+ * Takes settings over, all or none of them. A backend that is asked for by name is made at once:
+ * whether the host has it should not be found out later.
+ */
 function apply(subject: string, settings: Configuration, module: typeof given): void {
   const { backend = wanted.backend, deterministic = wanted.deterministic } = settings;
   checkBackend(subject, backend);
@@ -200,7 +222,11 @@ function endThreads(left: Backend | undefined): void {
   void left.team.close();
 }
 
-/** What runs, and why. Chooses the backend if nothing has been used yet. */
+/**
+ * What runs, and why. Chooses the backend if nothing has been used yet.
+ *
+ *     const { backend, reason } = info();   // 'relaxed', and why
+ */
 export function info(): Info {
   const { name, heap, team } = backend();
   return {

@@ -7,6 +7,10 @@ import { type Build, isProvided, sourceOf } from '../wasm/source.ts';
 import { INFERENCE, type InferenceKernels } from './inference/part.ts';
 import type { Kernel, Part, Twin } from './part.ts';
 
+/**
+ * Which kernels run: SIMD with relaxed multiply-adds, SIMD with fixed rounding, or plain
+ * JavaScript.
+ */
 export type BackendName = 'relaxed' | 'simd' | 'js';
 
 export interface Backend {
@@ -14,7 +18,9 @@ export interface Backend {
   readonly heap: Heap;
   /** The kernels, on this thread. Those of other parts join at first use. */
   kernels: InferenceKernels;
-  /** The same, for calls that may be large: spread over threads once there are any (src/threads/). */
+  /**
+   * The same, for calls that may be large: spread over threads once there are any (src/threads/).
+   */
   parallel: InferenceKernels;
   /** The parts whose kernels are there. */
   readonly parts: Part[];
@@ -35,7 +41,10 @@ export interface Team {
   close(): Promise<void>;
 }
 
-/** Where a compiled backend finds what it needs: memory, and a module that was compiled before it was asked for. */
+/**
+ * Where a compiled backend finds what it needs: memory, and a module that was compiled before it
+ * was asked for.
+ */
 export interface Supplies {
   readonly linear: LinearMemory;
   /** The module of a part, where there is one already. */
@@ -46,13 +55,15 @@ export interface Supplies {
 export function createBackend(name: BackendName, supplies: Supplies): Backend {
   const base = name === 'js' ? plain() : compiled(name, supplies);
   const kernels = base.bind(INFERENCE) as InferenceKernels;
-  const { heap } = base; // after the kernels: where a host refuses to compile them, memory stays untaken
+  // after the kernels: where a host refuses to compile them, memory stays untaken
+  const { heap } = base;
   return { name, heap, kernels, parallel: kernels, parts: [INFERENCE], bind: base.bind, bytesOf: base.bytesOf };
 }
 
 /**
- * The same backend with the kernels of another part: loaded at the first call, and never where there is none. Throws ERR_MEMORY; ERR_BACKEND for what
- * the host throws where it compiled others and will not compile these.
+ * The same backend with the kernels of another part: loaded at the first call, and never where
+ * there is none. Throws ERR_MEMORY; ERR_BACKEND for what the host throws where it compiled others
+ * and will not compile these.
  */
 export function withPart<B extends Backend, T extends Part['twins']>(backend: B, part: Part<T>) {
   if (!backend.parts.includes(part)) {
@@ -100,7 +111,8 @@ function plain(): Base {
     grow(bytes) {
       const larger = new ArrayBuffer(Math.ceil((buffer.byteLength + bytes) / 8) * 8);
       new Uint8Array(larger).set(new Uint8Array(buffer));
-      // views of the old memory must die here as they do in WebAssembly: a write to one would be lost in silence
+      // views of the old memory must die here as they do in WebAssembly: a write to one would be
+      // lost in silence
       globalThis.structuredClone?.(buffer, { transfer: [buffer] });
       buffer = larger;
       return buffer;

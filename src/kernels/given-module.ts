@@ -1,4 +1,5 @@
-// Modules that a program hands over: only those of this release will do, since arguments are passed by position.
+// Modules that a program hands over: only those of this release will do, since arguments are passed
+// by position.
 
 import { show, wrongKind } from '../errors.ts';
 import { bytesOfBuffer } from '../typed-arrays.ts';

@@ -6,10 +6,10 @@ import type { PartName } from '../wasm/source.ts';
 export type Kernel = (...args: number[]) => void;
 
 /**
- * The plain loops of a kernel, and the types of its vectors, which are its first arguments: `'ffd'` are two of f32 and one of f64. The loops take
- * arrays in their place, null for none.
+ * The plain loops of a kernel, and the types of its vectors, which are its first arguments: `'ffd'`
+ * are two of f32 and one of f64. The loops take arrays in their place, null for none.
  */
-// biome-ignore lint/suspicious/noExplicitAny: loops differ in their arguments, which the rows describe
+// biome-ignore lint/suspicious/noExplicitAny: loops differ in arguments, which rows describe
 export type Twin = readonly [vectors: string, loops: (...args: any[]) => void];
 
 export interface Part<Twins = Readonly<Record<string, Twin>>> {

@@ -9,7 +9,9 @@ export type Sizes = Record<string, number>;
 export interface Vector {
   readonly name: string;
   readonly type: 'f32' | 'f64';
-  /** What the kernel does with it. `scratch` is written, and its content afterwards means nothing. */
+  /**
+   * What the kernel does with it. `scratch` is written, and its content afterwards means nothing.
+   */
   readonly access: 'read' | 'write' | 'update' | 'scratch';
   /** Elements it may touch. */
   readonly length: (sizes: Sizes) => number;
@@ -33,7 +35,10 @@ export interface Split {
   readonly grain: (sizes: Sizes) => number;
   /** Sizes whose product is the work: values, or multiplications. */
   readonly work: readonly string[];
-  /** The least work of a call that is cut: below it threads cost more than they save (docs/performance.md). */
+  /**
+   * The least work of a call that is cut: below it threads cost more than they save
+   * (docs/performance.md).
+   */
   readonly least: number;
   /** The most, where several threads get in one another's way beyond cache. */
   readonly most?: number;

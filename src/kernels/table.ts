@@ -1,5 +1,5 @@
-// All kernels, part by part: what has to know every one of them walks this table (conformance tests, threads, benchmarks). It
-// brings all of them along.
+// All kernels, part by part: what has to know every one of them walks this table (conformance
+// tests, threads, benchmarks). It brings all of them along.
 
 import type { PartName } from '../wasm/source.ts';
 import { CONV } from './conv/part.ts';

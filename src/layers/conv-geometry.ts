@@ -1,5 +1,5 @@
-// Convolutions as shapes: what their options mean, which output an input has, and where windows lie. Axes are those behind
-// batch and channels, in their order.
+// Convolutions as shapes: what their options mean, which output an input has, and where windows
+// lie. Axes are those behind batch and channels, in their order.
 
 import { showShape, wrongValue } from '../errors.ts';
 import { differs, sizeOf } from '../tensors/shape.ts';
@@ -100,8 +100,9 @@ const three = (values: readonly number[], filler: number) =>
   [...new Array<number>(3 - values.length).fill(filler), ...values] as unknown as Three;
 
 /**
- * A convolution on inputs of known shape, along three axes. What is said of a transposed one is said of the convolution whose
- * gradient it is: its output is the input here, and the other way round.
+ * A convolution on inputs of known shape, along three axes. What is said of a transposed one is
+ * said of the convolution whose gradient it is: its output is the input here, and the other way
+ * round.
  */
 export interface ConvGrid {
   readonly samples: number;

@@ -1,100 +1,95 @@
 // Options of convolutions, read and checked.
 
-import { isList, show, wrongKind, wrongValue } from '../errors.ts';
-import { takeOptions } from '../named-options.ts';
+import { isList, show, wrongValue } from '../errors.ts';
+import { flag, type Option, option, readSchema, type Schema } from '../named-options.ts';
 import { sizeOf } from '../tensors/shape.ts';
 import type { Layout } from '../types.ts';
 import { type Around, type ConvSpec, weightShape } from './conv-geometry.ts';
-import { checkFeatures, checkLayout } from './options.ts';
-import type { PerAxis } from './per-axis.ts';
+import { checkFeatures, layout } from './options.ts';
+import { type PerAxis, readIntegers } from './per-axis.ts';
 
 /** What padding may be given as. */
 export type ConvPadding = PerAxis | readonly (readonly [before: number, after: number])[] | 'same' | 'valid';
-
-interface Given {
-  stride?: PerAxis;
-  padding?: ConvPadding;
-  outputPadding?: PerAxis;
-  dilation?: PerAxis;
-  groups?: number;
-  bias?: boolean;
-  layout?: Layout;
-}
-
-/** One whole number for each axis, of at least `least`. */
-function perAxis(subject: string, argument: string, given: unknown, axes: number, least: number): number[] {
-  const values =
-    typeof given === 'number' ? new Array<number>(axes).fill(given) : isList(given) ? Array.from(given) : [];
-  const fits = (value: unknown) => Number.isInteger(value) && (value as number) >= least && (value as number) < 2 ** 24;
-  if (values.length === axes && values.every(fits)) return values as number[];
-  const expected = `an integer of ${least} or more, or ${axes} of them`;
-  const wrong = typeof given === 'number' || isList(given) ? wrongValue : wrongKind;
-  throw wrong('ERR_OPTION', subject, argument, expected, show(given));
-}
 
 function readPadding(subject: string, given: unknown, axes: number): readonly Around[] | 'same' {
   if (given === 'same') return given;
   if (given === 'valid') return readPadding(subject, 0, axes);
   if (isList(given) && given.length === axes && Array.from(given).every(isList)) {
-    return Array.from(given, (pair) => perAxis(subject, 'padding', pair, 2, 0) as unknown as Around);
+    return Array.from(given, (pair) => readIntegers(subject, 'padding', pair, 2, 0) as unknown as Around);
   }
   if (typeof given === 'string' || (isList(given) && Array.from(given).some(isList))) {
     const expected = `'same', 'valid', an integer of 0 or more, ${axes} of them, or ${axes} pairs [before, after]`;
     throw wrongValue('ERR_OPTION', subject, 'padding', expected, show(given));
   }
-  return perAxis(subject, 'padding', given, axes, 0).map((both) => [both, both] as const);
+  return readIntegers(subject, 'padding', given, axes, 0).map((both) => [both, both] as const);
+}
+
+/** Options of a convolution as it uses them. */
+interface ConvSettings {
+  readonly stride: readonly number[];
+  readonly padding: readonly Around[] | 'same';
+  readonly outputPadding: readonly number[];
+  readonly dilation: readonly number[];
+  readonly groups: number;
+  readonly bias: boolean;
+  readonly layout: Layout;
+}
+
+function convSchema(transposed: boolean, axes: number, channels: readonly number[]): Schema<ConvSettings> {
+  const all = (value: number) => Array.from({ length: axes }, () => value);
+  const integers = (standard: number, least: number): Option<readonly number[]> => ({
+    standard: all(standard),
+    read: (subject, name, value) => readIntegers(subject, name, value, axes, least),
+  });
+  const padding = (subject: string, name: string, value: unknown) =>
+    transposed
+      ? readIntegers(subject, name, value, axes, 0).map((both) => [both, both] as const)
+      : readPadding(subject, value, axes);
+  const schema = {
+    stride: integers(1, 1),
+    padding: { standard: all(0).map((): Around => [0, 0]), read: padding },
+    dilation: integers(1, 1),
+    groups: option(1, (subject, name, value) => {
+      if (Number.isInteger(value) && value >= 1 && channels.every((count) => count % value === 0)) return;
+      const expected = 'an integer of 1 or more that divides the channels';
+      const context = `${channels[0]} in, ${channels[1]} out`;
+      throw wrongValue('ERR_OPTION', subject, name, expected, show(value), context);
+    }),
+    bias: flag(true),
+    layout: layout(),
+  };
+  return { ...schema, ...(transposed && { outputPadding: integers(0, 0) }) } as Schema<ConvSettings>;
 }
 
 /**
  * Reads what a constructor was given.
  *
  * @param own options of the class besides those of every convolution
- * @throws ERR_OPTION for an unknown option or a value it does not take, and for channels that groups do not divide;
- *   ERR_MEMORY for more weights than 4 GiB hold
+ * @throws ERR_OPTION for an unknown option or a value it does not take, and for channels that
+ *   groups do not divide; ERR_MEMORY for more weights than 4 GiB hold
  */
-export function readConv<O extends Given>(
-  name: string,
-  transposed: boolean,
-  axes: number,
+export function readConv<S extends object>(
+  { name, axes, transposed }: { readonly name: string; readonly axes: number; readonly transposed: boolean },
   inChannels: number,
   outChannels: number,
   kernelSize: PerAxis,
-  options: O,
-  own: readonly string[],
-): { subject: string; spec: ConvSpec; bias: boolean; taken: O } {
+  options: object,
+  own: Schema<S>,
+): { subject: string; spec: ConvSpec; settings: S & { readonly bias: boolean } } {
   checkFeatures(name, 'inChannels', inChannels);
   checkFeatures(name, 'outChannels', outChannels);
   const subject = `${name}(${inChannels}, ${outChannels})`;
-  const kernel = perAxis(subject, 'kernelSize', kernelSize, axes, 1);
-  const names = ['stride', 'padding', 'dilation', 'groups', 'bias', 'layout', ...own];
-  const taken = takeOptions(subject, options, transposed ? [...names, 'outputPadding'] : names);
-  const { stride = 1, padding = 0, outputPadding = 0, dilation = 1, groups = 1, bias = true } = taken;
-  const { layout = 'channels-first' } = taken;
-  checkLayout(subject, layout);
-  if (typeof bias !== 'boolean') throw wrongKind('ERR_OPTION', subject, 'bias', 'true or false', show(bias));
-  if (!Number.isInteger(groups) || groups < 1 || inChannels % groups || outChannels % groups) {
-    const expected = 'an integer of 1 or more that divides the channels';
-    throw wrongValue('ERR_OPTION', subject, 'groups', expected, show(groups), `${inChannels} in, ${outChannels} out`);
-  }
-  const spec: ConvSpec = {
-    transposed,
-    inChannels,
-    outChannels,
-    kernel,
-    stride: perAxis(subject, 'stride', stride, axes, 1),
-    dilation: perAxis(subject, 'dilation', dilation, axes, 1),
-    padding: transposed
-      ? perAxis(subject, 'padding', padding, axes, 0).map((both) => [both, both] as const)
-      : readPadding(subject, padding, axes),
-    outputPadding: perAxis(subject, 'outputPadding', outputPadding, axes, 0),
-    groups,
-    layout,
-  };
-  spec.outputPadding.forEach((extra, a) => {
-    if (extra < Math.max(spec.stride[a], spec.dilation[a])) return;
+  const kernel = readIntegers(subject, 'kernelSize', kernelSize, axes, 1);
+  const schema = { ...convSchema(transposed, axes, [inChannels, outChannels]), ...own } as Schema<ConvSettings & S>;
+  const settings = readSchema(subject, options, schema);
+  const { stride, padding, dilation, groups, layout, outputPadding = kernel.map(() => 0) } = settings;
+  outputPadding.forEach((extra, a) => {
+    if (extra < Math.max(stride[a], dilation[a])) return;
     const expected = 'less than stride or dilation';
-    throw wrongValue('ERR_OPTION', subject, 'outputPadding', expected, show(outputPadding), `axis ${a} of ${axes}`);
+    throw wrongValue('ERR_OPTION', subject, 'outputPadding', expected, `${extra}`, `axis ${a} of ${axes}`);
   });
+  const geometry = { kernel, stride, dilation, padding, outputPadding };
+  const spec: ConvSpec = { transposed, inChannels, outChannels, ...geometry, groups, layout };
   sizeOf(subject, 'weight', weightShape(spec));
-  return { subject, spec, bias, taken };
+  return { subject, spec, settings };
 }

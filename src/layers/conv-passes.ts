@@ -1,4 +1,5 @@
-// Passes of convolutions over memory: weights packed, sources padded, products, and gradients taken out of panels.
+// Passes of convolutions over memory: weights packed, sources padded, products, and gradients taken
+// out of panels.
 
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { clampOf, conv, convWeights, packTaps, pad } from '../kernels/conv/calls.ts';
@@ -23,8 +24,8 @@ export function packedLength(channels: ConvChannels, places: readonly (readonly 
 }
 
 /**
- * Packs weights `[out, in/groups, ...kernel]`, which lie in memory, for a product: phase by phase, in each of them group by
- * group.
+ * Packs weights `[out, in/groups, ...kernel]`, which lie in memory, for a product: phase by phase,
+ * in each of them group by group.
  */
 export function packWeights(
   backend: Backend,
@@ -87,7 +88,9 @@ export function fillSource(backend: Backend, source: Source, x: number, to: numb
   else pad(backend, x, to, isFirst, samples, channels, repeat, lengths, padded, before);
 }
 
-/** Where the operands of a product lie: residual and bias 0 for none, tables memory of `tableBytes`. */
+/**
+ * Where the operands of a product lie: residual and bias 0 for none, tables memory of `tableBytes`.
+ */
 export interface Operands {
   readonly x: number;
   readonly packed: number;
@@ -130,7 +133,10 @@ export function gradientLength({ phases: [{ places }], isDepthwise, groups, dept
   return isDepthwise ? places * cols : groups * places * depth * panels(cols);
 }
 
-/** The same in memory at `dw`: x a source of the plan of outputs, dy their gradient, channels innermost. */
+/**
+ * The same in memory at `dw`: x a source of the plan of outputs, dy their gradient, channels
+ * innermost.
+ */
 export function runWeights(backend: Backend, plan: ConvPlan, x: number, dy: number, dw: number, tables: number): void {
   const { source, phases, isDepthwise, groups, depth, cols, size } = plan;
   const [phase] = phases;

@@ -1,19 +1,29 @@
-// Convolutions as products: which values of a padded source make which pixels. Forward reads inputs and makes outputs; the
-// gradient with respect to the input reads outputs' gradients and makes inputs', in as many phases as strides have remainders:
-// inputs of one remainder see the same places of the window.
+// Convolutions as products: which values of a padded source make which pixels. Forward reads inputs
+// and makes outputs; the gradient with respect to the input reads outputs' gradients and makes
+// inputs', in as many phases as strides have remainders: inputs of one remainder see the same
+// places of the window.
 
 import type { ConvGrid, Three, WindowGrid } from './conv-geometry.ts';
 
-/** From which side to which: `'output'` is forward, `'input'` the gradient with respect to the input. */
+/**
+ * From which side to which: `'output'` is forward, `'input'` the gradient with respect to the
+ * input.
+ */
 export type Towards = 'output' | 'input';
 
-/** One place of the window along an axis: its number, and how many cells of the source behind the pixel it lies. */
+/**
+ * One place of the window along an axis: its number, and how many cells of the source behind the
+ * pixel it lies.
+ */
 interface Place {
   readonly k: number;
   readonly offset: number;
 }
 
-/** Places of the window that pixels of one remainder see, along each axis, those that lie first in the source first. */
+/**
+ * Places of the window that pixels of one remainder see, along each axis, those that lie first in
+ * the source first.
+ */
 interface PhaseTaps {
   readonly start: Three;
   readonly lists: readonly [readonly Place[], readonly Place[], readonly Place[]];

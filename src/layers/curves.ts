@@ -1,4 +1,5 @@
-// Activations beyond those that kernels apply (src/kernels/activations.ts): formulas in f64, value by value.
+// Activations beyond those that kernels apply (src/kernels/activations.ts): formulas in f64, value
+// by value.
 
 import { type ActivationCode, activationCode } from '../kernels/activations.ts';
 

@@ -13,35 +13,73 @@ interface MicroBatch {
   readonly training: boolean;
 }
 
-/** What every layer is. A layer is in training mode when it is made. */
+/** Is told the input and the output of each forward of a layer. */
+export type OutputObserver = (x: TensorLike, y: TensorLike) => void;
+
+/**
+ * The base of every layer: `forward`, `backward`, parameters, state, and training or evaluation
+ * mode. A new layer is in training mode.
+ *
+ *     const y = layer.forward(x);    // x: Tensor, { data, shape } or { data, dims }
+ *     const dx = layer.backward(dy); // adds to every parameter's grad
+ *
+ * Programs may use this type for their own functions over layers. Extending the class is not
+ * supported: its abstract members include internal ones.
+ */
 export abstract class Layer {
-  /** What programs are shown, however the library was minified. */
+  /** The class's name, also where the library was minified. */
   static readonly name: string = 'Layer';
-  /** Who it is, in errors: `BatchNorm(64)`. */
+  /** What errors call the layer: `BatchNorm(64)`. */
   abstract readonly subject: string;
   #training = true;
   #microBatches: readonly MicroBatch[] | undefined;
+  /** @internal */
+  protected observer: OutputObserver | undefined;
 
+  /** `true` in training mode, `false` in evaluation mode. */
   get training(): boolean {
     return this.#training;
   }
 
-  /** Training mode, or with `false` evaluation mode. Returns the layer. */
+  /** Sets training mode, or with `false` evaluation mode. Returns the layer. */
   train(on = true): this {
     this.#training = on;
     return this;
   }
 
-  /** Evaluation mode. Returns the layer. */
+  /** Sets evaluation mode. Returns the layer. */
   eval(): this {
     return this.train(false);
   }
 
-  /** The output for `x`, in `out` if given: `x` itself for in-place work. The result lives where the input lives. */
+  /**
+   * The output for `x`. The result lives where the input lives.
+   *
+   * @param x of a shape that the layer takes
+   * @param options.out where to write the output; `x` itself for in-place work, where the layer
+   *   works in place
+   * @throws ERR_SHAPE, ERR_TYPE, ERR_OPTION, ERR_ALIAS, ERR_DISPOSED, ERR_MEMORY; after an error
+   *   nothing has changed
+   */
   abstract forward<X extends TensorLike, O extends TensorLike = Result<X>>(x: X, options?: { out?: O }): O;
 
-  /** The gradient with respect to the input of the last `forward`; parameters' gradients are added to. */
+  /**
+   * The gradient with respect to the input of the last `forward`; adds to the gradients of
+   * parameters.
+   *
+   * @param dy gradient with respect to the output, of its shape
+   * @param options.out where to write the gradient
+   * @throws ERR_MODE before a forward; ERR_SHAPE, ERR_TYPE, ERR_OPTION, ERR_ALIAS, ERR_DISPOSED,
+   *   ERR_MEMORY
+   */
   abstract backward<D extends TensorLike, O extends TensorLike = Result<D>>(dy: D, options?: { out?: O }): O;
+
+  /**
+   * @internal Who is told of every forward from now on: of a layer that is made of others, of none.
+   */
+  observe(observer: OutputObserver | undefined): void {
+    this.observer = observer;
+  }
 
   /** @internal Options of `forward` that a network hands on to it: `lengths`, `mask`. */
   get passedOptions(): readonly string[] {
@@ -56,18 +94,26 @@ export abstract class Layer {
   /** @internal Throws if backward could not work: before a forward, or if its inputs are gone. */
   abstract checkSaved(): unknown;
 
-  /** `backward` for the first layer of a network: adds to the parameters' gradients, where nobody asks for that of the input. */
+  /**
+   * `backward` for the first layer of a network, whose input needs no gradient: adds to the
+   * gradients of parameters alone.
+   *
+   * @throws what `backward` throws
+   */
   backwardParameters(dy: TensorLike): void {
     const dx = this.backward(dy);
     if (dx instanceof Tensor) dx.dispose();
   }
 
   /**
-   * Forward of several micro-batches as if they were one batch, however large they are: layers whose statistics are those of the batch take them over all
-   * (`BatchNorm`), the others treat samples one by one anyway. Keeps the inputs, for `backwardMicroBatches`; `backward` then needs a `forward` of its own.
+   * Forward of several micro-batches as if they were one batch, however large they are: layers
+   * whose statistics are those of the batch take them over all (`BatchNorm`), the others treat
+   * samples one by one anyway. Keeps the inputs, for `backwardMicroBatches`; `backward` then needs
+   * a `forward` of its own.
    *
    * @param xs at least one micro-batch
-   * @throws ERR_OPTION for anything but an array with something in it; what `forward` throws. Nothing has changed then
+   * @throws ERR_OPTION for anything but an array with something in it; what `forward` throws.
+   *   Nothing has changed then
    */
   forwardMicroBatches<X extends TensorLike>(xs: readonly X[]): Result<X>[] {
     const given = locateAll(this.subject, 'micro-batch', xs);
@@ -92,8 +138,9 @@ export abstract class Layer {
   }
 
   /**
-   * Gradients with respect to the inputs of the last `forwardMicroBatches`; parameters' gradients are added to. Each forward is run again before its
-   * backward, since a layer keeps what one backward needs.
+   * Gradients with respect to the inputs of the last `forwardMicroBatches`; parameters' gradients
+   * are added to. Each forward is run again before its backward, since a layer keeps what one
+   * backward needs.
    *
    * @param dys a gradient for each micro-batch, of its output's shape
    * @throws ERR_MODE before such a forward; what `backward` throws. Nothing has changed then
@@ -131,7 +178,8 @@ export abstract class Layer {
   }
 
   /**
-   * @internal Holds on to the micro-batches of the last forward of several, while another is tried. The function returned ends that: with `true` they
+   * @internal Holds on to the micro-batches of the last forward of several, while another is tried.
+   *   The function returned ends that: with `true` they
    * take the place of later ones.
    */
   holdMicroBatches(): (restore: boolean) => void {
@@ -154,10 +202,17 @@ export abstract class Layer {
     return this.outputShape(shape);
   }
 
-  /** The shape of the output for an input of this shape. */
+  /**
+   * The shape of the output for an input of this shape.
+   *
+   * @throws ERR_SHAPE for a shape that the layer does not take
+   */
   abstract outputShape(shape: readonly number[]): readonly number[];
 
-  /** @internal Along which axis of an output of this rank its channels lie; undefined: where they lie in the input. */
+  /**
+   * @internal Along which axis of an output of this rank its channels lie; undefined: where they
+   *   lie in the input.
+   */
   channelAxis(_rank: number): number | undefined {
     return undefined;
   }
@@ -167,7 +222,7 @@ export abstract class Layer {
     return [[prefix, this]];
   }
 
-  /** Learned parameters, in a fixed order. */
+  /** Learned parameters, in a fixed order: those of `stateDict`, without statistics. */
   parameters(): Parameter[] {
     return [];
   }
@@ -182,7 +237,11 @@ export abstract class Layer {
     return readState(this.stateSlots());
   }
 
-  /** Takes values from a state dict: all of it, or after an error nothing. Throws ERR_STATE. */
+  /**
+   * Takes values from a state dict: all of it, or after an error nothing.
+   *
+   * @throws ERR_STATE for a missing or unknown entry, and for one of another shape or kind, by name
+   */
   loadStateDict(state: StateDict): void {
     writeState(this.subject, this.stateSlots(), state);
   }
@@ -192,18 +251,23 @@ export abstract class Layer {
     return {};
   }
 
-  /** @internal Remembers what a training forward may change; the function returned brings it back. */
+  /**
+   * @internal Remembers what a training forward may change; the function returned brings it back.
+   */
   checkpoint(): (() => void) | undefined {
     return undefined;
   }
 
   /**
-   * @internal Appends what the layer does in evaluation to a graph of operations; returns the output.
+   * @internal Appends what the layer does in evaluation to a graph of operations; returns the
+   *   output.
    *
    * @throws ERR_MODE for a layer that cannot be compiled; ERR_SHAPE
    */
   abstract trace(graph: OperationGraph, x: Value): Value;
 
-  /** Gives back the linear memory the layer works in. It takes it again when used again. */
+  /**
+   * Gives back the linear memory that the layer works in. The layer takes it again at its next use.
+   */
   dispose(): void {}
 }

@@ -1,5 +1,6 @@
-// The frame of every call of a layer that computes: what was given is located and checked, `out` is found, what backward needs is kept, and memory is
-// given back. What is left to each layer is its arithmetic.
+// The frame of every call of a layer that computes: what was given is located and checked, `out` is
+// found, what backward needs is kept, and memory is given back. What is left to each layer is its
+// arithmetic.
 
 import { type Aliasing, type Call, checkCallOptions, locate, produce, targetOf, within } from '../tensors/call.ts';
 import { Kept, noForward } from '../tensors/kept.ts';
@@ -22,14 +23,20 @@ interface Known<P extends Pass> {
   readonly outSize: number;
   pass: P;
   readonly needed: Partial<Located>;
-  /** The call itself: made once, since a function made at every call costs 15 ns of 115 (evaluation of 1x64; Node 20, AMD EPYC). */
+  /**
+   * The call itself: made once, since a function made at every call costs 15 ns of 115 (evaluation
+   * of 1x64; Node 20, AMD EPYC).
+   */
   readonly work: (call: Call, out: TensorLike) => void;
 }
 
 /** Options of every call. */
 const OUT: readonly string[] = ['out'];
 
-/** A layer with arithmetic of its own. `P` is what a forward finds out, `R` the ranks it takes, `M` the options that a forward takes besides `out`. */
+/**
+ * A layer with arithmetic of its own. `P` is what a forward finds out, `R` the ranks it takes, `M`
+ * the options that a forward takes besides `out`.
+ */
 export abstract class LeafLayer<P extends Pass, R extends number = number, M extends object = object> extends Layer {
   #saved: Kept<P> | undefined;
   /** The last forward, for the next one on the same tensors. */
@@ -39,10 +46,11 @@ export abstract class LeafLayer<P extends Pass, R extends number = number, M ext
    * The layer's output.
    *
    * @param x of the shape that the layer takes
-   * @param options.out where to write the output: a tensor of its shape, which may be `x` where the layer works in place
+   * @param options.out where to write the output: a tensor of its shape, which may be `x` where the
+   *   layer works in place
    * @returns `out`, or new memory of x's kind
-   * @throws ERR_SHAPE, ERR_TYPE, ERR_OPTION for `options`, ERR_ALIAS for an `out` that overlaps an input, ERR_DISPOSED, ERR_MEMORY, and what the class
-   *   says. After an error nothing has changed
+   * @throws ERR_SHAPE, ERR_TYPE, ERR_OPTION for `options`, ERR_ALIAS for an `out` that overlaps an
+   *   input, ERR_DISPOSED, ERR_MEMORY, and what the class says. After an error nothing has changed
    */
   forward<const X extends TensorLike, O extends TensorLike = Result<X>>(
     x: X & OfRank<X, R>,
@@ -56,6 +64,7 @@ export abstract class LeafLayer<P extends Pass, R extends number = number, M ext
       within(known.work, out);
       saved.noteOutput(out, 'forward');
       this.#saved = saved;
+      this.observer?.(x, out);
       return options.out as O;
     }
     const { subject } = this;
@@ -78,17 +87,21 @@ export abstract class LeafLayer<P extends Pass, R extends number = number, M ext
     });
     this.#saved = saved;
     this.#route = target && this.#routeOf(x, { out, residual: added }, pass, inputs, needed, target);
+    this.observer?.(x, y);
     return y;
   }
 
   /**
-   * The gradient with respect to the input of the last forward; those of parameters are added to their `grad`.
+   * The gradient with respect to the input of the last forward; those of parameters are added to
+   * their `grad`.
    *
    * @param dy gradient with respect to the output, of its shape
-   * @param options.out where to write dx: a tensor of the input's shape, which may be `dy` where the layer works in place
+   * @param options.out where to write dx: a tensor of the input's shape, which may be `dy` where
+   *   the layer works in place
    * @returns `out`, or new memory of dy's kind
-   * @throws ERR_MODE before a forward, or if an input was written over since; ERR_SHAPE, ERR_TYPE, ERR_OPTION for `options`, ERR_ALIAS for an `out` that
-   *   overlaps what is read, ERR_DISPOSED, ERR_MEMORY. After an error nothing has changed
+   * @throws ERR_MODE before a forward, or if an input was written over since; ERR_SHAPE, ERR_TYPE,
+   *   ERR_OPTION for `options`, ERR_ALIAS for an `out` that overlaps what is read, ERR_DISPOSED,
+   *   ERR_MEMORY. After an error nothing has changed
    */
   backward<D extends TensorLike, O extends TensorLike = Result<D>>(dy: D, options: { out?: O } = {}): O {
     const { subject, aliasing } = this;
@@ -116,6 +129,7 @@ export abstract class LeafLayer<P extends Pass, R extends number = number, M ext
     this.#saved = undefined;
   }
 
+  /** Gives back the linear memory that the layer works in, and forgets the last forward. */
   override dispose(): void {
     this.#route = undefined;
     this.forget();
@@ -174,7 +188,9 @@ export abstract class LeafLayer<P extends Pass, R extends number = number, M ext
     return OUT;
   }
 
-  /** @internal Reads a shape and decides what a forward does. Throws before anything has changed. */
+  /**
+   * @internal Reads a shape and decides what a forward does. Throws before anything has changed.
+   */
   protected abstract begin(shape: readonly number[], options: M): P;
 
   /** @internal The same for a call that has been checked before. */
@@ -188,7 +204,10 @@ export abstract class LeafLayer<P extends Pass, R extends number = number, M ext
   /** @internal What a forward without values does. */
   protected empty(_pass: P, _call: Call, _inputs: Located, _out: TensorLike): void {}
 
-  /** @internal dx, and what is added to gradients, which comes last. `like` is the gradient as it was given; inputs are there if they are needed. */
+  /**
+   * @internal dx, and what is added to gradients, which comes last. `like` is the gradient as it
+   *   was given; inputs are there if they are needed.
+   */
   protected abstract writeBack(
     call: Call,
     pass: P,

@@ -1,4 +1,5 @@
-// Options of layers over spatial axes: numbers for all axes or one for each, and where those axes lie.
+// Options of layers over spatial axes: numbers for all axes or one for each, and where those axes
+// lie.
 
 import { isList, show, wrongKind, wrongValue } from '../errors.ts';
 import { showSymbolic } from '../tensors/shape.ts';
@@ -36,7 +37,10 @@ export function readPerAxis(
   return all as number[];
 }
 
-const isWhole = (least: number) => (value: number) => Number.isInteger(value) && value >= least;
+/** Beyond, sizes of what is made of them would not be exact. */
+const MOST = 1 << 24;
+
+const isWhole = (least: number) => (value: number) => Number.isInteger(value) && value >= least && value < MOST;
 
 /** The same for integers of `least` or more. */
 export function readIntegers(subject: string, argument: string, value: unknown, axes: number, least: number): number[] {

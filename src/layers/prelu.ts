@@ -3,8 +3,8 @@
 import { activationCode } from '../kernels/activations.ts';
 import type { Backend } from '../kernels/create-backend.ts';
 import { activate } from '../kernels/inference/calls.ts';
+import type { Plan } from '../passes/plan.ts';
 import { indexOf } from '../wasm/views.ts';
-import type { Plan } from './plan.ts';
 
 /** Where values with one slope lie: all of them, planes, or every channel by itself. */
 export type Slopes = Pick<Plan, 'outer' | 'channels' | 'inner'>;

@@ -4,7 +4,8 @@ import { show, showShape, wrongValue } from '../errors.ts';
 import { countOf, differs, showSymbolic } from '../tensors/shape.ts';
 
 /**
- * Axes `startAxis` to `endAxis` as one; both count the batch, and from the end where they are negative. Lengths may be NaN.
+ * Axes `startAxis` to `endAxis` as one; both count the batch, and from the end where they are
+ * negative. Lengths may be NaN.
  *
  * @throws ERR_SHAPE for a rank without these axes, or where the first lies behind the last
  */
@@ -29,7 +30,8 @@ export function flattenedShape(
 }
 
 /**
- * Each sample in another shape, in which one length may be −1: what is left for it. Lengths may be NaN.
+ * Each sample in another shape, in which one length may be −1: what is left for it. Lengths may be
+ * NaN.
  *
  * @throws ERR_SHAPE where the values of a sample do not fill it
  */

@@ -7,13 +7,17 @@ import type { StateDict } from '../types.ts';
 
 /** One entry of a layer's state: its shape, its values now, and how to take new ones. */
 export interface StateSlot {
+  /** The shape that an entry must have. */
   readonly shape: readonly number[];
+  /** A copy of the values now. */
   read(): Float32Array | Float64Array;
   /** What is wrong with these values, in the form "expected …"; undefined if nothing is. */
   refuse?(values: ArrayLike<number>): string | undefined;
+  /** Takes values of the right number, already checked. */
   write(values: ArrayLike<number>): void;
 }
 
+/** A layer's state by the names of its entries, as `stateDict` lists them. */
 export type StateSlots = Record<string, StateSlot>;
 
 export function readState(slots: StateSlots): StateDict {
@@ -64,7 +68,10 @@ function checkEntry(subject: string, name: string, slot: StateSlot, state: State
   return values;
 }
 
-/** Numeric arrays of any kind as a copy in numbers, so that taking them cannot fail; undefined for anything else. */
+/**
+ * Numeric arrays of any kind as a copy in numbers, so that taking them cannot fail; undefined for
+ * anything else.
+ */
 function numbersIn(data: unknown): ArrayLike<number> | undefined {
   const view = viewOf(data);
   if (view instanceof BigInt64Array || view instanceof BigUint64Array) return Array.from(view, Number);

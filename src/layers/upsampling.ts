@@ -58,7 +58,9 @@ interface Between {
   readonly share: Float64Array;
 }
 
-/** PyTorch's: with aligned corners i·(input − 1)/(output − 1), else (i + ½)/scale − ½, not below 0. */
+/**
+ * PyTorch's: with aligned corners i·(input − 1)/(output − 1), else (i + ½)/scale − ½, not below 0.
+ */
 function betweenOf(input: number, output: number, scale: number, alignCorners: boolean): Between {
   const [low, high] = [new Int32Array(output), new Int32Array(output)];
   const share = new Float64Array(output);

@@ -7,7 +7,9 @@ import { countOf } from '../tensors/shape.ts';
 import type { Layout } from '../types.ts';
 import { checkLengths, type Image, imageOf, withLengths } from './per-axis.ts';
 
-/** Places of an axis, or of all where there is one window: the table of windows counts them in f32. */
+/**
+ * Places of an axis, or of all where there is one window: the table of windows counts them in f32.
+ */
 const MOST_PLACES = 16_777_216;
 
 /** A pooling as data. */
@@ -23,7 +25,10 @@ export interface Pooling {
     readonly ceilMode: boolean;
     readonly countIncludePad: boolean;
   } | null;
-  /** Outputs by axis where there are no `windows`: null as many as inputs. A null list: one output for all axes there are. */
+  /**
+   * Outputs by axis where there are no `windows`: null as many as inputs. A null list: one output
+   * for all axes there are.
+   */
   readonly outputs: readonly (number | null)[] | null;
 }
 

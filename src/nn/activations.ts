@@ -5,15 +5,17 @@ import { activate } from '../kernels/inference/calls.ts';
 import { activateGrad } from '../kernels/training/calls.ts';
 import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
 import { checkChoice } from '../layers/options.ts';
-import { takeOptions } from '../named-options.ts';
+import { choice, readSchema } from '../named-options.ts';
 import type { Call } from '../tensors/call.ts';
 import type { Located } from '../tensors/route.ts';
 import { countOf } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 
 /**
- * An activation as a layer of its own, y = f(x), dx = dy·f′(x), for inputs of any shape. Where it follows a normalization, that layer's `activation` option
- * saves a pass.
+ * An activation as a layer of its own, for inputs of any shape: y = f(x), dx = dy·f′(x). After a
+ * normalization, that layer's `activation` option saves a pass over memory.
+ *
+ *     const layer = new ActivationLayer({ name: 'elu', alpha: 0.5 });
  */
 export class ActivationLayer extends LeafLayer<Pass> {
   static override readonly name: string = 'ActivationLayer';
@@ -52,13 +54,20 @@ export class ActivationLayer extends LeafLayer<Pass> {
     return graph.append({ kind: 'elementwise' }, [x], this.#code);
   }
 
-  /** The activation: its name, or `{ name, slope }` and the like where a parameter is not the usual one. */
+  /**
+   * The activation: its name, or `{ name, slope }` and the like where a parameter is not the usual
+   * one.
+   */
   get activation(): Activation {
     return activationOf(this.#code)!;
   }
 }
 
-/** Hyperbolic tangent. */
+/**
+ * Hyperbolic tangent, y = (eˣ − e⁻ˣ)/(eˣ + e⁻ˣ), for inputs of any shape.
+ *
+ *     new Sequential(new Linear(784, 100), new Tanh());
+ */
 export class Tanh extends ActivationLayer {
   static override readonly name: string = 'Tanh';
   constructor() {
@@ -66,7 +75,11 @@ export class Tanh extends ActivationLayer {
   }
 }
 
-/** 1/(1 + e⁻ˣ). */
+/**
+ * y = 1/(1 + e⁻ˣ), for inputs of any shape.
+ *
+ *     new Sequential(new Linear(784, 100), new Sigmoid());
+ */
 export class Sigmoid extends ActivationLayer {
   static override readonly name: string = 'Sigmoid';
   constructor() {
@@ -74,7 +87,11 @@ export class Sigmoid extends ActivationLayer {
   }
 }
 
-/** max(x, 0); NaN stays NaN. */
+/**
+ * y = max(x, 0), for inputs of any shape; NaN stays NaN. The derivative at 0 is 0.
+ *
+ *     new Sequential(new Linear(784, 100), new ReLU());
+ */
 export class ReLU extends ActivationLayer {
   static override readonly name: string = 'ReLU';
   constructor() {
@@ -82,7 +99,11 @@ export class ReLU extends ActivationLayer {
   }
 }
 
-/** min(max(x, 0), 6); NaN stays NaN. */
+/**
+ * y = min(max(x, 0), 6), for inputs of any shape; NaN stays NaN.
+ *
+ *     new Sequential(new Conv2d(3, 32, 3), new ReLU6());
+ */
 export class ReLU6 extends ActivationLayer {
   static override readonly name: string = 'ReLU6';
   constructor() {
@@ -90,7 +111,11 @@ export class ReLU6 extends ActivationLayer {
   }
 }
 
-/** x where x ≥ 0, slope·x below. */
+/**
+ * y = x where x ≥ 0, slope·x below, for inputs of any shape.
+ *
+ *     new Sequential(new Conv2d(3, 32, 3), new LeakyReLU(0.1));
+ */
 export class LeakyReLU extends ActivationLayer {
   static override readonly name: string = 'LeakyReLU';
   /**
@@ -102,7 +127,11 @@ export class LeakyReLU extends ActivationLayer {
   }
 }
 
-/** x/(1 + e⁻ˣ), also called swish. */
+/**
+ * y = x/(1 + e⁻ˣ), also called swish, for inputs of any shape.
+ *
+ *     new Sequential(new Conv2d(3, 32, 3), new SiLU());
+ */
 export class SiLU extends ActivationLayer {
   static override readonly name: string = 'SiLU';
   constructor() {
@@ -110,7 +139,11 @@ export class SiLU extends ActivationLayer {
   }
 }
 
-/** x·min(max(x + 3, 0), 6)/6. */
+/**
+ * y = x·min(max(x + 3, 0), 6)/6, for inputs of any shape.
+ *
+ *     new Sequential(new Conv2d(3, 32, 3), new HardSwish());
+ */
 export class HardSwish extends ActivationLayer {
   static override readonly name: string = 'HardSwish';
   constructor() {
@@ -118,17 +151,22 @@ export class HardSwish extends ActivationLayer {
   }
 }
 
+/** Options of `GELU`. */
 export interface GELUOptions {
   /** `'none'` (default): x·Φ(x). `'tanh'`: x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2. */
   approximate?: 'none' | 'tanh';
 }
 
-/** x·Φ(x), Φ the normal distribution function. */
+/**
+ * y = x·Φ(x), Φ the normal distribution function, for inputs of any shape.
+ *
+ *     new Sequential(new Linear(768, 3072), new GELU({ approximate: 'tanh' }));
+ */
 export class GELU extends ActivationLayer {
   static override readonly name: string = 'GELU';
   /** @throws ERR_OPTION for another approximation, or an unknown option */
   constructor(options: GELUOptions = {}) {
-    const { approximate = 'none' } = takeOptions('GELU', options, ['approximate']);
+    const { approximate } = readSchema('GELU', options, { approximate: choice('none', ['none', 'tanh']) });
     checkChoice('GELU', 'approximate', approximate, ['none', 'tanh']);
     super(approximate === 'tanh' ? 'gelu-tanh' : 'gelu', 'GELU');
   }

@@ -8,29 +8,52 @@ import { checkRecord, takeOptions } from '../named-options.ts';
 import type { StateDict } from '../types.ts';
 import type { Random } from './random.ts';
 
-/** What has a state: layers, networks, optimizers, schedules, `EMA`, `Random`, `batches`. */
+/**
+ * Anything with a state: layers, networks, optimizers, schedules, `EMA`, `Random`, `batches`.
+ *
+ * @experimental
+ */
 export interface Stateful {
+  /** Copies of the whole state. */
   stateDict(): StateDict;
+  /** Takes a state: all of it, or after an error nothing. */
   loadStateDict(state: StateDict): void;
 }
 
-/** What a checkpoint holds, under names of your own: `{ net, optimizer, schedule, random, data }`. */
+/**
+ * What a checkpoint holds, under names of your own: `{ net, optimizer, schedule, random, data }`.
+ *
+ * @experimental
+ */
 export type CheckpointParts = Readonly<Record<string, Stateful>>;
 
+/**
+ * What `saveCheckpoint` writes besides states.
+ *
+ * @experimental
+ */
 export interface CheckpointOptions {
   /** Texts kept beside the tensors: an epoch, an accuracy. */
   metadata?: Readonly<Record<string, string>>;
 }
 
-/** What `loadCheckpoint` says of a file. */
+/**
+ * What `loadCheckpoint` says of a file.
+ *
+ * @experimental
+ */
 export interface LoadedCheckpoint {
+  /** The texts that were saved beside the tensors. */
   readonly metadata: Readonly<Record<string, string>>;
   /** Parts of the file that were not asked for. */
   readonly unused: readonly string[];
 }
 
-/** A URL, in the words of programs whose types know none. */
+/**
+ * A URL, as far as the library reads one, so that its types need neither a browser's nor Node's.
+ */
 export interface FileLocation {
+  /** The whole URL: `file:///home/user/last.safetensors`. */
   readonly href: string;
 }
 
@@ -96,10 +119,15 @@ function readParts(subject: string, parts: CheckpointParts): [name: string, part
 }
 
 /**
- * The bytes of a checkpoint: a safetensors file with the entries of every part's state dict as `part/entry`, in f32 and f64 as they
- * are, and of networks the generators of dropout as well. The same state gives the same bytes.
+ * The bytes of a checkpoint: a safetensors file with the entries of every part's state dict as
+ * `part/entry`, in f32 and f64 as they are. Of networks it also has the generators of dropout. The
+ * same state gives the same bytes.
  *
- * @throws ERR_TYPE for a part without a state, ERR_OPTION
+ *     const bytes = checkpointBytes({ net, optimizer });
+ *
+ * @param parts what to save, by name; names must not contain `/`
+ * @throws ERR_TYPE for a part without a state; ERR_OPTION for a bad name or unknown options
+ * @experimental
  */
 export function checkpointBytes(parts: CheckpointParts, options: CheckpointOptions = {}): Uint8Array<ArrayBuffer> {
   return bytesOf('checkpointBytes', parts, options);
@@ -121,13 +149,17 @@ function bytesOf(subject: string, parts: CheckpointParts, options: CheckpointOpt
 }
 
 /**
- * Writes a checkpoint to a file, whole or not at all: beside the old file, which it then takes the place of. Training that
- * goes on from it has the bits of training that was never stopped.
+ * Writes a checkpoint to a file, whole or not at all: the new file is written beside the old one
+ * and then takes its place. Training that goes on from it has the bits of training that was never
+ * stopped.
  *
- *     await saveCheckpoint('last.safetensors', { net, optimizer, schedule, data: train }, { metadata: { epoch: '3' } });
+ *     const parts = { net, optimizer, schedule, data: train };
+ *     await saveCheckpoint('last.safetensors', parts, { metadata: { epoch: '3' } });
  *
- * @throws as `checkpointBytes`; ERR_TYPE where the host has no files (`checkpointBytes` gives the bytes); the host's errors. The old file is
- *   as it was then
+ * @param file a path or a URL
+ * @throws as `checkpointBytes`; ERR_TYPE where the host has no files (`checkpointBytes` gives the
+ *   bytes); the host's errors. The old file is then as it was
+ * @experimental
  */
 export async function saveCheckpoint(
   file: string | FileLocation,
@@ -140,13 +172,17 @@ export async function saveCheckpoint(
 }
 
 /**
- * Loads a checkpoint into parts that were made as those that were saved: all of them, or after an error none.
+ * Loads a checkpoint into parts that were made like those that were saved: all of them, or after an
+ * error none.
  *
- *     const { metadata } = await loadCheckpoint('last.safetensors', { net, optimizer, schedule, data: train });
+ *     const parts = { net, optimizer, schedule, data: train };
+ *     const { metadata } = await loadCheckpoint('last.safetensors', parts);
  *
  * @param file a path or URL where there is a file system, or the bytes
- * @throws ERR_FORMAT for anything but a checkpoint, ERR_STATE for a part that the file does not have or whose state does not fit, with the part's name;
- *   ERR_TYPE, ERR_OPTION; the host's errors
+ * @param parts where the states go, by the names they were saved under
+ * @throws ERR_FORMAT for anything but a checkpoint; ERR_STATE for a part that the file does not
+ *   have or whose state does not fit, with the part's name; ERR_TYPE, ERR_OPTION; the host's errors
+ * @experimental
  */
 export async function loadCheckpoint(
   file: string | FileLocation | Bytes,

@@ -1,4 +1,3 @@
-import { show, wrongKind } from '../errors.ts';
 import type { OperationGraph, Value } from '../graph/graph.ts';
 import type { ConvOperation } from '../graph/operations/conv.ts';
 import { backend } from '../kernels/backend.ts';
@@ -21,7 +20,7 @@ import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
 import { addToGradient, LearnedParameter } from '../layers/parameter.ts';
 import type { PerAxis } from '../layers/per-axis.ts';
 import type { StateSlots } from '../layers/state.ts';
-import { checkNumber } from '../named-options.ts';
+import { seed as seedOption } from '../named-options.ts';
 import { Region } from '../tensors/block.ts';
 import { type Call, within } from '../tensors/call.ts';
 import type { Located } from '../tensors/route.ts';
@@ -29,7 +28,7 @@ import { countOf, sameShape } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 import type { Layout, Parameter } from '../types.ts';
 import { doubles, store } from '../wasm/views.ts';
-import { type Initializer, torchUniform } from './initializers.ts';
+import { type Initializer, initializer, torchUniform } from './initializers.ts';
 import { Random } from './random.ts';
 
 interface CommonOptions {
@@ -37,33 +36,46 @@ interface CommonOptions {
   stride?: PerAxis;
   /** Cells between two places of a window: a number, or one for each axis. Default 1. */
   dilation?: PerAxis;
-  /** Groups of consecutive channels that see no other group's; divides both channel counts. Default 1. */
+  /**
+   * Groups of consecutive channels that see no other group's; divides both channel counts. Default
+   * 1.
+   */
   groups?: number;
   /** Add a learned bias. Default `true`. */
   bias?: boolean;
-  /** `'channels-first'`, `[N, C, ...]`, default, or `'channels-last'`, `[N, ..., C]`. The weight has the same shape either way. */
+  /**
+   * `'channels-first'`, `[N, C, ...]`, default, or `'channels-last'`, `[N, ..., C]`. The weight has
+   * the same shape either way.
+   */
   layout?: Layout;
   /**
-   * How the weight begins. Default `torchUniform()`, PyTorch's: uniform in ±1/√fanIn, fanIn the weights behind one output.
-   * The bias begins at 0 with an initializer of your own, else as the weight.
+   * How the weight begins. Default `torchUniform()`, PyTorch's: uniform in ±1/√fanIn, fanIn the
+   * weights behind one output. The bias begins at 0 with an initializer of your own, else as the
+   * weight.
    */
   init?: Initializer;
   /** Seed of the initial values. Default: a different one every time. */
   seed?: number;
 }
 
+/** Options of `Conv1d`, `Conv2d` and `Conv3d`. */
 export interface ConvOptions extends CommonOptions {
   /**
-   * Zeros around the input: a number, one for each axis, or `[before, after]` for each axis; `'valid'`, none; `'same'`, as
-   * many as make ceil(input/stride) outputs, the odd one last. Default 0.
+   * Zeros around the input: a number, one for each axis, or `[before, after]` for each axis;
+   * `'valid'`, none; `'same'`, as many as make ceil(input/stride) outputs, the odd one last.
+   * Default 0.
    */
   padding?: ConvPadding;
 }
 
+/** Options of `ConvTranspose1d` and `ConvTranspose2d`. */
 export interface ConvTransposeOptions extends CommonOptions {
   /** What is taken from both ends of the output: a number, or one for each axis. Default 0. */
   padding?: PerAxis;
-  /** Values added to the end of the output, fewer than stride or dilation: a number, or one for each axis. Default 0. */
+  /**
+   * Values added to the end of the output, fewer than stride or dilation: a number, or one for each
+   * axis. Default 0.
+   */
   outputPadding?: PerAxis;
 }
 
@@ -79,19 +91,28 @@ interface Kind {
   readonly transposed: boolean;
 }
 
-/** Shapes that a layer keeps plans of: those of a training and of an evaluation batch, and of a last one. */
+/**
+ * Shapes that a layer keeps plans of: those of a training and of an evaluation batch, and of a last
+ * one.
+ */
 const MOST_PLANS = 4;
 
-/** What all convolutions share. */
+/** What all convolutions share: weights, geometry and the passes. */
 export abstract class ConvLayer<R extends number = number> extends LeafLayer<ConvPass, R> {
   readonly subject: string;
+  /** Channels of the input. */
   readonly inChannels: number;
+  /** Channels of the output. */
   readonly outChannels: number;
-  /** One for each axis. */
+  /** Length of the window along each axis. */
   readonly kernelSize: readonly number[];
+  /** Cells between two windows, along each axis. */
   readonly stride: readonly number[];
+  /** Cells between two places of a window, along each axis. */
   readonly dilation: readonly number[];
+  /** Groups of channels that see no other group's. */
   readonly groups: number;
+  /** Where the channels lie in input and output. */
   readonly layout: Layout;
   readonly #spec: ConvSpec;
   readonly #weight: LearnedParameter;
@@ -102,21 +123,17 @@ export abstract class ConvLayer<R extends number = number> extends LeafLayer<Con
   #plans: { readonly shape: readonly number[]; readonly plans: Partial<Record<Towards, ConvPlan>> }[] = [];
 
   constructor(
-    { name, axes, transposed }: Kind,
+    kind: Kind,
     inChannels: number,
     outChannels: number,
     kernelSize: PerAxis,
     options: ConvOptions | ConvTransposeOptions,
   ) {
     super();
-    const read = readConv(name, transposed, axes, inChannels, outChannels, kernelSize, options, ['init', 'seed']);
-    const { subject, spec, bias } = read;
-    const { init, seed } = read.taken;
+    const own = { init: initializer(), seed: seedOption() };
+    const { subject, spec, settings } = readConv(kind, inChannels, outChannels, kernelSize, options, own);
+    const { bias, init, seed } = settings;
     this.subject = subject;
-    if (init !== undefined && typeof init !== 'function') {
-      throw wrongKind('ERR_OPTION', subject, 'init', 'an initializer', show(init));
-    }
-    if (seed !== undefined) checkNumber(subject, 'seed', seed);
     this.#spec = spec;
     this.inChannels = inChannels;
     this.outChannels = outChannels;
@@ -139,7 +156,9 @@ export abstract class ConvLayer<R extends number = number> extends LeafLayer<Con
     }
   }
 
-  /** `[out, in/groups, ...kernel]`, transposed `[in, out/groups, ...kernel]`, whatever the layout. */
+  /**
+   * `[out, in/groups, ...kernel]`, transposed `[in, out/groups, ...kernel]`, whatever the layout.
+   */
   get weight(): Parameter {
     return this.#weight;
   }
@@ -153,7 +172,10 @@ export abstract class ConvLayer<R extends number = number> extends LeafLayer<Con
     return this.#bias ? [this.#weight, this.#bias] : [this.#weight];
   }
 
-  /** @throws ERR_SHAPE for another rank or channel count, and for an input without a window; ERR_MEMORY */
+  /**
+   * @throws ERR_SHAPE for another rank or channel count, and for an input without a window;
+   *   ERR_MEMORY
+   */
   outputShape(shape: readonly number[]): readonly number[] {
     return convShape(this.subject, this.#spec, shape);
   }
@@ -235,6 +257,7 @@ export abstract class ConvLayer<R extends number = number> extends LeafLayer<Con
     };
   }
 
+  /** Gives back the linear memory that the layer works in: the packed weight. */
   override dispose(): void {
     super.dispose();
     this.#packed?.release();
@@ -371,63 +394,118 @@ function addBias(f32: Float32Array, at: number, rows: number, bias: Float32Array
 }
 
 /**
- * Convolution along one axis: y[n, o, t] = b[o] + Σ w[o, c, k]·x[n, c, t·stride + k·dilation − before], x `[N, C, L]` or
- * with channels last `[N, L, C]`. Backward returns dx, and adds to `weight.grad` and `bias.grad`; `out` must lie apart from x.
+ * Convolution along one axis of `[N, C, L]`; with `layout: 'channels-last'` of `[N, L, C]`:
  *
- * Names, layout of the weight and its beginning are PyTorch's.
+ *   y[n, o, t] = b[o] + Σ w[o, c, k]·x[n, c, t·stride + k·dilation − before]
+ *
+ * with `before` the zeros in front of the input. Backward returns dx, and adds to `weight.grad` and
+ * `bias.grad`; `out` must lie apart from x. Names, layout of the weight (`[out, in/groups,
+ * kernel]`) and its first values are PyTorch's.
+ *
+ *     const conv = new Conv1d(8, 16, 3, { padding: 1 });
+ *     const y = conv.forward({ data, shape: [4, 8, 100] });   // [4, 16, 100]
  */
 export class Conv1d extends ConvLayer<3> {
   static override readonly name: string = 'Conv1d';
 
   /**
-   * @throws ERR_OPTION for channels or a kernel that are not positive integers, channels that groups do not divide, negative
-   *   padding, a stride of 0, an unknown option; ERR_MEMORY for more weights than 4 GiB hold
+   * @param inChannels channels of the input, a multiple of `groups`
+   * @param outChannels channels of the output, a multiple of `groups`
+   * @param kernelSize length of the window
+   * @throws ERR_OPTION for channels or a kernel that are not positive integers, channels that
+   *   groups do not divide, negative padding, a stride of 0, an unknown option; ERR_MEMORY for more
+   *   weights than 4 GiB hold
    */
   constructor(inChannels: number, outChannels: number, kernelSize: PerAxis, options: ConvOptions = {}) {
     super({ name: 'Conv1d', axes: 1, transposed: false }, inChannels, outChannels, kernelSize, options);
   }
 }
 
-/** Convolution along two axes, `[N, C, H, W]` or with channels last `[N, H, W, C]`; else as `Conv1d`. */
+/**
+ * Convolution along two axes of `[N, C, H, W]`; with `layout: 'channels-last'` of `[N, H, W, C]`.
+ * Formula and options are those of `Conv1d`; the weight is `[out, in/groups, kH, kW]`.
+ *
+ *     const conv = new Conv2d(3, 64, 3, { padding: 'same', bias: false });
+ *     const y = conv.forward({ data, shape: [1, 3, 224, 224] });   // [1, 64, 224, 224]
+ */
 export class Conv2d extends ConvLayer<4> {
   static override readonly name: string = 'Conv2d';
 
-  /** @throws as `Conv1d` */
+  /**
+   * @param inChannels channels of the input, a multiple of `groups`
+   * @param outChannels channels of the output, a multiple of `groups`
+   * @param kernelSize length of the window: a number for both axes, or `[kH, kW]`
+   * @throws as `Conv1d`
+   */
   constructor(inChannels: number, outChannels: number, kernelSize: PerAxis, options: ConvOptions = {}) {
     super({ name: 'Conv2d', axes: 2, transposed: false }, inChannels, outChannels, kernelSize, options);
   }
 }
 
-/** Convolution along three axes, `[N, C, D, H, W]` or with channels last `[N, D, H, W, C]`; else as `Conv1d`. */
+/**
+ * Convolution along three axes of `[N, C, D, H, W]`; with `layout: 'channels-last'` of `[N, D, H,
+ * W, C]`. Formula and options are those of `Conv1d`; the weight is `[out, in/groups, kD, kH, kW]`.
+ *
+ *     const conv = new Conv3d(1, 8, 3, { padding: 1 });
+ *     const y = conv.forward({ data, shape: [1, 1, 16, 32, 32] });   // [1, 8, 16, 32, 32]
+ */
 export class Conv3d extends ConvLayer<5> {
   static override readonly name: string = 'Conv3d';
 
-  /** @throws as `Conv1d` */
+  /**
+   * @param inChannels channels of the input, a multiple of `groups`
+   * @param outChannels channels of the output, a multiple of `groups`
+   * @param kernelSize length of the window: a number for all axes, or `[kD, kH, kW]`
+   * @throws as `Conv1d`
+   */
   constructor(inChannels: number, outChannels: number, kernelSize: PerAxis, options: ConvOptions = {}) {
     super({ name: 'Conv3d', axes: 3, transposed: false }, inChannels, outChannels, kernelSize, options);
   }
 }
 
 /**
- * Transposed convolution along one axis, the gradient of a convolution with respect to its input: x[n, c, t] adds
- * w[c, o, k]·x[n, c, t] to y[n, o, t·stride + k·dilation − padding]. Of the output's length
- * (L − 1)·stride − 2·padding + dilation·(kernel − 1) + outputPadding + 1. Names and layout of the weight,
- * `[in, out/groups, kernel]`, are PyTorch's.
+ * Transposed convolution along one axis, the gradient of a convolution with respect to its input:
+ *
+ *   y[n, o, t·stride + k·dilation − padding] += w[c, o, k]·x[n, c, t]
+ *
+ * x is `[N, C, L]`, or `[N, L, C]` with `layout: 'channels-last'`; the output has length (L −
+ * 1)·stride − 2·padding + dilation·(kernel − 1) + outputPadding + 1. Names and layout of the
+ * weight, `[in, out/groups, kernel]`, are PyTorch's.
+ *
+ *     const up = new ConvTranspose1d(16, 8, 4, { stride: 2, padding: 1 });
+ *     const y = up.forward({ data, shape: [4, 16, 50] });   // [4, 8, 100]
  */
 export class ConvTranspose1d extends ConvLayer<3> {
   static override readonly name: string = 'ConvTranspose1d';
 
-  /** @throws as `Conv1d`; ERR_OPTION for an outputPadding that is not less than stride or dilation */
+  /**
+   * @param inChannels channels of the input, a multiple of `groups`
+   * @param outChannels channels of the output, a multiple of `groups`
+   * @param kernelSize length of the window
+   * @throws as `Conv1d`; ERR_OPTION for an outputPadding that is not less than stride or dilation
+   */
   constructor(inChannels: number, outChannels: number, kernelSize: PerAxis, options: ConvTransposeOptions = {}) {
     super({ name: 'ConvTranspose1d', axes: 1, transposed: true }, inChannels, outChannels, kernelSize, options);
   }
 }
 
-/** Transposed convolution along two axes, `[N, C, H, W]` or with channels last `[N, H, W, C]`; else as `ConvTranspose1d`. */
+/**
+ * Transposed convolution along two axes of `[N, C, H, W]`; with `layout: 'channels-last'` of `[N,
+ * H, W, C]`. Formula and options are those of `ConvTranspose1d`; the weight is `[in, out/groups,
+ * kH, kW]`.
+ *
+ *     const up = new ConvTranspose2d(64, 32, 2, { stride: 2 });
+ *     const y = up.forward({ data, shape: [1, 64, 28, 28] });   // [1, 32, 56, 56]
+ */
 export class ConvTranspose2d extends ConvLayer<4> {
   static override readonly name: string = 'ConvTranspose2d';
 
-  /** @throws as `ConvTranspose1d` */
+  /**
+   * @param inChannels channels of the input, a multiple of `groups`
+   * @param outChannels channels of the output, a multiple of `groups`
+   * @param kernelSize length of the window: a number for both axes, or `[kH, kW]`
+   * @throws as `ConvTranspose1d`
+   */
   constructor(inChannels: number, outChannels: number, kernelSize: PerAxis, options: ConvTransposeOptions = {}) {
     super({ name: 'ConvTranspose2d', axes: 2, transposed: true }, inChannels, outChannels, kernelSize, options);
   }

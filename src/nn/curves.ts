@@ -9,7 +9,7 @@ import { activate } from '../kernels/inference/calls.ts';
 import { activateGrad } from '../kernels/training/calls.ts';
 import { type Curve, codeOf, formulaOf } from '../layers/curves.ts';
 import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
-import { checkNumber, takeOptions } from '../named-options.ts';
+import { checkNumber, number, readSchema } from '../named-options.ts';
 import type { Call } from '../tensors/call.ts';
 import type { Located } from '../tensors/route.ts';
 import { countOf } from '../tensors/shape.ts';
@@ -78,23 +78,32 @@ abstract class CurveLayer extends LeafLayer<Pass> {
   }
 }
 
+/** Options of `HardSigmoid`. */
 export interface HardSigmoidOptions {
-  /** At 0. Default 1/6, PyTorch's; Keras 2 and ONNX have 0.2. */
+  /** Slope at 0. Default 1/6, PyTorch's; Keras 2 and ONNX have 0.2. */
   slope?: number;
 }
 
-/** min(max(slope·x + ½, 0), 1). With the default slope it can be fused into the layer before it. */
+/**
+ * y = min(max(slope·x + ½, 0), 1), for inputs of any shape. With the default slope the compiler
+ * fuses it into the layer before it.
+ *
+ *     new Sequential(new Linear(784, 100), new HardSigmoid());
+ */
 export class HardSigmoid extends CurveLayer {
   static override readonly name: string = 'HardSigmoid';
   /** @throws ERR_OPTION for a slope that is not a finite number, or an unknown option */
   constructor(options: HardSigmoidOptions = {}) {
-    const { slope = 1 / 6 } = takeOptions('HardSigmoid', options, ['slope']);
-    checkNumber('HardSigmoid', 'slope', slope);
+    const { slope } = readSchema('HardSigmoid', options, { slope: number(1 / 6) });
     super('HardSigmoid', { curve: 'clamp', slope, shift: 0.5, low: 0, high: 1 });
   }
 }
 
-/** min(max(x, low), high). */
+/**
+ * y = min(max(x, low), high), for inputs of any shape.
+ *
+ *     new Sequential(new Linear(784, 100), new HardTanh(-2, 2));
+ */
 export class HardTanh extends CurveLayer {
   static override readonly name: string = 'HardTanh';
   /**
@@ -110,7 +119,12 @@ export class HardTanh extends CurveLayer {
   }
 }
 
-/** λ·x where x > 0, λ·α·(eˣ − 1) below, with λ = 1.0507 and α = 1.6733 (Klambauer et al. 2017). */
+/**
+ * y = λ·x where x > 0, λ·α·(eˣ − 1) below, with λ = 1.0507 and α = 1.6733 (Klambauer et al. 2017),
+ * for inputs of any shape.
+ *
+ *     new Sequential(new Linear(784, 100), new SELU());
+ */
 export class SELU extends CurveLayer {
   static override readonly name: string = 'SELU';
   constructor() {
@@ -118,7 +132,11 @@ export class SELU extends CurveLayer {
   }
 }
 
-/** x/(1 + |x|). */
+/**
+ * y = x/(1 + |x|), for inputs of any shape.
+ *
+ *     new Sequential(new Linear(784, 100), new Softsign());
+ */
 export class Softsign extends CurveLayer {
   static override readonly name: string = 'Softsign';
   constructor() {

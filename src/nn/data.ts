@@ -1,16 +1,22 @@
 import { show, wrongKind, wrongValue } from '../errors.ts';
 import { readState, type StateSlots, writeState } from '../layers/state.ts';
-import { checkNumber, takeOptions } from '../named-options.ts';
+import { flag, integer, option, readSchema, type Schema, seed } from '../named-options.ts';
 import { listOf } from '../typed-arrays.ts';
 import type { StateDict } from '../types.ts';
 import { Random } from './random.ts';
 
+/**
+ * How `batches` cuts a source.
+ *
+ * @experimental
+ */
 export interface BatchOptions {
   /** Items in a batch, 1 or more. */
   size: number;
   /**
-   * `true`: every epoch in another random order; a source that is no array is gathered first. A number: items of a
-   * stream wait in a buffer of that many, from which the next one is drawn. Default `false`.
+   * `true`: every epoch in another random order; a source that is no array is gathered first. A
+   * number: items of a stream wait in a buffer of that many, from which the next one is drawn.
+   * Default `false`.
    */
   shuffle?: boolean | number;
   /** Leaves a last batch out that has fewer items. Default `false`. */
@@ -20,7 +26,19 @@ export interface BatchOptions {
 }
 
 const SUBJECT = 'batches';
-const NAMES = ['size', 'shuffle', 'dropLast', 'seed'];
+
+const batchSchema = (): Schema<BatchSettings> => ({
+  size: integer(1),
+  shuffle: option<boolean | number>(false, (subject, name, value) => {
+    if (typeof value !== 'boolean' && !(Number.isSafeInteger(value) && value >= 1)) {
+      throw wrongValue('ERR_OPTION', subject, name, 'true, false or a whole number of 1 or more', show(value));
+    }
+  }),
+  dropLast: flag(false),
+  seed: seed(),
+});
+
+type BatchSettings = Required<Omit<BatchOptions, 'seed'>> & Pick<BatchOptions, 'seed'>;
 
 /** What both kinds of batches share: settings, the generator, and where an epoch stands. */
 abstract class Batched<S> {
@@ -32,7 +50,10 @@ abstract class Batched<S> {
   protected readonly buffer: number;
   /** @internal */
   protected readonly dropLast: boolean;
-  /** Each epoch's order is drawn from its next bits, which it leaves where they are until the epoch is over. */
+  /**
+   * Each epoch's order is drawn from its next bits, which it leaves where they are until the epoch
+   * is over.
+   */
   readonly #random: Random;
   /** Batches of this epoch that were handed out. */
   #taken = 0;
@@ -41,14 +62,7 @@ abstract class Batched<S> {
   #isRunning = false;
 
   constructor(source: S, options: BatchOptions) {
-    const { size, shuffle = false, dropLast = false, seed } = takeOptions(SUBJECT, options, NAMES);
-    if (!Number.isSafeInteger(size) || size < 1)
-      throw wrongValue('ERR_OPTION', SUBJECT, 'size', 'a whole number of 1 or more', show(size));
-    if (typeof shuffle !== 'boolean' && !(Number.isSafeInteger(shuffle) && shuffle >= 1))
-      throw wrongValue('ERR_OPTION', SUBJECT, 'shuffle', 'true, false or a whole number of 1 or more', show(shuffle));
-    if (typeof dropLast !== 'boolean')
-      throw wrongKind('ERR_OPTION', SUBJECT, 'dropLast', 'true or false', show(dropLast));
-    if (seed !== undefined) checkNumber(SUBJECT, 'seed', seed);
+    const { size, shuffle, dropLast, seed } = readSchema(SUBJECT, options, batchSchema());
     this.source = source;
     this.size = size;
     this.buffer = typeof shuffle === 'number' ? shuffle : shuffle ? Number.POSITIVE_INFINITY : 0;
@@ -56,13 +70,17 @@ abstract class Batched<S> {
     this.#random = new Random(seed);
   }
 
-  /** Where the order stands: what to save beside a network in the middle of an epoch, or between two. */
+  /**
+   * Where the order stands: what to save beside a network in the middle of an epoch, or between
+   * two.
+   */
   stateDict(): StateDict {
     return readState(this.#slots());
   }
 
   /**
-   * Takes a state: the next epoch begun is the one that was interrupted, behind the batches that were handed out.
+   * Takes a state: the next epoch begun is the one that was interrupted, behind the batches that
+   * were handed out.
    *
    * @throws ERR_STATE, also for a state of batches of another size
    */
@@ -80,7 +98,10 @@ abstract class Batched<S> {
     return { skip: this.#taken, random: new Random(this.#random.clone().bits()), epoch: ++this.#epoch };
   }
 
-  /** @internal A batch is handed out. An epoch that another one, or a state, has taken the place of counts no more. */
+  /**
+   * @internal A batch is handed out. An epoch that another one, or a state, has taken the place of
+   *   counts no more.
+   */
   protected count(epoch: number): void {
     if (epoch === this.#epoch) this.#taken++;
   }
@@ -166,10 +187,21 @@ class Grouping<T> {
   }
 }
 
-/** Batches of an array or another iterable: an epoch for each `for … of`. */
+/**
+ * Batches of an array or another iterable: an epoch for each `for … of`. `batches` makes it.
+ *
+ *     for (const batch of batches([1, 2, 3], { size: 2 })) console.log(batch); // [1, 2], [3]
+ *
+ * @experimental
+ */
 export class BatchIterable<T> extends Batched<ArrayLike<T> | Iterable<T>> implements Iterable<T[]> {
   static override readonly name: string = 'Batches';
 
+  /**
+   * Begins an epoch: the batches in its order.
+   *
+   * @throws what the source throws; the epoch is then over
+   */
   *[Symbol.iterator](): Generator<T[], void, undefined> {
     const { skip, random, epoch } = this.begin();
     let given = 0;
@@ -202,10 +234,21 @@ export class BatchIterable<T> extends Batched<ArrayLike<T> | Iterable<T>> implem
   }
 }
 
-/** Batches of an async iterable: an epoch for each `for await … of`. */
+/**
+ * Batches of an async iterable: an epoch for each `for await … of`. `batches` makes it.
+ *
+ *     for await (const batch of batches(rows(), { size: 32 })) console.log(batch.length);
+ *
+ * @experimental
+ */
 export class AsyncBatchIterable<T> extends Batched<AsyncIterable<T>> implements AsyncIterable<T[]> {
   static override readonly name: string = 'Batches';
 
+  /**
+   * Begins an epoch: the batches in its order.
+   *
+   * @throws what the source throws; the epoch is then over
+   */
   async *[Symbol.asyncIterator](): AsyncGenerator<T[], void, undefined> {
     const { skip, random, epoch } = this.begin();
     let given = 0;
@@ -229,17 +272,19 @@ export class AsyncBatchIterable<T> extends Batched<AsyncIterable<T>> implements 
 }
 
 /**
- * Batches of a source's items, in arrays. Each `for … of` (of an async source `for await … of`) is an epoch; where items are
- * shuffled, every epoch has another order, the same for the same seed.
+ * Batches of a source's items, in arrays. Each `for … of` (of an async source `for await … of`) is
+ * an epoch; where items are shuffled, every epoch has another order, the same for the same seed.
  *
  *     const train = batches(samples, { size: 32, shuffle: true, seed: 1 });
  *     for (const batch of train) …
  *
- * A source that throws ends the epoch with its error: items in a batch that is not full are given to nobody, the next epoch begins
- * anew, in another order where items are shuffled, and a source that can be closed is closed. `stateDict()` says where the order stands,
- * in the middle of an epoch as well; a source of a state must give the same items again.
+ * A source that throws ends the epoch with its error: items in a batch that is not full are given
+ * to nobody, the next epoch begins anew, in another order where items are shuffled, and a source
+ * that can be closed is closed. `stateDict()` says where the order stands, in the middle of an
+ * epoch as well; a source of a state must give the same items again.
  *
- * @param source an array, a typed array, an iterable, or an async iterable; one that can be run through only once lasts one epoch
+ * @param source an array, a typed array, an iterable, or an async iterable; one that can be run
+ *   through only once lasts one epoch
  * @throws ERR_TYPE for another source, ERR_OPTION
  */
 export function batches<T>(source: readonly T[] | Iterable<T>, options: BatchOptions): BatchIterable<T>;
@@ -260,14 +305,28 @@ export function batches<T>(
 export type Sample =
   | readonly number[]
   | Float32Array
-  | { readonly data: Float32Array; readonly shape: readonly number[] };
+  | {
+      /** Values, row-major. */
+      readonly data: Float32Array;
+      /** Length of each axis, outermost first. */
+      readonly shape: readonly number[];
+    };
 
 /**
- * Samples of one shape as one batch, `[samples, ...shape]`; numbers in an array have the shape `[length]`.
+ * Samples of one shape as one batch, `[samples, ...shape]`; numbers in an array have the shape
+ * `[length]`.
  *
- * @throws ERR_SHAPE for none, or for samples of different shapes; ERR_TYPE
+ *     const x = stack([[1, 2], [3, 4], [5, 6]]);   // shape [3, 2]
+ *
+ * @throws ERR_SHAPE for none, or for samples of different shapes; ERR_TYPE for anything that is no
+ *   sample
  */
-export function stack(samples: readonly Sample[]): { data: Float32Array; shape: number[] } {
+export function stack(samples: readonly Sample[]): {
+  /** Values of all samples, one after the other. */
+  data: Float32Array;
+  /** `[samples, ...shape]`. */
+  shape: number[];
+} {
   if (!Array.isArray(samples)) throw wrongKind('ERR_TYPE', 'stack', 'samples', 'an array', show(samples));
   const read = samples.map((sample, i) => {
     const flat = listOf(sample) as ArrayLike<number> | undefined;

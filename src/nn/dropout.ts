@@ -12,6 +12,7 @@ import { countOf } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 import { Random } from './random.ts';
 
+/** Options of `Dropout`. */
 export interface DropoutOptions {
   /** Seed of the masks. Default: a different one every time. */
   seed?: number;
@@ -25,8 +26,14 @@ interface DropoutPass extends Pass {
 }
 
 /**
- * Inverted dropout (Srivastava et al. 2014): in training each value becomes 0 with probability `p`, and the others are divided by
- * 1 − p; in evaluation values pass as they are. The same seed gives the same masks on every machine and backend.
+ * Inverted dropout (Srivastava et al. 2014), for inputs of any shape. In training
+ *
+ *   y = 0 with probability p, else x/(1 − p)
+ *
+ * for each value by itself; in evaluation y = x. The same seed gives the same masks on every
+ * machine and backend.
+ *
+ *     const dropout = new Dropout(0.2, { seed: 1 });
  */
 export class Dropout extends LeafLayer<DropoutPass> {
   static override readonly name: string = 'Dropout';
@@ -35,7 +42,10 @@ export class Dropout extends LeafLayer<DropoutPass> {
   readonly p: number;
   #random: Random;
 
-  /** @param p probability of dropping a value, 0 to 1. Default 0.5 */
+  /**
+   * @param p probability of dropping a value, 0 to 1. Default 0.5
+   * @throws ERR_OPTION for a `p` outside that range, or an unknown option
+   */
   constructor(p = 0.5, options: DropoutOptions = {}) {
     super();
     this.subject = `Dropout(${p})`;

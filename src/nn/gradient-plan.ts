@@ -1,4 +1,5 @@
-// In which order a network's gradients are worked out, and where each of them lies: a linear scan over their lifetimes.
+// In which order a network's gradients are worked out, and where each of them lies: a linear scan
+// over their lifetimes.
 
 import type { Layer } from '../layers/layer.ts';
 import { countOf, sameShape } from '../tensors/shape.ts';
@@ -6,7 +7,10 @@ import type { Operation } from './operations.ts';
 
 type Shape = readonly number[];
 
-/** A layer or an operation applied to values of a network, each of which has a number: those of its inputs, then those of its nodes in their order. */
+/**
+ * A layer or an operation applied to values of a network, each of which has a number: those of its
+ * inputs, then those of its nodes in their order.
+ */
 export interface NetworkNode {
   /** What stands before the names of its state; of an operation what errors call it. */
   readonly name: string;
@@ -25,7 +29,10 @@ export interface Wiring {
   readonly outputs: readonly number[];
 }
 
-/** A step of a backward: of a node, or the sum of two gradients of one value (of one, a copy). Gradients have numbers of their own. */
+/**
+ * A step of a backward: of a node, or the sum of two gradients of one value (of one, a copy).
+ * Gradients have numbers of their own.
+ */
 export interface BackwardStep {
   /** Which node's; −1 for a sum. */
   readonly node: number;
@@ -59,8 +66,8 @@ interface Gradient {
 }
 
 /**
- * Plans a backward for values of these shapes. A value that is used several times gets the sum of its gradients: the last user's first, and each one
- * before it is added to what there is.
+ * Plans a backward for values of these shapes. A value that is used several times gets the sum of
+ * its gradients: the last user's first, and each one before it is added to what there is.
  */
 export function planGradients({ inputs, nodes, outputs }: Wiring, shapes: readonly Shape[]): GradientPlan {
   const steps: BackwardStep[] = [];

@@ -1,6 +1,7 @@
 import { inPart, isList, show, showChoices, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
 import { type CompiledNetwork, type CompileOptions, compile } from '../infer/compile.ts';
 import type { Port } from '../infer/program.ts';
+import type { Named } from '../infer/run.ts';
 import type { Layer } from '../layers/layer.ts';
 import { agree, nullsIn, showSymbolic } from '../tensors/shape.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
@@ -8,11 +9,16 @@ import type { NetworkNode } from './gradient-plan.ts';
 import { checkLayers, Network, type NetworkOptions } from './network.ts';
 import { ADD, concatAlong, MULTIPLY, type Operation } from './operations.ts';
 
-/** A shape with lengths that are not known: null. */
+/** A shape with lengths that are not known before a batch comes: null. */
 export type SymbolicShape = readonly (number | null)[];
 
-/** An input or an output of a graph: its name and its shape, the batch included. */
+/**
+ * An input or an output of a graph: its name, and its shape with the batch.
+ *
+ * @experimental
+ */
 export interface GraphPort extends Port {
+  /** Lengths by axis, the batch first; null for a length that is not known. */
   readonly shape: SymbolicShape;
 }
 
@@ -25,16 +31,29 @@ export class GivenShape {
   }
 }
 
-/** Inputs of a graph: names, and shapes without the batch. */
+/**
+ * Inputs of a graph: names, and shapes without the batch.
+ *
+ * @experimental
+ */
 export type GraphInputs = Readonly<Record<string, SymbolicShape>>;
 
-/** What a graph is built of: a value, or values by the names of its outputs. */
+/**
+ * What the function that builds a graph returns: a value, or values by the names of its outputs.
+ *
+ * @experimental
+ */
 export type GraphOutputs = Value | Readonly<Record<string, Value>>;
 
 type Shape = readonly number[];
-type Named<T> = Readonly<Record<string, T>>;
 
-/** A value of a graph that is being built. */
+/**
+ * A value of a graph that is being built: an input, or what `GraphBuilder` returns.
+ *
+ *     new Graph({ x: [16] }, (g, { x }) => g.apply('fc', new Linear(x.shape.at(-1) ?? 16, 4), x));
+ *
+ * @experimental
+ */
 export class Value {
   /** The layer, operation or input that it comes from. */
   readonly name: string;
@@ -52,7 +71,13 @@ export class Value {
   }
 }
 
-/** Builds a graph: what its function is given. */
+/**
+ * Builds a graph: the first argument of the function that `Graph` calls.
+ *
+ *     new Graph({ x: [16] }, (g, { x }) => g.add(x, g.apply('fc', new Linear(16, 16), x)));
+ *
+ * @experimental
+ */
 export class GraphBuilder {
   readonly #subject: string;
   readonly #values: Value[] = [];
@@ -80,7 +105,8 @@ export class GraphBuilder {
    * @param name what its state and its errors are called by; it may contain dots
    * @param value what it is applied to; a record for a Graph with several inputs
    * @returns its value; a record for a Graph with several outputs
-   * @throws ERR_OPTION for a name that is empty or another layer's; ERR_SHAPE, by the name, for a value that the layer does not take
+   * @throws ERR_OPTION for a name that is empty or another layer's; ERR_SHAPE, by the name, for a
+   *   value that the layer does not take
    */
   apply<G extends Named<Value>>(
     name: string,
@@ -124,7 +150,10 @@ export class GraphBuilder {
     return this.#operate(MULTIPLY, [a, b]);
   }
 
-  /** Values one behind the other along an axis: counted with the batch, or from the end where it is negative. @throws ERR_SHAPE, ERR_OPTION */
+  /**
+   * Values one behind the other along an axis: counted with the batch, or from the end where it is
+   * negative. @throws ERR_SHAPE, ERR_OPTION
+   */
   concat(values: readonly Value[], axis: number): Value {
     if (!Array.isArray(values) || values.length === 0) {
       throw wrongType(this.#subject, 'concat', 'an array of values', values);
@@ -201,31 +230,49 @@ export class GraphBuilder {
   }
 }
 
+/**
+ * Outputs of a graph of which only the class is known.
+ *
+ * @experimental
+ */
 // biome-ignore lint/suspicious/noExplicitAny: whatever its outputs
 export type AnyOutputs = any;
 
-/** What a graph returns: as its function did. */
-type Outputs<G, R> = G extends Value ? R : { [K in keyof G]: R };
+/**
+ * What a graph returns: R where the function that built it returned a value, a record of R else.
+ *
+ * @experimental
+ */
+export type Outputs<G, R> = G extends Value ? R : { [K in keyof G]: R };
 
 /**
- * Layers wired as a function says, which is called once:
+ * Layers wired by a function, which is called once:
  *
  *     const net = new Graph({ x: [16] }, (g, { x }) => {
  *       const h = g.apply('fc1', new Linear(16, 16), x);
  *       const n = g.apply('bn1', new BatchNorm1d(16), h);
  *       return g.apply('fc2', new Linear(16, 4), g.add(n, x));
  *     });
+ *     const y = net.forward({ data, shape: [32, 16] });   // [32, 4]
  *
- * Inputs are named, with their shapes without the batch; null: any length. The function returns a value, which is the output `output`, or a record of named
- * outputs. A single input or output is passed bare or in a record, several in a record. What `forward` returns is bare where the function returned a
- * value, or a record of one and x was bare; what `backward` returns has the form of x. A value that is used several times gets the sum of its
- * gradients. A Graph is a layer: its state has the names of its layers (`fc1.weight`), and names nest. As to memory see `Sequential`.
+ * Inputs have names, and shapes without the batch; null is any length. The function returns a
+ * value, which is the output `output`, or a record of named outputs.
+ *
+ * A single input or output is passed bare or in a record, several in a record. `forward` returns a
+ * bare output where the function returned a value, or a record of one and x was bare. `backward`
+ * returns a gradient in the form of x. A value that is used several times gets the sum of its
+ * gradients. A Graph is a layer: its state has the names of its layers (`fc1.weight`), and names
+ * nest. `Sequential` says how memory is planned.
+ *
+ * @experimental
  */
 export class Graph<I extends GraphInputs = GraphInputs, G extends GraphOutputs = AnyOutputs> extends Network {
   static override readonly name: string = 'Graph';
   /** The layers by name. */
   readonly layers: ReadonlyMap<string, Layer>;
+  /** The inputs, in the order in which they were given. */
   readonly inputs: readonly GraphPort[];
+  /** The outputs, in the order in which they were returned; a bare one is called `output`. */
   readonly outputs: readonly GraphPort[];
   readonly #shapes: readonly Shape[];
   readonly #isNamed: boolean;
@@ -238,9 +285,12 @@ export class Graph<I extends GraphInputs = GraphInputs, G extends GraphOutputs =
 
   /**
    * @param inputs names of inputs, and their shapes without the batch
-   * @param build is given a builder and the inputs, and returns the output or a record of named outputs
-   * @throws ERR_OPTION for a name given twice or empty, a layer applied twice, an input or a value that nobody uses, a value of another graph, an
-   *   output that is an input, no output, two entries of one name in the state dict; ERR_SHAPE for shapes that do not agree, by the layer's name
+   * @param build is given a builder and the inputs, and returns the output or a record of named
+   *   outputs
+   * @throws ERR_OPTION for a name given twice or empty, a layer applied twice, an input or a value
+   *   that nobody uses, a value of another graph, an output that is an input, no output, two
+   *   entries of one name in the state dict; ERR_SHAPE for shapes that do not agree, by the layer's
+   *   name
    */
   constructor(inputs: I, build: (g: GraphBuilder, inputs: { [K in keyof I]: Value }) => G) {
     super();
@@ -277,13 +327,25 @@ export class Graph<I extends GraphInputs = GraphInputs, G extends GraphOutputs =
   }
 
   /**
+   * The outputs for one input.
+   *
    * @param x the input, or a record of inputs
    * @param options.out where to write the output, or a record of such
+   * @throws what the layers throw, by the layer's name; ERR_TYPE for a missing input, ERR_OPTION
+   *   for an unknown one
    */
   override forward<X extends TensorLike, O extends TensorLike = Result<X>>(
     x: X,
     options?: NetworkOptions<O>,
   ): O & (G extends Value ? unknown : Outputs<G, O>);
+  /**
+   * The outputs for several inputs.
+   *
+   * @param x the inputs by name
+   * @param options.out where to write the outputs
+   * @throws what the layers throw, by the layer's name; ERR_TYPE for a missing input, ERR_OPTION
+   *   for an unknown one
+   */
   override forward<X extends TensorLike>(
     x: { readonly [K in keyof I]: X },
     options?: NetworkOptions<TensorLike | Named<TensorLike>>,
@@ -294,18 +356,43 @@ export class Graph<I extends GraphInputs = GraphInputs, G extends GraphOutputs =
   }
 
   /**
-   * @param dy the gradient of the output, or a record of gradients; one that is missing is zero
-   * @param options.out where to write the gradient of the input, or a record of such
+   * The gradient with respect to the input of the last forward; adds to the gradients of all
+   * parameters.
+   *
+   * @param dy the gradient of the output
+   * @param options.out where to write the gradient of the input
+   * @throws ERR_MODE before a forward; what the layers throw
    */
   override backward<D extends TensorLike, O extends TensorLike = Result<D>>(
     dy: D,
     options: { out?: O; inputGradient?: true },
   ): O;
+  /**
+   * Adds to the gradients of parameters alone: the gradient of the input is not worked out.
+   *
+   * @param dy the gradient of the output, or a record of gradients; one that is missing is zero
+   * @throws ERR_MODE before a forward; what the layers throw
+   */
   override backward<D extends TensorLike>(dy: D | Named<D>, options: { inputGradient: false }): undefined;
+  /**
+   * The gradient with respect to the inputs of the last forward, in the form that the forward was
+   * given.
+   *
+   * @param dy the gradient of the output
+   * @param options.out where to write the gradient of the input
+   * @throws ERR_MODE before a forward; what the layers throw
+   */
   override backward<D extends TensorLike, O extends TensorLike = Result<D>>(
     dy: D,
     options?: { out?: O },
   ): O & { [K in keyof I]: O };
+  /**
+   * The gradients with respect to the inputs of the last forward.
+   *
+   * @param dy gradients of the outputs by name; one that is missing is zero
+   * @param options.out where to write the gradients of the inputs
+   * @throws ERR_MODE before a forward; what the layers throw
+   */
   override backward<D extends TensorLike>(
     dy: Named<D>,
     options?: { out?: TensorLike | Named<TensorLike> },
@@ -315,8 +402,24 @@ export class Graph<I extends GraphInputs = GraphInputs, G extends GraphOutputs =
     return super.backward(dy, options);
   }
 
-  override outputShape(shape: Shape): Shape;
+  /**
+   * The shape of the output for an input of this shape.
+   *
+   * @throws ERR_SHAPE, by the layer's name
+   */
+  override outputShape(shape: readonly number[]): readonly number[];
+  /**
+   * The same where some lengths are not known: they are null in both.
+   *
+   * @throws ERR_SHAPE, by the layer's name
+   */
   override outputShape(shape: SymbolicShape): SymbolicShape;
+  /**
+   * Shapes of the outputs by name, for shapes of the inputs by name.
+   *
+   * @throws ERR_SHAPE, by the layer's name; ERR_TYPE for a missing input, ERR_OPTION for
+   *   an unknown one
+   */
   override outputShape(shape: Named<SymbolicShape>): Named<SymbolicShape>;
   // biome-ignore lint/suspicious/noExplicitAny: bare or in a record
   override outputShape(shape: any): any {
@@ -331,10 +434,12 @@ export class Graph<I extends GraphInputs = GraphInputs, G extends GraphOutputs =
   }
 
   /**
-   * The graph in evaluation form as one function, as `Sequential.compile`: batch norm folded into the layers beside it,
-   * activations and additions fused. Several inputs and outputs are records, as in `forward`.
+   * The graph in evaluation form as one function, as `Sequential.compile` gives it: batch norm
+   * folded into the layers beside it, activations and additions fused. Several inputs and outputs
+   * are records, as in `forward`.
    *
    * @throws ERR_MODE for a recurrent cell or norm; ERR_OPTION, ERR_MEMORY
+   * @experimental
    */
   compile(options: CompileOptions = {}): CompiledNetwork {
     return compile(
@@ -418,7 +523,10 @@ function isBare(given: unknown): boolean {
   return isList(data) || isList(shape) || isList(dims) || ArrayBuffer.isView(data);
 }
 
-/** Entries of a record in the order of these names, undefined for one that is missing; one that is given bare is the only one. */
+/**
+ * Entries of a record in the order of these names, undefined for one that is missing; one that is
+ * given bare is the only one.
+ */
 function listOf<T>(
   subject: string,
   argument: string,

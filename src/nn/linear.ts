@@ -1,4 +1,3 @@
-import { show, wrongKind } from '../errors.ts';
 import type { OperationGraph, Value } from '../graph/graph.ts';
 import type { LinearOperation } from '../graph/operations/linear.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
@@ -9,7 +8,7 @@ import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
 import { checkFeatures } from '../layers/options.ts';
 import { addToGradient, LearnedParameter } from '../layers/parameter.ts';
 import type { StateSlots } from '../layers/state.ts';
-import { checkNumber, takeOptions } from '../named-options.ts';
+import { flag, readSchema, type Schema, seed } from '../named-options.ts';
 import { Region } from '../tensors/block.ts';
 import { type Call, within } from '../tensors/call.ts';
 import type { Located } from '../tensors/route.ts';
@@ -17,14 +16,18 @@ import { countOf, linearShape, sizeOf } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 import type { Parameter } from '../types.ts';
 import { doubles, floats, store } from '../wasm/views.ts';
-import { type Initializer, torchUniform } from './initializers.ts';
+import { type Initializer, initializer, torchUniform } from './initializers.ts';
 import { packBackward, packedLength, packForward, weightSums } from './products.ts';
 import { Random } from './random.ts';
 
+/** Options of `Linear`. */
 export interface LinearOptions {
   /** Add a learned bias. Default `true`. */
   bias?: boolean;
-  /** How the weight begins. Default `torchUniform()`, PyTorch's: uniform in ±1/√inFeatures. The bias begins at 0 with an initializer of your own, else as the weight. */
+  /**
+   * How the weight begins. Default `torchUniform()`, PyTorch's: uniform in ±1/√inFeatures. With an
+   * initializer of your own the bias begins at 0, else like the weight.
+   */
   init?: Initializer;
   /** Seed of the initial values. Default: a different one every time. */
   seed?: number;
@@ -35,16 +38,32 @@ interface LinearPass extends Pass {
   readonly rows: number;
 }
 
+interface LinearSettings {
+  readonly bias: boolean;
+  readonly init: Initializer | undefined;
+  readonly seed: number | undefined;
+}
+
+const linearSchema = (): Schema<LinearSettings> => ({ bias: flag(true), init: initializer(), seed: seed() });
+
 /**
- * Fully connected layer: y = x·Wᵀ + b, x `[N, ..., inFeatures]`, y `[N, ..., outFeatures]`; `out` must lie apart from x. Backward returns dx = dy·W, and adds
- * dyᵀ·x to `weight.grad` and Σdy to `bias.grad`.
+ * Fully connected layer:
  *
- * Names and layout are PyTorch's: `weight` `[outFeatures, inFeatures]`, `bias` `[outFeatures]`.
+ *   y = x·Wᵀ + b
+ *
+ * with x `[N, ..., inFeatures]` and y `[N, ..., outFeatures]`; `out` must lie apart from x.
+ * Backward returns dx = dy·W, and adds dyᵀ·x to `weight.grad` and Σdy to `bias.grad`. Names and
+ * layout are PyTorch's: `weight` `[outFeatures, inFeatures]`, `bias` `[outFeatures]`.
+ *
+ *     const fc = new Linear(784, 100);
+ *     const y = fc.forward({ data, shape: [32, 784] });   // [32, 100]
  */
 export class Linear extends LeafLayer<LinearPass> {
   static override readonly name: string = 'Linear';
   readonly subject: string;
+  /** Length of the last axis of the input. */
   readonly inFeatures: number;
+  /** Length of the last axis of the output. */
   readonly outFeatures: number;
   readonly #weight: LearnedParameter;
   readonly #bias: LearnedParameter | undefined;
@@ -52,16 +71,17 @@ export class Linear extends LeafLayer<LinearPass> {
   #packed: Region | undefined;
   #packedStamp = Number.NaN;
 
-  /** @throws ERR_OPTION for sizes that are not positive integers, or an unknown option */
+  /**
+   * @param inFeatures length of the input's last axis
+   * @param outFeatures length of the output's last axis
+   * @throws ERR_OPTION for sizes that are not positive integers, or an unknown option
+   */
   constructor(inFeatures: number, outFeatures: number, options: LinearOptions = {}) {
     super();
     checkFeatures('Linear', 'inFeatures', inFeatures);
     checkFeatures('Linear', 'outFeatures', outFeatures);
     this.subject = `Linear(${inFeatures}, ${outFeatures})`;
-    const { bias = true, init, seed } = takeOptions(this.subject, options, ['bias', 'init', 'seed']);
-    if (typeof bias !== 'boolean') throw this.#wrongOption('bias', 'true or false', bias);
-    if (init !== undefined && typeof init !== 'function') throw this.#wrongOption('init', 'an initializer', init);
-    if (seed !== undefined) checkNumber(this.subject, 'seed', seed);
+    const { bias, init, seed } = readSchema(this.subject, options, linearSchema());
     sizeOf(this.subject, 'weight', [outFeatures, inFeatures]);
     this.inFeatures = inFeatures;
     this.outFeatures = outFeatures;
@@ -152,6 +172,7 @@ export class Linear extends LeafLayer<LinearPass> {
     return graph.append(operation, [x]);
   }
 
+  /** Gives back the linear memory that the layer works in: the packed weight. */
   override dispose(): void {
     super.dispose();
     this.#packed?.release();
@@ -188,9 +209,5 @@ export class Linear extends LeafLayer<LinearPass> {
     const { inFeatures, outFeatures } = this;
     if (weight) addToGradient(this.#weight, floats(heap, weight, inFeatures * outFeatures));
     if (bias) addToGradient(this.#bias, doubles(heap, bias, outFeatures));
-  }
-
-  #wrongOption(argument: string, expected: string, got: unknown): Error {
-    return wrongKind('ERR_OPTION', this.subject, argument, expected, show(got));
   }
 }

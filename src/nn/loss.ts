@@ -1,5 +1,5 @@
-import { show, showChoices, showShape, wrongKind, wrongValue } from '../errors.ts';
-import { checkNames, takeOptions } from '../named-options.ts';
+import { show, showShape, wrongKind, wrongValue } from '../errors.ts';
+import { choice, number, type Option, optional, readSchema, required } from '../named-options.ts';
 import { locate, makeLike } from '../tensors/call.ts';
 import { countOf, sameShape, shapeOf } from '../tensors/shape.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
@@ -11,8 +11,12 @@ export type Labels = readonly number[] | Int32Array | Uint32Array | Uint8Array |
 /** What becomes of the losses of a batch: their mean, their sum, or each by itself. */
 export type Reduction = 'mean' | 'sum' | 'none';
 
+/** Options of every loss. */
 export interface LossOptions<R extends Reduction = Reduction> {
-  /** `'mean'`, `'sum'`, or `'none'`: `loss` has one value per row or element then, and `grad` is that of their sum. Default `'mean'`. */
+  /**
+   * `'mean'`, `'sum'`, or `'none'`: `loss` has one value per row or element then, and `grad` is
+   * that of their sum. Default `'mean'`.
+   */
   reduction?: R;
 }
 
@@ -20,40 +24,74 @@ export interface LossOptions<R extends Reduction = Reduction> {
 export interface Loss<X extends TensorLike, R extends Reduction = 'mean'> {
   /** A number, or with `'none'` one per row (`crossEntropy`) or element. */
   loss: R extends 'none' ? Float64Array : number;
-  /** Lives where the first argument lives. For a Tensor it belongs to it: it is disposed with it, and the next loss of it writes over it. */
+  /**
+   * Lives where the first argument lives. For a Tensor it belongs to it: it is disposed with it,
+   * and the next loss of it writes over it.
+   */
   grad: Result<X>;
 }
 
+/** Options of `crossEntropy`. */
 export interface CrossEntropyOptions<R extends Reduction = Reduction> extends LossOptions<R> {
-  /** ε: the target is (1 − ε) of what the labels say and ε/classes of every class. 0 to 1, default 0. */
+  /**
+   * ε: the target is (1 − ε) of what the labels say and ε/classes of every class. 0 to 1, default
+   * 0.
+   */
   labelSmoothing?: number;
   /** A weight of 0 or more for each class. Default: 1 each. */
   classWeights?: readonly number[] | Float32Array | Float64Array;
-  /** Rows with this label have no part in anything. An integer; default: every label counts. (PyTorch's default is −100.) */
+  /**
+   * Rows with this label have no part in anything. An integer; default: every label counts.
+   * (PyTorch's default is −100.)
+   */
   ignoreIndex?: number;
 }
 
 const SUBJECT = 'crossEntropy';
 const REDUCTIONS: readonly Reduction[] = ['mean', 'sum', 'none'];
 
+const reductionOption = () => choice<Reduction>('mean', REDUCTIONS);
+
+const ignoreIndexOption = () =>
+  optional<number>(
+    required((subject, name, value) => {
+      if (!Number.isSafeInteger(value)) throw wrongValue('ERR_OPTION', subject, name, 'an integer', show(value));
+    }),
+  );
+
+const crossEntropySchema = () => ({
+  labelSmoothing: number(0, 'a number from 0 to 1', (value) => value >= 0 && value <= 1),
+  // read with the number of classes
+  classWeights: optional<NonNullable<CrossEntropyOptions['classWeights']>>(required(() => {})),
+  ignoreIndex: ignoreIndexOption(),
+  reduction: reductionOption(),
+});
+
 /**
- * Softmax cross entropy, in f64, as torch.nn.functional.cross_entropy: per row lₙ = −w[y]·ln p[y], p = softmax(logits[n]),
- * y = labels[n], w the class weights. The mean is Σ lₙ/Σ w[yₙ] over rows that are not ignored. With smoothing ε the row is
- * −(1 − ε)·w[y]·ln p[y] − ε/C·Σ_c w[c]·ln p[c], over the same denominator. With soft labels t it is −Σ_c w[c]·t[c]·ln p[c], t
- * smoothed first, and the mean is over the number of rows.
+ * Softmax cross entropy in f64, as torch.nn.functional.cross_entropy. With p = softmax(logits[n]),
+ * y = labels[n] and class weights w, a row's loss is
+ *
+ *   lₙ = −w[y]·ln p[y]
+ *
+ * and the mean is Σ lₙ/Σ w[yₙ] over rows that are not ignored. With smoothing ε the row is −(1 −
+ * ε)·w[y]·ln p[y] − ε/C·Σ_c w[c]·ln p[c], over the same denominator. With soft labels t it is −Σ_c
+ * w[c]·t[c]·ln p[c], t smoothed first, and the mean is over the number of rows.
+ *
+ *     const { loss, grad } = crossEntropy(net.forward(x), labels);
+ *     net.backward(grad);
  *
  * @param logits `[N, classes, ...]`, N ≥ 1; behind two axes every place is a row
- * @param labels a class index per row, in the order of `[N, ...]`; or soft labels, a tensor of the logits' shape with a
- *   distribution for each row: values of 0 to 1 whose sum is 1 within 1e-3
- * @throws ERR_SHAPE, ERR_TYPE, ERR_LABEL (also for a mean in which no row counts), ERR_OPTION, ERR_DISPOSED
+ * @param labels a class index per row, in the order of `[N, ...]`; or soft labels, a tensor of the
+ *   logits' shape with a distribution for each row: values of 0 to 1 whose sum is 1 within 1e-3
+ * @throws ERR_LABEL for an index that is no class, for soft labels that are no distribution, and
+ *   for a mean in which no row counts; ERR_SHAPE, ERR_TYPE, ERR_OPTION, ERR_DISPOSED
  */
 export function crossEntropy<X extends TensorLike, R extends Reduction = 'mean'>(
   logits: X,
   labels: Labels | TensorLike,
   options: CrossEntropyOptions<R> = {},
 ): Loss<X, R> {
-  const names = ['labelSmoothing', 'classWeights', 'ignoreIndex', 'reduction'];
-  const taken: CrossEntropyOptions = takeOptions<CrossEntropyOptions>(SUBJECT, options, names);
+  const { labelSmoothing, classWeights, ignoreIndex, reduction } = readSchema(SUBJECT, options, crossEntropySchema());
   const given = locate(SUBJECT, 'logits', logits);
   const shape = shapeOf(given);
   const [batch, classes] = shape;
@@ -62,13 +100,7 @@ export function crossEntropy<X extends TensorLike, R extends Reduction = 'mean'>
   if (!(shape.length >= 2 && rows >= 1 && classes >= 1)) {
     throw wrongValue('ERR_SHAPE', SUBJECT, 'logits', '[N, classes, ...] with N of 1 or more', showShape(shape));
   }
-  const { labelSmoothing = 0, ignoreIndex } = taken;
-  const reduction = readReduction(SUBJECT, taken.reduction);
-  if (typeof labelSmoothing !== 'number' || !(labelSmoothing >= 0 && labelSmoothing <= 1))
-    throw wrongValue('ERR_OPTION', SUBJECT, 'labelSmoothing', 'a number from 0 to 1', show(labelSmoothing));
-  if (ignoreIndex !== undefined && !Number.isSafeInteger(ignoreIndex))
-    throw wrongValue('ERR_OPTION', SUBJECT, 'ignoreIndex', 'an integer', show(ignoreIndex));
-  const weights = taken.classWeights === undefined ? undefined : readWeights(taken.classWeights, classes);
+  const weights = classWeights === undefined ? undefined : readWeights(classWeights, classes);
   const list = listOf(labels) as ArrayLike<number> | undefined;
   const isSoft = !list && typeof labels === 'object' && labels !== null;
   if (isSoft && ignoreIndex !== undefined)
@@ -133,45 +165,54 @@ export function crossEntropy<X extends TensorLike, R extends Reduction = 'mean'>
 }
 
 /**
- * Mean squared error, Σ(x − target)²/count in f64, as torch.nn.functional.mse_loss.
+ * Mean squared error in f64, as torch.nn.functional.mse_loss:
+ *
+ *   loss = Σ(x − target)²/count     grad = 2·(x − target)/count
+ *
+ *     const { loss, grad } = mse(net.forward(x), target);
  *
  * @param x predictions of any shape that is not empty
  * @param target a tensor of the same shape
- * @throws ERR_SHAPE, ERR_TYPE, ERR_OPTION, ERR_DISPOSED
+ * @throws ERR_SHAPE for different or empty shapes; ERR_TYPE, ERR_OPTION, ERR_DISPOSED
  */
 export function mse<X extends TensorLike, R extends Reduction = 'mean'>(
   x: X,
   target: TensorLike,
   options: LossOptions<R> = {},
 ): Loss<X, R> {
-  const { reduction } = takeOptions('mse', options, ['reduction']);
+  const { reduction } = readSchema('mse', options, { reduction: reductionOption() });
   return elementwise('mse', x, target, reduction, (value, wanted, to) => {
     to[0] = (value - wanted) ** 2;
     to[1] = 2 * (value - wanted);
   });
 }
 
+/** Options of `huber`. */
 export interface HuberOptions<R extends Reduction = Reduction> extends LossOptions<R> {
   /** Where the parabola becomes a line, above 0. Default 1. */
   delta?: number;
 }
 
 /**
- * Huber's loss (1964), the mean in f64 of d²/2 where |d| ≤ delta and delta·(|d| − delta/2) elsewhere, d = x − target, as
- * torch.nn.functional.huber_loss.
+ * Huber's loss (1964), the mean in f64 over d = x − target, as torch.nn.functional.huber_loss:
+ *
+ *   d²/2 where |d| ≤ delta, delta·(|d| − delta/2) elsewhere
+ *
+ *     const { loss, grad } = huber(net.forward(x), target, { delta: 0.5 });
  *
  * @param x predictions of any shape that is not empty
  * @param target a tensor of the same shape
- * @throws ERR_SHAPE, ERR_TYPE, ERR_OPTION, ERR_DISPOSED
+ * @throws ERR_SHAPE for different or empty shapes; ERR_TYPE, ERR_OPTION, ERR_DISPOSED
  */
 export function huber<X extends TensorLike, R extends Reduction = 'mean'>(
   x: X,
   target: TensorLike,
   options: HuberOptions<R> = {},
 ): Loss<X, R> {
-  const { delta = 1, reduction } = takeOptions('huber', options, ['delta', 'reduction']);
-  if (typeof delta !== 'number' || !(delta > 0 && delta < Number.POSITIVE_INFINITY))
-    throw wrongValue('ERR_OPTION', 'huber', 'delta', 'a finite number above 0', show(delta));
+  const { delta, reduction } = readSchema('huber', options, {
+    delta: number(1, 'a finite number above 0', (value) => value > 0 && Number.isFinite(value)),
+    reduction: reductionOption(),
+  });
   return elementwise('huber', x, target, reduction, (value, wanted, to) => {
     const d = value - wanted;
     const isFar = Math.abs(d) > delta;
@@ -180,14 +221,43 @@ export function huber<X extends TensorLike, R extends Reduction = 'mean'>(
   });
 }
 
+/** Options of `bceWithLogits`. */
 export interface BceOptions<R extends Reduction = Reduction> extends LossOptions<R> {
-  /** Weight of what is positive: a number, or one for each place on the last axis; finite, 0 or more. Default 1. */
+  /**
+   * Weight of what is positive: a number, or one for each place on the last axis; finite, 0 or
+   * more. Default 1.
+   */
   posWeight?: number | readonly number[] | Float32Array | Float64Array;
 }
 
+const bceSchema = () => ({
+  posWeight: {
+    standard: 1,
+    read(subject, name, value) {
+      if (typeof value !== 'number' && !listOf(value)) {
+        throw wrongKind('ERR_OPTION', subject, name, 'a number or an array of numbers', show(value));
+      }
+      const weights = typeof value === 'number' ? [value] : Array.from(listOf(value)!);
+      for (const weight of weights) {
+        if (typeof weight !== 'number' || !(weight >= 0 && Number.isFinite(weight))) {
+          throw wrongValue('ERR_OPTION', subject, name, 'finite numbers of 0 or more', show(weight));
+        }
+      }
+      return typeof value === 'number' ? value : (weights as number[]);
+    },
+  } satisfies Option<number | readonly number[]>,
+  reduction: reductionOption(),
+});
+
 /**
- * Binary cross entropy of logits, the mean in f64 of −posWeight·t·ln σ(x) − (1 − t)·ln(1 − σ(x)), as
- * torch.nn.functional.binary_cross_entropy_with_logits; far from 0 no digit is lost.
+ * Binary cross entropy of logits, a mean in f64, as
+ * torch.nn.functional.binary_cross_entropy_with_logits:
+ *
+ *   −posWeight·t·ln σ(x) − (1 − t)·ln(1 − σ(x))
+ *
+ * No digit is lost far from 0.
+ *
+ *     const { loss, grad } = bceWithLogits(net.forward(x), targets);
  *
  * @param x logits of any shape that is not empty
  * @param target a tensor of the same shape, values from 0 to 1
@@ -199,13 +269,8 @@ export function bceWithLogits<X extends TensorLike, R extends Reduction = 'mean'
   options: BceOptions<R> = {},
 ): Loss<X, R> {
   const subject = 'bceWithLogits';
-  const { posWeight = 1, reduction } = takeOptions(subject, options, ['posWeight', 'reduction']);
-  const weights = typeof posWeight === 'number' ? [posWeight] : (listOf(posWeight) as ArrayLike<number> | undefined);
-  if (!weights) throw wrongKind('ERR_OPTION', subject, 'posWeight', 'a number or an array of numbers', show(posWeight));
-  for (const weight of Array.from(weights)) {
-    if (typeof weight !== 'number' || !(weight >= 0 && weight < Number.POSITIVE_INFINITY))
-      throw wrongValue('ERR_OPTION', subject, 'posWeight', 'finite numbers of 0 or more', show(weight));
-  }
+  const { posWeight, reduction } = readSchema(subject, options, bceSchema());
+  const weights = typeof posWeight === 'number' ? [posWeight] : posWeight;
   const check = (shape: readonly number[], wanted: Float32Array) => {
     const last = shape.at(-1) ?? 1;
     if (typeof posWeight !== 'number' && weights.length !== last)
@@ -234,11 +299,10 @@ function elementwise<X extends TensorLike, R extends Reduction>(
   subject: string,
   x: X,
   target: TensorLike,
-  reduction: Reduction | undefined,
+  reduction: Reduction,
   element: Element,
   check?: (shape: readonly number[], target: Float32Array) => void,
 ): Loss<X, R> {
-  const kind = readReduction(subject, reduction);
   const given = locate(subject, 'x', x);
   const wanted = locate(subject, 'target', target);
   const shape = shapeOf(given);
@@ -247,9 +311,9 @@ function elementwise<X extends TensorLike, R extends Reduction>(
   if (!sameShape(shapeOf(wanted), shape))
     throw wrongValue('ERR_SHAPE', subject, 'target', `shape ${showShape(shape)}`, showShape(shapeOf(wanted)));
   check?.(shape, wanted.data);
-  const losses = new Float64Array(kind === 'none' ? size : 0);
+  const losses = new Float64Array(reduction === 'none' ? size : 0);
   const to = new Float64Array(2);
-  const divisor = kind === 'mean' ? size : 1;
+  const divisor = reduction === 'mean' ? size : 1;
   // before the views below are asked for: making it may move memory
   const grad = gradientOf(x, shape);
   const [values, targets, g] = [given.data, wanted.data, (grad as TensorLike).data];
@@ -257,20 +321,15 @@ function elementwise<X extends TensorLike, R extends Reduction>(
   for (let i = 0; i < size; i++) {
     element(values[i], targets[i], to, i);
     loss += to[0];
-    if (kind === 'none') losses[i] = to[0];
+    if (reduction === 'none') losses[i] = to[0];
     g[i] = to[1] / divisor;
   }
-  return { loss: kind === 'none' ? losses : loss / divisor, grad } as Loss<X, R>;
+  return { loss: reduction === 'none' ? losses : loss / divisor, grad } as Loss<X, R>;
 }
 
 /** Where the gradient goes. */
 function gradientOf<X extends TensorLike>(x: X, shape: readonly number[]): Result<X> {
   return x instanceof Tensor ? (x.companion as Result<X>) : makeLike(x, shape);
-}
-
-function readReduction(subject: string, reduction: Reduction = 'mean'): Reduction {
-  if (REDUCTIONS.includes(reduction)) return reduction;
-  throw wrongValue('ERR_OPTION', subject, 'reduction', showChoices(REDUCTIONS), show(reduction));
 }
 
 /** The class weights, read once and checked. */
@@ -336,25 +395,35 @@ function checkLabels(subject: string, labels: ArrayLike<number>, classes: number
   }
 }
 
+/** Options of `accuracy` and `topK`. */
 export interface AccuracyOptions {
   /** Rows with this label are left out. An integer; default: every label counts. */
   ignoreIndex?: number;
 }
 
 /**
- * The share of rows whose largest logit is that of their label, 0 to 1; of equal ones the first counts, and a row with NaN is wrong.
+ * The share of rows whose largest logit is that of their label, 0 to 1. Of equal logits the first
+ * counts, and a row with NaN is wrong.
+ *
+ *     const share = accuracy(net.eval().forward(x), labels);
  *
  * @param logits `[N, classes]`, or probabilities
  * @param labels a class index per row
- * @throws ERR_SHAPE, ERR_TYPE, ERR_LABEL (also where no row is left), ERR_OPTION, ERR_DISPOSED
+ * @throws ERR_LABEL for an index that is no class, and where no row is left; ERR_SHAPE, ERR_TYPE,
+ *   ERR_OPTION, ERR_DISPOSED
  */
 export function accuracy(logits: TensorLike, labels: Labels, options: AccuracyOptions = {}): number {
   return share('accuracy', logits, labels, 1, options);
 }
 
 /**
- * The share of rows whose label is among the `k` largest logits, 0 to 1; of equal ones the first count, and a row with NaN is wrong.
+ * The share of rows whose label is among the `k` largest logits, 0 to 1. Of equal logits the first
+ * count, and a row with NaN is wrong.
  *
+ *     const share = topK(net.eval().forward(x), labels, 5);
+ *
+ * @param logits `[N, classes]`, or probabilities
+ * @param labels a class index per row
  * @param k 1 to the number of classes
  * @throws as `accuracy`
  */
@@ -363,10 +432,7 @@ export function topK(logits: TensorLike, labels: Labels, k: number, options: Acc
 }
 
 function share(subject: string, logits: TensorLike, labels: Labels, k: number, options: AccuracyOptions): number {
-  checkNames(subject, options, ['ignoreIndex']);
-  const { ignoreIndex } = options;
-  if (ignoreIndex !== undefined && !Number.isSafeInteger(ignoreIndex))
-    throw wrongValue('ERR_OPTION', subject, 'ignoreIndex', 'an integer', show(ignoreIndex));
+  const { ignoreIndex } = readSchema(subject, options, { ignoreIndex: ignoreIndexOption() });
   const located = locate(subject, 'logits', logits);
   const shape = shapeOf(located);
   const [rows, classes] = shape;

@@ -1,5 +1,6 @@
-// A graph of layers that trains: forward with a buffer for each value, and back with the gradients of each added up. Sequential, Residual and Graph are
-// such networks, and differ in how they are written down.
+// A graph of layers that trains: forward with a buffer for each value, and back with the gradients
+// of each added up. Sequential, Residual and Graph are such networks, and differ in how they are
+// written down.
 
 import { inPart, show, wrongKind, wrongValue } from '../errors.ts';
 import type { OperationGraph, Value } from '../graph/graph.ts';
@@ -22,10 +23,13 @@ import { total } from './operations.ts';
 type Shape = readonly number[];
 type Some<T> = readonly (T | undefined)[];
 
-/** What `forward` of a network takes besides: `lengths` and `mask` go to the layers that take them. */
+/** What `forward` of a network takes besides its input. */
 export interface NetworkOptions<O = TensorLike> {
+  /** Where to write the output: memory apart from x. */
   out?: O;
+  /** How many steps of each sequence count, `[N]`: for the layers that take it. */
   lengths?: ArrayLike<number>;
+  /** Which places count (`MaskOptions.mask`): for the layers that take it. */
   mask?: object;
 }
 
@@ -45,8 +49,9 @@ interface Node extends NetworkNode {
 }
 
 /**
- * The network's own memory, and its tensors by input shapes. Two regions for each input, where it is copied if it has to be: by turns, so that a forward
- * that fails leaves what the one before it was given; then IDENTITY, the values of nodes, and slots of gradients.
+ * The network's own memory, and its tensors by input shapes. Two regions for each input, where it
+ * is copied if it has to be: by turns, so that a forward that fails leaves what the one before it
+ * was given; then IDENTITY, the values of nodes, and slots of gradients.
  */
 interface Memory {
   readonly regions: readonly Region[];
@@ -94,11 +99,17 @@ interface MicroBatch {
 }
 
 /**
- * Layers wired together.
+ * Layers wired together: the base of `Sequential`, `Residual` and `Graph`.
  *
- * Memory is planned at the first forward of a shape and reused: later steps take none, but for scratch that they give back. Where the input is a Tensor, so
- * is the output, and it belongs to the network: the next forward, of whatever shape, writes over it, and it is disposed when a larger batch moves the
- * network's memory or its shape has not been seen for a while. Where the input is a plain array, the output is a plain array of its own.
+ *     function train(net: Network, x: TensorLike, labels: number[]) {
+ *       net.backward(crossEntropy(net.forward(x), labels).grad, { inputGradient: false });
+ *     }
+ *
+ * Memory is planned at the first forward of a shape and reused: later steps take none, but for
+ * scratch that they give back. If the input is a Tensor, so is the output, and it belongs to the
+ * network: the next forward, of whatever shape, writes over it. It is disposed when a larger batch
+ * moves the network's memory, or when its shape has not been seen for a while. If the input is a
+ * plain array, the output is a plain array of its own.
  */
 export abstract class Network extends Layer {
   #inputs = 1;
@@ -109,7 +120,9 @@ export abstract class Network extends Layer {
   #leaves: readonly Placed[] = [];
   /** Names of all options that a forward may have. */
   #known: readonly string[] = [];
-  /** Which outputs may be written to the caller's memory at once: nobody in the network reads them. */
+  /**
+   * Which outputs may be written to the caller's memory at once: nobody in the network reads them.
+   */
   #direct: readonly boolean[] = [];
   #memory: Memory | undefined;
   #current: Current | undefined;
@@ -201,7 +214,7 @@ export abstract class Network extends Layer {
   }
 
   /** @throws ERR_SHAPE, by the layer's place */
-  outputShape(shape: Shape): Shape {
+  outputShape(shape: readonly number[]): readonly number[] {
     return this.shapesOf([shape])[0];
   }
 
@@ -255,10 +268,12 @@ export abstract class Network extends Layer {
   }
 
   /**
-   * Runs all layers. What can be told from the shape is checked through the whole network first; if a layer throws all the same, the network is as it was
-   * before: layers have the statistics they had, and backward still finds what the forward before left.
+   * Runs all layers. What can be told from the shape is checked through the whole network first; if
+   * a layer throws all the same, the network is as it was before: layers have the statistics they
+   * had, and backward still finds what the forward before left.
    *
-   * @param options.lengths how many steps of each sequence count, `[N]`, for the layers that take them: those whose input has rank 3 or more
+   * @param options.lengths how many steps of each sequence count, `[N]`, for the layers that take
+   *   them: those whose input has rank 3 or more
    * @param options.mask which places count, for the layers that take it
    * @throws what the layers throw, by the layer's place
    */
@@ -309,14 +324,17 @@ export abstract class Network extends Layer {
     return [given!];
   }
 
-  /** @internal A list of inputs or outputs in the form in which a call returns it: one that was given `x`, or a gradient of such a one. */
+  /**
+   * @internal A list of inputs or outputs in the form in which a call returns it: one that was
+   *   given `x`, or a gradient of such a one.
+   */
   formOf(_kind: 'x' | 'y', list: Some<TensorLike>, _x?: unknown): TensorLike {
     return list[0]!;
   }
 
   /**
-   * Where results of these values go, if not to the network's memory: where that is asked for, each apart from the inputs and from the others, or in new
-   * memory.
+   * Where results of these values go, if not to the network's memory: where that is asked for, each
+   * apart from the inputs and from the others, or in new memory.
    */
   #resultsOf(
     like: TensorLike,
@@ -333,7 +351,8 @@ export abstract class Network extends Layer {
       const target = targetOf({ subject, like, shape: shapes[i], out, inputs, aliasing: 'apart' });
       targets.push(target);
       if (!target || outs.length === 1) return;
-      // plain arrays may lie where an input does, which is copied before they are written, but not where another result does
+      // plain arrays may lie where an input does, which is copied before they are written, but not
+      // where another result does
       const other = targets.findIndex((one) => one && sameMemory(one, target));
       if (other < i) {
         const expected = `memory apart from output ${other}`;
@@ -405,7 +424,10 @@ export abstract class Network extends Layer {
     });
   }
 
-  /** Runs a forward once more, after a later one has failed in the middle: backward then finds what it left. */
+  /**
+   * Runs a forward once more, after a later one has failed in the middle: backward then finds what
+   * it left.
+   */
   #redo(last: Current | undefined): void {
     if (!last) return;
     const modes = this.#modes();
@@ -428,8 +450,9 @@ export abstract class Network extends Layer {
   /**
    * Gradient of the last forward through all layers; adds to the gradients of all parameters.
    *
-   * @param options.inputGradient `false`: the gradient with respect to the network's input is not worked out, and nothing is returned,
-   *   which saves the first layer a matrix product. Default `true`
+   * @param options.inputGradient `false`: the gradient with respect to the network's input is not
+   *   worked out, and nothing is returned, which saves the first layer a matrix product. Default
+   *   `true`
    * @throws ERR_MODE before a forward; what the layers throw
    */
   backward<D extends TensorLike, O extends TensorLike = Result<D>>(
@@ -511,7 +534,10 @@ export abstract class Network extends Layer {
     this.backward(dy, { inputGradient: false });
   }
 
-  /** Layer by layer over all micro-batches. Values between layers are plain arrays: they are held until backward. @throws what the layers throw */
+  /**
+   * Layer by layer over all micro-batches. Values between layers are plain arrays: they are held
+   * until backward. @throws what the layers throw
+   */
   override forwardMicroBatches<X extends TensorLike>(xs: readonly X[]): Result<X>[] {
     const { subject } = this;
     checkBatches(subject, xs);
@@ -640,7 +666,8 @@ export abstract class Network extends Layer {
   }
 
   /**
-   * Freezes all layers: no parameter gets a gradient, and norms with running statistics normalise by them, which nothing moves.
+   * Freezes all layers: no parameter gets a gradient, and norms with running statistics normalise
+   * by them, which nothing moves.
    *
    * @throws ERR_MODE for a norm that has no running statistics to go by, by its place
    */
@@ -648,6 +675,7 @@ export abstract class Network extends Layer {
     return this.#setFrozen(true);
   }
 
+  /** Ends `freeze()` for all layers. */
   unfreeze(): this {
     return this.#setFrozen(false);
   }
@@ -696,6 +724,10 @@ export abstract class Network extends Layer {
     };
   }
 
+  /**
+   * Gives back the linear memory of the network and of all its layers. Tensors that it returned
+   * end.
+   */
   override dispose(): void {
     for (const { layer } of this.#layers) layer.dispose();
     releaseMemory(this.#memory);
@@ -707,7 +739,8 @@ export abstract class Network extends Layer {
     const inputs = shapes.slice(0, this.#inputs);
     const key = inputs.map((shape) => shape.join('x')).join();
     let stations = this.#memory?.stations.get(key);
-    // a caller may have disposed of what an earlier call returned: the memory is still the network's, the tensor is not
+    // a caller may have disposed of what an earlier call returned: the memory is still the
+    // network's, the tensor is not
     if (!stations || !isWhole(stations)) {
       stations = this.#newStations(shapes, stations?.plan ?? planGradients(this.wiring, shapes));
     }

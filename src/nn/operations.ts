@@ -1,4 +1,5 @@
-// What values of a network are joined by: sums and products, which broadcast, and concatenation. Forward, and the gradient of each input.
+// What values of a network are joined by: sums and products, which broadcast, and concatenation.
+// Forward, and the gradient of each input.
 
 import { show, wrongKind } from '../errors.ts';
 import type { OperationGraph, Value } from '../graph/graph.ts';

@@ -3,9 +3,9 @@ import type { OperationGraph, Value } from '../graph/graph.ts';
 import type { PadOperation } from '../graph/operations/pad.ts';
 import { backend } from '../kernels/backend.ts';
 import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
-import { checkChoice, checkLayout } from '../layers/options.ts';
+import { layout } from '../layers/options.ts';
 import { PAD_MODES, type Padding, paddedShape, paddingMaps } from '../layers/padding.ts';
-import { takeOptions } from '../named-options.ts';
+import { choice, number, optional, readSchema, type Schema } from '../named-options.ts';
 import { type AxisMaps, gatherer, scatter } from '../tensors/axis-maps.ts';
 import type { Call } from '../tensors/call.ts';
 import type { Located } from '../tensors/route.ts';
@@ -14,8 +14,12 @@ import type { TensorLike } from '../tensors/tensor.ts';
 import type { Layout } from '../types.ts';
 import { indexOf } from '../wasm/views.ts';
 
+/** Options of `Pad`. */
 export interface PadOptions {
-  /** What is there: a constant; the image mirrored at its edge, without the edge (`'reflect'`); or the edge itself (`'replicate'`). Default `'constant'`. */
+  /**
+   * What is there: a constant; the image mirrored at its edge, without the edge (`'reflect'`); or
+   * the edge itself (`'replicate'`). Default `'constant'`.
+   */
   mode?: 'constant' | 'reflect' | 'replicate';
   /** The constant. Default 0. */
   value?: number;
@@ -27,9 +31,18 @@ interface PadPass extends Pass {
   readonly maps: AxisMaps;
 }
 
+const padSchema = (): Schema<Required<Omit<PadOptions, 'value'>> & Pick<PadOptions, 'value'>> => ({
+  mode: choice('constant', PAD_MODES),
+  value: optional(number(0, 'a number', () => true)),
+  layout: layout(),
+});
+
 /**
- * Places before and behind the spatial axes of `[N, C, ...]`; with `layout: 'channels-last'` of `[N, ..., C]`. As PyTorch's ConstantPad, ReflectionPad
- * and ReplicationPad; `padding` names the axes in their order.
+ * Places before and behind the spatial axes of `[N, C, ...]`; with `layout: 'channels-last'` of
+ * `[N, ..., C]`. As PyTorch's ConstantPad, ReflectionPad and ReplicationPad, but `padding` names
+ * the axes in their order.
+ *
+ *     new Pad([1, 2]).outputShape([1, 3, 10, 10]);   // [1, 3, 12, 14]
  */
 export class Pad extends LeafLayer<PadPass> {
   static override readonly name: string = 'Pad';
@@ -37,9 +50,10 @@ export class Pad extends LeafLayer<PadPass> {
   readonly #padding: Padding;
 
   /**
-   * @param padding places on either side: a number for all axes, one per axis, or `[before, after]` per axis
-   * @throws ERR_OPTION for a padding of anything but integers of 0 or more, a mode that there is not, a value in another mode than `'constant'`, or
-   *   an unknown option
+   * @param padding places on either side: a number for all axes, one per axis, or `[before, after]`
+   *   per axis
+   * @throws ERR_OPTION for a padding of anything but integers of 0 or more, a mode that there is
+   *   not, a value in another mode than `'constant'`, or an unknown option
    */
   constructor(
     padding: number | readonly number[] | readonly (readonly [before: number, after: number])[],
@@ -48,15 +62,11 @@ export class Pad extends LeafLayer<PadPass> {
     super();
     const pads = readPads(padding);
     this.subject = `Pad(${show(padding)})`;
-    const taken = takeOptions(this.subject, options, ['mode', 'value', 'layout']);
-    const { mode = 'constant', value = 0, layout = 'channels-first' } = taken;
-    checkChoice(this.subject, 'mode', mode, PAD_MODES);
-    if (typeof value !== 'number') throw wrongKind('ERR_OPTION', this.subject, 'value', 'a number', show(value));
-    if (taken.value !== undefined && mode !== 'constant') {
+    const { mode, value, layout } = readSchema(this.subject, options, padSchema());
+    if (value !== undefined && mode !== 'constant') {
       throw wrongValue('ERR_OPTION', this.subject, 'value', "mode 'constant' with it", show(mode));
     }
-    checkLayout(this.subject, layout);
-    this.#padding = { layout, mode, value: Math.fround(value), pads };
+    this.#padding = { layout, mode, value: Math.fround(value ?? 0), pads };
   }
 
   /** @throws ERR_SHAPE for another rank, and for axes shorter than what is reflected */

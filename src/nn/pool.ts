@@ -1,21 +1,22 @@
 // Pooling: the largest value, or the average, of windows over one to three spatial axes.
 
-import { show, wrongKind, wrongValue } from '../errors.ts';
+import { show, wrongValue } from '../errors.ts';
 import type { OperationGraph, Value } from '../graph/graph.ts';
 import type { PoolOperation } from '../graph/operations/pool.ts';
 import { backend } from '../kernels/backend.ts';
 import { avgPool, avgPoolGrad, maxPool, maxPoolGrad, type PoolExtent, poolScratch } from '../kernels/pool/calls.ts';
 import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
-import { checkLayout } from '../layers/options.ts';
+import { layout } from '../layers/options.ts';
 import { type PerAxis, readIntegers } from '../layers/per-axis.ts';
 import { extentOf, type Pooling, pooledShape } from '../layers/windows.ts';
-import { takeOptions } from '../named-options.ts';
+import { flag, type Option, readSchema } from '../named-options.ts';
 import type { Call } from '../tensors/call.ts';
 import type { Located } from '../tensors/route.ts';
 import { countOf } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 import type { Layout } from '../types.ts';
 
+/** Options of poolings whose windows follow from the number of outputs. */
 export interface PoolLayoutOptions {
   /** Where the channels lie. Default `'channels-first'`. */
   layout?: Layout;
@@ -24,19 +25,30 @@ export interface PoolLayoutOptions {
 interface PoolOptions extends PoolLayoutOptions {
   /** Places from one window to the next: a number, or one per axis. Default `kernelSize`. */
   stride?: PerAxis;
-  /** Places before and behind the input, half a window at most: a number, or one per axis. Default 0. */
+  /**
+   * Places before and behind the input, half a window at most: a number, or one per axis. Default
+   * 0.
+   */
   padding?: PerAxis;
-  /** `true`: a last window that reaches beyond the padding counts as well, if it begins in the input or the padding before it. Default `false`. */
+  /**
+   * `true`: a last window that reaches beyond the padding counts as well, if it begins in the input
+   * or the padding before it. Default `false`.
+   */
   ceilMode?: boolean;
 }
 
+/** Options of `MaxPool1d`, `MaxPool2d` and `MaxPool3d`. */
 export interface MaxPoolOptions extends PoolOptions {
   /** Places from one value of a window to the next: a number, or one per axis. Default 1. */
   dilation?: PerAxis;
 }
 
+/** Options of `AvgPool1d`, `AvgPool2d` and `AvgPool3d`. */
 export interface AvgPoolOptions extends PoolOptions {
-  /** Are places of the padding counted, as zeros? Places that `ceilMode` adds beyond it never are. Default `true`. */
+  /**
+   * Are places of the padding counted, as zeros? Places that `ceilMode` adds beyond it never are.
+   * Default `true`.
+   */
   countIncludePad?: boolean;
 }
 
@@ -47,6 +59,7 @@ interface PoolPass extends Pass {
 /** What all poolings share. */
 abstract class PoolLayer<R extends number = number> extends LeafLayer<PoolPass, R> {
   readonly subject: string;
+  /** Where the channels lie in input and output. */
   readonly layout: Layout;
   readonly #pooling: Pooling;
 
@@ -57,7 +70,9 @@ abstract class PoolLayer<R extends number = number> extends LeafLayer<PoolPass, 
     this.#pooling = pooling;
   }
 
-  /** @throws ERR_SHAPE for another rank, and for an axis shorter than one window with its padding */
+  /**
+   * @throws ERR_SHAPE for another rank, and for an axis shorter than one window with its padding
+   */
   outputShape(shape: readonly number[]): readonly number[] {
     return pooledShape(this.subject, this.#pooling, shape);
   }
@@ -116,22 +131,28 @@ function windowsFrom(
 ): [subject: string, pooling: Pooling] {
   const kernel = readIntegers(kind, 'kernelSize', kernelSize, axes, 1);
   const subject = `${kind}(${show(kernelSize)})`;
-  const own = of === 'max' ? 'dilation' : 'countIncludePad';
-  const taken = takeOptions(subject, options, ['stride', 'padding', own, 'ceilMode', 'layout']);
-  const { ceilMode = false, countIncludePad = true, layout = 'channels-first' } = taken;
-  const stride = readIntegers(subject, 'stride', taken.stride ?? kernel, axes, 1);
-  const padding = readIntegers(subject, 'padding', taken.padding ?? 0, axes, 0);
-  const dilation = readIntegers(subject, 'dilation', taken.dilation ?? 1, axes, 1);
+  const integers = (standard: readonly number[], least: number): Option<readonly number[]> => ({
+    standard,
+    read: (_, name, value) => readIntegers(subject, name, value as PerAxis, axes, least),
+  });
+  const all = (value: number) => kernel.map(() => value);
+  const schema = {
+    stride: integers(kernel, 1),
+    padding: integers(all(0), 0),
+    dilation: integers(all(1), 1),
+    countIncludePad: flag(true),
+    ceilMode: flag(false),
+    layout: layout(),
+  };
+  const { [of === 'max' ? 'countIncludePad' : 'dilation']: _, ...own } = schema;
+  const read = readSchema(subject, options, own as typeof schema);
+  const { stride, padding, ceilMode, dilation = all(1), countIncludePad = true } = read;
   padding.forEach((value, i) => {
     const most = Math.floor((dilation[i] * (kernel[i] - 1) + 1) / 2);
     if (value > most) throw wrongValue('ERR_OPTION', subject, 'padding', `half a window, ${most}, at most`, `${value}`);
   });
-  for (const [name, value] of Object.entries({ ceilMode, countIncludePad })) {
-    if (typeof value !== 'boolean') throw wrongKind('ERR_OPTION', subject, name, 'true or false', show(value));
-  }
-  checkLayout(subject, layout);
   const windows = { kernel, stride, padding, dilation, ceilMode, countIncludePad };
-  return [subject, { of, layout, windows, outputs: null }];
+  return [subject, { of, layout: read.layout, windows, outputs: null }];
 }
 
 function adaptiveFrom(
@@ -145,95 +166,134 @@ function adaptiveFrom(
   const known = Array.isArray(outputSize) ? outputSize.map((length) => length ?? 1) : outputSize;
   const lengths = readIntegers(kind, 'outputSize', known, axes, 1);
   const subject = `${kind}(${show(outputSize)})`;
-  const { layout = 'channels-first' } = takeOptions(subject, options, ['layout']);
-  checkLayout(subject, layout);
+  const { layout: own } = readSchema(subject, options, { layout: layout() });
   const outputs = lengths.map((length, i) => (Array.isArray(outputSize) && outputSize[i] === null ? null : length));
-  return [subject, { of, layout, windows: null, outputs }];
+  return [subject, { of, layout: own, windows: null, outputs }];
 }
 
 /**
- * The largest value of each window of `[N, C, L]`; with `layout: 'channels-last'` of `[N, L, C]`. Outputs by axis: ⌊(input + 2·padding −
- * dilation·(kernelSize − 1) − 1)/stride⌋ + 1, rounded up with `ceilMode`. Padding is never the largest; a NaN wins its window. Backward gives the
- * gradient of each window to the first of its largest values. As PyTorch's MaxPool1d.
+ * The largest value of each window of `[N, C, L]`; with `layout: 'channels-last'` of `[N, L, C]`.
+ * Outputs by axis:
+ *
+ *   ⌊(input + 2·padding − dilation·(kernelSize − 1) − 1)/stride⌋ + 1
+ *
+ * rounded up with `ceilMode`. Padding is never the largest; a NaN wins its window. Backward gives
+ * the gradient of each window to the first of its largest values. As PyTorch's MaxPool1d.
+ *
+ *     new MaxPool1d(2).outputShape([1, 8, 100]);   // [1, 8, 50]
  */
 export class MaxPool1d extends PoolLayer<3> {
   static override readonly name: string = 'MaxPool1d';
-  /** @throws ERR_OPTION for sizes that are not integers of 1 or more, a padding of more than half a window, or an unknown option */
+  /**
+   * @throws ERR_OPTION for sizes that are not integers of 1 or more, a padding of more than half a
+   *   window, or an unknown option
+   */
   constructor(kernelSize: PerAxis, options: MaxPoolOptions = {}) {
     super(...windowsFrom('MaxPool1d', 'max', 1, kernelSize, options));
   }
 }
 
 /**
- * The largest value of each window of `[N, C, H, W]`; with `layout: 'channels-last'` of `[N, H, W, C]`. Outputs by axis: ⌊(input + 2·padding −
- * dilation·(kernelSize − 1) − 1)/stride⌋ + 1, rounded up with `ceilMode`. Padding is never the largest; a NaN wins its window. Backward gives the
- * gradient of each window to the first of its largest values. As PyTorch's MaxPool2d.
+ * The largest value of each window of `[N, C, H, W]`; with `layout: 'channels-last'` of `[N, H, W,
+ * C]`. Sizes, padding, NaN and backward are those of `MaxPool1d`. As PyTorch's MaxPool2d.
+ *
+ *     new MaxPool2d(2, { stride: 2 }).outputShape([1, 64, 112, 112]);   // [1, 64, 56, 56]
  */
 export class MaxPool2d extends PoolLayer<4> {
   static override readonly name: string = 'MaxPool2d';
-  /** @throws ERR_OPTION for sizes that are not integers of 1 or more, a padding of more than half a window, or an unknown option */
+  /**
+   * @throws ERR_OPTION for sizes that are not integers of 1 or more, a padding of more than half a
+   *   window, or an unknown option
+   */
   constructor(kernelSize: PerAxis, options: MaxPoolOptions = {}) {
     super(...windowsFrom('MaxPool2d', 'max', 2, kernelSize, options));
   }
 }
 
 /**
- * The largest value of each window of `[N, C, D, H, W]`; with `layout: 'channels-last'` of `[N, D, H, W, C]`. Outputs by axis: ⌊(input + 2·padding −
- * dilation·(kernelSize − 1) − 1)/stride⌋ + 1, rounded up with `ceilMode`. Padding is never the largest; a NaN wins its window. Backward gives the
- * gradient of each window to the first of its largest values. As PyTorch's MaxPool3d.
+ * The largest value of each window of `[N, C, D, H, W]`; with `layout: 'channels-last'` of `[N, D,
+ * H, W, C]`. Sizes, padding, NaN and backward are those of `MaxPool1d`. As PyTorch's MaxPool3d.
+ *
+ *     new MaxPool3d(2).outputShape([1, 8, 16, 32, 32]);   // [1, 8, 8, 16, 16]
  */
 export class MaxPool3d extends PoolLayer<5> {
   static override readonly name: string = 'MaxPool3d';
-  /** @throws ERR_OPTION for sizes that are not integers of 1 or more, a padding of more than half a window, or an unknown option */
+  /**
+   * @throws ERR_OPTION for sizes that are not integers of 1 or more, a padding of more than half a
+   *   window, or an unknown option
+   */
   constructor(kernelSize: PerAxis, options: MaxPoolOptions = {}) {
     super(...windowsFrom('MaxPool3d', 'max', 3, kernelSize, options));
   }
 }
 
 /**
- * The average of each window of `[N, C, L]`; with `layout: 'channels-last'` of `[N, L, C]`. Outputs by axis: ⌊(input + 2·padding −
- * kernelSize)/stride⌋ + 1, rounded up with `ceilMode`. Sums in f64. As PyTorch's AvgPool1d.
+ * The average of each window of `[N, C, L]`; with `layout: 'channels-last'` of `[N, L, C]`. Outputs
+ * by axis:
+ *
+ *   ⌊(input + 2·padding − kernelSize)/stride⌋ + 1
+ *
+ * rounded up with `ceilMode`. Sums in f64. As PyTorch's AvgPool1d.
+ *
+ *     new AvgPool1d(2).outputShape([1, 8, 100]);   // [1, 8, 50]
  */
 export class AvgPool1d extends PoolLayer<3> {
   static override readonly name: string = 'AvgPool1d';
-  /** @throws ERR_OPTION for sizes that are not integers of 1 or more, a padding of more than half a window, or an unknown option */
+  /**
+   * @throws ERR_OPTION for sizes that are not integers of 1 or more, a padding of more than half a
+   *   window, or an unknown option
+   */
   constructor(kernelSize: PerAxis, options: AvgPoolOptions = {}) {
     super(...windowsFrom('AvgPool1d', 'avg', 1, kernelSize, options));
   }
 }
 
 /**
- * The average of each window of `[N, C, H, W]`; with `layout: 'channels-last'` of `[N, H, W, C]`. Outputs by axis: ⌊(input + 2·padding −
- * kernelSize)/stride⌋ + 1, rounded up with `ceilMode`. Sums in f64. As PyTorch's AvgPool2d.
+ * The average of each window of `[N, C, H, W]`; with `layout: 'channels-last'` of `[N, H, W, C]`.
+ * Sizes and padding are those of `AvgPool1d`. As PyTorch's AvgPool2d.
+ *
+ *     new AvgPool2d(2).outputShape([1, 64, 56, 56]);   // [1, 64, 28, 28]
  */
 export class AvgPool2d extends PoolLayer<4> {
   static override readonly name: string = 'AvgPool2d';
-  /** @throws ERR_OPTION for sizes that are not integers of 1 or more, a padding of more than half a window, or an unknown option */
+  /**
+   * @throws ERR_OPTION for sizes that are not integers of 1 or more, a padding of more than half a
+   *   window, or an unknown option
+   */
   constructor(kernelSize: PerAxis, options: AvgPoolOptions = {}) {
     super(...windowsFrom('AvgPool2d', 'avg', 2, kernelSize, options));
   }
 }
 
 /**
- * The average of each window of `[N, C, D, H, W]`; with `layout: 'channels-last'` of `[N, D, H, W, C]`. Outputs by axis: ⌊(input + 2·padding −
- * kernelSize)/stride⌋ + 1, rounded up with `ceilMode`. Sums in f64. As PyTorch's AvgPool3d.
+ * The average of each window of `[N, C, D, H, W]`; with `layout: 'channels-last'` of `[N, D, H, W,
+ * C]`. Sizes and padding are those of `AvgPool1d`. As PyTorch's AvgPool3d.
+ *
+ *     new AvgPool3d(2).outputShape([1, 8, 16, 32, 32]);   // [1, 8, 8, 16, 16]
  */
 export class AvgPool3d extends PoolLayer<5> {
   static override readonly name: string = 'AvgPool3d';
-  /** @throws ERR_OPTION for sizes that are not integers of 1 or more, a padding of more than half a window, or an unknown option */
+  /**
+   * @throws ERR_OPTION for sizes that are not integers of 1 or more, a padding of more than half a
+   *   window, or an unknown option
+   */
   constructor(kernelSize: PerAxis, options: AvgPoolOptions = {}) {
     super(...windowsFrom('AvgPool3d', 'avg', 3, kernelSize, options));
   }
 }
 
 /**
- * The average of as many windows as are asked for, of `[N, C, L]`; with `layout: 'channels-last'` of `[N, L, C]`. Output i of an axis covers
- * ⌊i·input/outputSize⌋ up to, not including, ⌈(i + 1)·input/outputSize⌉. As PyTorch's AdaptiveAvgPool1d.
+ * The average of as many windows as are asked for, of `[N, C, L]`; with `layout: 'channels-last'`
+ * of `[N, L, C]`. Output i of an axis covers ⌊i·input/outputSize⌋ up to, not including, ⌈(i +
+ * 1)·input/outputSize⌉. As PyTorch's AdaptiveAvgPool1d.
+ *
+ *     new AdaptiveAvgPool1d(4).outputShape([1, 8, 100]);   // [1, 8, 4]
  */
 export class AdaptiveAvgPool1d extends PoolLayer<3> {
   static override readonly name: string = 'AdaptiveAvgPool1d';
   /**
-   * @param outputSize outputs by axis: a number, or one per axis, null for as many as there are inputs
+   * @param outputSize outputs by axis: a number, or one per axis, null for as many as there are
+   *   inputs
    * @throws ERR_OPTION for sizes that are not integers of 1 or more, or an unknown option
    */
   constructor(outputSize: number | readonly (number | null)[], options: PoolLayoutOptions = {}) {
@@ -242,13 +302,17 @@ export class AdaptiveAvgPool1d extends PoolLayer<3> {
 }
 
 /**
- * The average of as many windows as are asked for, of `[N, C, H, W]`; with `layout: 'channels-last'` of `[N, H, W, C]`. Output i of an axis covers
- * ⌊i·input/outputSize⌋ up to, not including, ⌈(i + 1)·input/outputSize⌉. As PyTorch's AdaptiveAvgPool2d.
+ * The average of as many windows as are asked for, of `[N, C, H, W]`; with `layout:
+ * 'channels-last'` of `[N, H, W, C]`. Windows are those of `AdaptiveAvgPool1d` on each axis. As
+ * PyTorch's AdaptiveAvgPool2d.
+ *
+ *     new AdaptiveAvgPool2d([1, null]).outputShape([1, 8, 14, 14]);   // [1, 8, 1, 14]
  */
 export class AdaptiveAvgPool2d extends PoolLayer<4> {
   static override readonly name: string = 'AdaptiveAvgPool2d';
   /**
-   * @param outputSize outputs by axis: a number, or one per axis, null for as many as there are inputs
+   * @param outputSize outputs by axis: a number, or one per axis, null for as many as there are
+   *   inputs
    * @throws ERR_OPTION for sizes that are not integers of 1 or more, or an unknown option
    */
   constructor(outputSize: number | readonly (number | null)[], options: PoolLayoutOptions = {}) {
@@ -257,13 +321,17 @@ export class AdaptiveAvgPool2d extends PoolLayer<4> {
 }
 
 /**
- * The largest value of as many windows as are asked for, of `[N, C, H, W]`; with `layout: 'channels-last'` of `[N, H, W, C]`. Output i of an axis covers
- * ⌊i·input/outputSize⌋ up to, not including, ⌈(i + 1)·input/outputSize⌉. As PyTorch's AdaptiveMaxPool2d.
+ * The largest value of as many windows as are asked for, of `[N, C, H, W]`; with `layout:
+ * 'channels-last'` of `[N, H, W, C]`. Windows are those of `AdaptiveAvgPool1d` on each axis. As
+ * PyTorch's AdaptiveMaxPool2d.
+ *
+ *     new AdaptiveMaxPool2d(7).outputShape([1, 8, 14, 14]);   // [1, 8, 7, 7]
  */
 export class AdaptiveMaxPool2d extends PoolLayer<4> {
   static override readonly name: string = 'AdaptiveMaxPool2d';
   /**
-   * @param outputSize outputs by axis: a number, or one per axis, null for as many as there are inputs
+   * @param outputSize outputs by axis: a number, or one per axis, null for as many as there are
+   *   inputs
    * @throws ERR_OPTION for sizes that are not integers of 1 or more, or an unknown option
    */
   constructor(outputSize: number | readonly (number | null)[], options: PoolLayoutOptions = {}) {
@@ -271,13 +339,17 @@ export class AdaptiveMaxPool2d extends PoolLayer<4> {
   }
 }
 
-/** The average over all spatial axes, which stay with length 1: `[N, C, H, W]` → `[N, C, 1, 1]`, of any rank from 3 on. Sums in f64. */
+/**
+ * The average over all spatial axes, which stay with length 1: `[N, C, H, W]` → `[N, C, 1, 1]`, of
+ * any rank from 3 on. Sums in f64.
+ *
+ *     new GlobalAvgPool().outputShape([1, 512, 7, 7]);   // [1, 512, 1, 1]
+ */
 export class GlobalAvgPool extends PoolLayer {
   static override readonly name: string = 'GlobalAvgPool';
   /** @throws ERR_OPTION for another layout, or an unknown option */
   constructor(options: PoolLayoutOptions = {}) {
-    const { layout = 'channels-first' } = takeOptions('GlobalAvgPool', options, ['layout']);
-    checkLayout('GlobalAvgPool', layout);
-    super('GlobalAvgPool', { of: 'avg', layout, windows: null, outputs: null });
+    const { layout: own } = readSchema('GlobalAvgPool', options, { layout: layout() });
+    super('GlobalAvgPool', { of: 'avg', layout: own, windows: null, outputs: null });
   }
 }

@@ -2,12 +2,12 @@ import type { OperationGraph, Value } from '../graph/graph.ts';
 import type { PReLUOperation } from '../graph/operations/prelu.ts';
 import { backend } from '../kernels/backend.ts';
 import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
-import { checkFeatures, checkLayout } from '../layers/options.ts';
+import { checkFeatures, layout } from '../layers/options.ts';
 import { addToGradient, LearnedParameter } from '../layers/parameter.ts';
-import { type Plan, planOf } from '../layers/plan.ts';
 import { prelu, sloped } from '../layers/prelu.ts';
 import type { StateSlots } from '../layers/state.ts';
-import { checkNumber, takeOptions } from '../named-options.ts';
+import { number, readSchema, type Schema } from '../named-options.ts';
+import { type Plan, planOf } from '../passes/plan.ts';
 import type { Call } from '../tensors/call.ts';
 import type { Located } from '../tensors/route.ts';
 import { countOf } from '../tensors/shape.ts';
@@ -15,6 +15,7 @@ import type { TensorLike } from '../tensors/tensor.ts';
 import type { Layout, Parameter } from '../types.ts';
 import { indexOf } from '../wasm/views.ts';
 
+/** Options of `PReLU`. */
 export interface PReLUOptions {
   /** What slopes begin with. Default 0.25. */
   init?: number;
@@ -26,29 +27,34 @@ interface PReLUPass extends Pass {
   readonly along: Pick<Plan, 'outer' | 'channels' | 'inner'>;
 }
 
+const preluSchema = (): Schema<Required<PReLUOptions>> => ({ init: number(0.25), layout: layout() });
+
 /**
- * x where x ≥ 0, slope·x below: one learned slope for all values, of any shape, or one per channel of `[N, C, ...]` or, with `layout:
- * 'channels-last'`, `[N, ..., C]` (He, Zhang, Ren & Sun 2015). Backward adds Σ dy·x over the values below 0 to `weight.grad`. As PyTorch's PReLU; a
- * single slope can be fused into the layer before it.
+ * y = x where x ≥ 0, slope·x below (He, Zhang, Ren & Sun 2015): one learned slope for all values of
+ * any shape, or one per channel of `[N, C, ...]` or, with `layout: 'channels-last'`, `[N, ..., C]`.
+ * Backward adds Σ dy·x over the values below 0 to `weight.grad`. As PyTorch's PReLU. The compiler
+ * fuses a single slope into the layer before it.
+ *
+ *     const layer = new PReLU(64, { init: 0.1 });
  */
 export class PReLU extends LeafLayer<PReLUPass> {
   static override readonly name: string = 'PReLU';
   readonly subject: string;
+  /** How many slopes there are: 1, or one per channel. */
   readonly channels: number;
   readonly #layout: Layout;
   readonly #weight: LearnedParameter;
 
   /**
    * @param channels slopes: 1 (default), or as many as there are channels
-   * @throws ERR_OPTION for a number of channels that is not a positive integer, an `init` that is not finite, or an unknown option
+   * @throws ERR_OPTION for a number of channels that is not a positive integer, an `init` that is
+   *   not finite, or an unknown option
    */
   constructor(channels = 1, options: PReLUOptions = {}) {
     super();
     checkFeatures('PReLU', 'channels', channels);
     this.subject = `PReLU(${channels})`;
-    const { init = 0.25, layout = 'channels-first' } = takeOptions(this.subject, options, ['init', 'layout']);
-    checkNumber(this.subject, 'init', init);
-    checkLayout(this.subject, layout);
+    const { init, layout } = readSchema(this.subject, options, preluSchema());
     this.channels = channels;
     this.#layout = layout;
     this.#weight = new LearnedParameter([channels], new Float32Array(channels).fill(init));

@@ -1,4 +1,5 @@
-// The three products of a weight [outFeatures, inFeatures]: with inputs, with gradients, and of gradients with inputs.
+// The three products of a weight [outFeatures, inFeatures]: with inputs, with gradients, and of
+// gradients with inputs.
 
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
@@ -11,7 +12,10 @@ export function packedLength(depth: number, cols: number): number {
   return Math.ceil(cols / 8) * 8 * depth;
 }
 
-/** A weight in the panels that y = x·Wᵀ reads, at `packed`: `packedLength(inFeatures, outFeatures)` floats. */
+/**
+ * A weight in the panels that y = x·Wᵀ reads, at `packed`: `packedLength(inFeatures, outFeatures)`
+ * floats.
+ */
 export function packForward(call: Call, weight: Float32Array, packed: number, inFeatures: number, outFeatures: number) {
   const current = backend();
   const at = call.scratch(weight.length * 4);
@@ -29,7 +33,10 @@ export function packBackward(call: Call, weight: Float32Array, inFeatures: numbe
   return packed;
 }
 
-/** dyᵀ·x, `[outFeatures, inFeatures]` in scratch memory: x [rows, inFeatures], dy [rows, outFeatures]. */
+/**
+ * dyᵀ·x, `[outFeatures, inFeatures]` in scratch memory: x [rows, inFeatures], dy [rows,
+ * outFeatures].
+ */
 export function weightSums(
   call: Call,
   x: number,

@@ -2,8 +2,16 @@ import { readState, type StateSlots, writeState } from '../layers/state.ts';
 import { checkNumber } from '../named-options.ts';
 import type { StateDict } from '../types.ts';
 
-/** A seeded source of random numbers (sfc32, Chris Doty-Humphrey's small fast counting generator). Same numbers on every machine. */
+/**
+ * A seeded source of random numbers (sfc32, Chris Doty-Humphrey's small fast counting generator). A
+ * seed gives the same numbers on every machine.
+ *
+ *     const random = new Random(7);
+ *     random.uniform();        // in [0, 1)
+ *     random.permutation(10);  // Uint32Array: 0 to 9 in random order
+ */
 export class Random {
+  /** The class's name, also where the library was minified. */
   static readonly name: string = 'Random';
   #a: number;
   #b: number;
@@ -12,7 +20,8 @@ export class Random {
   #spare: number | undefined;
 
   /**
-   * @param seed any finite number; its integer part modulo 2³² counts. Left out: a different one every time
+   * @param seed any finite number; its integer part modulo 2³² counts. Default: a different one
+   *   every time
    * @throws ERR_OPTION for anything else
    */
   constructor(seed: number = Math.random() * 2 ** 32) {
@@ -44,7 +53,10 @@ export class Random {
     return copy;
   }
 
-  /** Where the sequence stands: `state`, five f64 values. A source that loads it goes on with the same numbers. */
+  /**
+   * Where the sequence stands: `state`, five f64 values. A source that loads it goes on with the
+   * same numbers.
+   */
   stateDict(): StateDict {
     return readState(this.stateSlots());
   }

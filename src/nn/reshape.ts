@@ -5,8 +5,9 @@ import type { OperationGraph, Value } from '../graph/graph.ts';
 import type { FlattenOperation, ReshapeOperation } from '../graph/operations/reshape.ts';
 import { backend } from '../kernels/backend.ts';
 import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
+import { axis } from '../layers/options.ts';
 import { flattenedShape, reshapedShape } from '../layers/reshaping.ts';
-import { takeOptions } from '../named-options.ts';
+import { readSchema } from '../named-options.ts';
 import type { Call } from '../tensors/call.ts';
 import type { Located } from '../tensors/route.ts';
 import { countOf } from '../tensors/shape.ts';
@@ -42,27 +43,35 @@ abstract class ShapeLayer extends LeafLayer<Pass> {
   }
 }
 
+/** Options of `Flatten`. */
 export interface FlattenOptions {
-  /** The first axis to become part of one; it counts the batch, and from the end where it is negative. Default 1. */
+  /**
+   * The first axis to become part of one; it counts the batch, and from the end where it is
+   * negative. Default 1.
+   */
   startAxis?: number;
   /** The last of them. Default −1. */
   endAxis?: number;
 }
 
-/** Several axes as one: `[N, C, H, W]` → `[N, C·H·W]`, or those from `startAxis` to `endAxis`. As PyTorch's Flatten. */
+/**
+ * Several axes as one: `[N, C, H, W]` → `[N, C·H·W]`, or those from `startAxis` to `endAxis`. As
+ * PyTorch's Flatten.
+ *
+ *     new Flatten().outputShape([8, 16, 7, 7]);   // [8, 784]
+ */
 export class Flatten extends ShapeLayer {
   static override readonly name: string = 'Flatten';
   readonly subject = 'Flatten';
+  /** The first axis that becomes part of one. */
   readonly startAxis: number;
+  /** The last axis that becomes part of one. */
   readonly endAxis: number;
 
   /** @throws ERR_OPTION for axes that are not integers, or an unknown option */
   constructor(options: FlattenOptions = {}) {
     super();
-    const { startAxis = 1, endAxis = -1 } = takeOptions('Flatten', options, ['startAxis', 'endAxis']);
-    for (const [name, axis] of Object.entries({ startAxis, endAxis })) {
-      if (!Number.isInteger(axis)) throw wrongKind('ERR_OPTION', 'Flatten', name, 'an integer', show(axis));
-    }
+    const { startAxis, endAxis } = readSchema('Flatten', options, { startAxis: axis(1), endAxis: axis(-1) });
     this.startAxis = startAxis;
     this.endAxis = endAxis;
   }
@@ -79,10 +88,15 @@ export class Flatten extends ShapeLayer {
   }
 }
 
-/** Each sample in another shape: `[N, ...]` → `[N, ...shape]`, in row-major order. */
+/**
+ * Each sample in another shape: `[N, ...]` → `[N, ...shape]`, in row-major order.
+ *
+ *     new Reshape([16, -1]).outputShape([8, 16, 7, 7]);   // [8, 16, 49]
+ */
 export class Reshape extends ShapeLayer {
   static override readonly name: string = 'Reshape';
   readonly subject: string;
+  /** The shape of one sample, as it was given: one length may be −1. */
   readonly shape: readonly number[];
 
   /**

@@ -11,7 +11,8 @@ function sumShape(subject: string, _: string, [branch, x]: readonly (readonly nu
 }
 
 /**
- * Layers with a way around them (He et al. 2015): y = x + layers(x). What they give must have the shape of what they take.
+ * Layers with a way around them (He et al. 2015): y = x + layers(x). What they give must have the
+ * shape of what they take.
  *
  *     new Residual(new Linear(64, 64), new BatchNorm1d(64))
  */
@@ -21,6 +22,11 @@ export class Residual extends Network {
   /** The layers by themselves. */
   readonly branch: Sequential;
 
+  /**
+   * @param layers in their order; each may stand in one place only
+   * @throws ERR_TYPE for anything but layers of this copy of the library; ERR_OPTION for a layer
+   *   given twice
+   */
   constructor(...layers: Layer[]) {
     super();
     checkLayers(this.subject, layers);

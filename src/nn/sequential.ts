@@ -9,20 +9,33 @@ export function chainOf(layers: readonly Layer[]): NetworkNode[] {
 }
 
 /**
- * Layers in a row.
+ * Layers in a row: each takes what the one before it returns.
  *
- * Memory is planned at the first forward of a shape and reused: later steps take none, but for scratch that they give back. Where the input is a Tensor, so
- * is the output, and it belongs to the network: the next forward, of whatever shape, writes over it, and it is disposed when a larger batch moves the
- * network's memory or its shape has not been seen for a while. Where the input is a plain array, the output is a plain array of its own.
+ *     const hidden = [new Linear(784, 100), new BatchNorm1d(100), new ReLU()];
+ *     const net = new Sequential(...hidden, new Linear(100, 10));
+ *     net.backward(crossEntropy(net.forward(x), labels).grad);
+ *     const run = net.eval().compile();
+ *
+ * Memory is planned at the first forward of a shape and reused: later steps take none, but for
+ * scratch that they give back. If the input is a Tensor, so is the output, and it belongs to the
+ * network: the next forward, of whatever shape, writes over it. It is disposed when a larger batch
+ * moves the network's memory, or when its shape has not been seen for a while. If the input is a
+ * plain array, the output is a plain array of its own.
  */
 export class Sequential extends Network {
   static override readonly name: string = 'Sequential';
+  /** The layers, in their order. */
   readonly layers: readonly Layer[];
 
   get subject(): string {
     return 'Sequential';
   }
 
+  /**
+   * @param layers in their order; each may stand in one place only
+   * @throws ERR_TYPE for anything but layers of this copy of the library; ERR_OPTION for a layer
+   *   given twice
+   */
   constructor(...layers: Layer[]) {
     super();
     checkLayers(this.subject, layers);
@@ -31,9 +44,10 @@ export class Sequential extends Network {
   }
 
   /**
-   * The network in evaluation form as one function: batch norm folded into the linear layer before or behind it, activations and residual
-   * additions fused, dropout gone, weights packed, buffers planned. It gives what `net.eval().forward(x)` gives, within rounding, and later
-   * changes of the network do not reach it.
+   * The network in evaluation form as one function: batch norm folded into the linear layer before
+   * or behind it, activations and residual additions fused, dropout gone, weights packed, buffers
+   * planned. It gives what `net.eval().forward(x)` gives, within rounding, and later changes of the
+   * network do not reach it.
    *
    * @throws ERR_MODE for a recurrent cell or norm; ERR_OPTION, ERR_MEMORY
    */

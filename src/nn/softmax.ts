@@ -1,18 +1,22 @@
-import { show, wrongKind } from '../errors.ts';
 import type { OperationGraph, Value } from '../graph/graph.ts';
 import type { SoftmaxOperation } from '../graph/operations/softmax.ts';
 import { backend } from '../kernels/backend.ts';
 import { type Along, softmax, softmaxGrad, softmaxScratch } from '../kernels/elementwise/calls.ts';
 import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
-import { alongOf } from '../layers/plan.ts';
-import { takeOptions } from '../named-options.ts';
+import { axis } from '../layers/options.ts';
+import { readSchema } from '../named-options.ts';
+import { alongOf } from '../passes/plan.ts';
 import type { Call } from '../tensors/call.ts';
 import type { Located } from '../tensors/route.ts';
 import { countOf } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 
+/** Options of `Softmax` and `LogSoftmax`. */
 export interface SoftmaxOptions {
-  /** The axis along which values sum to 1; it counts the batch, and from the end where it is negative. Default −1, the last. */
+  /**
+   * The axis along which values sum to 1; it counts the batch, and from the end where it is
+   * negative. Default −1, the last.
+   */
   axis?: number;
 }
 
@@ -23,15 +27,14 @@ interface SoftmaxPass extends Pass {
 /** Softmax, or its logarithm. */
 abstract class SoftmaxLayer extends LeafLayer<SoftmaxPass> {
   readonly subject: string;
+  /** The axis along which values sum to 1, as it was given. */
   readonly axis: number;
   readonly #isLog: boolean;
 
   constructor(subject: string, options: SoftmaxOptions, isLog: boolean) {
     super();
     this.subject = subject;
-    const { axis = -1 } = takeOptions(subject, options, ['axis']);
-    if (!Number.isInteger(axis)) throw wrongKind('ERR_OPTION', subject, 'axis', 'an integer', show(axis));
-    this.axis = axis;
+    this.axis = readSchema(subject, options, { axis: axis(-1) }).axis;
     this.#isLog = isLog;
   }
 
@@ -76,8 +79,10 @@ abstract class SoftmaxLayer extends LeafLayer<SoftmaxPass> {
 }
 
 /**
- * y = e^x / Σ e^x along an axis: values that sum to 1. The largest is subtracted first, so that none overflows. NaN where a value along the axis is
- * NaN or +Inf.
+ * y = e^x / Σ e^x along an axis: values that sum to 1. The largest value is subtracted first, so
+ * none overflows. NaN where a value along the axis is NaN or +Inf.
+ *
+ *     new Softmax().forward({ data: Float32Array.of(0, 0), shape: [1, 2] });   // ½, ½
  */
 export class Softmax extends SoftmaxLayer {
   static override readonly name: string = 'Softmax';
@@ -87,7 +92,12 @@ export class Softmax extends SoftmaxLayer {
   }
 }
 
-/** y = x − ln Σ e^x along an axis: the logarithm of Softmax, without what rounding takes from small values. */
+/**
+ * y = x − ln Σ e^x along an axis: the logarithm of Softmax, without what rounding takes from small
+ * values.
+ *
+ *     new LogSoftmax().forward({ data: Float32Array.of(0, 0), shape: [1, 2] });   // −ln 2 each
+ */
 export class LogSoftmax extends SoftmaxLayer {
   static override readonly name: string = 'LogSoftmax';
   /** @throws ERR_OPTION for an axis that is no integer */

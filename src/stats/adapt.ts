@@ -1,23 +1,35 @@
-import { show, wrongValue } from '../errors.ts';
 import type { Layer } from '../layers/layer.ts';
-import { StepStats } from '../layers/step-stats.ts';
-import { takeOptions } from '../named-options.ts';
+import { number, readSchema } from '../named-options.ts';
+import { StepStats } from '../norms/statistics/step-stats.ts';
 import {
   type Batches,
   collect,
-  POPULATION_OPTIONS,
   type PopulationOptions,
   type PopulationStatistics,
+  populationSchema,
 } from './population.ts';
 import { normsOf } from './watch.ts';
 
+/**
+ * Options of `adapt`.
+ *
+ * @experimental
+ */
 export interface AdaptOptions<B> extends Omit<PopulationOptions<B>, 'estimator' | 'dropout'> {
-  /** N: how many samples the statistics in place are worth. Those of n new samples get the weight n/(N + n). Default 16 (Schneider et al. 2020). */
+  /**
+   * N: how many samples the statistics in place are worth. Those of n new samples get the weight
+   * n/(N + n). Default 16 (Schneider et al. 2020).
+   */
   prior?: number;
   /** The most that the new statistics may weigh, 0 to 1. Default 1. */
   most?: number;
 }
 
+/**
+ * What `adapt` did, and how to undo it.
+ *
+ * @experimental
+ */
 export interface Adaptation {
   /** What the new statistics weigh. */
   readonly weight: number;
@@ -28,26 +40,29 @@ export interface Adaptation {
 }
 
 /**
- * Test-time adaptation (Li et al. 2016; Schneider et al. 2020): draws the running statistics towards those of new inputs, which need no labels. Mean and variance become
- * N/(N + n) of what they were and n/(N + n) of those of the n new samples.
+ * Test-time adaptation (Li et al. 2016; Schneider et al. 2020): moves the running statistics
+ * towards those of new inputs, which need no labels. With n new samples,
+ *
+ *   r ← N/(N + n)·r + n/(N + n)·(statistics of the new samples)
+ *
+ * for mean and variance alike; N is `prior`.
  *
  *     const { rollback } = await adapt(net, [batch], { prior: 32, most: 0.8 });
  *
+ * @param batches any iterable or async iterable, as `populationStatistics` takes them
  * @throws as `populationStatistics`; nothing has changed then
+ * @experimental
  */
 export async function adapt<B>(net: Layer, batches: Batches<B>, options: AdaptOptions<B> = {}): Promise<Adaptation> {
-  const taken = takeOptions('adapt', options, ['prior', 'most', ...POPULATION_OPTIONS]);
-  const { prior = 16, most = 1, ...rest } = taken;
-  if (typeof prior !== 'number' || !(prior >= 0)) {
-    throw wrongValue('ERR_OPTION', 'adapt', 'prior', 'a number of 0 or more', show(prior));
-  }
-  if (typeof most !== 'number' || !(most >= 0 && most <= 1)) {
-    throw wrongValue('ERR_OPTION', 'adapt', 'most', 'a number from 0 to 1', show(most));
-  }
+  const { prior, most, ...rest } = readSchema('adapt', options, {
+    prior: number(16, 'a number of 0 or more', (value) => value >= 0),
+    most: number(1, 'a number from 0 to 1', (value) => value >= 0 && value <= 1),
+    ...populationSchema<B>(),
+  });
   const statistics = await collect('adapt', net, batches, rest);
   const { samples, layers } = statistics;
   const weight = Math.min(samples / (prior + samples), most);
-  const moved = normsOf(net).flatMap(({ name, norm: { tracked } }) => {
+  const moved = normsOf(net).flatMap(({ name, tracked }) => {
     const found = layers[name];
     if (!tracked || !found) return [];
     const width = found.mean.length / found.counts.length;

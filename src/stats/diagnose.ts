@@ -1,13 +1,14 @@
-// What is wrong with a network, found by running one batch through it: without dropout as evaluation does, and twice as training does, with and without.
+// What is wrong with a network, found by running one batch through it: without dropout as
+// evaluation does, and twice as training does, with and without.
 
-import { show, wrongKind, wrongValue } from '../errors.ts';
+import { wrongValue } from '../errors.ts';
 import { BOUNDS } from '../kernels/activations.ts';
 import type { Layer } from '../layers/layer.ts';
-import { Norm } from '../layers/norm.ts';
-import { checkLayout } from '../layers/options.ts';
-import { checkNames } from '../named-options.ts';
+import { layout as layoutOption } from '../layers/options.ts';
+import { callable, readSchema } from '../named-options.ts';
 import { ActivationLayer } from '../nn/activations.ts';
 import { Dropout } from '../nn/dropout.ts';
+import { Norm } from '../norms/norm.ts';
 import { shapeOf } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 import type { Layout } from '../types.ts';
@@ -21,8 +22,13 @@ import {
   rms,
   type UnitDiagnosis,
 } from './diagnosis.ts';
-import { type AnyNorm, checkNet, normsOf, runBatch, type Seen, watch } from './watch.ts';
+import { checkNet, normsOf, type ObservedNorm, runBatch, type Seen, type Watcher, watch } from './watch.ts';
 
+/**
+ * Options of `diagnose`.
+ *
+ * @experimental
+ */
 export interface DiagnoseOptions<B> {
   /** How the batch runs through the network. Default `(batch) => net.forward(batch)`. */
   forward?: (batch: B) => unknown;
@@ -30,7 +36,10 @@ export interface DiagnoseOptions<B> {
   layout?: Layout;
 }
 
-/** A tanh beyond ±0.97 passes less than 6 % of a gradient on (1 − 0.97²); a sigmoid likewise, scaled to ±1. */
+/**
+ * A tanh beyond ±0.97 passes less than 6 % of a gradient on (1 − 0.97²); a sigmoid likewise, scaled
+ * to ±1.
+ */
 const SATURATED = 0.97;
 /** The share of saturated values at which a channel is reported. */
 const MOSTLY = 0.5;
@@ -38,18 +47,22 @@ const MOSTLY = 0.5;
 const EXPLODING = 1e4;
 /** A gap of less than this share of gamma is none. */
 const NO_GAP = 1e-3;
-/** A gap of up to so many times what is to be expected of a batch of this size by chance is laid to that. */
+/**
+ * A gap of up to so many times what is to be expected of a batch of this size by chance is laid to
+ * that.
+ */
 const BY_CHANCE = 2.5;
 
 /**
- * What the statistics of one channel do to its output: y = gamma·(x − mean)/σ + beta by those of the batch and by the running ones, over the values of the batch.
- * With z = (x − mean)/σ of the batch they differ by gamma·(z·(1 − σ/σ′) − (mean − mean′)/σ′).
+ * What the statistics of one channel do to its output: y = gamma·(x − mean)/σ + beta by those of
+ * the batch and by the running ones, over the values of the batch. With z = (x − mean)/σ of the
+ * batch they differ by gamma·(z·(1 − σ/σ′) − (mean − mean′)/σ′).
  */
 function gapOf(
   { effective: m, mean, variance }: Seen,
   c: number,
-  running: ReturnType<AnyNorm['evaluationAt']>,
-  norm: AnyNorm,
+  running: ReturnType<ObservedNorm['engine']['evaluationAt']>,
+  { estimator }: ObservedNorm,
 ): Omit<ChannelGap, 'channel'> {
   const { mean: means, variance: variances, gamma, eps } = running;
   const scale = Math.abs(gamma ? gamma[c] : 1);
@@ -57,7 +70,7 @@ function gapOf(
   const ratio = Math.sqrt(variance[c] + eps) / sigma;
   const shift = (mean[c] - means[c]) / sigma;
   // what is tracked as m/(m − 1) of the batch's is the larger by that
-  const byEstimator = norm.estimator === 'unbiased' && m > 1 ? 1 - Math.sqrt((m - 1) / m) : 0;
+  const byEstimator = estimator === 'unbiased' && m > 1 ? 1 - Math.sqrt((m - 1) / m) : 0;
   const rest = 1 - ratio - byEstimator;
   const parts = {
     'mean drift': scale * Math.abs(shift),
@@ -82,12 +95,13 @@ function gapOf(
   };
 }
 
-function diagnoseNorm(name: string, norm: AnyNorm, seen: readonly Seen[]): NormDiagnosis[] {
+function diagnoseNorm(norm: ObservedNorm, seen: readonly Seen[]): NormDiagnosis[] {
+  const { name, subject, engine, tracked } = norm;
   const steps = [...new Set(seen.map(({ step }) => step))];
   return steps.map((step) => {
     const runs = seen.filter((run) => run.step === step);
-    const running = norm.evaluationAt(step);
-    const channels = Array.from({ length: norm.numFeatures }, (_, channel): ChannelGap => {
+    const running = engine.evaluationAt(step);
+    const channels = Array.from({ length: engine.description.channels }, (_, channel): ChannelGap => {
       const gaps = runs.map((run) => gapOf(run, channel, running, norm));
       const over = (of: (gap: Omit<ChannelGap, 'channel'>) => number) => rms(gaps.map(of));
       return {
@@ -104,11 +118,11 @@ function diagnoseNorm(name: string, norm: AnyNorm, seen: readonly Seen[]): NormD
     const shares = new Map<Cause | null, number>();
     for (const { cause, gap } of channels) shares.set(cause, (shares.get(cause) ?? 0) + gap * gap);
     const [cause] = [...shares].reduce((a, b) => (b[1] > a[1] ? b : a));
-    const values = runs.reduce((sum, { count }) => sum + count, 0) / (norm.averages ? runs.length : 1);
+    const values = runs.reduce((sum, { count }) => sum + count, 0) / (tracked?.averages ? runs.length : 1);
     const gap = rms(channels.map((channel) => channel.gap));
     return {
       name,
-      subject: norm.subject,
+      subject,
       step: steps.length > 1 || step > 0 ? step : null,
       values,
       gap,
@@ -138,22 +152,22 @@ function diagnoseDropout(net: Layer, dropped: Sight, whole: Sight): DropoutDiagn
       normBetween = false;
       continue;
     }
-    const norm = norms.find((one) => one.name === name)?.norm;
+    const norm = norms.find((one) => one.name === name);
     const [on, off] = [dropped.get(name), whole.get(name)];
     if (!norm || !last || !on || !off) continue;
     const { tracked } = norm;
     const steps = [...new Set(off.map(({ step }) => step))];
     const running = tracked
-      ? steps.reduce((sum, step) => sum + norm.evaluationAt(step).variance.reduce((a, b) => a + b, 0), 0)
+      ? steps.reduce((sum, step) => sum + norm.engine.evaluationAt(step).variance.reduce((a, b) => a + b, 0), 0)
       : Number.NaN;
     const seen = steps.reduce((sum, step) => sum + spread(off.filter((run) => run.step === step)), 0);
     const ratio = spread(on) / spread(off);
     const inUse = running / seen;
     const keep = 1 - last.layer.p;
     // as far as chance alone leads with so many values
-    const values = off.reduce((sum, { effective }) => sum + effective, 0) * norm.numFeatures;
+    const values = off.reduce((sum, { effective }) => sum + effective, 0) * norm.engine.description.channels;
     const far = (of: number) => !(Math.abs(of - 1) <= Math.max(0.05, 3 * Math.sqrt(2 / values)));
-    const move = `move ${label(last.name, last.layer.subject)} behind the last batch norm (${label(lastNorm!.name, lastNorm!.norm.subject)})`;
+    const move = `move ${label(last.name, last.layer.subject)} behind the last batch norm (${label(lastNorm!.name, lastNorm!.subject)})`;
     const calibrated = tracked ? `${move}, or recalibrate(net, batches), in which dropout is off` : move;
     const remedy = far(ratio) && (!tracked || far(inUse)) ? calibrated : null;
     found.push({
@@ -217,29 +231,31 @@ function diagnoseUnits(name: string, layer: Layer, y: TensorLike, axis: number):
 }
 
 /**
- * Runs a batch through a network and says what is wrong with it: by layer and channel the gap between what batch norm puts out in training and in evaluation, and what it
- * comes from; dropout before batch norm and what it does to the variance (Li et al. 2018); channels that are saturated, dead or exploding. Nothing is changed by it, but that a backward needs a forward of its own
+ * Runs a batch through a network and says what is wrong with it. By layer and channel: the gap
+ * between what batch norm gives in training and in evaluation, and where it comes from; dropout
+ * before batch norm, and what it does to the variance (Li et al. 2018); channels that are
+ * saturated, dead or exploding. Nothing changes, but that a backward needs a forward of its own
  * afterwards.
  *
  *     console.log(`${diagnose(net, batch)}`);       // a table
  *     JSON.stringify(diagnose(net, batch));
  *
- * @param batch at best as large as those of training: what chance does to a batch of its size is told apart from drift
- * @throws ERR_TYPE, ERR_OPTION, and what a forward throws
+ * @param batch at best as large as those of training: what chance does to a batch of its size is
+ *   told apart from drift
+ * @throws ERR_TYPE for anything but a network; ERR_OPTION for an unknown option; what a forward
+ *   throws
+ * @experimental
  */
 export function diagnose<B>(net: Layer, batch: B, options: DiagnoseOptions<B> = {}): Diagnosis {
   checkNet('diagnose', net);
-  checkNames('diagnose', options, ['forward', 'layout']);
-  const { forward, layout = 'channels-first' } = options;
-  if (forward !== undefined && typeof forward !== 'function') {
-    throw wrongKind('ERR_OPTION', 'diagnose', 'forward', 'a function', show(forward));
-  }
-  checkLayout('diagnose', layout);
-  const look = (training: boolean, dropout: boolean): Map<string, Seen[]> => {
+  const schema = { forward: callable<(batch: B) => unknown>(), layout: layoutOption() };
+  const { forward, layout } = readSchema('diagnose', options, schema);
+  const look = (training: boolean, dropout: boolean, output?: Watcher['output']): Map<string, Seen[]> => {
     const sight = new Map<string, Seen[]>();
-    const end = watch(net, { training, dropout }, (name, seen) => {
+    const statistics = (name: string, seen: readonly Seen[]) => {
       sight.set(name, [...(sight.get(name) ?? []), ...seen]);
-    });
+    };
+    const end = watch(net, { training, dropout }, { statistics, output });
     try {
       const result = runBatch(net, batch, forward);
       if (result instanceof Promise) {
@@ -251,45 +267,37 @@ export function diagnose<B>(net: Layer, batch: B, options: DiagnoseOptions<B> = 
     return sight;
   };
   const units: UnitDiagnosis[] = [];
-  const forget = spyOn(net, layout, (unit) => units.push(unit));
-  let evaluation: Map<string, Seen[]>;
-  try {
-    evaluation = look(false, false);
-  } finally {
-    forget();
-  }
+  const axisOf = outputAxes(layout);
+  const evaluation = look(false, false, (name, layer, x, y) => {
+    const axis = axisOf(layer, x, y);
+    if (y.data.length > 0 && shapeOf(y).length > 0) units.push(diagnoseUnits(name, layer, y, axis));
+  });
   const hasDropout = net.named().some(([, layer]) => layer instanceof Dropout && layer.p > 0);
   const dropout = hasDropout ? diagnoseDropout(net, look(true, true), look(true, false)) : [];
-  const norms = normsOf(net).flatMap(({ name, norm }) =>
-    norm.tracked && evaluation.has(name) ? diagnoseNorm(name, norm, evaluation.get(name)!) : [],
-  );
+  const norms = normsOf(net).flatMap((norm) => {
+    const seen = norm.tracked && evaluation.get(norm.name);
+    return seen ? diagnoseNorm(norm, seen) : [];
+  });
   return new Diagnosis(norms, dropout, units);
 }
 
-/** Looks at the output of every layer until the function that is returned is called. */
-function spyOn(net: Layer, layout: Layout, tell: (unit: UnitDiagnosis) => void): () => void {
+/**
+ * Tells along which axis the channels of each layer's output lie: where the layer does not say,
+ * where they lay in its input.
+ */
+function outputAxes(layout: Layout): (layer: Layer, x: TensorLike, y: TensorLike) => number {
   const first = (rank: number) => (layout === 'channels-first' ? Math.min(1, rank - 1) : rank - 1);
-  /** Of the values seen, along which axis of so many their channels lie; of one between layers as of the last. */
+  /**
+   * Of the values seen, along which axis of so many their channels lie; of one between layers as of
+   * the last.
+   */
   const axes = new WeakMap<object, (rank: number) => number>();
   let last = first;
-  const leaves = net.named();
-  for (const [name, layer] of leaves) {
-    const { forward } = layer;
-    const spied = (...given: Parameters<Layer['forward']>) => {
-      const y = forward.apply(layer, given) as TensorLike;
-      const rank = shapeOf(y).length;
-      const axisOf =
-        layer.channelAxis(rank) === undefined
-          ? (axes.get(given[0].data) ?? last)
-          : (r: number) => layer.channelAxis(r)!;
-      last = axisOf;
-      axes.set(y.data, axisOf);
-      if (y.data.length > 0 && rank > 0) tell(diagnoseUnits(name, layer, y, axisOf(rank)));
-      return y;
-    };
-    Object.defineProperty(layer, 'forward', { value: spied, configurable: true });
-  }
-  return () => {
-    for (const [, layer] of leaves) delete (layer as Partial<Layer>).forward;
+  return (layer, x, y) => {
+    const rank = shapeOf(y).length;
+    if (layer.channelAxis(rank) === undefined) last = axes.get(x.data) ?? last;
+    else last = (r: number) => layer.channelAxis(r)!;
+    axes.set(y.data, last);
+    return last(rank);
   };
 }

@@ -1,14 +1,19 @@
-/** What a gap between training and evaluation comes from. */
+/** Where a gap between training and evaluation comes from. */
 export type Cause = 'mean drift' | 'variance drift' | 'estimator' | 'batch size';
 
 /** Root mean squares over the values of the batch, in units of the output before the activation. */
 export interface ChannelGap {
+  /** The channel, counted from 0. */
   readonly channel: number;
   /** Between the output by the batch's statistics and that by the running ones. */
   readonly gap: number;
-  /** What of it the mean makes, and the variance apart from the estimator: m/(m − 1) where unbiased variances are tracked. */
+  /** The part of the gap that the mean makes. */
   readonly meanDrift: number;
+  /** The part of the gap that the variance makes, apart from the estimator. */
   readonly varianceDrift: number;
+  /**
+   * The part of the gap that the estimator makes: m/(m − 1) where unbiased variances are tracked.
+   */
   readonly estimator: number;
   /** What a batch of so many independent values shows by chance. */
   readonly batchSize: number;
@@ -16,9 +21,11 @@ export interface ChannelGap {
   readonly cause: Cause | null;
 }
 
+/** The gap between training and evaluation of one norm. */
 export interface NormDiagnosis {
   /** Its name in the network, as in state dicts. */
   readonly name: string;
+  /** What errors call it: `BatchNorm1d(100)`. */
   readonly subject: string;
   /** The time step, where each has statistics of its own; else `null`. */
   readonly step: number | null;
@@ -26,14 +33,17 @@ export interface NormDiagnosis {
   readonly values: number;
   /** Root mean square over the channels. */
   readonly gap: number;
+  /** Where most of the gap comes from; `null`: there is none. */
   readonly cause: Cause | null;
+  /** The gap of each channel. */
   readonly channels: readonly ChannelGap[];
 }
 
 /** Dropout before a norm. */
 export interface DropoutDiagnosis {
-  /** Names of the layers. */
+  /** Name of the dropout layer in the network. */
   readonly dropout: string;
+  /** Name of the norm in the network. */
   readonly norm: string;
   /** 1 − p. */
   readonly keep: number;
@@ -51,21 +61,32 @@ export interface DropoutDiagnosis {
 
 /** The outputs of a layer in evaluation: channels by number. */
 export interface UnitDiagnosis {
+  /** Its name in the network, as in state dicts. */
   readonly name: string;
+  /** What errors call it: `ReLU`. */
   readonly subject: string;
+  /** How many channels its output has. */
   readonly channels: number;
   /** The share of saturated values, of activations that saturate; else `null`. */
   readonly saturation: number | null;
-  /** More than half of the values beyond ±0.97 (of a sigmoid, scaled to ±1). */
+  /**
+   * Channels of which more than half of the values lie beyond ±0.97 (of a sigmoid, scaled to ±1).
+   */
   readonly saturated: readonly number[];
-  /** The same output whatever comes in. */
+  /** Channels that give the same output whatever comes in. */
   readonly dead: readonly number[];
-  /** Not finite, or beyond ±10,000. */
+  /** Channels with values that are not finite, or beyond ±10,000. */
   readonly exploding: readonly number[];
 }
 
-/** What `diagnose` has found: as data, as JSON, and as a table. */
+/**
+ * What `diagnose` has found: as data, as JSON, and as a table.
+ *
+ *     const { norms, dropout, units } = diagnose(net, batch);
+ *     norms.filter(({ gap }) => gap > 0.1).map(({ name, cause }) => [name, cause]);
+ */
 export class Diagnosis {
+  /** The class's name, also where the library was minified. */
   static readonly name: string = 'Diagnosis';
   /** Gaps between training and evaluation, of each norm with running statistics. */
   readonly norms: readonly NormDiagnosis[];
@@ -81,13 +102,23 @@ export class Diagnosis {
     this.units = units;
   }
 
-  /** NaN and infinities are `null` in JSON. */
-  toJSON() {
+  /** For `JSON.stringify`, in which NaN and infinities become `null`. */
+  toJSON(): {
+    /** As `norms` of the diagnosis. */
+    norms: readonly NormDiagnosis[];
+    /** As `dropout` of the diagnosis. */
+    dropout: readonly DropoutDiagnosis[];
+    /** As `units` of the diagnosis. */
+    units: readonly UnitDiagnosis[];
+  } {
     const { norms, dropout, units } = this;
     return { norms, dropout, units };
   }
 
-  /** A table of the norms, the worst channel of each; and a line for each thing that is wrong besides. */
+  /**
+   * A table of the norms, the worst channel of each; and a line for each thing that is wrong
+   * besides.
+   */
   toString(): string {
     const head = ['norm', 'values', 'gap', 'mean', 'variance', 'estimator', 'by chance', 'worst', 'cause'];
     const rows = this.norms.map(({ name, subject, step, values, gap, cause, channels }) => {

@@ -2,66 +2,97 @@
 
 import { show, wrongKind, wrongValue } from '../errors.ts';
 import type { Layer } from '../layers/layer.ts';
-import { mergeMoments } from '../layers/moments.ts';
-import { checkChoice } from '../layers/options.ts';
-import { StepStats } from '../layers/step-stats.ts';
-import { checkNames } from '../named-options.ts';
-import { type AnyNorm, checkNet, normsOf, runBatch, type Seen, watch } from './watch.ts';
+import { callable, choice, flag, optional, readSchema, required, type Schema } from '../named-options.ts';
+import { mergeMoments } from '../norms/statistics/moments.ts';
+import { StepStats } from '../norms/statistics/step-stats.ts';
+import { checkNet, normsOf, type ObservedNorm, runBatch, type Seen, watch } from './watch.ts';
 
-/** An AbortSignal: what is asked of it, so that types need neither a browser's nor Node's. */
+/**
+ * An AbortSignal, as far as the library reads one, so that its types need neither a browser's nor
+ * Node's.
+ */
 export interface Signal {
+  /** Throws the signal's reason, if it was aborted. */
   throwIfAborted(): void;
 }
 
 /** Batches, from wherever they come. */
 export type Batches<B> = Iterable<B> | AsyncIterable<B>;
 
+/** How far `populationStatistics` has come. */
 export interface PopulationProgress {
-  /** Batches taken in, and batches left out because something in them was not finite. */
+  /** Batches taken in. */
   readonly batches: number;
+  /** Batches left out because something in them was not finite. */
   readonly skipped: number;
-  /** The largest standard error of a mean, over that channel's standard deviation: how well the worst is known so far. NaN before the second batch. */
+  /**
+   * The largest standard error of a mean, over that channel's standard deviation: how well the
+   * worst is known so far. NaN before the second batch.
+   */
   readonly relativeError: number;
 }
 
+/** Options of `populationStatistics` and `recalibrate`. */
 export interface PopulationOptions<B> {
   /**
-   * `'pooled'` (default): mean and (biased) variance of all values, as if they were one batch. `'averaged'`: averages over batches of their means and variances, these
-   * corrected by m/(m − 1) where the layer tracks unbiased ones: the paper's formula (Ioffe & Szegedy 2015, algorithm 2), which leaves out what lies between batches.
+   * `'pooled'` (default): mean and (biased) variance of all values, as if they were one batch.
+   * `'averaged'`: averages over batches of their means and variances, these corrected by m/(m − 1)
+   * where the layer tracks unbiased ones: the paper's formula (Ioffe & Szegedy 2015, algorithm 2),
+   * which leaves out what lies between batches.
    */
   estimator?: 'pooled' | 'averaged';
-  /** How a batch runs through the network. Default `(batch) => net.forward(batch)`. May be asynchronous; tensors that it makes are its own to dispose of. */
+  /**
+   * How a batch runs through the network. Default `(batch) => net.forward(batch)`. May be
+   * asynchronous; tensors that it makes are its own to dispose of.
+   */
   forward?: (batch: B) => unknown;
   /** Called after every batch. */
   progress?: (now: PopulationProgress) => void;
   /** Aborts between batches, with the signal's reason; nothing has changed then. */
   signal?: Signal;
-  /** Dropout drops, as in training. Default `false`: evaluation, for which the statistics are, drops nothing. */
+  /**
+   * Dropout drops, as in training. Default `false`: evaluation, for which the statistics are, drops
+   * nothing.
+   */
   dropout?: boolean;
 }
 
 /** Statistics of what comes into a norm, `[C]`; with statistics for each time step `[T, C]`. */
 export interface LayerStatistics {
+  /** Mean of each channel. */
   readonly mean: Float64Array;
+  /** Variance of each channel, by the estimator that was chosen. */
   readonly variance: Float64Array;
-  /** Standard error of the mean, from the spread between batches, whose values need not be independent. NaN with less than 2 of them. */
+  /**
+   * Standard error of the mean, from the spread between batches, whose values need not be
+   * independent. NaN with less than 2 of them.
+   */
   readonly standardError: Float64Array;
   /** Values behind each channel; with weights Σw. By time step, where there are several. */
   readonly counts: Float64Array;
 }
 
+/** What `populationStatistics` found. */
 export interface PopulationStatistics {
-  /** By name of the norm in the network, as in its state dict: `'1'`, `'3.0'`; `''` for a norm that is the network. */
+  /**
+   * By name of the norm in the network, as in its state dict: `'1'`, `'3.0'`; `''` for a norm that
+   * is the network.
+   */
   readonly layers: Readonly<Record<string, LayerStatistics>>;
+  /** Batches taken in. */
   readonly batches: number;
+  /** Batches left out because something in them was not finite. */
   readonly skipped: number;
+  /** Samples in the batches that were taken in. */
   readonly samples: number;
 }
 
 /** Statistics of one norm, or of one of its time steps. */
 class Accumulator {
   readonly #pooled: { count: number; readonly mean: Float64Array; readonly m2: Float64Array };
-  /** Sums over runs: of means and variances, and of n, n², n²·d and n²·d², d from the first mean. */
+  /**
+   * Sums over runs: of means and variances, and of n, n², n²·d and n²·d², d from the first mean.
+   */
   readonly #means: Float64Array;
   readonly #variances: Float64Array;
   readonly #first: Float64Array;
@@ -110,16 +141,20 @@ class Accumulator {
 
 /** What has been seen of one norm. */
 class NormStatistics {
-  readonly #norm: AnyNorm;
+  readonly #norm: ObservedNorm;
   readonly #averaged: boolean;
   readonly #steps: Accumulator[];
 
-  constructor(norm: AnyNorm, averaged: boolean) {
-    this.#norm = norm;
-    this.#averaged = averaged || norm.averages;
+  constructor(norm: ObservedNorm, averaged: boolean) {
     const { tracked } = norm;
+    this.#norm = norm;
+    this.#averaged = averaged || (tracked?.averages ?? false);
     const steps = tracked instanceof StepStats ? tracked.counts.length : 1;
-    this.#steps = Array.from({ length: steps }, () => new Accumulator(norm.numFeatures));
+    this.#steps = Array.from({ length: steps }, () => new Accumulator(this.#channels));
+  }
+
+  get #channels(): number {
+    return this.#norm.engine.description.channels;
   }
 
   add(seen: readonly Seen[]): void {
@@ -131,7 +166,7 @@ class NormStatistics {
     let most = 0;
     for (const step of this.#steps) {
       if (step.count === 0) continue;
-      for (let c = 0; c < this.#norm.numFeatures; c++) {
+      for (let c = 0; c < this.#channels; c++) {
         const [, variance, error] = step.at(c, this.#averaged);
         const relative = error === 0 ? 0 : error / Math.sqrt(variance);
         if (!(relative <= most)) most = relative;
@@ -141,12 +176,12 @@ class NormStatistics {
   }
 
   read(): LayerStatistics {
-    const { numFeatures } = this.#norm;
-    const length = this.#steps.length * numFeatures;
+    const channels = this.#channels;
+    const length = this.#steps.length * channels;
     const [mean, variance, standardError] = [0, 1, 2].map(() => new Float64Array(length));
     this.#steps.forEach((step, t) => {
-      for (let c = 0; c < numFeatures; c++) {
-        const at = t * numFeatures + c;
+      for (let c = 0; c < channels; c++) {
+        const at = t * channels + c;
         [mean[at], variance[at], standardError[at]] = step.at(c, this.#averaged);
       }
     });
@@ -154,24 +189,28 @@ class NormStatistics {
   }
 }
 
-export const POPULATION_OPTIONS: readonly string[] = ['estimator', 'forward', 'progress', 'signal', 'dropout'];
+/** Options as they are used. */
+type Settings<B> = Required<Pick<PopulationOptions<B>, 'estimator' | 'dropout'>> &
+  Pick<PopulationOptions<B>, 'forward' | 'progress' | 'signal'>;
 
-function checkOptions(subject: string, options: PopulationOptions<never>): void {
-  checkNames(subject, options, POPULATION_OPTIONS);
-  const { estimator = 'pooled', forward, progress, signal, dropout = false } = options;
-  checkChoice(subject, 'estimator', estimator, ['pooled', 'averaged']);
-  for (const [name, value] of Object.entries({ forward, progress })) {
-    if (value !== undefined && typeof value !== 'function') {
-      throw wrongKind('ERR_OPTION', subject, name, 'a function', show(value));
-    }
-  }
-  if (signal !== undefined && typeof signal?.throwIfAborted !== 'function') {
-    throw wrongKind('ERR_OPTION', subject, 'signal', 'an AbortSignal', show(signal));
-  }
-  if (typeof dropout !== 'boolean') throw wrongKind('ERR_OPTION', subject, 'dropout', 'true or false', show(dropout));
-}
+export const populationSchema = <B>(): Schema<Settings<B>> => ({
+  estimator: choice('pooled', ['pooled', 'averaged']),
+  forward: callable(),
+  progress: callable(),
+  signal: optional(
+    required((subject, name, value) => {
+      if (typeof (value as Signal | null)?.throwIfAborted !== 'function') {
+        throw wrongKind('ERR_OPTION', subject, name, 'an AbortSignal', show(value));
+      }
+    }),
+  ),
+  dropout: flag(false),
+});
 
-/** Samples that ran through the first norm: of the runs of a call, or where these are time steps of the step that most reach. */
+/**
+ * Samples that ran through the first norm: of the runs of a call, or where these are time steps of
+ * the step that most reach.
+ */
 function samplesIn(calls: readonly { readonly name: string; readonly seen: readonly Seen[] }[]): number {
   return calls
     .filter(({ name }) => name === calls[0].name)
@@ -190,13 +229,12 @@ export async function collect<B>(
   options: PopulationOptions<B>,
 ): Promise<PopulationStatistics> {
   checkNet(subject, net);
-  checkOptions(subject, options as PopulationOptions<never>);
+  const { estimator, forward, progress, signal, dropout } = readSchema(subject, options, populationSchema<B>());
   const given = batches as Partial<AsyncIterable<B> & Iterable<B>> | null | undefined;
   if (typeof given?.[Symbol.asyncIterator] !== 'function' && typeof given?.[Symbol.iterator] !== 'function') {
     throw wrongKind('ERR_TYPE', subject, 'batches', 'an iterable or async iterable', show(batches));
   }
-  const { estimator = 'pooled', forward, progress, signal, dropout = false } = options;
-  const norms = new Map(normsOf(net).flatMap(({ name, norm }) => (norm.tracked ? [[name, norm] as const] : [])));
+  const norms = new Map(normsOf(net).flatMap((norm) => (norm.tracked ? [[norm.name, norm] as const] : [])));
   if (norms.size === 0) throw wrongValue('ERR_OPTION', subject, 'net', 'a norm that tracks statistics', 'none');
   const statistics = new Map<string, NormStatistics>();
   let pending: { name: string; seen: readonly Seen[] }[] = [];
@@ -205,7 +243,7 @@ export async function collect<B>(
     if (norms.has(name)) pending.push({ name, seen });
   };
   signal?.throwIfAborted();
-  const end = watch(net, { training: true, dropout }, tell);
+  const end = watch(net, { training: true, dropout }, { statistics: tell });
   try {
     for await (const batch of batches) {
       pending = [];
@@ -236,17 +274,19 @@ export async function collect<B>(
 }
 
 /**
- * The expectation over all batches of the statistics that batch norm takes in training (precise batch norm, Wu & Johnson 2021): what evaluation should use, in place
- * of a moving average over the last batches. Norms normalise by each batch, as in training; nothing moves their running statistics, and afterwards every layer is in
- * the mode in which it was; a backward then needs a forward of its own. Batches in which something is not finite are left out and counted.
+ * The expectation over all batches of the statistics that batch norm takes in training (precise
+ * batch norm, Wu & Johnson 2021): what evaluation should use, in place of a moving average over the
+ * last batches. Norms normalise by each batch, as in training; nothing moves their running
+ * statistics, and afterwards every layer is in the mode in which it was; a backward then needs a
+ * forward of its own. Batches in which something is not finite are left out and counted.
  *
  *     const { layers } = await populationStatistics(net, batches);
  *     layers['1'].mean;                         // Float64Array(C)
  *     Math.max(...layers['1'].standardError);   // is it enough?
  *
  * @param batches any iterable or async iterable: arrays, generators, streams
- * @throws ERR_TYPE, ERR_OPTION (for an empty stream too), ERR_NON_FINITE where no batch was finite, what a forward throws, and the signal's reason. The network is then as
- *   it was
+ * @throws ERR_TYPE, ERR_OPTION (for an empty stream too), ERR_NON_FINITE where no batch was finite,
+ *   what a forward throws, and the signal's reason. The network is then as it was
  */
 export async function populationStatistics<B>(
   net: Layer,
@@ -258,17 +298,17 @@ export async function populationStatistics<B>(
 
 /** Puts statistics where evaluation finds them. */
 function replaceStatistics(net: Layer, { layers, batches }: PopulationStatistics): void {
-  for (const { name, norm } of normsOf(net)) {
+  for (const { name, tracked } of normsOf(net)) {
     const found = layers[name];
-    const { tracked } = norm;
     if (!found || !tracked) continue;
     tracked.replace(found.mean, found.variance, batches, found.counts);
   }
 }
 
 /**
- * Replaces the running statistics of a network by its `populationStatistics`: after training, after weights have been averaged or changed by hand, and where dropout
- * before a norm has left it statistics that evaluation does not have. Frozen norms stay as they are.
+ * Replaces the running statistics of a network by its `populationStatistics`: after training, after
+ * weights have been averaged or changed by hand, and where dropout before a norm has left it
+ * statistics that evaluation does not have. Frozen norms stay as they are.
  *
  *     await recalibrate(net, batches);
  *

@@ -1,4 +1,5 @@
-// Images whose values are copies of those of another: along each spatial axis a map says which place an output takes.
+// Images whose values are copies of those of another: along each spatial axis a map says which
+// place an output takes.
 
 type Values = Float32Array | Float64Array;
 
@@ -59,8 +60,8 @@ function runOf(map: Int32Array): { start: number; length: number } {
 const LONG = 48;
 
 /**
- * A copy ready to be made: y[i] = x[map(i)], `value` where there is none. Places of x and y count from `from` and `to`, in arrays that may be one,
- * in which they lie apart.
+ * A copy ready to be made: y[i] = x[map(i)], `value` where there is none. Places of x and y count
+ * from `from` and `to`, in arrays that may be one, in which they lie apart.
  */
 export function gatherer(given: AxisMaps, value: number): (x: Values, from: number, y: Values, to: number) => void {
   const { outer, channels } = given;

@@ -19,7 +19,10 @@ export class Region {
     return this.#held.bytes;
   }
 
-  /** The address of at least `bytes` bytes. What lay there is kept as long as the region need not grow. */
+  /**
+   * The address of at least `bytes` bytes. What lay there is kept as long as the region need not
+   * grow.
+   */
   atLeast(bytes: number): number {
     const held = this.#held;
     if (held.bytes < bytes) {

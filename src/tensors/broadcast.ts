@@ -1,4 +1,5 @@
-// Shapes that meet as in numpy: axes are matched from the last one on, and a length of 1 stands for any other. A length that is not known is NaN.
+// Shapes that meet as in numpy: axes are matched from the last one on, and a length of 1 stands for
+// any other. A length that is not known is NaN.
 
 import { wrongValue } from '../errors.ts';
 import { showSymbolic } from './shape.ts';
@@ -23,7 +24,10 @@ export function broadcastShape(subject: string, where: string, shapes: readonly 
   });
 }
 
-/** A walk over values of a shape: lengths of its axes, and for each array the step along each; neighbours that are one axis to all are one. */
+/**
+ * A walk over values of a shape: lengths of its axes, and for each array the step along each;
+ * neighbours that are one axis to all are one.
+ */
 interface Walk {
   readonly lengths: readonly number[];
   readonly steps: readonly (readonly number[])[];
@@ -51,7 +55,10 @@ export function walkOver(shape: Shape, shapes: readonly Shape[]): Walk {
   return { lengths, steps };
 }
 
-/** Calls `visit` for every row of the last axis: where each array is at its beginning, its length, and the steps of arrays within it. */
+/**
+ * Calls `visit` for every row of the last axis: where each array is at its beginning, its length,
+ * and the steps of arrays within it.
+ */
 export function eachRow(
   { lengths, steps }: Walk,
   visit: (at: readonly number[], length: number, steps: readonly number[]) => void,

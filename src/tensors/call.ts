@@ -7,8 +7,9 @@ import { checkShape, type PlainRecord, readPlain, shapeOf, sizeOf } from './shap
 import { disposed, ownerOf, type Result, Tensor, type TensorLike } from './tensor.ts';
 
 /**
- * Checks that an input is a live tensor whose data fit its shape. A plain array comes back in a record of our own, so that what a layer keeps
- * for backward does not change when the caller's record does; one that is a view of linear memory is copied, since the view may die.
+ * Checks that an input is a live tensor whose data fit its shape. A plain array comes back in a
+ * record of our own, so that what a layer keeps for backward does not change when the caller's
+ * record does; one that is a view of linear memory is copied, since the view may die.
  *
  * @throws ERR_DISPOSED for a tensor that was disposed, and for a view of one
  */
@@ -24,14 +25,20 @@ export function locate(subject: string, argument: string, x: TensorLike): Tensor
   return record;
 }
 
-/** The same for `out`, which is written where it lies: a view of linear memory comes back as a tensor over that memory. */
+/**
+ * The same for `out`, which is written where it lies: a view of linear memory comes back as a
+ * tensor over that memory.
+ */
 export function locateOut(subject: string, out: TensorLike): TensorLike {
   if (out instanceof Tensor) return locate(subject, 'out', out);
   const plain = readPlain(subject, 'out', out);
   return isView(subject, 'out', plain) ? new Tensor(plain.shape, plain.data.byteOffset) : plain;
 }
 
-/** Is it a view of linear memory? Throws for one of a tensor that lives no more: what lies there may be somebody else's. */
+/**
+ * Is it a view of linear memory? Throws for one of a tensor that lives no more: what lies there may
+ * be somebody else's.
+ */
 function isView(subject: string, argument: string, { data, shape, given }: PlainRecord): boolean {
   const { heap } = backend();
   if (!heap.holds(data)) return false;
@@ -52,7 +59,10 @@ export function checkCallOptions(subject: string, options: object, known: readon
 /** May a kernel write its output where one of its inputs lies? */
 export type Aliasing = 'in-place' | 'apart';
 
-/** Bytes from the beginning of `a` to the beginning of `b`; infinite where they lie in different buffers. */
+/**
+ * Bytes from the beginning of `a` to the beginning of `b`; infinite where they lie in different
+ * buffers.
+ */
 function distanceBetween(a: TensorLike, b: TensorLike): number {
   if (a instanceof Tensor && b instanceof Tensor) return b.ptr - a.ptr;
   return a.data.buffer === b.data.buffer ? b.data.byteOffset - a.data.byteOffset : Number.POSITIVE_INFINITY;
@@ -77,8 +87,8 @@ export interface Product {
 }
 
 /**
- * Finds `out`, if there is one, and checks before anything is written its shape, and that its memory is an input's own (if the kernel can) or apart from
- * it.
+ * Finds `out`, if there is one, and checks before anything is written its shape, and that its
+ * memory is an input's own (if the kernel can) or apart from it.
  */
 export function targetOf({ subject, shape, out: given, inputs, aliasing }: Product): TensorLike | undefined {
   if (given === undefined) return undefined;
@@ -88,7 +98,8 @@ export function targetOf({ subject, shape, out: given, inputs, aliasing }: Produ
     const x = inputs[name];
     if (!x) continue;
     const distance = distanceBetween(out, x);
-    // a plain array is copied before anything is written, so that its own memory is always good enough
+    // a plain array is copied before anything is written, so that its own memory is always good
+    // enough
     if (distance === 0 && (aliasing === 'in-place' || !(out instanceof Tensor))) continue;
     if (x.data.length > 0 && distance < out.data.byteLength && -distance < x.data.byteLength) {
       throw wrongValue(
@@ -105,8 +116,9 @@ export function targetOf({ subject, shape, out: given, inputs, aliasing }: Produ
 }
 
 /**
- * The frame of every layer call: makes a result like the input, unless `out` was found as `target` (`targetOf`); runs `work`, which finds its inputs
- * and its output through the call; copies results out, and gives borrowed memory back. After an error nothing is left behind.
+ * The frame of every layer call: makes a result like the input, unless `out` was found as `target`
+ * (`targetOf`); runs `work`, which finds its inputs and its output through the call; copies results
+ * out, and gives borrowed memory back. After an error nothing is left behind.
  */
 export function produce<O extends TensorLike>(
   product: Product,
@@ -137,7 +149,10 @@ export function within<T>(work: (call: Call, on?: T) => void, on?: T): void {
   }
 }
 
-/** The memory of one call: inputs are found or copied in, outputs are found or reserved, everything borrowed goes back at the end. */
+/**
+ * The memory of one call: inputs are found or copied in, outputs are found or reserved, everything
+ * borrowed goes back at the end.
+ */
 export class Call {
   readonly #backend: Backend;
   #borrowed: number[] | undefined;
@@ -158,7 +173,8 @@ export class Call {
   /**
    * Where the output is to be written; `finish` copies it out if `target` is a plain array.
    *
-   * @param over a located input of the same size that the kernel may write over where it was copied in anyway
+   * @param over a located input of the same size that the kernel may write over where it was copied
+   *   in anyway
    */
   output(target: TensorLike, over?: { x: TensorLike; at: number }): number {
     if (target instanceof Tensor) return target.ptr;
@@ -189,7 +205,10 @@ export class Call {
   }
 }
 
-/** A new tensor of the kind of `like`: a Tensor for a Tensor, a plain array for a plain array, `dims` for `dims`. */
+/**
+ * A new tensor of the kind of `like`: a Tensor for a Tensor, a plain array for a plain array,
+ * `dims` for `dims`.
+ */
 export function makeLike<X extends TensorLike>(like: X, shape: readonly number[]): Result<X>;
 export function makeLike(like: TensorLike, shape: readonly number[]): TensorLike {
   if (like instanceof Tensor) return new Tensor(shape);

@@ -1,4 +1,5 @@
-// Arrays one behind the other along an axis, which may be counted from the end. A length that is not known is NaN.
+// Arrays one behind the other along an axis, which may be counted from the end. A length that is
+// not known is NaN.
 
 import { wrongValue } from '../errors.ts';
 import { countOf, showSymbolic } from './shape.ts';
@@ -32,7 +33,10 @@ export function concatShape(subject: string, where: string, shapes: readonly Sha
   return result;
 }
 
-/** Calls `visit` for each piece: which array, where it begins there and in the whole, and its length. */
+/**
+ * Calls `visit` for each piece: which array, where it begins there and in the whole, and its
+ * length.
+ */
 export function eachPiece(
   shapes: readonly Shape[],
   whole: Shape,

@@ -3,7 +3,10 @@ import { locate, sameMemory } from './call.ts';
 import type { Located } from './route.ts';
 import type { TensorLike } from './tensor.ts';
 
-/** What a layer keeps of a forward for its backward: what it found out, the inputs, and which of them has been written over since. */
+/**
+ * What a layer keeps of a forward for its backward: what it found out, the inputs, and which of
+ * them has been written over since.
+ */
 export class Kept<P> {
   readonly pass: P;
   /** Located tensors, by name; good after `check`. */

@@ -16,7 +16,9 @@ interface Extent {
   readonly outSize?: number;
 }
 
-/** A call that has been checked: given the same again, unchanged, a layer need not look at it again. */
+/**
+ * A call that has been checked: given the same again, unchanged, a layer need not look at it again.
+ */
 export class Route<Plan extends Extent> {
   readonly plan: Plan;
   readonly inputs: Located;
@@ -35,7 +37,10 @@ export class Route<Plan extends Extent> {
     this.#given = given;
   }
 
-  /** Remembers a call with values in it and with `out`, which was found as `target`. None into a view of linear memory, which may die. */
+  /**
+   * Remembers a call with values in it and with `out`, which was found as `target`. None into a
+   * view of linear memory, which may die.
+   */
   static of<Plan extends Extent>(
     x: TensorLike,
     { out, residual }: Destinations,
@@ -61,7 +66,10 @@ export class Route<Plan extends Extent> {
   }
 }
 
-/** Is a tensor of `size` values still what it was when it was located? An array may have been given away meanwhile, and be empty. */
+/**
+ * Is a tensor of `size` values still what it was when it was located? An array may have been given
+ * away meanwhile, and be empty.
+ */
 function isStill(given: TensorLike | undefined, located: TensorLike | undefined, size: number): boolean {
   if (!given || !located) return given === located;
   if (given instanceof Tensor) return given === located && !given.disposed;

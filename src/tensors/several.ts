@@ -1,4 +1,5 @@
-// Several tensors at once: micro-batches and their gradients, checked before the first is worked on.
+// Several tensors at once: micro-batches and their gradients, checked before the first is worked
+// on.
 
 import { show, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
 import { backend } from '../kernels/backend.ts';
@@ -54,7 +55,10 @@ export function disposeAll(made: readonly (TensorLike | undefined)[]): void {
   for (const one of made) if (one instanceof Tensor) one.dispose();
 }
 
-/** `produce` for several results, which must lie apart: each like the first input, unless it was found as one of `targets`. */
+/**
+ * `produce` for several results, which must lie apart: each like the first input, unless it was
+ * found as one of `targets`.
+ */
 export function produceAll(
   products: readonly Product[],
   targets: readonly (TensorLike | undefined)[],

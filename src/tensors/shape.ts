@@ -52,7 +52,10 @@ export interface PlainRecord {
   readonly given: Float32Array;
 }
 
-/** Reads a plain array, each of its properties once, and checks that it has as many values as its shape says. */
+/**
+ * Reads a plain array, each of its properties once, and checks that it has as many values as its
+ * shape says.
+ */
 export function readPlain(subject: string, argument: string, x: unknown): PlainRecord {
   if (typeof x !== 'object' || x === null || !('shape' in x || 'dims' in x)) {
     throw wrongKind('ERR_TYPE', subject, argument, 'a Tensor or { data, shape }', show(x));
@@ -122,7 +125,10 @@ export function countOf(shape: readonly number[]): number {
   return shape.reduce((size, length) => size * length, 1);
 }
 
-/** The output shape of a linear map: `[N, ..., inFeatures]` → `[N, ..., outFeatures]`. Throws ERR_SHAPE. */
+/**
+ * The output shape of a linear map: `[N, ..., inFeatures]` → `[N, ..., outFeatures]`. Throws
+ * ERR_SHAPE.
+ */
 export function linearShape(
   subject: string,
   shape: readonly number[],

@@ -7,37 +7,75 @@ import type { PlainTensor } from '../types.ts';
 import type { Heap } from '../wasm/memory.ts';
 import { countOf, readShape } from './shape.ts';
 
-/** Anything a layer takes: a `Tensor`, which lives in linear memory and is used where it lies, or a plain array, which is copied in and out. */
+/**
+ * Anything a layer takes: a `Tensor`, which lives in linear memory and is used where it lies, or a
+ * plain array, which is copied in and out.
+ */
 export type TensorLike = Tensor | PlainTensor;
 
-/** What a layer returns for an input of type X: the result lives where the input lives, under the name the input uses for its shape. */
+/**
+ * What a layer returns for an input of type X. The result lives where the input lives, and names
+ * its shape as the input does (`shape` or `dims`).
+ */
 export type Result<X> = X extends Tensor
   ? Tensor
-  : X extends { dims: readonly number[] }
-    ? { data: Float32Array; dims: number[] }
-    : { data: Float32Array; shape: number[] };
+  : X extends {
+        /** The name that X uses for its shape. */
+        dims: readonly number[];
+      }
+    ? {
+        /** Values, row-major. */
+        data: Float32Array;
+        /** Length of each axis, outermost first. */
+        dims: number[];
+      }
+    : {
+        /** Values, row-major. */
+        data: Float32Array;
+        /** Length of each axis, outermost first. */
+        shape: number[];
+      };
 
-type RankOf<X> = X extends { readonly shape: infer S extends readonly unknown[] }
+/** The rank of an input of type X: a literal where its shape is one, else `number`. */
+export type RankOf<X> = X extends {
+  /** A shape, if its length is a literal. */
+  readonly shape: infer S extends readonly unknown[];
+}
   ? S['length']
-  : X extends { readonly dims: infer S extends readonly unknown[] }
+  : X extends {
+        /** The same under its other name. */
+        readonly dims: infer S extends readonly unknown[];
+      }
     ? S['length']
     : number;
 
-/** What an input of type X must be besides: of one of the ranks R, where its shape is a literal that says its rank. */
+/**
+ * What an input of type X must be besides: of one of the ranks R, where its shape is a literal that
+ * says its rank.
+ */
 export type OfRank<X, R extends number> = number extends R
   ? unknown
   : number extends RankOf<X>
     ? unknown
     : RankOf<X> extends R
       ? unknown
-      : { readonly shape: readonly number[] & { readonly length: R } };
+      : {
+          /** A shape of such a rank. */
+          readonly shape: readonly number[] & {
+            /** The rank. */
+            readonly length: R;
+          };
+        };
 
 /** Frees what a program forgot. A net only: it never runs in a synchronous loop. */
 const forgotten = /* @__PURE__ */ new FinalizationRegistry<{ heap: Heap; ptr: number }>(({ heap, ptr }) =>
   heap.free(ptr),
 );
 
-/** The tensor that each view of linear memory was handed out by. As long as a view is held, its tensor lives. */
+/**
+ * The tensor that each view of linear memory was handed out by. As long as a view is held, its
+ * tensor lives.
+ */
 const owners = /* @__PURE__ */ new WeakMap<Float32Array, Tensor>();
 
 /** @internal The tensor whose `data` an array is or was; undefined for any other. */
@@ -49,10 +87,15 @@ export function ownerOf(data: Float32Array): Tensor | undefined {
 const scopes: Set<Tensor>[] = [];
 
 /**
- * f32 values in linear memory, row-major. Kernels use them where they lie.
+ * f32 values in linear memory, row-major. Kernels use them where they lie; `tensor` and `zeros`
+ * make them.
  *
- * A tensor ends by `dispose()`, by `using`, or at the end of the `tidy` it was made in. Tensors that a network returns belong to the
- * network (see `Sequential`).
+ *     using x = tensor([1, 2, 3, 4], [2, 2]);
+ *     const y = layer.forward(x);   // a Tensor as well: no copies
+ *     y.data;                       // Float32Array(4)
+ *
+ * A tensor ends by `dispose()`, by `using`, or at the end of the `tidy` it was made in. Tensors
+ * that a network returns belong to the network (see `Sequential`).
  */
 export class Tensor implements Disposable {
   readonly #shape: readonly number[];
@@ -95,8 +138,9 @@ export class Tensor implements Disposable {
   }
 
   /**
-   * The values. Taken afresh when memory has grown since the last time, so ask for it again rather than keep it. As long as this array is held
-   * the tensor is not collected; parts of it (`subarray`) do not hold the tensor.
+   * The values. Taken afresh when memory has grown since the last time, so ask for it again rather
+   * than keep it. As long as this array is held the tensor is not collected; parts of it
+   * (`subarray`) do not hold the tensor.
    *
    * @throws ERR_DISPOSED
    */
@@ -110,6 +154,7 @@ export class Tensor implements Disposable {
     return this.#view;
   }
 
+  /** `true` after `dispose()`: reading `data` then throws ERR_DISPOSED. */
   get disposed(): boolean {
     return this.#ptr === 0;
   }
@@ -119,7 +164,10 @@ export class Tensor implements Disposable {
     return this.#ptr;
   }
 
-  /** @internal A tensor of the same shape that lives and dies with this one: where a loss puts its gradient. Made at the first call. */
+  /**
+   * @internal A tensor of the same shape that lives and dies with this one: where a loss puts its
+   *   gradient. Made at the first call.
+   */
   get companion(): Tensor {
     if (!this.#companion) {
       this.#companion = Tensor.unscoped(this.shape);
@@ -146,11 +194,15 @@ export class Tensor implements Disposable {
     this.#ptr = 0;
   }
 
-  /** What programs are shown. Not a static name, as layers have: with one, each `instanceof` takes V8 25 ns longer. */
+  /**
+   * What programs are shown. Not a static name, as layers have: with one, each `instanceof` takes
+   * V8 25 ns longer.
+   */
   get [Symbol.toStringTag](): string {
     return 'Tensor';
   }
 
+  /** `dispose()`, at the end of a block that declares the tensor with `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }
@@ -170,9 +222,11 @@ export function disposed(subject: string, argument: string, shape: readonly numb
 /**
  * Copies values into linear memory.
  *
+ *     const x = tensor(Float32Array.of(1, 2, 3, 4), [2, 2]);
+ *
  * @param data values, row-major
- * @param shape sizes along each axis; their product is the number of values
- * @throws ERR_SHAPE, ERR_TYPE, ERR_MEMORY
+ * @param shape lengths by axis; their product is the number of values
+ * @throws ERR_SHAPE where shape and values differ; ERR_TYPE for anything but numbers; ERR_MEMORY
  */
 export function tensor(data: Float32Array | readonly number[], shape: readonly number[]): Tensor {
   let values: ArrayLike<number> | undefined = floatsOf(data);
@@ -194,7 +248,14 @@ export function tensor(data: Float32Array | readonly number[], shape: readonly n
   return result;
 }
 
-/** A tensor of zeros. */
+/**
+ * A tensor of zeros.
+ *
+ *     const out = zeros([32, 10]);
+ *
+ * @param shape lengths by axis, integers of 0 or more
+ * @throws ERR_SHAPE for anything else; ERR_MEMORY for more values than memory holds
+ */
 export function zeros(shape: readonly number[]): Tensor {
   const result = new Tensor(shape);
   result.data.fill(0);
@@ -202,8 +263,10 @@ export function zeros(shape: readonly number[]): Tensor {
 }
 
 /**
- * Runs `work` and disposes every tensor made inside it, but for those it returns: a tensor, or an array or record of tensors.
- * What an outer `tidy` surrounds belongs to that one afterwards.
+ * Runs `work` and disposes every tensor made inside it, but for those it returns: a tensor, or an
+ * array or record of tensors. What an outer `tidy` surrounds belongs to that one afterwards.
+ *
+ *     const y = tidy(() => layer.forward(tensor(values, [32, 4])));   // the input is gone
  */
 export function tidy<T>(work: () => T): T {
   if (typeof work !== 'function') throw wrongKind('ERR_TYPE', 'tidy', 'work', 'a function', show(work));

@@ -1,6 +1,9 @@
 import { isVector, type Row, type Sizes } from '../kernels/row.ts';
 
-/** Work of one part at the most: a few milliseconds, so that a thread that comes late finds something left to do. */
+/**
+ * Work of one part at the most: a few milliseconds, so that a thread that comes late finds
+ * something left to do.
+ */
 const MOST_WORK = 1 << 22;
 export const MOST_PARTS = 64;
 
@@ -9,7 +12,10 @@ export type Parts = readonly (readonly number[])[];
 
 const WHOLE: Parts = [];
 
-/** Cuts one kernel's calls into parts, from what its row in the table says. Remembers the last call: programs repeat themselves. */
+/**
+ * Cuts one kernel's calls into parts, from what its row in the table says. Remembers the last call:
+ * programs repeat themselves.
+ */
 export class Cutter {
   readonly #row: Row;
   readonly #along: number;

@@ -11,14 +11,20 @@ const MOST_THREADS = 64;
 const MOST_AUTOMATIC = 8;
 
 /**
- * The number of threads on which large calls run, the calling one included. Small calls, and those that one thread finishes as fast as memory
- * allows, stay on the calling thread. The fixed build gives the same bits on any number of threads.
+ * Sets the number of threads on which large calls run, the calling one included. Small calls, and
+ * those that one thread finishes as fast as memory allows, stay on the calling thread. The fixed
+ * build gives the same bits on any number of threads.
  *
- * May be called at any time; another backend ends them (`configure`, `init`): tensors stay where they are, but views of their `data` that were taken before must be taken again. Where the host
- * has no shared memory or refuses workers, one thread remains, and `info().threading` says why. Workers do not keep the process alive.
+ *     setThreads('auto');
+ *     info().threading;   // why so many
  *
- * @param threads 1 (the default without a call) to 64, or `'auto'`: one for each processor, at most 8. More threads than processors are slower
- *   than fewer
+ * May be called at any time. Tensors keep their addresses; views of `data` that were taken earlier
+ * must be taken again. Switching the backend (`configure`, `init`) ends the threads. Where the host
+ * has no shared memory or refuses workers, one thread remains, and `info().threading` says why.
+ * Workers do not keep the process alive.
+ *
+ * @param threads 1 (the default without a call) to 64, or `'auto'`: one for each processor, at most
+ *   8. More threads than processors are slower than fewer
  * @returns the number of threads from now on
  * @throws ERR_OPTION for anything else
  */
@@ -53,7 +59,12 @@ export function setThreads(threads: number | 'auto'): number {
   return current.team.count;
 }
 
-/** Ends all worker threads; calls run on the calling thread from now on. Resolves when the last has ended. Without workers it does nothing. */
+/**
+ * Ends all worker threads; calls run on the calling thread from then on. Resolves when the last
+ * worker has ended. Without workers it does nothing.
+ *
+ *     await close();
+ */
 export async function close(): Promise<void> {
   void backend().team?.close();
   await allEnded();

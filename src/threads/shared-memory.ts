@@ -2,12 +2,15 @@ import type { Backend } from '../kernels/create-backend.ts';
 import type { Part } from '../kernels/part.ts';
 import { instantiate, reserveMemory, storeIn } from '../wasm/linear-memory.ts';
 
-/** The import of memory as the compiler writes it: "env", "memory", kind 2, limits with a maximum. */
+/**
+ * The import of memory as the compiler writes it: "env", "memory", kind 2, limits with a maximum.
+ */
 const IMPORT = [3, 101, 110, 118, 6, 109, 101, 109, 111, 114, 121, 2, 1];
 
 /**
- * The same build for shared memory. A module says in one byte of its import whether memory is shared; nothing else differs, so that a second
- * pair of builds would be a second copy of every kernel.
+ * The same build for shared memory. A module says in one byte of its import whether memory is
+ * shared; nothing else differs, so that a second pair of builds would be a second copy of every
+ * kernel.
  */
 function sharedModule(backend: Backend, part: Part): WebAssembly.Module {
   const bytes = backend.bytesOf(part);
@@ -25,7 +28,10 @@ export interface Shared {
 
 const shared = new WeakMap<Backend, Shared>();
 
-/** What a backend shares with workers. The first call moves its memory there. Throws what the host throws where it cannot. */
+/**
+ * What a backend shares with workers. The first call moves its memory there. Throws what the host
+ * throws where it cannot.
+ */
 export function shareMemory(backend: Backend): Shared {
   if (!shared.has(backend)) shared.set(backend, moveToShared(backend));
   return shared.get(backend)!;

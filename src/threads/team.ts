@@ -6,9 +6,14 @@ import { Cutter, MOST_PARTS, type Parts } from './parts.ts';
 import type { Shared } from './shared-memory.ts';
 import { ARGUMENTS, MOST_ARGUMENTS, startThread, type Thread, WORD } from './worker.ts';
 
-/** Milliseconds that the calling thread waits for a part that another has begun: parts take a few. */
+/**
+ * Milliseconds that the calling thread waits for a part that another has begun: parts take a few.
+ */
 const LONGEST_PART = 10_000;
-/** Looks at the clock within that time, so that a process that was stopped for a while does not take the stop for silence. */
+/**
+ * Looks at the clock within that time, so that a process that was stopped for a while does not take
+ * the stop for silence.
+ */
 const GLANCES = 10;
 
 /** Teams that are ending. */
@@ -31,8 +36,9 @@ export function oneThread(backend: Backend, reason: string): Team {
 }
 
 /**
- * The calling thread and its workers. A call is cut into parts, arguments written to a block of shared memory, and every thread takes parts
- * until none is left: a worker that sleeps, or has not started yet, costs time but never the result.
+ * The calling thread and its workers. A call is cut into parts, arguments written to a block of
+ * shared memory, and every thread takes parts until none is left: a worker that sleeps, or has not
+ * started yet, costs time but never the result.
  */
 export class WorkerTeam implements Team {
   readonly count: number;
@@ -45,7 +51,9 @@ export class WorkerTeam implements Team {
   readonly #written: Parts[] = [];
   readonly #threads: Thread[] = [];
   readonly #longest: number;
-  /** Why a worker ended that was not told to, and whether that was before any of the team had begun. */
+  /**
+   * Why a worker ended that was not told to, and whether that was before any of the team had begun.
+   */
   #lost: { why: string; refused: boolean } | undefined;
 
   /** Starts `count − 1` workers. Throws what the host throws where it cannot. */

@@ -20,8 +20,9 @@ export const WORD = {
 export const ARGUMENTS = 64;
 export const MOST_ARGUMENTS = 16;
 /**
- * How often a worker looks for work before it goes to sleep: about a millisecond. To wake one takes some 100 µs; with less patience than a call
- * takes on one thread, a worker that came late once would fall asleep again before the next call, and come late for ever.
+ * How often a worker looks for work before it goes to sleep: about a millisecond. To wake one takes
+ * some 100 µs; with less patience than a call takes on one thread, a worker that came late once
+ * would fall asleep again before the next call, and come late for ever.
  */
 const PATIENCE = 300_000;
 
@@ -35,9 +36,10 @@ export interface WorkerData {
 }
 
 /**
- * A worker waits for the generation to change, then takes the part of its own number, and whichever others nobody has taken. Parts are opened
- * last of all, so that one who comes late finds nothing, or a call that is complete. The same parts on the same processor call after call: its
- * cache still holds them.
+ * A worker waits for the generation to change, then takes the part of its own number, and whichever
+ * others nobody has taken. Parts are opened last of all, so that one who comes late finds nothing,
+ * or a call that is complete. The same parts on the same processor call after call: its cache still
+ * holds them.
  */
 const serve = () => `
 const serve = ({ modules, memory, control, names, index }) => {
@@ -98,7 +100,8 @@ export function processors(): number {
 }
 
 /**
- * Starts a worker that does not keep the process alive. Throws what the host throws where it cannot.
+ * Starts a worker that does not keep the process alive. Throws what the host throws where it
+ * cannot.
  *
  * @param lost called when it ends before it was told to
  */

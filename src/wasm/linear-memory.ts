@@ -1,10 +1,16 @@
 import { Heap, type Store } from './memory.ts';
 
 const PAGE = 65536;
-/** One short of 4 GiB: a block that ended there would end at address 0. `asconfig.json` says the same to the compiler. */
+/**
+ * One short of 4 GiB: a block that ended there would end at address 0. `asconfig.json` says the
+ * same to the compiler.
+ */
 const MAX_PAGES = 65535;
 
-/** The linear memory of a backend, and the heap in it. Taken when it is first looked at, so that a host that refuses to compile is not left with it. */
+/**
+ * The linear memory of a backend, and the heap in it. Taken when it is first looked at, so that a
+ * host that refuses to compile is not left with it.
+ */
 export class LinearMemory {
   #memory: WebAssembly.Memory | undefined;
   #heap: Heap | undefined;

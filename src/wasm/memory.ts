@@ -1,9 +1,15 @@
 import { wrongValue } from '../errors.ts';
 
-/** What a heap lies in: a WebAssembly memory, or an ordinary buffer for the plain loops. Nobody else makes it grow. */
+/**
+ * What a heap lies in: a WebAssembly memory, or an ordinary buffer for the plain loops. Nobody else
+ * makes it grow.
+ */
 export interface Store {
   readonly buffer: ArrayBufferLike;
-  /** Adds at least `bytes` bytes and returns the buffer from then on; views of the old one may die. Throws where there is no more. */
+  /**
+   * Adds at least `bytes` bytes and returns the buffer from then on; views of the old one may die.
+   * Throws where there is no more.
+   */
   grow(bytes: number): ArrayBufferLike;
   /** Makes views of the buffer die, once it has been left for another. */
   retire?(): void;
@@ -20,9 +26,10 @@ const STAGGER = 1024;
 const GROWTH = 1 << 20;
 
 /**
- * Bytes to leave free behind a large block that ends near a page's border, so that the next one begins elsewhere in its page: a load that
- * lies where a store has just been, but for whole pages, waits for that store (evaluation of 12544x64 in L3: 1.66 cycles per vector with
- * equal page offsets, 1.40 with others; Node 20, AMD EPYC).
+ * Bytes to leave free behind a large block that ends near a page's border, so that the next one
+ * begins elsewhere in its page: a load that lies where a store has just been, but for whole pages,
+ * waits for that store (evaluation of 12544x64 in L3: 1.66 cycles per vector with equal page
+ * offsets, 1.40 with others; Node 20, AMD EPYC).
  */
 function gapBehind(size: number): number {
   const offset = size % PAGE;
@@ -30,8 +37,9 @@ function gapBehind(size: number): number {
 }
 
 /**
- * The one linear memory: blocks are taken with `alloc` and given back with `free`. First fit over a list of free blocks in address
- * order, neighbours joined when one is freed, so a program that repeats itself needs no more memory the second time.
+ * The one linear memory: blocks are taken with `alloc` and given back with `free`. First fit over a
+ * list of free blocks in address order, neighbours joined when one is freed, so a program that
+ * repeats itself needs no more memory the second time.
  */
 export class Heap {
   #store: Store;
@@ -56,7 +64,10 @@ export class Heap {
     this.f64 = new Float64Array(this.buffer);
   }
 
-  /** Moves everything into another store, of as many bytes or more. Blocks keep their addresses; views of the old memory die. */
+  /**
+   * Moves everything into another store, of as many bytes or more. Blocks keep their addresses;
+   * views of the old memory die.
+   */
   moveTo(store: Store): void {
     new Uint8Array(store.buffer).set(new Uint8Array(this.buffer));
     const end = this.size;

@@ -1,5 +1,7 @@
-// Modules as text inside the JavaScript: no file to find, no fetch, works in every bundle. The text is compressed harder than a server's gzip would, so
-// that packages and memory hold less of it too. scripts/pack.mjs writes it; a small module that lies beside it, as bytes, reads it (assembly/unpack.ts).
+// Modules as text inside the JavaScript: no file to find, no fetch, works in every bundle. The text
+// is compressed harder than a server's gzip would, so that packages and memory hold less of it too.
+// scripts/pack.mjs writes it; a small module that lies beside it, as bytes, reads it
+// (assembly/unpack.ts).
 
 import probe from './generated/probe.ts';
 import unpackerBytes from './generated/unpack.ts';
@@ -19,8 +21,10 @@ let unpacker: WebAssembly.Module | undefined;
 
 export function packedSource([size, left, text]: Packed): ModuleSource {
   const bytesOf = (build: Build, linear: LinearMemory) => {
-    unpacker ??= new WebAssembly.Module(bytesIn(unpackerBytes)); // before memory is taken: what refuses to compile should not leave that behind
-    if (build === 'relaxed') new WebAssembly.Module(bytesIn(probe)); // one fused instruction: a host that refuses it need not be asked for more
+    // before memory is taken: a module that does not compile should not leave that behind
+    unpacker ??= new WebAssembly.Module(bytesIn(unpackerBytes));
+    // one fused instruction: a host that refuses it is not asked for more
+    if (build === 'relaxed') new WebAssembly.Module(bytesIn(probe));
     const { memory, heap } = linear;
     const characters = new TextEncoder().encode(text);
     const { length } = characters;

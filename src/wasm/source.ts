@@ -1,5 +1,6 @@
-// Where modules come from. The list for everyone (provided.ts) provides each name of its own with the kernels it runs, so that a bundle holds those of
-// the names it uses; `evenkeel/js` provides none.
+// Where modules come from. The list for everyone (provided.ts) provides each name of its own with
+// the kernels it runs, so that a bundle holds those of the names it uses; `evenkeel/js` provides
+// none.
 
 import type { PartName } from './generated/part-name.ts';
 import type { LinearMemory } from './linear-memory.ts';
@@ -9,8 +10,8 @@ export type Build = 'relaxed' | 'simd';
 /** Where the module of some kernels comes from, in either build. `linear` is room to work in. */
 export interface ModuleSource {
   /**
-   * Compiles it, synchronously; throws what the host throws where it cannot. A WebAssembly.Module, which is not named here: programs without the
-   * types of a browser do not know it.
+   * Compiles it, synchronously; throws what the host throws where it cannot. A WebAssembly.Module,
+   * which is not named here: programs without the types of a browser do not know it.
    */
   compile(build: Build, linear: LinearMemory): object;
   /** Its bytes. Throws where the host has compiled them and keeps them to itself. */
@@ -37,7 +38,8 @@ export type { PartName };
 const sources: Partial<Record<PartName, ModuleSource>> = {};
 
 /**
- * The same value, which runs kernels of these parts. Calls are marked as pure where they stand: what is not used by anyone needs no kernels either.
+ * The same value, which runs kernels of these parts. Calls are marked as pure where they stand:
+ * what is not used by anyone needs no kernels either.
  */
 export function provide<T>(value: T, parts: Partial<Record<PartName, ModuleSource>>): T {
   Object.assign(sources, parts);

@@ -13,8 +13,9 @@ export function doubles({ f64 }: Heap, at: number, length: number): Float64Array
 }
 
 /**
- * Where the value at an address lies in `heap.f32`: for loops over many vectors, which are slower over as many views (a step of an LSTM, 16 rows of
- * 64: 40 µs over the one array, 49 µs over seven views; Node 20, AMD EPYC).
+ * Where the value at an address lies in `heap.f32`: for loops over many vectors, which are slower
+ * over as many views (a step of an LSTM, 16 rows of 64: 40 µs over the one array, 49 µs over seven
+ * views; Node 20, AMD EPYC).
  */
 export function indexOf(at: number): number {
   return at >>> 2;

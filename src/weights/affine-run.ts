@@ -1,9 +1,10 @@
-// Additions and multiplications by constants in a row, as one layer: y = (x − mean)·gamma + beta, a batch norm whose variance is 1.
+// Additions and multiplications by constants in a row, as one layer: y = (x − mean)·gamma + beta, a
+// batch norm whose variance is 1.
 
 import type { Values } from '../formats/dtypes.ts';
-import { BatchNorm } from '../layers/batch-norm.ts';
-import { BatchNorm1d } from '../layers/batch-norm-ranks.ts';
 import type { Layer } from '../layers/layer.ts';
+import { BatchNorm } from '../norms/batch-norm.ts';
+import { BatchNorm1d } from '../norms/batch-norm-ranks.ts';
 import type { Shape } from './onnx-constants.ts';
 
 /** A number for all, or one for each place of an axis. */
@@ -16,7 +17,10 @@ export class AffineRun {
   #gamma: Float64Array = Float64Array.of(1);
   #beta: Float64Array = Float64Array.of(0);
 
-  /** Can the values of a factor be part of this run? Those of another axis need a layer of their own. */
+  /**
+   * Can the values of a factor be part of this run? Those of another axis need a layer of their
+   * own.
+   */
   takes(factor: Factor): boolean {
     if (typeof factor === 'number' || this.#axis === undefined) return true;
     return factor.axis === this.#axis && factor.values.length === this.#count;

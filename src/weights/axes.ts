@@ -21,7 +21,10 @@ export function permute(
   };
 }
 
-/** `[...window, in, out]` → `[out, in, ...window]`, as Keras and Flax have kernels and we have weights. */
+/**
+ * `[...window, in, out]` → `[out, in, ...window]`, as Keras and Flax have kernels and we have
+ * weights.
+ */
 export function fromKernel(values: Values, shape: readonly number[]): { data: Values; shape: number[] } {
   const axes = shape.map((_, axis) => axis);
   return permute(values, shape, [axes.length - 1, axes.length - 2, ...axes.slice(0, -2)]);
@@ -33,7 +36,10 @@ export function toKernel(values: Values, shape: readonly number[]): { data: Valu
   return permute(values, shape, [...axes.slice(2), 1, 0]);
 }
 
-/** `[...window, in, multiplier]` → `[in·multiplier, 1, ...window]`: a depthwise kernel as a convolution of as many groups as inputs has it. */
+/**
+ * `[...window, in, multiplier]` → `[in·multiplier, 1, ...window]`: a depthwise kernel as a
+ * convolution of as many groups as inputs has it.
+ */
 export function fromDepthwise(values: Values, shape: readonly number[]): { data: Values; shape: number[] } {
   const { data, shape: moved } = permute(values, shape, outputsFirst(shape.length));
   return { data, shape: [moved[0] * moved[1], 1, ...moved.slice(2)] };

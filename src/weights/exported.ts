@@ -11,12 +11,15 @@ import { joined, parted } from './names.ts';
 
 /** A tensor to be written under a foreign name. */
 export interface Exported {
+  /** Values, row-major. */
   readonly data: Values;
+  /** Length of each axis, outermost first. */
   readonly shape: readonly number[];
-  /** Where it is not F32 or F64. */
+  /** The type to be written, if it is neither F32 for a Float32Array nor F64. */
   readonly dtype?: string;
 }
 
+/** Options of `toTorch` and `toFlax`. */
 export interface ExportOptions {
   /** Foreign layer names and ours, as they were given to the import: `{ fc1: '0', bn1: '1' }`. */
   rename?: Readonly<Record<string, string>>;
@@ -47,7 +50,8 @@ export function put(subject: string, out: Map<string, Exported>, name: string, t
 }
 
 /**
- * A state dict for the frameworks that lay kernels out with the inputs first, put `/` between names, and count no batches: `batchesTracked` stays here.
+ * A state dict for the frameworks that lay kernels out with the inputs first, put `/` between
+ * names, and count no batches: `batchesTracked` stays here.
  *
  * @param norm foreign names of a batch norm's tensors, and ours
  * @param collection what stands before the names, by our last name

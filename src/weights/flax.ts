@@ -1,9 +1,10 @@
-// Flax: collections of nested dictionaries, `params` and `batch_stats` (flax.linen), or one of modules
-// (flax.nnx: `bn/mean/value`). Momentum there is the weight of the old value, the running
-// variance the biased one, channels are last; none of it stands in the weights, so that the norms' options are Flax's defaults.
+// Flax: collections of nested dictionaries, `params` and `batch_stats` (flax.linen), or one of
+// modules (flax.nnx: `bn/mean/value`). Momentum there is the weight of the old value, the running
+// variance the biased one, channels are last; none of it stands in the weights, so that the norms'
+// options are Flax's defaults.
 
-import { preset } from '../layers/options.ts';
 import { checkRecord } from '../named-options.ts';
+import { preset } from '../norms/options.ts';
 import type { StateDict } from '../types.ts';
 import { fromKernel } from './axes.ts';
 import { type Exported, type ExportOptions, withKernels } from './exported.ts';
@@ -29,9 +30,13 @@ export interface FlaxTree {
 }
 
 /**
- * Flax's variables in our names: `params/BatchNorm_0/scale` is `BatchNorm_0.gamma`, `params/Dense_0/kernel` the transposed `Dense_0.weight`.
+ * Flax's variables in our names: `params/BatchNorm_0/scale` is `BatchNorm_0.gamma`,
+ * `params/Dense_0/kernel` the transposed `Dense_0.weight`.
  *
- * @param variables nested dictionaries, or flat names with `/` or `.` between them (`flax.traverse_util.flatten_dict(variables, sep='/')`)
+ *     const { state } = fromFlax(await readNpz(bytes), { layer: net });
+ *
+ * @param variables nested dictionaries, or flat names with `/` or `.` between them
+ *   (`flax.traverse_util.flatten_dict(variables, sep='/')`)
  * @throws as `fromTorch`
  */
 export function fromFlax(variables: ForeignTensors | FlaxTree, options: ImportOptions = {}): Imported {
@@ -77,7 +82,14 @@ function split(name: string): readonly [string, string] {
   return [parts.slice(0, -1).join('.'), parts[parts.length - 1]];
 }
 
-/** Our state dict under Flax's names, with `/` between them. Flax counts no batches: `batchesTracked` stays here. */
+/**
+ * Our state dict under Flax's names, with `/` between them. Flax counts no batches, so
+ * `batchesTracked` is left out.
+ *
+ *     const bytes = writeNpz(toFlax(net.stateDict()));
+ *
+ * @throws as `toTorch`
+ */
 export function toFlax(state: StateDict, options: ExportOptions = {}): Map<string, Exported> {
   return withKernels('toFlax', state, options, NORM, (leaf) => (leaf.startsWith('running') ? 'batch_stats' : 'params'));
 }

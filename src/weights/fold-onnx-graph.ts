@@ -1,5 +1,5 @@
-// A model's graph while norms are folded: nodes that change, uses that are counted. What nobody uses any more goes; what nobody used before
-// stays.
+// A model's graph while norms are folded: nodes that change, uses that are counted. What nobody
+// uses any more goes; what nobody used before stays.
 
 import type { OnnxNode } from '../formats/onnx.ts';
 import type { FoldedLayer } from './fold-onnx-layer.ts';
@@ -14,7 +14,9 @@ export interface Live {
   outputs: readonly string[];
   gone: boolean;
   changed: boolean;
-  /** What has been folded into it, and the addition that has its bias, if that is one of its own. */
+  /**
+   * What has been folded into it, and the addition that has its bias, if that is one of its own.
+   */
   layer?: FoldedLayer;
   sum?: Live | undefined;
 }
@@ -177,8 +179,8 @@ export class FoldGraph {
   }
 
   /**
-   * Where a tensor is written that takes the place of one that a layer has: under the same name, if that is an initializer nobody else takes.
-   * Whoever is given another name takes it by `rewire`.
+   * Where a tensor is written that takes the place of one that a layer has: under the same name, if
+   * that is an initializer nobody else takes. Whoever is given another name takes it by `rewire`.
    */
   store(name: string | undefined, fresh: string, stored: Stored): string {
     const old = name === undefined ? undefined : this.base.model.initializers.get(name);

@@ -1,5 +1,5 @@
-// A layer of a model that norms are folded into: its weights stay as they are stored, beside them stand what they are multiplied by and the bias, in f64.
-// Rounded once, where the model is written.
+// A layer of a model that norms are folded into: its weights stay as they are stored, beside them
+// stand what they are multiplied by and the bias, in f64. Rounded once, where the model is written.
 
 import { type EvenkeelError, wrongValue } from '../errors.ts';
 import { checkFold } from '../fold/fold.ts';
@@ -74,7 +74,10 @@ export class FoldedLayer {
     return sizeOf(this.weight.shape) * bytesPerValue(this.dtype)!;
   }
 
-  /** With a norm as well: nothing is changed yet. Throws ERR_FOLD, as for values that the type does not hold. */
+  /**
+   * With a norm as well: nothing is changed yet. Throws ERR_FOLD, as for values that the type does
+   * not hold.
+   */
   with({ scale, shift }: Affine, before: boolean): FoldedScales {
     checkFold(FORMAT, this.#plain, this.#geometry, { scale, shift }, before);
     const { outScale, inScale, bias } = this.#scales;
@@ -150,14 +153,17 @@ export class FoldedLayer {
     return bytes;
   }
 
-  /** Do the rows of the first axis belong to output channels? Those of kernels `[in, out]` and of transposed layers do not. */
+  /**
+   * Do the rows of the first axis belong to output channels? Those of kernels `[in, out]` and of
+   * transposed layers do not.
+   */
   get #isRowOut(): boolean {
     return this.#plain.layout !== 'keras' && !this.#plain.transposed;
   }
 
   /**
-   * The weights row by row of their first axis, in runs of `taps`; `first` is the channel of the first run on the other side, which differs from
-   * group to group.
+   * The weights row by row of their first axis, in runs of `taps`; `first` is the channel of the
+   * first run on the other side, which differs from group to group.
    */
   #walk(visit: (values: Values, row: number, first: number, taps: number) => void): void {
     const { weight } = this;

@@ -1,4 +1,5 @@
-// A folded model as bytes: fields that do not change as they are, the others anew, everything into one buffer.
+// A folded model as bytes: fields that do not change as they are, the others anew, everything into
+// one buffer.
 
 import { malformed } from '../errors.ts';
 import { fileFinder, messageIn, type OnnxNode, type OnnxReadOptions } from '../formats/onnx.ts';
@@ -130,7 +131,10 @@ function storedParts(name: string, stored: Stored, old?: Field): Part[] {
   return [header, values];
 }
 
-/** A node with other inputs and outputs; all its other fields as they were. One of another operator has no attributes. */
+/**
+ * A node with other inputs and outputs; all its other fields as they were. One of another operator
+ * has no attributes.
+ */
 function nodeBytes({ node, op, inputs, outputs }: Live): Uint8Array {
   const [outer] = fieldsOf(FORMAT, 'node', node.raw);
   const isOther = op !== node.op;

@@ -1,5 +1,6 @@
-// Batch norm of an ONNX model, folded into the layers beside it. The model is read once, norms are folded in a graph in memory where every
-// change is counted, and fields of the file that do not change are carried over byte for byte.
+// Batch norm of an ONNX model, folded into the layers beside it. The model is read once, norms are
+// folded in a graph in memory where every change is counted, and fields of the file that do not
+// change are carried over byte for byte.
 
 import type { EvenkeelError } from '../errors.ts';
 import { type Affine, affineOf } from '../fold/norm.ts';
@@ -17,9 +18,12 @@ const FORMAT = 'ONNX';
 const LAYERS = ['Conv', 'ConvTranspose', 'Gemm', 'MatMul'];
 
 /**
- * Folds every BatchNormalization in inference mode into the Conv, ConvTranspose, Gemm or MatMul before it, or else the one behind it, where
- * that changes nothing but rounding. Models keep their names, versions and metadata, and are never larger than before. Data from other files (`files`) is inside
- * the file that comes out.
+ * Folds every BatchNormalization in inference mode into the Conv, ConvTranspose, Gemm or MatMul
+ * before it, or else the one behind it, where that changes nothing but rounding. Models keep their
+ * names, versions and metadata, and never grow. Data from other files (`files`) is inside the new
+ * file.
+ *
+ *     const { file, folded, kept } = foldOnnx(await readFile('model.onnx'));
  *
  * @throws ERR_FORMAT for bytes that are no model, and for operators before version 7
  */
@@ -69,7 +73,10 @@ class Folding {
     /** Weights whose values a caller may replace. */
     readonly defaults: readonly string[];
   }[] = [];
-  /** Values that may still be looked at: a model that names the same large weights time after time is not gone through for ever. */
+  /**
+   * Values that may still be looked at: a model that names the same large weights time after time
+   * is not gone through for ever.
+   */
   #left: number;
 
   constructor(graph: FoldGraph, norms: readonly OnnxNorm[], isStrict: boolean) {
@@ -79,7 +86,10 @@ class Folding {
     this.#left = 4 * graph.base.model.size + 1e6;
   }
 
-  /** What has been folded may be folded into again: a norm that stays is tried anew when the layer beside it changes. */
+  /**
+   * What has been folded may be folded into again: a norm that stays is tried anew when the layer
+   * beside it changes.
+   */
   run(): void {
     const open = [...this.#norms.keys()];
     for (let i = 0; i < open.length; i++) {

@@ -7,25 +7,47 @@ import { affineOf, type Statistics } from '../fold/norm.ts';
 import { decode, encode } from '../formats/dtypes.ts';
 import { roundingOf } from '../graph/weights.ts';
 
+/** A file with norms folded away, and what was done. */
 export interface FileFold {
+  /** The new file. */
   readonly file: Uint8Array<ArrayBuffer>;
+  /** Norms that are gone, and where they went. */
   readonly folded: readonly FoldedNorm[];
   /** Norms that stay, and why. */
-  readonly kept: readonly { readonly norm: string; readonly reason: string }[];
-  /** What the file does not say and was taken for granted, in sentences: an eps that is wrong makes the folded weights wrong. */
+  readonly kept: readonly {
+    /** Name of the norm. */
+    readonly norm: string;
+    /** Why it stays, in a sentence. */
+    readonly reason: string;
+  }[];
+  /**
+   * What the file does not say and was taken for granted, in sentences: an eps that is wrong makes
+   * the folded weights wrong.
+   */
   readonly assumed: readonly string[];
 }
 
+/** One norm that was folded. */
 export interface FoldedNorm {
+  /** Name of the norm. */
   readonly norm: string;
+  /** Name of the layer that took it in. */
   readonly into: string;
   /** Does the norm stand before the layer or behind it? */
   readonly side: 'before' | 'behind';
+  /** Channels of the norm. */
   readonly channels: number;
+  /** The eps that was used. */
   readonly eps: number;
-  /** What the rounding of the new weights, to the type they are stored as, can do to an output for inputs of magnitude 1: the channel with the most. */
+  /**
+   * What the rounding of the new weights, to the type they are stored as, can do to an output for
+   * inputs of magnitude 1: the channel with the most.
+   */
   readonly rounding: number;
-  /** What the file does not say: `eps`, `layer`, `transposed`; `inputs`: weights that a caller may replace. */
+  /**
+   * What the file does not say: `eps`, `layer`, `transposed`; `inputs`: weights that a caller may
+   * replace.
+   */
   readonly assumed?: readonly string[];
   /** What else was taken for granted. */
   readonly note?: string;

@@ -4,8 +4,9 @@ import { type EvenkeelError, show, wrongKind, wrongValue } from '../errors.ts';
 import { type Bytes, quote, quoteSome } from '../formats/bytes.ts';
 import { isQuantised } from '../formats/dtypes.ts';
 import { type RawTensor, readSafetensors, type Writable, writeSafetensors } from '../formats/safetensors.ts';
-import { checkEps, preset } from '../layers/options.ts';
+import { checkEps } from '../layers/options.ts';
 import { checkNames, checkRecord } from '../named-options.ts';
+import { preset } from '../norms/options.ts';
 import { type FileFold, type FoldedNorm, type StoredFold, storedFold } from './fold-report.ts';
 import { groupsOf } from './imported.ts';
 import { type FileLayer, isInOrder, isSquare, type Pair, pairsOf } from './layer-pairs.ts';
@@ -14,12 +15,14 @@ import { normsIn, withoutNorms } from './stored-norms.ts';
 import { fromTorch } from './torch.ts';
 import { bareNames, TORCH_NORM } from './torch-names.ts';
 
+/** Options of `foldSafetensors`. */
 export interface SafetensorsFoldOptions {
   /** Norms and the layers they follow: `{ bn1: 'conv1' }`. Default: as names say. */
   pairs?: Readonly<Record<string, string>>;
   /**
-   * A file of weights does not say eps, unless `npx evenkeel convert` wrote it. Default then what it says, else 1e-5, PyTorch's; one for all, or by
-   * norm, with `*` for those that are not named.
+   * A file of weights does not say eps, unless `npx evenkeel convert` wrote it. Default: what the
+   * file says, else 1e-5, PyTorch's. One number for all norms, or one by name, with `*` for those
+   * that are not named.
    */
   eps?: number | Readonly<Record<string, number>>;
   /** Layers that are transposed convolutions. */
@@ -35,17 +38,20 @@ const SUBJECT = 'foldSafetensors';
 const FLOATS = ['F64', 'F32', 'F16', 'BF16'];
 
 /**
- * Folds every batch norm (PyTorch's names, Gluon's, Burn's) into the linear or convolution layer that
- * it follows. Tensors of those layers change, tensors of the norms go, everything else is carried
- * over byte for byte, in its order.
+ * Folds every batch norm (PyTorch's names, Gluon's, Burn's) into the linear or convolution layer
+ * that it follows. Tensors of those layers change, tensors of the norms go, everything else is
+ * carried over byte for byte, in its order.
+ *
+ *     const { file, folded, kept, assumed } = foldSafetensors(await readFile('model.safetensors'));
  *
  * There is no graph in such a file. In a Sequential, indexes prove that `1` follows `0`. That `bn1`
- * follows `conv1` is taken from the names as long as nothing in the file speaks against it: channels
- * that do not fit, a norm before its layer, an activation between. Then such norms are kept unless
- * `pairs` says what they follow. What was taken for granted is listed in `assumed`.
+ * follows `conv1` is taken from the names as long as nothing in the file speaks against it:
+ * channels that do not fit, a norm before its layer, an activation between. Then such norms are
+ * kept unless `pairs` says what they follow. What was taken for granted is listed in `assumed`.
  *
  * @param file bytes of a safetensors file, or of an index with `files`: the shards become one file
- * @throws ERR_FORMAT, ERR_STATE for a file that is wrong; ERR_FOLD for `pairs` that cannot be folded; ERR_OPTION
+ * @throws ERR_FORMAT, ERR_STATE for a file that is wrong; ERR_FOLD for `pairs` that cannot be
+ *   folded; ERR_OPTION
  */
 export function foldSafetensors(file: Bytes, options: SafetensorsFoldOptions = {}): FileFold {
   checkNames(SUBJECT, options, ['pairs', 'eps', 'transposed', 'groups', 'files']);

@@ -1,21 +1,31 @@
-// What all importers share: foreign names taken apart into a layer's name and a tensor's, and what comes of them.
+// What all importers share: foreign names taken apart into a layer's name and a tensor's, and what
+// comes of them.
 
 import { show, wrongKind, wrongValue } from '../errors.ts';
 import { quote, quoteSome } from '../formats/bytes.ts';
 import type { StoredTensor, Values } from '../formats/dtypes.ts';
 import type { Layer } from '../layers/layer.ts';
-import type { BatchNormOptions } from '../layers/options.ts';
 import { checkNames } from '../named-options.ts';
+import type { BatchNormOptions } from '../norms/options.ts';
 import type { StateDict, StateEntry } from '../types.ts';
 import { joined, parted } from './names.ts';
 import { normsIn, type StoredNorm } from './stored-norms.ts';
 
 /** A tensor under somebody's name: of a file that was read, or any values with a shape. */
-export type Foreign = StoredTensor | { readonly data: ArrayLike<number>; readonly shape: readonly number[] };
+export type Foreign =
+  | StoredTensor
+  | {
+      /** Values, row-major. */
+      readonly data: ArrayLike<number>;
+      /** Length of each axis, outermost first. */
+      readonly shape: readonly number[];
+    };
 
-/** A file that was read: what its metadata say of norms counts as read. */
+/** A file that was read. What its metadata says of norms counts as read. */
 export interface ForeignFile {
+  /** Tensors by name. */
   readonly tensors: ReadonlyMap<string, StoredTensor>;
+  /** Texts by name, as a safetensors file has them. */
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
@@ -27,29 +37,46 @@ export type NormOption = 'eps' | 'momentum' | 'runningVariance' | 'layout';
 
 const NORM_OPTIONS: readonly NormOption[] = ['eps', 'momentum', 'runningVariance', 'layout'];
 
-/** Foreign weights in our words. */
+/** Foreign weights in our names. */
 export interface Imported {
   /** For `loadStateDict`: `fc1.weight`, `bn1.gamma`, `bn1.runningMean` … */
   readonly state: StateDict;
-  /** By the name of each batch norm: eps, momentum, variance estimator and layout as that framework has them, for the constructor. */
+  /**
+   * By the name of each batch norm: eps, momentum, variance estimator and layout as that framework
+   * has them, for the constructor.
+   */
   readonly norms: Readonly<Record<string, BatchNormOptions>>;
-  /** By the name of each batch norm: which of its options in `norms` are the framework's defaults, as the file does not say them. */
+  /**
+   * By the name of each batch norm: the options in `norms` that the file does not say, and that are
+   * the framework's defaults.
+   */
   readonly assumed: Readonly<Record<string, readonly NormOption[]>>;
-  /** By the name of each layer whose `weight` was a depthwise kernel: outputs for each input, which its shape does not say. */
+  /**
+   * By the name of each layer whose `weight` was a depthwise kernel: outputs for each input, which
+   * its shape does not say.
+   */
   readonly multipliers?: Readonly<Record<string, number>>;
   /**
-   * Names of layers that run in training mode in the file, whoever calls the network, if there are any: batch norms that take each batch's own statistics, dropout that
-   * drops. `loadSequential` refuses them.
+   * Names of layers that run in training mode in the file, whoever calls the network, if there are
+   * any: batch norms that take each batch's own statistics, dropout that drops. `loadSequential`
+   * refuses them.
    */
   readonly training?: readonly string[];
-  /** Names that nothing was made of. */
+  /** Names in the file that no entry of `state` came from. */
   readonly unused: readonly string[];
-  /** Names that should be there and are not: of `layer`, if one was given; of a norm without statistics. */
+  /**
+   * Names that should be there and are not: of `layer`, if one was given; of a norm without
+   * statistics.
+   */
   readonly missing: readonly string[];
-  /** Options that the file says and `layer`'s norms have otherwise, in sentences: with another eps the same weights give other results. */
+  /**
+   * Options in which the file and `layer`'s norms differ, in sentences: with another eps the same
+   * weights give other results.
+   */
   readonly differences: readonly string[];
 }
 
+/** Options of `fromTorch`, `fromKeras`, `fromTfjs`, `fromFlax` and `fromOnnx`. */
 export interface ImportOptions {
   /** What the weights are for: its state dict says which names and shapes are needed. */
   layer?: Layer;
@@ -57,7 +84,9 @@ export interface ImportOptions {
   rename?: Readonly<Record<string, string>>;
   /** `true`: gammas and betas may be NaN or infinite. Default `false`. */
   allowNonFinite?: boolean;
-  /** `true`: statistics are taken as they are, for whoever looks for what is wrong with them. Default `false`. */
+  /**
+   * `true`: statistics are taken as they are, to look for what is wrong with them. Default `false`.
+   */
   lenient?: boolean;
 }
 
@@ -150,7 +179,8 @@ export class Collector {
   ): void {
     const name = joined(layer, ours);
     checkTensor(this.#subject, full, tensor);
-    const { shape, data: stored } = tensor; // a file's tensor decodes its data each time it is asked
+    // a file's tensor decodes its data each time it is asked
+    const { shape, data: stored } = tensor;
     const data = stored instanceof Float64Array ? stored : new Float32Array(stored);
     const count = shape.reduce((product, length) => product * length, 1);
     if (data.length !== count) throw this.#wrong(full, `${count} values for shape ${show(shape)}`, `${data.length}`);
@@ -185,7 +215,10 @@ export class Collector {
     return wrongValue('ERR_STATE', this.#subject, quote(full), expected, got);
   }
 
-  /** A batch norm and the options it was trained with. `stated`: those that the file says; the others are defaults. */
+  /**
+   * A batch norm and the options it was trained with. `stated`: those that the file says; the
+   * others are defaults.
+   */
   norm(layer: string, options: BatchNormOptions, stated: 'all' | readonly NormOption[]): void {
     const foreign = this.#theirs.get(layer) ?? layer;
     const said: StoredNorm = Object.hasOwn(this.#said, foreign) ? this.#said[foreign] : {};

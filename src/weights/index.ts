@@ -1,12 +1,18 @@
 // `evenkeel/weights`: files of other frameworks, and their names in ours.
 
 import * as kernels from '#wasm';
+import type { Bytes } from '../formats/bytes.ts';
+import type { Sequential } from '../nn/sequential.ts';
 import { provide } from '../wasm/source.ts';
+import type { LoadNetworkOptions } from './load-network.ts';
 import * as loading from './load-network.ts';
+import type { Files, FileUrl, LoadOptions } from './load-sequential.ts';
 import * as networks from './load-sequential.ts';
+import type { LoadedNetwork } from './network/loaded-network.ts';
 
 export type { Bytes } from '../formats/bytes.ts';
 export type { StoredTensor, StoredTensors, Values } from '../formats/dtypes.ts';
+export type { Json } from '../formats/json.ts';
 export { readNpy, type WritableArray, writeNpy } from '../formats/npy.ts';
 export { readNpz, writeNpz } from '../formats/npz.ts';
 export {
@@ -21,7 +27,9 @@ export {
   readOnnx,
 } from '../formats/onnx.ts';
 export type { TensorFiles } from '../formats/onnx-tensor.ts';
+export type { Field as OnnxField } from '../formats/protobuf.ts';
 export {
+  type RawTensor,
   readSafetensors,
   type SafetensorsFile,
   type SafetensorsOptions,
@@ -49,20 +57,34 @@ export { kinOf, type OnnxKin } from './onnx-kin.ts';
 export { fromTorch, toTorch } from './torch.ts';
 
 /**
- * A network from an ONNX, Keras or TF.js file, where its graph is a chain of fully connected layers, normalizations, activations and dropout, with its
- * weights, in evaluation mode.
+ * A network from an ONNX, Keras or TF.js file with its weights, in evaluation mode. The file's
+ * graph must be a chain of fully connected layers, normalizations, activations and dropout.
  *
- * @param file bytes, or where there is a file system a path; or all files of a TF.js model by name, `model.json` among them
+ *     const net = await loadSequential('model.onnx');
+ *     const run = net.compile();
+ *
+ * @param file bytes, or where there is a file system a path; or all files of a TF.js model by name,
+ *   `model.json` among them
  * @throws ERR_FORMAT where the file is none of these, or its graph no such chain: at which node
  */
-export const loadSequential = /* @__PURE__ */ provide(networks.loadSequential, kernels);
+export const loadSequential: (file: Bytes | string | FileUrl | Files, options?: LoadOptions) => Promise<Sequential> =
+  /* @__PURE__ */ provide(networks.loadSequential, kernels);
 
 /**
- * The network of an ONNX file, in evaluation mode: a `Graph` whose inputs, outputs and layouts are the file's, to be run, compiled, saved, or trained where
- * all that it has can be trained (`report`). Integer inputs are whole numbers in a Float32Array.
+ * The network of an ONNX file, in evaluation mode: a `Graph` whose inputs, outputs and layouts are
+ * the file's, to be run, compiled, saved, or trained where all of it can be (`report`). Integer
+ * inputs are whole numbers in a Float32Array.
  *
- * @param source bytes, or where there is a file system a path or a file URL; or files by name, one of them `*.onnx`, beside it those that its tensors lie in
- * @throws ERR_FORMAT where the file is no ONNX model, or has operators that there are not here: all of them, how often, and where first; or nodes that say
- *   what there is not here. ERR_OPTION for `outputs` and `constants` that the graph does not have
+ *     const net = await loadNetwork('model.onnx');
+ *     const run = net.compile();
+ *
+ * @param source bytes, or where there is a file system a path or a file URL; or files by name, one
+ *   of them `*.onnx`, beside it those that its tensors lie in
+ * @throws ERR_FORMAT where the file is no ONNX model, or has operators that there are not here: all
+ *   of them, how often, and where first; or nodes that say what there is not here. ERR_OPTION for
+ *   `outputs` and `constants` that the graph does not have
  */
-export const loadNetwork = /* @__PURE__ */ provide(loading.loadNetwork, kernels);
+export const loadNetwork: (
+  source: Bytes | string | FileUrl | Files,
+  options?: LoadNetworkOptions,
+) => Promise<LoadedNetwork> = /* @__PURE__ */ provide(loading.loadNetwork, kernels);

@@ -1,4 +1,5 @@
-// The layers of a network in the order in which they run, where each takes what the one before gives; networks in it layer by layer.
+// The layers of a network in the order in which they run, where each takes what the one before
+// gives; networks in it layer by layer.
 
 import { malformed } from '../errors.ts';
 import { quote, quoteSome } from '../formats/bytes.ts';

@@ -15,15 +15,20 @@ const MOST_LAYERS = 10_000;
 
 /** A layer as Keras' config describes it. */
 export interface KerasLayer {
-  /** Of a layer in a network in a network: `outer/inner`. */
+  /** The layer's name; of a layer in a network in a network `outer/inner`. */
   readonly name: string;
+  /** Keras' class: `'Dense'`. */
   readonly className: string;
+  /** The layer's settings, as Keras wrote them. */
   readonly config: { readonly [key: string]: Json };
   /** Layers whose outputs it takes; undefined in a Sequential, where that is the one before. */
   readonly inbound: readonly string[] | undefined;
   /** Does a call of it say `training=True`? */
   readonly isCalledInTraining?: boolean;
-  /** Is it called with `training=True`, or a network around it, whose calls pass it on to layers that say nothing of their own? */
+  /**
+   * Is it called with `training=True`, or a network around it, whose calls pass it on to layers
+   * that say nothing of their own?
+   */
   readonly training?: boolean;
   /** Name of the network that it is in; none for the outermost. */
   readonly network?: string | null;
@@ -31,7 +36,10 @@ export interface KerasLayer {
   readonly rank: number | undefined;
 }
 
-/** The layers of a config: `{ class_name, config: { layers } }`. Networks in networks come first, then their layers as `outer/inner`. */
+/**
+ * The layers of a config: `{ class_name, config: { layers } }`. Networks in networks come first,
+ * then their layers as `outer/inner`.
+ */
 export function layersOf(
   json: Json,
   network: string | null = null,
@@ -76,14 +84,19 @@ export function layersOf(
   return found;
 }
 
-/** The list of a network's layers; undefined for a model that is a class of its own, whose config says nothing of layers. */
+/**
+ * The list of a network's layers; undefined for a model that is a class of its own, whose config
+ * says nothing of layers.
+ */
 export function listOf(json: Json): readonly Json[] | undefined {
   const model = asRecord(json);
   const list = asRecord(model?.config)?.layers ?? model?.config;
   return Array.isArray(list) ? list : undefined;
 }
 
-/** Names of the layers whose outputs are a network's; null in a Sequential, where that is the last. */
+/**
+ * Names of the layers whose outputs are a network's; null in a Sequential, where that is the last.
+ */
 export function outputsOf(config: { readonly [key: string]: Json } | undefined): readonly string[] | null {
   return config?.output_layers === undefined ? null : namesIn(config.output_layers);
 }
@@ -113,7 +126,10 @@ function rankOf(shape: Json | undefined): number | undefined {
   return Array.isArray(shape) && !shape.some(Array.isArray) ? shape.length : undefined;
 }
 
-/** Names of the layers that calls take, or that are outputs: Keras 3 has `keras_history` in tensors, tf.keras `[name, node, tensor, kwargs]`. */
+/**
+ * Names of the layers that calls take, or that are outputs: Keras 3 has `keras_history` in tensors,
+ * tf.keras `[name, node, tensor, kwargs]`.
+ */
 function namesIn(nodes: Json): string[] {
   const names: string[] = [];
   const walk = (value: Json, depth: number) => {
@@ -145,7 +161,10 @@ function trainingIn(nodes: Json): boolean | undefined {
 /** What training changes: batch norms, and layers that draw random numbers. */
 const CHANGED_BY_TRAINING = /^batch_normalization$|dropout|noise|random/;
 
-/** Names of the layers that run in training mode whoever calls the network: those whose calls say so, and those in a network whose calls do. */
+/**
+ * Names of the layers that run in training mode whoever calls the network: those whose calls say
+ * so, and those in a network whose calls do.
+ */
 export function trainingLayers(layers: readonly KerasLayer[] | null): string[] {
   return (layers ?? [])
     .filter((layer) => layer.training && !isNetwork(layer) && layer.className !== 'InputLayer')
@@ -153,7 +172,10 @@ export function trainingLayers(layers: readonly KerasLayer[] | null): string[] {
     .map(({ name }) => name);
 }
 
-/** The layer that another one holds as an attribute, in whose config its own lies: TimeDistributed, SpectralNormalization. */
+/**
+ * The layer that another one holds as an attribute, in whose config its own lies: TimeDistributed,
+ * SpectralNormalization.
+ */
 export function wrapped(around: KerasLayer | undefined, attribute: string): KerasLayer | undefined {
   const inner = asRecord(around?.config[attribute]);
   const config = asRecord(inner?.config);
@@ -179,7 +201,10 @@ export function snake(className: string): string {
     .toLowerCase();
 }
 
-/** A layer's kind: its class in snake case, without a package; all that TensorFlow has called batch normalization is one. */
+/**
+ * A layer's kind: its class in snake case, without a package; all that TensorFlow has called batch
+ * normalization is one.
+ */
 export function kindOf(className: string): string {
   const kind = snake(className.slice(className.lastIndexOf('>') + 1));
   return /^(?:sync_)?batch_normalization(?:_?v[12])?(?:_base)?$/.test(kind) ? 'batch_normalization' : kind;

@@ -1,5 +1,5 @@
-// Keras' files: `.keras` (a ZIP of a config and weights), `.weights.h5`, and the HDF5 files of tf.keras and Keras 3 (`.h5`). HDF5 is read by the
-// optional peer h5wasm.
+// Keras' files: `.keras` (a ZIP of a config and weights), `.weights.h5`, and the HDF5 files of
+// tf.keras and Keras 3 (`.h5`). HDF5 is read by the optional peer h5wasm.
 //
 // Sources: keras/src/saving/saving_lib.py, keras/src/legacy/saving/legacy_h5_format.py.
 
@@ -17,16 +17,23 @@ import { numberedVariables } from './keras-numbered.ts';
 
 const FORMAT = 'Keras';
 
+/** What a Keras file holds. */
 export interface KerasFile {
   /** `layer/gamma`, `layer/kernel` …; `layer/vars/0` where nobody knows what it is. */
   readonly tensors: ReadonlyMap<string, StoredTensor>;
-  /** In order, layers of networks in networks among them; null in a file of weights alone, and of a model that is a class of its own. */
+  /**
+   * Layers in order, those of networks in networks among them; null in a file of weights alone, and
+   * of a model that is a class of its own.
+   */
   readonly layers: readonly KerasLayer[] | null;
-  /** Names of the layers whose outputs are the network's; null where that is the last, or nobody says so. */
+  /**
+   * Names of the layers whose outputs are the network's; null where that is the last layer, or
+   * where the file does not say.
+   */
   readonly outputs?: readonly string[] | null;
   /** Kinds of layers by name, where the file shows them: `conv2d`, `batch_normalization`. */
   readonly kinds?: ReadonlyMap<string, string>;
-  /** Version of Keras that wrote it, if it says so. */
+  /** The version of Keras that wrote the file; null where the file does not say. */
   readonly version: string | null;
 }
 
@@ -34,7 +41,9 @@ export interface KerasFile {
 export type Variables = Required<Pick<KerasFile, 'tensors' | 'kinds'>>;
 
 /**
- * Reads a Keras file of any kind.
+ * Reads a Keras file: `.keras`, `.h5`, or `.weights.h5`. It needs the package h5wasm.
+ *
+ *     const { tensors, layers } = await readKeras(await readFile('model.keras'));
  *
  * @throws ERR_FORMAT for anything else, and without h5wasm
  */

@@ -1,4 +1,5 @@
-// What the variables of a Keras layer are: by its class, or, where nobody says the class, by their shapes.
+// What the variables of a Keras layer are: by its class, or, where nobody says the class, by their
+// shapes.
 
 import type { StoredTensor } from '../formats/dtypes.ts';
 import { type KerasLayer, kindOf } from './keras-config.ts';
@@ -47,7 +48,9 @@ export function isDepthwise(kind: string): boolean {
   return /^depthwise_conv[12]d$/.test(kind);
 }
 
-/** The names of a layer's variables in the order of its file; undefined where that cannot be known. */
+/**
+ * The names of a layer's variables in the order of its file; undefined where that cannot be known.
+ */
 export function variableNames(
   kind: string | undefined,
   config: KerasLayer['config'] | undefined,
@@ -75,7 +78,10 @@ export function placeOf(kind: string | undefined, leaf: string): number {
   return names.indexOf(leaf);
 }
 
-/** A kind by the names that Keras gives by itself: `conv2d_3`. Only where its variables have such shapes. */
+/**
+ * A kind by the names that Keras gives by itself: `conv2d_3`. Only where its variables have such
+ * shapes.
+ */
 export function kindNamed(
   names: readonly (string | undefined)[],
   tensors: readonly StoredTensor[],

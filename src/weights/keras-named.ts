@@ -1,5 +1,6 @@
-// Variables by name, as tf.keras has them in HDF5 files, and Keras 3 in `.h5`: a group for each layer, datasets under the variable's whole name
-// (`bn/bn/gamma:0`), and the attribute `weight_names`, which says that the group is a layer's. Names may carry scopes: `X/X_1/gamma:0`.
+// Variables by name, as tf.keras has them in HDF5 files, and Keras 3 in `.h5`: a group for each
+// layer, datasets under the variable's whole name (`bn/bn/gamma:0`), and the attribute
+// `weight_names`, which says that the group is a layer's. Names may carry scopes: `X/X_1/gamma:0`.
 
 import type { StoredTensor } from '../formats/dtypes.ts';
 import type { Hdf5Group } from '../formats/hdf5.ts';
@@ -32,7 +33,10 @@ export function namedVariables(root: Hdf5Group, layers: readonly KerasLayer[] | 
   return named.variables;
 }
 
-/** The groups of layers: those with `weight_names`, at any depth, as names of layers may have slashes; else those at the top. */
+/**
+ * The groups of layers: those with `weight_names`, at any depth, as names of layers may have
+ * slashes; else those at the top.
+ */
 function layerGroups(root: Hdf5Group): { name: string; variables: Variable[] }[] {
   const found: { name: string; variables: Variable[] }[] = [];
   const enter = (group: Hdf5Group, name: string) => {
@@ -76,7 +80,10 @@ function pathsOf(
   return variables.map(({ scopes, leaf, tensor }) => [[name, ...scopes, leaf].join('/'), tensor] as const);
 }
 
-/** What follows a layer's own name in the groups inside of its own: the names of models around it, and counters of scopes, are no part of it. */
+/**
+ * What follows a layer's own name in the groups inside of its own: the names of models around it,
+ * and counters of scopes, are no part of it.
+ */
 function behind(name: string, scopes: readonly string[]): readonly string[] {
   const own = name.split('/');
   const isOwn = (at: number) =>

@@ -1,6 +1,8 @@
-// Variables by number, as Keras writes them from 2.12 on: `layers/batch_normalization_1/vars/0`. Groups are attributes of the model; those in lists are
-// named after the layer's class and a counter. Keras 2.13 and 2.14 have `_layer_checkpoint_dependencies` for `layers`, and on Windows backslashes in
-// the names of groups. Names and numbers come together by the config, or, in a file of weights alone, by what Keras calls the group or the layer.
+// Variables by number, as Keras writes them from 2.12 on: `layers/batch_normalization_1/vars/0`.
+// Groups are attributes of the model; those in lists are named after the layer's class and a
+// counter. Keras 2.13 and 2.14 have `_layer_checkpoint_dependencies` for `layers`, and on Windows
+// backslashes in the names of groups. Names and numbers come together by the config, or, in a file
+// of weights alone, by what Keras calls the group or the layer.
 
 import { malformed } from '../errors.ts';
 import { quote } from '../formats/bytes.ts';
@@ -111,8 +113,9 @@ function addVariables(
 }
 
 /**
- * Whose group is whose: by the layer's name, where the group says it; else by class and counter. Keras 2.13 counts layers with weights twice, so that
- * where there are as many groups of a class as layers, their order decides.
+ * Whose group is whose: by the layer's name, where the group says it; else by class and counter.
+ * Keras 2.13 counts layers with weights twice, so that where there are as many groups of a class as
+ * layers, their order decides.
  */
 function ownersOf(container: Node, layers: readonly KerasLayer[]): Map<string, KerasLayer> {
   const owners = new Map<string, KerasLayer>();

@@ -1,8 +1,12 @@
-// Whose a variable is: names of variables carry the names of models around a layer, scopes, and their counters.
+// Whose a variable is: names of variables carry the names of models around a layer, scopes, and
+// their counters.
 
 import { isNetwork, type KerasLayer, listed, ownName, wrapped } from './keras-config.ts';
 
-/** As far as names are searched: scopes of a variable, slashes in a layer's name, layers of one name. */
+/**
+ * As far as names are searched: scopes of a variable, slashes in a layer's name, layers of one
+ * name.
+ */
 const MOST_SCOPES = 16;
 const MOST_PARTS = 6;
 const MOST_ALIKE = 64;
@@ -41,8 +45,9 @@ export class LayerIndex {
   }
 
   /**
-   * The layer that a variable's scopes lead to, and what of them follows its name: the first that is a layer's name, as it is, or without its
-   * counter. Of layers of one name, that which has the networks around it in the scopes before.
+   * The layer that a variable's scopes lead to, and what of them follows its name: the first that
+   * is a layer's name, as it is, or without its counter. Of layers of one name, that which has the
+   * networks around it in the scopes before.
    */
   find(
     scopes: readonly string[],
@@ -67,7 +72,10 @@ export class LayerIndex {
   }
 }
 
-/** The one with the most networks around it among the scopes before; undefined where two have as many. */
+/**
+ * The one with the most networks around it among the scopes before; undefined where two have as
+ * many.
+ */
 function best(layers: readonly KerasLayer[], before: readonly string[]): KerasLayer | undefined {
   if (layers.length < 2) return layers[0];
   const depth = ({ network }: KerasLayer) => {

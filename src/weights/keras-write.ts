@@ -1,4 +1,5 @@
-// A `.weights.h5` as Keras 3 reads it: variables by number, in groups named after the layer's class and a counter.
+// A `.weights.h5` as Keras 3 reads it: variables by number, in groups named after the layer's class
+// and a counter.
 
 import { type WritableHdf5, writeHdf5 } from '../formats/hdf5.ts';
 import { checkNames } from '../named-options.ts';
@@ -6,10 +7,12 @@ import type { Exported } from './exported.ts';
 import { snake } from './keras-config.ts';
 import { placeOf } from './keras-kinds.ts';
 
+/** Options of `writeKeras`. */
 export interface WriteKerasOptions {
   /**
-   * Kinds of layers by name, as Keras calls their classes: `{ gn: 'GroupNormalization' }`; `kinds` of a file that was read. A layer that is not among
-   * them is what its variables look like: gamma and beta alone are a LayerNormalization.
+   * Kinds of layers by name, as Keras calls their classes: `{ gn: 'GroupNormalization' }`; `kinds`
+   * of a file that was read. A layer that is not among them is what its variables look like: gamma
+   * and beta alone are a LayerNormalization.
    */
   kinds?: ReadonlyMap<string, string> | Readonly<Record<string, string>>;
 }
@@ -18,8 +21,12 @@ export interface WriteKerasOptions {
 const NETWORKS = ['sequential', 'functional', 'model'];
 
 /**
- * Writes a `.weights.h5` as Keras 3 reads it (`model.load_weights`), layers of each kind in the order of the tensors, which must be that of the model.
- * What is no variable of a layer's kind is written under its own name, where Keras does not look for it.
+ * Writes a `.weights.h5` as Keras 3 reads it (`model.load_weights`), layers of each kind in the
+ * order of the tensors, which must be that of the model. A tensor that is no variable of its
+ * layer's kind is written under its own name, where Keras does not look for it. It needs the
+ * package h5wasm.
+ *
+ *     const bytes = await writeKeras(toKeras(net.stateDict()));
  *
  * @param tensors of `toKeras`
  * @throws ERR_FORMAT without h5wasm

@@ -1,5 +1,6 @@
-// Keras' weights: https://keras.io/api/layers/normalization_layers/batch_normalization/. Momentum there is the weight of the old value; the moving
-// variance is the biased one; channels are last unless `axis` says otherwise.
+// Keras' weights: https://keras.io/api/layers/normalization_layers/batch_normalization/. Momentum
+// there is the weight of the old value; the moving variance is the biased one; channels are last
+// unless `axis` says otherwise.
 
 import { wrongValue } from '../errors.ts';
 import { quote } from '../formats/bytes.ts';
@@ -7,8 +8,8 @@ import type { StoredTensor } from '../formats/dtypes.ts';
 import type { Json } from '../formats/json.ts';
 import { showJson } from '../formats/show-json.ts';
 import type { TfjsModel } from '../formats/tfjs.ts';
-import { type BatchNormOptions, preset } from '../layers/options.ts';
 import { checkRecord } from '../named-options.ts';
+import { type BatchNormOptions, preset } from '../norms/options.ts';
 import type { StateDict } from '../types.ts';
 import { fromDepthwise, fromKernel } from './axes.ts';
 import { type Exported, type ExportOptions, withKernels } from './exported.ts';
@@ -35,9 +36,12 @@ const NORM: Readonly<Record<string, string>> = {
 };
 
 /**
- * Keras' weights in our names: `bn/moving_mean` is `bn.runningMean`, `dense/kernel` the transposed `dense.weight`. With a config, `norms` says each
- * layer's eps, momentum (turned around) and axis. The variables of batch renormalization (`renorm_mean` …) are listed as unused: inference does not
- * need them.
+ * Keras' weights in our names: `bn/moving_mean` is `bn.runningMean`, `dense/kernel` the transposed
+ * `dense.weight`. With a config, `norms` says each layer's eps, momentum (as the weight of the new
+ * batch) and axis. The variables of batch renormalization (`renorm_mean` …) are listed as unused:
+ * inference does not need them.
+ *
+ *     const { state } = fromKeras(await readKeras(await readFile('model.keras')), { layer: net });
  *
  * @param file of `readKeras`; or tensors under Keras' names
  * @throws as `fromTorch`; ERR_STATE for an axis that is neither the first nor the last
@@ -53,6 +57,8 @@ export function fromKeras(file: KerasFile | ForeignTensors, options: ImportOptio
 /**
  * A TF.js model's weights in our names: Keras' names and conventions.
  *
+ *     const { state } = fromTfjs(readTfjs(json, shards), { layer: net });
+ *
  * @param model of `readTfjs`; or tensors under TF.js' names
  * @throws as `fromKeras`
  */
@@ -65,7 +71,10 @@ export function fromTfjs(model: TfjsModel | ForeignTensors, options: ImportOptio
   return collect('fromTfjs', tensors, { layers: tfjsLayers(topology), scoped: true }, options);
 }
 
-/** The layers of a TF.js topology, in which Keras' config may lie one level deeper; null where there is none. */
+/**
+ * The layers of a TF.js topology, in which Keras' config may lie one level deeper; null where there
+ * is none.
+ */
 export function tfjsLayers(topology: Json): KerasLayer[] | null {
   if (typeof topology !== 'object' || topology === null || Array.isArray(topology)) return null;
   const config = 'model_config' in topology ? topology.model_config : topology;
@@ -115,7 +124,10 @@ export function collectGroups(collector: Collector, subject: string, groups: rea
   return collector;
 }
 
-/** A batch norm: its config or its name says so, or, where nobody says what it is, its moving statistics. */
+/**
+ * A batch norm: its config or its name says so, or, where nobody says what it is, its moving
+ * statistics.
+ */
 function isBatchNorm({ kind, tensors }: KerasGroup): boolean {
   const tracked = tensors.has('moving_mean') || tensors.has('moving_variance');
   if (kind === 'batch_normalization') return tracked || tensors.has('gamma') || tensors.has('beta');
@@ -132,7 +144,10 @@ function expectedOf(known: KerasLayer | undefined): string[] {
   ];
 }
 
-/** What a variable is here: in which layer inside of its own, under which name, with which axes; undefined for what there is no such thing. */
+/**
+ * What a variable is here: in which layer inside of its own, under which name, with which axes;
+ * undefined for what there is no such thing.
+ */
 function partOf(
   { kind, tensors }: KerasGroup,
   leaf: string,
@@ -199,7 +214,10 @@ export function normOptions(subject: string, { name, config, rank }: KerasLayer)
   };
 }
 
-/** Options that a BatchNormalization's config says; how Keras estimates the variance follows from the class. */
+/**
+ * Options that a BatchNormalization's config says; how Keras estimates the variance follows from
+ * the class.
+ */
 function statedIn({ config }: KerasLayer): NormOption[] {
   return [
     ...(typeof config.epsilon === 'number' ? (['eps'] as const) : []),
@@ -220,19 +238,33 @@ export function newWeight(old: number): number {
   return Number((1 - old).toPrecision(12));
 }
 
+/** Options of `toKeras` and `toTfjs`. */
 export interface KerasExportOptions extends ExportOptions {
-  /** Outputs for each input of layers whose weights are depthwise kernels, as an import says them. */
+  /**
+   * Outputs for each input of layers whose weights are depthwise kernels, as an import says them.
+   */
   multipliers?: Readonly<Record<string, number>>;
 }
 
 /**
- * Our state dict under Keras' names, kernels transposed. Keras counts no batches: `batchesTracked` stays here.
+ * Our state dict under Keras' names, kernels transposed. Keras counts no batches, so
+ * `batchesTracked` is left out.
+ *
+ *     const bytes = await writeKeras(toKeras(net.stateDict()));
+ *
+ * @throws as `toTorch`
  */
 export function toKeras(state: StateDict, options: KerasExportOptions = {}): Map<string, Exported> {
   return exported('toKeras', state, options, 'kernel');
 }
 
-/** Our state dict under TF.js' names, which are Keras', but for depthwise kernels: for `writeTfjs`. */
+/**
+ * Our state dict under TF.js' names, which are Keras', but for depthwise kernels.
+ *
+ *     const files = writeTfjs(toTfjs(net.stateDict()));
+ *
+ * @throws as `toKeras`
+ */
 export function toTfjs(state: StateDict, options: KerasExportOptions = {}): Map<string, Exported> {
   return exported('toTfjs', state, options, 'depthwise_kernel');
 }
@@ -252,7 +284,8 @@ function exported(
     const tensor = tensors.get(kernel);
     if (!tensor) continue;
     const { shape, data } = tensor;
-    // inputs and outputs lie side by side in the last axis: taken apart, the values stay where they are
+    // inputs and outputs lie side by side in the last axis: taken apart, the values stay where they
+    // are
     tensors.set(kernel, { data, shape: [...shape.slice(0, -2), shape[shape.length - 1] / outputs, outputs] });
     const outer = path.replace(/\/?depthwise$/, '');
     const pointwise = joined(outer, 'pointwise', '/');

@@ -1,5 +1,6 @@
-// Which layer a norm follows, in a file that has names and no graph. Indexes that follow each other in a Sequential prove it; names that belong
-// together (conv1, bn1) are a custom, which holds as long as nothing in the file speaks against it: docs/decisions/015-pairs-by-name.md.
+// Which layer a norm follows, in a file that has names and no graph. Indexes that follow each other
+// in a Sequential prove it; names that belong together (conv1, bn1) are a custom, which holds as
+// long as nothing in the file speaks against it: docs/decisions/015-pairs-by-name.md.
 
 import { quote } from '../formats/bytes.ts';
 import { isQuantised } from '../formats/dtypes.ts';
@@ -153,8 +154,9 @@ function doubtOf(pairs: ReadonlyMap<FileLayer, Pair>, given: Given): string | un
 }
 
 /**
- * Where norms come first, a convolution at the beginning has none and one norm is left at the end. In a network of one width, where
- * channels tell nothing, a layer and a norm with names of that kind and no partner look so.
+ * Where norms come first, a convolution at the beginning has none and one norm is left at the end.
+ * In a network of one width, where channels tell nothing, a layer and a norm with names of that
+ * kind and no partner look so.
  */
 function aloneIn(pairs: ReadonlyMap<FileLayer, Pair>, given: Given): string | undefined {
   const { chosen, layers } = given;
@@ -213,7 +215,10 @@ function activationsIn({ layers }: Given): Map<string, FileLayer[]> {
   return found;
 }
 
-/** The index of the first layer of a list, which is in the order of the file, that comes behind a place in it. */
+/**
+ * The index of the first layer of a list, which is in the order of the file, that comes behind a
+ * place in it.
+ */
 function firstBehind(list: readonly FileLayer[], at: number): number {
   let [from, to] = [0, list.length];
   while (from < to) {
@@ -224,7 +229,10 @@ function firstBehind(list: readonly FileLayer[], at: number): number {
   return from;
 }
 
-/** Are names in the order in which layers were made? The safetensors package sorts them by type and name, which says nothing. */
+/**
+ * Are names in the order in which layers were made? The safetensors package sorts them by type and
+ * name, which says nothing.
+ */
 export function isInOrder(tensors: ReadonlyMap<string, { readonly dtype: string }>): boolean {
   const last = new Map<string, string>();
   for (const [name, { dtype }] of tensors) {

@@ -11,18 +11,25 @@ import { formatOf, GRAPHS, networkFiles } from './registry.ts';
 /** Files by name, as a model names those beside it. */
 export type Files = ReadonlyMap<string, Bytes> | Readonly<Record<string, Bytes>>;
 
+/** Options of `loadSequential`. */
 export interface LoadOptions {
-  /** `true`: a Softmax at the end is left out, and the network gives logits. Default `false`: it is refused, as there is no such layer here. */
+  /**
+   * `true`: a Softmax at the end is left out, and the network gives logits. Default `false`: it is
+   * refused, as there is no such layer here.
+   */
   dropSoftmax?: boolean;
   /**
-   * The files that a model.json of TF.js names, or that an ONNX model's tensors lie in (external data). Where the file is a path, those beside it are
-   * read.
+   * The files that a model.json of TF.js names, or that an ONNX model's tensors lie in (external
+   * data). Where the file is a path, those beside it are read.
    */
   files?: TensorFiles | undefined;
 }
 
-/** A URL, in the words of programs whose types know none. */
+/**
+ * A URL, as far as the library reads one, so that its types need neither a browser's nor Node's.
+ */
 export interface FileUrl {
+  /** The whole URL: `file:///home/user/model.onnx`. */
   readonly href: string;
 }
 
@@ -31,10 +38,11 @@ interface Host {
 }
 
 /**
- * A network from an ONNX, Keras or TF.js file, where its graph is a chain of fully connected layers, normalizations, activations and dropout, with its
- * weights, in evaluation mode.
+ * A network from an ONNX, Keras or TF.js file, where its graph is a chain of fully connected
+ * layers, normalizations, activations and dropout, with its weights, in evaluation mode.
  *
- * @param file bytes, or where there is a file system a path; or all files of a TF.js model by name, `model.json` among them
+ * @param file bytes, or where there is a file system a path; or all files of a TF.js model by name,
+ *   `model.json` among them
  * @throws ERR_FORMAT where the file is none of these, or its graph no such chain: at which node
  */
 export async function loadSequential(

@@ -1,5 +1,6 @@
-// What in an ONNX graph is constant: initializers, and what nodes make of constants alone. Weights come as Constant nodes, behind Transpose,
-// Cast, Reshape and their kin, and as products of constants, as exporters like it. Everybody who reads a model asks here.
+// What in an ONNX graph is constant: initializers, and what nodes make of constants alone. Weights
+// come as Constant nodes, behind Transpose, Cast, Reshape and their kin, and as products of
+// constants, as exporters like it. Everybody who reads a model asks here.
 
 import { malformed } from '../errors.ts';
 import { quote } from '../formats/bytes.ts';
@@ -39,7 +40,10 @@ export type Constants = ReadonlyMap<string, Constant>;
 /** No exporter has longer rows of nodes over constants. */
 const MOST_STEPS = 32;
 
-/** Constants by the names under which nodes take them. Values are worked out when they are asked for. */
+/**
+ * Constants by the names under which nodes take them. Values are worked out when they are asked
+ * for.
+ */
 export function constantsOf({ initializers, nodes }: Pick<OnnxGraph, 'initializers' | 'nodes'>): Map<string, Constant> {
   const constants = new Map<string, Constant>(initializers);
   // what is worked out, and may be kept, in values: no more than ten times what is stored
@@ -57,8 +61,8 @@ export function constantsOf({ initializers, nodes }: Pick<OnnxGraph, 'initialize
 }
 
 /**
- * How many values may be taken out of a model: some times as many as its bytes could hold. One that names the same weights in thousands of nodes would
- * else become gigabytes.
+ * How many values may be taken out of a model: some times as many as its bytes could hold. One that
+ * names the same weights in thousands of nodes would else become gigabytes.
  */
 export class Allowance {
   #left: number;

@@ -1,5 +1,5 @@
-// The files that the tensors of an ONNX model lie in (external data), found beside it. A model may be a stranger's: it gets regular files of its own
-// folder, through no links, and nothing else.
+// The files that the tensors of an ONNX model lie in (external data), found beside it. A model may
+// be a stranger's: it gets regular files of its own folder, through no links, and nothing else.
 
 import { malformed } from '../errors.ts';
 import { quote } from '../formats/bytes.ts';
@@ -20,7 +20,10 @@ interface Paths {
   basename(path: string): string;
 }
 
-/** By location, each once; none on a host without files. Throws ERR_FORMAT for what is not there, and for what is no file of the model's folder. */
+/**
+ * By location, each once; none on a host without files. Throws ERR_FORMAT for what is not there,
+ * and for what is no file of the model's folder.
+ */
 export async function dataBeside(
   model: string | FileUrl,
   bytes: Uint8Array,

@@ -1,4 +1,5 @@
-// Norms that a model writes as several nodes, as exporters do for versions of ONNX that have no such operator:
+// Norms that a model writes as several nodes, as exporters do for versions of ONNX that have no
+// such operator:
 //
 //   LayerNorm      d = x − mean(x);  y = d / sqrt(mean(d²) + eps) · gamma + beta
 //   RMSNorm                          y = x / sqrt(mean(x²) + eps) · gamma
@@ -20,7 +21,10 @@ export interface Decomposed {
   readonly axes: readonly number[];
   readonly gamma?: string;
   readonly beta?: string;
-  /** Its nodes, the last one last. Its last node may be the root: the rest is written in a way that is not known here. */
+  /**
+   * Its nodes, the last one last. Its last node may be the root: the rest is written in a way that
+   * is not known here.
+   */
   readonly nodes: readonly OnnxNode[];
   readonly isWhole: boolean;
 }

@@ -1,4 +1,5 @@
-// Activations that a model writes as several nodes, in whatever order: told apart by their values, as a function of one number.
+// Activations that a model writes as several nodes, in whatever order: told apart by their values,
+// as a function of one number.
 
 import type { OnnxNode } from '../formats/onnx.ts';
 import {
@@ -12,7 +13,10 @@ import {
 import { type Constants, sizeOf } from './onnx-constants.ts';
 import type { Graph } from './onnx-graph.ts';
 
-/** Where functions are compared: near 0 and far from it, both sides of every corner that activations have. */
+/**
+ * Where functions are compared: near 0 and far from it, both sides of every corner that activations
+ * have.
+ */
 const POINTS: readonly number[] = /* @__PURE__ */ (() => {
   const points: number[] = [0];
   for (let x = 0.037; x < 12; x += 0.0613) points.push(x, -x);
@@ -21,11 +25,15 @@ const POINTS: readonly number[] = /* @__PURE__ */ (() => {
   return points;
 })();
 
-/** Far below what separates the exact GELU from its approximation, far above what constants of 32 bits lose. */
+/**
+ * Far below what separates the exact GELU from its approximation, far above what constants of 32
+ * bits lose.
+ */
 const TOLERANCE = 1e-6;
 
 /**
- * The activation that some nodes make of a value, times a factor; undefined where they make something else of it.
+ * The activation that some nodes make of a value, times a factor; undefined where they make
+ * something else of it.
  *
  * @param nodes in their order, the last one the last
  */

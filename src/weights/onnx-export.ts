@@ -5,8 +5,6 @@ import type { Values } from '../formats/dtypes.ts';
 import { nodeField, tensorField, valueField, type WritableAttribute, writeModel } from '../formats/onnx-write.ts';
 import { lengthField } from '../formats/protobuf.ts';
 import { type Activation, activationCode, FOREIGN } from '../kernels/activations.ts';
-import { BatchNorm } from '../layers/batch-norm.ts';
-import { BatchNorm1d } from '../layers/batch-norm-ranks.ts';
 import type { Layer } from '../layers/layer.ts';
 import { checkNames } from '../named-options.ts';
 import { ActivationLayer } from '../nn/activations.ts';
@@ -16,13 +14,19 @@ import { Linear } from '../nn/linear.ts';
 import { Network } from '../nn/network.ts';
 import type { Operation } from '../nn/operations.ts';
 import { LogSoftmax, Softmax } from '../nn/softmax.ts';
+import { BatchNorm } from '../norms/batch-norm.ts';
+import { BatchNorm1d } from '../norms/batch-norm-ranks.ts';
 import { toKernel } from './axes.ts';
 
 const SUBJECT = 'toOnnx';
 const LEAST_OPSET = 15;
 
+/** Options of `toOnnx`. */
 export interface OnnxExportOptions {
-  /** One row's shape, for a network that is no Graph. Default: the features of the first Linear, or of a first normalization. */
+  /**
+   * One row's shape, for a network that is no Graph. Default: the features of the first Linear, or
+   * of a first normalization.
+   */
   inputShape?: readonly number[];
 }
 
@@ -166,11 +170,15 @@ function operatorOf({ name, axis = 0 }: Operation, rank: number): { op: string; 
 }
 
 /**
- * A network as an ONNX model for inference: Linear as Gemm (MatMul and Add where rows have several axes), batch norm as BatchNormalization, activations,
- * dropout; sums, products and concatenations as Add, Mul and Concat. Inputs and outputs have the names of a Graph, else `input` and `output`, and the
- * shape `[batch, ...]`; initializers carry PyTorch's names.
+ * A network as an ONNX model for inference: Linear as Gemm (MatMul and Add where rows have several
+ * axes), batch norm as BatchNormalization, activations, dropout; sums, products and concatenations
+ * as Add, Mul and Concat. Inputs and outputs have the names of a Graph, else `input` and `output`,
+ * and the shape `[batch, ...]`; initializers carry PyTorch's names.
  *
- * @throws ERR_OPTION for layers that have no operator, for normalizations without statistics or with channels last, and for an unknown row
+ *     await writeFile('net.onnx', toOnnx(net.eval()));
+ *
+ * @throws ERR_OPTION for layers that have no operator, for normalizations without statistics or
+ *   with channels last, and for an unknown row
  */
 export function toOnnx(net: Network, options: OnnxExportOptions = {}): Uint8Array<ArrayBuffer> {
   if (!(net instanceof Network)) throw refusal('net', 'a Sequential, a Residual or a Graph', show(net));

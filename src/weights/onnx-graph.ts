@@ -1,4 +1,5 @@
-// An ONNX model as a graph: who gives a value, who takes it, what is constant, what layers are called. Worked out once for a model.
+// An ONNX model as a graph: who gives a value, who takes it, what is constant, what layers are
+// called. Worked out once for a model.
 
 import { malformed } from '../errors.ts';
 import type { OnnxModel, OnnxNode } from '../formats/onnx.ts';
@@ -12,9 +13,13 @@ export interface Graph {
   readonly shapes: ReadonlyMap<string, Shape>;
   /** The node that gives a value. */
   readonly producers: ReadonlyMap<string, OnnxNode>;
-  /** The nodes that take a value, each as often as it does; graphs inside nodes take values as well. */
+  /**
+   * The nodes that take a value, each as often as it does; graphs inside nodes take values as well.
+   */
   readonly takers: ReadonlyMap<string, readonly OnnxNode[]>;
-  /** Names of layers with weights: no two nodes have the same, unless they have the same weights. */
+  /**
+   * Names of layers with weights: no two nodes have the same, unless they have the same weights.
+   */
   readonly names: ReadonlyMap<OnnxNode, string>;
 }
 
@@ -94,7 +99,8 @@ function namesOf(model: OnnxModel, producers: ReadonlyMap<string, OnnxNode>): Ma
 }
 
 /**
- * Before version 7 operators meant something else: BatchNormalization was in training mode unless it said otherwise, Add had axes.
+ * Before version 7 operators meant something else: BatchNormalization was in training mode unless
+ * it said otherwise, Add had axes.
  *
  * @throws ERR_FORMAT
  */

@@ -1,5 +1,5 @@
-// ONNX' norms beside batch norm: https://onnx.ai/onnx/operators/onnx__LayerNormalization.html, …GroupNormalization, …InstanceNormalization, …RMSNormalization,
-// …MeanVarianceNormalization.
+// ONNX' norms beside batch norm: https://onnx.ai/onnx/operators/onnx__LayerNormalization.html,
+// …GroupNormalization, …InstanceNormalization, …RMSNormalization, …MeanVarianceNormalization.
 
 import { malformed, show } from '../errors.ts';
 import { quote } from '../formats/bytes.ts';
@@ -12,22 +12,36 @@ import { commonName, labelOf, shortest } from './onnx-names.ts';
 
 const FORMAT = 'ONNX';
 
-/** A norm whose statistics are not running ones: which values it takes, and what it does with them. */
+/**
+ * A norm of an ONNX model that tracks no statistics: which values it takes, and what it does with
+ * them.
+ *
+ * @experimental
+ */
 export interface OnnxKin {
   /** Its name in an import. */
   readonly name: string;
+  /** The node; the last one of a norm that is written as several. */
   readonly node: OnnxNode;
+  /** Which norm it is; `'MeanVariance'` stands for MeanVarianceNormalization. */
   readonly kind: 'LayerNorm' | 'RMSNorm' | 'GroupNorm' | 'InstanceNorm' | 'MeanVariance';
+  /** Added to the variance or the mean square, under the root. */
   readonly eps: number;
   /** Names of scale and bias, where it has them. */
   readonly inputs: Readonly<Partial<Record<'gamma' | 'beta', string>>>;
   /** The first normalised axis of LayerNorm and RMSNorm, from the end where negative. */
   readonly axis?: number;
-  /** Lengths of the normalised axes of LayerNorm and RMSNorm: scale and bias are spread over them where they are smaller. */
+  /**
+   * Lengths of the normalised axes of LayerNorm and RMSNorm: scale and bias are spread over them
+   * where they are smaller.
+   */
   readonly shape?: readonly number[];
-  /** Of GroupNorm. */
+  /** Groups of a GroupNorm. */
   readonly numGroups?: number;
-  /** Are scale and bias those of groups, as GroupNorm's were before version 21? Otherwise they are those of channels. */
+  /**
+   * Are scale and bias those of groups, as GroupNorm's were before version 21? Otherwise they are
+   * those of channels.
+   */
   readonly byGroup?: boolean;
   /** Channels of the others, where they are known. */
   readonly channels?: number;
@@ -35,16 +49,22 @@ export interface OnnxKin {
   readonly axes?: readonly number[];
   /** Why it is no layer that there is here. */
   readonly problem?: string;
-  /** The nodes of one that is written as several, `node` last; what it takes and gives. */
+  /** All nodes of a norm that is written as several, `node` last. */
   readonly nodes?: readonly OnnxNode[];
+  /** Name of the value that it takes. */
   readonly input: string;
+  /** Name of the value that it gives. */
   readonly output: string;
 }
 
 /**
- * The norms of a model beside BatchNormalization, in the order of its nodes; then those that it writes as several nodes.
+ * The norms of a model beside BatchNormalization, in the order of its nodes; then those that it
+ * writes as several nodes.
+ *
+ *     kinOf(readOnnx(bytes)).map(({ name, kind }) => [name, kind]);
  *
  * @throws ERR_FORMAT where inputs or attributes are missing
+ * @experimental
  */
 export function kinOf(model: OnnxModel): OnnxKin[] {
   const graph = graphFor(model);
@@ -138,7 +158,10 @@ function kinFor(graph: Graph, node: OnnxNode): OnnxKin | undefined {
   }
 }
 
-/** The lengths of the axes from `axis` on, by the input's shape and those of scale and bias; or why they are not known. */
+/**
+ * The lengths of the axes from `axis` on, by the input's shape and those of scale and bias; or why
+ * they are not known.
+ */
 function normalised(
   axis: number,
   input: Shape | undefined,
@@ -184,7 +207,10 @@ function spreadGroups(values: ArrayLike<number>, channels: number): Float32Array
   return Float32Array.from({ length: channels }, (_, c) => values[Math.floor((c * values.length) / channels)]);
 }
 
-/** Scale or bias of a norm as our layer has it: spread over all that it normalises, or over its channels. */
+/**
+ * Scale or bias of a norm as our layer has it: spread over all that it normalises, or over its
+ * channels.
+ */
 export function spreadWeights(
   { shape: to, byGroup, channels }: OnnxKin,
   values: Values,

@@ -10,7 +10,10 @@ export function layerName(tensor: string): string | undefined {
   return LEAF.exec(tensor)?.[1];
 }
 
-/** The name that most of some tensors carry; among as many the last one's: statistics are nobody else's, ones and zeros are shared. */
+/**
+ * The name that most of some tensors carry; among as many the last one's: statistics are nobody
+ * else's, ones and zeros are shared.
+ */
 export function commonName(tensors: readonly string[]): string | undefined {
   const votes = new Map<string, number>();
   for (const tensor of tensors) {
@@ -27,7 +30,9 @@ export function labelOf({ name, outputs, op }: OnnxNode): string {
   return name || outputs[0] || op;
 }
 
-/** An attribute as the decimal that was meant: floats of 32 bits make 0.9 into 0.8999999761581421. */
+/**
+ * An attribute as the decimal that was meant: floats of 32 bits make 0.9 into 0.8999999761581421.
+ */
 export function shortest(value: unknown, standard: number): number {
   if (typeof value !== 'number') return standard;
   for (let digits = 1; digits < 10; digits++) {

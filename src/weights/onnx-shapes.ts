@@ -1,4 +1,5 @@
-// Shapes of an ONNX graph's values, as far as they follow from its inputs and constants: one walk over its nodes.
+// Shapes of an ONNX graph's values, as far as they follow from its inputs and constants: one walk
+// over its nodes.
 
 import type { OnnxGraph, OnnxNode } from '../formats/onnx.ts';
 import { broadcast, type Constants, type Shape, shapeAfter, sizeOf, wholesOf } from './onnx-constants.ts';

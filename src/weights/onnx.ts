@@ -1,11 +1,11 @@
-// ONNX models: https://onnx.ai/onnx/operators/onnx__BatchNormalization.html. Momentum there is the weight of the old value, the running variance the
-// biased one, channels are axis 1.
+// ONNX models: https://onnx.ai/onnx/operators/onnx__BatchNormalization.html. Momentum there is the
+// weight of the old value, the running variance the biased one, channels are axis 1.
 
 import { malformed } from '../errors.ts';
 import { type Bytes, quote } from '../formats/bytes.ts';
 import type { StoredTensor, Values } from '../formats/dtypes.ts';
 import { type OnnxGraph, type OnnxModel, type OnnxNode, readOnnx } from '../formats/onnx.ts';
-import type { BatchNormOptions } from '../layers/options.ts';
+import type { BatchNormOptions } from '../norms/options.ts';
 import { fromKernel } from './axes.ts';
 import { Collector, type Imported, type ImportOptions } from './imported.ts';
 import { newWeight } from './keras.ts';
@@ -20,7 +20,9 @@ const FORMAT = 'ONNX';
 export interface OnnxNorm {
   /** Its name in an import. */
   readonly name: string;
+  /** The node. */
   readonly node: OnnxNode;
+  /** Its eps and momentum, as options of `BatchNorm`. */
   readonly options: BatchNormOptions;
   /** Does it normalise by the batch (`training_mode`)? */
   readonly training: boolean;
@@ -30,7 +32,13 @@ export interface OnnxNorm {
   readonly problem?: string;
 }
 
-/** The BatchNormalization nodes of a model. Throws ERR_FORMAT where inputs or outputs are missing. */
+/**
+ * The BatchNormalization nodes of a model.
+ *
+ *     normsOf(readOnnx(bytes)).map(({ name, options }) => [name, options.eps]);
+ *
+ * @throws ERR_FORMAT where inputs or outputs are missing
+ */
 export function normsOf(model: OnnxModel): OnnxNorm[] {
   const graph = graphFor(model);
   return model.nodes
@@ -65,7 +73,10 @@ function normOf({ model: { opset }, names }: Graph, node: OnnxNode): OnnxNorm {
   };
 }
 
-/** Tensors of a model by name: initializers, Constant nodes, and those of graphs inside nodes behind the path to them. */
+/**
+ * Tensors of a model by name: initializers, Constant nodes, and those of graphs inside nodes behind
+ * the path to them.
+ */
 export function tensorsOf(model: OnnxModel): Map<string, StoredTensor> {
   const tensors = new Map<string, StoredTensor>();
   const gather = ({ nodes, initializers }: Pick<OnnxGraph, 'nodes' | 'initializers'>, path: string) => {
@@ -107,7 +118,10 @@ export function strangeBatchNorms(model: OnnxModel): { norm: string; reason: str
     .map(({ node, path }) => ({ norm: labelOf(node), reason: `it is inside another node (${path})` }));
 }
 
-/** Norms that are there but not among `norms` of an import: of other kinds, in graphs inside nodes and in functions. */
+/**
+ * Norms that are there but not among `norms` of an import: of other kinds, in graphs inside nodes
+ * and in functions.
+ */
 export function strangeNorms(model: OnnxModel): string[] {
   const inside = [...innerNodes(model)]
     .filter(({ node }) => /Norm(?:alization)?$/.test(node.op))
@@ -128,11 +142,15 @@ export function strangeNorms(model: OnnxModel): string[] {
 type Take = (tensor: string, layer: string, ours: string, change?: Parameters<Collector['take']>[4]) => void;
 
 /**
- * An ONNX model's weights in our names: those of BatchNormalization and the other norms, of Gemm, MatMul, Conv, ConvTranspose and PRelu nodes, under the name of the
- * layer where initializers carry one (`bn1.weight`), else of the node. What a norm takes from the graph's inputs is listed as missing, initializers and constants of other
- * nodes as unused.
+ * An ONNX model's weights in our names: those of BatchNormalization and the other norms, and of
+ * Gemm, MatMul, Conv, ConvTranspose and PRelu nodes. Layers have the name that their initializers
+ * carry (`bn1.weight`), else that of the node. Values that a norm takes from the graph's inputs are
+ * listed as missing, initializers and constants of other nodes as unused.
  *
- * @throws ERR_FORMAT for bytes that are no model, and unless `lenient` for batch norms before version 7 of the operators; ERR_STATE as `fromTorch`
+ *     const { state } = fromOnnx(await readFile('model.onnx'), { layer: net });
+ *
+ * @throws ERR_FORMAT for bytes that are no model, and unless `lenient` for batch norms before
+ *   version 7 of the operators; ERR_STATE as `fromTorch`
  */
 export function fromOnnx(model: OnnxModel | Bytes, options: ImportOptions = {}): Imported {
   const isModel = typeof model === 'object' && model !== null && 'nodes' in model;
@@ -261,7 +279,9 @@ function isRow(shape: readonly number[], outFeatures: number): boolean {
   return size === 1 || (size === outFeatures && shape.at(-1) === outFeatures);
 }
 
-/** A bias as one value for each output, from whatever shape broadcasts to it; undefined for others. */
+/**
+ * A bias as one value for each output, from whatever shape broadcasts to it; undefined for others.
+ */
 export function biasRow(values: Values, shape: readonly number[], outFeatures: number): Values | undefined {
   if (!isRow(shape, outFeatures)) return undefined;
   return values.length === outFeatures ? values : new Float32Array(outFeatures).fill(values[0]);

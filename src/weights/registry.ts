@@ -1,6 +1,6 @@
-// Formats of files of weights, a row each: how the command line reads and writes them, and which hold a network. What a file is
-// by its first bytes stands in formats/recognize.ts. Columns stand by themselves, so that a bundle which loads networks carries
-// no writers.
+// Formats of files of weights, a row each: how the command line reads and writes them, and which
+// hold a network. What a file is by its first bytes stands in formats/recognize.ts. Columns stand
+// by themselves, so that a bundle which loads networks carries no writers.
 
 import type { Bytes } from '../formats/bytes.ts';
 import { readNpy } from '../formats/npy.ts';

@@ -7,7 +7,10 @@ import { kerasGroups } from './keras-groups.ts';
 import type { LoadOptions } from './load-sequential.ts';
 import { sequentialFromKeras } from './sequential-keras.ts';
 
-/** Throws ERR_FORMAT for weights alone, and by the layer's name where it is no chain of layers that there are here. */
+/**
+ * Throws ERR_FORMAT for weights alone, and by the layer's name where it is no chain of layers that
+ * there are here.
+ */
 export function sequentialFromKerasFile(file: KerasFile, options: LoadOptions): Sequential {
   const { layers, tensors, kinds, outputs = null, version } = file;
   if (!layers) throw malformed('Keras', 'config', 'a network with layers', 'weights alone, or a class of its own', 0);

@@ -5,16 +5,16 @@ import { quote, quoteSome } from '../formats/bytes.ts';
 import { asRecord, type Json } from '../formats/json.ts';
 import { showJson } from '../formats/show-json.ts';
 import { type Activation, type ActivationName, activationOf, FOREIGN, NAMES } from '../kernels/activations.ts';
-import { BatchNorm } from '../layers/batch-norm.ts';
-import { BatchNorm1d } from '../layers/batch-norm-ranks.ts';
-import { GroupNorm } from '../layers/group-norm.ts';
 import type { Layer } from '../layers/layer.ts';
-import { LayerNorm } from '../layers/layer-norm.ts';
-import { RMSNorm } from '../layers/rms-norm.ts';
 import { ActivationLayer } from '../nn/activations.ts';
 import { Dropout } from '../nn/dropout.ts';
 import { Linear } from '../nn/linear.ts';
 import { Sequential } from '../nn/sequential.ts';
+import { BatchNorm } from '../norms/batch-norm.ts';
+import { BatchNorm1d } from '../norms/batch-norm-ranks.ts';
+import { GroupNorm } from '../norms/group-norm.ts';
+import { LayerNorm } from '../norms/layer-norm.ts';
+import { RMSNorm } from '../norms/rms-norm.ts';
 import { Collector } from './imported.ts';
 import { affineOf, collectGroups, normOptions } from './keras.ts';
 import { chainOf } from './keras-chain.ts';
@@ -44,7 +44,10 @@ export interface KerasNetwork {
 /** Variables of a layer that inference does without. */
 const TRAINING = ['moving_stddev', 'renorm_mean', 'renorm_stddev'];
 
-/** Builds the network. Throws ERR_FORMAT, by the layer's name, where it is no chain of layers that there are here. */
+/**
+ * Builds the network. Throws ERR_FORMAT, by the layer's name, where it is no chain of layers that
+ * there are here.
+ */
 export function sequentialFromKeras(network: KerasNetwork, options: LoadOptions): Sequential {
   const { format, version } = network;
   const { dropSoftmax = false } = options;
@@ -132,7 +135,8 @@ export function sequentialFromKeras(network: KerasNetwork, options: LoadOptions)
       case 'dropout':
         built.push(new Dropout(typeof config.rate === 'number' ? config.rate : 0.5));
         break;
-      case 'flatten': // of rows it does nothing; of what comes in, whoever calls the network has done it
+      // it does nothing to rows; the network's caller has flattened its input
+      case 'flatten':
         if (built.length && rank !== 2) throw fail('rows, or the beginning of the network', 'Flatten behind a layer');
         break;
       default:

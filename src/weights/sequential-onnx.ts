@@ -13,17 +13,17 @@ import {
   FOREIGN,
   NAMES,
 } from '../kernels/activations.ts';
-import { BatchNorm } from '../layers/batch-norm.ts';
-import { BatchNorm1d } from '../layers/batch-norm-ranks.ts';
-import { GroupNorm } from '../layers/group-norm.ts';
-import { InstanceNorm1d, InstanceNorm2d, InstanceNorm3d } from '../layers/instance-norm.ts';
 import type { Layer } from '../layers/layer.ts';
-import { LayerNorm } from '../layers/layer-norm.ts';
-import { RMSNorm } from '../layers/rms-norm.ts';
 import { ActivationLayer } from '../nn/activations.ts';
 import { Dropout } from '../nn/dropout.ts';
 import { Linear } from '../nn/linear.ts';
 import { Sequential } from '../nn/sequential.ts';
+import { BatchNorm } from '../norms/batch-norm.ts';
+import { BatchNorm1d } from '../norms/batch-norm-ranks.ts';
+import { GroupNorm } from '../norms/group-norm.ts';
+import { InstanceNorm1d, InstanceNorm2d, InstanceNorm3d } from '../norms/instance-norm.ts';
+import { LayerNorm } from '../norms/layer-norm.ts';
+import { RMSNorm } from '../norms/rms-norm.ts';
 import { AffineRun, type Factor } from './affine-run.ts';
 import { fromKernel } from './axes.ts';
 import { biasRow, normsOf, type OnnxNorm } from './onnx.ts';
@@ -38,7 +38,10 @@ const FORMAT = 'ONNX';
 /** ONNX' number for float32. */
 const FLOAT = 1;
 
-/** Builds the network. Throws ERR_FORMAT, by the nodes' names, where the graph is no chain of layers that there are here. */
+/**
+ * Builds the network. Throws ERR_FORMAT, by the nodes' names, where the graph is no chain of layers
+ * that there are here.
+ */
 export function sequentialFromOnnx(
   file: Bytes,
   { dropSoftmax = false, files }: { dropSoftmax?: boolean; files?: TensorFiles | undefined },
@@ -48,7 +51,10 @@ export function sequentialFromOnnx(
   return new Chain(graphFor(model), dropSoftmax).build();
 }
 
-/** The shape of one row, as the network of a model takes it: as long as a graph that begins with Flatten. undefined where it is not known. */
+/**
+ * The shape of one row, as the network of a model takes it: as long as a graph that begins with
+ * Flatten. undefined where it is not known.
+ */
 export function rowOfOnnx(model: OnnxModel): number[] | undefined {
   const [shape] = model.inputs.values();
   const row = shape?.slice(1);
@@ -125,7 +131,10 @@ class Chain {
     return new Sequential(...this.#layers).eval();
   }
 
-  /** Says all that is in the way, not only the first: inputs, outputs, operators that are no layers here. */
+  /**
+   * Says all that is in the way, not only the first: inputs, outputs, operators that are no layers
+   * here.
+   */
   #checkOperators(): void {
     const strange = new Map<string, string>();
     for (const node of this.#nodes) {
@@ -201,7 +210,10 @@ class Chain {
       throw this.#fail(node, `${quote(value)} as its one input: a chain`, quoteSome(given));
   }
 
-  /** How many nodes there are until all that comes of the value is one value; undefined where that is never. */
+  /**
+   * How many nodes there are until all that comes of the value is one value; undefined where that
+   * is never.
+   */
   #meeting(i: number): number | undefined {
     const open = new Map<string, number>([[this.#value, this.#uses.get(this.#value) ?? 0]]);
     for (let at = i; at < this.#nodes.length; at++) {

@@ -1,7 +1,7 @@
 // Options of norms in the metadata of a safetensors file, where they would be lost otherwise.
 
 import { asRecord, parseJson } from '../formats/json.ts';
-import type { BatchNormOptions } from '../layers/options.ts';
+import type { BatchNormOptions } from '../norms/options.ts';
 import type { Imported, NormOption } from './imported.ts';
 
 const KEY = 'evenkeel.norms';
@@ -9,7 +9,10 @@ const KEY = 'evenkeel.norms';
 /** What is kept of a norm: options, and whether it takes each batch's own statistics. */
 export type StoredNorm = Pick<BatchNormOptions, NormOption> & { readonly training?: true };
 
-/** Metadata that says eps, momentum, estimator and layout of each norm, as far as they were read and not assumed, and which are in training mode. */
+/**
+ * Metadata that says eps, momentum, estimator and layout of each norm, as far as they were read and
+ * not assumed, and which are in training mode.
+ */
 export function withNorms({
   norms,
   assumed,
@@ -36,7 +39,10 @@ export function withoutNorms(
   return left.length ? { ...others, [KEY]: JSON.stringify(Object.fromEntries(left)) } : others;
 }
 
-/** Options of norms that the metadata of a safetensors file say, as far as it is of use. Throws ERR_FORMAT where it is no JSON. */
+/**
+ * Options of norms that the metadata of a safetensors file say, as far as it is of use. Throws
+ * ERR_FORMAT where it is no JSON.
+ */
 export function normsIn(metadata: Readonly<Record<string, string>>): Record<string, StoredNorm> {
   if (!Object.hasOwn(metadata, KEY)) return {};
   const json = asRecord(parseJson('safetensors', KEY, new TextEncoder().encode(metadata[KEY]))) ?? {};

@@ -1,9 +1,10 @@
-// Graph models of TF.js: nodes of TensorFlow with weights among their inputs. The nodes alone say which weight is what, and eps of norms.
+// Graph models of TF.js: nodes of TensorFlow with weights among their inputs. The nodes alone say
+// which weight is what, and eps of norms.
 
 import { malformed } from '../errors.ts';
 import type { StoredTensor } from '../formats/dtypes.ts';
 import { asRecord, type Json } from '../formats/json.ts';
-import { type BatchNormOptions, preset } from '../layers/options.ts';
+import { type BatchNormOptions, preset } from '../norms/options.ts';
 import type { NormOption } from './imported.ts';
 
 interface GraphNode {

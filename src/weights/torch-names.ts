@@ -34,7 +34,10 @@ export function bareNames(names: Iterable<string>): Map<string, string> {
   return bare;
 }
 
-/** What a vector that stands alone as `weight` is: a norm's gamma, an activation's slope, or one of both. */
+/**
+ * What a vector that stands alone as `weight` is: a norm's gamma, an activation's slope, or one of
+ * both.
+ */
 export type Vector = 'norm' | 'activation' | 'unknown';
 
 export function vectorOf(layer: string, length: number): Vector {

@@ -1,8 +1,9 @@
-// PyTorch's state dicts: https://pytorch.org/docs/stable/generated/torch.nn.BatchNorm2d.html. Momentum there is the weight of the new batch, as here;
-// the running variance is the unbiased one. eps and momentum do not stand in a state dict: they are PyTorch's defaults unless told otherwise.
+// PyTorch's state dicts: https://pytorch.org/docs/stable/generated/torch.nn.BatchNorm2d.html.
+// Momentum there is the weight of the new batch, as here; the running variance is the unbiased one.
+// eps and momentum do not stand in a state dict: they are PyTorch's defaults unless told otherwise.
 
 import { isQuantised } from '../formats/dtypes.ts';
-import { type BatchNormOptions, preset } from '../layers/options.ts';
+import { type BatchNormOptions, preset } from '../norms/options.ts';
 import type { StateDict } from '../types.ts';
 import { type Exported, type ExportOptions, inverted, leavesOf, put } from './exported.ts';
 import {
@@ -18,17 +19,21 @@ import { joined, parted } from './names.ts';
 import { bareNames, TORCH_NORM, vectorOf } from './torch-names.ts';
 
 /**
- * Tensors under PyTorch's names in ours. A layer is a norm where it has `running_mean`, `running_var`,
- * `gamma` or `beta`, a `weight` with the shape of its `bias`, or a `weight` of one axis and a name
- * that says so; `weight` and `bias` of others are kept as they are. A missing
+ * Tensors under PyTorch's names in ours. A layer is a norm where it has `running_mean`,
+ * `running_var`, `gamma` or `beta`, a `weight` with the shape of its `bias`, or a `weight` of one
+ * axis and a name that says so; `weight` and `bias` of others are kept as they are. A missing
  * `num_batches_tracked` counts as 0. What wrappers put into names is taken off: DataParallel's and
  * AveragedModel's `module.` before all of them, `_orig_mod.` of `torch.compile` anywhere.
+ *
+ *     const { tensors } = readSafetensors(await readFile('model.safetensors'));
+ *     net.loadStateDict(fromTorch(tensors, { layer: net }).state);
  *
  * Weights of quantised types are listed as unused: their scale lies elsewhere.
  *
  * @param tensors of `readSafetensors`, `readNpz`, or any record of `{ data, shape }`
  * @throws ERR_STATE, by name, for negative or NaN variances, means that are not finite, shapes that
- *   `layer` does not have, and where no name fits `layer`; ERR_FORMAT for a type that cannot be read
+ *   `layer` does not have, and where no name fits `layer`; ERR_FORMAT for a type that cannot be
+ *   read
  */
 export function fromTorch(tensors: ForeignTensors, options: ImportOptions = {}): Imported {
   const entries = entriesOf('fromTorch', tensors);
@@ -87,7 +92,15 @@ function asScalar<V extends { readonly length: number }>(data: V, shape: readonl
 
 const TORCH_WORDS = Object.fromEntries(Object.entries(TORCH_NORM).filter(([name]) => !/^(?:gamma|beta)$/.test(name)));
 
-/** Our state dict under PyTorch's names: for `writeSafetensors`, and `torch.load_state_dict` behind it. The counter is an I64, as there. */
+/**
+ * Our state dict under PyTorch's names; the counter of batches is an I64, as there. In Python,
+ * `load_state_dict(safetensors.torch.load_file(…))` takes it.
+ *
+ *     const bytes = writeSafetensors(toTorch(net.stateDict()));
+ *
+ * @throws ERR_OPTION for anything but a record; ERR_TYPE for an entry that is no `{ data, shape }`;
+ *   ERR_STATE where two entries would get one name
+ */
 export function toTorch(state: StateDict, options: ExportOptions = {}): Map<string, Exported> {
   const names = inverted(TORCH_WORDS);
   const out = new Map<string, Exported>();

@@ -1,4 +1,5 @@
-// The fixed build and the plain loops give the same bits on every machine and every version of Node: held by hashes taken once.
+// The fixed build and the plain loops give the same bits on every machine and every version of
+// Node: held by hashes taken once.
 
 import { expect, test } from 'vitest';
 import { BatchNorm2d, info, Linear, Random, Sequential } from '../../src/index.ts';

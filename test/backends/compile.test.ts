@@ -1,4 +1,5 @@
-// The compiler: what it folds, what it leaves and says so, and that runs, files and certificates keep their word.
+// The compiler: what it folds, what it leaves and says so, and that runs, files and certificates
+// keep their word.
 
 import { describe, expect, test } from 'vitest';
 import {

@@ -16,7 +16,10 @@ const CANARY = 12345.678;
 
 type Array32 = Float32Array | Float64Array;
 
-/** Sizes that matter: around the lane width, the unroll and the blocks of each kernel, with and without gaps between rows. */
+/**
+ * Sizes that matter: around the lane width, the unroll and the blocks of each kernel, with and
+ * without gaps between rows.
+ */
 function sizesFor(name: KernelName): Sizes[] {
   const all: Sizes[] = [];
   const { args } = rowOf(name);
@@ -25,7 +28,8 @@ function sizesFor(name: KernelName): Sizes[] {
     // averages know no dilation
     all.push(...allPoolSizes().filter(({ dilationWidth }) => has('dilationWidth') || dilationWidth === 1));
   } else if (has('taps')) {
-    // pixels, runs and columns around a tile, a band and a block; windows that overlap, and nine taps in a grid
+    // pixels, runs and columns around a tile, a band and a block; windows that overlap, and nine
+    // taps in a grid
     for (const count of [1, 2, 3, 4, 5, 9, 66, 130, 515]) {
       for (const [runs, run] of [
         [0, 3],
@@ -122,7 +126,10 @@ function sizesFor(name: KernelName): Sizes[] {
 
 type Flavour = 'ordinary' | 'offset' | 'constant' | 'special';
 
-/** Values of one vector argument. Channel vectors are lopsided; `special` puts NaN and infinities into x. */
+/**
+ * Values of one vector argument. Channel vectors are lopsided; `special` puts NaN and infinities
+ * into x.
+ */
 function fill(arg: Vector, length: number, random: Random, flavour: Flavour): number[] {
   const values = Array.from({ length }, () => random.normal() * 2 + 0.5);
   if (arg.name === 'x' || arg.name === 'w') {
@@ -222,7 +229,8 @@ function run(name: KernelName, trial: Trial, seed: number): string | undefined {
   }
   if (name === 'grad_totals_nxc_f32')
     js.grad_sums_nxc_f32(x, dy, center, invStd, null, sum, dot, rows, channels, stride, segment);
-  // activations on sums of unlike rounding may fall on either side of a corner: no activation where data are not ordinary
+  // activations on sums of unlike rounding may fall on either side of a corner: no activation where
+  // data are not ordinary
   if (trial.flavour !== 'ordinary' && 'kind' in scalars && name !== 'activate_f32' && name !== 'activate_grad_f32')
     scalars.kind = 0;
 
@@ -290,8 +298,9 @@ function run(name: KernelName, trial: Trial, seed: number): string | undefined {
 }
 
 /**
- * The error allowed for element i of an output, from the number of terms and the size of the data: the plain loops are run on absolute
- * values (means negated, so that differences become sums), which gives the sum of absolute terms.
+ * The error allowed for element i of an output, from the number of terms and the size of the data:
+ * the plain loops are run on absolute values (means negated, so that differences become sums),
+ * which gives the sum of absolute terms.
  */
 function scaleOf(
   name: KernelName,
@@ -447,7 +456,8 @@ describe.each(KERNEL_NAMES)('%s', (name) => {
         const random = new Random(5);
         const places: number[] = [];
         const values = args.map((arg) => {
-          if (!isVector(arg)) return arg.role === 'size' ? sizes[arg.name] : 0; // no activation: it might hide what it is given
+          // no activation: it might hide what it is given
+          if (!isVector(arg)) return arg.role === 'size' ? sizes[arg.name] : 0;
           const length = arg.length(sizes);
           const at = heap.alloc(length * 8 + 8);
           places.push(at);

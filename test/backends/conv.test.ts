@@ -1,4 +1,5 @@
-// Convolutions beyond the reference data: gradients, odd shapes, plain formulas, compiled networks, and what bad input gets.
+// Convolutions beyond the reference data: gradients, odd shapes, plain formulas, compiled networks,
+// and what bad input gets.
 
 import { describe, expect, test } from 'vitest';
 import {
@@ -615,7 +616,7 @@ test.each<[work: () => unknown, code: string, message: string]>([
   [
     () => new Conv1d(3, 4, 3, { padding: -1 }),
     'ERR_OPTION',
-    'Conv1d(3, 4): padding expected an integer of 0 or more, or 1 of them, got -1',
+    'Conv1d(3, 4): padding expected an integer of 0 or more, got -1',
   ],
   [
     () =>

@@ -1,4 +1,5 @@
-// Activations as layers: the table's by their names, those that are steps of their own, and learned slopes.
+// Activations as layers: the table's by their names, those that are steps of their own, and learned
+// slopes.
 
 import { describe, expect, test } from 'vitest';
 import {

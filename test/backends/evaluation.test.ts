@@ -1,5 +1,5 @@
-// Evaluation against f64 wherever the mean lies: channels near 0 and far from it beside one another, in every form
-// that evaluation has.
+// Evaluation against f64 wherever the mean lies: channels near 0 and far from it beside one
+// another, in every form that evaluation has.
 
 import { describe, expect, test } from 'vitest';
 import {

@@ -1,5 +1,5 @@
-// Arrays as programs give them: of other realms, with properties that lie or change, over memory that
-// is gone.
+// Arrays as programs give them: of other realms, with properties that lie or change, over memory
+// that is gone.
 
 import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from 'vitest';

@@ -1,4 +1,5 @@
-// Convolutions against reference data made with PyTorch, whose README (test/fixtures/golden-conv) says what tolerances mean.
+// Convolutions against reference data made with PyTorch, whose README (test/fixtures/golden-conv)
+// says what tolerances mean.
 
 import { describe, expect, test } from 'vitest';
 import {

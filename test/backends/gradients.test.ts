@@ -1,4 +1,5 @@
-// Gradients against central differences in f64: of the layer's formula for batch norm, of the layer itself elsewhere.
+// Gradients against central differences in f64: of the layer's formula for batch norm, of the layer
+// itself elsewhere.
 
 import { describe, expect, test } from 'vitest';
 import {

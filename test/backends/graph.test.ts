@@ -297,7 +297,10 @@ function copies(record: Record<string, TensorLike>): Record<string, Float32Array
   return Object.fromEntries(Object.entries(record).map(([key, { data }]) => [key, data.slice()]));
 }
 
-/** A graph of layers that write over dy, of layers that do not, and of operations, on values of one width. */
+/**
+ * A graph of layers that write over dy, of layers that do not, and of operations, on values of one
+ * width.
+ */
 function anyGraph(seed: number): { shapes: Record<string, number[]>; build: Build } {
   const random = new Random(seed);
   const pick = (below: number) => Math.floor(random.uniform() * below);

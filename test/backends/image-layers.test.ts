@@ -1,4 +1,5 @@
-// Pooling, padding, upsampling and changes of shape against sums in f64: values, gradients, what they take and what they refuse.
+// Pooling, padding, upsampling and changes of shape against sums in f64: values, gradients, what
+// they take and what they refuse.
 
 import { describe, expect, test } from 'vitest';
 import {
@@ -636,7 +637,7 @@ test.each([
     () => new Upsample({ scale: 2, mode: 'bilinear', alignCorners: 1 as never }),
     'TypeError',
     'ERR_OPTION',
-    'Upsample(2): alignCorners expected true or false, got 1',
+    'Upsample: alignCorners expected true or false, got 1',
   ],
   [
     () => new Upsample({ scale: 2, size: 4 } as never),

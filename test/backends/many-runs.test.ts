@@ -1,5 +1,5 @@
-// Batches of many small runs: group and instance norm of many samples, ghost batches, long sequences.
-// They take memory and time in proportion, and give what few runs give.
+// Batches of many small runs: group and instance norm of many samples, ghost batches, long
+// sequences. They take memory and time in proportion, and give what few runs give.
 
 import { describe, expect, test } from 'vitest';
 import {
@@ -17,7 +17,10 @@ import { normals } from '../support/data.ts';
 const SAMPLES = 200;
 const CHANNELS = 6;
 
-/** Layers whose samples, or pairs of them, are normalised by themselves; and the shape of one sample. */
+/**
+ * Layers whose samples, or pairs of them, are normalised by themselves; and the shape of one
+ * sample.
+ */
 const LAYERS: Record<string, [make: () => Layer, sample: readonly number[]]> = {
   'group norm': [() => new GroupNorm(3, CHANNELS, { activation: 'tanh' }), [CHANNELS]],
   'group norm, channels last': [() => new GroupNorm(2, CHANNELS, { layout: 'channels-last' }), [4, CHANNELS]],

@@ -1,4 +1,5 @@
-// Micro-batches as one batch, masks, moments: what batch norm needs where a batch is not what it takes one for.
+// Micro-batches as one batch, masks, moments: what batch norm needs where a batch is not what it
+// takes one for.
 
 import { describe, expect, test } from 'vitest';
 import {
@@ -59,7 +60,8 @@ describe.each([
     const dxs = parts.backwardMicroBatches(cut(dy, sizes)).flatMap(({ data }) => [...data]);
     expect(worstDifference(ys, y)).toBeLessThan(1e-6 * 8);
     expect(worstDifference(dxs, dx)).toBeLessThan(1e-6 * Math.max(...dx.map(Math.abs)));
-    // against the largest gradient there is: that of a bias before batch norm is 0, a sum of which rounding is left
+    // against the largest gradient there is: that of a bias before batch norm is 0, a sum of which
+    // rounding is left
     const most = Math.max(...whole.parameters().flatMap(({ grad }) => [...grad].map(Math.abs)));
     whole.parameters().forEach(({ grad }, i) => {
       expect(worstDifference(parts.parameters()[i].grad, grad)).toBeLessThan(1e-6 * most);

@@ -1,4 +1,5 @@
-// A forward on what the last forward was given is not checked again: only if nothing about it has changed.
+// A forward on what the last forward was given is not checked again: only if nothing about it has
+// changed.
 
 import { describe, expect, test } from 'vitest';
 import {

@@ -1,4 +1,5 @@
-// Sequences of unequal length: statistics for each time step, and cells that use them, against the same in f64.
+// Sequences of unequal length: statistics for each time step, and cells that use them, against the
+// same in f64.
 
 import { describe, expect, test } from 'vitest';
 import { BNGRUCell, BNLSTMCell, RecurrentBatchNorm1d, Sequential, tensor } from '../../src/index.ts';

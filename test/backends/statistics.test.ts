@@ -1,4 +1,5 @@
-// Statistics over whole data sets: against sums in f64, and without a trace where something goes wrong.
+// Statistics over whole data sets: against sums in f64, and without a trace where something goes
+// wrong.
 
 import { describe, expect, test } from 'vitest';
 import {

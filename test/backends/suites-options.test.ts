@@ -1,4 +1,5 @@
-// Options that other projects' test suites refuse: null for a value or for all of them, and numbers out of range.
+// Options that other projects' test suites refuse: null for a value or for all of them, and numbers
+// out of range.
 
 import { expect, test } from 'vitest';
 import {
@@ -29,7 +30,8 @@ const RATE = 'expected a finite number of 0 or more';
 type Case = [() => unknown, 'RangeError' | 'TypeError', string];
 
 const REFUSED: Record<string, Case> = {
-  // keras/src/layers/activations/leaky_relu_test.py, test_invalid_usage; the other activation with a parameter alike
+  // keras/src/layers/activations/leaky_relu_test.py, test_invalid_usage; the other activation with
+  // a parameter alike
   "Keras, a null slope of 'leaky-relu'": [
     () => new ActivationLayer({ name: 'leaky-relu', slope: any(null) }),
     'RangeError',

@@ -1,4 +1,5 @@
-// Cases of other projects' test suites: their numbers (test/fixtures/suites), and what they say of behaviour.
+// Cases of other projects' test suites: their numbers (test/fixtures/suites), and what they say of
+// behaviour.
 
 import { describe, expect, test } from 'vitest';
 import {
@@ -101,7 +102,8 @@ describe.each(Object.keys(places))('WebNN, batchNormalization on %s', (kind) => 
       expect(got.length).toBe(one.y.length);
       one.y.forEach((value, i) => {
         const want = form === 'relu' ? Math.max(value, 0) : value;
-        // web-platform-tests: 6 ULP, element by element; webnn-baseline: f64, from inputs that f32 does not hold
+        // web-platform-tests: 6 ULP, element by element; webnn-baseline: f64, from inputs that f32
+        // does not hold
         if (one.suite === 'wpt') expect(ulps(got[i], want), `${form} at ${i}`).toBeLessThanOrEqual(6);
         else expect(Math.abs(got[i] - want), `${form} at ${i}`).toBeLessThanOrEqual(6 * ulpOf(largest[channelOf(i)]));
       });
@@ -116,7 +118,10 @@ interface Groups {
   readonly betaOf: (i: number) => number;
 }
 
-/** A norm by each group's own statistics, in f64 of inputs in f32; `centred` false: by its mean square. */
+/**
+ * A norm by each group's own statistics, in f64 of inputs in f32; `centred` false: by its mean
+ * square.
+ */
 function truthOf(data: readonly number[], { groupOf, gammaOf, betaOf }: Groups, eps: number, centred = true): number[] {
   const x = Float32Array.from(data);
   const groups: number[][] = [];
@@ -163,7 +168,10 @@ function channelSet({ op, x, scale, bias, options, y }: SuiteCase): Set {
   return { norm: withAffine(norm, scale, bias) as Layer, x, y, truth, groupOf };
 }
 
-/** Norms of rows: normalised axes come last, in the order of scale and bias. No axes: each value by itself. */
+/**
+ * Norms of rows: normalised axes come last, in the order of scale and bias. No axes: each value by
+ * itself.
+ */
 function rowSet({ op, x, scale, bias, options, y }: SuiteCase): Set {
   const { epsilon: eps = 1e-5, axes = x.shape.map((_, axis) => axis).slice(1) } = options;
   const order = [...x.shape.keys()].filter((axis) => !axes.includes(axis)).concat(axes);
@@ -193,7 +201,10 @@ const largestIn = (values: readonly number[], groupOf: Groups['groupOf']) => {
   return largest;
 };
 
-/** What a suite allows: WebNN's layer and instance norms 1/1024, and Keras as many decimals as it writes. */
+/**
+ * What a suite allows: WebNN's layer and instance norms 1/1024, and Keras as many decimals as it
+ * writes.
+ */
 const ALLOWED = { wpt: 1 / 1024, baseline: 1 / 1024, keras: 1e-3 };
 
 describe.each(Object.keys(places))('norms of each sample on %s', (kind) => {
@@ -272,8 +283,8 @@ describe.each(['training', 'evaluation'])('one value per group, in %s', (mode) =
     [[2, 10, 1, 1], 'channels-first'],
     [[2, 1, 1, 10], 'channels-last'],
   ] as [number[], Layout][];
-  // PyTorch's group_norm computes beta for GroupNorm(10, 10) of [4, 10], and refuses [1, 10] by its check of batch
-  // sizes (torch/nn/functional.py)
+  // PyTorch's group_norm computes beta for GroupNorm(10, 10) of [4, 10], and refuses [1, 10] by its
+  // check of batch sizes (torch/nn/functional.py)
   test.each(forms)('PyTorch, GroupNorm(10, 10) of %j, %s: gives beta, and gradients of a constant', (shape, layout) => {
     const norm = new GroupNorm(10, 10, { layout }).train(mode === 'training');
     const beta = Float32Array.from({ length: 10 }, (_, c) => 0.7 * c - 3);
@@ -304,7 +315,8 @@ test("PyTorch, GroupNorm(10, 10) of [1, 10] with onSingleValue 'throw': is refus
 });
 
 // ONNX's InstanceNormalization and WebNN's ("all options" of webnn-baseline) give the bias for a
-// single value; PyTorch's instance_norm (_verify_spatial_size, torch/nn/functional.py) refuses one in training
+// single value; PyTorch's instance_norm (_verify_spatial_size, torch/nn/functional.py) refuses one
+// in training
 describe.each(['channels-first', 'channels-last'] as const)('one value per instance, %s', (layout) => {
   const shape = layout === 'channels-first' ? [2, 3, 1, 1] : [2, 1, 1, 3];
   const made = (options: InstanceNormOptions = {}) => {

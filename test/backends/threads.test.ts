@@ -1,4 +1,5 @@
-// Several threads give the bits of one, and whatever happens to a worker ends in an answer or an error.
+// Several threads give the bits of one, and whatever happens to a worker ends in an answer or an
+// error.
 
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -230,7 +231,8 @@ if (hasThreads)
         ],
         { cwd: root, encoding: 'utf8', timeout: 30_000 },
       );
-      const [threads, before, values, isShared, more, { threading }] = JSON.parse(text); // and the process ended by itself
+      // and the process ended by itself
+      const [threads, before, values, isShared, more, { threading }] = JSON.parse(text);
       expect([threads, before, values, isShared, more]).toEqual([2, 0, [1, 2, 3], true, 1 << 20]);
       expect(threading).toBe('asked for');
     });
@@ -378,7 +380,8 @@ if (hasThreads)
           'threads: a call expected all workers at work, got no answer for 0.2 s (one thread from now on; setThreads starts new ones)',
       });
       expect(large()).toBe(320_000);
-      expect(ARGUMENTS * 8).toBeGreaterThanOrEqual(4 * (WORD.open + MOST_PARTS)); // words end before arguments begin
+      // words end before arguments begin
+      expect(ARGUMENTS * 8).toBeGreaterThanOrEqual(4 * (WORD.open + MOST_PARTS));
     });
 
     test('where workers are refused, one thread remains, and the reason can be read', () => {

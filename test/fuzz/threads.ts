@@ -42,7 +42,10 @@ function alone<T>(work: () => T): T {
   }
 }
 
-/** Arguments of kernels that work by tables: test/backends/threads.test.ts cuts those, at sizes of its own. */
+/**
+ * Arguments of kernels that work by tables: test/backends/threads.test.ts cuts those, at sizes of
+ * its own.
+ */
 const TABLES = ['windows', 'taps', 'toWidth'];
 const CUT = KERNEL_NAMES.filter((name) => {
   const { split, args } = rowOf(name);

@@ -1,4 +1,5 @@
-// The command line and files: what is said of them, where they are written to, and what is left behind.
+// The command line and files: what is said of them, where they are written to, and what is left
+// behind.
 
 import { spawn, spawnSync } from 'node:child_process';
 import {

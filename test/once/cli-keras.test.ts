@@ -1,4 +1,5 @@
-// The command line on Keras' and TF.js' files: everything is named, and a file that the HDF5 library does not get out of has a deadline.
+// The command line on Keras' and TF.js' files: everything is named, and a file that the HDF5
+// library does not get out of has a deadline.
 
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -135,7 +136,8 @@ describe('convert', () => {
     ]);
     expect(status).toBe(0);
     expect(stdout).toContain('left out, as these are texts: vocabulary\n');
-    expect(readSafetensors(bytesOf('manifest.safetensors')).tensors.size).toBe(16); // with two counters
+    // with two counters
+    expect(readSafetensors(bytesOf('manifest.safetensors')).tensors.size).toBe(16);
   });
 
   test('a layers model of TF.js becomes an ONNX network', async () => {

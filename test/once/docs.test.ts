@@ -12,6 +12,8 @@ const pages = ['', 'docs', 'docs/decisions', 'examples/serve', 'examples/serverl
   .flatMap(pagesIn)
   .filter((name) => name.endsWith('.md'));
 const read = (page: string) => readFileSync(join(root, page), 'utf8');
+/** All files of the repository. */
+const tracked = execFileSync('git', ['ls-files'], { cwd: root, encoding: 'utf8' }).trim().split('\n');
 /** Prose alone: without blocks and pieces of code. */
 const proseOf = (page: string) => read(page).replace(/^```.*?^```/gms, '');
 
@@ -46,7 +48,6 @@ test('every decision is in the list of decisions', () => {
 
 test('CONTRIBUTING has a row for every folder, and names scripts that exist', () => {
   const text = read('CONTRIBUTING.md');
-  const tracked = execFileSync('git', ['ls-files'], { cwd: root, encoding: 'utf8' }).trim().split('\n');
   const folders = new Set(tracked.flatMap((file) => /^(?!\.)(?:src\/|test\/)?[^/]+\//.exec(file)?.[0] ?? []));
   expect([...folders].filter((folder) => !text.includes(`\`${folder}\``))).toEqual([]);
   const { scripts } = JSON.parse(read('package.json'));
@@ -54,12 +55,34 @@ test('CONTRIBUTING has a row for every folder, and names scripts that exist', ()
   expect(named.filter((name) => !(name in scripts))).toEqual([]);
 });
 
-test('lines are at most 100 columns wide, tables and blocks of code aside', () => {
-  // pages join the list as they are brought into this form; none leaves it
-  for (const page of ['CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md', 'docs/versions.md']) {
+/** Lines wider than 100 columns, URLs aside. */
+const isWide = (line: string) => line.replace(/https?:\/\/\S+/g, '').length > 100;
+
+test('prose is at most 100 columns wide, tables and code aside', () => {
+  const all = tracked.filter((file) => file.endsWith('.md') && !file.startsWith('api/'));
+  expect(all.length).toBeGreaterThan(35);
+  for (const page of all) {
     const wide = proseOf(page)
       .split('\n')
-      .filter((line) => line.length > 100 && !line.startsWith('|'));
-    expect(wide).toEqual([]);
+      .filter((line) => isWide(line) && !/^( {4}|\s*\|)/.test(line));
+    expect([page, ...wide]).toEqual([page]);
+  }
+});
+
+test('comments are at most 100 columns wide, code in them aside', () => {
+  const sources = tracked.filter((file) => /^(?!test\/fixtures\/).*\.m?[jt]s$/.test(file));
+  expect(sources.length).toBeGreaterThan(400);
+  for (const file of sources) {
+    let isInside = false;
+    const wide = read(file)
+      .split('\n')
+      .filter((line) => {
+        const isComment = isInside || /^\s*\/[/*]/.test(line);
+        if (/^\s*\/\*/.test(line)) isInside = true;
+        if (line.includes('*/')) isInside = false;
+        // behind code: the code and the comment together
+        return isWide(line) && (isComment ? !/^\s*\* {5}/.test(line) : /[;,{}()] \/\/ /.test(line));
+      });
+    expect([file, ...wide]).toEqual([file]);
   }
 });

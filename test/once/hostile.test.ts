@@ -1,4 +1,5 @@
-// Hostile bytes: cut anywhere, lengths that lie, names twice, depth without end. Each gives an error that says what and where, at once.
+// Hostile bytes: cut anywhere, lengths that lie, names twice, depth without end. Each gives an
+// error that says what and where, at once.
 
 import { deflateRawSync } from 'node:zlib';
 import fc from 'fast-check';
@@ -373,7 +374,8 @@ describe('ONNX that lies', () => {
   });
 
   test('a shape without its values is refused when they are asked for, and takes no memory', () => {
-    const huge = model(...field(5, 8, 0x80, 0x80, 0x80, 0x80, 4, 8 * 2, 1, ...field(8, 97))); // 2^30 values
+    // 2^30 values
+    const huge = model(...field(5, 8, 0x80, 0x80, 0x80, 0x80, 4, 8 * 2, 1, ...field(8, 97)));
     const before = process.memoryUsage().arrayBuffers;
     expect(() => readOnnx(huge).initializers.get('a')!.data).toThrow(
       "ONNX: initializer 'a' expected 1073741824 values of type F32, got 0",

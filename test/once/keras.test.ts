@@ -1,4 +1,5 @@
-// Keras files of every age: archives, HDF5 by name and by number, models that are classes of their own, layers in layers.
+// Keras files of every age: archives, HDF5 by name and by number, models that are classes of their
+// own, layers in layers.
 
 import { describe, expect, test } from 'vitest';
 import { type Hdf5Group, readHdf5, writeHdf5 } from '../../src/formats/hdf5.ts';

@@ -1,4 +1,5 @@
-// ONNX models on the command line: external data beside them, norms of every kind, folds and conversions that lose nothing.
+// ONNX models on the command line: external data beside them, norms of every kind, folds and
+// conversions that lose nothing.
 
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';

@@ -1,5 +1,5 @@
-// ONNX models in the forms that exporters give them: constants, shared tensors, external data, norms in several nodes, old versions; what is read, what is
-// refused, and what a fold leaves.
+// ONNX models in the forms that exporters give them: constants, shared tensors, external data,
+// norms in several nodes, old versions; what is read, what is refused, and what a fold leaves.
 
 import { readdirSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
@@ -439,7 +439,8 @@ describe('folds', () => {
   });
 
   test('a bias that would take more room than the norm is not made', () => {
-    // five norms behind products of one weight each: all of them share their parameters, so that little goes
+    // five norms behind products of one weight each: all of them share their parameters, so that
+    // little goes
     const names = ['n1', 'n2', 'n3'];
     const width = 64;
     const wide = (name: string) =>

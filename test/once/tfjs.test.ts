@@ -1,4 +1,5 @@
-// TF.js: layers models as networks, kernels and norms by name and by node, manifests alone, and files that cost more than they are.
+// TF.js: layers models as networks, kernels and norms by name and by node, manifests alone, and
+// files that cost more than they are.
 
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -323,7 +324,8 @@ describe('files that cost more than they are', () => {
     await expect(load(Array.from({ length: 10_001 }, (_, i) => relu(`r${i}`)))).rejects.toThrow(
       'Keras: config expected at most 10000 layers, got more (offset 0)',
     );
-    // networks of one name, each of which would hold the layers of both: nine in nine in nine in nine run for ever
+    // networks of one name, each of which would hold the layers of both: nine in nine in nine in
+    // nine run for ever
     const nest = (depth: number): object => ({
       class_name: 'Sequential',
       config: { name: 'n', layers: depth ? Array.from({ length: 9 }, () => nest(depth - 1)) : [] },

@@ -1,4 +1,5 @@
-// Names of PyTorch, of those who follow it, and of Flax: what is read, what is left, and what does not fit.
+// Names of PyTorch, of those who follow it, and of Flax: what is read, what is left, and what does
+// not fit.
 
 import { describe, expect, test } from 'vitest';
 import { BatchNorm1d, LayerNorm, Linear, ReLU, RMSNorm, Sequential, Tanh } from '../../src/index.ts';

@@ -48,7 +48,10 @@ const parameters = (): Parameter[] =>
     frozen: false,
   }));
 
-/** 100 steps with the gradients given; after every tenth the worst difference, over the largest value where that is above 1. */
+/**
+ * 100 steps with the gradients given; after every tenth the worst difference, over the largest
+ * value where that is above 1.
+ */
 function worstOf(ps: readonly Parameter[], optimizer: Optimizer, states: readonly number[][]): number {
   let worst = 0;
   reference.gradients.forEach((gradients, t) => {

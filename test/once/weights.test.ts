@@ -1,4 +1,5 @@
-// Weights of other frameworks: files that those wrote themselves (test/fixtures/weights), names both ways, chains as networks.
+// Weights of other frameworks: files that those wrote themselves (test/fixtures/weights), names
+// both ways, chains as networks.
 
 import { execFileSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
@@ -518,7 +519,8 @@ describe('ONNX', () => {
     const { state, norms, unused, missing } = fromOnnx(file);
     expect(unused).toEqual([]);
     expect(missing).toEqual([]);
-    // the exporter folds the norm that follows a linear layer: what stands in the file is what comes out
+    // the exporter folds the norm that follows a linear layer: what stands in the file is what
+    // comes out
     expect(Object.keys(norms)).toEqual(normsOf(readOnnx(file)).map(({ name }) => name));
     expect(Object.keys(state).length).toBeGreaterThan(5);
   });
@@ -741,7 +743,8 @@ describe('found by others', () => {
     await expect(loadSequential(fixture('torch/net.pt'))).rejects.toThrow(
       `loadSequential: file expected an ONNX, Keras or TF.js file, got a file of torch.save, which is a pickle: ${hint} (offset 0)`,
     );
-    expect(fromTorch(readSafetensors(fixture('torch/net.f32.safetensors'))).unused).toEqual([]); // the file as well as its tensors
+    // the file as well as its tensors
+    expect(fromTorch(readSafetensors(fixture('torch/net.f32.safetensors'))).unused).toEqual([]);
   });
 
   const vector = (...data: number[]) => ({ data: Float32Array.from(data), shape: [data.length] });

@@ -15,7 +15,8 @@ test.each(['channels-first', 'channels-last'] as const)('of the formulas, %s', (
   for (const dims of SHAPES) {
     const work = new Workload({ name: 'small', dims }, layout);
     const { x, dy, gamma, beta, runningMean: mean, runningVar: variance } = work;
-    x.set(normals(5, x.length, 3)); // means and spreads of channels that are not those of the statistics
+    // means and spreads of channels that are not those of the statistics
+    x.set(normals(5, x.length, 3));
     const channelOf = channelsOf(work.stored, layout);
     const affine = { gamma, beta, eps: EPS };
     const values = (statistics: Parameters<typeof normalized>[2]) =>

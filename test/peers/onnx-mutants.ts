@@ -1,8 +1,10 @@
-// Models that onnxruntime runs, with their structure changed at random: what evenkeel makes of them has to give onnxruntime's results, or to be refused.
+// Models that onnxruntime runs, with their structure changed at random: what evenkeel makes of them
+// has to give onnxruntime's results, or to be refused.
 //
 //     npx tsx test/peers/onnx-mutants.ts [--count 100000] [--seed N] [--time SECONDS]
 //
-// Counted are mutants that onnxruntime accepts. By hand: the peer is 400 MB (npm run test:peers installs it).
+// Counted are mutants that onnxruntime accepts. By hand: the peer is 400 MB (npm run test:peers
+// installs it).
 
 import { readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -69,7 +71,9 @@ const ort: {
   Tensor: new (type: 'float32', data: Float32Array, dims: readonly number[]) => object;
 } = createRequire(new URL('../../bench/peers/package.json', import.meta.url))('onnxruntime-node');
 
-/** A model as something that can be changed; undefined for one with parts that this does not write. */
+/**
+ * A model as something that can be changed; undefined for one with parts that this does not write.
+ */
 function taken(bytes: Uint8Array): Model | undefined {
   const model: OnnxModel = readOnnx(bytes);
   const tensors = new Map<string, Tensor>();

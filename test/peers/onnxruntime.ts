@@ -1,4 +1,5 @@
-// Every ONNX fixture through onnxruntime-node and through this library: npm run test:peers. Not among the tests of every day, as the peer is 400 MB.
+// Every ONNX fixture through onnxruntime-node and through this library: npm run test:peers. Not
+// among the tests of every day, as the peer is 400 MB.
 
 import { readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -59,7 +60,8 @@ async function main(): Promise<void> {
     const file = fixture(name);
     const [shape] = readOnnx(file, { files }).inputs.values();
     const x = normals(shape);
-    // the peer has no versions before 7, and finds no files beside bytes: the same model with all inside stands for it
+    // the peer has no versions before 7, and finds no files beside bytes: the same model with all
+    // inside stands for it
     if (name === 'onnx/old6.onnx') continue;
     const whole = name === 'onnx/outside.onnx' ? fixture('onnx/inside.onnx') : file;
     let net: Sequential | undefined;

@@ -1,4 +1,5 @@
-// A page that trains and infers, in headless browsers; with and without a content security policy that allows WebAssembly.
+// A page that trains and infers, in headless browsers; with and without a content security policy
+// that allows WebAssembly.
 
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';

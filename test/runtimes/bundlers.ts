@@ -1,4 +1,5 @@
-// Bundlers, each with its defaults: the bundle holds all of the library, and runs by itself in a folder without packages.
+// Bundlers, each with its defaults: the bundle holds all of the library, and runs by itself in a
+// folder without packages.
 
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { type BuildOptions, build } from 'esbuild';

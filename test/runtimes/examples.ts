@@ -1,4 +1,5 @@
-// The functions of examples/serverless as they are deployed: the same digits, the same answers on each host.
+// The functions of examples/serverless as they are deployed: the same digits, the same answers on
+// each host.
 
 import { cpSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';

@@ -53,7 +53,10 @@ export default {
 /** Why the registry cannot be reached: said once, it is not asked again. */
 let unreachable: string | undefined;
 
-/** The folder of packages from the npm registry, installed at the first call; skips where the registry does not answer. */
+/**
+ * The folder of packages from the npm registry, installed at the first call; skips where the
+ * registry does not answer.
+ */
 export async function packages(folder: string, ...specs: string[]): Promise<string> {
   const to = `${work}${folder}/`;
   const names = specs.map((spec) => spec.replace(/(?<=.)@.*$/, ''));

@@ -1,4 +1,5 @@
-// The page of the lab, in headless browsers: everything runs live, controls change results, what is broken says so.
+// The page of the lab, in headless browsers: everything runs live, controls change results, what is
+// broken says so.
 
 import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
@@ -57,7 +58,10 @@ const PAUSE = `async () => {
   return { still: one === two, moved: three !== two, gone: section.querySelector('[data-part=live]').innerHTML === '' };
 }`;
 
-/** How wide the page is in a frame of 360 pixels: nothing may be cut off, or have to be scrolled for sideways. */
+/**
+ * How wide the page is in a frame of 360 pixels: nothing may be cut off, or have to be scrolled for
+ * sideways.
+ */
 const WIDTH = `async () => {
   const frame = document.createElement('iframe');
   frame.style = 'width: 360px; height: 800px; border: 0';

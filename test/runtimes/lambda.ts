@@ -1,4 +1,5 @@
-// Lambda's Runtime API, as far as a function sees it: GET /2018-06-01/runtime/invocation/next, POST …/{id}/response or …/{id}/error.
+// Lambda's Runtime API, as far as a function sees it: GET /2018-06-01/runtime/invocation/next, POST
+// …/{id}/response or …/{id}/error.
 
 import { spawn } from 'node:child_process';
 import { createServer, type ServerResponse } from 'node:http';

@@ -1,5 +1,6 @@
-// Runs the probe on every host that is to be had here, and prints the table. `--all` takes the heavy ones too, and writes the table into the README;
-// `--only TEXT` those whose name holds it; `--json FILE` the outcomes. What cannot be tried is skipped, with the reason.
+// Runs the probe on every host that is to be had here, and prints the table. `--all` takes the
+// heavy ones too, and writes the table into the README; `--only TEXT` those whose name holds it;
+// `--json FILE` the outcomes. What cannot be tried is skipped, with the reason.
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -28,7 +29,10 @@ installPackage();
 const expected = await expectedAnswer();
 if (expected.fixed.backend !== 'simd') throw new Error(`the reference ran on ${expected.fixed.backend}`);
 
-/** Programs that start servers and browsers fail now and then for reasons of the machine: a second failure counts. */
+/**
+ * Programs that start servers and browsers fail now and then for reasons of the machine: a second
+ * failure counts.
+ */
 async function outcomeOf(host: Host | Example): Promise<Outcome> {
   const outcome = await attempt(host);
   return outcome.state === 'failed' ? attempt(host) : outcome;

@@ -1,5 +1,6 @@
-// What every host has to do: a training step of a small network, evaluation, backward, compiled inference. Numbers are made of integers, so that
-// no host's logarithm or cosine takes part. Runs once with the best backend of the host, and once with the fixed build.
+// What every host has to do: a training step of a small network, evaluation, backward, compiled
+// inference. Numbers are made of integers, so that no host's logarithm or cosine takes part. Runs
+// once with the best backend of the host, and once with the fixed build.
 
 /** @param k the library @param infer its evenkeel/infer @returns what came out, as plain data */
 export function probe(k, infer) {

@@ -43,7 +43,9 @@ const images = () =>
     new LogSoftmax({ axis: 1 }),
   );
 
-/** Channels first in front of a linear layer: other weights for rows than for inputs of higher rank. */
+/**
+ * Channels first in front of a linear layer: other weights for rows than for inputs of higher rank.
+ */
 const ranks = () => new Sequential(new BatchNorm(3), new Linear(3, 3, { seed: 4 }));
 
 const graph = () =>
@@ -72,7 +74,10 @@ const GUARD = 64;
 /** Values of an input that is tried. */
 const MOST_VALUES = 1 << 12;
 
-/** Does some work while every block of memory holds `fill`, with guards around it; it may take so many bytes at once. */
+/**
+ * Does some work while every block of memory holds `fill`, with guards around it; it may take so
+ * many bytes at once.
+ */
 function guarded<T>(fill: number, most: number, work: () => T): T {
   const { heap } = backend();
   const { alloc, free } = heap;
@@ -109,7 +114,10 @@ function guarded<T>(fill: number, most: number, work: () => T): T {
   }
 }
 
-/** Shapes that an input may have: those that the file declares, lengths that it leaves open at 2 and at 1. */
+/**
+ * Shapes that an input may have: those that the file declares, lengths that it leaves open at 2 and
+ * at 1.
+ */
 function shapesOf({ inputs }: Compiled): number[][][] {
   const open = [
     [null, null],
@@ -155,8 +163,8 @@ function runsOf(run: Compiled): (string | Float32Array)[] {
 }
 
 /**
- * Loads a file and runs it. What it gives must not depend on what memory held, and nothing is written outside of blocks:
- * errors without a code say so.
+ * Loads a file and runs it. What it gives must not depend on what memory held, and nothing is
+ * written outside of blocks: errors without a code say so.
  */
 export function loadAndRun(bytes: Uint8Array): void {
   const most = Math.max(64 << 20, 10 * bytes.length);

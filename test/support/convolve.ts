@@ -1,4 +1,5 @@
-// A convolution as plain loops, written from its definition: what folded weights are tried with. PyTorch's layouts.
+// A convolution as plain loops, written from its definition: what folded weights are tried with.
+// PyTorch's layouts.
 
 export interface Conv {
   weight: ArrayLike<number>;

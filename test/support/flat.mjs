@@ -1,13 +1,15 @@
-// A program of its own: one workload in one synchronous loop, where no finalizer runs. Prints what is
-// kept after every 10,000 rounds: bytes on the heap and in buffers after a collection, bytes of linear
-// memory, resident bytes. Needs --expose-gc, and --max-semi-space-size, so that the collector's room
-// for new objects stays as it is and resident memory shows what is kept.
+// A program of its own: one workload in one synchronous loop, where no finalizer runs. Prints what
+// is kept after every 10,000 rounds: bytes on the heap and in buffers after a collection, bytes of
+// linear memory, resident bytes. Needs --expose-gc, and --max-semi-space-size, so that the
+// collector's room for new objects stays as it is and resident memory shows what is kept.
 
 import { BatchNorm1d, BatchNorm2d, crossEntropy, info, Linear, Sequential, SGD, Tanh } from '../../dist/index.js';
 
 const POINTS = 11;
 const ROUNDS = 10_000;
-/** Warm-up ends when a point differs from the one before by fewer bytes, or after so many points. */
+/**
+ * Warm-up ends when a point differs from the one before by fewer bytes, or after so many points.
+ */
 const STEADY = 32_768;
 const MOST_WARM_UPS = 30;
 
@@ -44,7 +46,9 @@ const workloads = {
   },
 };
 
-/** What is kept now: the least that several collections leave, as compilers work beside the loop. */
+/**
+ * What is kept now: the least that several collections leave, as compilers work beside the loop.
+ */
 function kept() {
   let live = Number.POSITIVE_INFINITY;
   for (let i = 0; i < 3; i++) {

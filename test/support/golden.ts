@@ -1,4 +1,5 @@
-// Reader of the reference data in test/fixtures/golden; see the README there for the format and what the tolerances mean.
+// Reader of the reference data in test/fixtures/golden; see the README there for the format and
+// what the tolerances mean.
 
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -77,7 +78,10 @@ function loadCase(entry: Entry, folder: string): GoldenCase {
 
 export type Mode = 'tol' | 'strict' | 'affine';
 
-/** The largest error divided by what is allowed: passes up to 1. NaN and Inf must be where the truth has them. */
+/**
+ * The largest error divided by what is allowed: passes up to 1. NaN and Inf must be where the truth
+ * has them.
+ */
 export function errorRatio(truth: GoldenTensor, actual: ArrayLike<number>, mode: Mode): number {
   const { data } = truth;
   if (actual.length !== data.length) return Number.POSITIVE_INFINITY;

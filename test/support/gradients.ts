@@ -24,7 +24,10 @@ export function centralDifferences(
   });
 }
 
-/** The tolerance is of the largest value, or of 0.01 where all are smaller: a bias before batch norm has gradient 0. */
+/**
+ * The tolerance is of the largest value, or of 0.01 where all are smaller: a bias before batch norm
+ * has gradient 0.
+ */
 export function expectClose(actual: ArrayLike<number>, expected: Float64Array, tolerance: number): void {
   const scale = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-2);
   for (let i = 0; i < expected.length; i++) {

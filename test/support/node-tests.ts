@@ -1,4 +1,5 @@
-// ONNX's own tests of operators (Debian's libonnx-testdata): a model of one node, inputs, and the outputs it should have.
+// ONNX's own tests of operators (Debian's libonnx-testdata): a model of one node, inputs, and the
+// outputs it should have.
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { type OnnxModel, readOnnx } from '../../src/weights/index.ts';

@@ -39,7 +39,10 @@ export function windowsFor(sizes: Sizes, isAverage: boolean): Float32Array {
   return windowsOf(axes, true);
 }
 
-/** Around the lane width, with and without overlap, padding and dilation, over one to three axes, planes and channels innermost. */
+/**
+ * Around the lane width, with and without overlap, padding and dilation, over one to three axes,
+ * planes and channels innermost.
+ */
 export function allPoolSizes(): Sizes[] {
   const all: Sizes[] = [];
   for (const channels of [1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 20, 37]) {

@@ -117,7 +117,10 @@ export const kerasCases = (): ReaderCase[] =>
 /** What a reader may throw. */
 export const CODES = ['ERR_FORMAT', 'ERR_STATE', 'ERR_FOLD', 'ERR_SHAPE', 'ERR_OPTION', 'ERR_TYPE', 'ERR_MEMORY'];
 
-/** What is wrong with how a reader took some bytes; undefined if it read them or refused them properly. */
+/**
+ * What is wrong with how a reader took some bytes; undefined if it read them or refused them
+ * properly.
+ */
 export async function complaint({ read }: ReaderCase, bytes: Uint8Array): Promise<string | undefined> {
   const before = process.memoryUsage().arrayBuffers;
   const start = process.cpuUsage();

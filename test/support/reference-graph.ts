@@ -1,4 +1,5 @@
-// Graphs in f64, as plain formulas: a builder that works a graph's function out in place of noting it down.
+// Graphs in f64, as plain formulas: a builder that works a graph's function out in place of noting
+// it down.
 
 import {
   ActivationLayer,

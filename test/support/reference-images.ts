@@ -106,7 +106,10 @@ export function paddedBy(
   });
 }
 
-/** Sums of all places of an image, weighed by a product of hats: bilinear interpolation written another way. */
+/**
+ * Sums of all places of an image, weighed by a product of hats: bilinear interpolation written
+ * another way.
+ */
 export function upsampled(
   x: Values,
   shape: readonly number[],

@@ -61,7 +61,9 @@ const KINDS = {
 export type Kind = keyof typeof KINDS;
 export const KIND_NAMES = Object.keys(KINDS) as Kind[];
 
-/** Everything of a run, made anew; seeds differ where the checkpoint has to bring the generators. */
+/**
+ * Everything of a run, made anew; seeds differ where the checkpoint has to bring the generators.
+ */
 function build(kind: Kind, seed: number) {
   const samples = new Random(3);
   const items = Array.from({ length: 50 }, () => {
@@ -84,7 +86,9 @@ function build(kind: Kind, seed: number) {
   return { net, optimizer, schedule, ema, data, random };
 }
 
-/** Steps `from` to `to`; from a checkpoint where `from` is not 0, and to one where there is a file. */
+/**
+ * Steps `from` to `to`; from a checkpoint where `from` is not 0, and to one where there is a file.
+ */
 export async function run(kind: Kind, from: number, to: number, file?: string): Promise<string> {
   const all = build(kind, from === 0 ? 10 : 77);
   if (from > 0) await loadCheckpoint(file!, all);

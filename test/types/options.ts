@@ -1,5 +1,6 @@
-// Every option of every layer. `Required` makes the lists whole: an option that is added to the library
-// and not to its list here does not compile, and neither does one that is renamed or removed.
+// Every option of every layer. `Required` makes the lists whole: an option that is added to the
+// library and not to its list here does not compile, and neither does one that is renamed or
+// removed.
 
 import {
   type Activation,

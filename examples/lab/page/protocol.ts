@@ -14,7 +14,10 @@ export interface Live {
   /** Outputs of the last activation on the last batch, in 20 bins over their range. */
   readonly histogram: readonly number[];
   readonly range: readonly [number, number];
-  /** One neuron on the last batch: what its linear layer gave, what batch norm made of it, what its activation made of that. */
+  /**
+   * One neuron on the last batch: what its linear layer gave, what batch norm made of it, what its
+   * activation made of that.
+   */
   readonly neuron: readonly { readonly stage: string; readonly values: readonly number[] }[];
 }
 

@@ -1,4 +1,5 @@
-// Figures and tables as HTML: in Node for the page as it arrives, and in the page for what it finds itself.
+// Figures and tables as HTML: in Node for the page as it arrives, and in the page for what it finds
+// itself.
 
 import { lineChart } from '../../digits/chart.ts';
 import type { Figure, Result, Table } from '../experiment.ts';

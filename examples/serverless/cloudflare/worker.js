@@ -1,4 +1,5 @@
-// A Cloudflare Worker. The modules of evenkeel are imported as compiled ones: the condition `workerd` of the package sees to it.
+// A Cloudflare Worker. The modules of evenkeel are imported as compiled ones: the condition
+// `workerd` of the package sees to it.
 
 import { respond } from '../shared/classify.js';
 

@@ -1,4 +1,5 @@
-// AWS Lambda behind a function URL (or an HTTP API): the body is the image, base64 as Lambda passes binary bodies.
+// AWS Lambda behind a function URL (or an HTTP API): the body is the image, base64 as Lambda passes
+// binary bodies.
 
 import { BadRequest, classify } from '../shared/classify.js';
 

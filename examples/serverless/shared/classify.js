@@ -1,4 +1,5 @@
-// What all three functions do: 784 grey bytes in, a digit and its probabilities out. The network is compiled once, when the first request comes.
+// What all three functions do: 784 grey bytes in, a digit and its probabilities out. The network is
+// compiled once, when the first request comes.
 
 import { info, load } from 'evenkeel/infer';
 import file from './network.js';
@@ -9,7 +10,10 @@ let network;
 /** What is wrong with a request, and not with us. */
 export class BadRequest extends Error {}
 
-/** @param {Uint8Array} grey 784 bytes, 0 to 255, row by row @throws {BadRequest} for any other number of them */
+/**
+ * @param {Uint8Array} grey 784 bytes, 0 to 255, row by row @throws {BadRequest} for any other
+ *   number of them
+ */
 export function classify(grey) {
   if (grey.length !== PIXELS) throw new BadRequest(`${PIXELS} bytes expected, got ${grey.length}`);
   network ??= load(Uint8Array.from(atob(file), (c) => c.charCodeAt(0)));

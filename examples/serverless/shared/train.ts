@@ -1,4 +1,5 @@
-// Trains the network that the functions serve, compiles it, and writes it down as a module: a function has no files. The same seed, the same network.
+// Trains the network that the functions serve, compiles it, and writes it down as a module: a
+// function has no files. The same seed, the same network.
 //
 //   npx tsx examples/serverless/shared/train.ts
 

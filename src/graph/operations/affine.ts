@@ -1,7 +1,7 @@
 // y = (x − center)·scale + shift by channel: batch norm in evaluation.
 
 import { affine } from '../../kernels/inference/calls.ts';
-import { planOf, type Ranks } from '../../layers/plan.ts';
+import { planOf, type Ranks } from '../../passes/plan.ts';
 import type { Layout } from '../../types.ts';
 import { store } from '../../wasm/views.ts';
 import { gamma, U, type Valued } from '../error-analysis.ts';
@@ -45,7 +45,8 @@ export function readAxes({ json, fail, whole }: Fields): { layout: Layout; ranks
   const { layout, ranks } = json;
   if (layout !== 'channels-first' && layout !== 'channels-last') throw fail('a layout', layout);
   if (!Array.isArray(ranks) || ranks.length !== 2) throw fail('two ranks', ranks);
-  // a batch and channels at the least: where there is no such axis, its length is not known to be another
+  // a batch and channels at the least: where there is no such axis, its length is not known to be
+  // another
   const least = whole(ranks[0], 2, 64);
   return { layout, ranks: [least, ranks[1] === null ? Number.POSITIVE_INFINITY : whole(ranks[1], least, 64)] };
 }

@@ -19,8 +19,8 @@ const operators = {
 };
 
 /**
- * x and b as a map by channel: b has one value for each of x's leading axes (a gate by sample and channel), or for each of
- * its trailing ones (a bias). Undefined where b is repeated otherwise.
+ * x and b as a map by channel: b has one value for each of x's leading axes (a gate by sample and
+ * channel), or for each of its trailing ones (a bias). Undefined where b is repeated otherwise.
  */
 function asMap(x: Shape, b: Shape): (Extent & { readonly vector: number }) | undefined {
   const axes = x.map((_, i) => b[i - x.length + b.length] ?? 1);

@@ -1,12 +1,12 @@
-// Batch norm without running statistics, instance norm and group norm: channels, or groups of channels, by statistics of
-// the batch or of each sample.
+// Batch norm without running statistics, instance norm and group norm: channels, or groups of
+// channels, by statistics of the batch or of each sample.
 
 import { showShape } from '../../errors.ts';
-import { setTraining, trainingAt, trainingBytes } from '../../layers/coefficients.ts';
-import { poolGroups } from '../../layers/groups.ts';
-import { statistics, trainForward } from '../../layers/passes.ts';
-import { planOf, type Ranks } from '../../layers/plan.ts';
-import { runsOf, singleValue } from '../../layers/runs.ts';
+import { setTraining, trainingAt, trainingBytes } from '../../passes/coefficients.ts';
+import { poolGroups } from '../../passes/groups.ts';
+import { statistics, trainForward } from '../../passes/passes.ts';
+import { planOf, type Ranks } from '../../passes/plan.ts';
+import { runsOf, singleValue } from '../../passes/runs.ts';
 import type { Layout } from '../../types.ts';
 import type { Valued } from '../error-analysis.ts';
 import { axisOf, type Description, jsonRanks, type Operation, type Runner } from '../operation.ts';
@@ -16,7 +16,10 @@ import { normalized, readEps, withScaling } from './norms.ts';
 export interface ChannelNormOperation<V extends ArrayLike<number> = ArrayLike<number>> extends Operation {
   readonly kind: 'channel-norm';
   readonly channels: number;
-  /** Groups of consecutive channels that share statistics: as many as channels where each has its own. */
+  /**
+   * Groups of consecutive channels that share statistics: as many as channels where each has its
+   * own.
+   */
   readonly groups: number;
   /** Whose statistics: those of all samples, or of each. */
   readonly over: 'batch' | 'sample';

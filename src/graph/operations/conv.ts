@@ -103,7 +103,10 @@ function layersOf(operation: ConvSpec, shape: Shape): Layers {
   };
 }
 
-/** Scratch memory: tables, the padded source, the result and a residual with channels innermost, and what it is summed up to. */
+/**
+ * Scratch memory: tables, the padded source, the result and a residual with channels innermost, and
+ * what it is summed up to.
+ */
 function scratchOf({ plan, rows, repeat, copies, turns }: Layers, outChannels: number) {
   const values = align(rows * outChannels * 4);
   const source = align(tableBytes(plan));
@@ -238,7 +241,10 @@ function axesOf({ weight, transposed, groups, ...spec }: Exact): WeightAxes {
   return convGeometry('compile', { weight, shape, transposed, groups });
 }
 
-/** The operation with other weights, unless they are beyond f32 where the operations by themselves are not. */
+/**
+ * The operation with other weights, unless they are beyond f32 where the operations by themselves
+ * are not.
+ */
 function withWeights(exact: Exact, { weight, bias }: { weight: Float64Array; bias: Float64Array }): Exact | string {
   return fitsF32(weight) && fitsF32(bias) ? { ...exact, weight, bias } : 'folded weights beyond f32';
 }
@@ -296,7 +302,10 @@ export const describeConv: Description<Exact, Rounded> = {
   foldForward,
 };
 
-/** The convolution in f64, and what working it out in f32 with other weights than the exact ones may add. */
+/**
+ * The convolution in f64, and what working it out in f32 with other weights than the exact ones may
+ * add.
+ */
 function analyseConv({ shape, value, error }: Valued, exact: Exact, used: Rounded): Valued {
   const { transposed, inChannels, outChannels, groups, kernel, stride, dilation, layout } = exact;
   const outShape = convShape('certificate', exact, shape);
@@ -308,7 +317,8 @@ function analyseConv({ shape, value, error }: Valued, exact: Exact, used: Rounde
   const isFirst = layout === 'channels-first';
   const size = shape[0] * outChannels * outPlaces;
   const out = { value: new Float64Array(size), error: new Float64Array(size) };
-  // running error: each product rounds, and each sum on the way; in whatever order, they are at most the sum of what is added
+  // running error: each product rounds, and each sum on the way; in whatever order, they are at
+  // most the sum of what is added
   const terms = gamma(own * taps + 4);
   const windows = Array.from({ length: outPlaces }, (_, p) => {
     const at = unravel(p, outLengths);

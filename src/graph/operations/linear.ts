@@ -71,7 +71,10 @@ const axesOf = ({ inFeatures, outFeatures }: Exact): WeightAxes => ({
   inOf: (i) => i % inFeatures,
 });
 
-/** The operation with other weights, unless they are beyond f32 where the operations by themselves are not. */
+/**
+ * The operation with other weights, unless they are beyond f32 where the operations by themselves
+ * are not.
+ */
 function withWeights(exact: Exact, { weight, bias }: { weight: Float64Array; bias: Float64Array }): Exact | string {
   return fitsF32(weight) && fitsF32(bias) ? { ...exact, weight, bias } : 'folded weights beyond f32';
 }
@@ -119,7 +122,8 @@ function analyseLinear({ shape, value, error }: Valued, exact: Exact, used: Roun
       const usedBias = used.bias ? used.bias[o] : 0;
       let total = b;
       let inherited = Math.abs(b - usedBias);
-      // running error: each product rounds, and each sum on the way, in the order in which kernels add
+      // running error: each product rounds, and each sum on the way, in the order in which kernels
+      // add
       let partial = 0;
       let rounded = 0;
       for (let i = 0, w = o * inFeatures, k = r * inFeatures; i < inFeatures; i++, w++, k++) {

@@ -1,4 +1,5 @@
-// What norms by statistics of their input share: eps in files, and the error analysis for certificates.
+// What norms by statistics of their input share: eps in files, and the error analysis for
+// certificates.
 
 import { U, type Valued } from '../error-analysis.ts';
 import type { Fields } from '../operation.ts';
@@ -25,8 +26,9 @@ export function withScaling<
 type Pair = readonly [exact: number, used: number];
 
 /**
- * ŷ = (x − mean)/√(variance + eps)·gamma + beta over `count` values, with errors to every order: statistics may be off by
- * what their inputs are off by, and by the rounding of the centre and of 1/σ to f32.
+ * ŷ = (x − mean)/√(variance + eps)·gamma + beta over `count` values, with errors to every order:
+ * statistics may be off by what their inputs are off by, and by the rounding of the centre and of
+ * 1/σ to f32.
  *
  * @param at the place of the i-th value
  * @param scaling gamma and beta of the i-th value

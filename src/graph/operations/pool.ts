@@ -87,7 +87,10 @@ export const describePool: Description<PoolOperation> = {
   analyse: ([x], operation) => analysePool(x, operation),
 };
 
-/** A maximum is off by no more than the value that is off most; an average by the average, and one rounding. */
+/**
+ * A maximum is off by no more than the value that is off most; an average by the average, and one
+ * rounding.
+ */
 function analysePool({ shape, value, error }: Valued, operation: PoolOperation): Valued {
   const out = pooledShape('certificate', operation, shape);
   const { outer, channels, axes, windows } = extentOf('certificate', operation, shape);

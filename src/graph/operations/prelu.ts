@@ -1,7 +1,7 @@
 // PReLU with a slope for each channel.
 
-import { planOf } from '../../layers/plan.ts';
 import { prelu } from '../../layers/prelu.ts';
+import { planOf } from '../../passes/plan.ts';
 import type { Layout } from '../../types.ts';
 import { U } from '../error-analysis.ts';
 import { axisOf, type Description, type Operation, type Runner, type Shape } from '../operation.ts';

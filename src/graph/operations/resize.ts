@@ -1,4 +1,5 @@
-// An image, or any value, at another size: ONNX' Resize with its ways to place outputs between inputs
+// An image, or any value, at another size: ONNX' Resize with its ways to place outputs between
+// inputs
 // (https://onnx.ai/onnx/operators/onnx__Resize.html).
 
 import { wrongValue } from '../../errors.ts';

@@ -1,7 +1,7 @@
 // Layer and RMS norm: the last axes of each sample by statistics of their own.
 
 import { normRows } from '../../kernels/rows/calls.ts';
-import { rowPlanOf } from '../../layers/plan.ts';
+import { rowPlanOf } from '../../passes/plan.ts';
 import { countOf } from '../../tensors/shape.ts';
 import { fill, store } from '../../wasm/views.ts';
 import type { Valued } from '../error-analysis.ts';

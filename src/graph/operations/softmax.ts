@@ -1,7 +1,7 @@
 // Softmax along an axis, and its logarithm.
 
 import { softmax, softmaxScratch } from '../../kernels/elementwise/calls.ts';
-import { alongOf } from '../../layers/plan.ts';
+import { alongOf } from '../../passes/plan.ts';
 import { U, type Valued } from '../error-analysis.ts';
 import type { Description, Operation, Runner } from '../operation.ts';
 
@@ -48,12 +48,15 @@ export const describeSoftmax: Description<SoftmaxOperation> = {
   analyse: ([x], operation) => analyseSoftmax(x, operation),
 };
 
-/** Of e^(x − m) to Σ e^(x − m): 4 units in the last place of the exponential, of the sum and of the quotient. */
+/**
+ * Of e^(x − m) to Σ e^(x − m): 4 units in the last place of the exponential, of the sum and of the
+ * quotient.
+ */
 const ROUNDING = 7.152557373046875e-7;
 
 /**
- * Where inputs are off by at most e, exponentials are by a factor of e^±2e, as the largest one is subtracted from each;
- * the logarithm by 2e.
+ * Where inputs are off by at most e, exponentials are by a factor of e^±2e, as the largest one is
+ * subtracted from each; the logarithm by 2e.
  */
 function analyseSoftmax({ shape, value, error }: Valued, { axis, isLog }: SoftmaxOperation): Valued {
   const { outer, length, inner } = alongOf('certificate', shape, axis);

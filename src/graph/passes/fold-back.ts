@@ -1,6 +1,9 @@
 import type { OperationGraph } from '../graph.ts';
 
-/** Folds maps by channel (batch norm in evaluation) into the operation before them, which then does both. */
+/**
+ * Folds maps by channel (batch norm in evaluation) into the operation before them, which then does
+ * both.
+ */
 export function foldBack(graph: OperationGraph): void {
   for (const node of [...graph.nodes]) {
     const map = node.description.map?.(node.operation);

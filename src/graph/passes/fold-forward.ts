@@ -1,7 +1,10 @@
 import type { Node, OperationGraph } from '../graph.ts';
 import type { ChannelMap } from '../operation.ts';
 
-/** A mean so many (scaled) deviations from 0 costs a product that takes it away as many times its rounding. */
+/**
+ * A mean so many (scaled) deviations from 0 costs a product that takes it away as many times its
+ * rounding.
+ */
 const FAR = 64;
 
 /** Folds the maps by channel that `foldBack` left into the operation behind them. */

@@ -25,7 +25,9 @@ export interface ConvCall {
 const RELU = 1;
 const RELU6 = 2;
 
-/** The least and the largest value that an activation lets through, where it is no more than that. */
+/**
+ * The least and the largest value that an activation lets through, where it is no more than that.
+ */
 export function clampOf({ kind }: ActivationCode): readonly [low: number, high: number] | undefined {
   if (kind === NO_ACTIVATION.kind) return [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY];
   if (kind === RELU) return [0, Number.POSITIVE_INFINITY];

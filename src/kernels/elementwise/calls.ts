@@ -18,7 +18,10 @@ export interface Along {
 
 const sizeOf = ({ outer, length, inner }: Along) => outer * length * inner;
 
-/** Bytes of scratch for each array that softmax reads or writes: rows that do not lie side by side are copied. */
+/**
+ * Bytes of scratch for each array that softmax reads or writes: rows that do not lie side by side
+ * are copied.
+ */
 export function softmaxScratch(along: Along): number {
   return along.inner === 1 ? 0 : sizeOf(along) * 4;
 }

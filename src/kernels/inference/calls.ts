@@ -1,5 +1,6 @@
-// The verbs of inference, called over a plan: which layout's kernel, in which order its arguments stand, and where the addresses of a range
-// of channels begin. Layers call these and never see a pointer's arithmetic.
+// The verbs of inference, called over a plan: which layout's kernel, in which order its arguments
+// stand, and where the addresses of a range of channels begin. Layers call these and never see a
+// pointer's arithmetic.
 
 import type { ActivationCode } from '../activations.ts';
 import type { Backend } from '../create-backend.ts';
@@ -18,7 +19,10 @@ export interface Extent {
 /** Bytes of a tensor beyond which it will not be found in a shared last-level cache. */
 export const CACHED = 1 << 23;
 
-/** Do rows of a tensor lie in cache, and are walked over in bands (assembly/bands.ts)? `share`: how much of the cache is left for it. */
+/**
+ * Do rows of a tensor lie in cache, and are walked over in bands (assembly/bands.ts)? `share`: how
+ * much of the cache is left for it.
+ */
 export function inBands({ outer, channels, whole = outer }: Extent, share = 1): 0 | 1 {
   return whole * channels * 4 <= CACHED * share ? 1 : 0;
 }
@@ -32,14 +36,19 @@ export function kernelsFor<B extends Backend>(
   return work < least ? kernels : parallel;
 }
 
-/** The forward map's coefficients: y = f((x − center)·scale + shift); no centre, 0, in evaluation. */
+/**
+ * The forward map's coefficients: y = f((x − center)·scale + shift); no centre, 0, in evaluation.
+ */
 export interface AffineVectors {
   readonly center: number;
   readonly scale: number;
   readonly shift: number;
 }
 
-/** y = f((x − center)·scale + shift + residual), for channels `from` to `to` of planes; for all where channels are innermost. */
+/**
+ * y = f((x − center)·scale + shift + residual), for channels `from` to `to` of planes; for all
+ * where channels are innermost.
+ */
 export function affine(
   backend: Backend,
   extent: Extent,
@@ -79,7 +88,10 @@ export function affine(
 /** Scale and shift of the map x·1 + 0, by which `sum` adds. */
 export const IDENTITY = [1, 0];
 
-/** y = f(x + residual), element by element: the affine map of one channel; `identity` is where IDENTITY lies. */
+/**
+ * y = f(x + residual), element by element: the affine map of one channel; `identity` is where
+ * IDENTITY lies.
+ */
 export function sum(
   backend: Backend,
   x: number,

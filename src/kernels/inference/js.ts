@@ -1,7 +1,9 @@
-// The kernels of inference as plain loops over typed arrays, with intermediate values in double precision. Three duties, one text: the
-// oracle in tests, the fallback where WebAssembly is refused, the honest baseline in bench/.
+// The kernels of inference as plain loops over typed arrays, with intermediate values in double
+// precision. Three duties, one text: the oracle in tests, the fallback where WebAssembly is
+// refused, the honest baseline in bench/.
 //
-// Arguments are those of the kernel of the same name in assembly/kernels/, with arrays in place of pointers (null for none).
+// Arguments are those of the kernel of the same name in assembly/kernels/, with arrays in place of
+// pointers (null for none).
 
 import { activate } from '../activations.ts';
 

@@ -1,4 +1,5 @@
-// One row per kernel of inference: its arguments in order, and how large calls are cut. Tests and threads read it.
+// One row per kernel of inference: its arguments in order, and how large calls are cut. Tests and
+// threads read it.
 
 import {
   byChannels,

@@ -7,8 +7,8 @@ import { WORTHWHILE_PRODUCT } from '../part.ts';
 import { withLinear } from './part.ts';
 
 /**
- * y = f(x·w + bias): x [rows, depth], by default row-major; w [depth, cols] as `pack` leaves it; y [rows, cols]. With `onto` 1 what y held
- * is added before f.
+ * y = f(x·w + bias): x [rows, depth], by default row-major; w [depth, cols] as `pack` leaves it; y
+ * [rows, cols]. With `onto` 1 what y held is added before f.
  */
 export function linear(
   backend: Backend,
@@ -29,7 +29,10 @@ export function linear(
   if (activation !== NO_ACTIVATION) activate(backend, y, y, activation, rows * cols);
 }
 
-/** The matrix w [depth, cols], element (k, o) at k·depthStride + o·colStride, in the panels that `linear` reads. */
+/**
+ * The matrix w [depth, cols], element (k, o) at k·depthStride + o·colStride, in the panels that
+ * `linear` reads.
+ */
 export function pack(
   backend: Backend,
   w: number,

@@ -5,7 +5,10 @@ import { type Extent, kernelsFor } from '../inference/calls.ts';
 import { sideBySide } from '../training/calls.ts';
 import { withMasked } from './part.ts';
 
-/** Where the weights of a tensor's places lie. With channels innermost one for each row; else that of (n, c, i) at n·sampleStep + c·channelStep + i. */
+/**
+ * Where the weights of a tensor's places lie. With channels innermost one for each row; else that
+ * of (n, c, i) at n·sampleStep + c·channelStep + i.
+ */
 export interface Weights {
   readonly at: number;
   readonly sampleStep: number;
@@ -13,7 +16,8 @@ export interface Weights {
 }
 
 /**
- * Σw·d and Σw·d², or with `dy` Σdy and Σdy·d, over places whose weight is not 0, for channels `from` to `to`; d = (x − center)·invStd.
+ * Σw·d and Σw·d², or with `dy` Σdy and Σdy·d, over places whose weight is not 0, for channels
+ * `from` to `to`; d = (x − center)·invStd.
  *
  * @param isPlain all weights are 0 or 1 and, without dy, every invStd is 1
  * @param lanes scratch of 32 bytes for each four channels

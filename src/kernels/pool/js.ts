@@ -2,7 +2,10 @@
 
 type F32 = Float32Array;
 
-/** Every value of every window: where it lies, where its output lies, and what an average divides by. Windows in order, values in order. */
+/**
+ * Every value of every window: where it lies, where its output lies, and what an average divides
+ * by. Windows in order, values in order.
+ */
 export function eachPlace(
   windows: F32,
   outer: number,

@@ -4,7 +4,10 @@
 export interface WindowAxis {
   readonly input: number;
   readonly output: number;
-  /** Values of a window; 0: adaptive, output i covers floor(i·input/output) up to ceil((i + 1)·input/output). */
+  /**
+   * Values of a window; 0: adaptive, output i covers floor(i·input/output) up to ceil((i +
+   * 1)·input/output).
+   */
   readonly kernel: number;
   readonly stride: number;
   /** Places before the input, and behind it. */
@@ -15,7 +18,10 @@ export interface WindowAxis {
 /** Values of one window in the table. */
 export const WINDOW = 4;
 
-/** The first place of a window inside the input, how many of its places lie there, and how many in the input and its padding. */
+/**
+ * The first place of a window inside the input, how many of its places lie there, and how many in
+ * the input and its padding.
+ */
 function windowOf({ input, output, kernel, stride, padding, dilation }: WindowAxis, i: number) {
   if (kernel === 0) {
     const first = Math.floor((i * input) / output);
@@ -32,8 +38,9 @@ function windowOf({ input, output, kernel, stride, padding, dilation }: WindowAx
 }
 
 /**
- * The table: for each output of each axis the first place inside, the count of places inside, the divisor of an average, and 1 or 2 where this
- * window and the next three are alike and so many places apart.
+ * The table: for each output of each axis the first place inside, the count of places inside, the
+ * divisor of an average, and 1 or 2 where this window and the next three are alike and so many
+ * places apart.
  *
  * @param countsPadding do averages divide by places of the padding as well?
  */

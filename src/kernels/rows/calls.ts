@@ -14,7 +14,10 @@ export interface Matrix {
   readonly centred: boolean;
 }
 
-/** Where a matrix' vectors lie: gamma, beta by column, the others by row; moments, two in f64 for each row. */
+/**
+ * Where a matrix' vectors lie: gamma, beta by column, the others by row; moments, two in f64 for
+ * each row.
+ */
 export interface RowVectors {
   readonly gamma: number;
   readonly beta: number;
@@ -24,7 +27,10 @@ export interface RowVectors {
   readonly moments: number;
 }
 
-/** y = f(x̂·gamma + beta + residual), x̂ by the statistics of each row of `first` … `first + rows`, which are left in the vectors. */
+/**
+ * y = f(x̂·gamma + beta + residual), x̂ by the statistics of each row of `first` … `first + rows`,
+ * which are left in the vectors.
+ */
 export function normRows(
   backend: Backend,
   { rows, cols, centred }: Matrix,

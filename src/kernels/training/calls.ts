@@ -5,7 +5,10 @@ import type { Backend } from '../create-backend.ts';
 import { CACHED, type Extent, inBands, kernelsFor } from '../inference/calls.ts';
 import { training } from './part.ts';
 
-/** Segments of rows whose sums are taken by themselves, at the most. A property of the shape, so that threads change nothing. */
+/**
+ * Segments of rows whose sums are taken by themselves, at the most. A property of the shape, so
+ * that threads change nothing.
+ */
 export const MOST_SEGMENTS = 8;
 
 /** Rows of a segment, but for the last. */
@@ -14,15 +17,19 @@ export function segmentOf(rows: number): number {
 }
 
 /**
- * Are sums taken of four rows side by side? Where rows follow so closely that they are one stream, or lie in cache; otherwise the order of
- * addresses counts for more (25088x256: 5.5 cycles per vector with four, 2.7 with one; 100352x64: 2.1 with four; Node 20, AMD EPYC).
+ * Are sums taken of four rows side by side? Where rows follow so closely that they are one stream,
+ * or lie in cache; otherwise the order of addresses counts for more (25088x256: 5.5 cycles per
+ * vector with four, 2.7 with one; 100352x64: 2.1 with four; Node 20, AMD EPYC).
  */
 export function sideBySide(rows: number, stride: number): boolean {
   const row = stride * 4;
   return row < 512 || (row < 4096 && rows * row <= CACHED);
 }
 
-/** How sums of rows `channels` apart are taken, and where those of all segments lie in a layer's memory for sums; the accumulators are behind them. */
+/**
+ * How sums of rows `channels` apart are taken, and where those of all segments lie in a layer's
+ * memory for sums; the accumulators are behind them.
+ */
 function segmentsIn(sums: number, { outer: rows, channels: stride, whole = rows }: Extent, channels: number) {
   const segment = segmentOf(rows);
   const segments = Math.ceil(rows / segment);
@@ -57,7 +64,10 @@ export function stats(
   kernels.moments_nxc_f32(at, pivot, first, second, mean, variance, outer, many, channels, segments);
 }
 
-/** dbeta = Σdy and Σdy·(x − gradCenter)·invStd, which is put where dgamma will be, for channels `from` to `to`. */
+/**
+ * dbeta = Σdy and Σdy·(x − gradCenter)·invStd, which is put where dgamma will be, for channels
+ * `from` to `to`.
+ */
 export function gradStats(
   backend: Backend,
   extent: Extent,
@@ -86,7 +96,10 @@ export function gradStats(
   kernels.grad_totals_nxc_f32(p, g, center, invStd, first, second, dbeta, dot, outer, many, channels, segments);
 }
 
-/** dx = scale·((dy − k) − b·(x − gradCenter)), for channels `from` to `to` of planes; for all where channels are innermost. */
+/**
+ * dx = scale·((dy − k) − b·(x − gradCenter)), for channels `from` to `to` of planes; for all where
+ * channels are innermost.
+ */
 export function gradInput(
   backend: Backend,
   extent: Extent,

@@ -10,19 +10,29 @@ import {
 } from './optimizer.ts';
 import type { Parameters } from './parameters.ts';
 
+/** Options of `Adam`. */
 export interface AdamOptions extends CommonOptions {
   /** Learning rate, 0 or more. Default 1e-3. May be changed later: `optimizer.lr`. */
   lr?: number;
-  /** Weights of the old averages of gradient and squared gradient, each in [0, 1). Default [0.9, 0.999]. */
+  /**
+   * Weights of the old averages of gradient and squared gradient, each in [0, 1). Default [0.9,
+   * 0.999].
+   */
   betas?: readonly [number, number];
   /** Added to the root of the second average. Default 1e-8. */
   eps?: number;
-  /** Pull towards 0: in Adam added to the gradient as weightDecay·value, default 0; in AdamW taken off the value, default 0.01. */
+  /**
+   * Pull towards 0: in Adam added to the gradient as weightDecay·value, default 0; in AdamW taken
+   * off the value, default 0.01.
+   */
   weightDecay?: number;
-  /** Divides by the root of the largest second average so far (Reddi et al. 2018). Default `false`. */
+  /**
+   * Divides by the root of the largest second average so far (Reddi et al. 2018). Default `false`.
+   */
   amsgrad?: boolean;
 }
 
+/** Options of `AdamW`: those of `Adam`, with a weight decay of 0.01 by default. */
 export type AdamWOptions = AdamOptions;
 
 const DEFAULTS: Required<AdamOptions> = {
@@ -36,20 +46,40 @@ const DEFAULTS: Required<AdamOptions> = {
 
 /** What Adam and AdamW share: all but where the decay goes. */
 abstract class AdaptiveMoments extends Optimizer<AdamOptions> {
-  /** Weights of the old averages, of the first group; setting them sets those of every group. */
+  /**
+   * Weights of the old averages, [β₁, β₂], of the first group. Setting them sets those of every
+   * group.
+   *
+   * @throws ERR_OPTION for anything but two numbers of 0 or more and below 1
+   */
   get betas(): readonly [number, number] {
     return this.get('betas');
   }
 
+  /**
+   * Sets the weights of the old averages, [β₁, β₂], of every group.
+   *
+   * @throws ERR_OPTION for anything but two numbers of 0 or more and below 1
+   */
   set betas(betas: readonly [number, number]) {
     this.set('betas', betas);
   }
 
-  /** Of the first group; setting it sets that of every group. */
+  /**
+   * Added to the root of the second average; of the first group. Setting it sets that of every
+   * group.
+   *
+   * @throws ERR_OPTION for anything but a finite number of 0 or more
+   */
   get eps(): number {
     return this.get('eps');
   }
 
+  /**
+   * Sets what is added to the root of the second average, of every group.
+   *
+   * @throws ERR_OPTION for anything but a finite number of 0 or more
+   */
   set eps(eps: number) {
     this.set('eps', eps);
   }
@@ -106,16 +136,22 @@ abstract class AdaptiveMoments extends Optimizer<AdamOptions> {
 }
 
 /**
- * Adam (Kingma & Ba 2015), as torch.optim.Adam: g ← grad + weightDecay·p; m ← β₁·m + (1 − β₁)·g;
- * v ← β₂·v + (1 − β₂)·g²; p ← p − lr/(1 − β₁ᵗ)·m / (√v/√(1 − β₂ᵗ) + eps), with `amsgrad` the largest v so far. t counts
- * the steps of each parameter. Worked out in f64, kept in f32.
+ * Adam (Kingma & Ba 2015), as torch.optim.Adam, in f64 and kept in f32:
+ *
+ *   g ← grad + weightDecay·p     m ← β₁·m + (1 − β₁)·g     v ← β₂·v + (1 − β₂)·g²
+ *   p ← p − lr/(1 − β₁ᵗ)·m / (√v/√(1 − β₂ᵗ) + eps)
+ *
+ * with `amsgrad` the largest v so far in place of v. t counts the steps of each parameter.
+ *
+ *     const optimizer = new Adam(net.parameters(), { lr: 1e-3 });
  */
 export class Adam extends AdaptiveMoments {
   static override readonly name: string = 'Adam';
 
   /**
    * @param parameters `net.parameters()`, `namedParameters(net)`, or groups `{ parameters, lr, … }`
-   * @throws ERR_OPTION for an unknown option or a value it does not take, for a parameter given twice; ERR_TYPE for anything but parameters
+   * @throws ERR_OPTION for an unknown option or a value it does not take, for a parameter given
+   *   twice; ERR_TYPE for anything but parameters
    */
   constructor(parameters: Parameters | readonly GroupOptions<AdamOptions>[], options: AdamOptions = {}) {
     super('Adam', parameters, options, DEFAULTS);
@@ -128,8 +164,11 @@ export class Adam extends AdaptiveMoments {
 }
 
 /**
- * Adam with decoupled weight decay (Loshchilov & Hutter 2019), as torch.optim.AdamW: p ← (1 − lr·weightDecay)·p, then the
- * step of Adam without decay. Decay is 0.01 by default.
+ * Adam with decoupled weight decay (Loshchilov & Hutter 2019), as torch.optim.AdamW:
+ *
+ *   p ← (1 − lr·weightDecay)·p, then the step of Adam without decay
+ *
+ * Decay is 0.01 by default.
  *
  *     new AdamW(net.parameters(), { lr: 1e-3, weightDecay: 0.05, decayNorms: false });
  */
@@ -138,7 +177,8 @@ export class AdamW extends AdaptiveMoments {
 
   /**
    * @param parameters `net.parameters()`, `namedParameters(net)`, or groups `{ parameters, lr, … }`
-   * @throws ERR_OPTION for an unknown option or a value it does not take, for a parameter given twice; ERR_TYPE for anything but parameters
+   * @throws ERR_OPTION for an unknown option or a value it does not take, for a parameter given
+   *   twice; ERR_TYPE for anything but parameters
    */
   constructor(parameters: Parameters | readonly GroupOptions<AdamWOptions>[], options: AdamWOptions = {}) {
     super('AdamW', parameters, options, { ...DEFAULTS, weightDecay: 0.01 });

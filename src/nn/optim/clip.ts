@@ -4,8 +4,8 @@ import { type Entry, type Parameters, readParameters } from './parameters.ts';
 
 /**
  * Scales gradients so that their norm, over all parameters together, is at most `max`, as
- * torch.nn.utils.clip_grad_norm_: norm = √Σ grad², in f64; where max/(norm + 1e-6) is below 1, every gradient is
- * multiplied by it. Frozen parameters have no part in it.
+ * torch.nn.utils.clip_grad_norm_: norm = √Σ grad², in f64; where max/(norm + 1e-6) is below 1,
+ * every gradient is multiplied by it. Frozen parameters have no part in it.
  *
  *     net.backward(grad);
  *     const norm = clipGradNorm(net.parameters(), 1);
@@ -13,8 +13,8 @@ import { type Entry, type Parameters, readParameters } from './parameters.ts';
  *
  * @param max above 0
  * @returns the norm before
- * @throws ERR_NON_FINITE where a gradient is NaN or infinite, by its place: no gradient has changed then, and the step may be
- *   left out; ERR_TYPE, ERR_OPTION
+ * @throws ERR_NON_FINITE where a gradient is NaN or infinite, by its place: no gradient has changed
+ *   then, and the step may be left out; ERR_TYPE, ERR_OPTION
  */
 export function clipGradNorm(parameters: Parameters, max: number): number {
   const entries = readMoving('clipGradNorm', parameters, max);
@@ -43,11 +43,14 @@ export function clipGradNorm(parameters: Parameters, max: number): number {
 }
 
 /**
- * Brings every value of every gradient into [−max, max], as torch.nn.utils.clip_grad_value_; NaN stays NaN. Frozen parameters
- * have no part in it.
+ * Brings every value of every gradient into [−max, max], as torch.nn.utils.clip_grad_value_; NaN
+ * stays NaN. Frozen parameters have no part in it.
  *
- * @param max above 0
- * @throws ERR_TYPE, ERR_OPTION
+ *     clipGradValue(net.parameters(), 0.5);
+ *
+ * @param parameters `net.parameters()` or `namedParameters(net)`
+ * @param max a finite number above 0
+ * @throws ERR_OPTION for another `max`; ERR_TYPE for anything but parameters
  */
 export function clipGradValue(parameters: Parameters, max: number): void {
   for (const { parameter } of readMoving('clipGradValue', parameters, max)) {

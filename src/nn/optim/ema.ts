@@ -1,19 +1,29 @@
-import { show, wrongKind, wrongMoment, wrongValue } from '../../errors.ts';
+import { wrongMoment } from '../../errors.ts';
 import { readState, type StateSlots, writeState } from '../../layers/state.ts';
-import { takeOptions } from '../../named-options.ts';
+import { flag, number, readSchema, type Schema } from '../../named-options.ts';
 import type { StateDict } from '../../types.ts';
 import { checkOnce, type Entry, type Parameters, readParameters, valuesOf, writableOf } from './parameters.ts';
 
+/** Options of `EMA`. */
 export interface EMAOptions {
   /** Weight of the old average, in [0, 1). Default 0.999. */
   decay?: number;
-  /** `true`: the t-th update weighs the old average by min(decay, t/(9 + t)), so that the first weights are soon forgotten. Default `false`. */
+  /**
+   * `true`: the t-th update weighs the old average by min(decay, t/(9 + t)), so that the first
+   * weights are soon forgotten. Default `false`.
+   */
   warmUp?: boolean;
 }
 
+const emaSchema = (): Schema<Required<EMAOptions>> => ({
+  decay: number(0.999, 'a number of 0 or more and below 1', (value) => value >= 0 && value < 1),
+  warmUp: flag(false),
+});
+
 /**
- * Exponential moving average of weights (Polyak & Juditsky 1992): average ← decay·average + (1 − decay)·p, in f64, from the
- * weights as they are when it is made. The averages are no parameters: nothing else sees them until they are swapped in.
+ * Exponential moving average of weights (Polyak & Juditsky 1992): average ← decay·average + (1 −
+ * decay)·p, in f64, from the weights as they are when it is made. The averages are no parameters:
+ * nothing else sees them until they are swapped in.
  *
  *     const ema = new EMA(net.parameters(), { decay: 0.99 });
  *     …; optimizer.step(); ema.update();
@@ -21,11 +31,15 @@ export interface EMAOptions {
  *     evaluate(net.eval());
  *     ema.swapOut();              // and its own weights again, bit for bit
  *
- * Running statistics of batch norm belong to the weights they were tracked under: `recalibrate` renews them for the averages.
+ * Running statistics of batch norm belong to the weights they were tracked under: `recalibrate`
+ * renews them for the averages.
  */
 export class EMA {
+  /** The class's name, also where the library was minified. */
   static readonly name: string = 'EMA';
+  /** Weight of the old average. */
   readonly decay: number;
+  /** Do the first updates weigh the old average less? */
   readonly warmUp: boolean;
   readonly #entries: readonly Entry[];
   readonly #averages: readonly Float64Array[];
@@ -35,13 +49,9 @@ export class EMA {
 
   /** @throws ERR_OPTION, also for a parameter given twice; ERR_TYPE for anything but parameters */
   constructor(parameters: Parameters, options: EMAOptions = {}) {
-    const { decay = 0.999, warmUp = false } = takeOptions('EMA', options, ['decay', 'warmUp']);
+    const { decay, warmUp } = readSchema('EMA', options, emaSchema());
     this.#entries = readParameters('EMA', 'parameters', parameters);
     checkOnce('EMA', [this.#entries]);
-    if (typeof decay !== 'number' || !(decay >= 0 && decay < 1)) {
-      throw wrongValue('ERR_OPTION', 'EMA', 'decay', 'a number of 0 or more and below 1', show(decay));
-    }
-    if (typeof warmUp !== 'boolean') throw wrongKind('ERR_OPTION', 'EMA', 'warmUp', 'true or false', show(warmUp));
     this.decay = decay;
     this.warmUp = warmUp;
     this.#averages = this.#entries.map(({ parameter }) => Float64Array.from(valuesOf(parameter)));
@@ -57,7 +67,10 @@ export class EMA {
     return this.#own !== undefined;
   }
 
-  /** Takes the weights into the averages; after `optimizer.step()`. @throws ERR_MODE while the averages are swapped in */
+  /**
+   * Takes the weights into the averages; after `optimizer.step()`. @throws ERR_MODE while the
+   * averages are swapped in
+   */
   update(): void {
     if (this.#own)
       throw wrongMoment('ERR_MODE', 'EMA', 'update', 'the weights in the network', 'the averages, swapped in');
@@ -70,7 +83,10 @@ export class EMA {
     });
   }
 
-  /** Puts the averages, rounded to f32, in the place of the weights, which are kept. @throws ERR_MODE where they are swapped in already */
+  /**
+   * Puts the averages, rounded to f32, in the place of the weights, which are kept. @throws
+   * ERR_MODE where they are swapped in already
+   */
   swapIn(): void {
     if (this.#own)
       throw wrongMoment('ERR_MODE', 'EMA', 'swapIn', 'the weights in the network', 'the averages, swapped in');
@@ -80,7 +96,9 @@ export class EMA {
     });
   }
 
-  /** Brings the weights back, bit for bit. @throws ERR_MODE where the averages are not swapped in */
+  /**
+   * Brings the weights back, bit for bit. @throws ERR_MODE where the averages are not swapped in
+   */
   swapOut(): void {
     const own = this.#own;
     if (!own) throw wrongMoment('ERR_MODE', 'EMA', 'swapOut', 'the averages swapped in', 'the weights in the network');
@@ -95,7 +113,10 @@ export class EMA {
     return readState(this.#slots());
   }
 
-  /** Takes a state: all of it, or after an error nothing. @throws ERR_STATE; ERR_MODE while the averages are swapped in */
+  /**
+   * Takes a state: all of it, or after an error nothing. @throws ERR_STATE; ERR_MODE while the
+   * averages are swapped in
+   */
   loadStateDict(state: StateDict): void {
     if (this.#own)
       throw wrongMoment('ERR_MODE', 'EMA', 'loadStateDict', 'the weights in the network', 'the averages, swapped in');

@@ -1,4 +1,5 @@
-// What optimizers share: groups of parameters, settings that are checked whenever they are set, and state that can be saved.
+// What optimizers share: groups of parameters, settings that are checked whenever they are set, and
+// state that can be saved.
 
 import { show, wrongKind, wrongValue } from '../../errors.ts';
 import { readState, type StateSlot, type StateSlots, writeState } from '../../layers/state.ts';
@@ -14,17 +15,26 @@ export interface CommonOptions {
   /** Pull towards 0, 0 or more. */
   weightDecay?: number;
   /**
-   * `false`: `weightDecay` passes by gamma and beta of norms and biases, which are all parameters with
-   * fewer than two axes. Default `true`: it holds for every parameter, as in PyTorch.
+   * `false`: `weightDecay` passes by gamma and beta of norms and biases, which are all parameters
+   * with fewer than two axes. Default `true`: it holds for every parameter, as in PyTorch.
    */
   decayNorms?: boolean;
 }
 
-/** Parameters with settings of their own; those left out are the optimizer's. */
-export type GroupOptions<O> = { parameters: Parameters } & O;
+/** Parameters with settings of their own; settings left out are the optimizer's. */
+export type GroupOptions<O> = {
+  /** `net.parameters()`, or with names `namedParameters(net)`. */
+  parameters: Parameters;
+} & O;
 
-/** The settings of one group of an optimizer. Setting one checks it: ERR_OPTION, and the old value stays. */
-export type ParameterGroup<O> = { readonly parameters: readonly Parameter[] } & Required<O>;
+/**
+ * The settings of one group of an optimizer. Setting one checks it: a value that it does not take
+ * throws ERR_OPTION, and the old value stays.
+ */
+export type ParameterGroup<O> = {
+  /** The group's parameters, in the order given. */
+  readonly parameters: readonly Parameter[];
+} & Required<O>;
 
 /** Settings by name. */
 export type Settings = Record<string, number | boolean | readonly [number, number]>;
@@ -63,16 +73,16 @@ export function faultBoolean(settings: Settings, names: readonly string[]): Faul
 }
 
 /**
- * What optimizers have in common. `step()` is what remains when gradients are there:
+ * What optimizers have in common. `step()` follows once gradients are there:
  *
  *     optimizer.zeroGrad();
  *     net.backward(crossEntropy(net.forward(x), labels).grad);
  *     optimizer.step();
  */
 export abstract class Optimizer<O extends CommonOptions = CommonOptions> {
-  /** What programs are shown, however the library was minified. */
+  /** The class's name, also where the library was minified. */
   static readonly name: string = 'Optimizer';
-  /** Who it is, in errors: `AdamW`. */
+  /** What errors call the optimizer: `AdamW`. */
   readonly subject: string;
   /** The groups in the order given; one where parameters were given without groups. */
   readonly groups: readonly ParameterGroup<O>[];
@@ -102,20 +112,38 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions> {
     this.groups = Object.freeze(this.#groups.map((group) => this.#facade(group)));
   }
 
-  /** Learning rate of the first group. Setting it sets that of every group; throws ERR_OPTION for anything but a finite number of 0 or more. */
+  /**
+   * Learning rate of the first group. Setting it sets that of every group.
+   *
+   * @throws ERR_OPTION for anything but a finite number of 0 or more
+   */
   get lr(): number {
     return this.get('lr');
   }
 
+  /**
+   * Sets the learning rate of every group.
+   *
+   * @throws ERR_OPTION for anything but a finite number of 0 or more
+   */
   set lr(lr: number) {
     this.set('lr', lr);
   }
 
-  /** Weight decay of the first group. Setting it sets that of every group; throws ERR_OPTION. */
+  /**
+   * Weight decay of the first group. Setting it sets that of every group.
+   *
+   * @throws ERR_OPTION for anything but a finite number of 0 or more
+   */
   get weightDecay(): number {
     return this.get('weightDecay');
   }
 
+  /**
+   * Sets the weight decay of every group.
+   *
+   * @throws ERR_OPTION for anything but a finite number of 0 or more
+   */
   set weightDecay(weightDecay: number) {
     this.set('weightDecay', weightDecay);
   }
@@ -140,9 +168,11 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions> {
   }
 
   /**
-   * Copies of everything that the next steps depend on besides the parameters: `groups.0.lr` and the other
-   * settings of each group, and for each parameter by name `parameters.0.weight.steps` and what the
-   * optimizer remembers of it, once there is something.
+   * Copies of everything that the next steps depend on besides the parameters: `groups.0.lr` and
+   * the other settings of each group; and for each parameter by name `parameters.0.weight.steps`
+   * and what the optimizer remembers of it, once there is something.
+   *
+   * @experimental
    */
   stateDict(): StateDict {
     return readState(this.#slots());
@@ -151,7 +181,9 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions> {
   /**
    * Takes a state, settings included: all of it, or after an error nothing.
    *
-   * @throws ERR_STATE for an entry that is missing, unknown, of another shape or of a value that its setting does not take
+   * @throws ERR_STATE for an entry that is missing, unknown, of another shape or of a value that
+   *   its setting does not take
+   * @experimental
    */
   loadStateDict(state: StateDict): void {
     writeState(this.subject, this.#slots(state), state);
@@ -218,7 +250,10 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions> {
     return Object.freeze(facade) as ParameterGroup<O>;
   }
 
-  /** The entries of a state dict: those that there are, or those that `state` should have, by its own settings and steps. */
+  /**
+   * The entries of a state dict: those that there are, or those that `state` should have, by its
+   * own settings and steps.
+   */
   #slots(state?: StateDict): StateSlots {
     const slots: StateSlots = {};
     this.#groups.forEach(({ settings, entries, memories }, g) => {
@@ -251,7 +286,10 @@ function copyOf(settings: Settings): Settings {
   ) as Settings;
 }
 
-/** What a state says of a setting, in the form of `like`; `like` where it says nothing, which is found out when all of it is checked. */
+/**
+ * What a state says of a setting, in the form of `like`; `like` where it says nothing, which is
+ * found out when all of it is checked.
+ */
 function peek<V extends Settings[string]>(state: StateDict | undefined, name: string, like: V): V {
   const data =
     typeof state === 'object' && state !== null && Object.hasOwn(state, name) ? listOf(state[name]?.data) : undefined;

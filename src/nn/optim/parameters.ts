@@ -21,8 +21,9 @@ export interface Entry {
 
 /**
  * The learned parameters of a layer or network with their names in its state dict, in the order of
- * `net.parameters()`: `[['0.weight', …], ['0.bias', …], …]`. Optimizers, `EMA` and their state
- * dicts take the names over.
+ * `net.parameters()`. Optimizers, `EMA` and their state dicts take the names over.
+ *
+ *     namedParameters(net);   // [['0.weight', …], ['0.bias', …], …]
  */
 export function namedParameters(net: Layer): NamedParameter[] {
   const names = new Map<unknown, string>();
@@ -68,7 +69,10 @@ export function readParameters(subject: string, argument: string, given: unknown
   });
 }
 
-/** Checks that no parameter, and no name, is in the lists twice: it would be moved twice, or its state lost. */
+/**
+ * Checks that no parameter, and no name, is in the lists twice: it would be moved twice, or its
+ * state lost.
+ */
 export function checkOnce(subject: string, groups: readonly (readonly Entry[])[]): void {
   const seen = new Map<unknown, number>();
   const names = new Map<string, number>();

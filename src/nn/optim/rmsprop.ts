@@ -10,6 +10,7 @@ import {
 } from './optimizer.ts';
 import type { Parameters } from './parameters.ts';
 
+/** Options of `RMSprop`. */
 export interface RMSpropOptions extends CommonOptions {
   /** Learning rate, 0 or more. Default 0.01. May be changed later: `optimizer.lr`. */
   lr?: number;
@@ -21,7 +22,10 @@ export interface RMSpropOptions extends CommonOptions {
   weightDecay?: number;
   /** Weight of the old velocity, 0 or more. Default 0. */
   momentum?: number;
-  /** Divides by the root of the gradient's variance: less the square of its average. Default `false`. */
+  /**
+   * Divides by the root of the gradient's variance: less the square of its average. Default
+   * `false`.
+   */
   centered?: boolean;
 }
 
@@ -36,27 +40,43 @@ const DEFAULTS: Required<RMSpropOptions> = {
 };
 
 /**
- * RMSprop (Tieleman & Hinton 2012; centred: Graves 2013), as torch.optim.RMSprop: g ← grad + weightDecay·p;
- * s ← α·s + (1 − α)·g²; centred a ← α·a + (1 − α)·g and d = √(s − a²) + eps, else d = √s + eps; without momentum
- * p ← p − lr·g/d, with it b ← momentum·b + g/d and p ← p − lr·b. Rounding that makes s − a² negative counts as 0. Worked
- * out in f64, kept in f32.
+ * RMSprop (Tieleman & Hinton 2012; centred: Graves 2013), as torch.optim.RMSprop, in f64 and kept
+ * in f32:
+ *
+ *   g ← grad + weightDecay·p     s ← α·s + (1 − α)·g²     d = √s + eps
+ *   p ← p − lr·g/d; with momentum b ← momentum·b + g/d and p ← p − lr·b
+ *
+ * centred with a ← α·a + (1 − α)·g and d = √(s − a²) + eps, where a negative s − a², which only
+ * rounding makes, counts as 0.
+ *
+ *     const optimizer = new RMSprop(net.parameters(), { lr: 0.01, momentum: 0.9 });
  */
 export class RMSprop extends Optimizer<RMSpropOptions> {
   static override readonly name: string = 'RMSprop';
 
   /**
    * @param parameters `net.parameters()`, `namedParameters(net)`, or groups `{ parameters, lr, … }`
-   * @throws ERR_OPTION for an unknown option or a value it does not take, for a parameter given twice; ERR_TYPE for anything but parameters
+   * @throws ERR_OPTION for an unknown option or a value it does not take, for a parameter given
+   *   twice; ERR_TYPE for anything but parameters
    */
   constructor(parameters: Parameters | readonly GroupOptions<RMSpropOptions>[], options: RMSpropOptions = {}) {
     super('RMSprop', parameters, options, DEFAULTS);
   }
 
-  /** Of the first group; setting it sets that of every group. */
+  /**
+   * Weight of the old velocity, of the first group. Setting it sets that of every group.
+   *
+   * @throws ERR_OPTION for anything but a finite number of 0 or more
+   */
   get momentum(): number {
     return this.get('momentum');
   }
 
+  /**
+   * Sets the weight of the old velocity, of every group.
+   *
+   * @throws ERR_OPTION for anything but a finite number of 0 or more
+   */
   set momentum(momentum: number) {
     this.set('momentum', momentum);
   }

@@ -1,9 +1,18 @@
-// Schedules of the learning rate. A schedule is a function of the step, over the rates of an optimizer or of another schedule; what it
-// remembers is the step and the rates it began with.
+// Schedules of the learning rate. A schedule is a function of the step, over the rates of an
+// optimizer or of another schedule; what it remembers is the step and the rates it began with.
 
 import { show, wrongKind, wrongMoment, wrongValue } from '../../errors.ts';
 import { readState, type StateSlots, writeState } from '../../layers/state.ts';
-import { takeOptions } from '../../named-options.ts';
+import {
+  choice,
+  integer,
+  number,
+  type Option,
+  option,
+  optional,
+  readSchema,
+  type Schema,
+} from '../../named-options.ts';
 import type { StateDict } from '../../types.ts';
 import { Optimizer } from './optimizer.ts';
 
@@ -20,15 +29,17 @@ export type Scheduled = Optimizer | Schedule;
 type Momentum = { momentum?: number; betas?: readonly [number, number] };
 
 /**
- * What schedules have in common. Made around an optimizer, a schedule sets its rates for step 0 at once; each `step()`, after
- * `optimizer.step()`, goes on by one. Made around another schedule, it takes what that one says as its base, and drives it:
+ * What schedules have in common. Made around an optimizer, a schedule sets its rates for step 0 at
+ * once; each `step()`, after `optimizer.step()`, goes on by one. Made around another schedule, it
+ * takes what that one says as its base, and drives it:
  *
  *     const schedule = new WarmUp(new CosineLR(optimizer, { steps: 900 }), { steps: 100 });
  *     …; optimizer.step(); schedule.step();
  */
 export abstract class Schedule {
+  /** The class's name, also where the library was minified. */
   static readonly name: string = 'Schedule';
-  /** Who it is, in errors: `CosineLR`. */
+  /** What errors call the schedule: `CosineLR`. */
   readonly subject: string;
   readonly #optimizer: Optimizer;
   readonly #inner: Schedule | undefined;
@@ -64,29 +75,40 @@ export abstract class Schedule {
     return this.ratesAt(this.#steps)[0];
   }
 
-  /** The rates of the groups at a step, without setting them: for a plot. @throws ERR_OPTION for anything but a whole number of 0 or more */
+  /**
+   * The rates of the groups at a step, without setting them: for a plot. @throws ERR_OPTION for
+   * anything but a whole number of 0 or more
+   */
   ratesAt(step: number): readonly number[] {
     if (!Number.isSafeInteger(step) || step < 0)
       throw wrongValue('ERR_OPTION', this.subject, 'step', 'a whole number of 0 or more', show(step));
     return this.at(step).lr;
   }
 
-  /** Goes on by one step and sets the rates of the optimizer. @throws ERR_MODE for a schedule that another was made around, which drives it */
+  /**
+   * Goes on by one step and sets the rates of the optimizer. @throws ERR_MODE for a schedule that
+   * another was made around, which drives it
+   */
   step(): void {
     this.#checkFree('step');
     this.#steps++;
     this.#apply();
   }
 
-  /** Copies of `steps` and of the rates it began with, `base`. Settings are the program's, not the state's. */
+  /**
+   * Copies of `steps` and of the rates it began with, `base`. Settings are the program's, not the
+   * state's.
+   */
   stateDict(): StateDict {
     return readState(this.#slots());
   }
 
   /**
-   * Takes a state, and sets the rates of the optimizer for its step: all of it, or after an error nothing.
+   * Takes a state, and sets the rates of the optimizer for its step: all of it, or after an error
+   * nothing.
    *
-   * @throws ERR_STATE for NaN, a step that is no whole number, another number of groups; ERR_MODE for a schedule that another was made around
+   * @throws ERR_STATE for NaN, a step that is no whole number, another number of groups; ERR_MODE
+   *   for a schedule that another was made around
    */
   loadStateDict(state: StateDict): void {
     this.#checkFree('loadStateDict');
@@ -160,11 +182,12 @@ function setMomentum(group: Momentum, momentum: number): void {
   else group.momentum = momentum;
 }
 
-/** Checks a number of steps. */
-function checkSteps(subject: string, argument: string, value: unknown): void {
-  if (!Number.isSafeInteger(value) || !((value as number) >= 1))
-    throw wrongValue('ERR_OPTION', subject, argument, 'a whole number of 1 or more', show(value));
-}
+/** A number of steps, 1 or more. */
+const steps = (): Option<number> => integer(1);
+
+/** A number between bounds. */
+const within = (standard: number, least: number, most?: number): Option<number> =>
+  option(standard, (subject, name, value) => checkWithin(subject, name, value, least, most));
 
 /** Checks a number between bounds. */
 function checkWithin(subject: string, argument: string, value: unknown, least: number, most = Number.MAX_VALUE): void {
@@ -174,6 +197,7 @@ function checkWithin(subject: string, argument: string, value: unknown, least: n
   throw wrongValue('ERR_OPTION', subject, argument, expected, show(value));
 }
 
+/** Options of `StepLR`. */
 export interface StepLROptions {
   /** Steps between two falls, 1 or more. */
   stepSize: number;
@@ -181,18 +205,24 @@ export interface StepLROptions {
   factor?: number;
 }
 
-/** The base rate times factor^⌊t/stepSize⌋, as torch.optim.lr_scheduler.StepLR. */
+/**
+ * The base rate in steps, as torch.optim.lr_scheduler.StepLR:
+ *
+ *   lr(t) = base·factor^⌊t/stepSize⌋
+ *
+ *     const schedule = new StepLR(optimizer, { stepSize: 30, factor: 0.1 });
+ */
 export class StepLR extends Schedule {
   static override readonly name: string = 'StepLR';
+  /** Steps between two falls. */
   readonly stepSize: number;
+  /** Factor of each fall. */
   readonly factor: number;
 
   /** @throws ERR_OPTION, ERR_TYPE, ERR_MODE. The optimizer's rate is then as it was */
   constructor(over: Scheduled, options: StepLROptions) {
     super('StepLR', over);
-    const { stepSize, factor = 0.1 } = takeOptions('StepLR', options, ['stepSize', 'factor']);
-    checkSteps('StepLR', 'stepSize', stepSize);
-    checkWithin('StepLR', 'factor', factor, 0);
+    const { stepSize, factor } = readSchema('StepLR', options, { stepSize: steps(), factor: within(0.1, 0) });
     this.stepSize = stepSize;
     this.factor = factor;
     this.begin();
@@ -206,6 +236,7 @@ export class StepLR extends Schedule {
   }
 }
 
+/** Options of `CosineLR`. */
 export interface CosineLROptions {
   /** Steps from the base rate to the least one, 1 or more. */
   steps: number;
@@ -214,21 +245,25 @@ export interface CosineLROptions {
 }
 
 /**
- * From the base rate to `min` along half a cosine (Loshchilov & Hutter 2017): min + (base − min)·(1 + cos(π·t/steps))/2, as
- * torch.optim.lr_scheduler.CosineAnnealingLR within its T_max; afterwards it stays at `min`.
+ * From the base rate to `min` along half a cosine (Loshchilov & Hutter 2017), as
+ * torch.optim.lr_scheduler.CosineAnnealingLR within its T_max:
+ *
+ *   lr(t) = min + (base − min)·(1 + cos(π·t/steps))/2, then min
+ *
+ *     const schedule = new CosineLR(optimizer, { steps: 1000 });
  */
 export class CosineLR extends Schedule {
   static override readonly name: string = 'CosineLR';
+  /** Steps from the base rate to `min`. */
   readonly totalSteps: number;
+  /** The least rate. */
   readonly min: number;
 
   /** @throws ERR_OPTION, ERR_TYPE, ERR_MODE. The optimizer's rate is then as it was */
   constructor(over: Scheduled, options: CosineLROptions) {
     super('CosineLR', over);
-    const { steps, min = 0 } = takeOptions('CosineLR', options, ['steps', 'min']);
-    checkSteps('CosineLR', 'steps', steps);
-    checkWithin('CosineLR', 'min', min, 0);
-    this.totalSteps = steps;
+    const { steps: total, min } = readSchema('CosineLR', options, { steps: steps(), min: within(0, 0) });
+    this.totalSteps = total;
     this.min = min;
     this.begin();
   }
@@ -242,6 +277,7 @@ export class CosineLR extends Schedule {
   }
 }
 
+/** Options of `WarmUp`. */
 export interface WarmUpOptions {
   /** Steps until the base rate is reached, 1 or more. */
   steps: number;
@@ -250,21 +286,27 @@ export interface WarmUpOptions {
 }
 
 /**
- * From a share of the base rate to all of it in a straight line: base·(start + (1 − start)·t/steps), as
- * torch.optim.lr_scheduler.LinearLR. A schedule that it is made around begins behind it, at its step 0, as with SequentialLR.
+ * From a share of the base rate to all of it in a straight line, as
+ * torch.optim.lr_scheduler.LinearLR:
+ *
+ *   lr(t) = base·(start + (1 − start)·t/steps), then base
+ *
+ * A schedule that it is made around begins behind it, at its step 0, as with SequentialLR.
+ *
+ *     const schedule = new WarmUp(new CosineLR(optimizer, { steps: 900 }), { steps: 100 });
  */
 export class WarmUp extends Schedule {
   static override readonly name: string = 'WarmUp';
+  /** Steps until the base rate is reached. */
   readonly totalSteps: number;
+  /** The share of the base rate at step 0. */
   readonly start: number;
 
   /** @throws ERR_OPTION, ERR_TYPE, ERR_MODE. The optimizer's rate is then as it was */
   constructor(over: Scheduled, options: WarmUpOptions) {
     super('WarmUp', over);
-    const { steps, start = 1 / 3 } = takeOptions('WarmUp', options, ['steps', 'start']);
-    checkSteps('WarmUp', 'steps', steps);
-    checkWithin('WarmUp', 'start', start, 0, 1);
-    this.totalSteps = steps;
+    const { steps: total, start } = readSchema('WarmUp', options, { steps: steps(), start: within(1 / 3, 0, 1) });
+    this.totalSteps = total;
     this.start = start;
     this.begin();
   }
@@ -279,6 +321,7 @@ export class WarmUp extends Schedule {
   }
 }
 
+/** Options of `OneCycle`. */
 export interface OneCycleOptions {
   /** The largest rate, above 0: of every group. Default: the base rate of each. */
   max?: number;
@@ -293,50 +336,55 @@ export interface OneCycleOptions {
   /** The last rate is max/(div·finalDiv), 1 or more. Default 1e4. */
   finalDiv?: number;
   /**
-   * Least and largest momentum (of Adam, β₁), each above 0 and below 1: it falls while the rate rises, and the other way round.
-   * Default: momentum stays as it is; PyTorch's is [0.85, 0.95].
+   * Least and largest momentum (of Adam, β₁), each above 0 and below 1: it falls while the rate
+   * rises, and the other way round. Default: momentum stays as it is; PyTorch's is [0.85, 0.95].
    */
   momentum?: readonly [number, number];
 }
 
+type OneCycleSettings = Required<Omit<OneCycleOptions, 'max' | 'momentum'>> & Pick<OneCycleOptions, 'max' | 'momentum'>;
+
+const oneCycleSchema = (): Schema<OneCycleSettings> => ({
+  max: optional(number(1, 'a finite number above 0', (value) => value > 0 && Number.isFinite(value))),
+  steps: integer(2),
+  rise: number(0.3, 'a number above 0 and below 1', (value) => value > 0 && value < 1),
+  anneal: choice('cos', ['cos', 'linear']),
+  div: within(25, 1),
+  finalDiv: within(1e4, 1),
+  momentum: {
+    standard: undefined,
+    read(subject, name, value) {
+      const pair = Array.isArray(value) ? Array.from(value) : [];
+      if (pair.length !== 2 || !pair.every((one) => typeof one === 'number' && one > 0 && one < 1)) {
+        throw wrongValue('ERR_OPTION', subject, name, 'two numbers above 0 and below 1', show(value));
+      }
+      return [pair[0], pair[1]];
+    },
+  },
+});
+
 /**
- * One cycle (Smith & Topin 2018), as torch.optim.lr_scheduler.OneCycleLR with two phases: with r = rise·steps − 1 from
- * max/div at step 0 to max at step r, then to max/(div·finalDiv) at step steps − 1, where it stays.
+ * One cycle (Smith & Topin 2018), as torch.optim.lr_scheduler.OneCycleLR with two phases: with r =
+ * rise·steps − 1 the rate goes from max/div at step 0 to max at step r, then to max/(div·finalDiv)
+ * at step steps − 1, where it stays.
+ *
+ *     const schedule = new OneCycle(optimizer, { max: 0.1, steps: 1000, momentum: [0.85, 0.95] });
  */
 export class OneCycle extends Schedule {
   static override readonly name: string = 'OneCycle';
-  readonly #options: Required<Omit<OneCycleOptions, 'max' | 'momentum'>> & Pick<OneCycleOptions, 'max' | 'momentum'>;
+  readonly #options: OneCycleSettings;
 
   /** @throws ERR_OPTION, ERR_TYPE, ERR_MODE. The optimizer's rate is then as it was */
   constructor(over: Scheduled, options: OneCycleOptions) {
     super('OneCycle', over);
-    const names = ['max', 'steps', 'rise', 'anneal', 'div', 'finalDiv', 'momentum'];
-    const taken = {
-      rise: 0.3,
-      anneal: 'cos' as const,
-      div: 25,
-      finalDiv: 1e4,
-      ...takeOptions('OneCycle', options, names),
-    };
-    const { max, steps, rise, anneal, div, finalDiv, momentum } = taken;
+    const read = readSchema('OneCycle', options, oneCycleSchema());
+    const { steps, rise, momentum } = read;
     const fail = (argument: string, expected: string, got: unknown) =>
       wrongValue('ERR_OPTION', 'OneCycle', argument, expected, show(got));
-    if (max !== undefined && !(typeof max === 'number' && max > 0 && max < Number.POSITIVE_INFINITY))
-      throw fail('max', 'a finite number above 0', max);
-    if (!Number.isSafeInteger(steps) || steps < 2) throw fail('steps', 'a whole number of 2 or more', steps);
-    if (!(typeof rise === 'number' && rise > 0 && rise < 1)) throw fail('rise', 'a number above 0 and below 1', rise);
     if (rise * steps <= 1) throw fail('rise', `more than 1 of ${steps} steps`, rise);
-    if (anneal !== 'cos' && anneal !== 'linear') throw fail('anneal', "'cos' or 'linear'", anneal);
-    checkWithin('OneCycle', 'div', div, 1);
-    checkWithin('OneCycle', 'finalDiv', finalDiv, 1);
-    if (momentum !== undefined) {
-      const pair = Array.isArray(momentum) ? Array.from(momentum) : [];
-      if (pair.length !== 2 || !pair.every((one) => typeof one === 'number' && one > 0 && one < 1))
-        throw fail('momentum', 'two numbers above 0 and below 1', momentum);
-      const isTaken = ({ momentum, betas }: Momentum) => momentum !== undefined || betas !== undefined;
-      if (!this.groups.every(isTaken)) throw fail('momentum', 'an optimizer that has one', momentum);
-    }
-    this.#options = { ...taken, ...(momentum && { momentum: [momentum[0], momentum[1]] }) };
+    const isTaken = ({ momentum, betas }: Momentum) => momentum !== undefined || betas !== undefined;
+    if (momentum && !this.groups.every(isTaken)) throw fail('momentum', 'an optimizer that has one', momentum);
+    this.#options = read;
     this.begin();
   }
 

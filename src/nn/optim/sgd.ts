@@ -10,12 +10,16 @@ import {
 } from './optimizer.ts';
 import type { Parameters } from './parameters.ts';
 
+/** Options of `SGD`. */
 export interface SGDOptions extends CommonOptions {
   /** Learning rate, 0 or more. Default 0.01. May be changed later: `optimizer.lr`. */
   lr?: number;
   /** Weight of the old velocity, 0 or more. Default 0. */
   momentum?: number;
-  /** Takes from the weight of a new gradient in the velocity, except the first: 1 − dampening. Finite; default 0. */
+  /**
+   * Takes from the weight of a new gradient in the velocity, except the first: 1 − dampening.
+   * Finite; default 0.
+   */
   dampening?: number;
   /** Pull towards 0, added to the gradient as weightDecay·value. Default 0. */
   weightDecay?: number;
@@ -33,34 +37,59 @@ const DEFAULTS: Required<SGDOptions> = {
 };
 
 /**
- * Stochastic gradient descent, as torch.optim.SGD: g ← grad + weightDecay·p; v ← momentum·v + (1 − dampening)·g, at
- * first v ← g; p ← p − lr·(g + momentum·v with Nesterov, v without). Worked out in f64, kept in f32.
+ * Stochastic gradient descent, as torch.optim.SGD, in f64 and kept in f32:
+ *
+ *   g ← grad + weightDecay·p     v ← momentum·v + (1 − dampening)·g, at first v ← g
+ *   p ← p − lr·(g + momentum·v) with Nesterov, p ← p − lr·v without
+ *
+ *     const optimizer = new SGD(net.parameters(), { lr: 0.1, momentum: 0.9 });
  */
 export class SGD extends Optimizer<SGDOptions> {
   static override readonly name: string = 'SGD';
 
   /**
    * @param parameters `net.parameters()`, `namedParameters(net)`, or groups `{ parameters, lr, … }`
-   * @throws ERR_OPTION for an unknown option or a value it does not take, for a parameter given twice; ERR_TYPE for anything but parameters
+   * @throws ERR_OPTION for an unknown option or a value it does not take, for a parameter given
+   *   twice; ERR_TYPE for anything but parameters
    */
   constructor(parameters: Parameters | readonly GroupOptions<SGDOptions>[], options: SGDOptions = {}) {
     super('SGD', parameters, options, DEFAULTS);
   }
 
-  /** Of the first group; setting it sets that of every group. */
+  /**
+   * Weight of the old velocity, of the first group. Setting it sets that of every group.
+   *
+   * @throws ERR_OPTION for anything but a finite number of 0 or more
+   */
   get momentum(): number {
     return this.get('momentum');
   }
 
+  /**
+   * Sets the weight of the old velocity, of every group.
+   *
+   * @throws ERR_OPTION for anything but a finite number of 0 or more
+   */
   set momentum(momentum: number) {
     this.set('momentum', momentum);
   }
 
-  /** Of the first group; setting it sets that of every group. */
+  /**
+   * Nesterov's momentum, of the first group. Setting it sets that of every group.
+   *
+   * @throws ERR_OPTION for anything but true or false, and for `true` without momentum or with
+   *   dampening
+   */
   get nesterov(): boolean {
     return this.get('nesterov');
   }
 
+  /**
+   * Turns Nesterov's momentum on or off, in every group.
+   *
+   * @throws ERR_OPTION for anything but true or false, and for `true` without momentum or with
+   *   dampening
+   */
   set nesterov(nesterov: boolean) {
     this.set('nesterov', nesterov);
   }

@@ -2,17 +2,17 @@
 
 import type { Values } from '../../formats/dtypes.ts';
 import type { Operation as GraphOperation } from '../../graph/operation.ts';
-import { BatchNorm } from '../../layers/batch-norm.ts';
-import { BatchNorm1d, BatchNorm2d, BatchNorm3d } from '../../layers/batch-norm-ranks.ts';
 import type { Around } from '../../layers/conv-geometry.ts';
-import { GroupNorm } from '../../layers/group-norm.ts';
-import { InstanceNorm1d, InstanceNorm2d, InstanceNorm3d } from '../../layers/instance-norm.ts';
 import type { Layer } from '../../layers/layer.ts';
-import { LayerNorm } from '../../layers/layer-norm.ts';
-import { RMSNorm } from '../../layers/rms-norm.ts';
 import { Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d } from '../../nn/conv.ts';
 import { Linear } from '../../nn/linear.ts';
 import { AvgPool1d, AvgPool2d, AvgPool3d, GlobalAvgPool, MaxPool1d, MaxPool2d, MaxPool3d } from '../../nn/pool.ts';
+import { BatchNorm } from '../../norms/batch-norm.ts';
+import { BatchNorm1d, BatchNorm2d, BatchNorm3d } from '../../norms/batch-norm-ranks.ts';
+import { GroupNorm } from '../../norms/group-norm.ts';
+import { InstanceNorm1d, InstanceNorm2d, InstanceNorm3d } from '../../norms/instance-norm.ts';
+import { LayerNorm } from '../../norms/layer-norm.ts';
+import { RMSNorm } from '../../norms/rms-norm.ts';
 import { countOf } from '../../tensors/shape.ts';
 import { fromKernel } from '../axes.ts';
 import type { Flow, Known } from './draft.ts';
@@ -379,7 +379,10 @@ export function reduce(call: Call, x: Flow, of: string, axes: readonly number[] 
   return call.draft.operate({ kind: 'reduce', of, axes, keeps } as GraphOperation, [x], dims);
 }
 
-/** (x − mean)/√(variance + eps) over axes, by operations; without `centred` x/√(mean of squares + eps). */
+/**
+ * (x − mean)/√(variance + eps) over axes, by operations; without `centred` x/√(mean of squares +
+ * eps).
+ */
 function normalize(call: Call, x: Flow, axes: readonly number[], eps: number, centred: boolean): Flow {
   const d = centred ? binary(call, 'sub', x, reduce(call, x, 'mean', axes, true)) : x;
   const variance = reduce(call, unary(call, d, 'square'), 'mean', axes, true);

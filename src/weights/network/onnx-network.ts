@@ -1,4 +1,5 @@
-// An ONNX graph as a network: its nodes in an order in which they can run, each brought into a draft by its converter.
+// An ONNX graph as a network: its nodes in an order in which they can run, each brought into a
+// draft by its converter.
 
 import { malformed, wrongValue } from '../../errors.ts';
 import { type Bytes, quote } from '../../formats/bytes.ts';
@@ -81,7 +82,10 @@ function checkOperators(model: OnnxModel, outputs: readonly string[]): void {
   throw wrongValue('ERR_FORMAT', 'ONNX', 'graph', 'operators that there are here', got.join(', ') + more, way);
 }
 
-/** The nodes that some values need, each behind those whose values it takes. Throws ERR_FORMAT for a cycle. */
+/**
+ * The nodes that some values need, each behind those whose values it takes. Throws ERR_FORMAT for a
+ * cycle.
+ */
 function ordered({ model, producers }: Graph, outputs: readonly string[]): OnnxNode[] {
   const done = new Set<OnnxNode>();
   const open = new Set<OnnxNode>();

@@ -189,7 +189,10 @@ export class ByHand implements Model {
     return undefined;
   }
 
-  /** What its layers give in evaluation; or, as they do, an error where one value is behind a statistic. */
+  /**
+   * What its layers give in evaluation; or, as they do, an error where one value is behind a
+   * statistic.
+   */
   #compile({ seed }: Call & { seed: number }): Expectation {
     const shape = [3, this.#subject.channels];
     const modes = this.#leaves.map((leaf) => leaf.training);
@@ -207,7 +210,9 @@ export class ByHand implements Model {
   }
 }
 
-/** @param bound what rounding may come to, by channel: statistics of nearly equal values enlarge it */
+/**
+ * @param bound what rounding may come to, by channel: statistics of nearly equal values enlarge it
+ */
 function differsFrom(y: Float32Array, compiled: Float32Array, bound: Float64Array): string | undefined {
   const most = y.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
   if (!(most < 1e6)) return undefined; // statistics that stress no rounding in particular

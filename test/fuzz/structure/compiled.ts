@@ -1,4 +1,5 @@
-// Compiled networks: safetensors whose metadata hold a program. Its steps, inputs and outputs are changed as what they are.
+// Compiled networks: safetensors whose metadata hold a program. Its steps, inputs and outputs are
+// changed as what they are.
 
 import { CHECKSUM_AT, checksumOf } from '../../../src/infer/file.ts';
 import type { Dice } from '../dice.ts';

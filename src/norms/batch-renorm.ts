@@ -1,0 +1,215 @@
+import { wrongValue } from '../errors.ts';
+import { checkChoice, checkNumber, choice, type Option, option, type Schema } from '../named-options.ts';
+import type { Training } from '../passes/coefficients.ts';
+import { anyRank } from '../passes/plan.ts';
+import { BatchNorm } from './batch-norm.ts';
+import type { ChannelPass } from './engine/channel-engine.ts';
+import type { NormTransform, TrainingMap } from './engine/policy.ts';
+import { type BatchNormOptions, type BatchNormOptionsRead, batchNormSchema, readNormOptions } from './options.ts';
+import { DeviationStats } from './statistics/deviation-stats.ts';
+import type { RunningStats } from './statistics/running-stats.ts';
+
+/** A bound, or one that changes with the batches tracked so far. */
+export type Bound = number | ((batches: number) => number);
+
+/** Options of `BatchRenorm`: those of `BatchNorm`, and the bounds of r and d. */
+export interface BatchRenormOptions extends BatchNormOptions {
+  /**
+   * r lies between 1/rMax and rMax. Default: the paper's schedule, 1 for 5,000 batches and then up
+   * to 3 at 40,000.
+   */
+  rMax?: Bound;
+  /**
+   * d lies between −dMax and dMax. Default: the paper's schedule, 0 for 5,000 batches and then up
+   * to 5 at 25,000.
+   */
+  dMax?: Bound;
+  /** Lower bound of r, where it is not 1/rMax. */
+  rMin?: Bound;
+  /**
+   * What is averaged over batches: standard deviations √(variance + eps), as in the paper, or
+   * variances, as in batch norm. `runningVar` is a variance either way. Default `'std'`.
+   */
+  average?: 'std' | 'variance';
+}
+
+/** What bounds are at one time. */
+type Limits = Readonly<Record<'rMin' | 'rMax' | 'dMax', number>>;
+
+type Bounds = Required<Pick<BatchRenormOptions, 'rMax' | 'dMax'>> & Pick<BatchRenormOptions, 'rMin'>;
+
+const between = (low: number, value: number, high: number) => Math.min(Math.max(value, low), high);
+
+/** The schedules of the paper's experiments (Ioffe 2017, section 4). */
+const SCHEDULE = {
+  rMax: (batches: number) => between(1, 1 + (2 * (batches - 5000)) / 35000, 3),
+  dMax: (batches: number) => between(0, (5 * (batches - 5000)) / 20000, 5),
+};
+
+const bound = <T extends Bound | undefined>(standard: T, least: number): Option<T> =>
+  option(standard, (subject, name, value) => {
+    if (typeof value === 'function') return;
+    const expected = `a number of ${least} or more, or a function of the batches so far`;
+    checkNumber(subject, name, value, expected, (given) => given >= least);
+  });
+
+type BatchRenormOptionsRead = BatchNormOptionsRead & Bounds & Required<Pick<BatchRenormOptions, 'average'>>;
+
+const batchRenormSchema = (): Schema<BatchRenormOptionsRead> => ({
+  rMax: bound<Bound>(SCHEDULE.rMax, 1),
+  dMax: bound<Bound>(SCHEDULE.dMax, 0),
+  rMin: bound<Bound | undefined>(undefined, 0),
+  average: choice('std', ['std', 'variance']),
+  ...batchNormSchema(),
+});
+
+/** r and d of channels. */
+type Corrections = Readonly<Record<'r' | 'd', Float64Array>>;
+
+/**
+ * The correction of batch renormalization: works r and d into the training map, and into the
+ * gradients of gamma and beta.
+ */
+class Renormalization implements NormTransform {
+  /** r and d of each run of the last forward, and of micro-batches. */
+  readonly corrections = new Map<number, Corrections>();
+  readonly #channels: number;
+  readonly #eps: number;
+  readonly #bounds: Bounds;
+  /** The bounds of the forward under way: functions are asked before anything is written. */
+  #limits: Limits | undefined;
+
+  constructor(channels: number, eps: number, bounds: Bounds) {
+    this.#channels = channels;
+    this.#eps = eps;
+    this.#bounds = bounds;
+  }
+
+  limitsAt(batches: number): Limits {
+    const now = (value: Bound) => (typeof value === 'function' ? value(batches) : value);
+    const { rMin, rMax: most, dMax } = this.#bounds;
+    const rMax = now(most);
+    return { rMin: rMin === undefined ? 1 / rMax : now(rMin), rMax, dMax: now(dMax) };
+  }
+
+  begin(running: RunningStats): void {
+    this.#limits = this.limitsAt(running.batches);
+  }
+
+  adjust({ v, run, from, to, scaling: { gamma, beta }, running, isRecalled }: TrainingMap): void {
+    const zeros = () => new Float64Array(this.#channels);
+    const { r, d } = this.corrections.get(run) ?? { r: zeros(), d: zeros() };
+    this.corrections.set(run, { r, d });
+    const { scale, shift, center, mean: own, variance: spread } = v.views();
+    const eps = this.#eps;
+    const { rMin, rMax, dMax } = this.#limits!;
+    const mean = running!.mean.now;
+    const variance = running!.variance.now;
+    for (let c = from; c < to; c++) {
+      // by the running statistics as they were before this batch
+      if (!isRecalled) {
+        const sigma = Math.sqrt(variance[c] + eps);
+        r[c] = between(rMin, Math.sqrt(spread[c] + eps) / sigma, rMax);
+        d[c] = between(-dMax, (own[c] - mean[c]) / sigma, dMax);
+      }
+      // (x − center)·scale + shift with scale·r for scale and gamma·d more; rounded once
+      const left = own[c] - center[c];
+      scale[c] *= r[c];
+      shift[c] = (beta ? beta[c] : 0) - left * scale[c] + (gamma ? gamma[c] : 1) * d[c];
+    }
+  }
+
+  /** x̂·r + d is what gamma scales. */
+  adjustGradient(v: Training, run: number): void {
+    const { r, d } = this.corrections.get(run)!;
+    const { dgamma, dbeta } = v.views();
+    for (let c = 0; c < this.#channels; c++) dgamma[c] = r[c] * dgamma[c] + d[c] * dbeta[c];
+  }
+}
+
+/**
+ * Batch renormalization (Ioffe 2017), for batches that are small or whose samples are not
+ * independent:
+ *
+ *   y = (x̂·r + d)·gamma + beta     r = σ_B/σ, d = (μ_B − μ)/σ, clipped
+ *
+ * with x̂ = (x − μ_B)/σ_B by the batch's own statistics, and the running μ, σ as they were before
+ * this batch. σ is √(variance + eps). Gradients take r and d as constants. As long as r and d are
+ * not clipped, training gives what evaluation gives. With rMax 1 and dMax 0, where the schedules
+ * begin, it is batch norm. Evaluation, statistics and state dicts are those of `BatchNorm`, so one
+ * may be loaded into the other.
+ *
+ *     const norm = new BatchRenorm(64, { rMax: 3, dMax: 5 });
+ */
+export class BatchRenorm extends BatchNorm {
+  static override readonly name: string = 'BatchRenorm';
+  /**
+   * Conventions as options. `'paper'` averages standard deviations, with momentum 0.01 and the
+   * paper's schedules. `'keras'` averages variances, unclipped, with Keras' eps, momentum and
+   * layout (`renorm=True` without `renorm_clipping`).
+   *
+   * @throws ERR_OPTION for another name
+   */
+  static conventions(name: 'paper' | 'keras'): BatchRenormOptions {
+    checkChoice('BatchRenorm.conventions', 'name', name, ['paper', 'keras']);
+    if (name === 'paper') return { eps: 1e-3, momentum: 0.01, average: 'std', ...SCHEDULE };
+    const unclipped = { rMin: 0, rMax: Number.POSITIVE_INFINITY, dMax: Number.POSITIVE_INFINITY };
+    return { ...BatchNorm.preset('keras'), average: 'variance', ...unclipped };
+  }
+
+  readonly #renormalization: Renormalization;
+
+  /**
+   * @param numFeatures channels, C
+   * @param options those of `BatchNorm`, and the bounds
+   * @throws ERR_OPTION for an unknown option or a value that it does not take
+   */
+  constructor(numFeatures: number, options: BatchRenormOptions = {}) {
+    const kind = 'BatchRenorm';
+    const { rMax, dMax, rMin, average, ...settings } = readNormOptions(kind, numFeatures, options, batchRenormSchema());
+    const { eps, trackRunningStats } = settings;
+    if (!trackRunningStats) {
+      const expected = 'true: it corrects by them';
+      throw wrongValue('ERR_OPTION', `${kind}(${numFeatures})`, 'trackRunningStats', expected, 'false');
+    }
+    const transform = new Renormalization(numFeatures, eps, { rMax, dMax, rMin });
+    const running = average === 'std' ? new DeviationStats(numFeatures, eps) : undefined;
+    super(numFeatures, undefined, { kind, ranks: anyRank(), settings, running, transform });
+    this.#renormalization = transform;
+  }
+
+  /** The bounds in force now: rMin, rMax, dMax. */
+  get bounds(): {
+    /** Lower bound of r. */
+    rMin: number;
+    /** Upper bound of r. */
+    rMax: number;
+    /** Bound of |d|. */
+    dMax: number;
+  } {
+    return this.#renormalization.limitsAt(this.batchesTracked);
+  }
+
+  /**
+   * r of the last training batch, `[C]`, a copy; those of virtual batches one after the other.
+   * `null` before one.
+   */
+  get savedR(): Float32Array | null {
+    return this.#saved('r');
+  }
+
+  /**
+   * d of the last training batch, `[C]`, a copy; those of virtual batches one after the other.
+   * `null` before one.
+   */
+  get savedD(): Float32Array | null {
+    return this.#saved('d');
+  }
+
+  #saved(name: 'r' | 'd'): Float32Array | null {
+    const { runs } = (this.lastPass as ChannelPass | undefined) ?? {};
+    const { corrections } = this.#renormalization;
+    if (!runs || runs.some(({ source }, i) => source !== 'batch' || !corrections.has(i))) return null;
+    return Float32Array.from(runs.flatMap((_, i) => [...corrections.get(i)![name]]));
+  }
+}

@@ -1,0 +1,112 @@
+import { show, showChoices, wrongKind, wrongValue } from '../errors.ts';
+import type { StateSlots } from '../layers/state.ts';
+import type { Schema } from '../named-options.ts';
+import { anyRank } from '../passes/plan.ts';
+import { BatchNorm } from './batch-norm.ts';
+import { type BatchNormOptions, type BatchNormOptionsRead, batchNormSchema, readNormOptions } from './options.ts';
+import { RunningStats } from './statistics/running-stats.ts';
+
+/** Options of `DomainBatchNorm`: those of `BatchNorm`, and the names of the domains. */
+export interface DomainBatchNormOptions extends BatchNormOptions {
+  /** Names of the domains, at least one. The first is in use at first. */
+  domains: readonly string[];
+}
+
+const domainSchema = (): Schema<BatchNormOptionsRead & { domains: readonly string[] }> => ({
+  domains: {
+    read(subject, name, value) {
+      const list: unknown = Array.isArray(value) ? Array.from(value) : value;
+      const isList = Array.isArray(list) && list.every((one) => typeof one === 'string' && /^[^.]+$/.test(one));
+      if (!isList || list.length === 0 || new Set(list).size < list.length)
+        throw wrongKind('ERR_OPTION', subject, name, 'different names, without points', show(list));
+      return list;
+    },
+  },
+  ...batchNormSchema(),
+});
+
+/**
+ * Batch normalization with running statistics for each domain, and one gamma and beta for all
+ * (domain-specific batch normalization, Chang et al. 2019):
+ *
+ *   y = (x − μ_d)/√(σ_d² + eps)·gamma + beta
+ *
+ * in evaluation with the running statistics of the domain d in use; in training with those of the
+ * batch, which move the statistics of d alone. It suits data from several sources, where each batch
+ * comes from one of them. Shapes and options are those of `BatchNorm`.
+ *
+ *     const norm = new DomainBatchNorm(64, { domains: ['photo', 'sketch'] });
+ *     norm.domain = 'sketch';      // its statistics move in training, and are used in evaluation
+ */
+export class DomainBatchNorm extends BatchNorm {
+  static override readonly name: string = 'DomainBatchNorm';
+  readonly #domains: ReadonlyMap<string, RunningStats>;
+  #domain: string;
+
+  /**
+   * @param numFeatures channels, C
+   * @param options those of `BatchNorm`, and `domains`
+   * @throws ERR_OPTION for an unknown option or a value that it does not take, and for
+   *   `trackRunningStats: false`
+   */
+  constructor(numFeatures: number, options: DomainBatchNormOptions) {
+    const kind = 'DomainBatchNorm';
+    const { domains, ...settings } = readNormOptions(kind, numFeatures, options, domainSchema());
+    const subject = `${kind}(${numFeatures})`;
+    if (!settings.trackRunningStats) {
+      const expected = 'true: domains differ in nothing else';
+      throw wrongValue('ERR_OPTION', subject, 'trackRunningStats', expected, 'false');
+    }
+    const running = new Map(domains.map((name) => [name, new RunningStats(numFeatures)]));
+    super(numFeatures, undefined, { kind, ranks: anyRank(), settings, running: running.get(domains[0]) });
+    this.#domains = running;
+    this.#domain = domains[0];
+  }
+
+  /** Names of the domains. */
+  get domains(): readonly string[] {
+    return [...this.#domains.keys()];
+  }
+
+  /**
+   * The domain in use.
+   *
+   * @throws ERR_OPTION when set to a name that is not among `domains`
+   */
+  get domain(): string {
+    return this.#domain;
+  }
+
+  /**
+   * Takes another domain into use, from the next forward on.
+   *
+   * @throws ERR_OPTION for a name that is not among `domains`
+   */
+  set domain(name: string) {
+    const running = this.#domains.get(name);
+    if (!running) throw wrongValue('ERR_OPTION', this.subject, 'domain', showChoices(this.domains), show(name));
+    // their forwards would be run again by statistics of another domain
+    if (name !== this.#domain) this.forgetMicroBatches();
+    this.#domain = name;
+    this.policy.running = running;
+  }
+
+  /**
+   * Gamma and beta as in `BatchNorm`, and statistics under the names of their domains:
+   * `photo.runningMean` …
+   */
+  override stateSlots(): StateSlots {
+    const slots: StateSlots = {};
+    for (const [name, parameter] of Object.entries(this.engine.learned)) if (parameter) slots[name] = parameter.slot();
+    for (const [name, running] of this.#domains) {
+      for (const [leaf, slot] of Object.entries(running.slots())) slots[`${name}.${leaf}`] = slot;
+    }
+    return slots;
+  }
+
+  /** Statistics of all domains: mean 0, variance 1, no batches. */
+  override resetRunningStats(): void {
+    super.resetRunningStats();
+    for (const running of this.#domains.values()) running.reset();
+  }
+}

@@ -1,0 +1,173 @@
+import { showShape, wrongValue } from '../errors.ts';
+import type { OwnStatistics } from '../graph/operations/channel-norm.ts';
+import { activationOf } from '../kernels/activations.ts';
+import { backend } from '../kernels/backend.ts';
+import { gradInput, gradStats } from '../kernels/training/calls.ts';
+import { checkFeatures, layout } from '../layers/options.ts';
+import { choice, readSchema, type Schema } from '../named-options.ts';
+import type { Training } from '../passes/coefficients.ts';
+import { poolGroups, setGroupGradient } from '../passes/groups.ts';
+import type { Mask } from '../passes/mask.ts';
+import { anyRank, type Plan } from '../passes/plan.ts';
+import type { Scaling } from '../passes/run-blocks.ts';
+import { type Run, runsOf, singleValue } from '../passes/runs.ts';
+import { ChannelEngine } from './engine/channel-engine.ts';
+import type { NormPolicy, NormTransform } from './engine/policy.ts';
+import { learnedScale, Norm } from './norm.ts';
+import { type AffineOptions, activation, affine, epsilon, type Settings } from './options.ts';
+
+/** Options of `GroupNorm`. */
+export interface GroupNormOptions extends AffineOptions {
+  /**
+   * One value in each group, which is its own mean: `'skip-update'` (default) gives beta, in either
+   * mode; `'throw'` refuses it, as PyTorch does. There are no running statistics, so that
+   * `BatchNorm`'s `'use-running'` is refused.
+   */
+  onSingleValue?: 'throw' | 'skip-update';
+}
+
+type GroupNormOptionsRead = Settings<GroupNormOptions>;
+
+const groupNormSchema = (): Schema<GroupNormOptionsRead> => ({
+  eps: epsilon(1e-5),
+  affine: affine(true),
+  layout: layout(),
+  onSingleValue: choice('skip-update', ['throw', 'skip-update']),
+  activation: activation(),
+});
+
+/** Each sample is normalised by itself, in training and in evaluation alike. */
+class GroupPolicy implements NormPolicy {
+  readonly running = undefined;
+  readonly tracked = undefined;
+  readonly estimator = 'biased';
+  readonly refuses = false;
+  readonly ownStatistics: OwnStatistics;
+  readonly #subject: string;
+  /** Channels of a group. */
+  readonly #width: number;
+
+  constructor(subject: string, channels: number, ownStatistics: OwnStatistics) {
+    this.#subject = subject;
+    this.#width = channels / ownStatistics.groups;
+    this.ownStatistics = ownStatistics;
+  }
+
+  split(plan: Plan, mask: Mask | undefined): readonly Run[] {
+    return runsOf(plan, mask, 1);
+  }
+
+  smallestRun(): number {
+    return 1;
+  }
+
+  sourceOf({ plan }: Run, batch: Plan): 'batch' {
+    const isSingle = plan.size > 0 && plan.count * this.#width === 1;
+    if (!isSingle || this.ownStatistics.onSingleValue === 'skip-update') return 'batch';
+    throw singleValue(this.#subject, 'x', 'group', `shape ${showShape(batch.shape)}; see onSingleValue`);
+  }
+
+  commit(): void {}
+
+  commitEmpty(): void {}
+
+  refusal(): undefined {
+    return undefined;
+  }
+}
+
+/** Statistics of groups of channels, and the gradient through them. */
+class Grouping implements NormTransform {
+  readonly #channels: number;
+  readonly #groups: number;
+
+  constructor(channels: number, groups: number) {
+    this.#channels = channels;
+    this.#groups = groups;
+  }
+
+  pool(v: Training): void {
+    poolGroups(v, this.#channels, this.#groups);
+  }
+
+  gradient({ plan }: Run, x: number, dy: number, dx: number, v: Training, { gamma }: Scaling): void {
+    const current = backend();
+    gradStats(current, plan, x, dy, v, 0, this.#channels);
+    setGroupGradient(v, this.#channels, this.#groups, plan.count, gamma);
+    const { gradCenter, a: scale, b, k } = v;
+    gradInput(current, plan, x, dy, { gradCenter, scale, b, k }, dx, 0, this.#channels);
+  }
+}
+
+/**
+ * Group normalization (Wu & He 2018) of `[N, C, ...]`, or `[N, ..., C]` with `layout:
+ * 'channels-last'`:
+ *
+ *   y = (x − μ)/√(σ² + eps)·gamma + beta
+ *
+ * with μ and σ² the mean and the (biased) variance of one sample's values in one group of C/G
+ * consecutive channels, gamma and beta by channel. Training and evaluation give the same, for
+ * batches of any size. One group is layer normalization over channels and places; as many groups as
+ * channels are instance normalization.
+ *
+ *     const gn = new GroupNorm(8, 64);     // 8 groups of 8 channels
+ *     const y = gn.forward({ data, shape: [2, 64, 28, 28] });
+ */
+export class GroupNorm extends Norm {
+  static override readonly name: string = 'GroupNorm';
+  /** Groups, G. */
+  readonly numGroups: number;
+  /** Channels, C. */
+  readonly numChannels: number;
+  readonly #settings: GroupNormOptionsRead;
+
+  /**
+   * @param numGroups groups, G, which must divide the channels
+   * @param numChannels channels, C
+   * @param options see `GroupNormOptions`
+   * @throws ERR_OPTION for an unknown option or a value that it does not take
+   */
+  constructor(numGroups: number, numChannels: number, options: GroupNormOptions = {}) {
+    checkFeatures('GroupNorm', 'numGroups', numGroups);
+    checkFeatures('GroupNorm', 'numChannels', numChannels);
+    const subject = `GroupNorm(${numGroups}, ${numChannels})`;
+    if (numChannels % numGroups) {
+      const expected = `a divisor of the ${numChannels} channels`;
+      throw wrongValue('ERR_OPTION', subject, 'numGroups', expected, `${numGroups}`);
+    }
+    const settings = readSchema(subject, options, groupNormSchema());
+    const { eps, affine, layout, activation, onSingleValue } = settings;
+    const policy = new GroupPolicy(subject, numChannels, { groups: numGroups, over: 'sample', onSingleValue });
+    const transform = new Grouping(numChannels, numGroups);
+    const learned = learnedScale(affine, [numChannels]);
+    const common = { channels: numChannels, ranks: anyRank(), eps, layout, activation };
+    super(new ChannelEngine({ subject, ...common, learned, policy, transform }, []));
+    this.numGroups = numGroups;
+    this.numChannels = numChannels;
+    this.#settings = settings;
+  }
+
+  /** The options in force, defaults filled in. */
+  get options(): Readonly<Required<Omit<GroupNormOptions, 'activation'>> & Pick<GroupNormOptions, 'activation'>> {
+    return { ...this.#settings, activation: activationOf(this.#settings.activation) };
+  }
+
+  /** Mean of each sample and group of the last forward, `[N, G]`, a copy; `null` before one. */
+  override get savedMean(): Float32Array | null {
+    return this.#ofGroups(super.savedMean);
+  }
+
+  /**
+   * 1/√(variance + eps) of each sample and group of the last forward, `[N, G]`, a copy; `null`
+   * before one.
+   */
+  override get savedInvStd(): Float32Array | null {
+    return this.#ofGroups(super.savedInvStd);
+  }
+
+  /** Of values by channel those of the first channel of each group: all of a group are alike. */
+  #ofGroups(values: Float32Array | null): Float32Array | null {
+    const width = this.numChannels / this.numGroups;
+    return values?.filter((_, c) => c % width === 0) ?? null;
+  }
+}
