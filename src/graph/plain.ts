@@ -59,13 +59,15 @@ export interface Described<O extends Operation> {
    * is infinitely far
    * wherever an input is off at all.
    */
+  /** Multiply-adds, where there are any. */
+  readonly multiplyAdds?: (operation: O, shapes: readonly Shape[], output: Shape) => number;
   readonly error?: (inputs: readonly Valued[], operation: O, shape: Shape) => Float64Array;
 }
 
 export function plainDescription<O extends Operation>(
   plain: Plain<O>,
   runner: Runner<O>,
-  { group, noun, json, error }: Described<O>,
+  { group, noun, json, error, multiplyAdds }: Described<O>,
 ): Description<O> {
   return {
     runner,
@@ -77,6 +79,7 @@ export function plainDescription<O extends Operation>(
     json,
     bytes: () => 0,
     work: () => 0,
+    ...(multiplyAdds && { multiplyAdds }),
     analyse(inputs, operation) {
       const shapes = inputs.map((one) => one.shape);
       const shape = plain.shape('certificate', operation, shapes);

@@ -24,6 +24,7 @@ export type ConstantInput =
   | { readonly data: ArrayLike<number> | ArrayLike<bigint>; readonly shape: readonly number[] }
   | { readonly data: ArrayLike<number> | ArrayLike<bigint>; readonly dims: readonly number[] };
 
+/** What `loadNetwork` takes besides a file. */
 export interface LoadNetworkOptions {
   /**
    * Names of values that are the outputs, in place of the file's own: those inside the graph cut it

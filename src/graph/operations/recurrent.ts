@@ -237,4 +237,6 @@ export const describeRecurrent = /* @__PURE__ */ plainDescription(plain, runRecu
   group: 'recurrent',
   noun: 'a recurrent layer',
   json: ({ kind: _, ...rest }) => rest,
+  // every step of every sample
+  multiplyAdds: (_operation, [x, w, r]) => x[0] * x[1] * (countOf(w) + countOf(r)),
 });
