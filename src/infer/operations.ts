@@ -88,9 +88,7 @@ export const activations: Operations = [runCurve, runPReLU];
 
 /**
  * Functions of one value and of several, reductions, products of matrices, constants: what networks
- * from files compute besides their layers.
- *
- *     const run = load(file, { operations: [arithmetic] });
+ * from files work out besides their layers.
  */
 export const arithmetic: Operations = [
   runConstant,
@@ -107,8 +105,6 @@ export const arithmetic: Operations = [
 /**
  * Values at other places: transposition, slices, gathering, padding and resizing by shapes, and
  * windows that pooling layers do not have.
- *
- *     const run = load(file, { operations: [indexing] });
  */
 export const indexing: Operations = [
   runGather,

@@ -84,7 +84,12 @@ const MOST_SHOWN = 16;
 /** How many shapes are remembered. */
 const MOST_PLANS = 8;
 
-export function instantiate(program: Program, options: RunOptions = {}): Compiled {
+/** Who watches runs step by step: it is given each call, and makes it. */
+export interface Watch {
+  each?: ((step: number, call: () => void) => void) | undefined;
+}
+
+export function instantiate(program: Program, options: RunOptions = {}, watch: Watch = NONE): Compiled {
   const current = backend();
   const { inputs, outputs } = program;
   const flat = load(current, program.flat, inputs.length);
@@ -194,7 +199,11 @@ export function instantiate(program: Program, options: RunOptions = {}): Compile
   };
 
   const execute = ({ calls }: CallPlan) => {
-    for (let i = 0; i < calls.length; i++) calls[i]();
+    const { each } = watch;
+    for (let i = 0; i < calls.length; i++) {
+      if (each) each(i, calls[i]);
+      else calls[i]();
+    }
   };
 
   /** A run on what an earlier one was given: nothing to check, and nothing to allocate. */

@@ -34,11 +34,12 @@ export type ConstantInput =
       readonly dims: readonly number[];
     };
 
-/** Options of `loadNetwork`. */
+/** What `loadNetwork` takes besides a file. */
 export interface LoadNetworkOptions {
   /**
    * Names of values that are the outputs, in place of the file's own: those inside the graph cut it
-   * there, for features and for other last layers. What they do not need is left out.
+   * there, for features
+   * and for other last layers. What they do not need is left out.
    */
   outputs?: readonly string[];
   /** Inputs that are to be constants: a sampling rate, the shape for a Reshape, weights. */
@@ -54,13 +55,16 @@ const SUBJECT = 'loadNetwork';
 
 /**
  * The network of an ONNX file, in evaluation mode: a `Graph` whose inputs, outputs and layouts are
- * the file's. Integer inputs are whole numbers in a Float32Array.
+ * the file's. Integer
+ * inputs are whole numbers in a Float32Array.
  *
  * @param source bytes, or where there is a file system a path or a file URL; or files by name, one
- *   of them `*.onnx`, beside it those that its tensors lie in
+ * of them `*.onnx`, beside
+ *   it those that its tensors lie in
  * @throws ERR_FORMAT where the file is no ONNX model, or has operators that there are not here: all
- *   of them, how often, and where first; or nodes that say what there is not here. ERR_OPTION for
- *   `outputs` and `constants` that the graph does not have
+ * of them, how often, and
+ *   where first; or nodes that say what there is not here. ERR_OPTION for `outputs` and `constants`
+ * that the graph does not have
  */
 export async function loadNetwork(
   source: Bytes | string | FileUrl | Files,

@@ -1,6 +1,6 @@
 // A network while a file is read: values, and what makes them. Nodes that no output needs are left
-// out in the end. What a format has is brought here by converters, one for each operator; nothing
-// here knows a format.
+// out in the end. What a
+// format has is brought here by converters, one for each operator; nothing here knows a format.
 
 import { showShape, wrongValue } from '../../errors.ts';
 import type { Length } from '../../graph/lengths.ts';
@@ -127,7 +127,7 @@ export class Draft {
 
   /**
    * @param dims of the output, where its lengths are not known; default: that of the batch, and no
-   *   others
+   * others
    */
   apply(layer: Layer, x: Flow, name = this.label, dims: readonly Sym[] = [x.dims[0]]): Flow {
     const shape = layer.outputShape(x.shape);

@@ -1,5 +1,5 @@
-// Nodes that work on numbers which follow from shapes: Shape → Gather → Mul → Concat and their
-// stateless, as terms.
+// Nodes that work on numbers which follow from shapes: Shape → Gather → Mul → Concat and their kin,
+// as terms.
 
 import { broadcastShape } from '../../tensors/broadcast.ts';
 import { countOf } from '../../tensors/shape.ts';
