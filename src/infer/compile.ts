@@ -12,6 +12,7 @@ import { nullsIn, shapeOf } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 import { certify, type NetworkCertificate } from './certificate.ts';
 import { explainProgram, explainShapes, planOf, type StepPlan } from './explain.ts';
+import { convolutions } from './operations.ts';
 import { type Profile, profileOf } from './profile.ts';
 import { type Port, type Program, portsOf, type Steps } from './program.ts';
 import { type Compiled, instantiate, type Named, type RunOptions, tensorsOf, type Watch } from './run.ts';
@@ -155,7 +156,8 @@ export function compile(network: Network, options: CompileOptions): CompiledNetw
     operations: groupsOf([flat.graph, general.graph]),
     save(options: { rowsOnly?: boolean; f16?: boolean } = {}) {
       const { rowsOnly = false, f16 = false } = options;
-      return writeProgram(rowsOnly ? { ...program, general: null, rowsOnly } : program, f16);
+      const descriptions = [flat, general].flatMap(({ graph }) => graph.nodes.map(({ description }) => description));
+      return writeProgram(rowsOnly ? { ...program, general: null, rowsOnly } : program, descriptions, f16);
     },
   });
 }

@@ -64,8 +64,8 @@ export const softmax: Operations = [runSoftmax];
 export const pooling: Operations = [runPool];
 
 /**
- * Convolutions, transposed ones, and what stands between them and a classifier: pooling, flatten and
- * reshape.
+ * Convolutions, transposed ones, and what stands between them and a classifier: pooling, flatten
+ * and reshape.
  *
  *     const run = load(file, { operations: [convolutions] });
  */

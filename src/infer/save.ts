@@ -7,8 +7,13 @@ import { activationOf } from '../kernels/activations.ts';
 import { CHECKSUM_AT, checksumOf, FORMAT, VERSION } from './file.ts';
 import type { Program, Step, Steps } from './program.ts';
 
-/** A program as one file, for `load`. */
-export function writeProgram(given: Program, f16 = false): Uint8Array<ArrayBuffer> {
+/** A program as one file, for `load`; `descriptions` are those of its operations. */
+export function writeProgram(
+  given: Program,
+  descriptions: Iterable<Description>,
+  f16 = false,
+): Uint8Array<ArrayBuffer> {
+  const described = new Map(Array.from(descriptions, (description) => [description.runner, description]));
   const { inputs, outputs, ranks = [0, Number.POSITIVE_INFINITY], flat, general, rowsOnly = false } = given;
   const tensors = new Map<string, Writable>();
   const store = (data: Float32Array | null, shape: readonly number[], name: string): string | null => {

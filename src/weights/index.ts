@@ -1,6 +1,8 @@
 // `evenkeel/weights`: files of other frameworks, and their names in ours.
 
 import * as kernels from '#wasm';
+import type { Bytes } from '../formats/bytes.ts';
+import type { Sequential } from '../nn/sequential.ts';
 import { provide } from '../wasm/source.ts';
 import type { LoadNetworkOptions } from './load-network.ts';
 import * as loading from './load-network.ts';

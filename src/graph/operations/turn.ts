@@ -1,4 +1,5 @@
-// Channels brought from the front to the back, or the other way: what the borders of a part need that runs in the other layout.
+// Channels brought from the front to the back, or the other way: what the borders of a part need
+// that runs in the other layout.
 
 import { transpose } from '../../kernels/conv/calls.ts';
 import { countOf } from '../../tensors/shape.ts';

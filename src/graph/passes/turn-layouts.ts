@@ -13,8 +13,9 @@ const BROADCASTING = ['add', 'multiply'];
 type WithLayout = Operation & { readonly layout?: Layout; readonly axis?: number };
 
 /**
- * Lets convolutions with their channels first run on channels last, and what lies between them as well: values are turned at the
- * borders, once, instead of before and behind every convolution. Where that is no less work, nothing changes.
+ * Lets convolutions with their channels first run on channels last, and what lies between them as
+ * well: values are turned at the borders, once, instead of before and behind every convolution.
+ * Where that is no less work, nothing changes.
  */
 export function turnLayouts(graph: OperationGraph): void {
   const isFirst = ({ kind, layout }: WithLayout) => kind === 'conv' && layout === 'channels-first';

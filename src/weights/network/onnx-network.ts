@@ -268,9 +268,9 @@ class Reading {
     const inside = new Set<OnnxNode>();
     const last = new Map<OnnxNode, OnnxStatelessNorm>();
     const needed = new Set(this.#order);
-    for (const kin of statelessNormsOf(this.#model)) {
-      const { nodes, problem, kind } = kin;
-      const isRow = (kind === 'LayerNorm' || kind === 'RMSNorm') && kin.shape !== undefined;
+    for (const stateless of statelessNormsOf(this.#model)) {
+      const { nodes, problem, kind } = stateless;
+      const isRow = (kind === 'LayerNorm' || kind === 'RMSNorm') && stateless.shape !== undefined;
       if (!nodes || problem || !isRow || !nodes.every((node) => needed.has(node) && !inside.has(node))) continue;
       const lastNode = nodes.find((node) => node.outputs[0] === stateless.output);
       if (
@@ -284,10 +284,10 @@ class Reading {
     return { inside, last };
   }
 
-  #normLayer(call: Call, kin: OnnxStatelessNorm): boolean {
-    const x = call.flowOf(this.#entryOf(kin.input)!);
-    const own = kin.shape!;
-    const weights = [kin.inputs.gamma, kin.inputs.beta].map((name) =>
+  #normLayer(call: Call, stateless: OnnxStatelessNorm): boolean {
+    const x = call.flowOf(this.#entryOf(stateless.input)!);
+    const own = stateless.shape!;
+    const weights = [stateless.inputs.gamma, stateless.inputs.beta].map((name) =>
       name ? (this.#entryOf(name) as Known) : undefined,
     );
     const kind = ROWS[stateless.kind as keyof typeof ROWS];
