@@ -1,4 +1,5 @@
-// Cases of convolutions: every kind of layer of ResNet-18 and MobileNetV2 by itself, with norm and ReLU, compiled, channels last; and whole networks.
+// Cases of convolutions: every kind of layer of ResNet-18 and MobileNetV2 by itself, with norm and
+// ReLU, compiled, channels last; and whole networks.
 
 import { type Tensor, tensor, zeros } from '../src/index.ts';
 import type { BenchCase } from './cases.ts';
@@ -125,7 +126,10 @@ export function* convnetCases(): Generator<BenchCase> {
   }
 }
 
-/** For comparisons with others: whole networks take images with channels first, single layers what they are made for. */
+/**
+ * For comparisons with others: whole networks take images with channels first, single layers what
+ * they are made for.
+ */
 export function convnetContender(net: Convnet, batch: number) {
   const { work, ty, dispose } = compiled(net, net.output ? 'channels-last' : 'channels-first', batch);
   return {

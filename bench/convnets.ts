@@ -1,5 +1,5 @@
-// Networks of convolutions, written once for whatever can build them: ours, an ONNX model, TensorFlow.js' operations. Weights are random, norms have
-// statistics that are not 0 and 1.
+// Networks of convolutions, written once for whatever can build them: ours, an ONNX model,
+// TensorFlow.js' operations. Weights are random, norms have statistics that are not 0 and 1.
 
 import { Random } from '../src/nn/random.ts';
 

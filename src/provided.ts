@@ -1,5 +1,6 @@
-// The kernels that each public name runs. The build makes src/generated/ of it: `evenkeel`, `evenkeel/infer` and
-// `evenkeel/models` provide each name with its kernels (wasm/source.ts), so that a bundle holds those of the names it uses.
+// The kernels that each public name runs. The build makes src/generated/ of it: `evenkeel`,
+// `evenkeel/infer` and `evenkeel/models` provide each name with its kernels (wasm/source.ts), so
+// that a bundle holds those of the names it uses.
 
 import type * as infer from './infer/list.ts';
 import type * as plain from './js.ts';

@@ -5,16 +5,17 @@ import { few, madd, storeFew } from '../lanes';
  *
  *   y[n, i, j, c] = clamp(Σ x[n, i·strideHeight + k − top, j·strideWidth + l − left, c]·w[k, l, c] + bias[c] + residual[n, i, j, c], low, high)
  *
- * layout      x [samples, height, width, cols]; w [kernelHeight, kernelWidth, cols]; y, residual [samples, outHeight, outWidth, cols];
- *             bias [cols] f32 or 0; residual may be 0; order [rows] u32: which rows of y to write, n·outHeight + i. Places outside x
- *             are left out
+ * layout      x [samples, height, width, cols]; w [kernelHeight, kernelWidth, cols]; y, residual
+ *             [samples, outHeight, outWidth, cols]; bias [cols] f32 or 0; residual may be 0; order
+ *             [rows] u32: which rows of y to write, n·outHeight + i. Places outside x are left out
  * sizes       all ≥ 1, top and left ≥ 0; rows ≤ samples·outHeight
  * alias       y may be residual; no other overlap
  * align       4 bytes required, 16 preferred
  * accumulate  f32, in order of k and l: a pixel's result does not depend on the pixels beside it
  * numerics    a NaN passes the clamp
- * traffic     2·samples·outHeight·outWidth·kernelHeight·kernelWidth·cols flops. Kernels of 3 and 5 columns at strides 1 and 2: four
- *             pixels × 4 channels, a row of weights in registers, what neighbours share loaded once
+ * traffic     2·samples·outHeight·outWidth·kernelHeight·kernelWidth·cols flops. Kernels of 3 and 5
+ *             columns at strides 1 and 2: four pixels × 4 channels, a row of weights in registers,
+ *             what neighbours share loaded once
  */
 export function depthwise_rows_nxc_f32(
   x: usize, w: usize, bias: usize, residual: usize, y: usize, order: usize, low: f32, high: f32,
@@ -76,7 +77,10 @@ function single(
   storeFew(y, f32x4.pmin(f32x4.pmax(v, least), most), n);
 }
 
-/** Stores a sum, plus bias and residual, clamped. `onto`: bytes from the output to the residual, plus 1; 0: none. */
+/**
+ * Stores a sum, plus bias and residual, clamped. `onto`: bytes from the output to the residual,
+ * plus 1; 0: none.
+ */
 // @ts-ignore: decorator
 @inline
 function put(y: usize, v: v128, b: v128, onto: usize, least: v128, most: v128): void {

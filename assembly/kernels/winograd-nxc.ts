@@ -2,21 +2,25 @@ import { is, No, Yes } from '../flags';
 import { madd } from '../lanes';
 
 /**
- * winograd_nxc — convolution of 3 × 3 windows, stride 1, channels innermost, in four ninths of the multiplications.
+ * winograd_nxc — convolution of 3 × 3 windows, stride 1, channels innermost, in four ninths of the
+ * multiplications.
  *
  *   y[n, i, j, o] = clamp(Σ x[n, i + k − top, j + l − left, c]·w[k, l, c, o] + bias[o] + residual[n, i, j, o], low, high)
  *
- * for 2 × 2 outputs at a time as Aᵀ[(G·w·Gᵀ) ∘ (Bᵀ·x·B)]A (Winograd's F(2×2, 3×3); Lavin & Gray 2015): 16 products of
- * tiles × depth and depth × cols.
+ * for 2 × 2 outputs at a time as Aᵀ[(G·w·Gᵀ) ∘ (Bᵀ·x·B)]A (Winograd's F(2×2, 3×3); Lavin & Gray
+ * 2015): 16 products of tiles × depth and depth × cols.
  *
- * layout      x [samples, height, width, depth]; packed as conv_nxc reads it, [⌈cols/8⌉, 9, depth, 8]; y, residual
- *             [samples, outHeight, outWidth, pixel], of which the first cols; bias [cols] f32 or 0; residual may be 0.
- *             Places outside x count as 0. work: 16·block·(depth + 8) + 128·depth + 512 values for every `share` columns
+ * layout      x [samples, height, width, depth]; packed as conv_nxc reads it, [⌈cols/8⌉, 9, depth,
+ *             8]; y, residual [samples, outHeight, outWidth, pixel], of which the first cols; bias
+ *             [cols] f32 or 0; residual may be 0. Places outside x count as 0. work:
+ *             16·block·(depth + 8) + 128·depth + 512 values for every `share` columns
  * sizes       depth a multiple of 4; cols, share of 8; block of 4; top, left ≤ 2; all others ≥ 1
  * alias       y may be residual; no other overlap
  * align       4 bytes required, 16 preferred
- * accumulate  f32, in order of c; a pixel's result depends on where it lies in its 2 × 2, and on nothing beside it
- * numerics    a NaN passes the clamp. Tiles in which something is not finite are summed window by window, as conv_nxc does
+ * accumulate  f32, in order of c; a pixel's result depends on where it lies in its 2 × 2, and on
+ *             nothing beside it
+ * numerics    a NaN passes the clamp. Tiles in which something is not finite are summed window by
+ *             window, as conv_nxc does
  * traffic     2·16/4·samples·outHeight·outWidth·depth·cols flops, and the transforms
  */
 export function winograd_nxc_f32(
@@ -66,7 +70,8 @@ export function winograd_nxc_f32(
         for (let half: usize = 0; half < 32; half += 16) {
           const h = b ? b + half : 0;
           if (join(tile + half, to + half, right, below, h, onto, least, most)) continue;
-          // what the transforms make of infinities, or of sums beyond f32, the sums by themselves need not be
+          // what the transforms make of infinities, or of sums beyond f32, the sums by themselves
+          // need not be
           const from = x + ((<usize>(sample * height)) * width) * bytes;
           for (let q: u32 = 0; q < 4; q++) {
             if (((q & 1) && !right) || ((q & 2) && !below)) continue;
@@ -253,8 +258,8 @@ function multiply(v: usize, u: usize, m: usize, bytes: usize, n: u32): void {
 }
 
 /**
- * Aᵀ·m·A, four channels of a tile: 2 × 2 outputs, of which those that lie in the image are stored (`right`, `below`: bytes, or 0). Is
- * everything finite? Where it is not, nothing is stored.
+ * Aᵀ·m·A, four channels of a tile: 2 × 2 outputs, of which those that lie in the image are stored
+ * (`right`, `below`: bytes, or 0). Is everything finite? Where it is not, nothing is stored.
  */
 function join(
   m: usize, y: usize, right: usize, below: usize, bias: usize, onto: usize, least: v128, most: v128,
@@ -289,7 +294,10 @@ function join(
   return true;
 }
 
-/** Stores a sum, plus bias and residual, clamped. `onto`: bytes from the output to the residual, plus 1; 0: none. */
+/**
+ * Stores a sum, plus bias and residual, clamped. `onto`: bytes from the output to the residual,
+ * plus 1; 0: none.
+ */
 // @ts-ignore: decorator
 @inline
 function put(y: usize, v: v128, b: v128, onto: usize, least: v128, most: v128): void {

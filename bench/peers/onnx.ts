@@ -1,4 +1,5 @@
-// ONNX models of one batch norm, of the digits network and of networks of convolutions, as onnxruntime takes them: the few fields of the format that they need.
+// ONNX models of one batch norm, of the digits network and of networks of convolutions, as
+// onnxruntime takes them: the few fields of the format that they need.
 
 import type { Builder, Convnet } from '../convnets.ts';
 

@@ -37,7 +37,7 @@ const TABLE_KEY = 200;
 const FEW_KEYS = 32;
 const CHUNK = 1 << 12;
 /** No text has room for more. */
-const MOST_KEYS = 2 ** 26;
+const MOST_KEYS = 1 << 26;
 
 /**
  * Objects without a prototype of names: cheaper than `Object.create(null)`, which makes a table for

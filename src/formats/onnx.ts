@@ -69,7 +69,10 @@ export interface OnnxGraph {
   readonly outputs: readonly string[];
   /** Shapes of values, as far as the model says them. */
   readonly shapes: ReadonlyMap<string, readonly (number | undefined)[]>;
-  /** Types of values, in the words of safetensors, as far as the model says them; `'other'` for what is no tensor. */
+  /**
+   * Types of values, in the words of safetensors, as far as the model says them; `'other'` for what
+   * is no tensor.
+   */
   readonly types: ReadonlyMap<string, string>;
 }
 

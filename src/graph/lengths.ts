@@ -1,9 +1,12 @@
-// Numbers that follow from the shapes of an operation's inputs: what a network works out of `Shape` when it reshapes or
-// resizes. They are evaluated once for each shape of the network's inputs.
+// Numbers that follow from the shapes of an operation's inputs: what a network works out of `Shape`
+// when it reshapes or resizes. They are evaluated once for each shape of the network's inputs.
 
 import type { Fields, Shape } from './operation.ts';
 
-/** A number, the length of an axis, or what is worked out of such numbers. `R` says whose axis: an input's place. */
+/**
+ * A number, the length of an axis, or what is worked out of such numbers. `R` says whose axis: an
+ * input's place.
+ */
 export type Term<R> = number | Axis<R> | Worked<R>;
 
 export interface Axis<R> {
@@ -21,7 +24,10 @@ export type Length = Term<number>;
 
 const truth = (value: boolean) => (value ? 1 : 0);
 
-/** What may be worked out. `div` is the quotient of real numbers, `quotient` the whole one, towards 0. */
+/**
+ * What may be worked out. `div` is the quotient of real numbers, `quotient` the whole one, towards
+ * 0.
+ */
 const OPERATORS = {
   add: (a, b) => a + b,
   sub: (a, b) => a - b,

@@ -1,5 +1,5 @@
-// Operations as loops over arrays: what is neither hot enough for a kernel nor part of one. The same loop runs on linear
-// memory and, in f64, in a certificate.
+// Operations as loops over arrays: what is neither hot enough for a kernel nor part of one. The
+// same loop runs on linear memory and, in f64, in a certificate.
 
 import { countOf } from '../tensors/shape.ts';
 import { indexOf } from '../wasm/views.ts';
@@ -54,8 +54,8 @@ export interface Described<O extends Operation> {
   readonly noun: string;
   json(operation: O, store: StoreVector): Readonly<Record<string, unknown>>;
   /**
-   * How far values are off where inputs are off as `inputs` says. Default: nothing is known, which is infinitely far
-   * wherever an input is off at all.
+   * How far values are off where inputs are off as `inputs` says. Default: nothing is known, which
+   * is infinitely far wherever an input is off at all.
    */
   readonly error?: (inputs: readonly Valued[], operation: O, shape: Shape) => Float64Array;
 }

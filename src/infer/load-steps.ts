@@ -51,7 +51,8 @@ function slotsOf({ steps, outputs }: Steps, inputs: number): number[] {
     const isDying = (value: number) => last[value] === i && slots[value] >= 0;
     let slot = -1;
     if (!given.has(slots.length) && !runner.isStored) {
-      // a value that the operation reads in another place as well may be one that it must not write over
+      // a value that the operation reads in another place as well may be one that it must not write
+      // over
       const over = runner.overwrites.find(
         (place) =>
           isDying(from[place]) && from.every((value, k) => value !== from[place] || runner.overwrites.includes(k)),

@@ -84,7 +84,10 @@ export const reshaping: Operations = [runFlatten, runReshape, runPad, runUpsampl
  */
 export const activations: Operations = [runCurve, runPReLU];
 
-/** Functions of one value and of several, reductions, products of matrices, constants: what networks from files work out besides their layers. */
+/**
+ * Functions of one value and of several, reductions, products of matrices, constants: what networks
+ * from files work out besides their layers.
+ */
 export const arithmetic: Operations = [
   runConstant,
   runBinary,
@@ -97,7 +100,10 @@ export const arithmetic: Operations = [
   runWeighted,
 ];
 
-/** Values at other places: transposition, slices, gathering, padding and resizing by shapes, and windows that pooling layers do not have. */
+/**
+ * Values at other places: transposition, slices, gathering, padding and resizing by shapes, and
+ * windows that pooling layers do not have.
+ */
 export const indexing: Operations = [
   runGather,
   runResize,

@@ -134,8 +134,8 @@ export const isDepthwise = ({ groups, inChannels }: Pick<ConvGrid, 'groups' | 'i
   groups > 1 && groups === inChannels;
 
 /**
- * The product on whole images, where there is a kernel for it that is faster: windows of 3 × 3, one after the other, of so many
- * channels that the transforms cost little beside the products.
+ * The product on whole images, where there is a kernel for it that is faster: windows of 3 × 3, one
+ * after the other, of so many channels that the transforms cost little beside the products.
  */
 function windowsFor(
   { samples, kernel, stride, dilation, before, groups, inLengths, outLengths }: ConvGrid,
@@ -157,7 +157,10 @@ function windowsFor(
   return { ...sizes, ...windowBlocks(sizes) };
 }
 
-/** A depthwise product on whole images: two axes, no dilation, as many channels out as in; backward at stride 1 alone. */
+/**
+ * A depthwise product on whole images: two axes, no dilation, as many channels out as in; backward
+ * at stride 1 alone.
+ */
 function rowsFor(
   { samples, kernel, stride, dilation, before, inChannels, outChannels, inLengths, outLengths }: ConvGrid,
   towards: Towards,
@@ -182,7 +185,10 @@ function rowsFor(
 /** Fewer channels on either side, and the transforms cost as much as they spare. */
 const LEAST_CHANNELS = 32;
 
-/** The product that makes outputs, or the gradient with respect to inputs. `isPadded`: by tables, with the zeros there. */
+/**
+ * The product that makes outputs, or the gradient with respect to inputs. `isPadded`: by tables,
+ * with the zeros there.
+ */
 export function planOf(grid: ConvGrid, towards: Towards, isPadded = false): ConvPlan {
   const { samples, inLengths, outLengths, stride, inChannels, outChannels, groups } = grid;
   const forward = towards === 'output';

@@ -1,4 +1,5 @@
-// Operations of compiled networks as operations of a graph of layers: they have a forward, and no gradient.
+// Operations of compiled networks as operations of a graph of layers: they have a forward, and no
+// gradient.
 
 import { wrongMoment } from '../errors.ts';
 import type { Operation as GraphOperation } from '../graph/operation.ts';

@@ -11,7 +11,7 @@ import type { FoldGraph, Live, Stored } from './fold-onnx-graph.ts';
 const FORMAT = 'ONNX';
 
 /** Protocol buffers have no longer messages. */
-const MOST_BYTES = 2 ** 31 - 1;
+const MOST_BYTES = 0x7fff_ffff;
 
 /** Bytes, or a promise of so many. */
 type Part = Uint8Array | { readonly length: number; write(target: Uint8Array): void };

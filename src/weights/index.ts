@@ -65,11 +65,14 @@ export { fromTorch, toTorch } from './torch.ts';
 export const loadSequential = /* @__PURE__ */ provide(networks.loadSequential, kernels);
 
 /**
- * The network of an ONNX file, in evaluation mode: a `Graph` whose inputs, outputs and layouts are the file's, to be run, compiled, saved, or trained where
- * all that it has can be trained (`report`). Integer inputs are whole numbers in a Float32Array.
+ * The network of an ONNX file, in evaluation mode: a `Graph` whose inputs, outputs and layouts are
+ * the file's, to be run, compiled, saved, or trained where all that it has can be trained
+ * (`report`). Integer inputs are whole numbers in a Float32Array.
  *
- * @param source bytes, or where there is a file system a path or a file URL; or files by name, one of them `*.onnx`, beside it those that its tensors lie in
- * @throws ERR_FORMAT where the file is no ONNX model, or has operators that there are not here: all of them, how often, and where first; or nodes that say
- *   what there is not here. ERR_OPTION for `outputs` and `constants` that the graph does not have
+ * @param source bytes, or where there is a file system a path or a file URL; or files by name, one
+ *   of them `*.onnx`, beside it those that its tensors lie in
+ * @throws ERR_FORMAT where the file is no ONNX model, or has operators that there are not here: all
+ *   of them, how often, and where first; or nodes that say what there is not here. ERR_OPTION for
+ *   `outputs` and `constants` that the graph does not have
  */
 export const loadNetwork = /* @__PURE__ */ provide(loading.loadNetwork, kernels);

@@ -1,4 +1,5 @@
-// Files as networks. Each format has a reader that brings its graph into a draft (network/draft.ts).
+// Files as networks. Each format has a reader that brings its graph into a draft
+// (network/draft.ts).
 
 import { isList, malformed, show, showShape, wrongKind, wrongValue } from '../errors.ts';
 import { type Bytes, bytesFrom, quote } from '../formats/bytes.ts';
@@ -12,7 +13,10 @@ import { networkFromOnnx } from './network/onnx-network.ts';
 import { dataBeside } from './onnx-data.ts';
 import { formatOf } from './registry.ts';
 
-/** Values for an input that is to be a constant: numbers of any kind, and their shape; a number by itself is a scalar. */
+/**
+ * Values for an input that is to be a constant: numbers of any kind, and their shape; a number by
+ * itself is a scalar.
+ */
 export type ConstantInput =
   | number
   | bigint
@@ -22,26 +26,30 @@ export type ConstantInput =
 
 export interface LoadNetworkOptions {
   /**
-   * Names of values that are the outputs, in place of the file's own: those inside the graph cut it there, for features
-   * and for other last layers. What they do not need is left out.
+   * Names of values that are the outputs, in place of the file's own: those inside the graph cut it
+   * there, for features and for other last layers. What they do not need is left out.
    */
   outputs?: readonly string[];
   /** Inputs that are to be constants: a sampling rate, the shape for a Reshape, weights. */
   constants?: Readonly<Record<string, ConstantInput>>;
-  /** The files beside an ONNX model that its tensors lie in (external data). Where the source is a path, those beside it are read. */
+  /**
+   * The files beside an ONNX model that its tensors lie in (external data). Where the source is a
+   * path, those beside it are read.
+   */
   files?: TensorFiles | undefined;
 }
 
 const SUBJECT = 'loadNetwork';
 
 /**
- * The network of an ONNX file, in evaluation mode: a `Graph` whose inputs, outputs and layouts are the file's. Integer
- * inputs are whole numbers in a Float32Array.
+ * The network of an ONNX file, in evaluation mode: a `Graph` whose inputs, outputs and layouts are
+ * the file's. Integer inputs are whole numbers in a Float32Array.
  *
- * @param source bytes, or where there is a file system a path or a file URL; or files by name, one of them `*.onnx`, beside
- *   it those that its tensors lie in
- * @throws ERR_FORMAT where the file is no ONNX model, or has operators that there are not here: all of them, how often, and
- *   where first; or nodes that say what there is not here. ERR_OPTION for `outputs` and `constants` that the graph does not have
+ * @param source bytes, or where there is a file system a path or a file URL; or files by name, one
+ *   of them `*.onnx`, beside it those that its tensors lie in
+ * @throws ERR_FORMAT where the file is no ONNX model, or has operators that there are not here: all
+ *   of them, how often, and where first; or nodes that say what there is not here. ERR_OPTION for
+ *   `outputs` and `constants` that the graph does not have
  */
 export async function loadNetwork(
   source: Bytes | string | FileUrl | Files,

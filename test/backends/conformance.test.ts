@@ -49,7 +49,8 @@ function sizesFor(name: KernelName): Sizes[] {
       }
     }
   } else if (name === 'depthwise_rows_nxc_f32') {
-    // kernels in registers and others; images that end beside four pixels, and smaller than a window; not all rows
+    // kernels in registers and others; images that end beside four pixels, and smaller than a
+    // window; not all rows
     for (const [kernelHeight, kernelWidth] of [
       [3, 3],
       [5, 5],
@@ -79,7 +80,8 @@ function sizesFor(name: KernelName): Sizes[] {
             all.push({ ...image, kernelHeight, kernelWidth, strideHeight, strideWidth, top, left, depth });
           }
   } else if (name === 'winograd_nxc_f32') {
-    // images of odd and even sides, smaller than a window and larger than a block of tiles; parts of a pixel
+    // images of odd and even sides, smaller than a window and larger than a block of tiles; parts
+    // of a pixel
     for (const [height, width] of [
       [1, 1],
       [2, 3],

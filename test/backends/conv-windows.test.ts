@@ -1,4 +1,5 @@
-// Convolutions wide enough for the kernels that take whole images: against sums in f64, with what is not finite, and on threads.
+// Convolutions wide enough for the kernels that take whole images: against sums in f64, with what
+// is not finite, and on threads.
 
 import { afterAll, describe, expect, test } from 'vitest';
 import {

@@ -7,7 +7,10 @@ import { type Given, hasNodeTests, type NodeTest, nodeTests } from '../support/n
 
 const { tests, skipped } = hasNodeTests() ? nodeTests() : { tests: [], skipped: new Map<string, string>() };
 
-/** As ONNX' own runner compares: relative 1e-3 and absolute 1e-7, and as much again for sums in another order. */
+/**
+ * As ONNX' own runner compares: relative 1e-3 and absolute 1e-7, and as much again for sums in
+ * another order.
+ */
 function expectSame(actual: Plain, expected: Given, form: string): void {
   expect(actual.shape, form).toEqual(expected.shape);
   expected.data.forEach((want, i) => {

@@ -1,5 +1,6 @@
-// Networks that are published in npm packages, through this library and through onnxruntime-node: npm run test:real. The
-// packages are fetched into a folder that is not committed. Arguments: `--only TEXT`, `--folder FOLDER` with files of your own.
+// Networks that are published in npm packages, through this library and through onnxruntime-node:
+// npm run test:real. The packages are fetched into a folder that is not committed. Arguments:
+// `--only TEXT`, `--folder FOLDER` with files of your own.
 
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
@@ -22,7 +23,10 @@ type Sizes = readonly number[];
 
 interface Package {
   readonly name: string;
-  /** Files, and for dynamic lengths, in their order, the values of each run. Default: 1 where there are any. */
+  /**
+   * Files, and for dynamic lengths, in their order, the values of each run. Default: 1 where there
+   * are any.
+   */
   readonly files: Readonly<Record<string, readonly Sizes[]>>;
   /** Inputs are bytes of images, 0 to 255: others leave the range in which the network works. */
   readonly pixels?: true;

@@ -1,4 +1,5 @@
-// Two values of broadcast shapes, number by number: differences, quotients, extremes, powers, comparisons, logic.
+// Two values of broadcast shapes, number by number: differences, quotients, extremes, powers,
+// comparisons, logic.
 
 import { broadcastShape, eachRow, walkOver } from '../../tensors/broadcast.ts';
 import { countOf, sameShape } from '../../tensors/shape.ts';
@@ -41,7 +42,10 @@ export interface BinaryOperation extends Operation {
 
 type Values = Float32Array | Float64Array;
 
-/** A loop over one row; the frequent ones are written out, so that they are compiled as loops of their own. */
+/**
+ * A loop over one row; the frequent ones are written out, so that they are compiled as loops of
+ * their own.
+ */
 type Row = (a: Values, i: number, p: number, b: Values, j: number, q: number, y: Values, k: number, n: number) => void;
 
 const ROWS: Partial<Record<BinaryFunction, Row>> = {

@@ -1,4 +1,5 @@
-// Values that are the same in every run: an operand of the operations behind it, which read it where it is stored.
+// Values that are the same in every run: an operand of the operations behind it, which read it
+// where it is stored.
 
 import { countOf } from '../../tensors/shape.ts';
 import { move, store } from '../../wasm/views.ts';

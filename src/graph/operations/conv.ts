@@ -367,7 +367,10 @@ function analyseConv({ shape, value, error }: Valued, exact: Exact, used: Rounde
   return { shape: outShape, ...out };
 }
 
-/** 3 values as the 4 that the transform of weights makes of their absolute values, and 4 of a window as those of the inputs' one. */
+/**
+ * 3 values as the 4 that the transform of weights makes of their absolute values, and 4 of a window
+ * as those of the inputs' one.
+ */
 const weighed = ([a, b, c]: readonly number[]) => [a, (a + b + c) / 2, (a + b + c) / 2, c];
 const windowed = ([a, b, c, d]: readonly number[]) => [a + c, b + c, b + c, b + d];
 
@@ -380,8 +383,9 @@ function alongBoth(side: number, of: (row: number, col: number) => number, by: (
 }
 
 /**
- * What rounding adds to outputs that are worked out from turned windows (assembly/kernels/winograd-nxc.ts), by sample, place and
- * channel: at most γ of the terms times Aᵀ[(G·|w|·Gᵀ) ∘ (Bᵀ·|x|·B)]A with absolute values throughout.
+ * What rounding adds to outputs that are worked out from turned windows
+ * (assembly/kernels/winograd-nxc.ts), by sample, place and channel: at most γ of the terms times
+ * Aᵀ[(G·|w|·Gᵀ) ∘ (Bᵀ·|x|·B)]A with absolute values throughout.
  */
 function boundOfWindows(exact: Exact, { weight }: Rounded, { shape, value, error }: Valued) {
   const outShape = convShape('certificate', exact, shape);

@@ -7,7 +7,10 @@ import { axisIn, type Plain, plainDescription, plainRunner } from '../plain.ts';
 
 export interface GatherOperation extends Operation {
   readonly kind: 'gather';
-  /** `slices`: whole slices of the axis; `elements`: one value for each index; `points`: an index names a place along several axes. */
+  /**
+   * `slices`: whole slices of the axis; `elements`: one value for each index; `points`: an index
+   * names a place along several axes.
+   */
   readonly by: 'slices' | 'elements' | 'points';
   readonly axis: number;
   /** Of `points`: leading axes that both share. */

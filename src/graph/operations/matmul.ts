@@ -1,4 +1,5 @@
-// Products of matrices, both of which come at run time: [..., n, k]·[..., k, m]; leading axes broadcast.
+// Products of matrices, both of which come at run time: [..., n, k]·[..., k, m]; leading axes
+// broadcast.
 
 import { wrongValue } from '../../errors.ts';
 import { broadcastShape } from '../../tensors/broadcast.ts';

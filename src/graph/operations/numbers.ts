@@ -1,4 +1,5 @@
-// Values that follow from shapes alone: numbers by themselves, one number everywhere, and rows of equal steps.
+// Values that follow from shapes alone: numbers by themselves, one number everywhere, and rows of
+// equal steps.
 
 import { wrongValue } from '../../errors.ts';
 import { countOf, showSymbolic } from '../../tensors/shape.ts';
@@ -8,7 +9,10 @@ import { type Plain, plainDescription, plainRunner } from '../plain.ts';
 
 export interface NumbersOperation extends Operation {
   readonly kind: 'numbers';
-  /** `list`: the numbers; `fill`: the number `value` in that shape; `range`: from the first below the second in steps of the third. */
+  /**
+   * `list`: the numbers; `fill`: the number `value` in that shape; `range`: from the first below
+   * the second in steps of the third.
+   */
   readonly as: 'list' | 'fill' | 'range';
   /** Over the inputs, which have shapes alone. */
   readonly numbers: readonly Length[];
@@ -18,7 +22,7 @@ export interface NumbersOperation extends Operation {
 }
 
 /** Values that follow from no weights. */
-const MOST = 2 ** 28;
+const MOST = 1 << 28;
 
 const plain: Plain<NumbersOperation> = {
   kind: 'numbers',

@@ -1,5 +1,5 @@
-// Recurrent layers over sequences, as ONNX has them: LSTM, GRU and RNN, forward, backward or both ways
-// (https://onnx.ai/onnx/operators/onnx__LSTM.html, …GRU, …RNN). Sums are in f64.
+// Recurrent layers over sequences, as ONNX has them: LSTM, GRU and RNN, forward, backward or both
+// ways (https://onnx.ai/onnx/operators/onnx__LSTM.html, …GRU, …RNN). Sums are in f64.
 
 import { wrongValue } from '../../errors.ts';
 import { countOf, differs, showSymbolic } from '../../tensors/shape.ts';
@@ -56,7 +56,10 @@ export interface RecurrentOperation extends Operation {
   readonly coupled: boolean;
   /** Which of the optional inputs there are. */
   readonly has: readonly (typeof OPTIONAL)[number][];
-  /** All outputs of all steps, the last of each direction, the last cell states, or these three one after another. */
+  /**
+   * All outputs of all steps, the last of each direction, the last cell states, or these three one
+   * after another.
+   */
   readonly gives: 'y' | 'h' | 'c' | 'all';
 }
 

@@ -1,5 +1,5 @@
-// An image, or any value, at another size: ONNX' Resize with its ways to place outputs between inputs
-// (https://onnx.ai/onnx/operators/onnx__Resize.html).
+// An image, or any value, at another size: ONNX' Resize with its ways to place outputs between
+// inputs (https://onnx.ai/onnx/operators/onnx__Resize.html).
 
 import { wrongValue } from '../../errors.ts';
 import { countOf, showSymbolic } from '../../tensors/shape.ts';
@@ -36,7 +36,7 @@ export interface ResizeOperation extends Operation {
 }
 
 /** More values than a float counts are no image. */
-const MOST = 2 ** 28;
+const MOST = 1 << 28;
 
 function sizesOf(
   subject: string,

@@ -8,7 +8,10 @@ import { movedError, type Plain, plainDescription, plainRunner } from '../plain.
 
 export interface ShapeToOperation extends Operation {
   readonly kind: 'shape-to';
-  /** Lengths over the inputs, of which the first is moved and the others have shapes alone; −1: what is left. */
+  /**
+   * Lengths over the inputs, of which the first is moved and the others have shapes alone; −1: what
+   * is left.
+   */
   readonly lengths: readonly Length[];
 }
 

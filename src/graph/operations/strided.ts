@@ -1,4 +1,5 @@
-// Values of x in another order, or some of them, or some of them several times: axes moved, slices, repetition.
+// Values of x in another order, or some of them, or some of them several times: axes moved, slices,
+// repetition.
 
 import { wrongValue } from '../../errors.ts';
 import { broadcastShape } from '../../tensors/broadcast.ts';
@@ -13,7 +14,10 @@ export interface TransposeOperation extends Operation {
   readonly order: readonly number[];
 }
 
-/** Of one axis: from `start` up to `end`, counted from the end where they are negative, cut where they lie outside. */
+/**
+ * Of one axis: from `start` up to `end`, counted from the end where they are negative, cut where
+ * they lie outside.
+ */
 export interface Cut {
   readonly axis: number;
   readonly start: Length;

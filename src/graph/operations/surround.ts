@@ -11,7 +11,10 @@ const MODES = ['constant', 'reflect', 'edge', 'wrap'] as const;
 export interface SurroundOperation extends Operation {
   readonly kind: 'surround';
   readonly mode: (typeof MODES)[number];
-  /** All befores, then all behinds, one for each axis; negative ones take places away. Over the inputs. */
+  /**
+   * All befores, then all behinds, one for each axis; negative ones take places away. Over the
+   * inputs.
+   */
   readonly pads: readonly Length[];
   readonly value: number;
 }

@@ -51,7 +51,10 @@ const plain: Plain<WeightedOperation> = {
       }
       return at;
     };
-    /** For each tap and input place the output place it goes to, or that of an output's input. −1: none. */
+    /**
+     * For each tap and input place the output place it goes to, or that of an output's input. −1:
+     * none.
+     */
     const source = new Int32Array(outPlaces * taps).fill(-1);
     for (let o = 0; o < outPlaces; o++) {
       const at = unravel(o, outLengths);

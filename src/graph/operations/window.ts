@@ -1,4 +1,5 @@
-// Windows that pooling layers do not have: other padding before than behind, averages with gaps, powers.
+// Windows that pooling layers do not have: other padding before than behind, averages with gaps,
+// powers.
 
 import { wrongValue } from '../../errors.ts';
 import { countOf, showSymbolic } from '../../tensors/shape.ts';
@@ -12,13 +13,19 @@ export interface WindowOperation extends Operation {
   readonly kernel: readonly number[];
   readonly stride: readonly number[];
   readonly dilation: readonly number[];
-  /** Places before and behind; `upper` and `lower`: as many as make ceil(input/stride) outputs, the odd one behind or before. */
+  /**
+   * Places before and behind; `upper` and `lower`: as many as make ceil(input/stride) outputs, the
+   * odd one behind or before.
+   */
   readonly padding: readonly (readonly [number, number])[] | 'upper' | 'lower';
   readonly ceil: boolean;
   readonly countsPadding: boolean;
   /** Of `lp`. */
   readonly p: number;
-  /** Of `max`: the places of the largest values in x, counted by rows or by columns of a plane; null: these values. */
+  /**
+   * Of `max`: the places of the largest values in x, counted by rows or by columns of a plane;
+   * null: these values.
+   */
   readonly places: 'rows' | 'columns' | null;
 }
 

@@ -1,5 +1,6 @@
-// A network while a file is read: values, and what makes them. Nodes that no output needs are left out in the end. What a
-// format has is brought here by converters, one for each operator; nothing here knows a format.
+// A network while a file is read: values, and what makes them. Nodes that no output needs are left
+// out in the end. What a format has is brought here by converters, one for each operator; nothing
+// here knows a format.
 
 import { showShape, wrongValue } from '../../errors.ts';
 import type { Length } from '../../graph/lengths.ts';
@@ -104,7 +105,9 @@ export class Draft {
     return output;
   }
 
-  /** A value of known size is no larger than some thousand times what it is made of, and the file. */
+  /**
+   * A value of known size is no larger than some thousand times what it is made of, and the file.
+   */
   #checkGrowth(inputs: readonly Flow[], shape: Shape): void {
     const size = countOf(shape);
     const from = inputs.reduce((sum, one) => sum + countOf(one.shape.map((length) => length || 1)), 0);
@@ -122,7 +125,10 @@ export class Draft {
     return free;
   }
 
-  /** @param dims of the output, where its lengths are not known; default: that of the batch, and no others */
+  /**
+   * @param dims of the output, where its lengths are not known; default: that of the batch, and no
+   *   others
+   */
   apply(layer: Layer, x: Flow, name = this.label, dims: readonly Sym[] = [x.dims[0]]): Flow {
     const shape = layer.outputShape(x.shape);
     return this.#append({ layer, inputs: [x] }, this.#unique(name), shape, 'F32', dims);
@@ -292,7 +298,10 @@ export function broadcastDims(flows: readonly Pick<Flow, 'dims'>[]): Sym[] {
   });
 }
 
-/** Terms over the inputs of an operation: the values they ask for become inputs behind those there are. */
+/**
+ * Terms over the inputs of an operation: the values they ask for become inputs behind those there
+ * are.
+ */
 export function lengthsFor(terms: readonly Sym[], given: readonly Flow[]): { lengths: Length[]; inputs: Flow[] } {
   const inputs = [...given];
   const lengthOf = (term: Sym): Length => {

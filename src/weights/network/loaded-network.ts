@@ -20,8 +20,8 @@ export interface NetworkReport {
 }
 
 /**
- * A network from a file: a `Graph` in evaluation mode. Inputs and outputs have the names and the layout of the file, and
- * shapes with their batch, in which null is a length that is not fixed.
+ * A network from a file: a `Graph` in evaluation mode. Inputs and outputs have the names and the
+ * layout of the file, and shapes with their batch, in which null is a length that is not fixed.
  */
 export class LoadedNetwork extends Graph {
   static override readonly name: string = 'LoadedNetwork';
@@ -46,7 +46,8 @@ export class LoadedNetwork extends Graph {
   /**
    * Training mode, or with `false` evaluation mode. Returns the network.
    *
-   * @throws ERR_MODE for training mode of a network with operations that have no gradient (`report.reason`)
+   * @throws ERR_MODE for training mode of a network with operations that have no gradient
+   *   (`report.reason`)
    */
   override train(on = true): this {
     const { report } = this;

@@ -167,7 +167,10 @@ export class Call {
     throw this.fail(`${what} that follows from shapes and constants: ${way}`, `${name}, which comes at run time`);
   }
 
-  /** Whole numbers from an attribute or, in later versions, from an input; undefined where neither is there. */
+  /**
+   * Whole numbers from an attribute or, in later versions, from an input; undefined where neither
+   * is there.
+   */
   list(name: string, index: number): readonly number[] | undefined {
     const own = this.wholes(name);
     if (own) return own;

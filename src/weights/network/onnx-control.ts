@@ -77,8 +77,9 @@ const branch: Converter = (call) => {
 };
 
 /**
- * PyTorch writes squeeze(axis) as `if (length == 1) Squeeze else Identity`, whose ranks differ. Networks are written for the
- * first, and inputs of which the second would be right are refused by their shape.
+ * PyTorch writes squeeze(axis) as `if (length == 1) Squeeze else Identity`, whose ranks differ.
+ * Networks are written for the first, and inputs of which the second would be right are refused by
+ * their shape.
  */
 function squeezed(call: Call, condition: Symbols): readonly (Entry | undefined)[] {
   const [term] = condition.terms;

@@ -379,7 +379,10 @@ export function reduce(call: Call, x: Flow, of: string, axes: readonly number[] 
   return call.draft.operate({ kind: 'reduce', of, axes, keeps } as GraphOperation, [x], dims);
 }
 
-/** (x − mean)/√(variance + eps) over axes, by operations; without `centred` x/√(mean of squares + eps). */
+/**
+ * (x − mean)/√(variance + eps) over axes, by operations; without `centred` x/√(mean of squares +
+ * eps).
+ */
 function normalize(call: Call, x: Flow, axes: readonly number[], eps: number, centred: boolean): Flow {
   const d = centred ? binary(call, 'sub', x, reduce(call, x, 'mean', axes, true)) : x;
   const variance = reduce(call, unary(call, d, 'square'), 'mean', axes, true);

@@ -1,4 +1,5 @@
-// An ONNX graph as a network: its nodes in an order in which they can run, each brought into a draft by its converter.
+// An ONNX graph as a network: its nodes in an order in which they can run, each brought into a
+// draft by its converter.
 
 import { malformed, wrongValue } from '../../errors.ts';
 import { type Bytes, quote } from '../../formats/bytes.ts';
@@ -20,14 +21,13 @@ import { type Region, regionsOf } from './onnx-regions.ts';
 import { shapes } from './onnx-shapes.ts';
 import { asTerms } from './onnx-terms.ts';
 
-/** Operators that there are here. */
-export const CONVERTERS: Readonly<Record<string, Converter>> = {
-  ...layers,
-  ...elementwise,
-  ...shapes,
-  ...recurrents,
-  ...control,
-};
+let table: Readonly<Record<string, Converter>> | undefined;
+
+/** Operators that there are here. Made when they are asked for, so that a bundle without networks has none of them. */
+export function converters(): Readonly<Record<string, Converter>> {
+  table ??= { ...layers, ...elementwise, ...shapes, ...recurrents, ...control };
+  return table;
+}
 
 export interface OnnxNetworkOptions {
   readonly outputs?: readonly string[] | undefined;
@@ -49,7 +49,7 @@ export function missingOperators(model: OnnxModel, outputs: readonly string[] = 
   const visit = (nodes: readonly OnnxNode[]) => {
     for (const node of nodes) {
       for (const { graph: inner } of node.graphs) visit(inner.nodes);
-      if (node.domain === '' && Object.hasOwn(CONVERTERS, node.op)) continue;
+      if (node.domain === '' && Object.hasOwn(converters(), node.op)) continue;
       const op = node.domain === '' ? node.op : `${node.domain}.${node.op}`;
       const found = missing.get(op);
       if (found) found.count++;
@@ -81,7 +81,10 @@ function checkOperators(model: OnnxModel, outputs: readonly string[]): void {
   throw wrongValue('ERR_FORMAT', 'ONNX', 'graph', 'operators that there are here', got.join(', ') + more, way);
 }
 
-/** The nodes that some values need, each behind those whose values it takes. Throws ERR_FORMAT for a cycle. */
+/**
+ * The nodes that some values need, each behind those whose values it takes. Throws ERR_FORMAT for a
+ * cycle.
+ */
 function ordered({ model, producers }: Graph, outputs: readonly string[]): OnnxNode[] {
   const done = new Set<OnnxNode>();
   const open = new Set<OnnxNode>();
@@ -301,7 +304,7 @@ class Reading {
   }
 
   #convert(node: OnnxNode): void {
-    const convert = node.domain === '' && Object.hasOwn(CONVERTERS, node.op) ? CONVERTERS[node.op] : undefined;
+    const convert = node.domain === '' && Object.hasOwn(converters(), node.op) ? converters()[node.op] : undefined;
     const call = new Call(node, this.#around);
     if (!convert)
       throw call.fail('an operator that there is here', node.domain ? `${node.domain}.${node.op}` : node.op);

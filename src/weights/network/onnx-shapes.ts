@@ -1,4 +1,5 @@
-// Shapes, and values at other places: reshape, transpose, slices, padding, resizing, gathering, reductions.
+// Shapes, and values at other places: reshape, transpose, slices, padding, resizing, gathering,
+// reductions.
 
 import type { Operation as GraphOperation } from '../../graph/operation.ts';
 import { Pad } from '../../nn/pad.ts';

@@ -1,4 +1,5 @@
-// Nodes that work on numbers which follow from shapes: Shape → Gather → Mul → Concat and their kin, as terms.
+// Nodes that work on numbers which follow from shapes: Shape → Gather → Mul → Concat and their kin,
+// as terms.
 
 import { broadcastShape } from '../../tensors/broadcast.ts';
 import { countOf } from '../../tensors/shape.ts';
@@ -85,7 +86,9 @@ export function settled({ terms, shape, dtype }: Symbols): Entry {
   return { dtype, shape, data: Float64Array.from(terms as number[]) } satisfies Known;
 }
 
-/** The node as terms; undefined where it is none of these, or works on values that come at run time. */
+/**
+ * The node as terms; undefined where it is none of these, or works on values that come at run time.
+ */
 export function asTerms(call: Call, convert: Converter): readonly (Entry | undefined)[] | undefined {
   const { op, inputs } = call.node;
   const isFormula = Object.hasOwn(FORMULAS, op);
@@ -136,7 +139,10 @@ function reduced(call: Call, { terms, shape, dtype }: Symbols, op: 'add' | 'mul'
   return [settled({ terms: [term], shape: keeps ? shape.map(() => 1) : [], dtype })];
 }
 
-/** Numbers are moved as their places: the node runs on these, and terms take their places in the end. */
+/**
+ * Numbers are moved as their places: the node runs on these, and terms take their places in the
+ * end.
+ */
 function moved(
   call: Call,
   convert: Converter,
