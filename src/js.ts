@@ -14,6 +14,8 @@ export type { ConvWeights, LinearWeights } from './fold/geometry.ts';
 export { foldNorms, type Norm, type Scale, type Statistics } from './fold/norm.ts';
 export type { NetworkCertificate } from './infer/certificate.ts';
 export type { CompiledNetwork, CompileOptions } from './infer/compile.ts';
+export type { StepPlan } from './infer/explain.ts';
+export type { Profile, StepProfile } from './infer/profile.ts';
 export type { Port } from './infer/program.ts';
 export type { Compiled, Named, RunOptions } from './infer/run.ts';
 export type { Activation, ActivationName } from './kernels/activations.ts';

@@ -104,7 +104,7 @@ export const KERNELS: Readonly<Record<keyof (typeof plain & typeof infer & typeo
   merging: ['elementwise', 'inference'],
   softmax: ['elementwise', 'inference'],
   pooling: pooled,
-  convolutions: ['conv', 'inference'],
+  convolutions: ['conv', 'inference', 'pool'],
   reshaping: forward,
   activations: forward,
   arithmetic: forward,

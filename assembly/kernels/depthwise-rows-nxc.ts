@@ -3,7 +3,8 @@ import { few, madd, storeFew } from '../lanes';
 /**
  * depthwise_rows_nxc — convolution of each channel by itself on whole images, channels innermost.
  *
- *   y[n, i, j, c] = clamp(Σ x[n, i·strideHeight + k − top, j·strideWidth + l − left, c]·w[k, l, c] + bias[c] + residual[n, i, j, c], low, high)
+ *   y[n, i, j, c] = clamp(Σ x[n, i·strideHeight + k − top, j·strideWidth + l − left, c]·w[k, l, c]
+ *                         + bias[c] + residual[n, i, j, c], low, high)
  *
  * layout      x [samples, height, width, cols]; w [kernelHeight, kernelWidth, cols]; y, residual
  *             [samples, outHeight, outWidth, cols]; bias [cols] f32 or 0; residual may be 0; order

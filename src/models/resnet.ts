@@ -173,6 +173,8 @@ export function resnet(depth: 18 | 34 | 50, options: ResNetOptions = {}): Convne
  * of each channel, and a linear layer. x `[N, channels, H, W]`, logits `[N, classes]`; by default
  * of one channel and ten classes, as digits are.
  *
+ *     digitResnet(8, { seed: 1 }).outputShape([8, 1, 28, 28]);   // [8, 10]
+ *
  * @param depth 8, 14, 20, …: 6·n + 2 layers
  * @param options.width channels of the first stage. Default 16
  * @throws as `resnet`

@@ -23,7 +23,7 @@ import type { StateSlots } from '../layers/state.ts';
 import { seed as seedOption } from '../named-options.ts';
 import { Region } from '../tensors/block.ts';
 import { type Call, within } from '../tensors/call.ts';
-import type { Located } from '../tensors/route.ts';
+import type { ResolvedInputs } from '../tensors/route.ts';
 import { countOf, sameShape } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 import type { Layout, Parameter } from '../types.ts';
@@ -227,7 +227,7 @@ export abstract class ConvLayer<R extends number = number> extends LeafLayer<Con
   }
 
   /** @internal */
-  protected override write(call: Call, pass: ConvPass, { x }: Located, out: TensorLike): void {
+  protected override write(call: Call, pass: ConvPass, { x }: ResolvedInputs, out: TensorLike): void {
     const packed = this.#pack(call, pass.grid);
     const bias = this.#bias ? call.scratch(this.outChannels * 4) : 0;
     if (this.#bias) store(backend().heap, bias, this.#bias.values.now);
@@ -237,7 +237,13 @@ export abstract class ConvLayer<R extends number = number> extends LeafLayer<Con
   }
 
   /** @internal */
-  protected override writeBack(call: Call, pass: ConvPass, { x }: Located, dy: TensorLike, dx: TensorLike): void {
+  protected override writeBack(
+    call: Call,
+    pass: ConvPass,
+    { x }: ResolvedInputs,
+    dy: TensorLike,
+    dx: TensorLike,
+  ): void {
     if (pass.plan.size === 0) return;
     const from = this.#channelsLast(call, pass.outShape!, call.input(dy));
     const sums = this.#sumGradients(call, pass, x, from);

@@ -9,7 +9,7 @@ import { layout as layoutOption } from '../layers/options.ts';
 import { type Option, optional, readSchema, required, seed as seedOption } from '../named-options.ts';
 import { eachRow, walkOver } from '../tensors/broadcast.ts';
 import type { Call } from '../tensors/call.ts';
-import type { Located } from '../tensors/route.ts';
+import type { ResolvedInputs } from '../tensors/route.ts';
 import { countOf, differs, showSymbolic } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 import type { Layout } from '../types.ts';
@@ -118,7 +118,7 @@ export class Dropout<R extends number = number> extends LeafLayer<DropoutPass, R
   }
 
   /** @internal */
-  protected override again({ plan }: DropoutPass): DropoutPass {
+  protected override renew({ plan }: DropoutPass): DropoutPass {
     return this.begin(plan.shape);
   }
 
@@ -128,7 +128,7 @@ export class Dropout<R extends number = number> extends LeafLayer<DropoutPass, R
   }
 
   /** @internal */
-  protected override write(call: Call, pass: DropoutPass, { x }: Located, out: TensorLike): void {
+  protected override write(call: Call, pass: DropoutPass, { x }: ResolvedInputs, out: TensorLike): void {
     this.#apply(call, pass, x, out);
     this.#random = pass.random;
   }
@@ -139,7 +139,7 @@ export class Dropout<R extends number = number> extends LeafLayer<DropoutPass, R
   }
 
   /** @internal */
-  protected override writeBack(call: Call, pass: DropoutPass, _: Located, dy: TensorLike, dx: TensorLike): void {
+  protected override writeBack(call: Call, pass: DropoutPass, _: ResolvedInputs, dy: TensorLike, dx: TensorLike): void {
     this.#apply(call, pass, dy, dx);
   }
 

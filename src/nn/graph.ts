@@ -31,7 +31,11 @@ export class GivenShape {
   }
 }
 
-/** Inputs of a graph: names, and shapes without the batch. */
+/**
+ * Inputs of a graph: names, and shapes without the batch.
+ *
+ * @experimental
+ */
 export type GraphInputs = Readonly<Record<string, SymbolicShape>>;
 
 /**

@@ -88,7 +88,7 @@ describe.each(CASES.map((one) => [JSON.stringify(one), one] as const))('%s', (_,
 
   test('is taken as whole images', () => {
     const name = transposed ? 'ConvTranspose2d' : 'Conv2d';
-    const { spec } = readConv(name, transposed, 2, input[1], out, 3, { padding, layout }, []);
+    const { spec } = readConv({ name, axes: 2, transposed }, input[1], out, 3, { padding, layout }, {});
     const conv = layerOf(one);
     const shape = shapeOf(input);
     const plan = planOf(gridOf(spec, shape, conv.outputShape(shape)), transposed ? 'input' : 'output');
