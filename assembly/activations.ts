@@ -30,163 +30,163 @@ export class Long {}
 /** min(max(x, 0), 6), NaN kept. */
 // @ts-ignore: decorator
 @inline
-function clamp06(x: v128, nought: i32): v128 {
-  return f32x4.pmin(f32x4.pmax(x, f(0, nought)), f(6, nought));
+function clamp06(x: v128, zero: i32): v128 {
+  return f32x4.pmin(f32x4.pmax(x, f(0, zero)), f(6, zero));
 }
 
 /** 2u of gelu-tanh: √(8/π)·(x + 0.044715·x³) */
 // @ts-ignore: decorator
 @inline
-function geluArgument(x: v128, nought: i32): v128 {
-  const inner = madd(f32x4.mul(x, x), f(GELU_CUBIC, nought), f(1, nought));
-  return f32x4.mul(f32x4.mul(x, inner), f(SQRT_8_OVER_PI, nought));
+function geluArgument(x: v128, zero: i32): v128 {
+  const inner = madd(f32x4.mul(x, x), f(GELU_CUBIC, zero), f(1, zero));
+  return f32x4.mul(f32x4.mul(x, inner), f(SQRT_8_OVER_PI, zero));
 }
 
 // tanh(softplus(x)) = numerator/denominator, written in e = e^−|x| so that nothing overflows
 // @ts-ignore: decorator
 @inline
-function mishNumerator(e: v128, negative: v128, nought: i32): v128 {
-  return v128.bitselect(f32x4.mul(e, f32x4.add(e, f(2, nought))), madd(e, f(2, nought), f(1, nought)), negative);
+function mishNumerator(e: v128, negative: v128, zero: i32): v128 {
+  return v128.bitselect(f32x4.mul(e, f32x4.add(e, f(2, zero))), madd(e, f(2, zero), f(1, zero)), negative);
 }
 // @ts-ignore: decorator
 @inline
-function mishDenominator(e: v128, negative: v128, nought: i32): v128 {
-  const below = madd(e, f32x4.add(e, f(2, nought)), f(2, nought));
-  const above = madd(f32x4.mul(e, f(2, nought)), f32x4.add(e, f(1, nought)), f(1, nought));
+function mishDenominator(e: v128, negative: v128, zero: i32): v128 {
+  const below = madd(e, f32x4.add(e, f(2, zero)), f(2, zero));
+  const above = madd(f32x4.mul(e, f(2, zero)), f32x4.add(e, f(1, zero)), f(1, zero));
   return v128.bitselect(below, above, negative);
 }
 
 class Relu {
-  @inline value(x: v128, alpha: v128, nought: i32): v128 {
-    return f32x4.pmax(x, f(0, nought));
+  @inline value(x: v128, alpha: v128, zero: i32): v128 {
+    return f32x4.pmax(x, f(0, zero));
   }
-  @inline gradient(x: v128, dy: v128, alpha: v128, nought: i32): v128 {
-    return v128.andnot(dy, f32x4.le(x, f(0, nought)));
+  @inline gradient(x: v128, dy: v128, alpha: v128, zero: i32): v128 {
+    return v128.andnot(dy, f32x4.le(x, f(0, zero)));
   }
 }
 
 class Relu6 {
-  @inline value(x: v128, alpha: v128, nought: i32): v128 {
-    return clamp06(x, nought);
+  @inline value(x: v128, alpha: v128, zero: i32): v128 {
+    return clamp06(x, zero);
   }
-  @inline gradient(x: v128, dy: v128, alpha: v128, nought: i32): v128 {
-    return v128.andnot(dy, v128.or(f32x4.le(x, f(0, nought)), f32x4.ge(x, f(6, nought))));
+  @inline gradient(x: v128, dy: v128, alpha: v128, zero: i32): v128 {
+    return v128.andnot(dy, v128.or(f32x4.le(x, f(0, zero)), f32x4.ge(x, f(6, zero))));
   }
 }
 
 class LeakyRelu {
-  @inline value(x: v128, alpha: v128, nought: i32): v128 {
-    return v128.bitselect(f32x4.mul(x, alpha), x, f32x4.lt(x, f(0, nought)));
+  @inline value(x: v128, alpha: v128, zero: i32): v128 {
+    return v128.bitselect(f32x4.mul(x, alpha), x, f32x4.lt(x, f(0, zero)));
   }
-  @inline gradient(x: v128, dy: v128, alpha: v128, nought: i32): v128 {
-    return v128.bitselect(f32x4.mul(dy, alpha), dy, f32x4.le(x, f(0, nought)));
+  @inline gradient(x: v128, dy: v128, alpha: v128, zero: i32): v128 {
+    return v128.bitselect(f32x4.mul(dy, alpha), dy, f32x4.le(x, f(0, zero)));
   }
 }
 
 class Elu extends Long {
-  @inline value(x: v128, alpha: v128, nought: i32): v128 {
-    return v128.bitselect(f32x4.mul(expm1Negative(f32x4.pmin(x, f(0, nought)), nought), alpha), x, f32x4.lt(x, f(0, nought)));
+  @inline value(x: v128, alpha: v128, zero: i32): v128 {
+    return v128.bitselect(f32x4.mul(expm1Negative(f32x4.pmin(x, f(0, zero)), zero), alpha), x, f32x4.lt(x, f(0, zero)));
   }
-  @inline gradient(x: v128, dy: v128, alpha: v128, nought: i32): v128 {
-    return v128.bitselect(f32x4.mul(dy, f32x4.mul(exp(x, nought), alpha)), dy, f32x4.le(x, f(0, nought)));
+  @inline gradient(x: v128, dy: v128, alpha: v128, zero: i32): v128 {
+    return v128.bitselect(f32x4.mul(dy, f32x4.mul(exp(x, zero), alpha)), dy, f32x4.le(x, f(0, zero)));
   }
 }
 
 class Silu extends Long {
-  @inline value(x: v128, alpha: v128, nought: i32): v128 {
-    return f32x4.mul(x, sigmoid(x, nought));
+  @inline value(x: v128, alpha: v128, zero: i32): v128 {
+    return f32x4.mul(x, sigmoid(x, zero));
   }
-  @inline gradient(x: v128, dy: v128, alpha: v128, nought: i32): v128 {
-    return f32x4.mul(dy, f32x4.mul(sigmoid(x, nought), madd(x, sigmoid(f32x4.neg(x), nought), f(1, nought))));
+  @inline gradient(x: v128, dy: v128, alpha: v128, zero: i32): v128 {
+    return f32x4.mul(dy, f32x4.mul(sigmoid(x, zero), madd(x, sigmoid(f32x4.neg(x), zero), f(1, zero))));
   }
 }
 
 class Sigmoid extends Long {
-  @inline value(x: v128, alpha: v128, nought: i32): v128 {
-    return sigmoid(x, nought);
+  @inline value(x: v128, alpha: v128, zero: i32): v128 {
+    return sigmoid(x, zero);
   }
-  @inline gradient(x: v128, dy: v128, alpha: v128, nought: i32): v128 {
-    const e = exp(f32x4.neg(f32x4.abs(x)), nought);
-    const d = f32x4.add(e, f(1, nought));
+  @inline gradient(x: v128, dy: v128, alpha: v128, zero: i32): v128 {
+    const e = exp(f32x4.neg(f32x4.abs(x)), zero);
+    const d = f32x4.add(e, f(1, zero));
     return f32x4.mul(dy, f32x4.div(e, f32x4.mul(d, d)));
   }
 }
 
 class Tanh {
-  @inline value(x: v128, alpha: v128, nought: i32): v128 {
-    return tanh(x, nought);
+  @inline value(x: v128, alpha: v128, zero: i32): v128 {
+    return tanh(x, zero);
   }
-  @inline gradient(x: v128, dy: v128, alpha: v128, nought: i32): v128 {
-    const e = exp(f32x4.mul(f32x4.abs(x), f(-2, nought)), nought);
-    const d = f32x4.add(e, f(1, nought));
-    return f32x4.mul(dy, f32x4.div(f32x4.mul(e, f(4, nought)), f32x4.mul(d, d)));
+  @inline gradient(x: v128, dy: v128, alpha: v128, zero: i32): v128 {
+    const e = exp(f32x4.mul(f32x4.abs(x), f(-2, zero)), zero);
+    const d = f32x4.add(e, f(1, zero));
+    return f32x4.mul(dy, f32x4.div(f32x4.mul(e, f(4, zero)), f32x4.mul(d, d)));
   }
 }
 
 class Gelu {
-  @inline value(x: v128, alpha: v128, nought: i32): v128 {
-    return f32x4.mul(x, normalCdf(x, nought));
+  @inline value(x: v128, alpha: v128, zero: i32): v128 {
+    return f32x4.mul(x, normalCdf(x, zero));
   }
-  @inline gradient(x: v128, dy: v128, alpha: v128, nought: i32): v128 {
-    return f32x4.mul(dy, madd(x, normalDensity(x, nought), normalCdf(x, nought)));
+  @inline gradient(x: v128, dy: v128, alpha: v128, zero: i32): v128 {
+    return f32x4.mul(dy, madd(x, normalDensity(x, zero), normalCdf(x, zero)));
   }
 }
 
 class GeluTanh {
-  @inline value(x: v128, alpha: v128, nought: i32): v128 {
-    return f32x4.mul(x, sigmoid(geluArgument(x, nought), nought));
+  @inline value(x: v128, alpha: v128, zero: i32): v128 {
+    return f32x4.mul(x, sigmoid(geluArgument(x, zero), zero));
   }
-  @inline gradient(x: v128, dy: v128, alpha: v128, nought: i32): v128 {
+  @inline gradient(x: v128, dy: v128, alpha: v128, zero: i32): v128 {
     // beyond it the derivative is 0 or 1, and its factors leave f32
-    x = f32x4.pmax(f32x4.pmin(x, f(30, nought)), f(-30, nought));
-    const u = geluArgument(x, nought);
-    const slope = f32x4.mul(madd(f32x4.mul(x, x), f(<f32>(3.0 * 0.044715), nought), f(1, nought)), f(SQRT_8_OVER_PI, nought));
-    return f32x4.mul(dy, f32x4.mul(sigmoid(u, nought), madd(f32x4.mul(x, sigmoid(f32x4.neg(u), nought)), slope, f(1, nought))));
+    x = f32x4.pmax(f32x4.pmin(x, f(30, zero)), f(-30, zero));
+    const u = geluArgument(x, zero);
+    const slope = f32x4.mul(madd(f32x4.mul(x, x), f(<f32>(3.0 * 0.044715), zero), f(1, zero)), f(SQRT_8_OVER_PI, zero));
+    return f32x4.mul(dy, f32x4.mul(sigmoid(u, zero), madd(f32x4.mul(x, sigmoid(f32x4.neg(u), zero)), slope, f(1, zero))));
   }
 }
 
 class HardSwish {
-  @inline value(x: v128, alpha: v128, nought: i32): v128 {
-    return f32x4.mul(x, f32x4.div(clamp06(f32x4.add(x, f(3, nought)), nought), f(6, nought)));
+  @inline value(x: v128, alpha: v128, zero: i32): v128 {
+    return f32x4.mul(x, f32x4.div(clamp06(f32x4.add(x, f(3, zero)), zero), f(6, zero)));
   }
-  @inline gradient(x: v128, dy: v128, alpha: v128, nought: i32): v128 {
-    const inside = f32x4.div(f32x4.mul(dy, madd(x, f(2, nought), f(3, nought))), f(6, nought));
-    return v128.andnot(v128.bitselect(dy, inside, f32x4.ge(x, f(3, nought))), f32x4.lt(x, f(-3, nought)));
+  @inline gradient(x: v128, dy: v128, alpha: v128, zero: i32): v128 {
+    const inside = f32x4.div(f32x4.mul(dy, madd(x, f(2, zero), f(3, zero))), f(6, zero));
+    return v128.andnot(v128.bitselect(dy, inside, f32x4.ge(x, f(3, zero))), f32x4.lt(x, f(-3, zero)));
   }
 }
 
 class HardSigmoid {
-  @inline value(x: v128, alpha: v128, nought: i32): v128 {
-    return f32x4.div(clamp06(f32x4.add(x, f(3, nought)), nought), f(6, nought));
+  @inline value(x: v128, alpha: v128, zero: i32): v128 {
+    return f32x4.div(clamp06(f32x4.add(x, f(3, zero)), zero), f(6, zero));
   }
-  @inline gradient(x: v128, dy: v128, alpha: v128, nought: i32): v128 {
-    return v128.andnot(f32x4.div(dy, f(6, nought)), v128.or(f32x4.le(x, f(-3, nought)), f32x4.ge(x, f(3, nought))));
+  @inline gradient(x: v128, dy: v128, alpha: v128, zero: i32): v128 {
+    return v128.andnot(f32x4.div(dy, f(6, zero)), v128.or(f32x4.le(x, f(-3, zero)), f32x4.ge(x, f(3, zero))));
   }
 }
 
 class Softplus extends Long {
-  @inline value(x: v128, alpha: v128, nought: i32): v128 {
-    return f32x4.add(f32x4.pmax(x, f(0, nought)), log1pUnit(exp(f32x4.neg(f32x4.abs(x)), nought), nought));
+  @inline value(x: v128, alpha: v128, zero: i32): v128 {
+    return f32x4.add(f32x4.pmax(x, f(0, zero)), log1pUnit(exp(f32x4.neg(f32x4.abs(x)), zero), zero));
   }
-  @inline gradient(x: v128, dy: v128, alpha: v128, nought: i32): v128 {
-    return f32x4.mul(dy, sigmoid(x, nought));
+  @inline gradient(x: v128, dy: v128, alpha: v128, zero: i32): v128 {
+    return f32x4.mul(dy, sigmoid(x, zero));
   }
 }
 
 class Mish extends Long {
-  @inline value(x: v128, alpha: v128, nought: i32): v128 {
-    const e = exp(f32x4.neg(f32x4.abs(x)), nought);
-    const negative = f32x4.lt(x, f(0, nought));
-    return f32x4.mul(x, f32x4.div(mishNumerator(e, negative, nought), mishDenominator(e, negative, nought)));
+  @inline value(x: v128, alpha: v128, zero: i32): v128 {
+    const e = exp(f32x4.neg(f32x4.abs(x)), zero);
+    const negative = f32x4.lt(x, f(0, zero));
+    return f32x4.mul(x, f32x4.div(mishNumerator(e, negative, zero), mishDenominator(e, negative, zero)));
   }
-  @inline gradient(x: v128, dy: v128, alpha: v128, nought: i32): v128 {
-    const e = exp(f32x4.neg(f32x4.abs(x)), nought);
-    const negative = f32x4.lt(x, f(0, nought));
-    const d = mishDenominator(e, negative, nought);
-    const t = f32x4.div(mishNumerator(e, negative, nought), d);
+  @inline gradient(x: v128, dy: v128, alpha: v128, zero: i32): v128 {
+    const e = exp(f32x4.neg(f32x4.abs(x)), zero);
+    const negative = f32x4.lt(x, f(0, zero));
+    const d = mishDenominator(e, negative, zero);
+    const t = f32x4.div(mishNumerator(e, negative, zero), d);
     // 1 − t
-    const complement = f32x4.div(v128.bitselect(f(2, nought), f32x4.mul(f32x4.mul(e, e), f(2, nought)), negative), d);
-    const slope = f32x4.mul(f32x4.mul(x, sigmoid(x, nought)), f32x4.mul(complement, f32x4.add(t, f(1, nought))));
+    const complement = f32x4.div(v128.bitselect(f(2, zero), f32x4.mul(f32x4.mul(e, e), f(2, zero)), negative), d);
+    const slope = f32x4.mul(f32x4.mul(x, sigmoid(x, zero)), f32x4.mul(complement, f32x4.add(t, f(1, zero))));
     return f32x4.mul(dy, f32x4.add(t, slope));
   }
 }

@@ -54,8 +54,7 @@ function digit(p: usize): u32 {
 }
 
 /**
- * Refills what is known of the number to be told: eight bits, of thirteen in two characters, the
- * lower digit first.
+ * Takes the next eight bits of the code. Two characters hold thirteen bits, the lower digit first.
  */
 function byte(): void {
   if (bits < 8) {
@@ -102,7 +101,8 @@ function number(base: u32): u32 {
  * Unpacks `size` bytes to `out` from the text at `packed`. `scratch` are 64 kB. A text that leads
  * to bytes before or behind those is a trap.
  *
- * @returns what is left of the number: whoever packed it knows it, and another text leaves another
+ * @returns the rest of the arithmetic code; another text leaves another rest, and the packer knows
+ *   its own
  */
 export function unpack(packed: usize, out: usize, size: u32, scratch: usize): u32 {
   next = packed;

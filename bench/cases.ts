@@ -20,9 +20,15 @@ import { backend } from '../src/kernels/backend.ts';
 import * as inferenceLoops from '../src/kernels/inference/js.ts';
 import * as linearLoops from '../src/kernels/linear/js.ts';
 import { Random } from '../src/nn/random.ts';
+import { convLayerCases, convnetCases } from './convnet-cases.ts';
 import { kernelCases } from './kernels.ts';
-import { KIN_SHAPES, type KinShape, KinWorkload, kinLayoutsOf } from './kin-workload.ts';
 import { measurePeak } from './peak.ts';
+import {
+  SAMPLE_NORM_SHAPES,
+  type SampleNormShape,
+  SampleNormWorkload,
+  sampleNormLayoutsOf,
+} from './sample-norm-workload.ts';
 import { type BenchLayout, type BenchShape, layoutsOf, SHAPES } from './shapes.ts';
 import { relativeDifference, Workload } from './workload.ts';
 
@@ -53,8 +59,8 @@ export function* cases(): Generator<BenchCase> {
   for (const shape of SHAPES) {
     for (const layout of layoutsOf(shape)) yield* normCases(shape, layout);
   }
-  for (const shape of KIN_SHAPES) {
-    for (const layout of kinLayoutsOf(shape)) yield* kinCases(shape, layout);
+  for (const shape of SAMPLE_NORM_SHAPES) {
+    for (const layout of sampleNormLayoutsOf(shape)) yield* sampleNormCases(shape, layout);
   }
   for (const shape of SHAPES.filter(({ name }) => VARIED.includes(name))) {
     for (const layout of layoutsOf(shape)) yield* variantCases(shape, layout);
@@ -62,6 +68,8 @@ export function* cases(): Generator<BenchCase> {
   yield* linearCases();
   yield* activationCases();
   yield* compiledCases();
+  yield* convnetCases();
+  yield* convLayerCases();
   yield* kernelCases();
 }
 
@@ -160,8 +168,8 @@ function normCases(shape: BenchShape, layout: BenchLayout): BenchCase[] {
 }
 
 /** Layer, RMS, group and instance norm. */
-function kinCases(shape: KinShape, layout: BenchLayout): BenchCase[] {
-  const work = new KinWorkload(shape, layout);
+function sampleNormCases(shape: SampleNormShape, layout: BenchLayout): BenchCase[] {
+  const work = new SampleNormWorkload(shape, layout);
   const { stored, size, y } = work;
   const [tx, tdy] = [work.x, work.dy].map((data) => tensor(data, stored));
   const ty = zeros(stored);

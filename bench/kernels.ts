@@ -26,6 +26,14 @@ const SIZES: readonly Sizes[] = [
     ...{ first: 1, samples: 4, cols: 64, repeat: 1, depth: 1, height: 56, width: 56 },
     ...{ toDepth: 1, toHeight: 58, toWidth: 58, front: 0, top: 1, left: 1 },
   },
+  {
+    ...{ rows: 56, samples: 1, height: 56, width: 56, outHeight: 56, outWidth: 56, cols: 96 },
+    ...{ kernelHeight: 3, kernelWidth: 3, strideHeight: 1, strideWidth: 1, top: 1, left: 1 },
+  },
+  {
+    ...{ samples: 1, height: 56, width: 56, depth: 64, outHeight: 56, outWidth: 56 },
+    ...{ cols: 64, pixel: 64, top: 1, left: 1, share: 64, block: 112 },
+  },
   { depth: 64, cols: 64, depthStride: 9, colStride: 576, panelStride: 4608 },
   { rows: 512, cols: 768, segment: 64 },
   { rows: 64, depth: 784, cols: 100, rowStride: 784, depthStride: 1 },
@@ -64,6 +72,7 @@ function tableOf(name: string, { runs, run, cols }: Sizes): Float32Array | undef
   const tables: Record<string, () => number[]> = {
     at: () => Array.from({ length: 3136 }, (_, t) => place(Math.floor(t / 56), t % 56)),
     to: () => Array.from({ length: 3136 }, (_, t) => t * cols),
+    order: () => Array.from({ length: 56 }, (_, row) => row),
     taps: () => Array.from({ length: runs }, (_, r) => (run ? place(r, 0) : place(Math.floor(r / 3), r % 3))),
   };
   return tables[name] && new Float32Array(Uint32Array.from(tables[name]()).buffer);
@@ -106,7 +115,7 @@ function kernelCase(
   const random = new Random(7);
   const vectors = args.filter(isVector).filter((arg) => !without.includes(arg.name));
   const arrays: Record<string, Values> = {};
-  const hasTables = vectors.some((vector) => vector.name === 'taps');
+  const hasTables = vectors.some(({ name }) => name === 'taps' || name === 'order');
   for (const vector of vectors) {
     arrays[vector.name] = (hasTables && tableOf(vector.name, sizes)) || valuesOf(vector, sizes, random);
   }
@@ -140,14 +149,16 @@ function kernelCase(
   );
   const half = Math.ceil(bytes / 8);
   const [from, to] = [heap.alloc(4 * half), heap.alloc(4 * half)];
-  const { rows, depth, cols, count, runs, run = 1 } = scalars;
+  const { rows, depth, cols, count, runs, run = 1, outHeight, outWidth } = scalars;
   return {
     op: 'kernel',
     layout: name,
     shape: [names.map((size) => sizes[size]).join('x'), variant].filter(Boolean).join(', '),
     bytes,
     ...(name === 'linear_f32' && { flops: 2 * rows * depth * cols }),
-    ...(hasTables && { flops: 2 * count * runs * run * cols }),
+    ...(hasTables && { flops: 2 * (name.includes('rows') ? 9 * 56 * 56 : count * runs * run) * cols }),
+    // of the sum that it works out, which takes four ninths of them
+    ...(name === 'winograd_nxc_f32' && { flops: 2 * outHeight * outWidth * 9 * depth * cols }),
     ours,
     plain,
     copy: () => current.kernels.activate_f32(from, to, 0, 0, half),

@@ -15,6 +15,7 @@ const ENTRIES = {
   evenkeel: 'js.d.ts',
   infer: 'infer/index.d.ts',
   weights: 'weights/index.d.ts',
+  models: 'models/index.d.ts',
   wasm: 'wasm/module.d.ts',
 };
 

@@ -69,10 +69,12 @@ async function bundle(entries, from, to, external) {
     writeFileSync(path, named.replace(/(?<=^|;)import"[^"]*";/g, ''));
   }
 }
-await bundle(['js', 'index', 'infer/index', 'weights/index', 'cli/main', 'cli/hdf5-worker'], 'src', 'dist', [
-  '#wasm',
-  'node:*',
-]);
+await bundle(
+  ['js', 'index', 'infer/index', 'weights/index', 'models/index', 'cli/main', 'cli/hdf5-worker'],
+  'src',
+  'dist',
+  ['#wasm', 'node:*'],
+);
 for (const source of ['inline', 'workerd', 'edge-light'])
   await bundle([source], 'src/wasm/generated', 'dist/wasm', ['*.wasm', '*.wasm?module']);
 copyFileSync(inRoot('src/wasm/module.d.ts'), inRoot('dist/wasm/module.d.ts'));
@@ -82,6 +84,7 @@ const types = await rollup({
     js: inRoot('src/js.ts'),
     'infer/index': inRoot('src/infer/list.ts'),
     'weights/index': inRoot('src/weights/index.ts'),
+    'models/index': inRoot('src/models/list.ts'),
   },
   external: ['#wasm'],
   plugins: [dts({ tsconfig: inRoot('src/tsconfig.json') })],

@@ -15,7 +15,12 @@ const entries = join(root, 'build/entries');
 const PAGES = ['CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md'];
 
 /** Modules as users import them, each a list of what dist/ declares. */
-const MODULES = { evenkeel: 'js', 'evenkeel/infer': 'infer/index', 'evenkeel/weights': 'weights/index' };
+const MODULES = {
+  evenkeel: 'js',
+  'evenkeel/infer': 'infer/index',
+  'evenkeel/weights': 'weights/index',
+  'evenkeel/models': 'models/index',
+};
 
 function writeEntries() {
   rmSync(entries, { recursive: true, force: true });

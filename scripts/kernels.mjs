@@ -100,6 +100,7 @@ export async function writeLists(parts) {
   for (const [host, text] of Object.entries(sourcesOf(parts))) generate(`wasm/generated/${host}`, text);
   generate('generated/index', await listOf(root, 'js.ts'));
   generate('generated/infer', await listOf(root, 'infer/list.ts'));
+  generate('generated/models', await listOf(root, 'models/list.ts'));
 }
 
 /** A hash of all that a part is made of: the files that its entry imports, options and tools. */

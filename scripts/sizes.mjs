@@ -11,14 +11,15 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 /** What is bundled, and the most it may weigh, in bytes. */
 export const BUDGETS = [
   { name: 'batch norm in evaluation', code: "export { batchNorm } from 'evenkeel'", budget: 12_400 },
-  { name: 'compiled networks', code: "export { load } from 'evenkeel/infer'", budget: 19_800 },
+  { name: 'compiled networks', code: "export { load } from 'evenkeel/infer'", budget: 20_000 },
   { name: 'the same without WebAssembly', code: "export { batchNorm } from 'evenkeel/js'", budget: 6_600 },
   { name: 'the BatchNorm layer', code: "export { BatchNorm2d } from 'evenkeel'", budget: 36_600 },
-  { name: 'all of evenkeel', code: "export * from 'evenkeel'", budget: 136_000 },
+  { name: 'ResNet', code: "export { resnet } from 'evenkeel/models'", budget: 91_500 },
+  { name: 'all of evenkeel', code: "export * from 'evenkeel'", budget: 150_000 },
   {
     name: 'reading safetensors',
     code: "export { readSafetensors, fromTorch } from 'evenkeel/weights'",
-    budget: 10_000,
+    budget: 10_800,
   },
 ];
 
@@ -47,7 +48,8 @@ async function bundled(stdin, nameOf, options = {}) {
 async function contents(code) {
   const source = code.replace(
     /'evenkeel(\/\w+)?'/,
-    (_, path) => `'./src${{ '/infer': '/infer/index', '/weights': '/weights/index' }[path] ?? path ?? '/index'}.ts'`,
+    (_, path) =>
+      `'./src${{ '/infer': '/infer/index', '/weights': '/weights/index', '/models': '/models/index' }[path] ?? path ?? '/index'}.ts'`,
   );
   const folderOf = (file) => /src\/(wasm\/generated|\w+)\//.exec(file)?.[1] ?? 'errors and names';
   const { parts } = await bundled({ contents: source, loader: 'ts' }, folderOf);

@@ -1,9 +1,10 @@
-// The kernels that each public name runs. The build makes src/generated/ of it: `evenkeel` and
-// `evenkeel/infer` provide each name with its kernels (wasm/source.ts), so that a bundle holds
-// those of the names it uses.
+// The kernels that each public name runs. The build makes src/generated/ of it: `evenkeel`,
+// `evenkeel/infer` and `evenkeel/models` provide each name with its kernels (wasm/source.ts), so
+// that a bundle holds those of the names it uses.
 
 import type * as infer from './infer/list.ts';
 import type * as plain from './js.ts';
+import type * as models from './models/list.ts';
 import type { PartName } from './wasm/source.ts';
 
 type Parts = readonly PartName[];
@@ -16,8 +17,9 @@ const pooled: Parts = ['inference', 'pool'];
 const rows: Parts = ['inference', 'rows', 'training'];
 const convolved: Parts = ['conv', 'inference', 'training'];
 const products: Parts = ['inference', 'linear', 'training'];
+const convnets: Parts = ['conv', 'elementwise', 'inference', 'linear', 'masked', 'pool', 'training'];
 
-export const KERNELS: Readonly<Record<keyof (typeof plain & typeof infer), Parts>> = {
+export const KERNELS: Readonly<Record<keyof (typeof plain & typeof infer & typeof models), Parts>> = {
   Tensor: forward,
   tensor: forward,
   zeros: forward,
@@ -89,6 +91,10 @@ export const KERNELS: Readonly<Record<keyof (typeof plain & typeof infer), Parts
   Upsample: forward,
   setThreads: ['conv', 'elementwise', 'inference', 'linear', 'masked', 'pool', 'rows', 'training'],
   load: ['inference', 'linear'],
+  resnet: convnets,
+  mobilenetV2: convnets,
+  digitConvnet: convnets,
+  digitResnet: convnets,
   norms: rows,
   merging: ['elementwise', 'inference'],
   softmax: ['elementwise', 'inference'],

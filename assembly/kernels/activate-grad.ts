@@ -32,15 +32,15 @@ class Sweep {
 @inline
 function sweep<K>(x: usize, dy: usize, dx: usize, alpha: f32, size: u32): void {
   const a = f32x4.splat(alpha);
-  const nought = size >> 31;
+  const zero = size >> 31;
   const end = x + ((<usize>(size & ~3)) << 2);
   let g = dy;
   let q = dx;
   for (let p = x; p < end; p += 16, g += 16, q += 16) {
-    v128.store(q, changetype<K>(0).gradient(v128.load(p), v128.load(g), a, nought));
+    v128.store(q, changetype<K>(0).gradient(v128.load(p), v128.load(g), a, zero));
   }
   const rest = size & 3;
-  if (rest) storeTail(q, changetype<K>(0).gradient(loadTail(end, rest), loadTail(g, rest), a, nought), rest);
+  if (rest) storeTail(q, changetype<K>(0).gradient(loadTail(end, rest), loadTail(g, rest), a, zero), rest);
 }
 
 /**
@@ -51,10 +51,10 @@ function sweep<K>(x: usize, dy: usize, dx: usize, alpha: f32, size: u32): void {
 @inline
 function slowSweep<K>(x: usize, dy: usize, dx: usize, alpha: f32, size: u32): void {
   const a = f32x4.splat(alpha);
-  const nought = size >> 31;
+  const zero = size >> 31;
   for (let left = size; left; x += 16, dy += 16, dx += 16) {
     const n = min(left, 4);
-    storeFew(dx, changetype<K>(0).gradient(few(x, n), few(dy, n), a, nought), n);
+    storeFew(dx, changetype<K>(0).gradient(few(x, n), few(dy, n), a, zero), n);
     left -= n;
   }
 }

@@ -24,16 +24,16 @@ class Sweep {
 
   @inline run<K>(x: usize, _dy: usize, y: usize, alpha: f32, size: u32): void {
     const a = f32x4.splat(alpha);
-    const nought = size >> 31;
+    const zero = size >> 31;
     let q = y;
     let p = x;
     for (const stop = x + ((<usize>(size & ~7)) << 2); p < stop; p += 32, q += 32) {
-      v128.store(q, changetype<K>(0).value(v128.load(p, 0), a, nought), 0);
-      v128.store(q, changetype<K>(0).value(v128.load(p, 16), a, nought), 16);
+      v128.store(q, changetype<K>(0).value(v128.load(p, 0), a, zero), 0);
+      v128.store(q, changetype<K>(0).value(v128.load(p, 16), a, zero), 16);
     }
     for (let left = size & 7; left; p += 16, q += 16) {
       const n = min(left, 4);
-      storeFew(q, changetype<K>(0).value(few(p, n), a, nought), n);
+      storeFew(q, changetype<K>(0).value(few(p, n), a, zero), n);
       left -= n;
     }
   }

@@ -15,11 +15,9 @@ import { few, madd, storeFew } from '../lanes';
  * sizes       count, cols ≥ 1; runs ≥ 0
  * alias       y may be residual; no other overlap. Pixels lie apart in y
  * align       4 bytes required, 16 preferred
- * accumulate  f32, in order of r; nine taps in a grid: those of even and of odd r apart. A pixel's
- *             result does not depend on the pixels beside it
+ * accumulate  f32, in order of r: a pixel's result does not depend on the pixels beside it
  * numerics    a NaN passes the clamp
- * traffic     2·count·runs·cols flops; 9 taps in a grid: weights in registers, one load per
- *             multiply-add; others: tiles of 4 pixels × 8 channels
+ * traffic     2·count·runs·cols flops; tiles of 4 pixels × 8 channels
  */
 export function depthwise_nxc_f32(
   x: usize, w: usize, bias: usize, residual: usize, y: usize, at: usize, to: usize, taps: usize,
@@ -28,19 +26,11 @@ export function depthwise_nxc_f32(
   const least = f32x4.splat(low);
   const most = f32x4.splat(high);
   const onto = residual ? (residual - y) | 1 : 0;
-  const grid = isGrid(taps, runs);
   for (let first: u32 = 0; first < count; first += BAND) {
     const n = min(BAND, count - first);
     const from = at + ((<usize>first) << 2);
     const into = to + ((<usize>first) << 2);
-    let c: u32 = 0;
-    if (grid) {
-      for (; c + 4 <= cols; c += 4) {
-        const byte = (<usize>c) << 2;
-        grid9(x + byte, w + byte, bias ? bias + byte : 0, y + byte, from, into, taps, onto, least, most, n, (<usize>cols) << 2);
-      }
-    }
-    for (; c < cols; c += 8) {
+    for (let c: u32 = 0; c < cols; c += 8) {
       const byte = (<usize>c) << 2;
       const width = min(8, cols - c);
       const b = bias ? bias + byte : 0;
@@ -63,55 +53,6 @@ export function depthwise_nxc_f32(
 @inline
 function place(array: usize, table: usize): usize {
   return array + ((<usize>load<u32>(table)) << 2);
-}
-
-/** Are the taps nine, three rows of three that lie as far apart as each other? */
-function isGrid(taps: usize, runs: u32): bool {
-  if (runs != 9) return false;
-  const row = load<u32>(taps, 12) - load<u32>(taps);
-  const step = load<u32>(taps, 4) - load<u32>(taps);
-  for (let r: u32 = 0; r < 9; r++) {
-    if (load<u32>(taps + (r << 2)) != load<u32>(taps) + (r / 3) * row + (r % 3) * step) return false;
-  }
-  return true;
-}
-
-/** Four channels of so many pixels, their nine weights in registers. */
-function grid9(
-  x: usize, w: usize, bias: usize, y: usize, at: usize, to: usize, taps: usize, onto: usize,
-  least: v128, most: v128, n: u32, stride: usize,
-): void {
-  x += (<usize>load<u32>(taps)) << 2;
-  const row = ((<usize>(load<u32>(taps, 12) - load<u32>(taps))) << 2);
-  const step = ((<usize>(load<u32>(taps, 4) - load<u32>(taps))) << 2);
-  const w0 = v128.load(w);
-  const w1 = v128.load(w + stride);
-  const w2 = v128.load(w + 2 * stride);
-  const w3 = v128.load(w + 3 * stride);
-  const w4 = v128.load(w + 4 * stride);
-  const w5 = v128.load(w + 5 * stride);
-  const w6 = v128.load(w + 6 * stride);
-  const w7 = v128.load(w + 7 * stride);
-  const w8 = v128.load(w + 8 * stride);
-  for (const end = at + ((<usize>n) << 2); at < end; at += 4, to += 4) {
-    const p = place(x, at);
-    const q = place(y, to);
-    const p1 = p + row;
-    const p2 = p1 + row;
-    let v = f32x4.mul(v128.load(p), w0);
-    let u = f32x4.mul(v128.load(p + step), w1);
-    v = madd(v128.load(p + 2 * step), w2, v);
-    u = madd(v128.load(p1), w3, u);
-    v = madd(v128.load(p1 + step), w4, v);
-    u = madd(v128.load(p1 + 2 * step), w5, u);
-    v = madd(v128.load(p2), w6, v);
-    u = madd(v128.load(p2 + step), w7, u);
-    v = madd(v128.load(p2 + 2 * step), w8, v);
-    v = f32x4.add(v, u);
-    if (bias) v = f32x4.add(v, v128.load(bias));
-    if (onto) v = f32x4.add(v, v128.load(q + (onto & ~3)));
-    v128.store(q, f32x4.pmin(f32x4.pmax(v, least), most));
-  }
 }
 
 /** Up to four pixels × eight channels; fewer repeat the last one, and store nothing for it. */

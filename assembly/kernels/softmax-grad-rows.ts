@@ -16,7 +16,7 @@ import { exp } from '../transcendental';
  * traffic     12 bytes per element, and two rows in L1 once more
  */
 export function softmax_grad_rows_f32(y: usize, dy: usize, dx: usize, log: u32, rows: u32, cols: u32): void {
-  const nought = <i32>(cols >> 31);
+  const zero = <i32>(cols >> 31);
   const row = (<usize>cols) << 2;
   for (; rows; rows--, y += row, dy += row, dx += row) {
     let low = f64x2.splat(0);
@@ -39,7 +39,7 @@ export function softmax_grad_rows_f32(y: usize, dy: usize, dx: usize, log: u32, 
       const n = min(left, 4);
       const v = few(p, n);
       const d = few(g, n);
-      storeFew(q, log ? f32x4.sub(d, f32x4.mul(exp(v, nought), sum)) : f32x4.mul(v, f32x4.sub(d, sum)), n);
+      storeFew(q, log ? f32x4.sub(d, f32x4.mul(exp(v, zero), sum)) : f32x4.mul(v, f32x4.sub(d, sum)), n);
       left -= n;
     }
   }

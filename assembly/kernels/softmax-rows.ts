@@ -18,7 +18,7 @@ import { exp } from '../transcendental';
  * traffic     8 bytes per element, and a row in L1 twice more
  */
 export function softmax_rows_f32(x: usize, y: usize, log: u32, rows: u32, cols: u32): void {
-  const nought = <i32>(cols >> 31);
+  const zero = <i32>(cols >> 31);
   const row = (<usize>cols) << 2;
   for (; rows; rows--, x += row, y += row) {
     const most = f32x4.splat(largest(x, cols));
@@ -29,7 +29,7 @@ export function softmax_rows_f32(x: usize, y: usize, log: u32, rows: u32, cols: 
     for (let left = cols; left; p += 16, q += 16) {
       const n = min(left, 4);
       const d = f32x4.sub(n == 4 ? v128.load(p) : loadTailOver(p, n, f32x4.splat(-Infinity)), most);
-      const e = exp(d, nought);
+      const e = exp(d, zero);
       low = f64x2.add(low, lowF64(e));
       high = f64x2.add(high, highF64(e));
       storeFew(q, log ? d : e, n);

@@ -6,9 +6,16 @@
 import { readArguments } from '../../scripts/arguments.ts';
 import { type Sequential, tensor, zeros } from '../../src/index.ts';
 import { digitsInput, digitsNetwork, layerFor } from '../cases.ts';
+import { convnetContender } from '../convnet-cases.ts';
+import { type Convnet, imagesFor, layer, NETWORKS } from '../convnets.ts';
 import type { PeerRow } from '../figures.ts';
-import { KIN_SHAPES, type KinShape, KinWorkload, kinLayoutsOf } from '../kin-workload.ts';
 import { about, keep } from '../results.ts';
+import {
+  SAMPLE_NORM_SHAPES,
+  type SampleNormShape,
+  SampleNormWorkload,
+  sampleNormLayoutsOf,
+} from '../sample-norm-workload.ts';
 import { type BenchLayout, type BenchShape, layoutsOf, SHAPES } from '../shapes.ts';
 import { timeTogether } from '../timing.ts';
 import { relativeDifference, Workload } from '../workload.ts';
@@ -67,6 +74,7 @@ const OURS: Peer = {
       },
     };
   },
+  convnet: async (net, batch) => convnetContender(net, batch),
 };
 
 const net: Sequential = digitsNetwork();
@@ -171,8 +179,8 @@ for (const shape of SHAPES.filter(({ name }) => MEASURED.includes(name))) {
   }
 }
 /** The other norms beside PyTorch, which alone has them all. */
-async function kin(shape: KinShape, layout: BenchLayout): Promise<void> {
-  const workload = new KinWorkload(shape, layout);
+async function sampleNorm(shape: SampleNormShape, layout: BenchLayout): Promise<void> {
+  const workload = new SampleNormWorkload(shape, layout);
   const { stored, x, dy } = workload;
   const kernel = shape.dims.length === 2 ? 'rows' : layout === 'channels-last' ? 'nxc' : 'ncx';
   for (const op of [shape.op, `${shape.op}, backward`]) {
@@ -201,7 +209,8 @@ async function kin(shape: KinShape, layout: BenchLayout): Promise<void> {
   }
 }
 
-for (const shape of pytorch ? KIN_SHAPES : []) for (const layout of kinLayoutsOf(shape)) await kin(shape, layout);
+for (const shape of pytorch ? SAMPLE_NORM_SHAPES : [])
+  for (const layout of sampleNormLayoutsOf(shape)) await sampleNorm(shape, layout);
 for (const batch of [1, 64]) {
   const label = { op: 'digits MLP', layout: '', shape: `batch ${batch}, 784-100-100-100-10` };
   if (!`${label.op} | ${label.shape}`.includes(options.filter)) continue;
@@ -213,5 +222,35 @@ for (const batch of [1, 64]) {
   }
   await compare(label, contenders, net.forward({ data: input, shape: [batch, 784] }).data);
 }
+
+/** Layers that show what a whole network does not: depthwise, 1×1, few pixels, the stem. */
+const LAYERS = [
+  layer(112, 96, 96, 3, 1, 96),
+  layer(14, 384, 384, 3, 1, 384),
+  layer(56, 64, 64, 3),
+  layer(14, 256, 256, 3),
+  layer(7, 512, 512, 3),
+  layer(56, 64, 256, 1),
+  layer(14, 64, 384, 1),
+  layer(224, 3, 64, 7, 2),
+];
+
+async function convnet(net: Convnet): Promise<void> {
+  const label = { op: 'convnet', layout: 'ncx', shape: `${net.name}, batch 1` };
+  if (!`${label.op} | ${label.layout} | ${label.shape}`.includes(options.filter)) return;
+  const images = imagesFor(net, 1);
+  const contenders: Record<string, Contender> = {};
+  for (const peer of peers) {
+    // plain JavaScript takes seconds for a network
+    const contender = peer.name === 'tfjs-cpu' ? undefined : await peer.convnet(net, 1, images);
+    if (contender) contenders[peer.name] = contender;
+  }
+  const expected = await contenders[Object.keys(contenders)[1] ?? 'evenkeel'].output();
+  await compare(label, contenders, expected);
+}
+
+for (const make of NETWORKS) await convnet(make());
+for (const one of LAYERS) await convnet(one);
+
 pytorch?.close();
 if (options.filter === '') console.log(`\n${keep('peers', { about: head, rows })}`);

@@ -1,5 +1,7 @@
-// ONNX models of one batch norm and of the digits network, as onnxruntime takes them: the few
-// fields of the format that they need.
+// ONNX models of one batch norm, of the digits network and of networks of convolutions, as
+// onnxruntime takes them: the few fields of the format that they need.
+
+import type { Builder, Convnet } from '../convnets.ts';
 
 type Field = Uint8Array;
 
@@ -117,4 +119,75 @@ export function networkModel(
   const inputs = state[weights[0]].shape[1];
   const outputs = state[weights.at(-1)!].shape[0];
   return model(nodes, initializers, [rows, inputs], [rows, outputs]);
+}
+
+/** AttributeProto of integers: name 1, ints 8, type 20. */
+function integers(name: string, values: readonly number[]): Field {
+  return message(5, text(1, name), ...values.map((value) => integer(8, value)), integer(20, 7));
+}
+
+/** A network of convolutions, channels first, with its norms as they are. */
+export function convnetModel(net: Convnet, batch: number, eps: number): Uint8Array {
+  const nodes: Field[] = [];
+  const initializers: Field[] = [];
+  let count = 0;
+  let shape: readonly number[] = [];
+  const shapes = new Map<string, readonly number[]>([['x', [batch, ...net.input]]]);
+  const add = (name: string, data: Float32Array, dims: readonly number[]) => {
+    initializers.push(initializer(name, data, dims));
+    return name;
+  };
+  const push = (op: string, inputs: readonly string[], dims: readonly number[], ...attributes: Field[]): string => {
+    const out = `${op}${count++}`;
+    nodes.push(node(op, inputs, out, ...attributes));
+    shapes.set(out, dims);
+    shape = dims;
+    return out;
+  };
+  const builder: Builder<string> = {
+    convNorm(x, { name, inChannels, outChannels, kernel, stride, padding, groups, weight, ...norm }) {
+      const [n, , height, width] = shapes.get(x)!;
+      const dims = [n, outChannels, Math.ceil(height / stride), Math.ceil(width / stride)];
+      const w = add(name, weight, [outChannels, inChannels / groups, kernel, kernel]);
+      const attributes = [
+        integers('kernel_shape', [kernel, kernel]),
+        integers('strides', [stride, stride]),
+        integers('pads', [padding, padding, padding, padding]),
+        attribute('group', groups, 'int'),
+      ];
+      const y = push('Conv', [x, w], dims, ...attributes);
+      const { gamma, beta, mean, variance } = norm;
+      const vectors = Object.entries({ gamma, beta, mean, variance }).map(([key, data]) =>
+        add(`${name}.${key}`, data, [outChannels]),
+      );
+      return push('BatchNormalization', [y, ...vectors], dims, attribute('epsilon', eps, 'float'));
+    },
+    activate(x, name) {
+      if (name === 'relu') return push('Relu', [x], shapes.get(x)!);
+      if (!shapes.has('six')) {
+        add('zero', Float32Array.of(0), []);
+        add('six', Float32Array.of(6), []);
+        shapes.set('six', []);
+      }
+      return push('Clip', [x, 'zero', 'six'], shapes.get(x)!);
+    },
+    add: (a, b) => push('Add', [a, b], shapes.get(a)!),
+    maxPool(x) {
+      const [n, c, height, width] = shapes.get(x)!;
+      const attributes = [
+        integers('kernel_shape', [3, 3]),
+        integers('strides', [2, 2]),
+        integers('pads', [1, 1, 1, 1]),
+      ];
+      return push('MaxPool', [x], [n, c, Math.ceil(height / 2), Math.ceil(width / 2)], ...attributes);
+    },
+    classify(x, { inFeatures, outFeatures, weight, bias }) {
+      const [n, c] = shapes.get(x)!;
+      const pooled = push('Flatten', [push('GlobalAveragePool', [x], [n, c, 1, 1])], [n, c]);
+      const operands = [pooled, add('fc', weight, [outFeatures, inFeatures]), add('fc.bias', bias, [outFeatures])];
+      return push('Gemm', operands, [n, outFeatures], attribute('transB', 1, 'int'));
+    },
+  };
+  nodes.push(node('Identity', [net.build(builder, 'x')], 'y'));
+  return model(nodes, initializers, [batch, ...net.input], shape);
 }

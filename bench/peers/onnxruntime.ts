@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { EPS } from '../workload.ts';
-import { batchNormModel, networkModel } from './onnx.ts';
+import { batchNormModel, convnetModel, networkModel } from './onnx.ts';
 import type { Contender, Peer } from './peer.ts';
 
 interface Ort {
@@ -55,5 +55,6 @@ export async function onnxruntime(name: 'onnxruntime-node' | 'onnxruntime-web'):
       return contender(batchNormModel(workload.stored, workload, EPS), workload.x, workload.stored);
     },
     network: (rows, input, state) => contender(networkModel(rows, state, EPS), input, [rows, 784]),
+    convnet: (net, batch, images) => contender(convnetModel(net, batch, EPS), images, [batch, ...net.input]),
   };
 }

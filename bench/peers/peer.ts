@@ -1,3 +1,4 @@
+import type { Convnet } from '../convnets.ts';
 import type { Work } from '../timing.ts';
 import type { Workload } from '../workload.ts';
 
@@ -18,5 +19,7 @@ export interface Peer {
   norm(op: string, workload: Workload): Promise<Contender | undefined>;
   /** The digits network on a batch, from its state dict. */
   network(rows: number, input: Float32Array, state: State): Promise<Contender | undefined>;
+  /** A network of convolutions on images with channels first, `[batch, C, H, W]`. */
+  convnet(net: Convnet, batch: number, images: Float32Array): Promise<Contender | undefined>;
   close?(): void;
 }

@@ -33,7 +33,7 @@ def image(name, shape, layout):
     return data.permute(0, 3, 1, 2) if layout == "channels-last" and len(shape) == 4 else data
 
 
-def kin(op, shape, eps, layout, groups):
+def sample_norm(op, shape, eps, layout, groups):
     """Layer, RMS, group and instance norm, forward alone or, from a graph that is kept, backward alone."""
     norm, _, direction = op.partition(", ")
     x, gamma, beta = image("x", shape, layout), read("gamma"), read("beta")
@@ -62,7 +62,7 @@ def kin(op, shape, eps, layout, groups):
 
 def prepare(op, shape, eps, layout, groups):
     if op.partition(", ")[0] in ("layer norm", "RMS norm", "group norm", "instance norm"):
-        return kin(op, shape, eps, layout, groups)
+        return sample_norm(op, shape, eps, layout, groups)
     x = image("x", shape, layout)
     gamma, beta, mean, var = (read(name) for name in ("gamma", "beta", "mean", "var"))
     if op == "eval":

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { KinWorkload } from '../kin-workload.ts';
+import { SampleNormWorkload } from '../sample-norm-workload.ts';
 import { EPS, type Workload } from '../workload.ts';
 
 const SCRIPT = fileURLToPath(new URL('./pytorch.py', import.meta.url));
@@ -38,11 +38,17 @@ export class PyTorch {
    * Makes ready for one op (`eval`, `train` or `backward` of batch norm; another norm, or `…,
    * backward`) on a workload, and returns its result.
    */
-  async prepare(op: string, workload: Workload | KinWorkload): Promise<Float32Array> {
+  async prepare(op: string, workload: Workload | SampleNormWorkload): Promise<Float32Array> {
     const { x, dy, gamma, beta, stored, layout } = workload;
-    const isKin = workload instanceof KinWorkload;
-    const files = { x, dy, gamma, beta, ...(!isKin && { mean: workload.runningMean, var: workload.runningVar }) };
-    const groups = isKin ? workload.shape.groups : undefined;
+    const isSampleNorm = workload instanceof SampleNormWorkload;
+    const files = {
+      x,
+      dy,
+      gamma,
+      beta,
+      ...(!isSampleNorm && { mean: workload.runningMean, var: workload.runningVar }),
+    };
+    const groups = isSampleNorm ? workload.shape.groups : undefined;
     for (const [name, data] of Object.entries(files)) {
       writeFileSync(join(this.#folder, name), new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
     }

@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
+import { type Builder, channelsFirst, channelsLast, foldedNorm } from '../convnets.ts';
 import { EPS } from '../workload.ts';
 import type { Contender, Peer } from './peer.ts';
 
@@ -7,6 +8,20 @@ interface TfTensor {
   dataSync(): Float32Array;
   dispose(): void;
 }
+
+type Pad = readonly (readonly [number, number])[];
+
+interface FusedConvolution {
+  x: TfTensor;
+  filter: TfTensor;
+  bias: TfTensor;
+  strides: number;
+  pad: Pad;
+  activation: 'linear' | 'relu' | 'relu6';
+}
+
+/** A value, or a convolution that waits for its activation. */
+type Pending = (activation: 'linear' | 'relu' | 'relu6') => TfTensor;
 
 interface Tf {
   getBackend(): string;
@@ -17,6 +32,13 @@ interface Tf {
   batchNorm(x: TfTensor, mean: TfTensor, variance: TfTensor, offset: TfTensor, scale: TfTensor, eps: number): TfTensor;
   matMul(a: TfTensor, b: TfTensor, transposeA: boolean, transposeB: boolean): TfTensor;
   tidy<T>(work: () => T): T;
+  fused: {
+    conv2d(convolution: FusedConvolution): TfTensor;
+    depthwiseConv2d(convolution: FusedConvolution): TfTensor;
+  };
+  relu(x: TfTensor): TfTensor;
+  maxPool(x: TfTensor, size: number, strides: number, pad: Pad): TfTensor;
+  mean(x: TfTensor, axis: readonly number[]): TfTensor;
   version_core: string;
 }
 
@@ -78,6 +100,73 @@ export async function tfjs(backend: 'wasm' | 'cpu'): Promise<Peer> {
           return x;
         });
       return contender(run, [input, ...Object.values(tensors)]);
+    },
+    // norms folded and activations fused, as its converter leaves a network
+    async convnet(net, batch, images) {
+      await select();
+      const held: TfTensor[] = [];
+      const hold = (data: Float32Array, shape: readonly number[]) => {
+        held.push(tf.tensor(data, shape));
+        return held[held.length - 1];
+      };
+      const [channels, height, width] = net.input;
+      const input = hold(channelsLast(images, net.input), [batch, height, width, channels]);
+      const around = (padding: number): Pad => [
+        [0, 0],
+        [padding, padding],
+        [padding, padding],
+        [0, 0],
+      ];
+      const steps: ((values: Pending[]) => Pending)[] = [];
+      // a value is the number of the step that makes it; 0 the input
+      const step = (make: (of: (value: number) => Pending) => Pending) => {
+        steps.push((values) => make((value) => values[value]));
+        return steps.length;
+      };
+      const builder: Builder<number> = {
+        convNorm(from, conv) {
+          const { inChannels, outChannels, kernel, stride, padding, groups } = conv;
+          const { weight, bias } = foldedNorm(conv, EPS);
+          const [own, taps] = [inChannels / groups, kernel * kernel];
+          // [k, k, in, out], and of a depthwise one [k, k, in, 1]
+          const filter = weight.map((_, i) => {
+            const o = groups > 1 ? i % inChannels : i % outChannels;
+            const c = groups > 1 ? 0 : Math.floor(i / outChannels) % own;
+            const tap = Math.floor(i / (groups > 1 ? inChannels : own * outChannels));
+            return weight[(o * own + c) * taps + tap];
+          });
+          const shape = groups > 1 ? [kernel, kernel, inChannels, 1] : [kernel, kernel, inChannels, outChannels];
+          const operands = { filter: hold(filter, shape), bias: hold(bias, [outChannels]) };
+          const options = { ...operands, strides: stride, pad: around(padding) };
+          const run = groups > 1 ? tf.fused.depthwiseConv2d : tf.fused.conv2d;
+          return step((of) => (activation) => run({ ...options, x: of(from)('linear'), activation }));
+        },
+        activate: (from, name) => step((of) => () => of(from)(name)),
+        add: (a, b) =>
+          step((of) => (activation) => {
+            const sum = tf.add(of(a)('linear'), of(b)('linear'));
+            return activation === 'relu' ? tf.relu(sum) : sum;
+          }),
+        maxPool: (from) => step((of) => () => tf.maxPool(of(from)('linear'), 3, 2, around(1))),
+        classify(from, { inFeatures, outFeatures, weight, bias }) {
+          const [w, b] = [hold(weight, [outFeatures, inFeatures]), hold(bias, [outFeatures])];
+          return step((of) => () => tf.add(tf.matMul(tf.mean(of(from)('linear'), [1, 2]), w, false, true), b));
+        },
+      };
+      const last = net.build(builder, 0);
+      const run = () =>
+        tf.tidy(() => {
+          const values: Pending[] = [() => input];
+          for (const make of steps) {
+            const pending = make(values);
+            let done: TfTensor | undefined;
+            // worked out when it is first asked for: by then it is known which activation follows
+            values.push((activation) => (done ??= pending(activation)));
+          }
+          return values[last]('linear');
+        });
+      const { output, ...rest } = contender(run, held);
+      return { ...rest, output: async () => channelsFirst((await output()) as Float32Array, net) };
     },
   };
 }

@@ -9,7 +9,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 const LARGE = 64 << 20;
 const CHUNK = 8 << 20;
 
-/** A line on a terminal that says how far something is; nothing where nobody looks. */
+/** A line on a terminal that shows progress; nothing where the output is no terminal. */
 function progress(what: string, total: number, always: boolean): (done: number) => void {
   if (!always && (total < LARGE || !process.stderr.isTTY)) return () => {};
   let shown = -1;
@@ -26,7 +26,7 @@ export async function readFileWhole(path: string, always = false): Promise<Uint8
   const file = await open(path, 'r');
   try {
     const found = await file.stat();
-    if (found.isDirectory()) throw new Error(`${path} is a folder`);
+    if (found.isDirectory()) throw Object.assign(new Error(`${path} is a folder`), { code: 'EISDIR' });
     if (!found.isFile()) return Uint8Array.from(await file.readFile());
     const { size } = found;
     const show = progress(`reading ${basename(path)}`, size, always);

@@ -136,7 +136,7 @@ function print(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
-// a pipe that nobody reads any more (| head) is no error
+// a pipe whose reader has ended (| head) is no error
 process.stdout.on('error', () => process.exit(0));
 
 main().catch((error: Error) => {

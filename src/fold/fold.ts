@@ -67,6 +67,9 @@ export type Folded<L> = Omit<L, 'weight' | 'bias'> & {
  *
  *     const { weight, bias } = foldLinear(fc, bn.eval());
  *
+ * @param linear a layer, or its weights
+ * @param norm a layer in evaluation mode, its statistics, or a map
+ * @param options `samples`, on which the error is measured
  * @throws ERR_FOLD for a norm in training mode, without statistics, with variances below 0 or
  *   values that are not finite, for channel counts that differ, for an activation between the two,
  *   and for folded weights beyond f32; ERR_SHAPE, ERR_TYPE, ERR_OPTION
@@ -102,6 +105,9 @@ export function foldLinear(
  * values at the border differ. Likewise before a transposed layer, whose outputs do not all see as
  * many inputs.
  *
+ * @param conv a layer
+ * @param norm a layer in evaluation mode, its statistics, or a map
+ * @param options `samples`, on which the error is measured
  * @throws as `foldLinear`
  */
 export function foldConv(conv: Convolution, norm: Norm, options?: FoldOptions): Folded<ConvWeights>;
@@ -189,7 +195,7 @@ function checkBorders(
 export function checkFold(
   subject: string,
   layer: Omit<ConvWeights, 'weight'>,
-  { inChannels, outChannels }: Geometry,
+  { inChannels, outChannels }: Pick<Geometry, 'inChannels' | 'outChannels'>,
   { scale, shift }: Pick<Affine, 'scale' | 'shift'>,
   before: boolean,
 ): void {

@@ -64,7 +64,8 @@ export interface Geometry extends WeightAxes {
 export function linearGeometry(subject: string, given: LinearWeights): Geometry {
   checkWeights(subject, given);
   if (given.shape.length !== 2) throw wrongShape(subject, 'rank 2', given.shape);
-  return geometryOf(subject, { ...given, groups: 1, transposed: false, depthwise: false });
+  const { weight, shape, layout } = given;
+  return geometryOf(subject, { weight, shape, layout, groups: 1, transposed: false, depthwise: false });
 }
 
 /** Reads the shape of a convolution layer's weights. Throws ERR_SHAPE, ERR_TYPE, ERR_OPTION. */

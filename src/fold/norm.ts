@@ -147,6 +147,7 @@ function missing(subject: string, what: string): EvenkeelError {
  *
  *     const { scale, shift } = foldNorms(bn1, bn2);
  *
+ * @param first the norm that data passes first
  * @throws ERR_FOLD as `foldLinear` for one norm; for different numbers of channels; for an
  *   activation between two norms
  */

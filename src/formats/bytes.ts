@@ -87,6 +87,42 @@ export function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   return all;
 }
 
+/** Fewer bytes than this are not worth a buffer of their own. */
+const SMALL = 1 << 12;
+const CHUNK = 1 << 16;
+
+/**
+ * Bytes of many things, which are kept under numbers. Small ones share chunks: a buffer for each
+ * costs some 300 bytes, whatever is in it.
+ */
+export class Pool {
+  readonly #chunks: Uint8Array[] = [];
+  #used = CHUNK;
+
+  keep(bytes: Uint8Array): number {
+    const { length } = bytes;
+    if (length > SMALL) {
+      this.#chunks.push(bytes);
+      this.#used = CHUNK;
+      return (this.#chunks.length - 1) * CHUNK;
+    }
+    if (this.#used + length > CHUNK) {
+      this.#chunks.push(new Uint8Array(CHUNK));
+      this.#used = 0;
+    }
+    const chunk = this.#chunks.length - 1;
+    this.#chunks[chunk].set(bytes, this.#used);
+    this.#used += length;
+    return chunk * CHUNK + this.#used - length;
+  }
+
+  /** What was kept under a number. */
+  view(place: number, length: number): Uint8Array {
+    const at = place % CHUNK;
+    return this.#chunks[Math.floor(place / CHUNK)].subarray(at, at + length);
+  }
+}
+
 /**
  * Things with names in a file: each takes so many bytes of it, with what belongs to it; a few are
  * there in any case.
@@ -100,6 +136,18 @@ const FEW_THINGS = 1 << 14;
  */
 export function mostNamed(length: number, few = FEW_THINGS): number {
   return Math.max(few, Math.floor(length / LEAST_BYTES));
+}
+
+/**
+ * Layers that any network may have, and bytes of a file for each of more: a layer here takes some
+ * 30 kB, however small its weights are.
+ */
+const FEW_LAYERS = 1500;
+const LAYER_BYTES = 4500;
+
+/** As many layers as the network of a file of some length may have. */
+export function mostLayers(length: number): number {
+  return Math.max(FEW_LAYERS, Math.floor(length / LAYER_BYTES));
 }
 
 /** A name or a text of a file for an error message. */

@@ -1,5 +1,6 @@
 // JSON from a stranger: no key twice, no nesting without end, and errors that say where.
-// `JSON.parse` keeps the last of two equal keys in silence, and gives objects with a prototype.
+// `JSON.parse` keeps the last of two equal keys without an error, and gives objects with a
+// prototype.
 
 import { malformed } from '../errors.ts';
 import { quote } from './bytes.ts';
@@ -36,7 +37,7 @@ const TABLE_KEY = 200;
 const FEW_KEYS = 32;
 const CHUNK = 1 << 12;
 /** No text has room for more. */
-const MOST_KEYS = 2 ** 26;
+const MOST_KEYS = 1 << 26;
 
 /**
  * Objects without a prototype of names: cheaper than `Object.create(null)`, which makes a table for
@@ -50,6 +51,9 @@ const Entries = /* @__PURE__ */ (() => {
 const NO_ITEMS = Object.freeze([]) as unknown as Json[];
 const NO_ENTRIES = /* @__PURE__ */ Object.freeze(/* @__PURE__ */ new Entries()) as { [key: string]: Json };
 const TOKEN = /true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
+const SPACE = [0x20, 0x0a, 0x0d, 0x09];
+/** Parts of a text that are this long are not copied (V8). */
+const SLICED = 13;
 /** Longer numbers are none. */
 const LONGEST_TOKEN = 400;
 
@@ -57,8 +61,16 @@ const LONGEST_TOKEN = 400;
  * Parses a text. Objects inherit no names; what is empty is frozen.
  *
  * @param base where the text begins in the file
+ * @param member takes each member of the outermost object, which then keeps none: a large object
+ *   never stands in memory as a whole. False for a key that came before
  */
-export function parseJson(format: string, part: string, bytes: Uint8Array, base = 0): Json {
+export function parseJson(
+  format: string,
+  part: string,
+  bytes: Uint8Array,
+  base = 0,
+  member?: (key: string, value: Json) => boolean,
+): Json {
   let text: string;
   try {
     text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
@@ -76,7 +88,7 @@ export function parseJson(format: string, part: string, bytes: Uint8Array, base 
     if (room < 0) throw fail('fewer lists, objects and keys for its length');
   };
   const fail = (expected: string, got = at < text.length ? quote(text[at]) : 'the end') =>
-    malformed(format, part, expected, got, base + at);
+    malformed(format, part, expected, got, base + new TextEncoder().encode(text.slice(0, at)).length);
   const space = () => {
     for (let code = text.charCodeAt(at); code <= 0x20; code = text.charCodeAt(++at)) {
       if (code !== 0x20 && code !== 0x0a && code !== 0x0d && code !== 0x09) return;
@@ -129,6 +141,17 @@ export function parseJson(format: string, part: string, bytes: Uint8Array, base 
         if (text[at] !== '"') throw fail('a key');
         const start = at;
         const key = string();
+        const again = () => {
+          at = start;
+          return fail('each key once', `${quote(key)} again`);
+        };
+        if (member && depth === 0) {
+          spend(TABLE_KEY);
+          // a part of the text would keep all of it in memory
+          const own = key.length < SLICED ? key : JSON.parse(text.slice(start, at));
+          if (!member(own, behindColon(depth))) throw again();
+          return;
+        }
         if (++keys <= FEW_KEYS) order = nextOrder(order, key, keys);
         else {
           if (keys === FEW_KEYS + 1) {
@@ -137,14 +160,8 @@ export function parseJson(format: string, part: string, bytes: Uint8Array, base 
           }
           spend(TABLE_KEY);
         }
-        if (key in entries) {
-          at = start;
-          throw fail('each key once', `${quote(key)} again`);
-        }
-        space();
-        if (text[at] !== ':') throw fail("':'");
-        at++;
-        entries[key] = value(depth + 1);
+        if (key in entries) throw again();
+        entries[key] = behindColon(depth);
       });
       return entries;
     }
@@ -155,6 +172,12 @@ export function parseJson(format: string, part: string, bytes: Uint8Array, base 
     const parsed = JSON.parse(token);
     if (typeof parsed === 'number' && !Number.isInteger(parsed)) spend(FRACTION);
     return parsed;
+  };
+  const behindColon = (depth: number): Json => {
+    space();
+    if (text[at] !== ':') throw fail("':'");
+    at++;
+    return value(depth + 1);
   };
   /**
    * Objects with the same keys in the same order are kept alike, which costs little; each other
@@ -197,6 +220,60 @@ export function parseJson(format: string, part: string, bytes: Uint8Array, base 
   space();
   if (at < text.length) throw fail('the end');
   return result;
+}
+
+/** Members of a long object are parsed in pieces of about so many bytes. */
+const PIECE = 1 << 14;
+
+/**
+ * Goes through the members of an object, whose text and values never stand in memory as a whole.
+ *
+ * @param member takes each; false for a key that came before
+ * @returns an object without entries, or the value where it is another one
+ */
+export function parseMembers(
+  format: string,
+  part: string,
+  bytes: Uint8Array,
+  base: number,
+  member: (key: string, value: Json) => boolean,
+): Json {
+  const open = bytes.findIndex((byte) => !SPACE.includes(byte));
+  if (bytes.length <= PIECE || bytes[open] !== 0x7b) return parseJson(format, part, bytes, base, member);
+  const piece = (from: number, to: number, isClosed: boolean) => {
+    const text = new Uint8Array(to - from + (isClosed ? 2 : 1));
+    text[0] = 0x7b;
+    text.set(bytes.subarray(from, to), 1);
+    if (isClosed) text[text.length - 1] = 0x7d;
+    parseJson(format, part, text, base + from - 1, member);
+  };
+  let from = open + 1;
+  let depth = 1;
+  let isText = false;
+  for (let at = from; at < bytes.length; at++) {
+    const byte = bytes[at];
+    if (isText) {
+      if (byte === 0x5c) at++;
+      else if (byte === 0x22) isText = false;
+    } else if (byte === 0x22) isText = true;
+    else if (byte === 0x7b || byte === 0x5b) depth++;
+    else if ((byte === 0x7d || byte === 0x5d) && --depth === 0) {
+      // what is behind the end, and a comma before it, are judged by the parser
+      const isLone = from > open + 1 && bytes.subarray(from, at).every((one) => SPACE.includes(one));
+      if (isLone) throw malformed(format, part, 'a key', quote(String.fromCharCode(byte)), base + at);
+      if (byte === 0x5d) break;
+      piece(from, at, true);
+      const rest = bytes.subarray(at + 1).findIndex((one) => !SPACE.includes(one));
+      if (rest < 0) return NO_ENTRIES;
+      const found = String.fromCharCode(bytes[at + 1 + rest]);
+      throw malformed(format, part, 'the end', quote(found), base + at + 1 + rest);
+    } else if (byte === 0x2c && depth === 1 && at - from >= PIECE) {
+      piece(from, at, true);
+      from = at + 1;
+    }
+  }
+  piece(from, bytes.length, false);
+  return NO_ENTRIES;
 }
 
 /** Values of lists before their end. It grows without being copied. */

@@ -32,6 +32,7 @@ const DTYPES: Readonly<Record<string, { dtype: string; bytes: number }>> = {
  *
  *     const { data, shape } = readNpy(await readFile('x.npy'));
  *
+ * @param file bytes of the file
  * @throws ERR_FORMAT for anything else: which part, and at which offset
  */
 export function readNpy(file: Bytes): StoredTensor {
@@ -135,6 +136,7 @@ export interface WritableArray {
  *
  *     const bytes = writeNpy({ data: Float32Array.of(1, 2), shape: [2] });
  *
+ * @param array values, shape and type
  * @throws ERR_OPTION for a type that NumPy does not have; ERR_SHAPE where shape and values differ
  */
 export function writeNpy({ data, shape, dtype = naturalType(data) }: WritableArray): Uint8Array<ArrayBuffer> {

@@ -16,6 +16,7 @@ const FORMAT = 'NPZ';
  *     const arrays = await readNpz(await readFile('weights.npz'));
  *     arrays.get('fc1.weight')?.shape;
  *
+ * @param file bytes of the file
  * @throws ERR_FORMAT: which member, which part of it, and at which offset (inside a deflated
  *   member, of its inflated bytes)
  */
@@ -41,6 +42,7 @@ export async function readNpz(file: Bytes): Promise<StoredTensors> {
  *
  *     const bytes = writeNpz({ x: { data: Float32Array.of(1, 2), shape: [2] } });
  *
+ * @param arrays by name, without `.npy`
  * @throws as `writeNpy`
  */
 export function writeNpz(

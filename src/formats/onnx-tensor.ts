@@ -3,7 +3,7 @@
 import { malformed, show } from '../errors.ts';
 import { type Bytes, quote } from './bytes.ts';
 import { bytesPerValue, decode, isEnd, type StoredTensor, type Values } from './dtypes.ts';
-import { bytesIn, type Field, floatOf, innerFields, numberIn, numbersIn, textIn, viewOf } from './protobuf.ts';
+import { bytesIn, Field, floatOf, innerFields, numberIn, numbersIn, textIn, viewOf } from './protobuf.ts';
 import { isInside } from './zip.ts';
 
 const FORMAT = 'ONNX';
@@ -55,6 +55,13 @@ const LISTS: Readonly<Record<string, number>> = {
 
 /** More axes than NumPy has. */
 const MOST_AXES = 64;
+const NO_ENTRIES: ReadonlyMap<string, string> = /* @__PURE__ */ new Map();
+
+/** Bytes, and where they lie in their file. */
+interface Raw {
+  readonly bytes: Uint8Array;
+  readonly offset: number;
+}
 
 export class OnnxTensor implements StoredTensor {
   readonly name: string;
@@ -63,8 +70,9 @@ export class OnnxTensor implements StoredTensor {
   /** Bytes that lie in another file. */
   readonly outside: number = 0;
   readonly #field: Field;
-  readonly #label: string;
-  readonly #raw: { readonly bytes: Uint8Array; readonly offset: number } | undefined;
+  readonly #part: string;
+  /** Its bytes, or the field that has them. */
+  readonly #raw: Raw | Field | undefined;
 
   constructor(part: string, field: Field, find: (location: string) => Uint8Array | undefined) {
     let name = '';
@@ -72,7 +80,7 @@ export class OnnxTensor implements StoredTensor {
     let isOutside = false;
     let raw: Field | undefined;
     const shape: number[] = [];
-    const entries = new Map<string, string>();
+    let entries: Map<string, string> | undefined;
     for (const inner of innerFields(FORMAT, part, field)) {
       if (inner.number === 1) {
         for (const length of numbersIn(FORMAT, `${part} dims`, inner)) {
@@ -86,6 +94,7 @@ export class OnnxTensor implements StoredTensor {
         if (raw) throw malformed(FORMAT, part, 'raw_data once', 'it again', inner.offset);
         raw = inner;
       } else if (inner.number === 13) {
+        entries ??= new Map();
         if (entries.size < 16) entries.set(...entryOf(part, inner));
       } else if (inner.number === 14) isOutside = numberIn(FORMAT, part, inner) === 1;
       else if (inner.number === 3)
@@ -93,20 +102,24 @@ export class OnnxTensor implements StoredTensor {
     }
     this.name = name;
     this.dtype = TYPES[type] ?? `type ${type}`;
-    this.shape = shape;
+    this.shape = shape.slice();
     this.#field = field;
-    this.#label = `${part} ${quote(name)}`;
+    this.#part = part;
     for (const length of shape) {
       if (!(length >= 0)) throw this.#wrong('a shape of fewer than 2^53 values', show(shape));
     }
     if (!Number.isSafeInteger(this.#count * 16)) throw this.#wrong('a shape of fewer than 2^53 values', show(shape));
     if (isOutside) {
-      this.#raw = this.#fromFile(entries, find);
-      this.outside = this.#raw.bytes.length;
-    } else if (raw) this.#raw = { bytes: bytesIn(FORMAT, this.#label, raw), offset: raw.offset };
+      const { bytes, offset } = this.#fromFile(entries ?? NO_ENTRIES, find);
+      this.#raw = { bytes, offset };
+      this.outside = bytes.length;
+    } else if (raw) {
+      bytesIn(FORMAT, this.#label, raw);
+      this.#raw = raw;
+    }
     const size = bytesPerValue(this.dtype);
-    if (this.#raw && size !== undefined && this.#raw.bytes.length !== this.#count * size) {
-      const { bytes, offset } = this.#raw;
+    const { bytes, offset } = this.#stored ?? {};
+    if (bytes && offset !== undefined && size !== undefined && bytes.length !== this.#count * size) {
       const expected = `${this.#count * size} bytes for this shape and type`;
       throw malformed(FORMAT, this.#label, expected, `${bytes.length}`, isOutside ? field.offset : offset);
     }
@@ -124,16 +137,27 @@ export class OnnxTensor implements StoredTensor {
     return this.#field.raw;
   }
 
+  get #label(): string {
+    return `${this.#part} ${quote(this.name)}`;
+  }
+
+  /** A view is made when it is asked for: it costs more than most tensors. */
+  get #stored(): Raw | undefined {
+    const raw = this.#raw;
+    return raw instanceof Field ? { bytes: raw.value as Uint8Array, offset: raw.offset } : raw;
+  }
+
   get bytes(): Uint8Array | undefined {
-    return this.#raw?.bytes;
+    return this.#stored?.bytes;
   }
 
   get data(): Values {
-    if (this.#raw) return decode(FORMAT, this.name, this.dtype, this.#raw.bytes, this.#raw.offset, true);
+    const stored = this.#stored;
+    if (stored) return decode(FORMAT, this.name, this.dtype, stored.bytes, stored.offset, true);
     return this.#fromLists();
   }
 
-  #fromFile(entries: ReadonlyMap<string, string>, find: (location: string) => Uint8Array | undefined) {
+  #fromFile(entries: ReadonlyMap<string, string>, find: (location: string) => Uint8Array | undefined): Raw {
     const location = checkLocation(this.#label, entries.get('location') ?? '', this.#field);
     const file = find(location);
     if (!file) {

@@ -187,6 +187,7 @@ export function fileFinder(given: TensorFiles | undefined): (location: string) =
  *     const model = readOnnx(await readFile('model.onnx'));
  *     model.nodes.map(({ op }) => op);
  *
+ * @param file bytes of the model
  * @throws ERR_FORMAT for bytes that are no model, for data in other files that are not among
  *   `files`, and for sparse initializers: which part, and at which offset
  */
@@ -249,6 +250,7 @@ export function messageIn(kind: Message, number: number): Message | 'tensor' | u
  *
  *     onnxFiles(await readFile('model.onnx'));   // ['model.onnx.data']
  *
+ * @param file bytes of the model
  * @throws ERR_FORMAT for bytes that are no model, and for a location out of the model's folder
  */
 export function onnxFiles(file: Bytes): string[] {
@@ -403,8 +405,9 @@ function nodeOf(field: Field, reading: Reading, depth: number): OnnxNode {
   }
   if (node.op === '') throw malformed(FORMAT, 'node', 'an op_type', 'none', field.offset);
   if (unlike.length && node.domain === '' && OPERATORS.test(node.op)) throw wrongAttribute(node, outputs[0], unlike[0]);
-  if (inputs.length) node.inputs = inputs;
-  if (outputs.length) node.outputs = outputs;
+  // a copy has no room for more
+  if (inputs.length) node.inputs = inputs.slice();
+  if (outputs.length) node.outputs = outputs.slice();
   if (captured.length) node.captured = captured;
   if (graphs.length) node.graphs = graphs;
   return node;

@@ -5,7 +5,7 @@
 import { malformed } from '../errors.ts';
 import { concat, quote } from './bytes.ts';
 
-const MOST_FIELD = 2 ** 29 - 1;
+const MOST_FIELD = 0x1fff_ffff;
 
 /**
  * A field of a protocol buffer message. Its content stays where it lies in the file until it is

@@ -1,6 +1,6 @@
 // biome-ignore-all lint/suspicious/noControlCharactersInRegex: what files begin with
-// What a file is, by its first bytes: for whoever gave it to the wrong reader, and for whoever
-// reads any kind.
+// What a file is, by its first bytes: for errors of a reader that was given another kind of file,
+// and for functions that read any kind.
 
 import { quote } from './bytes.ts';
 
@@ -115,7 +115,7 @@ export function isHdf5(bytes: Uint8Array): boolean {
   return latin1(bytes.subarray(0, 8)) === HDF5;
 }
 
-/** What a file is; undefined for one that nobody knows. */
+/** What a file is; undefined for an unknown kind. */
 export function recognize(bytes: Uint8Array): Recognized | undefined {
   if (bytes.length === 0) return { kind: undefined, text: 'an empty file' };
   const head = latin1(bytes.subarray(0, 4096));
@@ -127,7 +127,7 @@ export function recognize(bytes: Uint8Array): Recognized | undefined {
     : undefined;
 }
 
-/** A file in a few words; undefined for one that nobody knows. */
+/** A file in a few words; undefined for an unknown kind. */
 export function recognized(bytes: Uint8Array): string | undefined {
   return recognize(bytes)?.text;
 }

@@ -3,9 +3,9 @@
 
 import { malformed, show, wrongKind, wrongValue } from '../errors.ts';
 import { checkNames } from '../named-options.ts';
-import { ByteReader, type Bytes, bytesFrom, concat, mostNamed, quote } from './bytes.ts';
+import { ByteReader, type Bytes, bytesFrom, mostNamed, quote } from './bytes.ts';
 import { bytesPerValue, decode, encode, isWritable, naturalType, type StoredTensor, type Values } from './dtypes.ts';
-import { asRecord, type Json, parseJson } from './json.ts';
+import { asRecord, type Json, parseJson, parseMembers } from './json.ts';
 import { type Recognized, recognize } from './recognize.ts';
 import { showPart } from './show-json.ts';
 
@@ -15,6 +15,9 @@ const LONGEST_HEADER = 16 << 20;
 /** Tensors that any file may have, however small they are. */
 const FEW_TENSORS = 3 << 14;
 const MOST_AXES = 1 << 13;
+/** Different shapes that are remembered: no network has more. */
+const MOST_SAME = 1 << 10;
+const FEW_AXES = 8;
 
 /** A tensor of a safetensors file, with the bytes it is read from. */
 export interface RawTensor extends StoredTensor {
@@ -46,6 +49,7 @@ export interface SafetensorsOptions {
  *     const { tensors } = readSafetensors(await readFile('model.safetensors'));
  *     net.loadStateDict(fromTorch(tensors, { layer: net }).state);
  *
+ * @param file bytes of the file, or of an index with `files`
  * @throws ERR_FORMAT for anything that is not a safetensors file: which part, and at which offset
  */
 export function readSafetensors(file: Bytes, options: SafetensorsOptions = {}): SafetensorsFile {
@@ -63,27 +67,44 @@ function readOne(all: Uint8Array, known: Recognized | undefined): SafetensorsFil
   if (length > Math.min(reader.left, LONGEST_HEADER)) {
     throw malformed(FORMAT, 'header length', `at most ${Math.min(reader.left, LONGEST_HEADER)}`, `${length}`, 0);
   }
-  const header = asRecord(parseJson(FORMAT, 'header', reader.take(length, 'header'), 8));
-  if (!header) throw malformed(FORMAT, 'header', 'an object', 'another value', 8);
+  const text = reader.take(length, 'header');
   const base = reader.offset;
   const data = reader.take(reader.left, 'data');
-  const names = Object.keys(header).filter((name) => name !== '__metadata__');
   const most = mostNamed(all.length, FEW_TENSORS);
-  if (names.length > most) throw malformed(FORMAT, 'header', `at most ${most} tensors`, `${names.length}`, 8);
-  const entries = names.map((name) => entryOf(name, header[name], data, base));
-  entries.sort((a, b) => a.from - b.from || a.to - b.to);
+  let tensors = new Map<string, Entry>();
+  let metadata: Json | undefined;
+  let count = 0;
+  let isOrdered = true;
+  const same = new Same();
+  const contents = { data, base };
+  let last: Entry | undefined;
+  // entries are made one by one: the header as values is several times as large
+  const header = parseMembers(FORMAT, 'header', text, 8, (name, json) => {
+    if (name === '__metadata__') {
+      const isNew = metadata === undefined;
+      metadata = json;
+      return isNew;
+    }
+    if (tensors.has(name)) return false;
+    if (++count > most) return true;
+    const entry = entryOf(name, json, contents, same);
+    tensors.set(name, entry);
+    if (last && inOrder(last, entry) > 0) isOrdered = false;
+    last = entry;
+    return true;
+  });
+  if (!asRecord(header)) throw malformed(FORMAT, 'header', 'an object', 'another value', 8);
+  if (count > most) throw malformed(FORMAT, 'header', `at most ${most} tensors`, `${count}`, 8);
+  if (!isOrdered) tensors = new Map([...tensors].sort(([, a], [, b]) => inOrder(a, b)));
   let end = 0;
-  const tensors = new Map<string, RawTensor>();
-  for (const entry of entries) {
-    const { name, from, to } = entry;
+  for (const { name, from, to } of tensors.values()) {
     if (from !== end) throw malformed(FORMAT, `tensor ${quote(name)}`, `bytes from ${end} on`, `${from}`, base + from);
     if (to > data.length)
       throw malformed(FORMAT, `tensor ${quote(name)}`, `an end by ${data.length}`, `${to}`, base + from);
     end = to;
-    tensors.set(name, entry);
   }
   if (end !== data.length) throw malformed(FORMAT, 'data', `${end} bytes`, `${data.length}`, base + end);
-  return { tensors, metadata: metadataOf(header.__metadata__) };
+  return { tensors, metadata: metadataOf(metadata) };
 }
 
 /** Where an index says that tensors are: files by tensor. */
@@ -100,6 +121,7 @@ function weightMapOf(index: Bytes): Map<string, string> {
  *
  *     safetensorsShards(index);   // ['model-00001-of-00002.safetensors', …]
  *
+ * @param index bytes of the index
  * @throws ERR_FORMAT for anything but an index
  */
 export function safetensorsShards(index: Bytes): string[] {
@@ -134,6 +156,34 @@ function readShards(index: Uint8Array, files: SafetensorsOptions['files'] = {}):
   return { tensors, metadata };
 }
 
+/** Types and shapes that come again and again are kept once. */
+class Same {
+  readonly #texts = new Map<string, string>();
+  readonly #lists = new Map<string, readonly number[]>();
+
+  text(text: string): string {
+    return this.#texts.get(text) ?? this.#new(this.#texts, text, text);
+  }
+
+  list(list: readonly number[]): readonly number[] {
+    if (list.length > FEW_AXES) return list;
+    const key = list.join();
+    return this.#lists.get(key) ?? this.#new(this.#lists, key, Object.freeze(list));
+  }
+
+  #new<V>(known: Map<string, V>, key: string, value: V): V {
+    if (known.size < MOST_SAME) known.set(key, value);
+    return value;
+  }
+}
+
+/** What tensors lie in. */
+interface Contents {
+  readonly data: Uint8Array;
+  /** Where the data begin in the file. */
+  readonly base: number;
+}
+
 /** A tensor where it lies: views and values are made when they are asked for. */
 class Entry implements RawTensor {
   readonly name: string;
@@ -141,39 +191,31 @@ class Entry implements RawTensor {
   readonly shape: readonly number[];
   readonly from: number;
   readonly to: number;
-  readonly #all: Uint8Array;
-  readonly #base: number;
+  readonly #file: Contents;
 
-  constructor(
-    name: string,
-    dtype: string,
-    shape: readonly number[],
-    from: number,
-    to: number,
-    all: Uint8Array,
-    base: number,
-  ) {
+  constructor(name: string, dtype: string, shape: readonly number[], from: number, to: number, file: Contents) {
     this.name = name;
     this.dtype = dtype;
     this.shape = shape;
     this.from = from;
     this.to = to;
-    this.#all = all;
-    this.#base = base;
+    this.#file = file;
   }
 
   get bytes(): Uint8Array {
-    return this.#all.subarray(this.from, this.to);
+    return this.#file.data.subarray(this.from, this.to);
   }
 
   get data(): Values {
-    return decode(FORMAT, this.name, this.dtype, this.bytes, this.#base + this.from);
+    return decode(FORMAT, this.name, this.dtype, this.bytes, this.#file.base + this.from);
   }
 }
 
-function entryOf(name: string, json: Json, all: Uint8Array, base: number): Entry {
+const inOrder = (a: Entry, b: Entry) => a.from - b.from || a.to - b.to;
+
+function entryOf(name: string, json: Json, file: Contents, same: Same): Entry {
   const fail = (expected: string, got: Json | undefined) =>
-    malformed(FORMAT, `tensor ${quote(name)}`, expected, showPart(got), base);
+    malformed(FORMAT, `tensor ${quote(name)}`, expected, showPart(got), file.base);
   const entry = asRecord(json);
   if (!entry) throw fail('{ dtype, shape, data_offsets }', json);
   const { dtype, shape, data_offsets: offsets } = entry;
@@ -192,7 +234,7 @@ function entryOf(name: string, json: Json, all: Uint8Array, base: number): Entry
     if (!Number.isSafeInteger(bytes)) throw fail('fewer than 2^53 bytes', shape);
   }
   if (size !== undefined && bytes !== to - from) throw fail(`${bytes} bytes for this shape and type`, to - from);
-  return new Entry(name, dtype, shape as number[], from, to, all, base);
+  return new Entry(name, same.text(dtype), same.list(shape as number[]), from, to, file);
 }
 
 function metadataOf(json: Json | undefined): Record<string, string> {
@@ -244,47 +286,97 @@ export function writeSafetensors(
   if (!Object.values(metadata).every((value) => typeof value === 'string')) {
     throw wrongKind('ERR_TYPE', FORMAT, 'metadata', 'texts by name', show(metadata));
   }
-  const entries = tensors instanceof Map ? [...tensors] : Object.entries(tensors as Record<string, Writable>);
-  const header: [string, unknown][] = [];
-  const parts: Uint8Array[] = [];
-  let at = 0;
-  if (Object.keys(metadata).length) header.push(['__metadata__', metadata]);
-  for (const [name, tensor] of entries) {
-    const bytes = bytesOf(name, tensor);
-    const dtype = tensor.dtype ?? naturalType((tensor as { data: ArrayLike<number> }).data);
-    header.push([name, { dtype, shape: [...tensor.shape], data_offsets: [at, at + bytes.length] }]);
-    parts.push(bytes);
-    at += bytes.length;
-  }
-  // entry by entry: a record would put names that look like numbers first
-  const text = `{${header.map(([name, entry]) => `${JSON.stringify(name)}:${JSON.stringify(entry)}`).join(',')}}`;
-  const json = new TextEncoder().encode(text);
-  const padded = new Uint8Array(Math.ceil(json.length / 8) * 8).fill(32);
-  padded.set(json);
-  const length = new Uint8Array(8);
-  new DataView(length.buffer).setBigUint64(0, BigInt(padded.length), true);
-  return concat([length, padded, ...parts]);
+  const entries = tensors instanceof Map ? (tensors as Map<string, Writable>) : Object.entries(tensors);
+  return writeEntries(() => entries, metadata);
 }
 
-function bytesOf(name: string, tensor: Writable): Uint8Array {
+/** What of the header is encoded at a time. */
+const LINES = 1 << 14;
+
+/**
+ * The file of tensors that may be made one by one: they are gone through twice, so that nothing but
+ * the file is in memory.
+ *
+ * @internal
+ */
+export function writeEntries(
+  tensors: () => Iterable<readonly [string, Writable]>,
+  metadata: Readonly<Record<string, string>>,
+): Uint8Array<ArrayBuffer> {
+  const lengths = { header: 0, data: 0 };
+  const write = (text: (bytes: Uint8Array) => void, values?: (bytes: Uint8Array) => void) => {
+    const encoder = new TextEncoder();
+    let [lines, isFirst, at] = ['{', true, 0];
+    const flush = () => {
+      text(encoder.encode(lines));
+      lines = '';
+    };
+    const member = (name: string, value: unknown) => {
+      // entry by entry: a record would put names that look like numbers first
+      lines += `${isFirst ? '' : ','}${JSON.stringify(name)}:${JSON.stringify(value)}`;
+      isFirst = false;
+      if (lines.length > LINES) flush();
+    };
+    if (Object.keys(metadata).length) member('__metadata__', metadata);
+    for (const [name, tensor] of tensors()) {
+      const { size, encoded, dtype, shape } = storedOf(name, tensor);
+      member(name, { dtype, shape, data_offsets: [at, at + size] });
+      at += size;
+      values?.(encoded());
+    }
+    lengths.data = at;
+    lines += '}';
+    flush();
+  };
+  write(({ length }) => {
+    lengths.header += length;
+  });
+  const length = Math.ceil(lengths.header / 8) * 8;
+  const file = new Uint8Array(8 + length + lengths.data);
+  new DataView(file.buffer).setBigUint64(0, BigInt(length), true);
+  file.fill(32, 8, 8 + length);
+  const put = (part: Uint8Array) => {
+    let at = 0;
+    return (bytes: Uint8Array) => {
+      if (at + bytes.length > part.length) throw wrongKind('ERR_TYPE', FORMAT, 'tensors', 'the same twice', 'others');
+      part.set(bytes, at);
+      at += bytes.length;
+    };
+  };
+  write(put(file.subarray(8, 8 + length)), put(file.subarray(8 + length)));
+  return file;
+}
+
+interface Stored {
+  /** Bytes of the values. */
+  readonly size: number;
+  readonly encoded: () => Uint8Array;
+  readonly dtype: string;
+  readonly shape: readonly number[];
+}
+
+function storedOf(name: string, tensor: Writable): Stored {
   const fail = (expected: string, got: string) =>
     wrongValue('ERR_SHAPE', FORMAT, `tensor ${quote(name)}`, expected, got);
   if (name === '__metadata__') throw fail('another name', 'the name of the metadata');
   const isTensor = typeof tensor === 'object' && tensor !== null && Array.isArray(tensor.shape);
-  if (!isTensor || !('bytes' in tensor || typeof tensor.data?.length === 'number'))
+  // a file's tensor decodes its values each time it is asked
+  const data = isTensor && !('bytes' in tensor) ? tensor.data : undefined;
+  if (!isTensor || !('bytes' in tensor || typeof data?.length === 'number'))
     throw fail('{ data, shape }', show(tensor));
-  const count = tensor.shape.reduce((product, length) => product * length, 1);
+  const shape = [...tensor.shape];
+  const count = shape.reduce((product, length) => product * length, 1);
   if ('bytes' in tensor) {
-    const size = bytesPerValue(tensor.dtype);
-    if (size !== undefined && tensor.bytes.length !== count * size)
-      throw fail(`${count * size} bytes for shape [${tensor.shape.join(', ')}]`, `${tensor.bytes.length}`);
-    return tensor.bytes;
+    const { bytes, dtype } = tensor;
+    const size = bytesPerValue(dtype);
+    if (size !== undefined && bytes.length !== count * size)
+      throw fail(`${count * size} bytes for shape [${shape.join(', ')}]`, `${bytes.length}`);
+    return { size: bytes.length, encoded: () => bytes, dtype, shape };
   }
-  const dtype = tensor.dtype ?? naturalType(tensor.data);
+  const dtype = tensor.dtype ?? naturalType(data!);
   if (!isWritable(dtype)) {
     throw wrongValue('ERR_OPTION', FORMAT, `tensor ${quote(name)}`, 'a type that can be written', show(dtype));
   }
-  if (tensor.data.length !== count)
-    throw fail(`${count} values for shape [${tensor.shape.join(', ')}]`, `${tensor.data.length}`);
-  return encode(tensor.data, dtype);
+  if (data!.length !== count) throw fail(`${count} values for shape [${shape.join(', ')}]`, `${data!.length}`);
+  return { size: count * bytesPerValue(dtype)!, encoded: () => encode(data!, dtype), dtype, shape };
 }

@@ -80,6 +80,7 @@ class Shards {
  *
  *     tfjsShards(await readFile('model.json'));   // ['group1-shard1of1.bin']
  *
+ * @param model bytes of model.json or weights_manifest.json
  * @throws ERR_FORMAT for anything else
  */
 export function tfjsShards(model: Bytes): string[] {

@@ -24,7 +24,7 @@ export interface NetworkCertificate {
  * Rounding of activations: 4 units in the last place at the most
  * (test/backends/activations.test.ts), and of what they are made of.
  */
-const ACTIVATION_ROUNDING = 8 * 2 ** -24;
+const ACTIVATION_ROUNDING = 4.76837158203125e-7; // 8·2⁻²⁴
 
 function activated(input: Valued, code: ActivationCode): Valued {
   if (code.kind === 0) return input;

@@ -155,7 +155,8 @@ export function compile(network: Network, options: CompileOptions): CompiledNetw
     operations: groupsOf([flat.graph, general.graph]),
     save(options: { rowsOnly?: boolean; f16?: boolean } = {}) {
       const { rowsOnly = false, f16 = false } = options;
-      return writeProgram(rowsOnly ? { ...program, general: null, rowsOnly } : program, f16);
+      const used = [flat, general].flatMap(({ graph }) => graph.nodes.map(({ description }) => description));
+      return writeProgram(rowsOnly ? { ...program, general: null, rowsOnly } : program, used, f16);
     },
   });
 }

@@ -20,13 +20,13 @@ export const VERSION = '3';
 /** Where the checksum stands: behind the length and `{"__metadata__":{"checksum":"`. */
 export const CHECKSUM_AT = 37;
 /** More steps than any network has; what a stranger's header becomes is many times as large. */
-const LONGEST_HEADER = 2 ** 21;
+const LONGEST_HEADER = 1 << 21;
 /**
  * What the vectors of all steps may come to, for each byte of the file: the same weights may serve
  * several steps.
  */
 const MOST_EXPANSION = 10;
-const HARMLESS = 2 ** 26;
+const HARMLESS = 1 << 26;
 /** More inputs or outputs are nothing that anybody runs. */
 const MOST_PORTS = 4096;
 

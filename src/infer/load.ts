@@ -37,6 +37,8 @@ const ALWAYS: readonly Runner[] = [runLinear, runAffine, runElementwise];
  *     const run = load(await readFile('net.safetensors'), { operations: [convolutions, pooling] });
  *     const y = run({ data, shape: [1, 3, 224, 224] });
  *
+ * @param file bytes of the file
+ * @param options groups of operations, and memory planned ahead
  * @throws ERR_FORMAT for any other file, for one in which a bit has changed, and for one with
  *   operations that are not there; ERR_OPTION, ERR_MEMORY
  */

@@ -18,6 +18,12 @@ export interface Step {
   readonly activation: ActivationCode;
 }
 
+/** The name of an input or output in a message: a file may say anything. */
+export function labelOf({ name }: Port): string {
+  const text = name.slice(0, 80).replace(/[^ -~\u00a0-\uffff]/g, '?');
+  return name.length > 80 ? `${text}…` : text;
+}
+
 /** Steps, and which values are the outputs. */
 export interface Steps {
   readonly steps: readonly Step[];

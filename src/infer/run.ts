@@ -1,11 +1,11 @@
 // Runs a program: weights packed once, values in as few buffers as their lives allow, and for each
 // shape a list of calls that is worked out once.
 
-import { show, showShape, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
+import { show, showChoices, showShape, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { activate } from '../kernels/inference/calls.ts';
-import { checkNames } from '../named-options.ts';
+import { checkRecord } from '../named-options.ts';
 import { wrongRank } from '../passes/plan.ts';
 import { Region } from '../tensors/block.ts';
 import { checkCallOptions, locate, targetOf } from '../tensors/call.ts';
@@ -15,7 +15,7 @@ import { agree, countOf, sameShape, shapeOf } from '../tensors/shape.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
 import { indexOf } from '../wasm/views.ts';
 import { type Loaded, load } from './load-steps.ts';
-import { type Port, type Program, shapesOf, stepName } from './program.ts';
+import { labelOf, type Port, type Program, shapesOf, stepName } from './program.ts';
 
 const SUBJECT = 'compiled network';
 
@@ -79,6 +79,8 @@ interface CallPlan {
   readonly calls: readonly (() => void)[];
 }
 
+/** Names in a message. */
+const MOST_SHOWN = 16;
 /** How many shapes are remembered. */
 const MOST_PLANS = 8;
 
@@ -137,11 +139,10 @@ export function instantiate(program: Program, options: RunOptions = {}, watch: W
     const { ranks } = program;
     shapes.forEach((shape, i) => {
       if (ranks && (shape.length < ranks[0] || shape.length > ranks[1])) throw wrongRank(SUBJECT, shape, ranks);
-      const { name, shape: declared } = inputs[i];
+      const { shape: declared } = inputs[i];
       const expected = ranks === null && declared?.map((length) => length ?? Number.NaN);
       if (expected && !agree(shape, expected)) {
-        const got = showShape(shape);
-        throw wrongValue('ERR_SHAPE', SUBJECT, name, `shape ${showShape(declared!)}`, got);
+        throw wrongValue('ERR_SHAPE', SUBJECT, labelOf(inputs[i]), `shape ${show(declared)}`, showShape(shape));
       }
     });
     const loaded = loadedFor(shapes[0].length);
@@ -230,13 +231,18 @@ export function instantiate(program: Program, options: RunOptions = {}, watch: W
       return options.out;
     }
     checkCallOptions(SUBJECT, options, ['out']);
-    const located = tensorsOf('x', inputs, x).map((tensor, i) => locate(SUBJECT, inputs[i].name, tensor));
+    const located = tensorsOf('x', inputs, x).map((tensor, i) => locate(SUBJECT, labelOf(inputs[i]), tensor));
     const outs = tensorsOf('out', outputs, options.out ?? {}, true);
     const plan = planFor(located.map(shapeOf));
     // names may be any: none of an object's own, and no input gives way to an output
     const apart: Record<string, TensorLike> = Object.create(null);
+    const lieApart = (label: string, tensor: TensorLike) => {
+      let name = label;
+      while (name in apart) name += '′';
+      apart[name] = tensor;
+    };
     located.forEach((tensor, i) => {
-      apart[inputs[i].name] = tensor;
+      lieApart(labelOf(inputs[i]), tensor);
     });
     const products = outs.map((out, i) => ({
       subject: SUBJECT,
@@ -249,9 +255,7 @@ export function instantiate(program: Program, options: RunOptions = {}, watch: W
     const targets = products.map((product, i) => {
       const target = targetOf(product);
       // what is found later must lie apart from it
-      let name = `out.${outputs[i].name}`;
-      while (name in apart) name += '′';
-      if (target) apart[name] = target;
+      if (target) lieApart(`out.${labelOf(outputs[i])}`, target);
       return target;
     });
     const ys = produceAll(products, targets, (call, results) => {
@@ -314,10 +318,17 @@ export function tensorsOf(argument: string, ports: readonly Port[], given: unkno
     typeof one === 'object' && one !== null && 'data' in one && (ArrayBuffer.isView(one.data) || !isTensor(one.data));
   const isRecord = typeof given === 'object' && given && !(given instanceof Tensor) && !isTensor(given);
   if (!isRecord && ports.length === 1) return [given as TensorLike];
-  checkNames(`${SUBJECT}, ${argument}`, given as object, names);
-  return names.map((name) => {
-    const tensor = (given as Named<TensorLike>)[name];
-    if (!tensor && !some) throw wrongKind('ERR_OPTION', SUBJECT, argument, `a tensor '${name}'`, show(tensor));
+  const subject = `${SUBJECT}, ${argument}`;
+  checkRecord(subject, given);
+  const known = new Set(names);
+  for (const name in given as object) {
+    if (known.has(name)) continue;
+    const choices = showChoices(ports.slice(0, MOST_SHOWN).map(labelOf));
+    throw wrongKind('ERR_OPTION', subject, 'options', choices + (ports.length > MOST_SHOWN ? ', …' : ''), show(name));
+  }
+  return ports.map((port) => {
+    const tensor = (given as Named<TensorLike>)[port.name];
+    if (!tensor && !some) throw wrongKind('ERR_OPTION', SUBJECT, argument, `a tensor '${labelOf(port)}'`, show(tensor));
     return tensor;
   });
 }

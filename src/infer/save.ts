@@ -2,14 +2,18 @@
 
 import { wrongValue } from '../errors.ts';
 import { type Writable, writeSafetensors } from '../formats/safetensors.ts';
-import { jsonRanks } from '../graph/operation.ts';
-import { descriptionOf } from '../graph/operations/list.ts';
+import { type Description, jsonRanks } from '../graph/operation.ts';
 import { activationOf } from '../kernels/activations.ts';
 import { CHECKSUM_AT, checksumOf, FORMAT, VERSION } from './file.ts';
 import type { Program, Step, Steps } from './program.ts';
 
 /** A program as one file, for `load`. */
-export function writeProgram(given: Program, f16 = false): Uint8Array<ArrayBuffer> {
+export function writeProgram(
+  given: Program,
+  descriptions: Iterable<Description>,
+  f16 = false,
+): Uint8Array<ArrayBuffer> {
+  const described = new Map(Array.from(descriptions, (description) => [description.runner, description]));
   const { inputs, outputs, ranks = [0, Number.POSITIVE_INFINITY], flat, general, rowsOnly = false } = given;
   const tensors = new Map<string, Writable>();
   const store = (data: Float32Array | null, shape: readonly number[], name: string): string | null => {
@@ -33,7 +37,7 @@ export function writeProgram(given: Program, f16 = false): Uint8Array<ArrayBuffe
     return known ?? name;
   };
   const describe = ({ runner, operation, inputs, activation }: Step, name: string) => {
-    const { group, json } = descriptionOf(runner);
+    const { group, json } = described.get(runner)!;
     return {
       kind: runner.kind,
       ...(group && { group }),

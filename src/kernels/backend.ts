@@ -37,7 +37,7 @@ export interface Initialization extends Configuration {
 export interface Info {
   /** The backend in use. */
   backend: BackendName;
-  /** Why: what was asked for, and what refused. */
+  /** Why this backend: what was asked for, and what refused. */
   reason: string;
   /** Does every host with this backend give the same bits? All but `'relaxed'` do. */
   deterministic: boolean;
@@ -45,7 +45,7 @@ export interface Info {
   memory: number;
   /** Threads at work, the calling one included (`setThreads`). */
   threads: number;
-  /** Why so many. */
+  /** Why this number of threads. */
   threading: string;
 }
 
@@ -63,7 +63,7 @@ let best = 'the best this host has';
 const compiled: Partial<Record<Build, object>> = {};
 let current: Backend | undefined;
 let reason = '';
-/** Why there is one thread where nobody has asked for more. */
+/** Why there is one thread, as long as `setThreads` was not called. */
 let threading = 'the default';
 
 /** The backend in use; chosen at the first call. */
@@ -115,6 +115,7 @@ function checkBackend(subject: string, value: unknown): BackendName | 'auto' {
  *
  *     configure({ deterministic: true });   // the same bits on every machine
  *
+ * @param settings see `Configuration`; settings left out stay as they are
  * @throws ERR_OPTION for settings it does not take; ERR_BACKEND for a backend that this host does
  *   not have; ERR_MODE for another backend than the one in use, once linear memory holds something.
  *   Nothing has changed then

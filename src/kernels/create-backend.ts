@@ -111,8 +111,8 @@ function plain(): Base {
     grow(bytes) {
       const larger = new ArrayBuffer(Math.ceil((buffer.byteLength + bytes) / 8) * 8);
       new Uint8Array(larger).set(new Uint8Array(buffer));
-      // views of the old memory must die here as they do in WebAssembly: a write to one would be
-      // lost in silence
+      // views of the old memory must die here as they do in WebAssembly: otherwise a write to one
+      // would be lost without an error
       globalThis.structuredClone?.(buffer, { transfer: [buffer] });
       buffer = larger;
       return buffer;

@@ -2,7 +2,8 @@
 // out of panels.
 
 import { NO_ACTIVATION } from '../kernels/activations.ts';
-import { clampOf, conv, convWeights, packTaps, pad } from '../kernels/conv/calls.ts';
+import { clampOf, conv, convWeights, depthwiseRows, packTaps, pad, winograd } from '../kernels/conv/calls.ts';
+import { windowWork } from '../kernels/conv/windows.ts';
 import type { Backend } from '../kernels/create-backend.ts';
 import { floats } from '../wasm/views.ts';
 import type { ConvGrid } from './conv-geometry.ts';
@@ -62,8 +63,10 @@ export function packWeights(
   }
 }
 
-/** Bytes of tables in memory. */
-export function tableBytes({ phases }: ConvPlan): number {
+/** Bytes of tables in memory, or of what a call works in. */
+export function tableBytes({ phases, windows, rows }: ConvPlan): number {
+  if (windows) return align(windowWork(windows) * 4);
+  if (rows) return align(rows.samples * rows.outHeight * 4);
   return phases.reduce((most, { count, runs }) => Math.max(most, align(count * 4) * 2 + align(runs * 4)), 0);
 }
 
@@ -105,6 +108,11 @@ export function runPlan(backend: Backend, plan: ConvPlan, operands: Operands, cl
   const { source, phases, isDepthwise, groups, depth, cols, size } = plan;
   const { x, bias, residual, y, tables } = operands;
   let { packed } = operands;
+  if (plan.windows) winograd(backend, x, packed, bias, residual, y, tables, plan.windows, clamp);
+  if (plan.rows) {
+    backend.heap.f32.set(plan.rows.order, tables >>> 2);
+    depthwiseRows(backend, x, packed, bias, residual, y, tables, plan.rows, clamp);
+  }
   for (const phase of phases) {
     const { count, runs, run, places } = phase;
     const values = isDepthwise ? places * cols : places * depth * panels(cols);

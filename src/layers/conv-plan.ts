@@ -3,6 +3,7 @@
 // inputs', in as many phases as strides have remainders: inputs of one remainder see the same
 // places of the window.
 
+import { type RowSizes, type WindowSizes, windowBlocks } from '../kernels/conv/windows.ts';
 import type { ConvGrid, Three, WindowGrid } from './conv-geometry.ts';
 
 /**
@@ -106,6 +107,10 @@ export interface ConvPlan {
   readonly cols: number;
   /** Values of the result. */
   readonly size: number;
+  /** Windows on whole images, which need no tables and no zeros around. */
+  readonly windows?: WindowSizes;
+  /** The same of a depthwise convolution, with the numbers of its rows. */
+  readonly rows?: RowSizes & { readonly order: Table };
 }
 
 /** Where pixels lie: `start + i·step` along each axis, in an array of these lengths. */
@@ -128,8 +133,63 @@ function pixels(samples: number, counts: Three, start: Three, step: Three, lengt
 export const isDepthwise = ({ groups, inChannels }: Pick<ConvGrid, 'groups' | 'inChannels'>) =>
   groups > 1 && groups === inChannels;
 
-/** The product that makes outputs, or the gradient with respect to inputs. */
-export function planOf(grid: ConvGrid, towards: Towards): ConvPlan {
+/**
+ * The product on whole images, where there is a kernel for it that is faster: windows of 3 × 3, one
+ * after the other, of so many channels that the transforms cost little beside the products.
+ */
+function windowsFor(
+  { samples, kernel, stride, dilation, before, groups, inLengths, outLengths }: ConvGrid,
+  towards: Towards,
+  depth: number,
+  cols: number,
+): WindowSizes | undefined {
+  const isPlain = groups === 1 && kernel.join() === '1,3,3' && [...stride, ...dilation].every((step) => step === 1);
+  if (!isPlain || inLengths[0] !== 1 || before[0] !== 0) return undefined;
+  if (depth < LEAST_CHANNELS || cols < LEAST_CHANNELS || depth % 4 !== 0 || cols % 8 !== 0) return undefined;
+  const [from, into] = towards === 'output' ? [inLengths, outLengths] : [outLengths, inLengths];
+  const [top, left] = [before[1], before[2]].map((zeros) => (towards === 'output' ? zeros : 2 - zeros));
+  if (top < 0 || left < 0 || top > 2 || left > 2) return undefined;
+  const [, height, width] = from;
+  const [, outHeight, outWidth] = into;
+  const tiles = Math.ceil(outHeight / 2) * Math.ceil(outWidth / 2);
+  if (tiles * 16 > outHeight * outWidth * 8) return undefined;
+  const sizes = { samples, height, width, depth, outHeight, outWidth, cols, top, left };
+  return { ...sizes, ...windowBlocks(sizes) };
+}
+
+/**
+ * A depthwise product on whole images: two axes, no dilation, as many channels out as in; backward
+ * at stride 1 alone.
+ */
+function rowsFor(
+  { samples, kernel, stride, dilation, before, inChannels, outChannels, inLengths, outLengths }: ConvGrid,
+  towards: Towards,
+): ConvPlan['rows'] {
+  const isFlat = inLengths[0] === 1 && outLengths[0] === 1 && kernel[0] === 1 && before[0] === 0;
+  if (!isFlat || inChannels !== outChannels || dilation.some((step) => step !== 1)) return undefined;
+  const forward = towards === 'output';
+  if (!forward && stride.some((step) => step !== 1)) return undefined;
+  const [[, height, width], [, outHeight, outWidth]] = forward ? [inLengths, outLengths] : [outLengths, inLengths];
+  const [, kernelHeight, kernelWidth] = kernel;
+  const [top, left] = [1, 2].map((axis) => (forward ? before[axis] : kernel[axis] - 1 - before[axis]));
+  if (top < 0 || left < 0) return undefined;
+  const [, strideHeight, strideWidth] = stride;
+  const order = Uint32Array.from({ length: samples * outHeight }, (_, row) => row);
+  return {
+    order: new Float32Array(order.buffer),
+    ...{ samples, height, width, outHeight, outWidth, cols: inChannels },
+    ...{ kernelHeight, kernelWidth, strideHeight, strideWidth, top, left },
+  };
+}
+
+/** Fewer channels on either side, and the transforms cost as much as they spare. */
+const LEAST_CHANNELS = 32;
+
+/**
+ * The product that makes outputs, or the gradient with respect to inputs. `isPadded`: by tables,
+ * with the zeros there.
+ */
+export function planOf(grid: ConvGrid, towards: Towards, isPadded = false): ConvPlan {
   const { samples, inLengths, outLengths, stride, inChannels, outChannels, groups } = grid;
   const forward = towards === 'output';
   const depthwise = isDepthwise(grid);
@@ -137,6 +197,16 @@ export function planOf(grid: ConvGrid, towards: Towards): ConvPlan {
   // a depthwise convolution goes over as many channels as the larger side has
   const [channels, result] = depthwise ? [outChannels, outChannels] : [given, made];
   const [from, into] = forward ? [inLengths, outLengths] : [outLengths, inLengths];
+  const windows = isPadded || depthwise ? undefined : windowsFor(grid, towards, given, made);
+  const rows = isPadded || !depthwise ? undefined : rowsFor(grid, towards);
+  if (windows || rows) {
+    const [none, size] = [[0, 0, 0] as const, samples * product(from) * given];
+    return {
+      source: { samples, channels: given, repeat: 1, lengths: from, padded: from, before: none, size, isGiven: true },
+      ...{ isDepthwise: depthwise, groups: 1, depth: given, cols: made, size: samples * product(into) * made },
+      ...{ phases: [], windows, rows },
+    };
+  }
   const phases = phaseTaps(grid, towards);
   const offsets = (axis: 0 | 1 | 2) => phases.flatMap(({ lists }) => lists[axis].map(({ offset }) => offset));
   const least = each((axis) => offsets(axis).reduce((low, offset) => Math.min(low, offset), 0));

@@ -23,7 +23,7 @@ import type { StateSlots } from '../layers/state.ts';
 import { seed as seedOption } from '../named-options.ts';
 import { Region } from '../tensors/block.ts';
 import { type Call, within } from '../tensors/call.ts';
-import type { Located } from '../tensors/route.ts';
+import type { ResolvedInputs } from '../tensors/route.ts';
 import { countOf, sameShape } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 import type { Layout, Parameter } from '../types.ts';
@@ -61,8 +61,8 @@ interface CommonOptions {
 /** Options of `Conv1d`, `Conv2d` and `Conv3d`. */
 export interface ConvOptions extends CommonOptions {
   /**
-   * Zeros around the input: a number, one for each axis, or `[before, after]` for each axis;
-   * `'valid'`, none; `'same'`, as many as make ceil(input/stride) outputs, the odd one last.
+   * Zeros around the input: a number, one for each axis, or `[before, after]` for each axis.
+   * `'valid'`: none. `'same'`: enough for ⌈input/stride⌉ outputs, the odd zero behind the input.
    * Default 0.
    */
   padding?: ConvPadding;
@@ -90,6 +90,8 @@ interface Kind {
   readonly axes: number;
   readonly transposed: boolean;
 }
+
+type PlanName = Towards | 'weights';
 
 /**
  * Shapes that a layer keeps plans of: those of a training and of an evaluation batch, and of a last
@@ -120,7 +122,7 @@ export abstract class ConvLayer<R extends number = number> extends LeafLayer<Con
   /** The weight in panels, for forward. */
   #packed: Region | undefined;
   #packedStamp = Number.NaN;
-  #plans: { readonly shape: readonly number[]; readonly plans: Partial<Record<Towards, ConvPlan>> }[] = [];
+  #plans: { readonly shape: readonly number[]; readonly plans: Partial<Record<PlanName, ConvPlan>> }[] = [];
 
   constructor(
     kind: Kind,
@@ -192,7 +194,7 @@ export abstract class ConvLayer<R extends number = number> extends LeafLayer<Con
   }
 
   /** @internal */
-  protected override write(call: Call, pass: ConvPass, { x }: Located, out: TensorLike): void {
+  protected override write(call: Call, pass: ConvPass, { x }: ResolvedInputs, out: TensorLike): void {
     const packed = this.#pack(call, pass.grid);
     const bias = this.#bias ? call.scratch(this.outChannels * 4) : 0;
     if (this.#bias) store(backend().heap, bias, this.#bias.values.now);
@@ -202,7 +204,13 @@ export abstract class ConvLayer<R extends number = number> extends LeafLayer<Con
   }
 
   /** @internal */
-  protected override writeBack(call: Call, pass: ConvPass, { x }: Located, dy: TensorLike, dx: TensorLike): void {
+  protected override writeBack(
+    call: Call,
+    pass: ConvPass,
+    { x }: ResolvedInputs,
+    dy: TensorLike,
+    dx: TensorLike,
+  ): void {
     if (pass.plan.size === 0) return;
     const from = this.#channelsLast(call, pass.outShape!, call.input(dy));
     const sums = this.#sumGradients(call, pass, x, from);
@@ -270,15 +278,18 @@ export abstract class ConvLayer<R extends number = number> extends LeafLayer<Con
     return this.layout === 'channels-first';
   }
 
-  /** The product of a forward or a backward, made once for a shape. */
-  #plan({ plan, grid }: ConvPass, towards: Towards): ConvPlan {
+  /**
+   * The product of a forward or a backward, made once for a shape; `'weights'`: the one of forward
+   * that the weights' gradient follows.
+   */
+  #plan({ plan, grid }: ConvPass, name: PlanName): ConvPlan {
     let known = this.#plans.find(({ shape }) => sameShape(shape, plan.shape));
     if (!known) {
       known = { shape: plan.shape, plans: {} };
       this.#plans = [known, ...this.#plans.slice(0, MOST_PLANS - 1)];
     }
-    known.plans[towards] ??= planOf(grid, towards);
-    return known.plans[towards];
+    known.plans[name] ??= name === 'weights' ? planOf(grid, 'output', true) : planOf(grid, name);
+    return known.plans[name];
   }
 
   /** The weight as the kernel reads it, packed again only if it may have changed. */
@@ -365,7 +376,7 @@ export abstract class ConvLayer<R extends number = number> extends LeafLayer<Con
     const current = backend();
     const { transposed } = this.#spec;
     const { shape } = pass.plan;
-    const plan = this.#plan(pass, 'output');
+    const plan = this.#plan(pass, 'weights');
     let weight: Float32Array | undefined;
     if (!this.#weight.frozen) {
       const given = call.input(x);

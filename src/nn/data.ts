@@ -14,12 +14,12 @@ export interface BatchOptions {
   /** Items in a batch, 1 or more. */
   size: number;
   /**
-   * `true`: every epoch in another random order; a source that is no array is gathered first. A
-   * number: items of a stream wait in a buffer of that many, from which the next one is drawn.
+   * `true`: another random order in every epoch; a source that is no array is gathered first. A
+   * number: items of a stream wait in a buffer of that size, from which the next item is drawn.
    * Default `false`.
    */
   shuffle?: boolean | number;
-  /** Leaves a last batch out that has fewer items. Default `false`. */
+  /** `true`: leaves out a last batch of fewer items. Default `false`. */
   dropLast?: boolean;
   /** Seed of the order. Default: a different one every time. */
   seed?: number;
@@ -70,19 +70,17 @@ abstract class Batched<S> {
     this.#random = new Random(seed);
   }
 
-  /**
-   * Where the order stands: what to save beside a network in the middle of an epoch, or between
-   * two.
-   */
+  /** The state of the order, in the middle of an epoch or between two: save it beside a network. */
   stateDict(): StateDict {
     return readState(this.#slots());
   }
 
   /**
-   * Takes a state: the next epoch begun is the one that was interrupted, behind the batches that
-   * were handed out.
+   * Takes a state. The next epoch is then the one that was interrupted, from the first batch that
+   * had not been handed out.
    *
-   * @throws ERR_STATE, also for a state of batches of another size
+   * @param state what `stateDict` returned
+   * @throws ERR_STATE for anything but such a state, and for a state of batches of another size
    */
   loadStateDict(state: StateDict): void {
     writeState(SUBJECT, this.#slots(), state);
@@ -273,19 +271,21 @@ export class AsyncBatchIterable<T> extends Batched<AsyncIterable<T>> implements 
 
 /**
  * Batches of a source's items, in arrays. Each `for … of` (of an async source `for await … of`) is
- * an epoch; where items are shuffled, every epoch has another order, the same for the same seed.
+ * an epoch. With `shuffle` every epoch has another order, the same for the same seed.
  *
  *     const train = batches(samples, { size: 32, shuffle: true, seed: 1 });
  *     for (const batch of train) …
  *
- * A source that throws ends the epoch with its error: items in a batch that is not full are given
- * to nobody, the next epoch begins anew, in another order where items are shuffled, and a source
- * that can be closed is closed. `stateDict()` says where the order stands, in the middle of an
- * epoch as well; a source of a state must give the same items again.
+ * If the source throws, the epoch ends with its error: the items of an incomplete batch are
+ * dropped, the next epoch begins anew, in another order with `shuffle`, and a source that can be
+ * closed is closed. `stateDict()` has the state of the order, in the middle of an epoch as well;
+ * the source of a resumed epoch must give the same items.
  *
- * @param source an array, a typed array, an iterable, or an async iterable; one that can be run
- *   through only once lasts one epoch
- * @throws ERR_TYPE for another source, ERR_OPTION
+ * @param source an array, a typed array, an iterable, or an async iterable; an iterator, which can
+ *   be run through once, lasts one epoch
+ * @throws ERR_TYPE for another source; ERR_OPTION for an unknown option or a value that it does not
+ *   take
+ * @experimental
  */
 export function batches<T>(source: readonly T[] | Iterable<T>, options: BatchOptions): BatchIterable<T>;
 export function batches<T>(source: AsyncIterable<T>, options: BatchOptions): AsyncBatchIterable<T>;
@@ -318,6 +318,7 @@ export type Sample =
  *
  *     const x = stack([[1, 2], [3, 4], [5, 6]]);   // shape [3, 2]
  *
+ * @param samples arrays of numbers, or `{ data, shape }`, at least one
  * @throws ERR_SHAPE for none, or for samples of different shapes; ERR_TYPE for anything that is no
  *   sample
  */

@@ -7,7 +7,7 @@ import { training } from '../kernels/training/part.ts';
 import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
 import { checkNumber, takeOptions } from '../named-options.ts';
 import type { Call } from '../tensors/call.ts';
-import type { Located } from '../tensors/route.ts';
+import type { ResolvedInputs } from '../tensors/route.ts';
 import { countOf } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 import { Random } from './random.ts';
@@ -75,7 +75,7 @@ export class Dropout extends LeafLayer<DropoutPass> {
   }
 
   /** @internal */
-  protected override again({ plan }: DropoutPass): DropoutPass {
+  protected override renew({ plan }: DropoutPass): DropoutPass {
     return this.begin(plan.shape);
   }
 
@@ -85,7 +85,7 @@ export class Dropout extends LeafLayer<DropoutPass> {
   }
 
   /** @internal */
-  protected override write(call: Call, pass: DropoutPass, { x }: Located, out: TensorLike): void {
+  protected override write(call: Call, pass: DropoutPass, { x }: ResolvedInputs, out: TensorLike): void {
     this.#apply(call, pass, x, out);
     this.#random = pass.random;
   }
@@ -96,7 +96,7 @@ export class Dropout extends LeafLayer<DropoutPass> {
   }
 
   /** @internal */
-  protected override writeBack(call: Call, pass: DropoutPass, _: Located, dy: TensorLike, dx: TensorLike): void {
+  protected override writeBack(call: Call, pass: DropoutPass, _: ResolvedInputs, dy: TensorLike, dx: TensorLike): void {
     this.#apply(call, pass, dy, dx);
   }
 

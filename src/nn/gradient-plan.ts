@@ -36,7 +36,7 @@ export interface Wiring {
 export interface BackwardStep {
   /** Which node's; −1 for a sum. */
   readonly node: number;
-  /** Gradients that are read; undefined for an output that nobody uses. */
+  /** Gradients that are read; undefined for an output without users. */
   readonly from: readonly (number | undefined)[];
   /** Gradients that are written; undefined where that is not asked for. */
   readonly to: readonly (number | undefined)[];

@@ -31,11 +31,7 @@ export class GivenShape {
   }
 }
 
-/**
- * Inputs of a graph: names, and shapes without the batch.
- *
- * @experimental
- */
+/** Inputs of a graph: names, and shapes without the batch. */
 export type GraphInputs = Readonly<Record<string, SymbolicShape>>;
 
 /**
@@ -104,6 +100,7 @@ export class GraphBuilder {
    *
    * @param name what its state and its errors are called by; it may contain dots
    * @param value what it is applied to; a record for a Graph with several inputs
+   * @param layer the layer, which may be applied once
    * @returns its value; a record for a Graph with several outputs
    * @throws ERR_OPTION for a name that is empty or another layer's; ERR_SHAPE, by the name, for a
    *   value that the layer does not take
@@ -438,6 +435,7 @@ export class Graph<I extends GraphInputs = GraphInputs, G extends GraphOutputs =
    * folded into the layers beside it, activations and additions fused. Several inputs and outputs
    * are records, as in `forward`.
    *
+   * @param options see `CompileOptions`
    * @throws ERR_MODE for a recurrent cell or norm; ERR_OPTION, ERR_MEMORY
    * @experimental
    */

@@ -11,7 +11,7 @@ import type { StateSlots } from '../layers/state.ts';
 import { flag, readSchema, type Schema, seed } from '../named-options.ts';
 import { Region } from '../tensors/block.ts';
 import { type Call, within } from '../tensors/call.ts';
-import type { Located } from '../tensors/route.ts';
+import type { ResolvedInputs } from '../tensors/route.ts';
 import { countOf, linearShape, sizeOf } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 import type { Parameter } from '../types.ts';
@@ -127,7 +127,7 @@ export class Linear extends LeafLayer<LinearPass> {
   }
 
   /** @internal */
-  protected override write(call: Call, { rows }: LinearPass, { x }: Located, out: TensorLike): void {
+  protected override write(call: Call, { rows }: LinearPass, { x }: ResolvedInputs, out: TensorLike): void {
     const current = backend();
     const { inFeatures: depth, outFeatures: cols } = this;
     const packed = this.#pack(call);
@@ -138,7 +138,13 @@ export class Linear extends LeafLayer<LinearPass> {
   }
 
   /** @internal */
-  protected override writeBack(call: Call, pass: LinearPass, { x }: Located, dy: TensorLike, dx: TensorLike): void {
+  protected override writeBack(
+    call: Call,
+    pass: LinearPass,
+    { x }: ResolvedInputs,
+    dy: TensorLike,
+    dx: TensorLike,
+  ): void {
     const { rows } = pass;
     if (rows === 0) return;
     const { inFeatures: depth, outFeatures: cols } = this;

@@ -8,25 +8,25 @@ import { listOf } from '../typed-arrays.ts';
 /** Class indices: one integer per row. */
 export type Labels = readonly number[] | Int32Array | Uint32Array | Uint8Array | Uint16Array | Int8Array | Int16Array;
 
-/** What becomes of the losses of a batch: their mean, their sum, or each by itself. */
+/** How the losses of a batch are returned: as their mean, as their sum, or one by one. */
 export type Reduction = 'mean' | 'sum' | 'none';
 
 /** Options of every loss. */
 export interface LossOptions<R extends Reduction = Reduction> {
   /**
-   * `'mean'`, `'sum'`, or `'none'`: `loss` has one value per row or element then, and `grad` is
-   * that of their sum. Default `'mean'`.
+   * `'mean'` (default), `'sum'` or `'none'`. With `'none'`, `loss` has one value per row or
+   * element, and `grad` is the gradient of their sum.
    */
   reduction?: R;
 }
 
-/** A loss and its gradient with respect to the first argument. */
+/** A loss, and its gradient with respect to the first argument. */
 export interface Loss<X extends TensorLike, R extends Reduction = 'mean'> {
   /** A number, or with `'none'` one per row (`crossEntropy`) or element. */
   loss: R extends 'none' ? Float64Array : number;
   /**
-   * Lives where the first argument lives. For a Tensor it belongs to it: it is disposed with it,
-   * and the next loss of it writes over it.
+   * The gradient, where the first argument lives. The gradient of a Tensor belongs to that Tensor:
+   * it is disposed with it, and the next loss of the same Tensor writes over it.
    */
   grad: Result<X>;
 }
@@ -34,15 +34,15 @@ export interface Loss<X extends TensorLike, R extends Reduction = 'mean'> {
 /** Options of `crossEntropy`. */
 export interface CrossEntropyOptions<R extends Reduction = Reduction> extends LossOptions<R> {
   /**
-   * ε: the target is (1 − ε) of what the labels say and ε/classes of every class. 0 to 1, default
-   * 0.
+   * ε, from 0 to 1: the target is (1 − ε) times the label's distribution plus ε/classes for every
+   * class. Default 0.
    */
   labelSmoothing?: number;
   /** A weight of 0 or more for each class. Default: 1 each. */
   classWeights?: readonly number[] | Float32Array | Float64Array;
   /**
-   * Rows with this label have no part in anything. An integer; default: every label counts.
-   * (PyTorch's default is −100.)
+   * Rows with this label have no part in loss and gradient. An integer. Default: every label
+   * counts; PyTorch's default is −100.
    */
   ignoreIndex?: number;
 }

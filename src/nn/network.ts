@@ -34,7 +34,7 @@ export interface NetworkOptions<O = TensorLike> {
 }
 
 /** A layer in its place. */
-interface Placed {
+interface NamedLayer {
   readonly name: string;
   readonly layer: Layer;
 }
@@ -55,11 +55,11 @@ interface Node extends NetworkNode {
  */
 interface Memory {
   readonly regions: readonly Region[];
-  readonly stations: Map<string, Stations>;
+  readonly buffers: Map<string, Buffers>;
 }
 
 /** The tensors for inputs of some shapes, over the network's memory. */
-interface Stations {
+interface Buffers {
   readonly memory: Memory;
   /** Shapes of all values. */
   readonly shapes: readonly Shape[];
@@ -82,7 +82,7 @@ const MOST_SHAPES = 8;
 
 /** What the last forward left for backward. */
 interface Current {
-  readonly stations: Stations;
+  readonly buffers: Buffers;
   /** Inputs, as the nodes were given them, and the values of nodes. */
   readonly values: readonly TensorLike[];
   readonly options: object;
@@ -116,8 +116,8 @@ export abstract class Network extends Layer {
   #outputs: readonly number[] = [0];
   #nodes: readonly Node[] = [];
   /** The nodes that are layers, and those that layers are made of. */
-  #layers: readonly (Node & Placed)[] = [];
-  #leaves: readonly Placed[] = [];
+  #layers: readonly (Node & NamedLayer)[] = [];
+  #leaves: readonly NamedLayer[] = [];
   /** Names of all options that a forward may have. */
   #known: readonly string[] = [];
   /**
@@ -179,7 +179,7 @@ export abstract class Network extends Layer {
         gradients: [],
       };
     });
-    this.#layers = this.#nodes.filter(({ layer }) => layer) as (Node & Placed)[];
+    this.#layers = this.#nodes.filter(({ layer }) => layer) as (Node & NamedLayer)[];
     this.#leaves = this.named().map(([name, layer]) => ({ name, layer }));
     const seen = new Set<Layer>();
     for (const { layer } of this.#leaves) {
@@ -268,12 +268,16 @@ export abstract class Network extends Layer {
   }
 
   /**
-   * Runs all layers. What can be told from the shape is checked through the whole network first; if
-   * a layer throws all the same, the network is as it was before: layers have the statistics they
-   * had, and backward still finds what the forward before left.
+   * Runs all layers.
    *
+   * Everything that the shape decides is checked through the whole network before the first layer
+   * runs. If a layer throws later, the network is as it was before the call: layers have the
+   * statistics that they had, and `backward` still belongs to the forward before.
+   *
+   * @param x of the shape that the first layer takes
+   * @param options.out where to write the output: memory apart from x
    * @param options.lengths how many steps of each sequence count, `[N]`, for the layers that take
-   *   them: those whose input has rank 3 or more
+   *   it: those whose input has rank 3 or more
    * @param options.mask which places count, for the layers that take it
    * @throws what the layers throw, by the layer's place
    */
@@ -291,19 +295,19 @@ export abstract class Network extends Layer {
     const shapes = this.#shapesFrom(given.map(shapeOf), true);
     const results = this.#resultsOf(xs[0], outs, pick(shapes, this.#outputs), inputs);
     const last = this.#current;
-    let stations: Stations | undefined;
+    let buffers: Buffers | undefined;
     let before: (() => void) | undefined;
     try {
-      stations =
-        last && given.every((one, i) => sameShape(shapeOf(one), last.stations.shapes[i])) && isWhole(last.stations)
-          ? last.stations
-          : this.#stationsFor(shapes);
-      const { memory } = stations;
-      const entered = given.map((one, i) => this.#enter(stations!, one, i));
+      buffers =
+        last && given.every((one, i) => sameShape(shapeOf(one), last.buffers.shapes[i])) && isWhole(last.buffers)
+          ? last.buffers
+          : this.#buffersFor(shapes);
+      const { memory } = buffers;
+      const entered = given.map((one, i) => this.#enter(buffers!, one, i));
       before = this.checkpoint();
-      const values = this.#run(entered, stations, results, options);
+      const values = this.#run(entered, buffers, results, options);
       const modes = this.#modes();
-      this.#current = { stations, values, options, before, modes };
+      this.#current = { buffers, values, options, before, modes };
       if (memory !== this.#memory) releaseMemory(this.#memory);
       this.#memory = memory;
       const ys = this.#outputs.map((value, i) => deliver(values[value], outs[i], results[i]));
@@ -313,7 +317,7 @@ export abstract class Network extends Layer {
         before();
         this.#redo(last);
       }
-      if (stations && stations.memory !== this.#memory) releaseMemory(stations.memory);
+      if (buffers && buffers.memory !== this.#memory) releaseMemory(buffers.memory);
       disposeAll(results.filter((_, i) => !outs[i]));
       throw error;
     }
@@ -369,7 +373,7 @@ export abstract class Network extends Layer {
   }
 
   /** An input where nodes find it: as it is, or copied. */
-  #enter({ memory: { regions }, copies }: Stations, x: TensorLike, index: number): TensorLike {
+  #enter({ memory: { regions }, copies }: Buffers, x: TensorLike, index: number): TensorLike {
     if (this.#foreign(x)) return x;
     const last = this.#current?.values[index];
     const turn = 2 * index + (last instanceof Tensor && last.ptr === regions[2 * index].atLeast(0) ? 1 : 0);
@@ -385,7 +389,7 @@ export abstract class Network extends Layer {
   /** All values, from those of the inputs on. */
   #run(
     inputs: readonly TensorLike[],
-    { values: own, identity }: Stations,
+    { values: own, identity }: Buffers,
     results: Some<TensorLike>,
     given: object,
   ): TensorLike[] {
@@ -437,7 +441,7 @@ export abstract class Network extends Layer {
     try {
       last.before();
       this.#setModes(last.modes);
-      const values = this.#run(last.values.slice(0, this.#inputs), last.stations, NONE, last.options);
+      const values = this.#run(last.values.slice(0, this.#inputs), last.buffers, NONE, last.options);
       this.#current = { ...last, values };
     } catch {
       this.#current = undefined;
@@ -467,8 +471,8 @@ export abstract class Network extends Layer {
     const wants = options.inputGradient !== false;
     const dys: Some<TensorLike> = this.listOf('y', 'dy', dy);
     const outs = this.listOf('x', 'out', options.out);
-    const { stations, values } = this.checkSaved();
-    const { plan, shapes, identity } = stations;
+    const { buffers, values } = this.checkSaved();
+    const { plan, shapes, identity } = buffers;
     const inputs: Record<string, TensorLike> = {};
     const given = dys.map((one, i) => {
       if (isMissing(one, dys)) return undefined;
@@ -484,7 +488,7 @@ export abstract class Network extends Layer {
     }
     const like = dys.find((one) => one)!;
     const results = this.#resultsOf(like, outs, shapes.slice(0, this.#inputs), inputs, wants);
-    const gradients: TensorLike[] = [...stations.gradients];
+    const gradients: TensorLike[] = [...buffers.gradients];
     given.forEach((one, i) => {
       const id = plan.ofOutputs[i];
       if (one instanceof Tensor) gradients[id] = one;
@@ -535,8 +539,11 @@ export abstract class Network extends Layer {
   }
 
   /**
-   * Layer by layer over all micro-batches. Values between layers are plain arrays: they are held
-   * until backward. @throws what the layers throw
+   * Runs each layer over all micro-batches before the next layer. Values between layers are plain
+   * arrays and are kept until backward.
+   *
+   * @param xs at least one micro-batch
+   * @throws what the layers throw
    */
   override forwardMicroBatches<X extends TensorLike>(xs: readonly X[]): Result<X>[] {
     const { subject } = this;
@@ -579,7 +586,13 @@ export abstract class Network extends Layer {
     });
   }
 
-  /** @throws ERR_MODE before such a forward; what the layers throw. Nothing has changed then */
+  /**
+   * Gradients with respect to the inputs of the last `forwardMicroBatches`; adds to the gradients
+   * of all parameters.
+   *
+   * @param dys a gradient for each micro-batch, of its output's shape
+   * @throws ERR_MODE before such a forward; what the layers throw. Nothing has changed then
+   */
   override backwardMicroBatches<D extends TensorLike>(dys: readonly D[]): Result<D>[] {
     const { subject } = this;
     const micro = this.#micro;
@@ -666,10 +679,10 @@ export abstract class Network extends Layer {
   }
 
   /**
-   * Freezes all layers: no parameter gets a gradient, and norms with running statistics normalise
-   * by them, which nothing moves.
+   * Freezes all layers: parameters get no gradient, and norms normalise by their running
+   * statistics, which nothing moves.
    *
-   * @throws ERR_MODE for a norm that has no running statistics to go by, by its place
+   * @throws ERR_MODE for a norm without running statistics, by its place
    */
   freeze(): this {
     return this.#setFrozen(true);
@@ -735,28 +748,28 @@ export abstract class Network extends Layer {
   }
 
   /** The tensors for values of these shapes. */
-  #stationsFor(shapes: readonly Shape[]): Stations {
+  #buffersFor(shapes: readonly Shape[]): Buffers {
     const inputs = shapes.slice(0, this.#inputs);
     const key = inputs.map((shape) => shape.join('x')).join();
-    let stations = this.#memory?.stations.get(key);
+    let buffers = this.#memory?.buffers.get(key);
     // a caller may have disposed of what an earlier call returned: the memory is still the
     // network's, the tensor is not
-    if (!stations || !isWhole(stations)) {
-      stations = this.#newStations(shapes, stations?.plan ?? planGradients(this.wiring, shapes));
+    if (!buffers || !isWhole(buffers)) {
+      buffers = this.#newBuffers(shapes, buffers?.plan ?? planGradients(this.wiring, shapes));
     }
-    const all = stations.memory.stations;
+    const all = buffers.memory.buffers;
     all.delete(key); // to be put behind the others, as the one used last
-    all.set(key, stations);
+    all.set(key, buffers);
     if (all.size > MOST_SHAPES) {
       const [oldest, left] = all.entries().next().value!;
-      disposeStations(left);
+      disposeBuffers(left);
       all.delete(oldest);
     }
-    return stations;
+    return buffers;
   }
 
   /** Tensors over what memory there is, or over more of it, while the other is still there. */
-  #newStations(shapes: readonly Shape[], plan: GradientPlan): Stations {
+  #newBuffers(shapes: readonly Shape[], plan: GradientPlan): Buffers {
     const inputs = this.#inputs;
     const held = this.#memory;
     const sizes = [...shapes.slice(inputs).map(countOf), ...plan.slots];
@@ -767,7 +780,7 @@ export abstract class Network extends Layer {
       if (!memory || !least.every((bytes, i) => held!.regions[i]?.bytes >= bytes)) {
         const { heap } = backend();
         const length = Math.max(least.length, held?.regions.length ?? 0);
-        memory = { regions: Array.from({ length }, () => new Region(heap)), stations: new Map() };
+        memory = { regions: Array.from({ length }, () => new Region(heap)), buffers: new Map() };
         memory.regions.forEach((region, i) => {
           region.atLeast(Math.max(least[i] ?? 0, held?.regions[i]?.bytes ?? 0));
         });
@@ -820,7 +833,7 @@ function isMissing(dy: TensorLike | undefined, { length }: Some<TensorLike>): bo
 }
 
 /** Does each tensor live that a caller has seen? */
-function isWhole({ seen }: Stations): boolean {
+function isWhole({ seen }: Buffers): boolean {
   return !seen.some((one) => one?.disposed);
 }
 
@@ -828,13 +841,13 @@ function bytesOf(size: number): number {
   return Math.max(4 * size, 4);
 }
 
-function disposeStations({ values, gradients }: Stations): void {
+function disposeBuffers({ values, gradients }: Buffers): void {
   disposeAll([...values, ...gradients]);
 }
 
 function releaseMemory(memory: Memory | undefined): void {
   if (!memory) return;
-  memory.stations.forEach(disposeStations);
+  memory.buffers.forEach(disposeBuffers);
   for (const region of memory.regions) region.release();
 }
 

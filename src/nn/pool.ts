@@ -11,7 +11,7 @@ import { type PerAxis, readIntegers } from '../layers/per-axis.ts';
 import { extentOf, type Pooling, pooledShape } from '../layers/windows.ts';
 import { flag, type Option, readSchema } from '../named-options.ts';
 import type { Call } from '../tensors/call.ts';
-import type { Located } from '../tensors/route.ts';
+import type { ResolvedInputs } from '../tensors/route.ts';
 import { countOf } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 import type { Layout } from '../types.ts';
@@ -100,7 +100,7 @@ abstract class PoolLayer<R extends number = number> extends LeafLayer<PoolPass, 
   }
 
   /** @internal */
-  protected override write(call: Call, { extent }: PoolPass, { x }: Located, out: TensorLike): void {
+  protected override write(call: Call, { extent }: PoolPass, { x }: ResolvedInputs, out: TensorLike): void {
     const pool = this.#pooling.of === 'max' ? maxPool : avgPool;
     pool(backend(), extent, call.input(x), call.output(out), call.scratch(poolScratch(extent)));
   }
@@ -109,7 +109,7 @@ abstract class PoolLayer<R extends number = number> extends LeafLayer<PoolPass, 
   protected override writeBack(
     call: Call,
     { extent, plan }: PoolPass,
-    { x }: Located,
+    { x }: ResolvedInputs,
     dy: TensorLike,
     dx: TensorLike,
   ): void {
@@ -185,6 +185,7 @@ function adaptiveFrom(
 export class MaxPool1d extends PoolLayer<3> {
   static override readonly name: string = 'MaxPool1d';
   /**
+   * @param kernelSize values of a window
    * @throws ERR_OPTION for sizes that are not integers of 1 or more, a padding of more than half a
    *   window, or an unknown option
    */
@@ -202,6 +203,7 @@ export class MaxPool1d extends PoolLayer<3> {
 export class MaxPool2d extends PoolLayer<4> {
   static override readonly name: string = 'MaxPool2d';
   /**
+   * @param kernelSize values of a window: a number for both axes, or `[kH, kW]`
    * @throws ERR_OPTION for sizes that are not integers of 1 or more, a padding of more than half a
    *   window, or an unknown option
    */
@@ -219,6 +221,7 @@ export class MaxPool2d extends PoolLayer<4> {
 export class MaxPool3d extends PoolLayer<5> {
   static override readonly name: string = 'MaxPool3d';
   /**
+   * @param kernelSize values of a window: a number for all axes, or `[kD, kH, kW]`
    * @throws ERR_OPTION for sizes that are not integers of 1 or more, a padding of more than half a
    *   window, or an unknown option
    */
@@ -240,6 +243,7 @@ export class MaxPool3d extends PoolLayer<5> {
 export class AvgPool1d extends PoolLayer<3> {
   static override readonly name: string = 'AvgPool1d';
   /**
+   * @param kernelSize values of a window
    * @throws ERR_OPTION for sizes that are not integers of 1 or more, a padding of more than half a
    *   window, or an unknown option
    */
@@ -257,6 +261,7 @@ export class AvgPool1d extends PoolLayer<3> {
 export class AvgPool2d extends PoolLayer<4> {
   static override readonly name: string = 'AvgPool2d';
   /**
+   * @param kernelSize values of a window: a number for both axes, or `[kH, kW]`
    * @throws ERR_OPTION for sizes that are not integers of 1 or more, a padding of more than half a
    *   window, or an unknown option
    */
@@ -274,6 +279,7 @@ export class AvgPool2d extends PoolLayer<4> {
 export class AvgPool3d extends PoolLayer<5> {
   static override readonly name: string = 'AvgPool3d';
   /**
+   * @param kernelSize values of a window: a number for all axes, or `[kD, kH, kW]`
    * @throws ERR_OPTION for sizes that are not integers of 1 or more, a padding of more than half a
    *   window, or an unknown option
    */
@@ -347,7 +353,10 @@ export class AdaptiveMaxPool2d extends PoolLayer<4> {
  */
 export class GlobalAvgPool extends PoolLayer {
   static override readonly name: string = 'GlobalAvgPool';
-  /** @throws ERR_OPTION for another layout, or an unknown option */
+  /**
+   * @param options `{ layout }`. Default `'channels-first'`
+   * @throws ERR_OPTION for another layout, or an unknown option
+   */
   constructor(options: PoolLayoutOptions = {}) {
     const { layout: own } = readSchema('GlobalAvgPool', options, { layout: layout() });
     super('GlobalAvgPool', { of: 'avg', layout: own, windows: null, outputs: null });

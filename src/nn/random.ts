@@ -54,14 +54,19 @@ export class Random {
   }
 
   /**
-   * Where the sequence stands: `state`, five f64 values. A source that loads it goes on with the
-   * same numbers.
+   * The state of the sequence: `state`, five f64 values. A generator that loads it continues with
+   * the same numbers.
    */
   stateDict(): StateDict {
     return readState(this.stateSlots());
   }
 
-  /** Takes a state: all of it, or after an error nothing. @throws ERR_STATE */
+  /**
+   * Takes a state: all of it, or after an error nothing.
+   *
+   * @param state what `stateDict` returned
+   * @throws ERR_STATE for anything but such a state
+   */
   loadStateDict(state: StateDict): void {
     writeState('Random', this.stateSlots(), state);
   }
@@ -104,7 +109,11 @@ export class Random {
     }
   }
 
-  /** The integers below `length` in random order (Fisher & Yates). */
+  /**
+   * The integers below `length` in random order (Fisher & Yates).
+   *
+   * @param length how many, an integer of 0 or more
+   */
   permutation(length: number): Uint32Array {
     const order = Uint32Array.from({ length }, (_, i) => i);
     for (let i = length - 1; i > 0; i--) {

@@ -11,15 +11,15 @@ function sumShape(subject: string, _: string, [branch, x]: readonly (readonly nu
 }
 
 /**
- * Layers with a way around them (He et al. 2015): y = x + layers(x). What they give must have the
- * shape of what they take.
+ * A residual block (He et al. 2015): y = x + layers(x). The output of the layers must have the
+ * shape of their input.
  *
  *     new Residual(new Linear(64, 64), new BatchNorm1d(64))
  */
 export class Residual extends Network {
   static override readonly name: string = 'Residual';
   readonly subject = 'Residual';
-  /** The layers by themselves. */
+  /** The layers without the addition. */
   readonly branch: Sequential;
 
   /**

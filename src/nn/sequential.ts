@@ -45,10 +45,14 @@ export class Sequential extends Network {
 
   /**
    * The network in evaluation form as one function: batch norm folded into the linear layer before
-   * or behind it, activations and residual additions fused, dropout gone, weights packed, buffers
-   * planned. It gives what `net.eval().forward(x)` gives, within rounding, and later changes of the
-   * network do not reach it.
+   * or behind it, activations and residual additions fused, dropout dropped, weights packed,
+   * buffers planned. Within rounding, it returns what `net.eval().forward(x)` returns. Later
+   * changes of the network do not reach it.
    *
+   *     const run = net.compile({ maxBatch: 64 });
+   *     const y = run(x);
+   *
+   * @param options see `CompileOptions`
    * @throws ERR_MODE for a recurrent cell or norm; ERR_OPTION, ERR_MEMORY
    */
   compile(options: CompileOptions = {}): CompiledNetwork {

@@ -7,7 +7,7 @@ import { axis } from '../layers/options.ts';
 import { readSchema } from '../named-options.ts';
 import { alongOf } from '../passes/plan.ts';
 import type { Call } from '../tensors/call.ts';
-import type { Located } from '../tensors/route.ts';
+import type { ResolvedInputs } from '../tensors/route.ts';
 import { countOf } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 
@@ -55,7 +55,7 @@ abstract class SoftmaxLayer extends LeafLayer<SoftmaxPass> {
   }
 
   /** @internal */
-  protected override write(call: Call, { along }: SoftmaxPass, { x }: Located, out: TensorLike): void {
+  protected override write(call: Call, { along }: SoftmaxPass, { x }: ResolvedInputs, out: TensorLike): void {
     const at = call.input(x);
     const to = call.output(out, { x, at });
     softmax(backend(), at, to, this.#isLog, along, call.scratch(softmaxScratch(along)));
@@ -65,7 +65,7 @@ abstract class SoftmaxLayer extends LeafLayer<SoftmaxPass> {
   protected override writeBack(
     call: Call,
     { along, plan }: SoftmaxPass,
-    { x }: Located,
+    { x }: ResolvedInputs,
     dy: TensorLike,
     dx: TensorLike,
   ): void {
@@ -86,7 +86,10 @@ abstract class SoftmaxLayer extends LeafLayer<SoftmaxPass> {
  */
 export class Softmax extends SoftmaxLayer {
   static override readonly name: string = 'Softmax';
-  /** @throws ERR_OPTION for an axis that is no integer */
+  /**
+   * @param options `{ axis }`. Default −1, the last
+   * @throws ERR_OPTION for an axis that is no integer
+   */
   constructor(options: SoftmaxOptions = {}) {
     super('Softmax', options, false);
   }
@@ -100,7 +103,10 @@ export class Softmax extends SoftmaxLayer {
  */
 export class LogSoftmax extends SoftmaxLayer {
   static override readonly name: string = 'LogSoftmax';
-  /** @throws ERR_OPTION for an axis that is no integer */
+  /**
+   * @param options `{ axis }`. Default −1, the last
+   * @throws ERR_OPTION for an axis that is no integer
+   */
   constructor(options: SoftmaxOptions = {}) {
     super('LogSoftmax', options, true);
   }

@@ -33,24 +33,30 @@ export interface BatchNormOptions extends AffineOptions {
   /** Estimator of the variance that is tracked: divided by m − 1 or by m. Default `'unbiased'`. */
   runningVariance?: 'unbiased' | 'biased';
   /**
-   * One value per channel in training, where the batch has no variance: `'throw'` (default);
-   * `'use-running'` learns online: the value is normalised by the running statistics, which is what
-   * batch renormalization comes to with r and d unclipped, gradients take them as constants, and
-   * then they move by the value (`RunningStats.learn`); `'skip-update'` normalises by the batch,
-   * which gives beta, and leaves the running statistics as they are.
+   * One value per channel in training, where the batch has no variance.
+   *
+   * - `'throw'` (default): ERR_SINGLE_VALUE.
+   * - `'use-running'`: learns online. The value is normalised by the running statistics, which
+   *   gradients take as constants, and then moves them: with d = x − mean and w = momentum, mean ←
+   *   mean + w·d and variance ← (1 − w)·(variance + w·d²) (Finch 2009). The output is that of batch
+   *   renormalization with r and d unclipped.
+   * - `'skip-update'`: normalises by the batch, which gives beta, and leaves the running statistics
+   *   as they are.
    */
   onSingleValue?: 'throw' | 'use-running' | 'skip-update';
   /**
-   * A batch whose statistics are not finite (NaN or Inf in it, or beyond f32): `'propagate'`
-   * (default) lets them into the running statistics; `'skip-update'` computes the output but leaves
-   * the running statistics as they are; `'throw'` changes nothing at all. Counted in
-   * `nonFiniteBatches` either way.
+   * A batch whose statistics are not finite: with NaN or Inf in it, or beyond f32.
+   * `nonFiniteBatches` counts such batches.
+   *
+   * - `'propagate'` (default): lets them into the running statistics.
+   * - `'skip-update'`: computes the output, and leaves the running statistics as they are.
+   * - `'throw'`: ERR_NON_FINITE, and nothing changes.
    */
   onNonFinite?: 'propagate' | 'skip-update' | 'throw';
   /**
-   * Ghost batch normalization (Hoffer et al. 2017): in training so many consecutive samples at a
-   * time are normalised by statistics of their own, the last run perhaps shorter, and the running
-   * statistics move once for each. Default `null`: all samples together.
+   * Ghost batch normalization (Hoffer et al. 2017). In training, each run of this many consecutive
+   * samples is normalised by its own statistics; the last run may be shorter. The running
+   * statistics move once for each run. Default `null`: all samples together.
    */
   virtualBatchSize?: number | null;
 }

@@ -49,7 +49,7 @@ export function trainingBytes(channels: number): number {
   return blockBytes(channels, { ...TRAINING, ...SUMS });
 }
 
-/** A block of training in memory that belongs to somebody else. */
+/** A block of training in memory of another owner. */
 export function trainingAt(heap: Heap, at: number, channels: number): Training {
   return blockAt(heap, at, channels, { ...TRAINING, ...SUMS });
 }

@@ -29,7 +29,7 @@ export function poolGroups(v: Training, channels: number, groups: number): void 
  * A gamma of 0 in a group would divide by 0: so small a share of the group's largest in its place
  * is lost in rounding.
  */
-const LEAST = 2 ** -30;
+const LEAST = 9.313225746154785e-10; // 2⁻³⁰
 
 /**
  * The gradient's map with statistics of groups: dx = s·(gamma·dy − B/m − x̂·D/m), B = Σ gamma·dy

@@ -23,9 +23,9 @@ export type Field =
     };
 
 /**
- * Which places of a batch count. Those that do not have no part in statistics and gradients,
- * whatever is stored there, and their output is 0. Given together, a place counts that counts in
- * each; its weight is that in `weights`.
+ * Which places of a batch count. A place that does not count has no part in statistics and
+ * gradients, whatever is stored there, and its output is 0. Of several options, a place must count
+ * in each; its weight is that of `weights`.
  */
 export interface MaskOptions {
   /**
@@ -129,7 +129,7 @@ function multiply(values: Float32Array, dims: readonly number[], { data, strides
   let from = 0;
   for (let i = 0; i < values.length; i += width) {
     for (let j = 0, at = from; j < width; j++, at += step) {
-      // what weighs nothing is 0 whatever the other says
+      // a weight of 0 is 0, whatever the other mask holds there
       const value = +data[at];
       values[i + j] = value === 0 ? 0 : values[i + j] * value;
     }

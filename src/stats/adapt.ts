@@ -17,11 +17,11 @@ import { normsOf } from './watch.ts';
  */
 export interface AdaptOptions<B> extends Omit<PopulationOptions<B>, 'estimator' | 'dropout'> {
   /**
-   * N: how many samples the statistics in place are worth. Those of n new samples get the weight
+   * N: how many samples the present statistics count for. Those of n new samples get the weight
    * n/(N + n). Default 16 (Schneider et al. 2020).
    */
   prior?: number;
-  /** The most that the new statistics may weigh, 0 to 1. Default 1. */
+  /** The largest weight of the new statistics, 0 to 1. Default 1. */
   most?: number;
 }
 

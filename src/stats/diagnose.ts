@@ -48,8 +48,8 @@ const EXPLODING = 1e4;
 /** A gap of less than this share of gamma is none. */
 const NO_GAP = 1e-3;
 /**
- * A gap of up to so many times what is to be expected of a batch of this size by chance is laid to
- * that.
+ * A gap of up to this many times the gap that a batch of this size shows by chance counts as
+ * chance.
  */
 const BY_CHANCE = 2.5;
 
@@ -288,8 +288,7 @@ export function diagnose<B>(net: Layer, batch: B, options: DiagnoseOptions<B> = 
 function outputAxes(layout: Layout): (layer: Layer, x: TensorLike, y: TensorLike) => number {
   const first = (rank: number) => (layout === 'channels-first' ? Math.min(1, rank - 1) : rank - 1);
   /**
-   * Of the values seen, along which axis of so many their channels lie; of one between layers as of
-   * the last.
+   * By value: given the rank, the axis of its channels. Values between layers follow the last one.
    */
   const axes = new WeakMap<object, (rank: number) => number>();
   let last = first;

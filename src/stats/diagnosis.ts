@@ -15,7 +15,7 @@ export interface ChannelGap {
    * The part of the gap that the estimator makes: m/(m − 1) where unbiased variances are tracked.
    */
   readonly estimator: number;
-  /** What a batch of so many independent values shows by chance. */
+  /** The gap that a batch of this many independent values shows by chance. */
   readonly batchSize: number;
   /** Where most of it comes from; `null`: there is none. */
   readonly cause: Cause | null;

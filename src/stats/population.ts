@@ -36,14 +36,14 @@ export interface PopulationProgress {
 export interface PopulationOptions<B> {
   /**
    * `'pooled'` (default): mean and (biased) variance of all values, as if they were one batch.
-   * `'averaged'`: averages over batches of their means and variances, these corrected by m/(m − 1)
-   * where the layer tracks unbiased ones: the paper's formula (Ioffe & Szegedy 2015, algorithm 2),
-   * which leaves out what lies between batches.
+   * `'averaged'`: averages over batches of their means and variances, the variances corrected by
+   * m/(m − 1) if the layer tracks unbiased ones. That is the paper's formula (Ioffe & Szegedy 2015,
+   * algorithm 2), which leaves out the spread between batches.
    */
   estimator?: 'pooled' | 'averaged';
   /**
    * How a batch runs through the network. Default `(batch) => net.forward(batch)`. May be
-   * asynchronous; tensors that it makes are its own to dispose of.
+   * asynchronous, and disposes of the tensors that it makes.
    */
   forward?: (batch: B) => unknown;
   /** Called after every batch. */
@@ -51,8 +51,7 @@ export interface PopulationOptions<B> {
   /** Aborts between batches, with the signal's reason; nothing has changed then. */
   signal?: Signal;
   /**
-   * Dropout drops, as in training. Default `false`: evaluation, for which the statistics are, drops
-   * nothing.
+   * `true`: dropout drops values, as in training. Default `false`: it drops none, as in evaluation.
    */
   dropout?: boolean;
 }
@@ -221,7 +220,7 @@ function samplesIn(calls: readonly { readonly name: string; readonly seen: reado
     }, 0);
 }
 
-/** `populationStatistics`, by the name of whoever complains. */
+/** `populationStatistics`, with the subject of its errors. */
 export async function collect<B>(
   subject: string,
   net: Layer,
@@ -275,18 +274,19 @@ export async function collect<B>(
 
 /**
  * The expectation over all batches of the statistics that batch norm takes in training (precise
- * batch norm, Wu & Johnson 2021): what evaluation should use, in place of a moving average over the
- * last batches. Norms normalise by each batch, as in training; nothing moves their running
- * statistics, and afterwards every layer is in the mode in which it was; a backward then needs a
- * forward of its own. Batches in which something is not finite are left out and counted.
+ * batch norm, Wu & Johnson 2021), to be used in evaluation in place of a moving average over the
+ * last batches. Norms normalise by each batch, as in training, and their running statistics do not
+ * move. Afterwards every layer is in its mode again; a backward then needs a forward of its own.
+ * Batches with values that are not finite are left out and counted.
  *
  *     const { layers } = await populationStatistics(net, batches);
  *     layers['1'].mean;                         // Float64Array(C)
  *     Math.max(...layers['1'].standardError);   // is it enough?
  *
  * @param batches any iterable or async iterable: arrays, generators, streams
- * @throws ERR_TYPE, ERR_OPTION (for an empty stream too), ERR_NON_FINITE where no batch was finite,
- *   what a forward throws, and the signal's reason. The network is then as it was
+ * @throws ERR_TYPE for anything but a network and batches; ERR_OPTION for an unknown option, and
+ *   for no batch; ERR_NON_FINITE if no batch was finite; what a forward throws; the signal's
+ *   reason. The network is then as it was
  */
 export async function populationStatistics<B>(
   net: Layer,
@@ -307,11 +307,12 @@ function replaceStatistics(net: Layer, { layers, batches }: PopulationStatistics
 
 /**
  * Replaces the running statistics of a network by its `populationStatistics`: after training, after
- * weights have been averaged or changed by hand, and where dropout before a norm has left it
- * statistics that evaluation does not have. Frozen norms stay as they are.
+ * weights were averaged or changed by hand, and after training with dropout before a norm, whose
+ * statistics evaluation does not have. Frozen norms stay as they are.
  *
  *     await recalibrate(net, batches);
  *
+ * @param batches any iterable or async iterable, as `populationStatistics` takes them
  * @returns the statistics
  * @throws as `populationStatistics`; nothing has changed then
  */

@@ -63,7 +63,10 @@ export interface Watching {
   readonly dropout: boolean;
 }
 
-/** Who is told what a network that is watched does. */
+/**
+ * Is told of a forward's runs, whichever statistics they were normalised by; `moments` finds those
+ * of what came in.
+ */
 export interface Watcher {
   /** Is told the statistics of what each norm normalises. */
   statistics?(name: string, seen: readonly Seen[]): void;
@@ -74,6 +77,7 @@ export interface Watcher {
 /**
  * Watches a network from now on, in the mode that `watching` says.
  *
+ * @param tell is told of every forward of a norm
  * @returns ends it: every layer is in the mode in which it was, dropout goes on with the masks it
  *   would have drawn, cells with their states
  */

@@ -58,7 +58,7 @@ export function blockBytes(length: number, widths: Widths): number {
   return Object.values(widths).reduce((sum, width) => sum + width * padded(length), 0);
 }
 
-/** Vectors of `length` entries each, in memory that begins at `at` and is somebody else's. */
+/** Vectors of `length` entries each, in memory of another owner that begins at `at`. */
 export function blockAt<W extends Widths>(heap: Heap, at: number, length: number, widths: W): Block<W> {
   const names = Object.keys(widths);
   const block: Record<string, unknown> = { release() {} };

@@ -36,8 +36,8 @@ export function locateOut(subject: string, out: TensorLike): TensorLike {
 }
 
 /**
- * Is it a view of linear memory? Throws for one of a tensor that lives no more: what lies there may
- * be somebody else's.
+ * Is it a view of linear memory? Throws for a view of a disposed tensor, as other values may lie
+ * there now.
  */
 function isView(subject: string, argument: string, { data, shape, given }: PlainRecord): boolean {
   const { heap } = backend();

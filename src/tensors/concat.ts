@@ -27,7 +27,8 @@ export function concatShape(subject: string, where: string, shapes: readonly Sha
       else if (shape[i] !== result[i] && !Number.isNaN(shape[i])) result[i] = -1;
     }
     if (fits && !result.includes(-1)) continue;
-    const got = shapes.map(showSymbolic).join(' and ');
+    const some = shapes.slice(0, 8).map(showSymbolic).join(' and ');
+    const got = shapes.length > 8 ? `${some} and others` : some;
     throw wrongValue('ERR_SHAPE', subject, where, 'shapes that agree along the other axes', got, context);
   }
   return result;

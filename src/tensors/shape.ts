@@ -3,7 +3,7 @@ import { floatsOf } from '../typed-arrays.ts';
 import type { PlainTensor } from '../types.ts';
 
 /** Largest number of f32 values that 4 GiB hold. */
-const MOST_VALUES = 2 ** 30;
+const MOST_VALUES = 1 << 30;
 
 /** A copy of a shape, read once and checked. */
 export function readShape(subject: string, argument: string, given: unknown): number[] {

@@ -107,7 +107,7 @@ export class Tensor implements Disposable {
   #companion: Tensor | undefined;
   #host: Tensor | undefined;
 
-  /** @internal Use `tensor` or `zeros`. `at`: memory that somebody else owns. */
+  /** @internal Use `tensor` or `zeros`. `at`: memory of another owner. */
   constructor(shape: readonly number[], at?: number) {
     this.#shape = Object.freeze(readShape('Tensor', 'x', shape));
     this.#size = countOf(this.#shape);
@@ -267,6 +267,9 @@ export function zeros(shape: readonly number[]): Tensor {
  * array or record of tensors. What an outer `tidy` surrounds belongs to that one afterwards.
  *
  *     const y = tidy(() => layer.forward(tensor(values, [32, 4])));   // the input is gone
+ *
+ * @param work what to run, synchronously
+ * @throws ERR_TYPE for anything but a function; what `work` throws
  */
 export function tidy<T>(work: () => T): T {
   if (typeof work !== 'function') throw wrongKind('ERR_TYPE', 'tidy', 'work', 'a function', show(work));

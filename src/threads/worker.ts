@@ -18,7 +18,7 @@ export const WORD = {
 } as const;
 /** Where the arguments begin, in f64, and how many a part has at the most. */
 export const ARGUMENTS = 64;
-export const MOST_ARGUMENTS = 16;
+export const MOST_ARGUMENTS = 24;
 /**
  * How often a worker looks for work before it goes to sleep: about a millisecond. To wake one takes
  * some 100 µs; with less patience than a call takes on one thread, a worker that came late once
@@ -36,10 +36,10 @@ export interface WorkerData {
 }
 
 /**
- * A worker waits for the generation to change, then takes the part of its own number, and whichever
- * others nobody has taken. Parts are opened last of all, so that one who comes late finds nothing,
- * or a call that is complete. The same parts on the same processor call after call: its cache still
- * holds them.
+ * A worker waits for the generation to change, then takes the part of its own number, and after it
+ * any part that no thread has taken. Parts are opened last of all: a worker that comes late finds
+ * nothing, or a complete call. Call after call the same part goes to the same processor, whose
+ * cache still holds its data.
  */
 const serve = () => `
 const serve = ({ modules, memory, control, names, index }) => {

@@ -1,8 +1,8 @@
 import { wrongValue } from '../errors.ts';
 
 /**
- * What a heap lies in: a WebAssembly memory, or an ordinary buffer for the plain loops. Nobody else
- * makes it grow.
+ * What a heap lies in: a WebAssembly memory, or an ordinary buffer for the plain loops. Nothing
+ * else makes it grow.
  */
 export interface Store {
   readonly buffer: ArrayBufferLike;

@@ -42,7 +42,7 @@ export interface FlaxTree {
 export function fromFlax(variables: ForeignTensors | FlaxTree, options: ImportOptions = {}): Imported {
   const collector = new Collector('fromFlax', options, variables);
   const entries = entriesOf('fromFlax', variables as ForeignTensors).flatMap(([name, value]) => flatten(name, value));
-  for (const { name, tensors: group } of groupsOf(entries, split)) {
+  for (const { name, tensors: group } of groupsOf(entries, split).values()) {
     const layer = collector.rename(name);
     const tracked = group.has('mean') || group.has('var');
     const isNorm = tracked || group.has('scale');
@@ -88,6 +88,7 @@ function split(name: string): readonly [string, string] {
  *
  *     const bytes = writeNpz(toFlax(net.stateDict()));
  *
+ * @param state what `net.stateDict()` returns
  * @throws as `toTorch`
  */
 export function toFlax(state: StateDict, options: ExportOptions = {}): Map<string, Exported> {

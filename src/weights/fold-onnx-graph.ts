@@ -17,8 +17,8 @@ export interface Live {
   /**
    * What has been folded into it, and the addition that has its bias, if that is one of its own.
    */
-  layer?: FoldedLayer;
-  sum?: Live | undefined;
+  layer: FoldedLayer | undefined;
+  sum: Live | undefined;
 }
 
 /** A tensor that is written anew: the weights or the bias of a layer. */
@@ -31,9 +31,15 @@ export interface Stored {
 export class FoldGraph {
   readonly base: Graph;
   readonly #lives = new Map<OnnxNode, Live>();
-  readonly #producers = new Map<string, Live>();
-  readonly #takers = new Map<string, Set<Live>>();
+  /**
+   * Who gives values, and how often they are taken, where that is not as in the model; who takes
+   * them as well.
+   */
+  readonly #producers = new Map<string, Live | undefined>();
   readonly #uses = new Map<string, number>();
+  readonly #newTakers = new Map<string, Set<Live>>();
+  /** How often values are outputs of the model. */
+  readonly #outputs = new Map<string, number>();
   /** Initializers that are no more, and those whose values are others. */
   readonly goneTensors = new Set<string>();
   readonly replaced = new Map<string, Stored>();
@@ -44,33 +50,44 @@ export class FoldGraph {
 
   constructor(base: Graph) {
     this.base = base;
-    for (const node of base.model.nodes) {
-      const { op, inputs, outputs } = node;
-      const live = { node, op, inputs, outputs, gone: false, changed: false };
-      this.#lives.set(node, live);
-      for (const name of outputs) if (name !== '') this.#producers.set(name, live);
-      for (const name of inputs) this.#use(name, live);
-      for (const name of node.captured) this.#use(name, live);
-    }
-    for (const name of base.model.outputs) this.#count(name, 1);
+    for (const name of base.model.outputs) this.#outputs.set(name, (this.#outputs.get(name) ?? 0) + 1);
   }
 
   liveOf(node: OnnxNode): Live {
-    return this.#lives.get(node)!;
+    const known = this.#lives.get(node);
+    if (known) return known;
+    const { op, inputs, outputs } = node;
+    const live = { node, op, inputs, outputs, gone: false, changed: false, layer: undefined, sum: undefined };
+    this.#lives.set(node, live);
+    return live;
+  }
+
+  /** A node as it is now; undefined where it is as it was. */
+  changeOf(node: OnnxNode): Live | undefined {
+    return this.#lives.get(node);
   }
 
   producerOf(value: string): Live | undefined {
-    return this.#producers.get(value);
+    if (this.#producers.has(value)) return this.#producers.get(value);
+    const node = this.base.producers.get(value);
+    return node && this.liveOf(node);
   }
 
   /** How many nodes and outputs take a value. */
   uses(value: string): number {
-    return this.#uses.get(value) ?? 0;
+    const changed = this.#uses.get(value) ?? (this.goneTensors.has(value) ? 0 : undefined);
+    return changed ?? (this.base.takers.get(value)?.length ?? 0) + (this.#outputs.get(value) ?? 0);
   }
 
   /** A node that takes a value. */
   takerOf(value: string): Live | undefined {
-    return this.#takers.get(value)?.values().next().value;
+    const takes = ({ gone, inputs, node }: Live) => !gone && (inputs.includes(value) || node.captured.includes(value));
+    for (const node of this.base.takers.get(value) ?? []) {
+      const live = this.liveOf(node);
+      if (takes(live)) return live;
+    }
+    for (const live of this.#newTakers.get(value) ?? []) if (takes(live)) return live;
+    return undefined;
   }
 
   /** The shape of a constant. */
@@ -85,23 +102,18 @@ export class FoldGraph {
 
   /** The nodes right before a layer and right behind it. */
   neighbours(layer: Live, sum: Live | undefined): Live[] {
-    const before = this.#producers.get(layer.inputs[0]);
+    const before = this.producerOf(layer.inputs[0]);
     const behind = this.takerOf((sum ?? layer).outputs[0]);
     return [before, behind].filter((live) => live !== undefined);
   }
 
-  #count(name: string, by: number): number {
-    const count = (this.#uses.get(name) ?? 0) + by;
-    this.#uses.set(name, count);
-    return count;
-  }
-
   #use(name: string, live: Live): void {
     if (name === '') return;
-    this.#count(name, 1);
-    const takers = this.#takers.get(name);
+    this.#uses.set(name, this.uses(name) + 1);
+    if (live.node.inputs.includes(name)) return;
+    const takers = this.#newTakers.get(name);
     if (takers) takers.add(live);
-    else this.#takers.set(name, new Set([live]));
+    else this.#newTakers.set(name, new Set([live]));
   }
 
   /** Other inputs and outputs for a node. */
@@ -110,10 +122,10 @@ export class FoldGraph {
     live.inputs = inputs;
     live.changed = true;
     for (const name of inputs) this.#use(name, live);
-    for (const name of before) this.#release(name, live);
+    for (const name of before) this.#release(name);
     for (const name of live.outputs) {
       if (outputs.includes(name)) continue;
-      if (this.#producers.get(name) === live) this.#producers.delete(name);
+      if (this.producerOf(name) === live) this.#producers.set(name, undefined);
       this.goneValues.add(name);
     }
     live.outputs = outputs;
@@ -127,28 +139,30 @@ export class FoldGraph {
   remove(live: Live): void {
     live.gone = true;
     for (const name of live.outputs) {
-      if (this.#producers.get(name) === live) this.#producers.delete(name);
+      if (this.producerOf(name) === live) this.#producers.set(name, undefined);
       this.goneValues.add(name);
     }
-    for (const name of live.inputs) this.#release(name, live);
+    for (const name of live.inputs) this.#release(name);
   }
 
   /** One use less of a value; constants that have no more go with what they were made of. */
-  #release(value: string, taker: Live): void {
-    const open: [string, Live][] = [[value, taker]];
-    for (let item = open.pop(); item; item = open.pop()) {
-      const [name, live] = item;
+  #release(value: string): void {
+    const open = [value];
+    for (let name = open.pop(); name !== undefined; name = open.pop()) {
       if (name === '') continue;
-      const left = this.#count(name, -1);
-      if (!live.inputs.includes(name) || live.gone) this.#takers.get(name)?.delete(live);
+      const left = this.uses(name) - 1;
+      const isGone = left === 0 && this.base.model.initializers.has(name);
+      // most of what is gone was never counted
+      if (isGone) this.goneTensors.add(name);
+      if (isGone) this.#uses.delete(name);
+      else this.#uses.set(name, left);
       if (left > 0) continue;
-      if (this.base.model.initializers.has(name)) this.goneTensors.add(name);
       this.added.delete(name);
-      const maker = this.#producers.get(name);
+      const maker = this.producerOf(name);
       if (!maker || maker.gone || !this.base.constants.has(name)) continue;
       maker.gone = true;
       this.goneValues.add(name);
-      for (const input of maker.inputs) open.push([input, maker]);
+      for (const input of maker.inputs) open.push(input);
     }
   }
 
@@ -160,7 +174,7 @@ export class FoldGraph {
       if (name === '' || this.uses(name) > 1) continue;
       const initializer = this.base.model.initializers.get(name);
       if (initializer) bytes += initializer.bytes?.length ?? initializer.raw.length;
-      const maker = this.#producers.get(name);
+      const maker = this.producerOf(name);
       if (!maker || maker.gone || !this.base.constants.has(name)) continue;
       if (maker.op === 'Constant') bytes += maker.node.raw.length;
       else for (const input of maker.inputs) open.push(input);
@@ -186,7 +200,7 @@ export class FoldGraph {
     const old = name === undefined ? undefined : this.base.model.initializers.get(name);
     if (name !== undefined && old && this.uses(name) === 1 && sizeOf(old.shape) === sizeOf(stored.shape)) {
       // as it was: the model may say the shape once more
-      this.replaced.set(name, { ...stored, shape: old.shape });
+      this.replaced.set(name, { layer: stored.layer, isBias: stored.isBias, shape: old.shape });
       return name;
     }
     const free = this.#unused(fresh);
@@ -198,7 +212,7 @@ export class FoldGraph {
 
   #unused(name: string): string {
     if (!this.#names) {
-      this.#names = new Set(this.#uses.keys());
+      this.#names = new Set([...this.#uses.keys(), ...this.base.takers.keys()]);
       for (const { inputs, outputs, initializers, nodes, shapes } of [this.base.model])
         for (const list of [
           inputs.keys(),

@@ -30,7 +30,7 @@ export class FoldedLayer {
   readonly weight: Constant;
   readonly dtype: string;
   readonly #plain: Omit<ConvWeights, 'weight'>;
-  readonly #geometry: Geometry;
+  readonly #channels: Pick<Geometry, 'inChannels' | 'outChannels'>;
   #scales: FoldedScales;
   /** Σ|stored − exact| of the output channel with the most, once the weights are written. */
   rounding = 0;
@@ -45,28 +45,22 @@ export class FoldedLayer {
     const { shape } = weight;
     this.weight = weight;
     this.dtype = weight.dtype;
-    this.#plain = {
-      shape,
-      bias,
-      ...(isLinear
-        ? { layout: node.op === 'Gemm' && number('transB', 0) !== 0 ? 'torch' : 'keras' }
-        : { transposed: node.op === 'ConvTranspose', groups: number('group', 1), padding: padded ? 1 : 0 }),
-    };
+    const layout = isLinear && !(node.op === 'Gemm' && number('transB', 0) !== 0) ? 'keras' : 'torch';
+    const [transposed, groups] = isLinear ? [false, 1] : [node.op === 'ConvTranspose', number('group', 1)];
+    const padding = !isLinear && padded ? 1 : 0;
     // shapes are looked at, values are not
-    const unread = { ...this.#plain, weight: { length: sizeOf(shape) } };
-    this.#geometry = isLinear ? linearGeometry(FORMAT, unread) : convGeometry(FORMAT, unread);
-    const { outChannels, inChannels } = this.#geometry;
+    const unread = { weight: { length: sizeOf(shape) }, shape, bias, layout, transposed, groups, padding } as const;
+    const geometry = isLinear ? linearGeometry(FORMAT, unread) : convGeometry(FORMAT, unread);
+    const { outChannels, inChannels } = geometry;
+    this.#channels = { outChannels, inChannels };
     const given = bias?.length === 1 ? new Float64Array(outChannels).fill(bias[0]) : bias;
-    this.#plain = { ...this.#plain, bias: given };
-    this.#scales = {
-      outScale: new Float64Array(outChannels).fill(1),
-      inScale: new Float64Array(inChannels).fill(1),
-      bias: given ? Float64Array.from(given) : new Float64Array(outChannels),
-    };
+    this.#plain = { shape, bias: given, layout, transposed, groups, padding };
+    const start = given ? Float64Array.from(given) : new Float64Array(outChannels);
+    this.#scales = { outScale: onesOf(outChannels), inScale: onesOf(inChannels), bias: start };
   }
 
   get outChannels(): number {
-    return this.#geometry.outChannels;
+    return this.#channels.outChannels;
   }
 
   /** Bytes of its weights as they are written. */
@@ -79,7 +73,7 @@ export class FoldedLayer {
    * not hold.
    */
   with({ scale, shift }: Affine, before: boolean): FoldedScales {
-    checkFold(FORMAT, this.#plain, this.#geometry, { scale, shift }, before);
+    checkFold(FORMAT, this.#plain, this.#channels, { scale, shift }, before);
     const { outScale, inScale, bias } = this.#scales;
     const next = before
       ? { outScale, inScale: inScale.map((value, c) => value * scale[c]), bias: bias.slice() }
@@ -201,6 +195,18 @@ export class FoldedLayer {
     return scratch.subarray(0, end - start);
   }
 }
+
+/** Ones that nobody writes to: those of small layers are shared. */
+function onesOf(length: number): Float64Array {
+  const known = ONES[length];
+  if (known) return known;
+  const ones = new Float64Array(length).fill(1);
+  if (length < FEW) ONES[length] = ones;
+  return ones;
+}
+
+const FEW = 256;
+const ONES: Float64Array[] = [];
 
 /** Is the processor's order that of files? */
 const LITTLE = /* @__PURE__ */ new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;

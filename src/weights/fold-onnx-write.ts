@@ -11,7 +11,7 @@ import type { FoldGraph, Live, Stored } from './fold-onnx-graph.ts';
 const FORMAT = 'ONNX';
 
 /** Protocol buffers have no longer messages. */
-const MOST_BYTES = 2 ** 31 - 1;
+const MOST_BYTES = 0x7fff_ffff;
 
 /** Bytes, or a promise of so many. */
 type Part = Uint8Array | { readonly length: number; write(target: Uint8Array): void };
@@ -20,78 +20,93 @@ type Part = Uint8Array | { readonly length: number; write(target: Uint8Array): v
 export function writeFolded(bytes: Uint8Array, graph: FoldGraph, options: OnnxReadOptions): Uint8Array<ArrayBuffer> {
   const { model } = graph.base;
   const inliner = model.files.length ? new Inliner(options) : undefined;
-  const parts = new Parts(bytes);
-  for (const field of model.fields) {
-    if (field.number === 25 && inliner) parts.add(inliner.message('function', field));
-    else if (field.number !== 7) parts.keep(field);
-    else {
-      const inner = graphParts(bytes, graph, inliner);
-      parts.add(lengthHeader(7, inner.length), ...inner.list);
+  // everything is gone through twice, first for its length: parts of a model are many, and never
+  // stand in memory together
+  const inner = new Parts(bytes);
+  addGraph(inner, graph, inliner);
+  const addAll = (parts: Parts) => {
+    for (const field of model.fields) {
+      if (field.number === 25 && inliner) parts.add(inliner.message('function', field));
+      else if (field.number !== 7) parts.keep(field);
+      else {
+        parts.add(lengthHeader(7, inner.length));
+        if (parts.target) addGraph(parts, graph, inliner);
+        else parts.length += inner.length;
+      }
     }
-  }
-  if (parts.length > MOST_BYTES)
+    return parts.end();
+  };
+  const length = addAll(new Parts(bytes));
+  if (length > MOST_BYTES)
     throw malformed(
       FORMAT,
       'the folded model',
       'fewer than 2 GiB, with its external data inside',
-      `${parts.length} bytes`,
+      `${length} bytes`,
       0,
     );
-  const out = new Uint8Array(parts.length);
-  let at = 0;
-  for (const part of parts.list) {
-    if (part instanceof Uint8Array) out.set(part, at);
-    else part.write(out.subarray(at, at + part.length));
-    at += part.length;
-  }
+  const out = new Uint8Array(length);
+  addAll(new Parts(bytes, out));
   return out;
 }
 
-/** Parts one after another; fields that lie side by side in the file are one. */
+/**
+ * Parts one after another: they are counted, or written where they go. Fields that lie side by side
+ * in the file are one.
+ */
 class Parts {
-  readonly list: Part[] = [];
+  readonly target: Uint8Array | undefined;
   length = 0;
   readonly #bytes: Uint8Array;
-  /** What is kept of the file at the end of the list. */
-  #kept: { start: number; end: number } | undefined;
+  /** What of the file comes behind all others. */
+  #start = 0;
+  #end = 0;
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, target?: Uint8Array) {
     this.#bytes = bytes;
+    this.target = target;
   }
 
   keep({ start, end }: Field): void {
-    this.length += end - start;
-    if (this.#kept?.end === start) {
-      this.#kept.end = end;
-      this.list[this.list.length - 1] = this.#bytes.subarray(this.#kept.start, end);
-      return;
+    if (this.#end !== start) {
+      this.end();
+      this.#start = start;
     }
-    this.#kept = { start, end };
-    this.list.push(this.#bytes.subarray(start, end));
+    this.#end = end;
   }
 
   add(...parts: readonly Part[]): void {
-    this.#kept = undefined;
+    this.end();
     for (const part of parts) {
-      this.list.push(part);
+      const target = this.target?.subarray(this.length, this.length + part.length);
+      if (target && part instanceof Uint8Array) target.set(part);
+      else if (target) (part as Exclude<Part, Uint8Array>).write(target);
       this.length += part.length;
     }
   }
+
+  /** Adds what of the file comes behind all others. Returns the length of all. */
+  end(): number {
+    const [start, end] = [this.#start, this.#end];
+    this.#start = this.#end = 0;
+    if (end > start) this.add(this.#bytes.subarray(start, end));
+    return this.length;
+  }
 }
 
-function graphParts(bytes: Uint8Array, graph: FoldGraph, inliner: Inliner | undefined): Parts {
+function addGraph(parts: Parts, graph: FoldGraph, inliner: Inliner | undefined): void {
   const { model } = graph.base;
-  const parts = new Parts(bytes);
   let node = 0;
   const names = model.initializers.keys();
   const isGone = (name: string) => graph.goneTensors.has(name) || graph.goneValues.has(name);
   for (const field of model.graphFields) {
     const { number } = field;
     if (number === 1) {
-      const live = graph.liveOf(model.nodes[node++]);
-      if (live.gone) continue;
-      if (live.changed) parts.add(nodeBytes(live));
-      else if (inliner && reachesOut(live.node)) parts.add(inliner.message('node', field));
+      const current = model.nodes[node++];
+      const live = graph.changeOf(current);
+      if (live?.gone) continue;
+      if (live?.changed) parts.add(nodeBytes(live));
+      else if (inliner && reachesOut(current)) parts.add(inliner.message('node', field));
       else parts.keep(field);
     } else if (number === 5) {
       const name = names.next().value!;
@@ -108,7 +123,7 @@ function graphParts(bytes: Uint8Array, graph: FoldGraph, inliner: Inliner | unde
     // before version 4 of the format an initializer is an input as well
     if (model.irVersion < 4) parts.add(valueField(11, name, stored.shape, stored.layer.dtype));
   }
-  return parts;
+  parts.end();
 }
 
 /** An initializer with new values; its notes stay. */

@@ -2,10 +2,10 @@
 // folded in a graph in memory where every change is counted, and fields of the file that do not
 // change are carried over byte for byte.
 
-import type { EvenkeelError } from '../errors.ts';
+import { type EvenkeelError, malformed } from '../errors.ts';
 import { type Affine, affineOf } from '../fold/norm.ts';
 import { type Bytes, bytesFrom } from '../formats/bytes.ts';
-import { type OnnxReadOptions, readOnnx } from '../formats/onnx.ts';
+import { type OnnxModel, type OnnxReadOptions, readOnnx } from '../formats/onnx.ts';
 import { FoldGraph, type Live } from './fold-onnx-graph.ts';
 import { FoldedLayer, type FoldedScales, isFoldable } from './fold-onnx-layer.ts';
 import { writeFolded } from './fold-onnx-write.ts';
@@ -15,6 +15,7 @@ import { type Constant, sizeOf } from './onnx-constants.ts';
 import { checkOpset, graphFor } from './onnx-graph.ts';
 
 const FORMAT = 'ONNX';
+const NONE: readonly string[] = [];
 const LAYERS = ['Conv', 'ConvTranspose', 'Gemm', 'MatMul'];
 
 /**
@@ -25,12 +26,14 @@ const LAYERS = ['Conv', 'ConvTranspose', 'Gemm', 'MatMul'];
  *
  *     const { file, folded, kept } = foldOnnx(await readFile('model.onnx'));
  *
+ * @param file bytes of the model
  * @throws ERR_FORMAT for bytes that are no model, and for operators before version 7
  */
 export function foldOnnx(file: Bytes, options: OnnxReadOptions = {}): FileFold {
   const bytes = bytesFrom(FORMAT, file);
   const model = readOnnx(bytes, options);
   checkOpset(model);
+  checkParts(model);
   let kept: FileFold['kept'] = [];
   // rarely parameters are shared so much that new biases take more than goes
   for (const isStrict of [false, true]) {
@@ -43,6 +46,32 @@ export function foldOnnx(file: Bytes, options: OnnxReadOptions = {}): FileFold {
   }
   const larger = normsOf(model).map(({ name }) => ({ norm: name, reason: LARGER }));
   return { file: Uint8Array.from(bytes), folded: [], kept: larger.length ? larger : kept, assumed: [] };
+}
+
+/** What folding may take in memory: so many bytes, or so many times the model. */
+const HARMLESS = 64e6;
+const MOST_EXPANSION = 10;
+/**
+ * What it takes, in bytes, measured at the peak (Node 20): itself, a tensor, a node, a name in it,
+ * a norm.
+ */
+const ITSELF = 45e6;
+const TENSOR = 550;
+const NODE = 700;
+const NAME = 60;
+const NORM = 1500;
+
+/**
+ * A model with weights has few parts for its size. Throws ERR_FORMAT for one that would take more
+ * memory than it is worth.
+ */
+function checkParts({ size, nodes, initializers }: OnnxModel): void {
+  let cost = ITSELF + size + TENSOR * initializers.size;
+  for (const { op, inputs, outputs } of nodes)
+    cost += NODE + NAME * (inputs.length + outputs.length) + (op === 'BatchNormalization' ? NORM : 0);
+  if (cost <= Math.max(HARMLESS, MOST_EXPANSION * size)) return;
+  const parts = `${nodes.length} nodes and ${initializers.size} initializers`;
+  throw malformed(FORMAT, 'model', 'fewer parts for its size, to be folded', parts, 0);
 }
 
 const LARGER = 'folded into its layer it would make the file larger, as what it takes is shared';
@@ -68,7 +97,8 @@ class Folding {
   readonly #kept = new Map<Live, string>();
   readonly folded: {
     readonly norm: OnnxNorm;
-    readonly pair: Pair;
+    readonly into: Live;
+    readonly before: boolean;
     readonly channels: number;
     /** Weights whose values a caller may replace. */
     readonly defaults: readonly string[];
@@ -126,15 +156,12 @@ class Folding {
   }
 
   reports(): FoldedNorm[] {
-    return this.folded.map(({ norm, pair, channels, defaults }) => ({
-      norm: norm.name,
-      into: pair.layer.node.name || pair.layer.node.outputs[0],
-      side: pair.before ? 'before' : 'behind',
-      channels,
-      eps: norm.options.eps!,
-      rounding: pair.layer.layer!.rounding,
-      ...(defaults.length && { assumed: ['inputs'] }),
-    }));
+    return this.folded.map(({ norm, into: { node, layer }, before, channels, defaults }) => {
+      const [name, into, eps] = [norm.name, node.name || node.outputs[0], norm.options.eps!];
+      const { rounding } = layer!;
+      const report: FoldedNorm = { norm: name, into, side: before ? 'before' : 'behind', channels, eps, rounding };
+      return defaults.length ? { assumed: ['inputs'], ...report } : report;
+    });
   }
 
   #fold(live: Live, norm: OnnxNorm): Attempt {
@@ -263,14 +290,14 @@ class Folding {
     const newBias = isNew ? graph.store(biasName, fresh, biases) : biasName!;
     const defaults = this.#defaultsIn([weightName, biasName, ...live.inputs.slice(1)]);
     pair.place(newBias, newWeight);
-    this.folded.push({ norm, pair, channels: map.scale.length, defaults });
+    this.folded.push({ norm, into: node, before, channels: map.scale.length, defaults });
     return pair;
   }
 
   /** The inputs of the model among what some constants are made of. */
-  #defaultsIn(names: readonly (string | undefined)[]): string[] {
+  #defaultsIn(names: readonly (string | undefined)[]): readonly string[] {
     const { constants, producers, model } = this.graph.base;
-    if (model.irVersion < 4 || model.defaults.size === 0) return [];
+    if (model.irVersion < 4 || model.defaults.size === 0) return NONE;
     const open = [...names];
     const seen = new Set<string>();
     while (open.length) {

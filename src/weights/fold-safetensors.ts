@@ -1,15 +1,15 @@
 // Batch norm of a safetensors file, folded.
 
 import { type EvenkeelError, show, wrongKind, wrongValue } from '../errors.ts';
-import { type Bytes, quote, quoteSome } from '../formats/bytes.ts';
-import { isQuantised } from '../formats/dtypes.ts';
-import { type RawTensor, readSafetensors, type Writable, writeSafetensors } from '../formats/safetensors.ts';
+import { type Bytes, Pool, quote, quoteSome } from '../formats/bytes.ts';
+import { bytesPerValue, isQuantised, type Values } from '../formats/dtypes.ts';
+import { type RawTensor, readSafetensors, type Writable, writeEntries } from '../formats/safetensors.ts';
 import { checkEps } from '../layers/options.ts';
 import { checkNames, checkRecord } from '../named-options.ts';
 import { preset } from '../norms/options.ts';
 import { type FileFold, type FoldedNorm, type StoredFold, storedFold } from './fold-report.ts';
-import { groupsOf } from './imported.ts';
-import { type FileLayer, isInOrder, isSquare, type Pair, pairsOf } from './layer-pairs.ts';
+import { groupsOf, unsoundAt } from './imported.ts';
+import { FileLayer, isInOrder, isSquare, type Pair, pairsOf } from './layer-pairs.ts';
 import { joined, parted } from './names.ts';
 import { normsIn, withoutNorms } from './stored-norms.ts';
 import { fromTorch } from './torch.ts';
@@ -59,24 +59,21 @@ export function foldSafetensors(file: Bytes, options: SafetensorsFoldOptions = {
   checkRecord(SUBJECT, pairs);
   checkRecord(SUBJECT, groups);
   const { tensors, metadata } = readSafetensors(file, files && { files });
-  const layers = layersOf(tensors);
-  const byName = new Map(
-    [...layers.values()].flatMap((layer) => [[layer.bare, layer] as const, [layer.name, layer] as const]),
-  );
+  const { layers, layerOf } = layersOf(tensors);
+  const byName = namedIn(layers);
   const norms = [...layers.values()].filter(({ tensors: own }) => own.has('running_mean') || own.has('running_var'));
   const said = namedNorms(pairs, byName, norms);
   const chosen = new Map([...said].map(([norm, name]) => [norm, layerNamed(name, norm, byName)]));
   namedNorms(typeof eps === 'object' ? eps : {}, byName, norms);
   const turned = new Set(namedLayers('transposed', transposed, byName));
-  const grouped = new Map(Object.entries(groups).map(([name, count]) => [byName.get(name), count]));
+  const grouped = new Map(Object.entries(groups).map(([name, count]) => [byName(name), count]));
   namedLayers('groups', Object.keys(groups), byName);
 
-  const stored = normsIn(metadata);
-  const own = <T>(record: Readonly<Record<string, T>>, name: string) =>
-    Object.hasOwn(record, name) ? record[name] : undefined;
+  const stored = new Map(Object.entries(normsIn(metadata)));
+  const epsBy = new Map(typeof eps === 'object' && eps ? Object.entries(eps) : [['*', eps]]);
   const epsOf = ({ name, bare }: FileLayer) => {
-    const given = typeof eps === 'number' ? eps : (own(eps, name) ?? own(eps, bare) ?? own(eps, '*'));
-    const stated = given ?? own(stored, name)?.eps ?? own(stored, bare)?.eps;
+    const given = epsBy.get(name) ?? epsBy.get(bare) ?? epsBy.get('*');
+    const stated = given ?? stored.get(name)?.eps ?? stored.get(bare)?.eps;
     const value = stated ?? preset('torch').eps;
     checkEps(SUBJECT, value);
     return { value, stated: stated !== undefined };
@@ -88,34 +85,43 @@ export function foldSafetensors(file: Bytes, options: SafetensorsFoldOptions = {
     isTransposed: (layer) => turned.has(layer),
     inOrder: isInOrder(tensors),
   });
-  const result = new Changes(tensors);
-  for (const norm of norms) {
+  const result = new Changes(tensors, layers.size);
+  for (const [i, norm] of norms.entries()) {
     const { value, stated } = epsOf(norm);
-    const inTraining = (own(stored, norm.name) ?? own(stored, norm.bare))?.training;
-    const pair = inTraining ? { reason: 'it is in training mode' } : found.get(norm)!;
-    result.fold(norm, pair, { eps: value, stated, transposed: turned, groups: grouped });
+    const inTraining = (stored.get(norm.name) ?? stored.get(norm.bare))?.training;
+    const pair = inTraining ? { reason: 'it is in training mode' } : found[i];
+    result.fold(norm, pair, { eps: value, stated, transposed: turned, groups: grouped }, norms);
   }
   const { folded, kept, assumed } = result;
   const left = withoutNorms(
     metadata,
     folded.map(({ norm }) => norm),
   );
-  return { file: writeSafetensors(result.written(), left), folded, kept, assumed };
+  return { file: writeEntries(() => result.written(layerOf), left), folded, kept, assumed };
 }
 
-/** Tensors by layer, under bare names. */
-function layersOf(tensors: ReadonlyMap<string, RawTensor>): Map<string, FileLayer> {
-  const bare = bareNames(tensors.keys());
-  const groups = groupsOf([...tensors], (full) => parted(bare.get(full)!));
-  return new Map(
-    groups.map(({ name, tensors: own }, at) => {
-      const [[leaf, { full }]] = own;
-      return [name, { name: full === leaf ? '' : full.slice(0, -leaf.length - 1), bare: name, tensors: own, at }];
-    }),
+/** Tensors by layer, under bare names; and the layer of a tensor. */
+function layersOf(tensors: ReadonlyMap<string, RawTensor>): {
+  layers: ReadonlyMap<string, FileLayer>;
+  layerOf: (name: string) => FileLayer;
+} {
+  const bare = bareNames(() => tensors.keys());
+  const layers = groupsOf(
+    tensors,
+    (full) => parted(bare(full)),
+    (...given) => new FileLayer(...given),
   );
+  return { layers, layerOf: (full) => layers.get(parted(bare(full))[0])! };
 }
 
-type ByName = ReadonlyMap<string, FileLayer>;
+type ByName = (name: string) => FileLayer | undefined;
+
+/** Layers by the names that the file has, and by bare ones. */
+function namedIn(layers: ReadonlyMap<string, FileLayer>): ByName {
+  const full = new Map<string, FileLayer>();
+  for (const layer of layers.values()) if (layer.name !== layer.bare) full.set(layer.name, layer);
+  return (name) => full.get(name) ?? layers.get(name);
+}
 
 /** The norms that an option names, and what it says of them. */
 function namedNorms<T>(
@@ -126,7 +132,7 @@ function namedNorms<T>(
   const entries = Object.entries(given).filter(([name]) => name !== '*');
   return new Map(
     entries.map(([name, value]) => {
-      const norm = byName.get(name);
+      const norm = byName(name);
       if (!norm || !norms.includes(norm)) {
         const names = quoteSome(norms.map((one) => one.name));
         throw wrongValue('ERR_OPTION', SUBJECT, 'a norm', names, quote(name));
@@ -138,14 +144,14 @@ function namedNorms<T>(
 
 function namedLayers(option: string, names: readonly string[], byName: ByName): FileLayer[] {
   return names.map((name) => {
-    const layer = byName.get(name);
+    const layer = byName(name);
     if (layer?.tensors.has('weight')) return layer;
     throw wrongValue('ERR_OPTION', SUBJECT, option, 'names of layers in the file', quote(name));
   });
 }
 
 function layerNamed(name: string, norm: FileLayer, byName: ByName): FileLayer {
-  const layer = byName.get(name);
+  const layer = byName(name);
   if (layer?.tensors.has('weight')) return layer;
   const wanted = `a tensor ${quote(joined(name, 'weight'))}`;
   throw wrongValue('ERR_OPTION', SUBJECT, `the layer of ${quote(norm.name)}`, wanted, 'none');
@@ -164,17 +170,30 @@ class Changes {
   readonly kept: { norm: string; reason: string }[] = [];
   readonly assumed: string[] = [];
   readonly #tensors: ReadonlyMap<string, RawTensor>;
-  readonly #changed = new Map<string, Writable>();
-  /** Biases that were not there, by the weights they come behind. */
-  readonly #added = new Map<string, readonly [string, Writable]>();
-  readonly #gone = new Set<string>();
-  readonly #taken = new Map<FileLayer, FileLayer>();
+  /**
+   * By the number of a layer: that of the norm that was folded into it, or −1; is it a norm that
+   * goes; channels, and places of the new weights and bias.
+   */
+  readonly #owners: Int32Array;
+  readonly #gone: Uint8Array;
+  readonly #channels: Uint32Array;
+  readonly #weights: Float64Array;
+  readonly #biases: Float64Array;
+  readonly #pool = new Pool();
+  #eps = { value: Number.NaN, text: '' };
+  /** What reports say was assumed: few different lists. */
+  readonly #lists = new Map<string, readonly string[]>();
 
-  constructor(tensors: ReadonlyMap<string, RawTensor>) {
+  constructor(tensors: ReadonlyMap<string, RawTensor>, layers: number) {
     this.#tensors = tensors;
+    this.#owners = new Int32Array(layers).fill(-1);
+    this.#gone = new Uint8Array(layers);
+    this.#channels = new Uint32Array(layers);
+    this.#weights = new Float64Array(layers);
+    this.#biases = new Float64Array(layers);
   }
 
-  fold(norm: FileLayer, pair: Pair, settings: Settings): void {
+  fold(norm: FileLayer, pair: Pair, settings: Settings, norms: readonly FileLayer[]): void {
     const reason = 'reason' in pair ? pair.reason : (unknownIn(norm, TORCH_NORM) ?? unfoldable(pair.layer));
     if (reason !== undefined) {
       if ('by' in pair && pair.by === 'option')
@@ -183,15 +202,12 @@ class Changes {
       return;
     }
     const { layer, by } = pair as Exclude<Pair, { reason: string }>;
-    const owner = this.#taken.get(layer);
-    if (owner)
-      throw wrongValue(
-        'ERR_FOLD',
-        SUBJECT,
-        quote(norm.name),
-        'a layer of its own',
-        `${quote(layer.name)}, as ${quote(owner.name)}`,
-      );
+    const owner = this.#owners[layer.at];
+    if (owner >= 0) {
+      const other = norms.find(({ at }) => at === owner)!;
+      const got = `${quote(layer.name)}, as ${quote(other.name)}`;
+      throw wrongValue('ERR_FOLD', SUBJECT, quote(norm.name), 'a layer of its own', got);
+    }
     try {
       this.#store(norm, layer, this.#folded(norm, layer, settings), settings, by);
     } catch (error) {
@@ -201,9 +217,8 @@ class Changes {
   }
 
   #folded(norm: FileLayer, layer: FileLayer, { eps, transposed, groups }: Settings): StoredFold {
-    const own = new Map([...norm.tensors.values()].map(({ full, tensor }) => [full, tensor]));
-    const imported = Object.entries(fromTorch(own).state);
-    const read = (leaf: string) => imported.find(([name]) => parted(name)[1] === leaf)?.[1].data;
+    const state = stateOf(norm);
+    const read = (ours: string) => state.get(ours);
     for (const leaf of ['running_mean', 'running_var'])
       if (!norm.tensors.has(leaf)) throw wrongKind('ERR_FOLD', SUBJECT, quote(norm.name), `a ${leaf}`, 'none');
     const statistics = {
@@ -215,15 +230,17 @@ class Changes {
     };
     const { weight, bias } = this.#parts(layer);
     const plain = { weight: weight.data, bias: bias?.data, shape: weight.shape };
-    const shaped = { ...plain, transposed: transposed.has(layer), groups: groups.get(layer) ?? 1 };
+    const shaped = { transposed: transposed.has(layer), groups: groups.get(layer) ?? 1, ...plain };
     const dtypes = { weight: weight.dtype, bias: bias?.dtype ?? weight.dtype };
     return storedFold(SUBJECT, weight.shape.length === 2 ? plain : shaped, statistics, false, dtypes);
   }
 
-  #parts(layer: FileLayer): { weight: RawTensor; bias: RawTensor | undefined; weightName: string; biasName: string } {
-    const weightName = layer.tensors.get('weight')!.full;
-    const biasName = layer.tensors.get('bias')?.full ?? joined(layer.name, 'bias');
-    return { weight: this.#tensors.get(weightName)!, bias: this.#tensors.get(biasName), weightName, biasName };
+  #parts(layer: FileLayer): { weight: RawTensor; bias: RawTensor | undefined } {
+    const [weight, bias] = ['weight', 'bias'].map((leaf) => layer.tensors.get(leaf)?.tensor as RawTensor | undefined);
+    const name = joined(layer.name, 'bias');
+    if (!bias && this.#tensors.has(name))
+      throw wrongValue('ERR_FOLD', SUBJECT, quote(layer.name), 'a bias of its own', `${quote(name)} of another layer`);
+    return { weight: weight!, bias };
   }
 
   #store(
@@ -233,45 +250,75 @@ class Changes {
     { eps, stated, transposed }: Settings,
     by: string,
   ): void {
-    const { weight, bias, weightName, biasName } = this.#parts(layer);
+    const { weight } = this.#parts(layer);
     const { outChannels: channels, rounding } = result;
-    const newBias = { bytes: result.bias, shape: [channels], dtype: bias?.dtype ?? weight.dtype };
-    this.#changed.set(weightName, { bytes: result.weight, shape: weight.shape, dtype: weight.dtype });
-    if (bias) this.#changed.set(biasName, newBias);
-    else this.#added.set(weightName, [biasName, newBias]);
-    for (const { full } of norm.tensors.values()) this.#gone.add(full);
-    this.#taken.set(layer, norm);
+    this.#owners[layer.at] = norm.at;
+    this.#channels[layer.at] = channels;
+    this.#weights[layer.at] = this.#pool.keep(result.weight);
+    this.#biases[layer.at] = this.#pool.keep(result.bias);
+    this.#gone[norm.at] = 1;
     const square = weight.shape.length > 2 && isSquare(layer) && !transposed.has(layer);
-    const guesses: [string, boolean, string][] = [
-      ['layer', by === 'names', `${norm.name}: it follows ${layer.name}, by their names: the file has no graph`],
-      ['transposed', square, `${norm.name}: ${layer.name} is not transposed, with as many channels in as out`],
-      ['eps', !stated, `${norm.name}: eps ${eps}, PyTorch's default: the file does not say`],
+    const guesses: [string, boolean, () => string][] = [
+      ['layer', by === 'names', () => `it follows ${layer.name}, by their names: the file has no graph`],
+      ['transposed', square, () => `${layer.name} is not transposed, with as many channels in as out`],
+      ['eps', !stated, () => this.#unsaid(eps)],
     ];
     const made = guesses.filter(([, is]) => is);
-    this.assumed.push(...made.map(([, , sentence]) => sentence));
-    this.folded.push({
-      norm: norm.name,
-      into: layer.name,
-      side: 'behind',
-      channels,
-      eps,
-      rounding,
-      ...(made.length && { assumed: made.map(([what]) => what) }),
-      ...(square && { note: 'as many channels in as out: taken for a convolution that is not transposed' }),
-    });
+    for (const [, , sentence] of made) this.assumed.push(`${norm.name}: ${sentence()}`);
+    const key = made.map(([what]) => what).join();
+    if (made.length && !this.#lists.has(key)) this.#lists.set(key, Object.freeze(key.split(',')));
+    const assumed = this.#lists.get(key);
+    const { name } = norm;
+    const into = layer.name;
+    const report: FoldedNorm = assumed
+      ? { norm: name, into, side: 'behind', channels, eps, rounding, assumed }
+      : { norm: name, into, side: 'behind', channels, eps, rounding };
+    this.folded.push(square ? { note: SQUARE, ...report } : report);
+  }
+
+  /** Texts of the same eps are one. */
+  #unsaid(eps: number): string {
+    if (this.#eps.value !== eps)
+      this.#eps = { value: eps, text: `eps ${eps}, PyTorch's default: the file does not say` };
+    return this.#eps.text;
   }
 
   /** All tensors in the order of the file; a bias that was not there comes behind its weight. */
-  written(): Map<string, Writable> {
-    const out = new Map<string, Writable>();
+  *written(layerOf: (name: string) => FileLayer): Iterable<readonly [string, Writable]> {
     for (const [name, tensor] of this.#tensors) {
-      if (this.#gone.has(name)) continue;
-      out.set(name, this.#changed.get(name) ?? tensor);
-      const added = this.#added.get(name);
-      if (added) out.set(...added);
+      const layer = layerOf(name);
+      const { at } = layer;
+      if (this.#gone[at]) continue;
+      if (this.#owners[at] < 0) {
+        yield [name, tensor];
+        continue;
+      }
+      // nobody folds into a layer that has anything else
+      const isWeight = layer.tensors.get('weight')!.full === name;
+      const { shape, dtype, bytes } = tensor;
+      yield [
+        name,
+        { bytes: this.#pool.view((isWeight ? this.#weights : this.#biases)[at], bytes.length), shape, dtype },
+      ];
+      if (!isWeight || layer.tensors.has('bias')) continue;
+      const channels = this.#channels[at];
+      const added = this.#pool.view(this.#biases[at], channels * bytesPerValue(dtype)!);
+      yield [joined(layer.name, 'bias'), { bytes: added, shape: [channels], dtype }];
     }
-    return out;
   }
+}
+
+/** A norm's tensors in our words. Throws ERR_STATE, as `fromTorch`. */
+function stateOf({ tensors }: FileLayer): Map<string, Values> {
+  const state = new Map<string, Values>();
+  for (const [leaf, { tensor }] of tensors) {
+    const { data } = tensor as RawTensor;
+    const ours = TORCH_NORM[leaf];
+    if (unsoundAt(ours, data) >= 0)
+      fromTorch(new Map(Array.from(tensors.values(), ({ full, tensor }) => [full, tensor])));
+    state.set(ours, data);
+  }
+  return state;
 }
 
 /** A tensor that nobody knows may mean anything to those beside it. */
@@ -289,6 +336,8 @@ function unknownIn({ tensors }: FileLayer, known: Readonly<Record<string, unknow
   );
   return odd === undefined ? undefined : `${quote(tensors.get(odd)!.full)} is quantised`;
 }
+
+const SQUARE = 'as many channels in as out: taken for a convolution that is not transposed';
 
 /** Why nothing can be folded into a layer. */
 function unfoldable(layer: FileLayer): string | undefined {

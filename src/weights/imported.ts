@@ -101,8 +101,85 @@ export function checkTensor(subject: string, name: string, tensor: unknown): voi
 /** Tensors of one layer by their last name. */
 export interface Group {
   readonly name: string;
-  readonly tensors: ReadonlyMap<string, { readonly full: string; readonly tensor: Foreign }>;
+  readonly tensors: Leaves;
 }
+
+export interface Leaf {
+  readonly full: string;
+  readonly tensor: Foreign;
+}
+
+/** A layer has a handful of tensors; more are looked up in a table. */
+const HANDFUL = 8;
+/** Last names that are kept once each. */
+const MANY_LEAVES = 64;
+
+/**
+ * Tensors of one layer by their last name, in the order of the file. A handful of them stand side
+ * by side: a Map for each layer would cost five times as much.
+ */
+export class Leaves {
+  readonly #leaf: string;
+  readonly #full: string;
+  readonly #tensor: Foreign;
+  /**
+   * Last name, whole name and tensor of each but the first; all of them in a table, where they are
+   * more than a handful.
+   */
+  #others: readonly unknown[] | Map<string, Leaf> = NONE;
+
+  constructor(leaf: string, full: string, tensor: Foreign) {
+    this.#leaf = leaf;
+    this.#full = full;
+    this.#tensor = tensor;
+  }
+
+  get size(): number {
+    return this.#others instanceof Map ? this.#others.size : 1 + this.#others.length / 3;
+  }
+
+  has(leaf: string): boolean {
+    return this.get(leaf) !== undefined;
+  }
+
+  get(leaf: string): Leaf | undefined {
+    const others = this.#others;
+    if (others instanceof Map) return others.get(leaf);
+    if (leaf === this.#leaf) return { full: this.#full, tensor: this.#tensor };
+    for (let at = 0; at < others.length; at += 3) if (others[at] === leaf) return leafAt(others, at);
+    return undefined;
+  }
+
+  /** What comes twice is not lost: it keeps its whole name, and nobody knows it. */
+  add(leaf: string, full: string, tensor: Foreign): void {
+    const name = this.has(leaf) ? full : leaf;
+    const others = this.#others;
+    if (others instanceof Map) others.set(name, { full, tensor });
+    else if (this.size < HANDFUL) this.#others = [...others, name, full, tensor];
+    else this.#others = new Map([...this, [name, { full, tensor }]]);
+  }
+
+  *[Symbol.iterator](): IterableIterator<[string, Leaf]> {
+    const others = this.#others;
+    if (others instanceof Map) return yield* others;
+    yield [this.#leaf, { full: this.#full, tensor: this.#tensor }];
+    for (let at = 0; at < others.length; at += 3) yield [others[at] as string, leafAt(others, at)];
+  }
+
+  *keys(): IterableIterator<string> {
+    for (const [leaf] of this) yield leaf;
+  }
+
+  *values(): IterableIterator<Leaf> {
+    for (const [, found] of this) yield found;
+  }
+}
+
+function leafAt(items: readonly unknown[], at: number): Leaf {
+  return { full: items[at + 1] as string, tensor: items[at + 2] as Foreign };
+}
+
+const NONE: readonly unknown[] = [];
 
 export function entriesOf(subject: string, given: ForeignTensors): (readonly [string, Foreign])[] {
   // a file that was read, with its tensors in it
@@ -115,20 +192,46 @@ export function entriesOf(subject: string, given: ForeignTensors): (readonly [st
   return Object.entries(tensors);
 }
 
-/** Puts tensors together by layer; `split` takes a name apart. */
-export function groupsOf(
-  entries: readonly (readonly [string, Foreign])[],
+/**
+ * Puts tensors together by layer; `split` takes a name apart, `make` makes what is kept of a layer.
+ */
+export function groupsOf<G extends { readonly tensors: Leaves } = Group>(
+  entries: Iterable<readonly [string, Foreign]>,
   split: (name: string) => readonly [layer: string, leaf: string],
-): Group[] {
-  const groups = new Map<string, Map<string, { full: string; tensor: Foreign }>>();
+  make: (name: string, leaf: string, full: string, tensor: Foreign, at: number) => G = (name, ...first) =>
+    ({ name, tensors: new Leaves(first[0], first[1], first[2]) }) as never,
+): Map<string, G> {
+  const groups = new Map<string, G>();
+  const names = new Map<string, string>();
   for (const [full, tensor] of entries) {
-    const [layer, leaf] = split(full);
-    const group = groups.get(layer) ?? new Map();
-    groups.set(layer, group);
-    // what comes twice is not lost: it keeps its whole name, and nobody knows it
-    group.set(group.has(leaf) ? full : leaf, { full, tensor });
+    const [name, last] = split(full);
+    const leaf = names.get(last) ?? last;
+    // few names come again and again
+    if (names.size < MANY_LEAVES) names.set(leaf, leaf);
+    const group = groups.get(name);
+    if (group) group.tensors.add(leaf, full, tensor);
+    else groups.set(name, make(name, leaf, full, tensor, groups.size));
   }
-  return [...groups].map(([name, tensors]) => ({ name, tensors }));
+  return groups;
+}
+
+/** What values of a norm may be, in our words. */
+const SOUND: ReadonlyMap<string, readonly [(value: number) => boolean, string]> = /* @__PURE__ */ new Map<
+  string,
+  readonly [(value: number) => boolean, string]
+>([
+  ['runningVar', [(value) => value >= 0 && value < Number.POSITIVE_INFINITY, 'finite variances of 0 or more']],
+  ['runningMean', [Number.isFinite, 'finite means']],
+  ['batchesTracked', [(value) => Number.isSafeInteger(value) && value >= 0, 'a whole number of 0 or more']],
+  ['gamma', [Number.isFinite, 'finite values']],
+  ['beta', [Number.isFinite, 'finite values']],
+]);
+
+/** The first of a norm's values that it cannot have; −1 where all are as they may be. */
+export function unsoundAt(ours: string, data: ArrayLike<number>): number {
+  const [test] = SOUND.get(ours) ?? [];
+  if (test) for (let i = 0; i < data.length; i++) if (!test(data[i])) return i;
+  return -1;
 }
 
 /** Gathers an import, name by name. */
@@ -195,20 +298,9 @@ export class Collector {
   /** What a file may not say of a batch norm. */
   #check(full: string, ours: string, data: Values): void {
     if (this.#options.lenient) return;
-    const bad = (test: (value: number) => boolean) => data.findIndex((value) => !test(value));
-    const tests: Record<string, [(value: number) => boolean, string]> = {
-      runningVar: [(value) => value >= 0 && value < Number.POSITIVE_INFINITY, 'finite variances of 0 or more'],
-      runningMean: [Number.isFinite, 'finite means'],
-      batchesTracked: [(value) => Number.isSafeInteger(value) && value >= 0, 'a whole number of 0 or more'],
-    };
-    if (!this.#options.allowNonFinite) {
-      tests.gamma = [Number.isFinite, 'finite values'];
-      tests.beta = [Number.isFinite, 'finite values'];
-    }
-    if (!Object.hasOwn(tests, ours)) return;
-    const [test, expected] = tests[ours];
-    const at = bad(test);
-    if (at >= 0) throw this.#wrong(full, expected, `${data[at]} at ${at}`);
+    if (this.#options.allowNonFinite && (ours === 'gamma' || ours === 'beta')) return;
+    const at = unsoundAt(ours, data);
+    if (at >= 0) throw this.#wrong(full, SOUND.get(ours)![1], `${data[at]} at ${at}`);
   }
 
   #wrong(full: string, expected: string, got: string): Error {
@@ -223,7 +315,8 @@ export class Collector {
     const foreign = this.#theirs.get(layer) ?? layer;
     const said: StoredNorm = Object.hasOwn(this.#said, foreign) ? this.#said[foreign] : {};
     const { training, ...own } = said;
-    const read = stated === 'all' ? NORM_OPTIONS : [...stated, ...(Object.keys(own) as NormOption[])];
+    const more = Object.keys(own) as NormOption[];
+    const read = stated === 'all' ? NORM_OPTIONS : more.length ? [...stated, ...more] : stated;
     this.#norms.set(layer, { options: { ...options, ...own }, stated: read });
     if (training) this.#training.add(layer);
   }

@@ -19,7 +19,10 @@ const FORMAT = 'Keras';
 
 /** What a Keras file holds. */
 export interface KerasFile {
-  /** `layer/gamma`, `layer/kernel` …; `layer/vars/0` where nobody knows what it is. */
+  /**
+   * `layer/gamma`, `layer/kernel` …; `layer/vars/0` for a variable whose meaning the file does not
+   * show.
+   */
   readonly tensors: ReadonlyMap<string, StoredTensor>;
   /**
    * Layers in order, those of networks in networks among them; null in a file of weights alone, and
@@ -45,6 +48,7 @@ export type Variables = Required<Pick<KerasFile, 'tensors' | 'kinds'>>;
  *
  *     const { tensors, layers } = await readKeras(await readFile('model.keras'));
  *
+ * @param file bytes of the file
  * @throws ERR_FORMAT for anything else, and without h5wasm
  */
 export async function readKeras(file: Bytes): Promise<KerasFile> {

@@ -252,6 +252,7 @@ export interface KerasExportOptions extends ExportOptions {
  *
  *     const bytes = await writeKeras(toKeras(net.stateDict()));
  *
+ * @param state what `net.stateDict()` returns
  * @throws as `toTorch`
  */
 export function toKeras(state: StateDict, options: KerasExportOptions = {}): Map<string, Exported> {
@@ -263,6 +264,7 @@ export function toKeras(state: StateDict, options: KerasExportOptions = {}): Map
  *
  *     const files = writeTfjs(toTfjs(net.stateDict()));
  *
+ * @param state what `net.stateDict()` returns
  * @throws as `toKeras`
  */
 export function toTfjs(state: StateDict, options: KerasExportOptions = {}): Map<string, Exported> {

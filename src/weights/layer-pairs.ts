@@ -4,18 +4,37 @@
 
 import { quote } from '../formats/bytes.ts';
 import { isQuantised } from '../formats/dtypes.ts';
-import type { Foreign } from './imported.ts';
+import { type Foreign, Leaves } from './imported.ts';
 import { joined, parted } from './names.ts';
 import { vectorOf } from './torch-names.ts';
 
-/** The tensors of one layer. */
-export interface FileLayer {
-  /** As the file has it, and without what wrappers put into it. */
-  readonly name: string;
+/**
+ * The tensors of one layer. A file may have any number of layers: there is nothing in one that can
+ * be worked out.
+ */
+export class FileLayer extends Leaves {
+  /** Its name without what wrappers put into it. */
   readonly bare: string;
-  readonly tensors: ReadonlyMap<string, { readonly full: string; readonly tensor: Foreign }>;
-  /** Where its first tensor stands in the file. */
+  /** Its number among all layers, in the order of their first tensors. */
   readonly at: number;
+
+  constructor(bare: string, leaf: string, full: string, tensor: Foreign, at: number) {
+    super(leaf, full, tensor);
+    this.bare = bare;
+    this.at = at;
+  }
+
+  get tensors(): Leaves {
+    return this;
+  }
+
+  /** Its name in the file. */
+  get name(): string {
+    const [[leaf, { full }]] = this;
+    const { length } = leaf;
+    if (full.length === length) return '';
+    return full.length === this.bare.length + 1 + length ? this.bare : full.slice(0, -length - 1);
+  }
 }
 
 /** A norm's layer and how that is known, or why there is none. */
@@ -39,24 +58,25 @@ export interface Given {
   readonly inOrder: boolean;
 }
 
-/** Finds the layer of each norm. */
-export function pairsOf(given: Given): Map<FileLayer, Pair> {
-  const pairs = new Map<FileLayer, Pair>();
-  for (const norm of given.norms) {
+/** Finds the layer of each norm, in the order of norms. */
+export function pairsOf(given: Given): Pair[] {
+  const { norms } = given;
+  const pairs = norms.map((norm): Pair => {
     const layer = given.chosen.get(norm);
-    pairs.set(norm, layer ? { layer, by: 'option' } : pairOf(norm, given));
-  }
+    return layer ? { layer, by: 'option' } : pairOf(norm, given);
+  });
   const doubt = doubtOf(pairs, given);
-  const transposed = [...pairs].find(([norm, pair]) => 'reason' in pair && looksTransposed(norm, given));
-  const owners = new Map<FileLayer, FileLayer[]>();
-  for (const [norm, pair] of pairs)
-    if ('layer' in pair) owners.set(pair.layer, [...(owners.get(pair.layer) ?? []), norm]);
-  for (const [norm, pair] of pairs) {
+  const transposed = norms.find((norm, i) => 'reason' in pairs[i] && looksTransposed(norm, given));
+  const otherOf = ownersOf(pairs, given);
+  for (const [i, norm] of norms.entries()) {
+    const pair = pairs[i];
     if (!('layer' in pair) || pair.by === 'option') continue;
     const { layer, by } = pair;
     const name = quote(layer.name);
-    const other = owners.get(layer)!.find((owner) => owner !== norm);
-    const refuse = (reason: string) => pairs.set(norm, { reason });
+    const other = otherOf(layer, norm);
+    const refuse = (reason: string) => {
+      pairs[i] = { reason };
+    };
     if (other) refuse(`${name} is ${quote(other.name)}'s layer as well: pair it with one`);
     else if (by === 'names' && doubt) refuse(`names leave open what it follows, as ${doubt}: pair it with its layer`);
     else if (given.isTransposed(layer)) continue;
@@ -66,7 +86,7 @@ export function pairsOf(given: Given): Map<FileLayer, Pair> {
       );
     else if (isSquare(layer) && shapeOf(layer).length > 2 && transposed)
       refuse(
-        `${name} may be transposed, as the layer before ${quote(transposed[0].name)} looks so: name it as transposed, or pair it`,
+        `${name} may be transposed, as the layer before ${quote(transposed.name)} looks so: name it as transposed, or pair it`,
       );
     else if (isSquare(layer) && shapeOf(layer).length === 2 && (norm.tensors.has('gamma') || norm.tensors.has('beta')))
       refuse(
@@ -74,6 +94,24 @@ export function pairsOf(given: Given): Map<FileLayer, Pair> {
       );
   }
   return pairs;
+}
+
+/**
+ * What finds another norm of the same layer. Owners are numbers: a list for each layer would cost
+ * more than the layer.
+ */
+function ownersOf(pairs: readonly Pair[], { layers, norms }: Given) {
+  const all = [...layers.values()];
+  const [first, second] = [new Int32Array(all.length).fill(-1), new Int32Array(all.length).fill(-1)];
+  for (const [i, pair] of pairs.entries()) {
+    if (!('layer' in pair)) continue;
+    const { at } = pair.layer;
+    (first[at] < 0 ? first : second)[at] = norms[i].at;
+  }
+  return (layer: FileLayer, norm: FileLayer): FileLayer | undefined => {
+    const owner = first[layer.at] === norm.at ? second[layer.at] : first[layer.at];
+    return all[owner];
+  };
 }
 
 /** As many channels in as out: shapes cannot tell which is which. */
@@ -130,9 +168,10 @@ function looksTransposed(norm: FileLayer, given: Given): boolean {
 }
 
 /** What in the file speaks against norms behind the layers of their names. */
-function doubtOf(pairs: ReadonlyMap<FileLayer, Pair>, given: Given): string | undefined {
+function doubtOf(pairs: readonly Pair[], given: Given): string | undefined {
   const activations = activationsIn(given);
-  for (const [norm, pair] of pairs) {
+  for (const [i, pair] of pairs.entries()) {
+    const norm = given.norms[i];
     if ('layer' in pair && pair.by === 'position') continue;
     const others = namesakes(norm, given);
     if (!others.length) continue;
@@ -150,7 +189,7 @@ function doubtOf(pairs: ReadonlyMap<FileLayer, Pair>, given: Given): string | un
     if (between && between.at < norm.at)
       return `the file has ${quote(between.name)} between ${quote(layer.name)} and ${quote(norm.name)}`;
   }
-  return aloneIn(pairs, given) ?? rectifiedIn(pairs);
+  return aloneIn(pairs, given) ?? rectifiedIn(pairs, given);
 }
 
 /**
@@ -158,23 +197,24 @@ function doubtOf(pairs: ReadonlyMap<FileLayer, Pair>, given: Given): string | un
  * In a network of one width, where channels tell nothing, a layer and a norm with names of that
  * kind and no partner look so.
  */
-function aloneIn(pairs: ReadonlyMap<FileLayer, Pair>, given: Given): string | undefined {
+function aloneIn(pairs: readonly Pair[], given: Given): string | undefined {
   const { chosen, layers } = given;
-  const followed = new Set<FileLayer>();
+  const followed = new Uint8Array(layers.size);
   const alone: FileLayer[] = [];
-  for (const [norm, pair] of pairs) {
+  for (const [i, pair] of pairs.entries()) {
+    const norm = given.norms[i];
     const others = 'layer' in pair && pair.by === 'position' ? [pair.layer] : namesakes(norm, given);
-    for (const layer of others) followed.add(layer);
+    for (const layer of others) followed[layer.at] = 1;
     if (!others.length && hasWord(norm, NORM_WORDS)) alone.push(norm);
     // a layer that changes the width fits a norm behind it, not one before
     if ('layer' in pair && pair.by === 'names' && !isSquare(pair.layer)) return undefined;
   }
   // one that was given a layer of its own is not alone
-  const norm = alone.find((one) => !chosen.has(one) || followed.has(chosen.get(one)!));
+  const norm = alone.find((one) => !chosen.has(one) || followed[chosen.get(one)!.at]);
   if (!norm) return undefined;
-  for (const layer of chosen.values()) followed.add(layer);
+  for (const layer of chosen.values()) followed[layer.at] = 1;
   for (const layer of layers.values())
-    if (shapeOf(layer).length > 2 && !followed.has(layer) && hasWord(layer, LAYER_WORDS))
+    if (shapeOf(layer).length > 2 && !followed[layer.at] && hasWord(layer, LAYER_WORDS))
       return `${quote(norm.name)} has no layer of its name and ${quote(layer.name)} no norm, as where norms come first`;
   return undefined;
 }
@@ -188,9 +228,10 @@ function hasWord({ bare }: FileLayer, words: readonly string[]): boolean {
 const MOST_CHANCE = 16;
 
 /** Behind a ReLU no mean is below 0, behind a layer some of them are. */
-function rectifiedIn(pairs: ReadonlyMap<FileLayer, Pair>): string | undefined {
+function rectifiedIn(pairs: readonly Pair[], { norms }: Given): string | undefined {
   const above = new Set<number>();
-  for (const [norm, pair] of pairs) {
+  for (const [i, pair] of pairs.entries()) {
+    const norm = norms[i];
     const mean = norm.tensors.get('running_mean')?.tensor;
     if (!('layer' in pair) || pair.by !== 'names' || !mean || isQuantised((mean as { dtype?: string }).dtype)) continue;
     for (const value of Array.from(mean.data)) {

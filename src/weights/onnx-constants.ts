@@ -1,5 +1,5 @@
 // What in an ONNX graph is constant: initializers, and what nodes make of constants alone. Weights
-// come as Constant nodes, behind Transpose, Cast, Reshape and their kin, and as products of
+// come as Constant nodes, behind Transpose, Cast, Reshape and the like, and as products of
 // constants, as exporters like it. Everybody who reads a model asks here.
 
 import { malformed } from '../errors.ts';
@@ -44,20 +44,22 @@ const MOST_STEPS = 32;
  * Constants by the names under which nodes take them. Values are worked out when they are asked
  * for.
  */
-export function constantsOf({ initializers, nodes }: Pick<OnnxGraph, 'initializers' | 'nodes'>): Map<string, Constant> {
-  const constants = new Map<string, Constant>(initializers);
+export function constantsOf({ initializers, nodes }: Pick<OnnxGraph, 'initializers' | 'nodes'>): Constants {
+  // most models have no others
+  let made: Map<string, Constant> | undefined;
   // what is worked out, and may be kept, in values: no more than ten times what is stored
   let left = 10 * [...initializers.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 1 << 16);
   for (const node of nodes) {
     if (node.domain !== '' || node.outputs.length !== 1) continue;
-    const value = node.op === 'Constant' ? literalOf(node) : constantOf(node, constants);
+    const value = node.op === 'Constant' ? literalOf(node) : constantOf(node, made ?? initializers);
     if (!value) continue;
     if (node.op === 'Constant') left += 10 * sizeOf(value.shape);
     else if (value.steps) left -= sizeOf(value.shape);
     if (left < 0 || (value.steps ?? 0) > MOST_STEPS) continue;
-    constants.set(node.outputs[0], value);
+    made ??= new Map<string, Constant>(initializers);
+    made.set(node.outputs[0], value);
   }
-  return constants;
+  return made ?? initializers;
 }
 
 /**

@@ -177,6 +177,7 @@ function operatorOf({ name, axis = 0 }: Operation, rank: number): { op: string; 
  *
  *     await writeFile('net.onnx', toOnnx(net.eval()));
  *
+ * @param net a Sequential, a Residual or a Graph
  * @throws ERR_OPTION for layers that have no operator, for normalizations without statistics or
  *   with channels last, and for an unknown row
  */

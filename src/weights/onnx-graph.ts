@@ -16,11 +16,34 @@ export interface Graph {
   /**
    * The nodes that take a value, each as often as it does; graphs inside nodes take values as well.
    */
-  readonly takers: ReadonlyMap<string, readonly OnnxNode[]>;
+  readonly takers: Takers;
   /**
    * Names of layers with weights: no two nodes have the same, unless they have the same weights.
    */
   readonly names: ReadonlyMap<OnnxNode, string>;
+}
+
+/**
+ * Nodes by the values that they take. Most values have one taker: a list for each would cost as
+ * much as the node.
+ */
+export class Takers {
+  readonly #nodes = new Map<string, OnnxNode | OnnxNode[]>();
+
+  add(name: string, node: OnnxNode): void {
+    const known = this.#nodes.get(name);
+    if (Array.isArray(known)) known.push(node);
+    else this.#nodes.set(name, known ? [known, node] : node);
+  }
+
+  get(name: string): readonly OnnxNode[] | undefined {
+    const known = this.#nodes.get(name);
+    return known && (Array.isArray(known) ? known : [known]);
+  }
+
+  keys(): Iterable<string> {
+    return this.#nodes.keys();
+  }
 }
 
 const graphs = /* @__PURE__ */ new WeakMap<OnnxModel, Graph>();
@@ -30,15 +53,11 @@ export function graphFor(model: OnnxModel): Graph {
   if (known) return known;
   const constants = constantsOf(model);
   const producers = new Map<string, OnnxNode>();
-  const takers = new Map<string, OnnxNode[]>();
+  const takers = new Takers();
   for (const node of model.nodes) {
     for (const name of node.outputs) if (name !== '') producers.set(name, node);
     for (const names of [node.inputs, node.captured]) {
-      for (const name of names) {
-        const list = takers.get(name);
-        if (list) list.push(node);
-        else if (name !== '') takers.set(name, [node]);
-      }
+      for (const name of names) if (name !== '') takers.add(name, node);
     }
   }
   const shapes = shapesOf(model, constants);
@@ -74,17 +93,23 @@ export function originOf(producers: ReadonlyMap<string, OnnxNode>, name: string)
   return at;
 }
 
+const weightsOf = ({ op, inputs }: OnnxNode) => NAMED[op].map((i) => inputs[i]).filter((name) => name);
+
 function namesOf(model: OnnxModel, producers: ReadonlyMap<string, OnnxNode>): Map<OnnxNode, string> {
   const names = new Map<OnnxNode, string>();
-  const taken = new Map<string, string>();
+  const taken = new Map<string, OnnxNode>();
   const counts = new Map<string, number>();
   for (const node of model.nodes) {
     if (node.domain !== '' || !Object.hasOwn(NAMED, node.op)) continue;
-    const weights = NAMED[node.op].map((i) => node.inputs[i]).filter((name) => name);
-    const key = JSON.stringify([node.op, weights]);
+    const weights = weightsOf(node);
     const common = commonName(weights.map((name) => originOf(producers, name)));
     const candidates = [common, node.name, node.outputs[0], common ?? labelOf(node)];
-    const isFree = (name: string) => !taken.has(name) || (weights.length > 0 && taken.get(name) === key);
+    const isFree = (name: string) => {
+      const other = taken.get(name);
+      return (
+        !other || (weights.length > 0 && other.op === node.op && weightsOf(other).join('\0') === weights.join('\0'))
+      );
+    };
     let name = candidates.find((candidate) => candidate && isFree(candidate));
     while (name === undefined) {
       const base = candidates[3]!;
@@ -92,7 +117,7 @@ function namesOf(model: OnnxModel, producers: ReadonlyMap<string, OnnxNode>): Ma
       counts.set(base, count);
       if (isFree(`${base}.${count}`)) name = `${base}.${count}`;
     }
-    taken.set(name, key);
+    taken.set(name, node);
     names.set(node, name);
   }
   return names;

@@ -11,8 +11,8 @@ import { Collector, type Imported, type ImportOptions } from './imported.ts';
 import { newWeight } from './keras.ts';
 import { Allowance, literalOf, sizeOf } from './onnx-constants.ts';
 import { checkOpset, type Graph, graphFor } from './onnx-graph.ts';
-import { kinOf, spreadWeights } from './onnx-kin.ts';
 import { labelOf, shortest } from './onnx-names.ts';
+import { spreadWeights, statelessNormsOf } from './onnx-stateless-norms.ts';
 
 const FORMAT = 'ONNX';
 
@@ -37,6 +37,7 @@ export interface OnnxNorm {
  *
  *     normsOf(readOnnx(bytes)).map(({ name, options }) => [name, options.eps]);
  *
+ * @param model what `readOnnx` returned
  * @throws ERR_FORMAT where inputs or outputs are missing
  */
 export function normsOf(model: OnnxModel): OnnxNorm[] {
@@ -58,7 +59,7 @@ function normOf({ model: { opset }, names }: Graph, node: OnnxNode): OnnxNorm {
       ? attributes.get('training_mode') === 1
       : outputs.filter((name) => name !== '').length > 1 || (opset < 7 && attributes.get('is_test') !== 1);
   const isSingle = opset < 9 && attributes.get('spatial') === 0;
-  return {
+  const norm = {
     name: names.get(node)!,
     node,
     options: {
@@ -69,8 +70,8 @@ function normOf({ model: { opset }, names }: Graph, node: OnnxNode): OnnxNorm {
     },
     training,
     inputs: { gamma, beta, runningMean, runningVar },
-    ...(isSingle && { problem: 'spatial 0: statistics of single values, not of channels' }),
-  };
+  } as const;
+  return isSingle ? { problem: 'spatial 0: statistics of single values, not of channels', ...norm } : norm;
 }
 
 /**
@@ -129,14 +130,14 @@ export function strangeNorms(model: OnnxModel): string[] {
   const single = normsOf(model).flatMap(({ name, problem }) =>
     problem ? [`BatchNormalization ${name} (${problem})`] : [],
   );
-  const kin = kinOf(model).map(({ name, node, kind, nodes, problem }) => {
+  const stateless = statelessNormsOf(model).map(({ name, node, kind, nodes, problem }) => {
     const notes = [...(nodes ? [`in ${nodes.length} nodes`] : []), ...(problem ? [problem] : [])].join(': ');
     return `${nodes ? kind : node.op} ${name}${notes && ` (${notes})`}`;
   });
   const foreign = model.nodes.flatMap((node) =>
     node.domain !== '' && /Norm/.test(node.op) ? [`${node.op} ${labelOf(node)} (domain ${node.domain})`] : [],
   );
-  return [...single, ...kin, ...foreign, ...inside];
+  return [...single, ...stateless, ...foreign, ...inside];
 }
 
 type Take = (tensor: string, layer: string, ours: string, change?: Parameters<Collector['take']>[4]) => void;
@@ -149,6 +150,7 @@ type Take = (tensor: string, layer: string, ours: string, change?: Parameters<Co
  *
  *     const { state } = fromOnnx(await readFile('model.onnx'), { layer: net });
  *
+ * @param model bytes of the model, or what `readOnnx` returned
  * @throws ERR_FORMAT for bytes that are no model, and unless `lenient` for batch norms before
  *   version 7 of the operators; ERR_STATE as `fromTorch`
  */
@@ -178,11 +180,14 @@ export function fromOnnx(model: OnnxModel | Bytes, options: ImportOptions = {}):
     collector.norm(layer, norm.options, 'all');
     for (const [ours, tensor] of Object.entries(norm.inputs)) take(tensor, layer, ours);
   }
-  for (const kin of kinOf(parsed)) {
-    if (kin.problem || !isFirst(kin.name)) continue;
-    const layer = collector.rename(kin.name);
-    for (const [ours, tensor] of Object.entries(kin.inputs))
-      take(tensor, layer, ours, (values, shape) => spreadWeights(kin, values, shape));
+  for (const stateless of statelessNormsOf(parsed)) {
+    if (stateless.problem || !isFirst(stateless.name)) continue;
+    const layer = collector.rename(stateless.name);
+    for (const [ours, tensor] of Object.entries(stateless.inputs))
+      take(tensor, layer, ours, (values, shape) => spreadWeights(stateless, values, shape));
+    // the ones and zeros of a group norm say that there is nothing else
+    for (const { op, inputs } of stateless.nodes ?? [])
+      if (op === 'InstanceNormalization') for (const name of inputs.slice(1)) markUsed(graph, name, used);
   }
   for (const node of parsed.nodes) {
     if (node.op === 'Dropout' && node.inputs[2] && graph.constants.get(node.inputs[2])?.data[0]) {

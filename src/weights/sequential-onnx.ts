@@ -1,7 +1,7 @@
 // A chain of ONNX nodes as layers.
 
 import { malformed } from '../errors.ts';
-import { type Bytes, quote, quoteSome } from '../formats/bytes.ts';
+import { type Bytes, mostLayers, quote, quoteSome } from '../formats/bytes.ts';
 import type { StoredTensor, Values } from '../formats/dtypes.ts';
 import { type OnnxModel, type OnnxNode, readOnnx } from '../formats/onnx.ts';
 import type { TensorFiles } from '../formats/onnx-tensor.ts';
@@ -30,8 +30,8 @@ import { biasRow, normsOf, type OnnxNorm } from './onnx.ts';
 import { Allowance, type Shape, sizeOf } from './onnx-constants.ts';
 import { activationOfNodes, ELEMENTWISE, ONNX_ACTIVATIONS, setOf } from './onnx-elementwise.ts';
 import { checkOpset, type Graph, graphFor } from './onnx-graph.ts';
-import { kinOf, type OnnxKin, spreadWeights } from './onnx-kin.ts';
 import { labelOf, shortest } from './onnx-names.ts';
+import { type OnnxStatelessNorm, spreadWeights, statelessNormsOf } from './onnx-stateless-norms.ts';
 
 const FORMAT = 'ONNX';
 
@@ -93,7 +93,7 @@ class Chain {
   readonly #places: ReadonlyMap<OnnxNode, number>;
   readonly #norms: ReadonlyMap<OnnxNode, OnnxNorm>;
   /** Norms beside batch norm: of one node by it, of several by what they take. */
-  readonly #kin = new Map<OnnxNode | string, OnnxKin>();
+  readonly #statelessNorms = new Map<OnnxNode | string, OnnxStatelessNorm>();
   readonly #dropSoftmax: boolean;
   readonly #layers: Layer[] = [];
   /** How many of the nodes take a value, and the graph itself. */
@@ -109,7 +109,8 @@ class Chain {
     this.#nodes = neededNodes(graph);
     this.#places = new Map(model.nodes.map((node, i) => [node, i]));
     this.#norms = new Map(normsOf(model).map((norm) => [norm.node, norm]));
-    for (const kin of kinOf(model)) this.#kin.set(kin.nodes ? kin.input : kin.node, kin);
+    for (const stateless of statelessNormsOf(model))
+      this.#statelessNorms.set(stateless.nodes ? stateless.input : stateless.node, stateless);
     for (const node of this.#nodes) for (const name of node.inputs) this.#count(name);
     for (const name of model.outputs) this.#count(name);
     this.#dropSoftmax = dropSoftmax;
@@ -137,7 +138,11 @@ class Chain {
    */
   #checkOperators(): void {
     const strange = new Map<string, string>();
+    const parts = new Set(
+      [...this.#statelessNorms.values()].flatMap(({ nodes = [], problem }) => (problem ? [] : nodes)),
+    );
     for (const node of this.#nodes) {
+      if (parts.has(node)) continue;
       const isOwn = node.domain === '';
       const op = isOwn ? node.op : `${node.domain}.${node.op}`;
       if ((!isOwn || !KNOWN.has(node.op)) && !strange.has(op)) strange.set(op, this.#place(node));
@@ -166,12 +171,12 @@ class Chain {
 
   /** Takes as many nodes as make one layer, and says how many. */
   #step(i: number): number {
-    const several = this.#kin.get(this.#value);
+    const several = this.#statelessNorms.get(this.#value);
     const { nodes = [] } = several ?? {};
     if (several && nodes.length > 0) {
       const own = new Set(this.#nodes.slice(i, i + nodes.length));
       if (!several.problem && nodes.every((node) => own.has(node))) {
-        this.#push(this.#kinLayer(several.node, several));
+        this.#push(this.#statelessNormLayer(several.node, several));
         this.#value = several.output;
         return nodes.length;
       }
@@ -237,6 +242,13 @@ class Chain {
 
   #push(layer: Layer): void {
     this.#flush();
+    this.#append(layer);
+  }
+
+  #append(layer: Layer): void {
+    const most = mostLayers(this.#model.size);
+    if (this.#layers.length === most)
+      throw malformed(FORMAT, 'graph', `at most ${most} layers for its size`, 'more', 0);
     this.#layers.push(layer);
   }
 
@@ -256,7 +268,7 @@ class Chain {
     const layer = this.#run.layer(this.#shape, linear?.outFeatures);
     if (!layer) throw fail('a known number of features', 'none');
     this.#run = new AffineRun();
-    this.#layers.push(layer);
+    this.#append(layer);
   }
 
   #factor(node: OnnxNode, factor: number | StoredTensor): Factor {
@@ -379,9 +391,9 @@ class Chain {
         return;
       }
     }
-    const kin = this.#kin.get(node);
-    if (kin) {
-      this.#push(this.#kinLayer(node, kin));
+    const stateless = this.#statelessNorms.get(node);
+    if (stateless) {
+      this.#push(this.#statelessNormLayer(node, stateless));
       return;
     }
     const activation = activationFor(node, number);
@@ -509,29 +521,29 @@ class Chain {
   }
 
   /** A norm whose statistics are those of its input, with its weights. */
-  #kinLayer(node: OnnxNode, kin: OnnxKin): Layer {
-    const { kind, inputs, eps, numGroups = 1, problem } = kin;
+  #statelessNormLayer(node: OnnxNode, stateless: OnnxStatelessNorm): Layer {
+    const { kind, inputs, eps, numGroups = 1, problem } = stateless;
     if (problem) throw this.#fail(node, 'a norm that there is here', `${kind}: ${problem}`);
     const weights = (name: string | undefined, what: string) => {
       if (name === undefined) return undefined;
       const { data, shape } = this.#constant(node, name, what);
-      return spreadWeights(kin, data, shape);
+      return spreadWeights(stateless, data, shape);
     };
     const gamma = weights(inputs.gamma, 'scale');
     const beta = weights(inputs.beta, 'bias');
     const state = { ...(gamma && { gamma }), ...(beta && { beta }) };
     if (kind === 'LayerNorm' || kind === 'RMSNorm') {
       const affine = gamma && beta ? true : gamma ? 'gamma' : false;
-      const norm = new { LayerNorm, RMSNorm }[kind](kin.shape!, { eps, affine });
+      const norm = new { LayerNorm, RMSNorm }[kind](stateless.shape!, { eps, affine });
       norm.loadStateDict(state);
       return norm;
     }
-    const { channels } = kin;
-    const shape = this.#graph.shapes.get(kin.input);
+    const { channels } = stateless;
+    const shape = this.#graph.shapes.get(stateless.input);
     if (!channels) throw this.#fail(node, 'a known number of channels', 'none');
     if (kind === 'GroupNorm') {
       const norm = new GroupNorm(numGroups, channels, { eps });
-      norm.loadStateDict(state);
+      norm.loadStateDict({ ...norm.stateDict(), ...state });
       return norm;
     }
     const Norm = [InstanceNorm1d, InstanceNorm2d, InstanceNorm3d][(shape?.length ?? 0) - 3];

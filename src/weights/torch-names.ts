@@ -20,18 +20,35 @@ const BESIDE = 'n_averaged';
 /** What torch.compile, FSDP and activation checkpointing put anywhere into names. */
 const INSIDE = /(?<=^|\.)(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\./g;
 
-/** Each name without what wrappers put into it; names that would be the same stay as they are. */
-export function bareNames(names: Iterable<string>): Map<string, string> {
-  const bare = new Map(Array.from(names, (name) => [name, name.replace(INSIDE, '')]));
-  for (let depth = 0; depth < 4; depth++) {
-    const inside = [...bare].filter(([, name]) => name !== BESIDE);
-    if (!inside.length || !inside.every(([, name]) => name.startsWith(AROUND))) break;
-    for (const [full, name] of inside) bare.set(full, name.slice(AROUND.length));
+/** Wrappers in wrappers. */
+const DEEPEST = 4;
+
+/**
+ * What takes from a name what wrappers put into it; names that would be the same stay as they are.
+ *
+ * @param names all of them, as often as they are asked for
+ */
+export function bareNames(names: () => Iterable<string>): (name: string) => string {
+  let depth = DEEPEST;
+  let isInside = false;
+  /** Without so many wrappers around it. */
+  const within = (name: string, most: number) => {
+    let [own, around] = [name, 0];
+    while (around < most && own !== BESIDE && own.startsWith(AROUND))
+      [own, around] = [own.slice(AROUND.length), around + 1];
+    return { own, around };
+  };
+  for (const name of names()) {
+    const inner = name.replace(INSIDE, '');
+    if (inner !== name) isInside = true;
+    const { own, around } = within(inner, depth);
+    if (own !== BESIDE) depth = around;
   }
+  if (depth === 0 && !isInside) return (name) => name;
+  const bare = (name: string) => within(name.replace(INSIDE, ''), depth).own;
   const counts = new Map<string, number>();
-  for (const name of bare.values()) counts.set(name, (counts.get(name) ?? 0) + 1);
-  for (const [full, name] of bare) if (counts.get(name)! > 1) bare.set(full, full);
-  return bare;
+  for (const name of names()) counts.set(bare(name), (counts.get(bare(name)) ?? 0) + 1);
+  return (name) => (counts.get(bare(name))! > 1 ? name : bare(name));
 }
 
 /**

@@ -39,8 +39,8 @@ export function fromTorch(tensors: ForeignTensors, options: ImportOptions = {}):
   const entries = entriesOf('fromTorch', tensors);
   const collector = new Collector('fromTorch', options, tensors);
   const needed = options.layer?.stateDict() ?? {};
-  const bare = bareNames(entries.map(([name]) => name));
-  for (const { name, tensors: group } of groupsOf(entries, (full) => parted(bare.get(full)!))) {
+  const bare = bareNames(() => entries.map(([name]) => name));
+  for (const { name, tensors: group } of groupsOf(entries, (full) => parted(bare(full))).values()) {
     const layer = collector.rename(name);
     const vector = vectorIn(name, group);
     const isNorm = vector ? vector === 'norm' : isNormGroup(group);
@@ -98,6 +98,7 @@ const TORCH_WORDS = Object.fromEntries(Object.entries(TORCH_NORM).filter(([name]
  *
  *     const bytes = writeSafetensors(toTorch(net.stateDict()));
  *
+ * @param state what `net.stateDict()` returns
  * @throws ERR_OPTION for anything but a record; ERR_TYPE for an entry that is no `{ data, shape }`;
  *   ERR_STATE where two entries would get one name
  */

@@ -34,7 +34,7 @@ const linear = (inFeatures: number, outFeatures: number, bias = true) =>
   new Linear(inFeatures, outFeatures, { seed: random.bits(), bias });
 
 /** A network with statistics, gammas and betas of its own, in evaluation. */
-function settled(...layers: Layer[]): Sequential {
+function evaluated(...layers: Layer[]): Sequential {
   const net = new Sequential(...layers);
   const state = net.stateDict();
   for (const [name, { data }] of Object.entries(state)) {
@@ -59,13 +59,13 @@ interface Fixture {
 
 const FIXTURES: Record<string, Fixture> = {
   'a norm behind, an activation, dropout': {
-    net: () => settled(linear(6, 8), new BatchNorm1d(8), new Tanh(), new Dropout(0.5), linear(8, 3, false)),
+    net: () => evaluated(linear(6, 8), new BatchNorm1d(8), new Tanh(), new Dropout(0.5), linear(8, 3, false)),
     input: [7, 6],
     steps: ['linear 6 → 8, tanh', 'linear 8 → 3'],
   },
   'norms before': {
     net: () =>
-      settled(
+      evaluated(
         new BatchNorm1d(6),
         linear(6, 9),
         new Sigmoid(),
@@ -79,18 +79,18 @@ const FIXTURES: Record<string, Fixture> = {
   },
   'a residual around a linear layer and its norm': {
     net: () =>
-      settled(linear(6, 8), new ReLU(), new Residual(linear(8, 8), new BatchNorm1d(8)), new ReLU(), linear(8, 2)),
+      evaluated(linear(6, 8), new ReLU(), new Residual(linear(8, 8), new BatchNorm1d(8)), new ReLU(), linear(8, 2)),
     input: [5, 6],
     steps: ['linear 6 → 8, relu', 'linear 8 → 8 + residual, relu', 'linear 8 → 2'],
   },
   'a residual of the input': {
-    net: () => settled(new Residual(linear(6, 6), new BatchNorm1d(6)), new Tanh()),
+    net: () => evaluated(new Residual(linear(6, 6), new BatchNorm1d(6)), new Tanh()),
     input: [5, 6],
     steps: ['linear 6 → 6 + residual, tanh'],
   },
   'a residual around an activation, and one in another': {
     net: () =>
-      settled(
+      evaluated(
         linear(4, 8),
         new Residual(linear(8, 8), new Residual(linear(8, 8), new ReLU()), new Tanh(), linear(8, 8)),
         linear(8, 3),
@@ -107,7 +107,7 @@ const FIXTURES: Record<string, Fixture> = {
   },
   'norms of images': {
     net: () =>
-      settled(
+      evaluated(
         new BatchNorm2d(3, { activation: 'relu' }),
         new Residual(new BatchNorm2d(3), new BatchNorm2d(3, { activation: 'gelu' })),
         new BatchNorm2d(3),
@@ -117,7 +117,7 @@ const FIXTURES: Record<string, Fixture> = {
   },
   'a norm of features last, in any rank': {
     net: () =>
-      settled(
+      evaluated(
         linear(5, 4),
         new BatchNorm1d(4, { layout: 'channels-last', activation: { name: 'leaky-relu', slope: 0.3 } }),
         linear(4, 4),
@@ -127,7 +127,7 @@ const FIXTURES: Record<string, Fixture> = {
   },
   'norms of rows': {
     net: () =>
-      settled(
+      evaluated(
         linear(6, 8),
         new LayerNorm(8, { activation: 'relu' }),
         new Residual(linear(8, 8), new RMSNorm(8)),
@@ -145,13 +145,13 @@ const FIXTURES: Record<string, Fixture> = {
     ],
   },
   'norms of rows of several axes': {
-    net: () => settled(new LayerNorm([3, 4]), new RMSNorm([4], { activation: 'tanh' })),
+    net: () => evaluated(new LayerNorm([3, 4]), new RMSNorm([4], { activation: 'tanh' })),
     input: [2, 3, 4],
     steps: ['layer norm 3 × 4', 'rms norm 4, tanh'],
   },
   'norms by statistics of samples and groups': {
     net: () =>
-      settled(
+      evaluated(
         new GroupNorm(2, 6, { activation: 'silu' }),
         new BatchNorm2d(6),
         new InstanceNorm2d(6, { affine: 'gamma' }),
@@ -162,7 +162,7 @@ const FIXTURES: Record<string, Fixture> = {
   },
   'the same with channels last': {
     net: () =>
-      settled(
+      evaluated(
         new InstanceNorm2d(6, { layout: 'channels-last', affine: true }),
         new GroupNorm(2, 6, { layout: 'channels-last' }),
         linear(6, 4),
@@ -173,7 +173,7 @@ const FIXTURES: Record<string, Fixture> = {
   },
   'batch norm by the statistics of the batch': {
     net: () =>
-      settled(
+      evaluated(
         linear(6, 8),
         new BatchNorm1d(8, { trackRunningStats: false, activation: 'relu' }),
         linear(8, 4),
@@ -183,7 +183,7 @@ const FIXTURES: Record<string, Fixture> = {
     steps: ['linear 6 → 8', 'batch norm 8 by the batch, relu', 'linear 8 → 4', 'batch norm 4 by the batch'],
   },
   'channels first of rank 3, which are not the features': {
-    net: () => settled(linear(5, 3), new BatchNorm1d(3), new ReLU(), linear(5 - 2, 3)),
+    net: () => evaluated(linear(5, 3), new BatchNorm1d(3), new ReLU(), linear(5 - 2, 3)),
     input: [4, 3, 5],
     steps: ['linear 5 → 3, relu', 'linear 3 → 3'],
   },
@@ -321,7 +321,7 @@ test('a Residual in a network trains on tensors as on plain arrays', () => {
 });
 
 test('explain() says what went where, what stayed and why, and what was dropped', () => {
-  const net = settled(
+  const net = evaluated(
     new BatchNorm1d(6),
     linear(6, 8),
     new BatchNorm1d(8),
@@ -347,7 +347,7 @@ test('explain() says what went where, what stayed and why, and what was dropped'
 });
 
 test('buffers are planned for a batch, and a run within it takes no memory', () => {
-  const net = settled(
+  const net = evaluated(
     linear(6, 8),
     new BatchNorm1d(8),
     new ReLU(),
@@ -379,7 +379,7 @@ test('a layer of zeros comes back from its file', () => {
 });
 
 test('a file for rows alone is half as large, and refuses others', () => {
-  const net = settled(linear(40, 60), new BatchNorm1d(60), new ReLU(), linear(60, 40));
+  const net = evaluated(linear(40, 60), new BatchNorm1d(60), new ReLU(), linear(60, 40));
   using run = net.compile();
   const [all, rows] = [run.save(), run.save({ rowsOnly: true })];
   expect(rows.length).toBeLessThan(all.length * 0.8);
@@ -428,7 +428,7 @@ test('norms by statistics of their input are the layers’ own, bit for bit', ()
     [new BatchNorm1d(1, { trackRunningStats: false }), [90, 1, 12]],
   ];
   for (const [layer, shape] of layers) {
-    const net = settled(layer);
+    const net = evaluated(layer);
     const x = plain(...shape);
     x.data.forEach((value, i) => {
       x.data[i] = value * 3 + 100;
@@ -445,16 +445,16 @@ test('norms by statistics of their input are the layers’ own, bit for bit', ()
 
 test('a compiled norm with one value behind a statistic does what its layer does', () => {
   const one = plain(1, 4);
-  using skips = settled(new BatchNorm1d(4, { trackRunningStats: false, onSingleValue: 'skip-update' })).compile();
+  using skips = evaluated(new BatchNorm1d(4, { trackRunningStats: false, onSingleValue: 'skip-update' })).compile();
   expect(skips(one).data.every(Number.isFinite)).toBe(true);
-  using throws = settled(new BatchNorm1d(4, { trackRunningStats: false })).compile();
+  using throws = evaluated(new BatchNorm1d(4, { trackRunningStats: false })).compile();
   expect(() => throws(one)).toThrow(
     'compiled network: batch norm 4 by the batch: x expected at least 2 values per channel, got 1 (shape [1, 4])',
   );
 });
 
 test('a file whose operations were not passed says what to import', () => {
-  using run = settled(linear(3, 4), new LayerNorm(4)).compile();
+  using run = evaluated(linear(3, 4), new LayerNorm(4)).compile();
   expect(() => load(run.save())).toThrow(
     "evenkeel-compiled: flat[1] expected an operation of load's options (operations: [norms], of evenkeel/infer), got 'row-norm' (offset 8)",
   );
@@ -467,27 +467,27 @@ describe('what compile refuses', () => {
   test.each([
     [
       'a batch of nothing',
-      () => settled(linear(2, 2)).compile({ maxBatch: 0 }),
+      () => evaluated(linear(2, 2)).compile({ maxBatch: 0 }),
       'compiled network: maxBatch expected an integer of 1 or more, got 0',
     ],
     [
       'a batch of unknown rows',
-      () => settled(new BatchNorm2d(2)).compile({ maxBatch: 4 }),
+      () => evaluated(new BatchNorm2d(2)).compile({ maxBatch: 4 }),
       "compiled network: inputShape expected one row's shape, as the network does not say it, got none",
     ],
     [
       'a row that does not fit',
-      () => settled(linear(2, 2)).compile({ maxBatch: 4, inputShape: [3] }),
+      () => evaluated(linear(2, 2)).compile({ maxBatch: 4, inputShape: [3] }),
       'compiled network: linear 2 → 2: x expected 2 features on axis 1, got 3 (shape [4, 3])',
     ],
     [
       'samples that do not fit',
-      () => settled(linear(2, 2)).compile({ samples: plain(4, 3) }),
+      () => evaluated(linear(2, 2)).compile({ samples: plain(4, 3) }),
       'expected 2 features on axis 1, got 3',
     ],
     [
       'an unknown option',
-      () => settled(linear(2, 2)).compile({ batch: 4 } as never),
+      () => evaluated(linear(2, 2)).compile({ batch: 4 } as never),
       "compile: options expected 'maxBatch', 'inputShape' or 'samples', got 'batch'",
     ],
   ])('%s', (_, call, message) => {
@@ -499,7 +499,7 @@ describe('what compile refuses', () => {
 });
 
 describe('a compiled file', () => {
-  const file = settled(linear(3, 4), new BatchNorm1d(4), new Tanh()).compile().save();
+  const file = evaluated(linear(3, 4), new BatchNorm1d(4), new Tanh()).compile().save();
 
   test('is refused wherever it is cut, and whatever byte of its header changes, unless it means the same', () => {
     for (let length = 0; length < file.length; length++)

@@ -48,6 +48,66 @@ function sizesFor(name: KernelName): Sizes[] {
         }
       }
     }
+  } else if (name === 'depthwise_rows_nxc_f32') {
+    // kernels in registers and others; images that end beside four pixels, and smaller than a
+    // window; not all rows
+    for (const [kernelHeight, kernelWidth] of [
+      [3, 3],
+      [5, 5],
+      [1, 3],
+      [2, 4],
+      [4, 1],
+    ])
+      for (const [strideHeight, strideWidth] of [
+        [1, 1],
+        [2, 2],
+        [1, 3],
+      ])
+        for (const [height, width] of [
+          [1, 1],
+          [4, 3],
+          [5, 9],
+          [3, 23],
+        ])
+          for (const cols of [1, 4, 7, 12]) {
+            const [top, left] = [(kernelHeight - 1) >> (height % 2), (kernelWidth - 1) >> (cols % 2)];
+            const outHeight = Math.ceil((height + top) / strideHeight);
+            const outWidth = Math.ceil((width + (cols % 3)) / strideWidth);
+            const samples = 1 + (width % 2);
+            const rows = Math.max(1, samples * outHeight - (cols % 2));
+            const image = { rows, samples, height, width, outHeight, outWidth, cols };
+            const depth = kernelHeight * kernelWidth;
+            all.push({ ...image, kernelHeight, kernelWidth, strideHeight, strideWidth, top, left, depth });
+          }
+  } else if (name === 'winograd_nxc_f32') {
+    // images of odd and even sides, smaller than a window and larger than a block of tiles; parts
+    // of a pixel
+    for (const [height, width] of [
+      [1, 1],
+      [2, 3],
+      [4, 4],
+      [3, 7],
+      [6, 5],
+      [9, 10],
+    ])
+      for (const [top, left, after] of [
+        [1, 1, 1],
+        [0, 2, 2],
+        [2, 0, 2],
+        [2, 1, 0],
+      ])
+        for (const [depth, cols] of [
+          [4, 8],
+          [12, 24],
+          [8, 16],
+          [20, 8],
+        ]) {
+          const [outHeight, outWidth] = [height + top + after - 2, width + left + after - 2];
+          if (outHeight < 1 || outWidth < 1) continue;
+          const [samples, share, block] = [1 + (width % 2), 8 + 8 * (height % 2), 4 * (1 + (depth % 3))];
+          const own = { samples, height, width, depth, outHeight, outWidth, cols, pixel: cols + 8 * (left % 2) };
+          all.push({ ...own, top, left, share, block });
+        }
   } else if (name === 'pad_nxc_f32') {
     for (const first of [0, 1])
       for (const repeat of [1, 2])
@@ -219,6 +279,11 @@ function run(name: KernelName, trial: Trial, seed: number): string | undefined {
     const { run = trial.sizes.cols } = scalars;
     const tables = tablesFor({ ...trial.sizes, run: args.some((arg) => arg.name === 'run') ? run : trial.sizes.cols });
     for (const table of ['at', 'to', 'taps'] as const) initial[table] = tableBits(tables[table]);
+  }
+  if (initial.order) {
+    // the last rows of the image, the last one first
+    const { rows, samples, outHeight } = trial.sizes;
+    initial.order = tableBits(Array.from({ length: rows }, (_, r) => samples * outHeight - 1 - r));
   }
   // what is worked out from the sums of segments is given the right ones
   const { x, dy, pivot, center, invStd, sum, square, dot } = initial as Record<string, never>;

@@ -329,7 +329,7 @@ test('a network of convolutions learns, and takes no more memory as it goes on',
 });
 
 /** A network with statistics, gammas and betas of its own, in evaluation. */
-function settled(...layers: Layer[]): Sequential {
+function evaluated(...layers: Layer[]): Sequential {
   const net = new Sequential(...layers);
   const state = net.stateDict();
   for (const [name, { data }] of Object.entries(state)) {
@@ -348,13 +348,13 @@ const LAST = { layout: 'channels-last' } as const;
 const NETWORKS: Record<string, { net: () => Sequential; input: number[]; steps: string[] }> = {
   'norms behind, activations': {
     net: () =>
-      settled(conv(3, 9, 3, { padding: 1, bias: false }), new BatchNorm2d(9), new ReLU(), conv(9, 4, 1), act('silu')),
+      evaluated(conv(3, 9, 3, { padding: 1, bias: false }), new BatchNorm2d(9), new ReLU(), conv(9, 4, 1), act('silu')),
     input: [2, 3, 6, 5],
     steps: ['conv 3×3 3 → 9, relu', 'conv 1×1 9 → 4, silu'],
   },
   'the same with channels last': {
     net: () =>
-      settled(
+      evaluated(
         conv(3, 9, 3, { padding: 1, ...LAST }),
         new BatchNorm2d(9, LAST),
         act('relu6'),
@@ -366,7 +366,7 @@ const NETWORKS: Record<string, { net: () => Sequential; input: number[]; steps: 
   },
   'a residual around two, and depthwise ones': {
     net: () =>
-      settled(
+      evaluated(
         new Residual(
           conv(4, 8, 1),
           new BatchNorm2d(8),
@@ -389,23 +389,23 @@ const NETWORKS: Record<string, { net: () => Sequential; input: number[]; steps: 
     ],
   },
   'a residual with channels last and a curved activation': {
-    net: () => settled(new Residual(conv(5, 5, 3, { padding: 1, ...LAST })), act('tanh')),
+    net: () => evaluated(new Residual(conv(5, 5, 3, { padding: 1, ...LAST })), act('tanh')),
     input: [2, 4, 6, 5],
     steps: ['conv 3×3 5 → 5 + residual, tanh'],
   },
   'a norm before a convolution without padding': {
-    net: () => settled(new BatchNorm2d(3), conv(3, 4, 3, { groups: 1 })),
+    net: () => evaluated(new BatchNorm2d(3), conv(3, 4, 3, { groups: 1 })),
     input: [2, 3, 5, 5],
     steps: ['conv 3×3 3 → 4'],
   },
   'a norm before one that pads, which stays': {
-    net: () => settled(new BatchNorm2d(3), conv(3, 4, 3, { padding: 'same' })),
+    net: () => evaluated(new BatchNorm2d(3), conv(3, 4, 3, { padding: 'same' })),
     input: [2, 3, 5, 5],
     steps: ['affine 3', 'conv 3×3 3 → 4'],
   },
   'transposed, with a norm and a residual': {
     net: () =>
-      settled(
+      evaluated(
         new ConvTranspose2d(4, 6, 3, { stride: 2, padding: 1, outputPadding: 1, groups: 2, seed: 4 }),
         new BatchNorm2d(6),
         new ReLU(),
@@ -416,7 +416,7 @@ const NETWORKS: Record<string, { net: () => Sequential; input: number[]; steps: 
   },
   'transposed, of channels that are summed up': {
     net: () =>
-      settled(
+      evaluated(
         new Residual(
           new Conv2d(2, 8, 3, { groups: 2, padding: 1, seed: 6 }),
           new ConvTranspose2d(8, 2, 3, { groups: 2, padding: 1, seed: 7 }),
@@ -428,12 +428,13 @@ const NETWORKS: Record<string, { net: () => Sequential; input: number[]; steps: 
     steps: ['depthwise conv 3×3 2 → 8', 'depthwise conv transposed 3×3 8 → 2 + residual, relu'],
   },
   'of one axis': {
-    net: () => settled(new Conv1d(3, 5, 3, { stride: 2, seed: 8 }), new BatchNorm1d(5), new ReLU()),
+    net: () => evaluated(new Conv1d(3, 5, 3, { stride: 2, seed: 8 }), new BatchNorm1d(5), new ReLU()),
     input: [2, 3, 9],
     steps: ['conv 3 / 2 3 → 5, relu'],
   },
   'of three axes': {
-    net: () => settled(new Conv3d(2, 3, [1, 2, 3], { padding: [0, 1, 1], seed: 9, ...LAST }), new BatchNorm3d(3, LAST)),
+    net: () =>
+      evaluated(new Conv3d(2, 3, [1, 2, 3], { padding: [0, 1, 1], seed: 9, ...LAST }), new BatchNorm3d(3, LAST)),
     input: [2, 3, 4, 5, 2],
     steps: ['conv 1×2×3 2 → 3'],
   },
@@ -485,14 +486,14 @@ describe.each(Object.entries(NETWORKS))('compiled: %s', (_, { net: make, input, 
 });
 
 test('explain() says why a norm stays before zeros, and what a convolution costs', () => {
-  const run = settled(new BatchNorm2d(3), conv(3, 4, 3, { padding: 1 })).compile();
+  const run = evaluated(new BatchNorm2d(3), conv(3, 4, 3, { padding: 1 })).compile();
   const lines = run.explain(4).split('\n');
   expect(lines[2]).toMatch(/conv 3×3 3 → 4 +1 Conv2d\(3, 4\) +448 +108 per pixel/);
   expect(lines.at(-1)).toBe(
     'stays: 0 BatchNorm2d(3): nothing before it; a shift before a convolution that pads with zeros',
   );
   run.dispose();
-  const up = settled(new BatchNorm2d(3), new ConvTranspose2d(3, 4, 3)).compile();
+  const up = evaluated(new BatchNorm2d(3), new ConvTranspose2d(3, 4, 3)).compile();
   expect(up.explain(4).split('\n').at(-1)).toBe(
     'stays: 0 BatchNorm2d(3): nothing before it; a shift before a transposed convolution, whose outputs do not all see as many inputs',
   );
@@ -538,7 +539,7 @@ test('foldConv takes layers, behind and before a norm', () => {
     new ConvTranspose2d(4, 6, 3, { stride: 2, outputPadding: 1, groups: 2, bias: false }),
   ];
   for (const layer of layers) {
-    const net = settled(layer as Layer, new BatchNorm2d(layer.outChannels));
+    const net = evaluated(layer as Layer, new BatchNorm2d(layer.outChannels));
     const norm = net.layers[1] as BatchNorm2d;
     const x = plain(2, layer.inChannels, 6, 5);
     const folded = foldConv(layer, norm, { samples: x });
@@ -557,7 +558,7 @@ test('foldConv takes layers, behind and before a norm', () => {
       : y.data.map((v, i) => v + folded.bias[Math.floor(i / inner) % folded.bias.length]);
     expectClose(shifted, want, 1e-5);
   }
-  const norm = settled(new BatchNorm2d(3)).layers[0] as BatchNorm2d;
+  const norm = evaluated(new BatchNorm2d(3)).layers[0] as BatchNorm2d;
   expect(foldConv(norm, conv(3, 4, 3)).weight.length).toBe(108);
   expect(() =>
     foldConv(

@@ -1,7 +1,17 @@
 // Files of compiled networks: their version and checksum, what is in them, and what is refused.
 
 import { describe, expect, test } from 'vitest';
-import { BatchNorm1d, BatchNorm2d, Linear, ReLU, Sequential, Tanh, type TensorLike, tensor } from '../../src/index.ts';
+import {
+  BatchNorm1d,
+  BatchNorm2d,
+  Graph,
+  Linear,
+  ReLU,
+  Sequential,
+  Tanh,
+  type TensorLike,
+  tensor,
+} from '../../src/index.ts';
 import { checksumOf } from '../../src/infer/file.ts';
 import { load } from '../../src/infer/load.ts';
 import { merging, norms } from '../../src/infer/operations.ts';
@@ -248,4 +258,38 @@ describe('another file', () => {
     expect([...run<TensorLike, TensorLike>(given as never, { out: tensor([0], [1, 1]) }).data]).toEqual([3]);
     for (const out of [a, b]) expect(() => run(given, { out })).toThrow(expect.objectContaining({ code: 'ERR_ALIAS' }));
   });
+});
+
+test('names of inputs and outputs are shown in part', () => {
+  const [a, b] = ['a', 'b'].map((name) => `${'x\n\u0085'.repeat(500)}${name}`);
+  const all = Array.from({ length: 40 }, (_, i) => `${b}${i}`);
+  const graph = new Graph(Object.fromEntries([a, ...all].map((name) => [name, [3]])), (g, inputs) => {
+    const sum = Object.values(inputs).reduce((one, other) => g.add(one, other));
+    return { [a]: sum, [b]: g.apply('relu', new ReLU(), sum) };
+  });
+  using run = load(graph.eval().compile().save(), { operations: [merging] });
+  const x = tensor(new Float32Array(6), [2, 3]);
+  const right = Object.fromEntries([a, ...all].map((name) => [name, x]));
+  expect(Object.keys(run(right as never))).toEqual([a, b]);
+  const messages = [
+    { ...right, [a]: tensor(new Float32Array(8), [2, 4]) },
+    { ...right, [a]: { data: 1, shape: [2, 3] } },
+    { ...right, [a]: undefined },
+    { ...right, other: x },
+  ].map((given) => {
+    try {
+      run(given as never);
+      return 'nothing';
+    } catch (error) {
+      return (error as Error).message;
+    }
+  });
+  const out = tensor(new Float32Array(6), [2, 3]);
+  expect(() => run(right as never, { out: { [a]: out, [b]: out } } as never)).toThrow(/apart from out\.x\?\?x/);
+  const start = 'x??'.repeat(26);
+  expect(messages[0]).toContain(`: ${start}x?… expected shape [null, 3], got [2, 4]`);
+  expect(messages[1]).toContain(`: ${start}x?….data expected `);
+  expect(messages[2]).toContain(`x expected a tensor '${start}x?…', got undefined`);
+  expect(messages[3]).toMatch(/, x: options expected 'x\?\?x.*, …, got 'other'$/);
+  for (const message of messages) expect([message.length < 2000, /[\n\u0085]/.test(message)]).toEqual([true, false]);
 });

@@ -1,7 +1,8 @@
 // Files that would cost more than they are: how much a header may become.
 
+import { execFileSync } from 'node:child_process';
 import { expect, test } from 'vitest';
-import { parseJson } from '../../src/formats/json.ts';
+import { type Json, parseJson, parseMembers } from '../../src/formats/json.ts';
 import { readSafetensors } from '../../src/weights/index.ts';
 
 const text = (value: string) => new TextEncoder().encode(value);
@@ -98,4 +99,47 @@ test('tensors without end, and axes without end', () => {
   expect(() => readSafetensors(file(`{${empty('a', `${'1,'.repeat(8192)}0`)}}`))).toThrow(
     /^safetensors: tensor 'a' expected at most 8192 axes, got 8193 \(offset \d+\)$/,
   );
+});
+
+test('a long header is parsed in pieces, and refused where it is wrong', () => {
+  const value = ', "é": [{}, "]}\\\\\\"", [1]]';
+  const member = (i: number) => `"k\\"${i}" : {"at": ${i}${value}}`;
+  const many = Array.from({ length: 2000 }, (_, i) => member(i));
+  const read = (header: string) => {
+    const found = new Map<string, Json>();
+    const left = parseMembers('test', 'text', text(header), 8, (key, one) => {
+      if (found.has(key)) return false;
+      found.set(key, one);
+      return true;
+    });
+    return { found, left };
+  };
+  const whole = ` {${many.join(' , ')} } \n`;
+  const { found, left } = read(whole);
+  expect(Object.fromEntries(found)).toEqual(JSON.parse(whole));
+  expect(Object.keys(left as object)).toEqual([]);
+  const at = text(whole).length + 8;
+  const all = many.join();
+  for (const [header, message] of [
+    [`{${all},}`, `expected a key, got '}' (offset ${9 + text(all).length + 1})`],
+    [`${whole}x`, `expected the end, got 'x' (offset ${at})`],
+    [`{${all}]`, "expected ',' or '}', got ']'"],
+    [`{${all}`, "expected ',' or '}', got the end"],
+    [`{${all},${member(7)}}`, "expected each key once, got 'k\"7' again"],
+    [`{${all},,"a":1}`, "expected a key, got ','"],
+    [`{${all},"a":[}`, "expected a value, got '}'"],
+    [`{${all},"a`, 'expected the end of a string, got the end'],
+    [`[${all}]`, "expected ',' or ']', got ':'"],
+  ])
+    expect(() => read(header), header.slice(-20)).toThrow(message);
+  expect(read('[1, 2]')).toEqual({ found: new Map(), left: [1, 2] });
+  expect(read('{}').found.size).toBe(0);
+});
+
+// Linux counts the memory of a process; the built package is measured, as a program has it
+test.skipIf(process.platform !== 'linux')('a file of 16,000 norms is read and folded in 64 MB', () => {
+  const program = new URL('../support/peak.mjs', import.meta.url).pathname;
+  const peak = JSON.parse(execFileSync(process.execPath, [program], { encoding: 'utf8' }));
+  expect(Object.keys(peak)).toEqual(['norms', 'header']);
+  for (const megabytes of Object.values(peak)) expect(megabytes).toBeLessThan(64);
 });

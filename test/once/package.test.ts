@@ -10,6 +10,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { BUDGETS, measure } from '../../scripts/sizes.mjs';
 import * as library from '../../src/index.ts';
 import { KERNEL_NAMES } from '../../src/kernels/table.ts';
+import * as models from '../../src/models/index.ts';
 import { KERNELS } from '../../src/provided.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
@@ -122,6 +123,7 @@ describe('installed from its tarball in an empty folder', () => {
     const text = `import { BatchNorm1d, foldConv, init, Linear, Sequential } from 'evenkeel';
 import { load } from 'evenkeel/infer';
 import { BatchNorm2d } from 'evenkeel/js';
+import { mobilenetV2, type ResNetOptions, resnet } from 'evenkeel/models';
 import simd from 'evenkeel/simd.wasm';
 import { fromTorch, readSafetensors } from 'evenkeel/weights';
 import { readFileSync } from 'node:fs';
@@ -132,6 +134,9 @@ const run = load(net.compile({ maxBatch: 4 }).save());
 const y: Float32Array = run({ data: new Float32Array(2), shape: [1, 2] }).data;
 const { certificate } = foldConv({ weight: y, shape: [2, 2, 1], padding: 'same' }, { scale: [1, 2] });
 export const bound: Float64Array = certificate.bound(1);
+const options: ResNetOptions = { classes: 10, norm: (channels) => new BatchNorm2d(channels) };
+resnet(18, options).backward(resnet(50).forward({ data: y, shape: [1, 3, 8, 8] }), { inputGradient: false });
+export const logits: Float32Array = mobilenetV2().compile()({ data: y, shape: [1, 3, 8, 8] }).data;
 `;
     writeFileSync(join(folder, 'use.mts'), text);
     const types = ['--types', 'node', '--typeRoots', join(root, 'node_modules/@types')];
@@ -179,6 +184,11 @@ describe('a bundle', () => {
   test('of any name that runs kernels brings them', async () => {
     for (const name of Object.keys(library) as (keyof typeof library)[])
       expect([name, (await kernelsIn(names(name))) > 5000]).toEqual([name, KERNELS[name].length > 0]);
+    for (const name of Object.keys(models))
+      expect([name, await kernelsIn(`export { ${name} } from 'evenkeel/models'`)]).toEqual([
+        name,
+        expect.toSatisfy((bytes) => bytes > 10_000),
+      ]);
     expect(await kernelsIn("export { loadSequential } from 'evenkeel/weights'")).toBeGreaterThan(10_000);
   });
 });

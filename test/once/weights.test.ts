@@ -31,10 +31,9 @@ import {
   fromTfjs,
   fromTorch,
   type Imported,
-  kinOf,
   loadSequential,
   normsOf,
-  type OnnxKin,
+  type OnnxStatelessNorm,
   readKeras,
   readNpy,
   readNpz,
@@ -42,6 +41,7 @@ import {
   readSafetensors,
   readTfjs,
   type StoredTensor,
+  statelessNormsOf,
   toFlax,
   toKeras,
   toOnnx,
@@ -586,24 +586,24 @@ describe('ONNX', () => {
   test.each(goldenCases('onnx_model'))('$id', (golden) => {
     const { tensors: T, attributes: a } = golden;
     const model = readOnnx(goldenFile(golden, 'model'));
-    const [kin] = kinOf(model);
+    const [stateless] = statelessNormsOf(model);
     const check = (got: ArrayLike<number>, want: ArrayLike<number>) => {
       expect(got.length).toBe(want.length);
       for (let i = 0; i < want.length; i++)
         expect(Math.abs(got[i] - want[i])).toBeLessThanOrEqual(a.atol + a.rtol * Math.abs(want[i]));
     };
-    if (kin) {
+    if (stateless) {
       const x = { data: T.in0.data as Float32Array, shape: T.in0.shape };
       const [scale, bias] = [T.in1, T.in2].map((t) => t && { data: t.data as Float32Array, shape: t.shape });
-      const norm = kinLayerFor(kin, x.shape, scale);
+      const norm = normLayerFor(stateless, x.shape, scale);
       if (scale) {
         const { state, missing } = fromOnnx(model);
-        expect(missing).toEqual(Object.values(kin.inputs));
+        expect(missing).toEqual(Object.values(stateless.inputs));
         expect(state).toEqual({});
         const spread = ({ data }: { data: Float32Array }) =>
           Float32Array.from({ length: x.shape[1] }, (_, c) => data[Math.floor((c * data.length) / x.shape[1])]);
-        norm.gamma!.data.set(kin.byGroup ? spread(scale) : scale.data);
-        if (bias) norm.beta!.data.set(kin.byGroup ? spread(bias) : bias.data);
+        norm.gamma!.data.set(stateless.byGroup ? spread(scale) : scale.data);
+        if (bias) norm.beta!.data.set(stateless.byGroup ? spread(bias) : bias.data);
       }
       check((norm as Layer).forward(x).data, T.out0.data);
       if (T.out1) check(norm.savedMean!, T.out1.data);
@@ -634,18 +634,22 @@ describe('ONNX', () => {
 });
 
 /** The layer that a node of a norm beside batch norm stands for. */
-function kinLayerFor(kin: OnnxKin, shape: readonly number[], scale: { shape: readonly number[] } | undefined) {
-  const { eps } = kin;
+function normLayerFor(
+  stateless: OnnxStatelessNorm,
+  shape: readonly number[],
+  scale: { shape: readonly number[] } | undefined,
+) {
+  const { eps } = stateless;
   const [, channels] = shape;
-  switch (kin.kind) {
+  switch (stateless.kind) {
     case 'LayerNorm':
       return new LayerNorm(scale!.shape, { eps });
     case 'GroupNorm':
-      return new GroupNorm(kin.numGroups!, channels, { eps });
+      return new GroupNorm(stateless.numGroups!, channels, { eps });
     case 'InstanceNorm':
       return new InstanceNorm2d(channels, { eps, affine: true });
     default:
-      expect([kin.kind, kin.axes]).toEqual(['MeanVariance', [0, 2, 3]]);
+      expect([stateless.kind, stateless.axes]).toEqual(['MeanVariance', [0, 2, 3]]);
       return new BatchNorm(channels, { eps, affine: false, trackRunningStats: false });
   }
 }

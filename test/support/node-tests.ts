@@ -3,7 +3,7 @@
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { type OnnxModel, readOnnx } from '../../src/weights/index.ts';
-import { CONVERTERS } from '../../src/weights/network/onnx-network.ts';
+import { converters } from '../../src/weights/network/onnx-network.ts';
 import { readTensor } from './onnx-tensors.ts';
 
 export const FOLDER = '/usr/share/libonnx-testdata/data/node/';
@@ -27,7 +27,7 @@ export const hasNodeTests = () => existsSync(FOLDER);
 /** Why a test is not run, by what it is about. */
 function reasonOf(name: string, model: OnnxModel): string | undefined {
   const nodes = model.nodes.map((node) => (node.domain === '' ? node.op : `${node.domain}.${node.op}`));
-  const missing = [...new Set(nodes.filter((op) => !Object.hasOwn(CONVERTERS, op)))];
+  const missing = [...new Set(nodes.filter((op) => !Object.hasOwn(converters(), op)))];
   if (missing.length) return `operator ${missing.join(', ')}`;
   if (model.opset < 7) return 'opset below 7';
   const types = [...model.inputs.keys(), ...model.outputs].map((value) => model.types.get(value) ?? 'F32');

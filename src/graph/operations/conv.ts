@@ -322,6 +322,7 @@ function analyseConv({ shape, value, error }: Valued, exact: Exact, used: Rounde
   // running error: each product rounds, and each sum on the way; in whatever order, they are at
   // most the sum of what is added
   const terms = gamma(own * taps + 4);
+  const turned = boundOfWindows(exact, used, { shape, value, error });
   const windows = Array.from({ length: outPlaces }, (_, p) => {
     const at = unravel(p, outLengths);
     return Array.from({ length: taps }, (_, k) => {
@@ -359,12 +360,83 @@ function analyseConv({ shape, value, error }: Valued, exact: Exact, used: Rounde
           }
         });
         const i = isFirst ? (n * outChannels + o) * outPlaces + p : (n * outPlaces + p) * outChannels + o;
+        const rounded = turned ? turned(n, p, o) + terms * Math.abs(usedBias) : terms * sum;
         out.value[i] = total;
-        out.error[i] = inherited + terms * sum + U * Math.abs(total);
+        out.error[i] = inherited + rounded + U * Math.abs(total);
       }
     }
   }
   return { shape: outShape, ...out };
+}
+
+/**
+ * 3 values as the 4 that the transform of weights makes of their absolute values, and 4 of a window
+ * as those of the inputs' one.
+ */
+const weighed = ([a, b, c]: readonly number[]) => [a, (a + b + c) / 2, (a + b + c) / 2, c];
+const windowed = ([a, b, c, d]: readonly number[]) => [a + c, b + c, b + c, b + d];
+
+/** A transform along both axes of a square. */
+function alongBoth(side: number, of: (row: number, col: number) => number, by: (line: readonly number[]) => number[]) {
+  const places = Array.from({ length: side }, (_, k) => k);
+  const rows = places.map((i) => by(places.map((j) => of(i, j))));
+  const across = rows[0].map((_, j) => by(rows.map((row) => row[j])));
+  return rows[0].flatMap((_, i) => across.map((col) => col[i]));
+}
+
+/**
+ * What rounding adds to outputs that are worked out from turned windows
+ * (assembly/kernels/winograd-nxc.ts), by sample, place and channel: at most γ of the terms times
+ * Aᵀ[(G·|w|·Gᵀ) ∘ (Bᵀ·|x|·B)]A with absolute values throughout.
+ */
+function boundOfWindows(exact: Exact, { weight }: Rounded, { shape, value, error }: Valued) {
+  const outShape = convShape('certificate', exact, shape);
+  const { windows } = planOf(gridOf(exact, shape, outShape), towardsOf(exact));
+  if (!windows) return undefined;
+  const { height, width, depth, outWidth, outHeight, cols, top, left } = windows;
+  const isFirst = exact.layout === 'channels-first';
+  const across = Math.ceil(outWidth / 2);
+  const down = Math.ceil(outHeight / 2);
+  const terms = gamma(depth + 16);
+  const sums = new Map<number, Float64Array>();
+  const { transposed } = exact;
+  const u = Array.from({ length: cols * depth }, (_, i) => {
+    const [o, c] = [Math.floor(i / depth), i % depth];
+    // of a transposed one, the window is turned around
+    const from = (transposed ? c * cols + o : i) * 9;
+    const of = (k: number, l: number) => Math.abs(weight[from + (transposed ? 8 - 3 * k - l : 3 * k + l)]);
+    return alongBoth(3, of, weighed);
+  });
+  /** 16 sums by output channel of one tile. */
+  const tileAt = (n: number, i: number, j: number) => {
+    const key = (n * down + i) * across + j;
+    const known = sums.get(key);
+    if (known) return known;
+    const found = new Float64Array(cols * 16);
+    for (let c = 0; c < depth; c++) {
+      const of = (k: number, l: number) => {
+        const [row, col] = [2 * i + k - top, 2 * j + l - left];
+        if (row < 0 || col < 0 || row >= height || col >= width) return 0;
+        const place = row * width + col;
+        const at = isFirst ? (n * depth + c) * height * width + place : (n * height * width + place) * depth + c;
+        return Math.abs(value[at]) + error[at];
+      };
+      const v = alongBoth(4, of, windowed);
+      for (let o = 0; o < cols; o++) {
+        const w = u[o * depth + c];
+        for (let k = 0; k < 16; k++) found[o * 16 + k] += v[k] * w[k];
+      }
+    }
+    sums.set(key, found);
+    return found;
+  };
+  return (n: number, p: number, o: number) => {
+    const [i, j] = [Math.floor(p / outWidth), p % outWidth];
+    const tile = tileAt(n, i >> 1, j >> 1);
+    let sum = 0;
+    for (let k = 0; k < 3; k++) for (let l = 0; l < 3; l++) sum += tile[o * 16 + (k + (i & 1)) * 4 + l + (j & 1)];
+    return terms * sum;
+  };
 }
 
 function unravel(index: number, lengths: readonly number[]): number[] {

@@ -22,7 +22,7 @@ export interface NumbersOperation extends Operation {
 }
 
 /** Values that follow from no weights. */
-const MOST = 2 ** 28;
+const MOST = 1 << 28;
 
 const plain: Plain<NumbersOperation> = {
   kind: 'numbers',

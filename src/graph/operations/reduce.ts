@@ -17,14 +17,14 @@ const sum = (total: number, value: number) => total + value;
 const REDUCTIONS = {
   sum: { start: 0, take: sum },
   mean: { start: 0, take: sum, end: (total, count) => total / count },
-  max: { start: Number.NEGATIVE_INFINITY, take: (total, value) => Math.max(total, value) },
-  min: { start: Number.POSITIVE_INFINITY, take: (total, value) => Math.min(total, value) },
+  max: { start: -Infinity, take: (total, value) => Math.max(total, value) },
+  min: { start: Infinity, take: (total, value) => Math.min(total, value) },
   prod: { start: 1, take: (total, value) => total * value },
   l1: { start: 0, take: (total, value) => total + Math.abs(value) },
-  l2: { start: 0, take: (total, value) => total + value * value, end: Math.sqrt },
+  l2: { start: 0, take: (total, value) => total + value * value, end: (total) => Math.sqrt(total) },
   'sum-square': { start: 0, take: (total, value) => total + value * value },
-  'log-sum': { start: 0, take: sum, end: Math.log },
-  'log-sum-exp': { start: 0, take: (total, value) => total + Math.exp(value), end: Math.log },
+  'log-sum': { start: 0, take: sum, end: (total) => Math.log(total) },
+  'log-sum-exp': { start: 0, take: (total, value) => total + Math.exp(value), end: (total) => Math.log(total) },
 } as const satisfies Record<string, Reduction>;
 
 export type ReductionName = keyof typeof REDUCTIONS;

@@ -44,6 +44,9 @@ export const runFlatten: Runner<FlattenOperation> = {
   }),
 };
 
+/** Longer shapes are nothing that anybody has. */
+const MOST_AXES = 64;
+
 export const runReshape: Runner<ReshapeOperation> = {
   kind: 'reshape',
   arity: 1,
@@ -53,7 +56,8 @@ export const runReshape: Runner<ReshapeOperation> = {
   shape: (subject, { shape }, [x]) => reshapedShape(subject, shape, x),
   call,
   read({ json: { shape }, fail, whole }) {
-    if (!Array.isArray(shape) || shape.filter((length) => length === -1).length > 1) throw fail('a shape', shape);
+    if (!Array.isArray(shape) || shape.length > MOST_AXES || shape.filter((length) => length === -1).length > 1)
+      throw fail('a shape', shape);
     return { kind: 'reshape', shape: shape.map((length) => (length === -1 ? -1 : whole(length, 1, MOST))) };
   },
 };

@@ -37,7 +37,7 @@ export interface ResizeOperation extends Operation {
 }
 
 /** More values than a float counts are no image. */
-const MOST = 2 ** 28;
+const MOST = 1 << 28;
 
 function sizesOf(
   subject: string,

@@ -76,7 +76,8 @@ export interface UnaryOperation extends Operation {
 }
 
 /** Reads a number; JSON has no infinite ones. */
-const INFINITE: Readonly<Record<string, number>> = { '∞': Number.POSITIVE_INFINITY, '-∞': Number.NEGATIVE_INFINITY };
+const infinite = (text: string): number | undefined =>
+  text === '∞' ? Number.POSITIVE_INFINITY : text === '-∞' ? Number.NEGATIVE_INFINITY : undefined;
 const written = (value: number) => (value === Infinity ? '∞' : value === -Infinity ? '-∞' : value);
 
 const plain: Plain<UnaryOperation> = {
@@ -95,7 +96,7 @@ const plain: Plain<UnaryOperation> = {
   read({ json: { of, a, b }, fail }) {
     if (typeof of !== 'string' || !Object.hasOwn(FUNCTIONS, of)) throw fail('a function of a number', of);
     const [low, high] = [a, b].map((value) => {
-      const number = typeof value === 'string' && Object.hasOwn(INFINITE, value) ? INFINITE[value] : value;
+      const number = (typeof value === 'string' ? infinite(value) : undefined) ?? value;
       if (typeof number !== 'number') throw fail('a number', value);
       return number;
     });

@@ -5,6 +5,7 @@ import type { Backend } from '../create-backend.ts';
 import { kernelsFor } from '../inference/calls.ts';
 import { WORTHWHILE_PRODUCT } from '../part.ts';
 import { withConv } from './part.ts';
+import type { RowSizes, WindowSizes } from './windows.ts';
 
 /** A product's call for one group: tables in memory, sizes (assembly/kernels/conv-nxc.ts). */
 export interface ConvCall {
@@ -51,6 +52,48 @@ export function conv(
   } else {
     kernels.conv_nxc_f32(x, packed, bias, residual, y, at, to, taps, low, high, count, runs, run, cols, reach, span);
   }
+}
+
+/** The same for windows of 3 × 3 on whole images; `work` has room for `windowWork` values. */
+export function winograd(
+  backend: Backend,
+  x: number,
+  packed: number,
+  bias: number,
+  residual: number,
+  y: number,
+  work: number,
+  sizes: WindowSizes,
+  [low, high]: readonly [number, number],
+): void {
+  const { samples, height, width, depth, outHeight, outWidth, cols, top, left, share, block } = sizes;
+  const kernels = kernelsFor(withConv(backend), samples * outHeight * outWidth * depth * cols, WORTHWHILE_PRODUCT >> 3);
+  kernels.winograd_nxc_f32(
+    ...([x, packed, bias, residual, y, work, low, high, samples, height, width, depth] as const),
+    ...([outHeight, outWidth, cols, cols, top, left, share, block] as const),
+  );
+}
+
+/** Each channel by itself on whole images; `order`: the numbers of the rows, 0, 1, 2, …, as u32. */
+export function depthwiseRows(
+  backend: Backend,
+  x: number,
+  w: number,
+  bias: number,
+  residual: number,
+  y: number,
+  order: number,
+  sizes: RowSizes,
+  [low, high]: readonly [number, number],
+): void {
+  const { samples, height, width, outHeight, outWidth, cols, kernelHeight, kernelWidth } = sizes;
+  const { strideHeight, strideWidth, top, left } = sizes;
+  const rows = samples * outHeight;
+  const work = rows * outWidth * cols * kernelHeight * kernelWidth;
+  kernelsFor(withConv(backend), work, WORTHWHILE_PRODUCT).depthwise_rows_nxc_f32(
+    ...([x, w, bias, residual, y, order, low, high, rows, samples, height, width] as const),
+    ...([outHeight, outWidth, cols, kernelHeight, kernelWidth, strideHeight, strideWidth, top, left] as const),
+  );
 }
 
 /** The gradient with respect to the weights, as they are packed. */

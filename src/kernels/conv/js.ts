@@ -171,3 +171,85 @@ export function sum_runs_f32(x: F32, y: F32, count: number, run: number): void {
     y[i] = sum;
   }
 }
+
+export function winograd_nxc_f32(
+  x: F32,
+  packed: F32,
+  bias: F32 | null,
+  residual: F32 | null,
+  y: F32,
+  _work: F32,
+  low: number,
+  high: number,
+  samples: number,
+  height: number,
+  width: number,
+  depth: number,
+  outHeight: number,
+  outWidth: number,
+  cols: number,
+  pixel: number,
+  top: number,
+  left: number,
+): void {
+  let at = 0;
+  for (let n = 0; n < samples; n++) {
+    for (let i = 0; i < outHeight; i++) {
+      for (let j = 0; j < outWidth; j++, at += pixel) {
+        for (let o = 0; o < cols; o++) {
+          let sum = 0;
+          for (let k = 0; k < 9; k++) {
+            const [row, col] = [i + Math.floor(k / 3) - top, j + (k % 3) - left];
+            if (row < 0 || col < 0 || row >= height || col >= width) continue;
+            const from = ((n * height + row) * width + col) * depth;
+            let w = ((o >>> 3) * 9 + k) * depth * 8 + (o & 7);
+            for (let c = from; c < from + depth; c++, w += 8) sum += x[c] * packed[w];
+          }
+          y[at + o] = clamp(sum + (bias ? bias[o] : 0) + (residual ? residual[at + o] : 0), low, high);
+        }
+      }
+    }
+  }
+}
+
+export function depthwise_rows_nxc_f32(
+  x: F32,
+  w: F32,
+  bias: F32 | null,
+  residual: F32 | null,
+  y: F32,
+  order: F32,
+  low: number,
+  high: number,
+  rows: number,
+  _samples: number,
+  height: number,
+  width: number,
+  outHeight: number,
+  outWidth: number,
+  cols: number,
+  kernelHeight: number,
+  kernelWidth: number,
+  strideHeight: number,
+  strideWidth: number,
+  top: number,
+  left: number,
+): void {
+  for (const r of table(order).subarray(0, rows)) {
+    const n = Math.floor(r / outHeight);
+    const first = (r % outHeight) * strideHeight - top;
+    for (let j = 0, at = r * outWidth * cols; j < outWidth; j++) {
+      for (let c = 0; c < cols; c++, at++) {
+        let sum = 0;
+        for (let k = 0; k < kernelHeight; k++) {
+          for (let l = 0; l < kernelWidth; l++) {
+            const [row, col] = [first + k, j * strideWidth + l - left];
+            if (row < 0 || col < 0 || row >= height || col >= width) continue;
+            sum += x[((n * height + row) * width + col) * cols + c] * w[(k * kernelWidth + l) * cols + c];
+          }
+        }
+        y[at] = clamp(sum + (bias ? bias[c] : 0) + (residual ? residual[at] : 0), low, high);
+      }
+    }
+  }
+}

@@ -8,10 +8,12 @@ const TWINS = {
   conv_nxc_f32: ['ffffffff', js.conv_nxc_f32],
   conv_weights_nxc_f32: ['ffffff', js.conv_weights_nxc_f32],
   depthwise_nxc_f32: ['ffffffff', js.depthwise_nxc_f32],
+  depthwise_rows_nxc_f32: ['ffffff', js.depthwise_rows_nxc_f32],
   depthwise_weights_nxc_f32: ['ffffff', js.depthwise_weights_nxc_f32],
   pack_taps_f32: ['ff', js.pack_taps_f32],
   pad_nxc_f32: ['ff', js.pad_nxc_f32],
   sum_runs_f32: ['ff', js.sum_runs_f32],
+  winograd_nxc_f32: ['ffffff', js.winograd_nxc_f32],
 } as const satisfies Record<string, Twin>;
 
 export const CONV: Part<typeof TWINS> = { name: 'conv', twins: TWINS };

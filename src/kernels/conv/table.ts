@@ -1,7 +1,19 @@
 // One row per kernel of convolutions; see ../inference/table.ts.
 
 import { WORTHWHILE, WORTHWHILE_PRODUCT } from '../part.ts';
-import { optional, parameters, type Row, read, type Sizes, type Split, sizes, type Vector, write } from '../row.ts';
+import {
+  optional,
+  parameters,
+  type Row,
+  read,
+  type Sizes,
+  type Split,
+  scratch,
+  sizes,
+  type Vector,
+  write,
+} from '../row.ts';
+import { type WindowSizes, windowWork } from './windows.ts';
 
 const panels = ({ cols }: Sizes) => Math.ceil(cols / 8) * 8;
 const reach = ({ reach }: Sizes) => reach;
@@ -12,6 +24,11 @@ const cols = ({ cols }: Sizes) => cols;
 /** dy moves along with the columns that a part works on, which end where those of the whole do. */
 const shifted = ({ span, cols }: Sizes) => span + cols;
 const y: Vector = { name: 'y', type: 'f32', access: 'update', length: span, alias: ['residual'] };
+
+const outImages = ({ samples, outHeight, outWidth, cols }: Sizes) => samples * outHeight * outWidth * cols;
+/** Of the columns that a part works on, pixel after pixel. */
+const image = ({ samples, outHeight, outWidth, pixel, cols }: Sizes) =>
+  (samples * outHeight * outWidth - 1) * pixel + cols;
 
 /** Tiles of pixels. */
 const byPixels = (...work: string[]): Split => ({
@@ -73,6 +90,25 @@ const table = () =>
         ...sizes('count', 'runs', 'cols', 'reach', 'span'),
       ],
     },
+    depthwise_rows_nxc_f32: {
+      split: {
+        along: 'rows',
+        grain: () => 1,
+        work: ['rows', 'outWidth', 'cols', 'kernelHeight', 'kernelWidth'],
+        least: WORTHWHILE_PRODUCT,
+      },
+      args: [
+        read('x', ({ samples, height, width, cols }) => samples * height * width * cols),
+        read('w', ({ kernelHeight, kernelWidth, cols }) => kernelHeight * kernelWidth * cols),
+        optional('bias', cols),
+        optional('residual', outImages),
+        { name: 'y', type: 'f32', access: 'update', length: outImages, alias: ['residual'] },
+        read('order', ({ rows }) => rows),
+        ...parameters('low', 'high'),
+        ...sizes('rows', 'samples', 'height', 'width', 'outHeight', 'outWidth', 'cols'),
+        ...sizes('kernelHeight', 'kernelWidth', 'strideHeight', 'strideWidth', 'top', 'left'),
+      ],
+    },
     depthwise_weights_nxc_f32: {
       args: [
         read('x', reach),
@@ -111,6 +147,26 @@ const table = () =>
     },
     sum_runs_f32: {
       args: [read('x', ({ count, run }) => count * run), write('y', ({ count }) => count), ...sizes('count', 'run')],
+    },
+    winograd_nxc_f32: {
+      // each part turns all windows anew, so that parts are few
+      split: {
+        along: 'cols',
+        grain: ({ share }) => share,
+        work: ['samples', 'outHeight', 'outWidth', 'depth', 'cols'],
+        least: WORTHWHILE_PRODUCT >> 3,
+      },
+      args: [
+        read('x', ({ samples, height, width, depth }) => samples * height * width * depth),
+        read('packed', (sizes) => panels(sizes) * 9 * sizes.depth),
+        optional('bias', cols),
+        optional('residual', image),
+        { name: 'y', type: 'f32', access: 'update', length: image, alias: ['residual'] },
+        scratch('work', (sizes) => windowWork(sizes as unknown as WindowSizes)),
+        ...parameters('low', 'high'),
+        ...sizes('samples', 'height', 'width', 'depth', 'outHeight', 'outWidth', 'cols', 'pixel', 'top', 'left'),
+        ...sizes('share', 'block'),
+      ],
     },
   }) satisfies Record<string, Row>;
 

@@ -163,7 +163,7 @@ export function moments_nxc_f32(
 ): void {
   total(sum, mean, channels, segments);
   total(square, variance, channels, segments);
-  for (let c = 0; c < channels; c++) settle(mean, variance, c, pivot[c], mean[c] / rows, variance[c] / rows);
+  for (let c = 0; c < channels; c++) storeMoments(mean, variance, c, pivot[c], mean[c] / rows, variance[c] / rows);
 }
 
 export function pivot_nxc_f32(x: F32, pivot: F32, _rows: number, channels: number): void {
@@ -194,7 +194,7 @@ export function stats_ncx_f32(
         square += d * d;
       }
     }
-    settle(mean, variance, c, h, sum / count, square / count);
+    storeMoments(mean, variance, c, h, sum / count, square / count);
   }
 }
 
@@ -225,7 +225,7 @@ function finiteOr0(value: number): number {
   return Number.isFinite(value) ? value : 0;
 }
 
-function settle(mean: F64, variance: F64, c: number, pivot: number, shift: number, square: number): void {
+function storeMoments(mean: F64, variance: F64, c: number, pivot: number, shift: number, square: number): void {
   mean[c] = pivot + shift;
   variance[c] = Math.max(square - shift * shift, 0);
 }

@@ -21,9 +21,12 @@ const emaSchema = (): Schema<Required<EMAOptions>> => ({
 });
 
 /**
- * Exponential moving average of weights (Polyak & Juditsky 1992): average ← decay·average + (1 −
- * decay)·p, in f64, from the weights as they are when it is made. The averages are no parameters:
- * nothing else sees them until they are swapped in.
+ * Exponential moving average of weights (Polyak & Juditsky 1992), in f64, from the weights as they
+ * are when it is made:
+ *
+ *   average ← decay·average + (1 − decay)·p
+ *
+ * The network does not see the averages until `swapIn()`.
  *
  *     const ema = new EMA(net.parameters(), { decay: 0.99 });
  *     …; optimizer.step(); ema.update();
@@ -47,7 +50,11 @@ export class EMA {
   /** The weights themselves, while the averages are in their place. */
   #own: readonly Float32Array[] | undefined;
 
-  /** @throws ERR_OPTION, also for a parameter given twice; ERR_TYPE for anything but parameters */
+  /**
+   * @param parameters `net.parameters()` or `namedParameters(net)`
+   * @param options see `EMAOptions`
+   * @throws ERR_OPTION, also for a parameter given twice; ERR_TYPE for anything but parameters
+   */
   constructor(parameters: Parameters, options: EMAOptions = {}) {
     const { decay, warmUp } = readSchema('EMA', options, emaSchema());
     this.#entries = readParameters('EMA', 'parameters', parameters);
@@ -114,8 +121,10 @@ export class EMA {
   }
 
   /**
-   * Takes a state: all of it, or after an error nothing. @throws ERR_STATE; ERR_MODE while the
-   * averages are swapped in
+   * Takes a state: all of it, or after an error nothing.
+   *
+   * @param state what `stateDict` returned
+   * @throws ERR_STATE; ERR_MODE while the averages are swapped in
    */
   loadStateDict(state: StateDict): void {
     if (this.#own)

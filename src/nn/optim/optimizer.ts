@@ -181,6 +181,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions> {
   /**
    * Takes a state, settings included: all of it, or after an error nothing.
    *
+   * @param state what `stateDict` returned
    * @throws ERR_STATE for an entry that is missing, unknown, of another shape or of a value that
    *   its setting does not take
    * @experimental

@@ -24,6 +24,8 @@ export interface Entry {
  * `net.parameters()`. Optimizers, `EMA` and their state dicts take the names over.
  *
  *     namedParameters(net);   // [['0.weight', …], ['0.bias', …], …]
+ *
+ * @param net a layer or a network
  */
 export function namedParameters(net: Layer): NamedParameter[] {
   const names = new Map<unknown, string>();

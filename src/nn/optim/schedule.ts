@@ -29,9 +29,9 @@ export type Scheduled = Optimizer | Schedule;
 type Momentum = { momentum?: number; betas?: readonly [number, number] };
 
 /**
- * What schedules have in common. Made around an optimizer, a schedule sets its rates for step 0 at
- * once; each `step()`, after `optimizer.step()`, goes on by one. Made around another schedule, it
- * takes what that one says as its base, and drives it:
+ * What schedules have in common. A schedule around an optimizer sets its rates for step 0 at once;
+ * each `step()`, after `optimizer.step()`, sets those of the next step. A schedule around another
+ * schedule takes its rates as the base, and steps it:
  *
  *     const schedule = new WarmUp(new CosineLR(optimizer, { steps: 900 }), { steps: 100 });
  *     …; optimizer.step(); schedule.step();
@@ -76,8 +76,10 @@ export abstract class Schedule {
   }
 
   /**
-   * The rates of the groups at a step, without setting them: for a plot. @throws ERR_OPTION for
-   * anything but a whole number of 0 or more
+   * The rates of the groups at a step, without setting them: for a plot.
+   *
+   * @param step a whole number of 0 or more
+   * @throws ERR_OPTION for anything but a whole number of 0 or more
    */
   ratesAt(step: number): readonly number[] {
     if (!Number.isSafeInteger(step) || step < 0)
@@ -107,6 +109,7 @@ export abstract class Schedule {
    * Takes a state, and sets the rates of the optimizer for its step: all of it, or after an error
    * nothing.
    *
+   * @param state what `stateDict` returned
    * @throws ERR_STATE for NaN, a step that is no whole number, another number of groups; ERR_MODE
    *   for a schedule that another was made around
    */
@@ -219,7 +222,11 @@ export class StepLR extends Schedule {
   /** Factor of each fall. */
   readonly factor: number;
 
-  /** @throws ERR_OPTION, ERR_TYPE, ERR_MODE. The optimizer's rate is then as it was */
+  /**
+   * @param over the optimizer, or the schedule whose rates are the base
+   * @param options see `StepLROptions`
+   * @throws ERR_OPTION, ERR_TYPE, ERR_MODE. The optimizer's rate is then as it was
+   */
   constructor(over: Scheduled, options: StepLROptions) {
     super('StepLR', over);
     const { stepSize, factor } = readSchema('StepLR', options, { stepSize: steps(), factor: within(0.1, 0) });
@@ -259,7 +266,11 @@ export class CosineLR extends Schedule {
   /** The least rate. */
   readonly min: number;
 
-  /** @throws ERR_OPTION, ERR_TYPE, ERR_MODE. The optimizer's rate is then as it was */
+  /**
+   * @param over the optimizer, or the schedule whose rates are the base
+   * @param options see `CosineLROptions`
+   * @throws ERR_OPTION, ERR_TYPE, ERR_MODE. The optimizer's rate is then as it was
+   */
   constructor(over: Scheduled, options: CosineLROptions) {
     super('CosineLR', over);
     const { steps: total, min } = readSchema('CosineLR', options, { steps: steps(), min: within(0, 0) });
@@ -302,7 +313,11 @@ export class WarmUp extends Schedule {
   /** The share of the base rate at step 0. */
   readonly start: number;
 
-  /** @throws ERR_OPTION, ERR_TYPE, ERR_MODE. The optimizer's rate is then as it was */
+  /**
+   * @param over the optimizer, or the schedule whose rates are the base
+   * @param options see `WarmUpOptions`
+   * @throws ERR_OPTION, ERR_TYPE, ERR_MODE. The optimizer's rate is then as it was
+   */
   constructor(over: Scheduled, options: WarmUpOptions) {
     super('WarmUp', over);
     const { steps: total, start } = readSchema('WarmUp', options, { steps: steps(), start: within(1 / 3, 0, 1) });
@@ -374,7 +389,11 @@ export class OneCycle extends Schedule {
   static override readonly name: string = 'OneCycle';
   readonly #options: OneCycleSettings;
 
-  /** @throws ERR_OPTION, ERR_TYPE, ERR_MODE. The optimizer's rate is then as it was */
+  /**
+   * @param over the optimizer, or the schedule whose rates are the base
+   * @param options see `OneCycleOptions`
+   * @throws ERR_OPTION, ERR_TYPE, ERR_MODE. The optimizer's rate is then as it was
+   */
   constructor(over: Scheduled, options: OneCycleOptions) {
     super('OneCycle', over);
     const read = readSchema('OneCycle', options, oneCycleSchema());

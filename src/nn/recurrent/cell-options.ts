@@ -10,15 +10,15 @@ import { type Initializer, initializer } from '../initializers.ts';
  */
 export interface RecurrentCellOptions extends Partial<Omit<RecurrentBatchNormOptions, 'affine' | 'activation'>> {
   /**
-   * Batch norm on what comes from the input and on what comes from the state before (and, in an
-   * LSTM, on the cell's own value), statistics for each time step. `false`: the plain cell, which
-   * then takes none of the norm's options. Default `true`, with `maxSteps` and the other options of
-   * `RecurrentBatchNorm1d`.
+   * Batch norm of what comes from the input, of what comes from the previous state and, in an LSTM,
+   * of the cell's value, with statistics for each time step. `true` (default) takes `maxSteps` and
+   * the other options of `RecurrentBatchNorm1d`; `false` is the plain cell, which takes none of
+   * them.
    */
   norm?: boolean;
   /**
-   * The output: states of all steps `[N, T, H]` (`'sequence'`, default), or the last of each
-   * sequence `[N, H]` (`'last'`).
+   * The output: the states of all steps, `[N, T, H]` (`'sequence'`, default), or the last state of
+   * each sequence, `[N, H]` (`'last'`).
    */
   output?: 'sequence' | 'last';
   /**
@@ -29,7 +29,7 @@ export interface RecurrentCellOptions extends Partial<Omit<RecurrentBatchNormOpt
   seed?: number;
 }
 
-/** The state between two pieces of the same sequences, one row for each. */
+/** The state between two pieces of the same sequences, with one row for each sequence. */
 export interface RecurrentState {
   /** Hidden state, `[N, H]`. */
   h: Float32Array;
@@ -46,8 +46,8 @@ export interface RecurrentForwardOptions<O extends TensorLike = TensorLike> {
   /** How many steps of each sequence count, `[N]`. Default: all. */
   lengths?: ArrayLike<number>;
   /**
-   * Where to go on from: what `state` was after an earlier piece. A constant in backward (truncated
-   * backpropagation through time). Default: zeros.
+   * The state to continue from: `state` of the cell after an earlier piece. Backward takes it as a
+   * constant (truncated backpropagation through time). Default: zeros.
    */
   state?: RecurrentState;
 }

@@ -71,13 +71,14 @@ const GRU: CellKind = {
 };
 
 /**
- * GRU with recurrent batch normalization, over whole sequences:
+ * GRU with recurrent batch normalization, over whole sequences `[N, T, I]`:
  *
  *   r = σ(BN(Wx·x)ᵣ + BN(Wh·h)ᵣ)     z likewise     n = tanh(BN(Wx·x)ₙ + r·BN(Wh·h)ₙ)
  *   h' = (1 − z)·n + z·h
  *
- * each BN, bias and all, with statistics for each time step (`RecurrentBatchNorm1d`). Weights and
- * gates are in PyTorch's order; with `norm: false` it is PyTorch's GRU.
+ * Each BN, its bias included, has statistics for each time step (`RecurrentBatchNorm1d`). Weights
+ * and gates are in PyTorch's order; with `norm: false` it is PyTorch's GRU. Padding has no part in
+ * anything, and its output is 0. A forward throws ERR_MASK for lengths that do not fit.
  *
  *     const gru = new BNGRUCell(28, 64, { maxSteps: 28 });
  *     const h = gru.forward(x, { lengths });     // [N, T, 28] to [N, T, 64]

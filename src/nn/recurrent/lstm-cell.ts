@@ -89,13 +89,15 @@ const LSTM: CellKind = {
 };
 
 /**
- * LSTM with recurrent batch normalization (Cooijmans et al. 2016), over whole sequences:
+ * LSTM with recurrent batch normalization (Cooijmans et al. 2016), over whole sequences `[N, T,
+ * I]`:
  *
- *   [i, f, g, o] = BN(Wx·x) + BN(Wh·h) + b     c' = σ(f)·c + σ(i)·tanh(g)
- *   h' = σ(o)·tanh(BN(c'))
+ *   [i, f, g, o] = BN(Wx·x) + BN(Wh·h) + b
+ *   c' = σ(f)·c + σ(i)·tanh(g)     h' = σ(o)·tanh(BN(c'))
  *
- * each BN with statistics for each time step (`RecurrentBatchNorm1d`). Weights and gates are in
- * PyTorch's order; with `norm: false` it is PyTorch's LSTM.
+ * Each BN has statistics for each time step (`RecurrentBatchNorm1d`). Weights and gates are in
+ * PyTorch's order; with `norm: false` it is PyTorch's LSTM. Padding has no part in anything, and
+ * its output is 0. A forward throws ERR_MASK for lengths that do not fit.
  *
  *     const lstm = new BNLSTMCell(28, 64, { maxSteps: 28 });
  *     const h = lstm.forward(x, { lengths });     // [N, T, 28] to [N, T, 64]

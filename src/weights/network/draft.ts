@@ -6,7 +6,7 @@ import { showShape, wrongValue } from '../../errors.ts';
 import type { Length } from '../../graph/lengths.ts';
 import type { Description, Operation as GraphOperation } from '../../graph/operation.ts';
 import { describeAdd, describeMultiply } from '../../graph/operations/broadcast.ts';
-import { OPERATIONS } from '../../graph/operations/list.ts';
+import { descriptionOf } from '../../graph/operations/every.ts';
 import type { Layer } from '../../layers/layer.ts';
 import { evaluated } from '../../nn/evaluated.ts';
 import type { GraphBuilder, Value } from '../../nn/graph.ts';
@@ -201,7 +201,7 @@ export class Draft {
     const size = countOf(shape);
     if (size > this.#room) return undefined;
     this.#room -= size;
-    const description = OPERATIONS.find(({ runner }) => runner.kind === operation.kind)!;
+    const description = descriptionOf(operation.kind);
     const given = inputs.map((one) => {
       const value = Float64Array.from(one.known!.data);
       return { shape: one.shape, value, error: new Float64Array(value.length) };

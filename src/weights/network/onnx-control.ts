@@ -96,11 +96,11 @@ function squeezed(call: Call, condition: Symbols): readonly (Entry | undefined)[
   return call.around.inline(call.node, 'then_branch');
 }
 
-export const control: Readonly<Record<string, Converter>> = {
+export const control = (): Readonly<Record<string, Converter>> => ({
   Cast: cast,
   CastLike: cast,
   Identity: identity,
   Dropout: dropout,
   Constant: constant,
   If: branch,
-};
+});

@@ -244,7 +244,7 @@ const dequantize: Converter = (call) => {
   return call.draft.multiply(spread(1), centred);
 };
 
-export const elementwise: Readonly<Record<string, Converter>> = {
+export const elementwise = (): Readonly<Record<string, Converter>> => ({
   Relu: activation('relu'),
   Sigmoid: activation('sigmoid'),
   Tanh: activation('tanh'),
@@ -326,4 +326,4 @@ export const elementwise: Readonly<Record<string, Converter>> = {
   LRN: lrn,
   LpNormalization: lpNorm,
   DequantizeLinear: dequantize,
-};
+});

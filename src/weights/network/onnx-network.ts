@@ -8,8 +8,8 @@ import type { TensorFiles } from '../../formats/onnx-tensor.ts';
 import { ActivationLayer } from '../../nn/activations.ts';
 import { sizeOf } from '../onnx-constants.ts';
 import { checkOpset, type Graph, graphFor } from '../onnx-graph.ts';
-import { kinOf, type OnnxKin } from '../onnx-kin.ts';
 import { labelOf } from '../onnx-names.ts';
+import { type OnnxStatelessNorm, statelessNormsOf } from '../onnx-stateless-norms.ts';
 import { Draft, type Flow, type Known } from './draft.ts';
 import { buildNetwork, type LoadedNetwork } from './loaded-network.ts';
 import { Call, type Converter, type Entry, isFlow, isSymbols, type Surroundings } from './onnx-call.ts';
@@ -21,14 +21,16 @@ import { type Region, regionsOf } from './onnx-regions.ts';
 import { shapes } from './onnx-shapes.ts';
 import { asTerms } from './onnx-terms.ts';
 
-/** Operators that there are here. */
-export const CONVERTERS: Readonly<Record<string, Converter>> = {
-  ...layers,
-  ...elementwise,
-  ...shapes,
-  ...recurrents,
-  ...control,
-};
+let table: Readonly<Record<string, Converter>> | undefined;
+
+/**
+ * Operators that there are here. Made when they are asked for, so that a bundle without networks
+ * has none of them.
+ */
+export function converters(): Readonly<Record<string, Converter>> {
+  table ??= { ...layers(), ...elementwise(), ...shapes(), ...recurrents(), ...control() };
+  return table;
+}
 
 export interface OnnxNetworkOptions {
   readonly outputs?: readonly string[] | undefined;
@@ -50,7 +52,7 @@ export function missingOperators(model: OnnxModel, outputs: readonly string[] = 
   const visit = (nodes: readonly OnnxNode[]) => {
     for (const node of nodes) {
       for (const { graph: inner } of node.graphs) visit(inner.nodes);
-      if (node.domain === '' && Object.hasOwn(CONVERTERS, node.op)) continue;
+      if (node.domain === '' && Object.hasOwn(converters(), node.op)) continue;
       const op = node.domain === '' ? node.op : `${node.domain}.${node.op}`;
       const found = missing.get(op);
       if (found) found.count++;
@@ -157,7 +159,8 @@ class Reading {
       draft: this.#draft,
       opset: model.opset,
       names: this.#graph.names,
-      isUsed: (name) => this.#graph.takers.has(name) || this.#outputs.includes(name) || this.#inner.has(name),
+      isUsed: (name) =>
+        this.#graph.takers.get(name) !== undefined || this.#outputs.includes(name) || this.#inner.has(name),
       takersOf: (name) => this.#graph.takers.get(name) ?? [],
       entryOf: (name) => this.#entryOf(name),
       inline: (node, branch) => this.#inline(node, branch),
@@ -218,11 +221,11 @@ class Reading {
     for (const { nodes } of regions.values()) for (const node of nodes.slice(0, -1)) skipped.add(node);
     for (const node of this.#order) {
       if (skipped.has(node)) continue;
-      const kin = norms.last.get(node);
+      const stateless = norms.last.get(node);
       const region = regions.get(node);
       this.#guarded(node, () => {
         const call = new Call(node, this.#around);
-        if (kin && this.#normLayer(call, kin)) return;
+        if (stateless && this.#normLayer(call, stateless)) return;
         if (region) this.#activation(call, region);
         else this.#convert(node);
       });
@@ -245,7 +248,7 @@ class Reading {
       }
       const shape = known.get(name);
       const dtype = types.get(name) ?? 'F32';
-      const isTaken = this.#graph.takers.has(name) || this.#outputs.includes(name);
+      const isTaken = this.#graph.takers.get(name) !== undefined || this.#outputs.includes(name);
       if (!/^(?:B?F\d|[IU]\d|BOOL)/.test(dtype)) {
         throw malformed('ONNX', `input ${quote(name)}`, 'a tensor of numbers', `type ${dtype}`, 0);
       }
@@ -261,37 +264,37 @@ class Reading {
   }
 
   /** Norms that are written as several nodes: those inside, and the last ones. */
-  #norms(): { inside: Set<OnnxNode>; last: Map<OnnxNode, OnnxKin> } {
+  #norms(): { inside: Set<OnnxNode>; last: Map<OnnxNode, OnnxStatelessNorm> } {
     const inside = new Set<OnnxNode>();
-    const last = new Map<OnnxNode, OnnxKin>();
+    const last = new Map<OnnxNode, OnnxStatelessNorm>();
     const needed = new Set(this.#order);
-    for (const kin of kinOf(this.#model)) {
-      const { nodes, problem, kind } = kin;
-      const isRow = (kind === 'LayerNorm' || kind === 'RMSNorm') && kin.shape !== undefined;
+    for (const stateless of statelessNormsOf(this.#model)) {
+      const { nodes, problem, kind } = stateless;
+      const isRow = (kind === 'LayerNorm' || kind === 'RMSNorm') && stateless.shape !== undefined;
       if (!nodes || problem || !isRow || !nodes.every((node) => needed.has(node) && !inside.has(node))) continue;
-      const lastNode = nodes.find((node) => node.outputs[0] === kin.output);
+      const lastNode = nodes.find((node) => node.outputs[0] === stateless.output);
       if (
         !lastNode ||
         nodes.some((node) => node !== lastNode && node.outputs.some((name) => this.#outputs.includes(name)))
       )
         continue;
       for (const node of nodes) if (node !== lastNode) inside.add(node);
-      last.set(lastNode, kin);
+      last.set(lastNode, stateless);
     }
     return { inside, last };
   }
 
-  #normLayer(call: Call, kin: OnnxKin): boolean {
-    const x = call.flowOf(this.#entryOf(kin.input)!);
-    const own = kin.shape!;
-    const weights = [kin.inputs.gamma, kin.inputs.beta].map((name) =>
+  #normLayer(call: Call, stateless: OnnxStatelessNorm): boolean {
+    const x = call.flowOf(this.#entryOf(stateless.input)!);
+    const own = stateless.shape!;
+    const weights = [stateless.inputs.gamma, stateless.inputs.beta].map((name) =>
       name ? (this.#entryOf(name) as Known) : undefined,
     );
-    const kind = ROWS[kin.kind as keyof typeof ROWS];
-    this.#draft.label = kin.name;
-    const flow = rowLayer(call, x, own, kin.eps, kind, weights[0], weights[1], kin.name);
-    this.#folded.push(`${kin.kind} '${kin.name}': of ${kin.nodes!.length} nodes`);
-    this.#scope.set(kin.output, flow);
+    const kind = ROWS[stateless.kind as keyof typeof ROWS];
+    this.#draft.label = stateless.name;
+    const flow = rowLayer(call, x, own, stateless.eps, kind, weights[0], weights[1], stateless.name);
+    this.#folded.push(`${stateless.kind} '${stateless.name}': of ${stateless.nodes!.length} nodes`);
+    this.#scope.set(stateless.output, flow);
     return true;
   }
 
@@ -304,7 +307,7 @@ class Reading {
   }
 
   #convert(node: OnnxNode): void {
-    const convert = node.domain === '' && Object.hasOwn(CONVERTERS, node.op) ? CONVERTERS[node.op] : undefined;
+    const convert = node.domain === '' && Object.hasOwn(converters(), node.op) ? converters()[node.op] : undefined;
     const call = new Call(node, this.#around);
     if (!convert)
       throw call.fail('an operator that there is here', node.domain ? `${node.domain}.${node.op}` : node.op);

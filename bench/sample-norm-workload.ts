@@ -6,16 +6,16 @@ import { Random } from '../src/nn/random.ts';
 import { type BenchLayout, type BenchShape, extentOf, storedShape } from './shapes.ts';
 import { EPS } from './workload.ts';
 
-export type KinOp = 'layer norm' | 'RMS norm' | 'group norm' | 'instance norm';
+export type SampleNormOp = 'layer norm' | 'RMS norm' | 'group norm' | 'instance norm';
 
-export interface KinShape extends BenchShape {
-  readonly op: KinOp;
+export interface SampleNormShape extends BenchShape {
+  readonly op: SampleNormOp;
   /** Of group norm. */
   readonly groups?: number;
 }
 
 /** Rows: [..., features]. Images: [N, C, H, W]. */
-export const KIN_SHAPES: readonly KinShape[] = [
+export const SAMPLE_NORM_SHAPES: readonly SampleNormShape[] = [
   { op: 'layer norm', name: 'bert-base, 1 sequence', dims: [128, 768] },
   { op: 'layer norm', name: 'bert-base, 32 sequences', dims: [4096, 768] },
   { op: 'layer norm', name: 'bert-large, 49 sequences', dims: [6272, 1024] },
@@ -29,12 +29,12 @@ export const KIN_SHAPES: readonly KinShape[] = [
 ];
 
 /** Norms of rows have one layout. */
-export function kinLayoutsOf({ dims }: KinShape): BenchLayout[] {
+export function sampleNormLayoutsOf({ dims }: SampleNormShape): BenchLayout[] {
   return dims.length > 2 ? ['channels-first', 'channels-last'] : ['channels-first'];
 }
 
-export class KinWorkload {
-  readonly shape: KinShape;
+export class SampleNormWorkload {
+  readonly shape: SampleNormShape;
   readonly layout: BenchLayout;
   readonly stored: readonly number[];
   readonly size: number;
@@ -51,7 +51,7 @@ export class KinWorkload {
   readonly #place: Int32Array;
   readonly #firstPlace: (set: number) => number;
 
-  constructor(shape: KinShape, layout: BenchLayout) {
+  constructor(shape: SampleNormShape, layout: BenchLayout) {
     this.shape = shape;
     this.layout = layout;
     this.stored = shape.dims.length > 2 ? storedShape(shape, layout) : shape.dims;

@@ -8,6 +8,7 @@ import type { OnnxModel, OnnxNode } from '../formats/onnx.ts';
 import { placesOf, type Shape, sizeOf } from './onnx-constants.ts';
 import { type Decomposed, decomposedOf } from './onnx-decomposed.ts';
 import { type Graph, graphFor, originOf } from './onnx-graph.ts';
+import { type DecomposedGroups, groupNormsOf } from './onnx-group-norm.ts';
 import { commonName, labelOf, shortest } from './onnx-names.ts';
 
 const FORMAT = 'ONNX';
@@ -18,7 +19,7 @@ const FORMAT = 'ONNX';
  *
  * @experimental
  */
-export interface OnnxKin {
+export interface OnnxStatelessNorm {
   /** Its name in an import. */
   readonly name: string;
   /** The node; the last one of a norm that is written as several. */
@@ -61,32 +62,48 @@ export interface OnnxKin {
  * The norms of a model beside BatchNormalization, in the order of its nodes; then those that it
  * writes as several nodes.
  *
- *     kinOf(readOnnx(bytes)).map(({ name, kind }) => [name, kind]);
+ *     statelessNormsOf(readOnnx(bytes)).map(({ name, kind }) => [name, kind]);
  *
+ * @param model what `readOnnx` returned
  * @throws ERR_FORMAT where inputs or attributes are missing
  * @experimental
  */
-export function kinOf(model: OnnxModel): OnnxKin[] {
+export function statelessNormsOf(model: OnnxModel): OnnxStatelessNorm[] {
   const graph = graphFor(model);
+  const groups = groupNormsOf(graph);
+  const inside = new Set(groups.map(({ instance }) => instance));
   const single = model.nodes.flatMap((node) => {
-    const kin = node.domain === '' ? kinFor(graph, node) : undefined;
-    return kin ? [kin] : [];
+    const stateless = node.domain === '' && !inside.has(node) ? statelessNormFor(graph, node) : undefined;
+    return stateless ? [stateless] : [];
   });
   const taken = new Set(graph.names.values());
-  const several = decomposedOf(graph).map((norm) => {
+  const nameOf = (norm: Decomposed | DecomposedGroups) => {
     const label = labelOf(norm.nodes.at(-1)!);
     const weights = [norm.gamma, norm.beta].filter((name) => name !== undefined);
     const common = commonName(weights.map((name) => originOf(graph.producers, name)));
     let name = common !== undefined && !taken.has(common) ? common : label;
     for (let i = 2; taken.has(name); i++) name = `${label}.${i}`;
     taken.add(name);
-    return { name, ...fromSeveral(graph, norm) };
-  });
-  return [...single, ...several];
+    return name;
+  };
+  const several = decomposedOf(graph).map((norm) => ({ name: nameOf(norm), ...fromSeveral(graph, norm) }));
+  const byGroups = groups.map((norm) => ({ name: nameOf(norm), ...fromGroups(norm) }));
+  return [...single, ...several, ...byGroups];
+}
+
+const OTHERWISE = 'a norm in other nodes than are known here';
+
+/** A group norm that is written as several nodes. */
+function fromGroups(norm: DecomposedGroups): Omit<OnnxStatelessNorm, 'name'> {
+  const { numGroups, channels, eps, input, output, gamma, beta, nodes, isWhole } = norm;
+  const inputs = { ...(gamma !== undefined && { gamma }), ...(beta !== undefined && { beta }) };
+  const node = nodes.at(-1)!;
+  const kin = { node, kind: 'GroupNorm' as const, eps, inputs, numGroups, channels, nodes, input, output };
+  return isWhole ? kin : { problem: OTHERWISE, ...kin };
 }
 
 /** A norm that is written as several nodes. */
-function fromSeveral(graph: Graph, norm: Decomposed): Omit<OnnxKin, 'name'> {
+function fromSeveral(graph: Graph, norm: Decomposed): Omit<OnnxStatelessNorm, 'name'> {
   const { centred, axes, eps, gamma, beta, nodes, input, output } = norm;
   const shapes = [gamma, beta].map((name) => (name === undefined ? undefined : graph.constants.get(name)!.shape));
   const inputs = { ...(gamma !== undefined && { gamma }), ...(beta !== undefined && { beta }) };
@@ -104,19 +121,19 @@ function fromSeveral(graph: Graph, norm: Decomposed): Omit<OnnxKin, 'name'> {
     channels !== undefined &&
     shapes.every((weights) => !weights || (sizeOf(weights) === channels && weights.at(first - 1) === channels)) &&
     channels > 1;
-  const open = norm.isWhole ? {} : { problem: 'a norm in other nodes than are known here' };
+  const open = norm.isWhole ? {} : { problem: OTHERWISE };
   if (isByChannel) return { ...base, kind: 'InstanceNorm', channels, ...open };
   const kind = centred ? 'LayerNorm' : 'RMSNorm';
   if (!isTrailing) return { ...base, kind, problem: `normalised axes ${show(axes)}, not the last ones` };
   return { ...base, kind, axis: first, ...normalised(first, shape, shapes), ...open };
 }
 
-function kinFor(graph: Graph, node: OnnxNode): OnnxKin | undefined {
+function statelessNormFor(graph: Graph, node: OnnxNode): OnnxStatelessNorm | undefined {
   const { op, attributes, inputs } = node;
   const label = `node ${quote(labelOf(node))}`;
   const number = (name: string, standard: number) => shortest(attributes.get(name), standard);
   const [x, gamma, beta] = inputs;
-  const base = (names: OnnxKin['inputs']) => ({
+  const base = (names: OnnxStatelessNorm['inputs']) => ({
     name: graph.names.get(node)!,
     node,
     input: x,
@@ -212,7 +229,7 @@ function spreadGroups(values: ArrayLike<number>, channels: number): Float32Array
  * channels.
  */
 export function spreadWeights(
-  { shape: to, byGroup, channels }: OnnxKin,
+  { shape: to, byGroup, channels }: OnnxStatelessNorm,
   values: Values,
   shape: readonly number[],
 ): { data: Values; shape: readonly number[] } {

@@ -1,0 +1,194 @@
+// What the networks of this folder share: options, and the steps that their graphs are built of.
+
+import { show, showChoices, wrongKind, wrongValue } from '../errors.ts';
+import { Layer } from '../layers/layer.ts';
+import { checkLayout } from '../layers/options.ts';
+import { checkNumber, takeOptions } from '../named-options.ts';
+import { Conv2d } from '../nn/conv.ts';
+import type { Graph, GraphBuilder, SymbolicShape, Value } from '../nn/graph.ts';
+import type { Initializer } from '../nn/initializers.ts';
+import { GlobalAvgPool } from '../nn/pool.ts';
+import { Random } from '../nn/random.ts';
+import { Flatten } from '../nn/reshape.ts';
+import { BatchNorm2d } from '../norms/batch-norm-ranks.ts';
+import type { Layout } from '../types.ts';
+
+/** A network from images to logits: a Graph with the input `x` and one output. */
+export type Convnet = Graph<
+  {
+    /** Images, `[channels, height, width]` or with channels last, of any size. */
+    readonly x: SymbolicShape;
+  },
+  Value
+>;
+
+/** Makes the norm of so many channels: `(channels) => new GroupNorm(8, channels)`. */
+export type NormFactory = (channels: number) => Layer;
+
+/** Options of every network of `evenkeel/models`. */
+export interface ModelOptions {
+  /** Outputs, one for each class. Default 1000; of the digit nets 10. */
+  classes?: number;
+  /** Channels of the images. Default 3; of the digit nets 1. */
+  channels?: number;
+  /**
+   * Makes each norm; called in the order of the layers. Default: `BatchNorm2d` with its own
+   * defaults. `null`: no norms, and convolutions with a bias in their place.
+   */
+  norm?: NormFactory | null;
+  /**
+   * `'channels-first'`, `[N, C, H, W]`, default, or `'channels-last'`, `[N, H, W, C]`. Weights have
+   * the same shapes either way.
+   */
+  layout?: Layout;
+  /** Seed of the initial weights, and of dropout. Default: a different one every time. */
+  seed?: number;
+}
+
+/** Options of networks with residual blocks. */
+export interface ResidualOptions extends ModelOptions {
+  /**
+   * `true`: the last gamma of each residual block begins at 0, so that every block begins as the
+   * identity (Goyal et al. 2017). Default `false`.
+   */
+  zeroLastGamma?: boolean;
+}
+
+/** Options after their checks. */
+export interface ReadModel {
+  readonly classes: number;
+  readonly channels: number;
+  readonly norm: NormFactory | null;
+  readonly layout: Layout;
+  readonly random: Random;
+  readonly zeroLastGamma: boolean;
+}
+
+const COMMON = ['classes', 'channels', 'norm', 'layout', 'seed'] as const;
+
+/**
+ * Reads options. `own`: names of those that only this network has, which are returned as they are.
+ *
+ * @throws ERR_OPTION
+ */
+export function readModel<O extends ResidualOptions>(
+  subject: string,
+  options: O,
+  defaults: { classes: number; channels: number },
+  own: readonly (keyof O & string)[],
+): ReadModel & { readonly taken: O } {
+  const taken = takeOptions(subject, options, [...COMMON, ...own]);
+  const { classes = defaults.classes, channels = defaults.channels, norm, layout = 'channels-first', seed } = taken;
+  checkCount(subject, 'classes', classes);
+  checkCount(subject, 'channels', channels);
+  checkLayout(subject, layout);
+  if (norm !== undefined && norm !== null && typeof norm !== 'function') {
+    throw wrongKind('ERR_OPTION', subject, 'norm', 'a function or null', show(norm));
+  }
+  if (seed !== undefined) checkNumber(subject, 'seed', seed);
+  const { zeroLastGamma = false } = taken;
+  checkFlag(subject, 'zeroLastGamma', zeroLastGamma);
+  if (zeroLastGamma && norm === null) {
+    throw wrongValue('ERR_OPTION', subject, 'zeroLastGamma', 'norms', 'norm: null');
+  }
+  const makeNorm = norm === undefined ? (features: number) => new BatchNorm2d(features, { layout }) : norm;
+  return { classes, channels, norm: makeNorm, layout, random: new Random(seed), zeroLastGamma, taken };
+}
+
+/** Checks a number of channels, classes or layers. */
+export function checkCount(subject: string, argument: string, value: unknown): void {
+  checkNumber(subject, argument, value, 'a positive integer', (count) => Number.isSafeInteger(count) && count > 0);
+}
+
+export function checkFlag(subject: string, argument: string, value: unknown): void {
+  if (typeof value !== 'boolean') throw wrongKind('ERR_OPTION', subject, argument, 'true or false', show(value));
+}
+
+export function checkChoice(subject: string, argument: string, value: unknown, choices: readonly string[]): void {
+  if (choices.includes(value as string)) return;
+  throw wrongValue('ERR_OPTION', subject, argument, showChoices(choices), show(value));
+}
+
+/**
+ * Normal with variance 2/fanOut, which keeps the size of gradients through ReLU (He et al. 2015):
+ * as torchvision's convolutions begin.
+ */
+const heNormalOut: Initializer = (values, _fanIn, fanOut, random) => {
+  const std = Math.sqrt(2 / fanOut);
+  for (let i = 0; i < values.length; i++) values[i] = std * random.normal();
+};
+
+/** The steps that graphs of convolutions are built of. */
+export class ConvnetBuilder {
+  readonly #subject: string;
+  readonly #g: GraphBuilder;
+  readonly #model: ReadModel;
+
+  constructor(subject: string, g: GraphBuilder, model: ReadModel) {
+    this.#subject = subject;
+    this.#g = g;
+    this.#model = model;
+  }
+
+  apply(name: string, layer: Layer, x: Value): Value {
+    return this.#g.apply(name, layer, x);
+  }
+
+  add(a: Value, b: Value): Value {
+    return this.#g.add(a, b);
+  }
+
+  channelsOf(x: Value): number {
+    return x.shape[this.#model.layout === 'channels-first' ? 1 : 3]!;
+  }
+
+  /** A seed for the next layer. */
+  seed(): number {
+    return this.#model.random.bits();
+  }
+
+  /** A convolution that keeps the size at stride 1; with a bias where no norm follows. */
+  conv(name: string, x: Value, out: number, kernel: number, stride = 1, groups = 1): Value {
+    const { layout, norm } = this.#model;
+    const layer = new Conv2d(this.channelsOf(x), out, kernel, {
+      stride,
+      groups,
+      padding: (kernel - 1) / 2,
+      bias: norm === null,
+      layout,
+      init: heNormalOut,
+      seed: this.seed(),
+    });
+    return this.#g.apply(name, layer, x);
+  }
+
+  /** A norm; `isLast`: the last one of a residual block. */
+  norm(name: string, x: Value, isLast = false): Value {
+    const subject = this.#subject;
+    const { norm, zeroLastGamma } = this.#model;
+    if (!norm) return x;
+    const layer = norm(this.channelsOf(x));
+    if (!(layer instanceof Layer)) {
+      throw wrongKind('ERR_OPTION', subject, 'norm', 'a function that returns a Layer', show(layer));
+    }
+    if (isLast && zeroLastGamma) {
+      const { gamma } = layer.stateSlots();
+      if (!gamma) {
+        throw wrongValue('ERR_OPTION', subject, 'zeroLastGamma', 'norms with gamma', layer.subject, `at ${name}`);
+      }
+      gamma.write(new Float32Array(gamma.shape.reduce((size, length) => size * length, 1)));
+    }
+    return this.#g.apply(name, layer, x);
+  }
+
+  /** The average of each channel, `[N, C]`. */
+  average(x: Value): Value {
+    const { layout } = this.#model;
+    return this.apply('flatten', new Flatten(), this.apply('avgpool', new GlobalAvgPool({ layout }), x));
+  }
+}
+
+/** The input of a network: images of any height and width. */
+export function imagesOf({ channels, layout }: ReadModel): { readonly x: SymbolicShape } {
+  return { x: layout === 'channels-first' ? [channels, null, null] : [null, null, channels] };
+}
