@@ -3,7 +3,7 @@
  *
  *   aᵢ ← aᵢ·m + n
  *   in 8, 10 or 12 chains: enough to hide the latency of both operations, and few enough to stay in
- * registers
+ *   registers
  *
  * layout    p [12] f32: m, n at first; a sum at the end
  */

@@ -12,6 +12,7 @@ import { nullsIn, shapeOf } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 import { certify, type NetworkCertificate } from './certificate.ts';
 import { explainProgram, explainShapes, planOf, type StepPlan } from './explain.ts';
+import { convolutions } from './operations.ts';
 import { type Profile, profileOf } from './profile.ts';
 import { type Port, type Program, portsOf, type Steps } from './program.ts';
 import { type Compiled, instantiate, type Named, type RunOptions, tensorsOf, type Watch } from './run.ts';
@@ -19,13 +20,13 @@ import { writeProgram } from './save.ts';
 
 export interface CompileOptions extends RunOptions {
   /**
-   * Inputs on which the compiled network is held against the one it is made from: `certificate`. A
-   * record where there are several.
+   * Inputs on which the compiled network is compared with the network it is made from:
+   * `certificate`. A record where there are several.
    */
   samples?: TensorLike | Named<TensorLike>;
 }
 
-/** A compiled network that knows how it came about. */
+/** A compiled network with its plan, its certificate and its file. */
 export interface CompiledNetwork extends Compiled {
   /**
    * The plan as a table: each step, the layers in it, bytes of weights, multiply-adds per row, and
@@ -155,8 +156,8 @@ export function compile(network: Network, options: CompileOptions): CompiledNetw
     operations: groupsOf([flat.graph, general.graph]),
     save(options: { rowsOnly?: boolean; f16?: boolean } = {}) {
       const { rowsOnly = false, f16 = false } = options;
-      const used = [flat, general].flatMap(({ graph }) => graph.nodes.map(({ description }) => description));
-      return writeProgram(rowsOnly ? { ...program, general: null, rowsOnly } : program, used, f16);
+      const descriptions = [flat, general].flatMap(({ graph }) => graph.nodes.map(({ description }) => description));
+      return writeProgram(rowsOnly ? { ...program, general: null, rowsOnly } : program, descriptions, f16);
     },
   });
 }
@@ -178,7 +179,12 @@ function shapesGiven(
 }
 
 function groupsOf(graphs: readonly OperationGraph[]): string[] {
-  const groups = graphs.flatMap(({ nodes }) => nodes.map(({ description }) => description.group));
+  const used = graphs.flatMap(({ nodes }) => nodes.map(({ description }) => description));
+  const hasConvolutions = used.some(({ group }) => group === 'convolutions');
+  // what comes with convolutions is there
+  const groups = used.map(({ group, runner }) =>
+    hasConvolutions && convolutions.includes(runner) ? 'convolutions' : group,
+  );
   return [...new Set(groups.filter((group) => group !== undefined))].sort();
 }
 

@@ -25,6 +25,7 @@ import { runShapeTo } from '../graph/operations/shape-to.ts';
 import { runSoftmax } from '../graph/operations/softmax.ts';
 import { runExpand, runSlice, runTranspose } from '../graph/operations/strided.ts';
 import { runSurround } from '../graph/operations/surround.ts';
+import { runTurn } from '../graph/operations/turn.ts';
 import { runUnary } from '../graph/operations/unary.ts';
 import { runUpsample } from '../graph/operations/upsample.ts';
 import { runWeighted } from '../graph/operations/weighted.ts';
@@ -63,11 +64,12 @@ export const softmax: Operations = [runSoftmax];
 export const pooling: Operations = [runPool];
 
 /**
- * Convolutions, and transposed ones.
+ * Convolutions, transposed ones, and what stands between them and a classifier: pooling, flatten
+ * and reshape.
  *
  *     const run = load(file, { operations: [convolutions] });
  */
-export const convolutions: Operations = [runConv];
+export const convolutions: Operations = [runConv, runTurn, runPool, runFlatten, runReshape];
 
 /**
  * Changes of shape: flatten and reshape, padding, upsampling.
@@ -117,5 +119,9 @@ export const indexing: Operations = [
   runWindow,
 ];
 
-/** LSTM, GRU and RNN over sequences. */
+/**
+ * LSTM, GRU and RNN over sequences.
+ *
+ *     const run = load(file, { operations: [recurrent] });
+ */
 export const recurrent: Operations = [runRecurrent];

@@ -320,9 +320,8 @@ export function tensorsOf(argument: string, ports: readonly Port[], given: unkno
   if (!isRecord && ports.length === 1) return [given as TensorLike];
   const subject = `${SUBJECT}, ${argument}`;
   checkRecord(subject, given);
-  const known = new Set(names);
   for (const name in given as object) {
-    if (known.has(name)) continue;
+    if (names.includes(name)) continue;
     const choices = showChoices(ports.slice(0, MOST_SHOWN).map(labelOf));
     throw wrongKind('ERR_OPTION', subject, 'options', choices + (ports.length > MOST_SHOWN ? ', …' : ''), show(name));
   }

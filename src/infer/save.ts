@@ -7,7 +7,7 @@ import { activationOf } from '../kernels/activations.ts';
 import { CHECKSUM_AT, checksumOf, FORMAT, VERSION } from './file.ts';
 import type { Program, Step, Steps } from './program.ts';
 
-/** A program as one file, for `load`. */
+/** A program as one file, for `load`; `descriptions` are those of its operations. */
 export function writeProgram(
   given: Program,
   descriptions: Iterable<Description>,

@@ -21,8 +21,18 @@ export type ConstantInput =
   | number
   | bigint
   | boolean
-  | { readonly data: ArrayLike<number> | ArrayLike<bigint>; readonly shape: readonly number[] }
-  | { readonly data: ArrayLike<number> | ArrayLike<bigint>; readonly dims: readonly number[] };
+  | {
+      /** Values, row-major. */
+      readonly data: ArrayLike<number> | ArrayLike<bigint>;
+      /** Length of each axis, outermost first. */
+      readonly shape: readonly number[];
+    }
+  | {
+      /** Values, row-major. */
+      readonly data: ArrayLike<number> | ArrayLike<bigint>;
+      /** Length of each axis, outermost first. */
+      readonly dims: readonly number[];
+    };
 
 /** What `loadNetwork` takes besides a file. */
 export interface LoadNetworkOptions {

@@ -1,7 +1,7 @@
 // GroupNorm as exporters write it for versions of ONNX that have no such operator:
 //
 //   Reshape to [N, groups, −1], InstanceNormalization with scale 1 and bias 0, Reshape as it was,
-// Mul by gamma, Add of beta
+//   Mul by gamma, Add of beta
 
 import type { OnnxNode } from '../formats/onnx.ts';
 import { type Constant, sizeOf, wholesOf } from './onnx-constants.ts';

@@ -98,8 +98,8 @@ function fromGroups(norm: DecomposedGroups): Omit<OnnxStatelessNorm, 'name'> {
   const { numGroups, channels, eps, input, output, gamma, beta, nodes, isWhole } = norm;
   const inputs = { ...(gamma !== undefined && { gamma }), ...(beta !== undefined && { beta }) };
   const node = nodes.at(-1)!;
-  const kin = { node, kind: 'GroupNorm' as const, eps, inputs, numGroups, channels, nodes, input, output };
-  return isWhole ? kin : { problem: OTHERWISE, ...kin };
+  const stateless = { node, kind: 'GroupNorm' as const, eps, inputs, numGroups, channels, nodes, input, output };
+  return isWhole ? stateless : { problem: OTHERWISE, ...stateless };
 }
 
 /** A norm that is written as several nodes. */

@@ -14,9 +14,13 @@ import {
   ConvTranspose1d,
   ConvTranspose2d,
   type ConvTransposeOptions,
+  Flatten,
   foldConv,
+  GlobalAvgPool,
   Graph,
   type Layer,
+  Linear,
+  MaxPool2d,
   Random,
   ReLU,
   Residual,
@@ -350,7 +354,7 @@ const NETWORKS: Record<string, { net: () => Sequential; input: number[]; steps: 
     net: () =>
       evaluated(conv(3, 9, 3, { padding: 1, bias: false }), new BatchNorm2d(9), new ReLU(), conv(9, 4, 1), act('silu')),
     input: [2, 3, 6, 5],
-    steps: ['conv 3×3 3 → 9, relu', 'conv 1×1 9 → 4, silu'],
+    steps: ['channels last', 'conv 3×3 3 → 9, relu', 'conv 1×1 9 → 4, silu', 'channels first'],
   },
   'the same with channels last': {
     net: () =>
@@ -382,10 +386,12 @@ const NETWORKS: Record<string, { net: () => Sequential; input: number[]; steps: 
       ),
     input: [3, 4, 5, 6],
     steps: [
+      'channels last',
       'conv 1×1 4 → 8, relu6',
       'depthwise conv 3×3 8 → 8, relu6',
       'conv 1×1 8 → 4 + residual, relu',
       'depthwise conv 5×5 4 → 12',
+      'channels first',
     ],
   },
   'a residual with channels last and a curved activation': {
@@ -412,7 +418,12 @@ const NETWORKS: Record<string, { net: () => Sequential; input: number[]; steps: 
         new Residual(new ConvTranspose2d(6, 6, 3, { padding: 1, groups: 6, seed: 5 }), new BatchNorm2d(6)),
       ),
     input: [2, 4, 3, 5],
-    steps: ['conv transposed 3×3 / 2×2 4 → 6, 2 groups, relu', 'depthwise conv transposed 3×3 6 → 6 + residual'],
+    steps: [
+      'channels last',
+      'conv transposed 3×3 / 2×2 4 → 6, 2 groups, relu',
+      'depthwise conv transposed 3×3 6 → 6 + residual',
+      'channels first',
+    ],
   },
   'transposed, of channels that are summed up': {
     net: () =>
@@ -425,7 +436,12 @@ const NETWORKS: Record<string, { net: () => Sequential; input: number[]; steps: 
         new ReLU(),
       ),
     input: [2, 2, 4, 5],
-    steps: ['depthwise conv 3×3 2 → 8', 'depthwise conv transposed 3×3 8 → 2 + residual, relu'],
+    steps: [
+      'channels last',
+      'depthwise conv 3×3 2 → 8',
+      'depthwise conv transposed 3×3 8 → 2 + residual, relu',
+      'channels first',
+    ],
   },
   'of one axis': {
     net: () => evaluated(new Conv1d(3, 5, 3, { stride: 2, seed: 8 }), new BatchNorm1d(5), new ReLU()),
@@ -518,7 +534,7 @@ test('graphs with several users of one convolution compile', () => {
   }).eval();
   const x = plain(2, 3, 6, 6);
   using run = net.compile();
-  expect(run.steps).toEqual(['conv 3×3 3 → 8', 'conv 1×1 8 → 8 + residual']);
+  expect(run.steps).toEqual(['channels last', 'conv 3×3 3 → 8', 'conv 1×1 8 → 8 + residual', 'channels first']);
   expectClose(
     (run(x) as { data: Float32Array }).data,
     Float64Array.from((net.forward(x) as { data: Float32Array }).data),
@@ -717,4 +733,39 @@ test.each<[work: () => unknown, code: string, message: string]>([
   }
   expect(error).toMatchObject({ code, message });
   expect(heap.blocks).toBe(before);
+});
+
+test('convolutions are all that a file of a small classifier needs', () => {
+  const net = new Sequential(
+    conv(1, 8, 3, { padding: 1 }),
+    new BatchNorm2d(8),
+    new ReLU(),
+    new MaxPool2d(2),
+    conv(8, 12, 3),
+    new BatchNorm2d(12),
+    new ReLU(),
+    new GlobalAvgPool(),
+    new Flatten(),
+    new Linear(12, 5, { seed: 2 }),
+    new BatchNorm1d(5),
+  );
+  const x = plain(4, 1, 12, 11);
+  net.forward(x);
+  net.eval();
+  using run = net.compile();
+  expect(run.operations).toEqual(['convolutions']);
+  expect(run.steps).toEqual([
+    'channels last',
+    'conv 3×3 1 → 8, relu',
+    'max pool 2×2',
+    'conv 3×3 8 → 12, relu',
+    'global average pool',
+    'channels first',
+    'flatten',
+    'linear 12 → 5',
+  ]);
+  const y = run(x).data;
+  expectClose(y, Float64Array.from(net.forward(x).data), 1e-5);
+  using loaded = load(run.save(), { operations: [convolutions] });
+  expect(loaded(x).data).toEqual(y);
 });

@@ -113,7 +113,7 @@ function scratchOf({ plan, rows, repeat, copies, turns }: Layers, outChannels: n
   const result = source + (copies ? align(plan.source.size * 4) : 0);
   const residual = result + (turns || repeat > 1 ? align(plan.size * 4) : 0);
   const summed = residual + (turns ? values : 0);
-  return { source, result, residual, summed, bytes: summed + (turns && repeat > 1 ? values : 0) };
+  return { source, result, residual, summed, bytes: summed + (repeat > 1 ? values : 0) };
 }
 
 export const runConv: Runner<Rounded> = {
@@ -176,10 +176,12 @@ export const runConv: Runner<Rounded> = {
       if (repeat > 1) {
         // channels are summed up first: bias, residual and activation come behind
         runPlan(backend, plan, { ...operands, bias: 0, residual: 0 });
-        last = turns ? memory + at.summed : result;
-        sumRuns(backend, y, last, size, repeat);
+        // the residual may lie where the result goes
+        const sums = memory + at.summed;
+        last = turns ? sums : result;
+        sumRuns(backend, y, sums, size, repeat);
         const extent = { kernel: 'nxc', outer: rows, channels: outChannels, inner: 1 } as const;
-        affine(backend, extent, last, { center: 0, scale: ones, shift: biasAt }, onto, last, activation);
+        affine(backend, extent, sums, { center: 0, scale: ones, shift: biasAt }, onto, last, activation);
       } else {
         const all = clamp ?? clampOf(NO_ACTIVATION);
         runPlan(backend, plan, { ...operands, bias: bias ? biasAt : 0, residual: onto }, all);

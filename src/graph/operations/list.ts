@@ -16,6 +16,7 @@ import { describePReLU } from './prelu.ts';
 import { describeFlatten, describeReshape } from './reshape.ts';
 import { describeRowNorm } from './row-norm.ts';
 import { describeSoftmax } from './softmax.ts';
+import { describeTurn } from './turn.ts';
 import { describeUpsample } from './upsample.ts';
 
 /** What layers trace themselves into, and what rewrites make of it. */
@@ -37,4 +38,5 @@ export const OPERATIONS: readonly Description[] = [
   describeCurve,
   describePReLU,
   describeUpsample,
+  describeTurn,
 ];

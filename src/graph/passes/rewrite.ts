@@ -4,9 +4,10 @@ import { dropIdle } from './drop-idle.ts';
 import { foldBack } from './fold-back.ts';
 import { foldForward } from './fold-forward.ts';
 import { fuseActivations } from './fuse-activation.ts';
+import { turnLayouts } from './turn-layouts.ts';
 
 /** Rewrites a graph to as few operations as possible. Each pass relies on those before it. */
 export function rewrite(graph: OperationGraph): OperationGraph {
-  for (const pass of [dropIdle, foldBack, foldForward, addResiduals, fuseActivations]) pass(graph);
+  for (const pass of [dropIdle, foldBack, foldForward, addResiduals, fuseActivations, turnLayouts]) pass(graph);
   return graph;
 }

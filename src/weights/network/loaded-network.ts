@@ -25,6 +25,7 @@ export interface NetworkReport {
  * shapes with their batch, in which null is a length that is not fixed.
  */
 export class LoadedNetwork extends Graph {
+  /** The class's name, also where the library was minified. */
   static override readonly name: string = 'LoadedNetwork';
   /** What became of the file. */
   readonly report: NetworkReport;
@@ -40,6 +41,7 @@ export class LoadedNetwork extends Graph {
     this.eval();
   }
 
+  /** What errors call it. */
   override get subject(): string {
     return 'LoadedNetwork';
   }
