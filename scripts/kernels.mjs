@@ -109,7 +109,8 @@ function sourcesHash(entry) {
   const tools = [
     'asconfig.json',
     'assembly/packer/unpack.ts',
-    ...['kernels', 'fixed', 'pack'].map((name) => `scripts/${name}.mjs`),
+    'scripts/kernels.mjs',
+    ...['fixed', 'pack'].map((name) => `assembly/packer/${name}.mjs`),
   ];
   for (const file of [...importsOf(entry), ...tools]) hash.update(file).update(read(file));
   return hash.update(require('assemblyscript/package.json').version).digest('hex');
