@@ -108,8 +108,9 @@ function sourcesHash(entry) {
   const hash = createHash('sha256');
   const tools = [
     'asconfig.json',
+    'assembly/packer/unpack.ts',
     'scripts/kernels.mjs',
-    ...['unpack.ts', 'fixed.mjs', 'pack.mjs'].map((name) => `assembly/packer/${name}`),
+    ...['fixed', 'pack'].map((name) => `assembly/packer/${name}.mjs`),
   ];
   for (const file of [...importsOf(entry), ...tools]) hash.update(file).update(read(file));
   return hash.update(require('assemblyscript/package.json').version).digest('hex');
