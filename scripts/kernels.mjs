@@ -7,9 +7,9 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { fixedOf, labelled } from './fixed.mjs';
+import { fixedOf, labelled } from '../assembly/packer/fixed.mjs';
+import { checkPacked, pack } from '../assembly/packer/pack.mjs';
 import { listOf, partsOf, sourcesOf } from './lists.mjs';
-import { checkPacked, pack } from './pack.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const require = createRequire(import.meta.url);
@@ -79,10 +79,10 @@ export function writeParts({ staleOnly = false } = {}) {
     note(name, hash);
   };
   configured();
-  const unpack = 'assembly/unpack.ts';
+  const unpack = 'assembly/packer/unpack.ts';
   write('unpack', unpack, () => compile(unpack, 'simd', inRoot('build'), '--shrinkLevel', '2').toString('hex'));
   generateValue('probe', PROBE);
-  const unpacker = readFileSync(inRoot('build/simd-assembly-unpack-ts.wasm'));
+  const unpacker = readFileSync(inRoot('build/simd-assembly-packer-unpack-ts.wasm'));
   const parts = partsOf(root);
   for (const part of parts) {
     const entry = `assembly/parts/${part}.ts`;
@@ -108,8 +108,9 @@ function sourcesHash(entry) {
   const hash = createHash('sha256');
   const tools = [
     'asconfig.json',
-    'assembly/unpack.ts',
-    ...['kernels', 'fixed', 'pack'].map((name) => `scripts/${name}.mjs`),
+    'assembly/packer/unpack.ts',
+    'scripts/kernels.mjs',
+    ...['fixed', 'pack'].map((name) => `assembly/packer/${name}.mjs`),
   ];
   for (const file of [...importsOf(entry), ...tools]) hash.update(file).update(read(file));
   return hash.update(require('assemblyscript/package.json').version).digest('hex');

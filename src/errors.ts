@@ -50,31 +50,38 @@ export type EvenkeelError = Error & {
 };
 
 /**
- * What every message says: who complains (`BatchNorm(64)`), what about (`x`, `backward`), what was
+ * What every message says: its subject (`BatchNorm(64)`), the argument (`x`, `backward`), what was
  * expected and what came, and where or why. In this order everywhere: names of properties would be
  * in every bundle, once for every message.
  */
-type Complaint = [code: ErrorCode, subject: string, argument: string, expected: string, got: string, context?: string];
+type MessageParts = [
+  code: ErrorCode,
+  subject: string,
+  argument: string,
+  expected: string,
+  got: string,
+  context?: string,
+];
 
-function build(Kind: new (message: string) => Error, complaint: Complaint): EvenkeelError {
-  const [code, subject, argument, expected, got, context] = complaint;
+function build(Kind: new (message: string) => Error, parts: MessageParts): EvenkeelError {
+  const [code, subject, argument, expected, got, context] = parts;
   const message = `${subject}: ${argument} expected ${expected}, got ${got}${context ? ` (${context})` : ''}`;
   return Object.assign(new Kind(message), { code });
 }
 
 /** The wrong kind of argument. */
-export function wrongKind(...complaint: Complaint): EvenkeelError {
-  return build(TypeError, complaint);
+export function wrongKind(...parts: MessageParts): EvenkeelError {
+  return build(TypeError, parts);
 }
 
 /** The right kind with a wrong value. */
-export function wrongValue(...complaint: Complaint): EvenkeelError {
-  return build(RangeError, complaint);
+export function wrongValue(...parts: MessageParts): EvenkeelError {
+  return build(RangeError, parts);
 }
 
 /** The wrong moment. */
-export function wrongMoment(...complaint: Complaint): EvenkeelError {
-  return build(Error, complaint);
+export function wrongMoment(...parts: MessageParts): EvenkeelError {
+  return build(Error, parts);
 }
 
 /** A file that is not what it should be: which part, and where in it. */

@@ -14,6 +14,8 @@ export type { ConvWeights, LinearWeights } from './fold/geometry.ts';
 export { foldNorms, type Norm, type Scale, type Statistics } from './fold/norm.ts';
 export type { NetworkCertificate } from './infer/certificate.ts';
 export type { CompiledNetwork, CompileOptions } from './infer/compile.ts';
+export type { StepPlan } from './infer/explain.ts';
+export type { Profile, StepProfile } from './infer/profile.ts';
 export type { Port } from './infer/program.ts';
 export type { Compiled, Named, RunOptions } from './infer/run.ts';
 export type { Activation, ActivationName } from './kernels/activations.ts';
@@ -22,7 +24,7 @@ export type { BackendName } from './kernels/create-backend.ts';
 export type { ConvPadding } from './layers/conv-options.ts';
 export { Layer } from './layers/layer.ts';
 export type { PerAxis } from './layers/per-axis.ts';
-export type { StateSlot, StateSlots } from './layers/state.ts';
+export type { LoadOptions, LoadReport, StateSlot, StateSlots } from './layers/state.ts';
 export {
   ActivationLayer,
   GELU,
@@ -63,7 +65,14 @@ export {
   type Sample,
   stack,
 } from './nn/data.ts';
-export { Dropout, type DropoutOptions } from './nn/dropout.ts';
+export {
+  Dropout,
+  Dropout1d,
+  Dropout2d,
+  Dropout3d,
+  type DropoutOptions,
+  type FeatureDropoutOptions,
+} from './nn/dropout.ts';
 export {
   type AnyOutputs,
   Graph,
@@ -142,6 +151,13 @@ export { Random } from './nn/random.ts';
 export type { RecurrentCellOptions, RecurrentForwardOptions, RecurrentState } from './nn/recurrent/cell-options.ts';
 export { BNGRUCell } from './nn/recurrent/gru-cell.ts';
 export { BNLSTMCell, type LSTMCellOptions } from './nn/recurrent/lstm-cell.ts';
+export {
+  SpectralNorm,
+  type SpectralNormOptions,
+  type WeightedLayer,
+  WeightStandardization,
+  type WeightStandardizationOptions,
+} from './nn/reparameterized.ts';
 export { Flatten, type FlattenOptions, Reshape } from './nn/reshape.ts';
 export { Residual } from './nn/residual.ts';
 export { Sequential } from './nn/sequential.ts';

@@ -5,8 +5,8 @@ import { madd } from '../lanes';
  * winograd_nxc — convolution of 3 × 3 windows, stride 1, channels innermost, in four ninths of the
  * multiplications.
  *
- *   y[n, i, j, o] = clamp(Σ x[n, i + k − top, j + l − left, c]·w[k, l, c, o] + bias[o]
- *                         + residual[n, i, j, o], low, high)
+ *   y[n, i, j, o] = clamp(Σ x[n, i + k − top, j + l − left, c]·w[k, l, c, o]
+ *                         + bias[o] + residual[n, i, j, o], low, high)
  *
  * for 2 × 2 outputs at a time as Aᵀ[(G·w·Gᵀ) ∘ (Bᵀ·x·B)]A (Winograd's F(2×2, 3×3); Lavin & Gray
  * 2015): 16 products of tiles × depth and depth × cols.

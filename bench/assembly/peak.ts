@@ -2,7 +2,8 @@
  * peak — what a processor reaches in multiply-adds when nothing but registers is touched.
  *
  *   aᵢ ← aᵢ·m + n
- *   in 8, 10 or 12 chains: enough to hide the latency of both operations, and few enough to stay in registers
+ *   in 8, 10 or 12 chains: enough to hide the latency of both operations, and few enough to stay in
+ *   registers
  *
  * layout    p [12] f32: m, n at first; a sum at the end
  */

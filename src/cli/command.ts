@@ -34,4 +34,14 @@ export interface Values {
   readonly to?: string;
   readonly rename?: string[];
   readonly module?: boolean;
+  readonly f16?: boolean;
+  readonly input?: string[];
+  readonly size?: string;
+  readonly mean?: string;
+  readonly std?: string;
+  readonly layout?: string;
+  readonly labels?: string;
+  readonly top?: string;
+  readonly profile?: boolean;
+  readonly threads?: string;
 }

@@ -4,19 +4,25 @@
 import { readFileSync } from 'node:fs';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { READERS, WRITERS } from '../weights/registry.ts';
+import { bench } from './bench.ts';
+import { check } from './check.ts';
 import { type Report, UsageError, type Values } from './command.ts';
 import { compile } from './compile.ts';
 import { convert } from './convert.ts';
 import { isStdout } from './files.ts';
 import { fold } from './fold.ts';
 import { inspect } from './inspect.ts';
+import { run } from './run.ts';
 import { FRAMEWORKS } from './weights-file.ts';
 
-const HELP = `evenkeel: batch norm in files of weights
+const HELP = `evenkeel: batch norm in files of weights, and the networks around it
 
   evenkeel inspect FILE          tensors and normalization layers, and statistics that look wrong
   evenkeel fold IN OUT           folds batch norm (safetensors, ONNX); the rest is carried over byte for byte
   evenkeel compile IN OUT        a network (ONNX, Keras, TF.js) in evaluation form, folded and fused, for load of evenkeel/infer
+  evenkeel check FILE            does a network run here? Operators that are missing, weights, multiply-adds
+  evenkeel run FILE              a network on a picture, an array or random numbers
+  evenkeel bench FILE            how long a run takes: median, spread, per second
   evenkeel convert IN OUT        another format, by the name of OUT: ${WRITERS.map(({ ends, example = ends }) => example).join(' ')}
 
   FILE and IN: ${Object.keys(READERS).join(', ')}
@@ -38,6 +44,16 @@ convert
 
 compile
   --module                       a module beside OUT that loads it with the operations it needs
+  --f16                          weights in half precision: half the size, worked with in float32
+
+run and bench
+  --input FILE or NAME=FILE      .png (others with sharp), .npy, .json, or random: what an input is given
+  --size HEIGHTxWIDTH            of an image whose size is not fixed
+  --mean, --std NUMBER or R,G,B  of a picture: (value/255 - mean)/std; 0 and 1, unless told
+  --layout nchw or nhwc          where the channels of a picture lie: by the shape of the input, unless told
+  --labels FILE, --top NUMBER    run: names of classes, one a line; how many of the largest are shown, 5 unless told
+  --profile                      run: the time of each step
+  --threads NUMBER or auto       bench: 1, unless told
 
 exit codes: 0 done, 1 a file that is wrong or cannot be written, 2 a wrong command`;
 
@@ -53,7 +69,20 @@ const OPTIONS = {
   to: { type: 'string' },
   rename: { type: 'string', multiple: true },
   module: { type: 'boolean' },
+  f16: { type: 'boolean' },
+  input: { type: 'string', multiple: true },
+  size: { type: 'string' },
+  mean: { type: 'string' },
+  std: { type: 'string' },
+  layout: { type: 'string' },
+  labels: { type: 'string' },
+  top: { type: 'string' },
+  profile: { type: 'boolean' },
+  threads: { type: 'string' },
 } as const satisfies NonNullable<ParseArgsConfig['options']>;
+
+/** Options of what is run on something. */
+const INPUTS = ['input', 'size', 'mean', 'std', 'layout'];
 
 /** Which options each command takes, beside those that all do. */
 const TAKES: Record<
@@ -62,7 +91,10 @@ const TAKES: Record<
 > = {
   inspect: { files: 1, options: [], run: inspect },
   fold: { files: 2, options: ['pair', 'eps', 'transposed'], run: fold },
-  compile: { files: 2, options: ['module'], run: compile },
+  compile: { files: 2, options: ['module', 'f16'], run: compile },
+  check: { files: 1, options: [], run: check },
+  run: { files: 1, options: [...INPUTS, 'labels', 'top', 'profile'], run },
+  bench: { files: 1, options: [...INPUTS, 'threads'], run: bench },
   convert: { files: 2, options: ['from', 'to', 'rename'], run: convert },
 };
 

@@ -6,6 +6,7 @@ import { quote } from '../formats/bytes.ts';
 import { recognize } from '../formats/recognize.ts';
 import { readSafetensors } from '../formats/safetensors.ts';
 import { isInside } from '../formats/zip.ts';
+import type { CompiledNetwork } from '../infer/compile.ts';
 import type { Sequential } from '../nn/sequential.ts';
 import {
   type Foreign,
@@ -15,6 +16,7 @@ import {
   fromTorch,
   type Imported,
   type ImportOptions,
+  loadNetwork,
   loadSequential,
 } from '../weights/index.ts';
 import { dataBeside } from '../weights/onnx-data.ts';
@@ -87,6 +89,20 @@ export async function networkIn(
   if (!GRAPHS[kind])
     throw wrongValue('ERR_FORMAT', command, basename(path), `${networkFiles()}, which has a graph`, kind);
   return loadSequential(bytes, { files });
+}
+
+/** The network in a file, whatever its graph: a chain where it is one. Throws ERR_FORMAT. */
+export async function graphIn(
+  command: string,
+  path: string,
+  file: WeightsFile,
+): Promise<{ compile(): CompiledNetwork }> {
+  try {
+    return await networkIn(command, path, file);
+  } catch (error) {
+    if (file.kind !== 'ONNX' || (error as { code?: string }).code !== 'ERR_FORMAT') throw error;
+    return loadNetwork(file.bytes, { files: file.files });
+  }
 }
 
 /** Files that a file names, each once. Throws for paths out of its folder. */

@@ -138,6 +138,18 @@ export function mostNamed(length: number, few = FEW_THINGS): number {
   return Math.max(few, Math.floor(length / LEAST_BYTES));
 }
 
+/**
+ * Layers that any network may have, and bytes of a file for each of more: a layer here takes some
+ * 30 kB, however small its weights are.
+ */
+const FEW_LAYERS = 1500;
+const LAYER_BYTES = 4500;
+
+/** As many layers as the network of a file of some length may have. */
+export function mostLayers(length: number): number {
+  return Math.max(FEW_LAYERS, Math.floor(length / LAYER_BYTES));
+}
+
 /** A name or a text of a file for an error message. */
 export function quote(text: string): string {
   return `'${text.slice(0, 80)}${text.length > 80 ? '…' : ''}'`;

@@ -78,7 +78,7 @@ const littleEndian = () => new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
  * Converts values; `offset` is where they lie in the file.
  *
  * @param hasEnds do the largest and the least integer of 64 bits stand for the end of an axis? They
- *   become ±2^63 then
+ * become ±2^63 then
  */
 export function decode(
   format: string,

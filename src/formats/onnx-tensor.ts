@@ -152,7 +152,8 @@ export class OnnxTensor implements StoredTensor {
   }
 
   get data(): Values {
-    if (this.#raw) return decode(FORMAT, this.name, this.dtype, this.#raw.bytes, this.#raw.offset, true);
+    const stored = this.#stored;
+    if (stored) return decode(FORMAT, this.name, this.dtype, stored.bytes, stored.offset, true);
     return this.#fromLists();
   }
 

@@ -11,7 +11,7 @@ export interface Valued {
 }
 
 /** Unit roundoff of f32. */
-export const U = 5.960464477539063e-8; // 2⁻²⁴
+export const U = 5.9604644775390625e-8; // 2⁻²⁴
 
 /** γ of a sum of n terms. */
 export const gamma = (terms: number) => (terms * U) / (1 - terms * U);

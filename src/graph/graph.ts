@@ -73,10 +73,15 @@ export class OperationGraph {
   /**
    * The output of an operation on values of this graph.
    *
+   * @param description of an operation that no layer has
    * @throws ERR_SHAPE where the shapes do not fit, as far as they are known
    */
-  append(operation: Operation, inputs: readonly Value[], activation: ActivationCode = NO_ACTIVATION): Value {
-    const description = this.#descriptions.find(({ runner }) => runner.kind === operation.kind)!;
+  append(
+    operation: Operation,
+    inputs: readonly Value[],
+    activation: ActivationCode = NO_ACTIVATION,
+    description: Description = this.#descriptions.find(({ runner }) => runner.kind === operation.kind)!,
+  ): Value {
     const shapes = inputs.map(({ shape }) => shape);
     const known = shapes.every((shape) => shape !== undefined);
     const output = {

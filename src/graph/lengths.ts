@@ -1,5 +1,6 @@
 // Numbers that follow from the shapes of an operation's inputs: what a network works out of `Shape`
-// when it reshapes or resizes. They are evaluated once for each shape of the network's inputs.
+// when it reshapes or
+// resizes. They are evaluated once for each shape of the network's inputs.
 
 import type { Fields, Shape } from './operation.ts';
 

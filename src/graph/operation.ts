@@ -136,6 +136,11 @@ export interface Description<X extends Operation = Operation, O extends Operatio
   bytes(operation: O): number;
   /** Multiply-adds per row; null where they depend on how many values a row has. */
   work(operation: O): number | null;
+  /**
+   * Multiply-adds for inputs and an output of known shapes. Default: `work` for each row, else one
+   * for each value.
+   */
+  multiplyAdds?(operation: O, shapes: readonly Shape[], output: Shape): number;
   /** The same in words, where the rule is another than one per value: `576 per pixel`. */
   workWords?(operation: O): string;
   /** Values in f64, and the error of evaluation in f32 with the weights of `used`. */

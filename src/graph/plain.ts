@@ -1,5 +1,6 @@
 // Operations as loops over arrays: what is neither hot enough for a kernel nor part of one. The
-// same loop runs on linear memory and, in f64, in a certificate.
+// same loop runs on linear
+// memory and, in f64, in a certificate.
 
 import { countOf } from '../tensors/shape.ts';
 import { indexOf } from '../wasm/views.ts';
@@ -55,15 +56,18 @@ export interface Described<O extends Operation> {
   json(operation: O, store: StoreVector): Readonly<Record<string, unknown>>;
   /**
    * How far values are off where inputs are off as `inputs` says. Default: nothing is known, which
-   * is infinitely far wherever an input is off at all.
+   * is infinitely far
+   * wherever an input is off at all.
    */
+  /** Multiply-adds, where there are any. */
+  readonly multiplyAdds?: (operation: O, shapes: readonly Shape[], output: Shape) => number;
   readonly error?: (inputs: readonly Valued[], operation: O, shape: Shape) => Float64Array;
 }
 
 export function plainDescription<O extends Operation>(
   plain: Plain<O>,
   runner: Runner<O>,
-  { group, noun, json, error }: Described<O>,
+  { group, noun, json, error, multiplyAdds }: Described<O>,
 ): Description<O> {
   return {
     runner,
@@ -75,6 +79,7 @@ export function plainDescription<O extends Operation>(
     json,
     bytes: () => 0,
     work: () => 0,
+    ...(multiplyAdds && { multiplyAdds }),
     analyse(inputs, operation) {
       const shapes = inputs.map((one) => one.shape);
       const shape = plain.shape('certificate', operation, shapes);

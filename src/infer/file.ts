@@ -3,6 +3,7 @@
 
 import { malformed, show, showChoices } from '../errors.ts';
 import { type Bytes, bytesFrom, quote } from '../formats/bytes.ts';
+import { halfToNumber } from '../formats/dtypes.ts';
 import type { Json as FileJson } from '../formats/json.ts';
 import { showJson } from '../formats/show-json.ts';
 import { type Fields, MANY, type Runner } from '../graph/operation.ts';
@@ -75,12 +76,14 @@ export function readProgram(file: Bytes, runners: readonly Runner[]): Program {
     const { dtype, shape: given, data_offsets: offsets } = tensors.get(name) ?? {};
     const [from, to] = list(offsets) as number[];
     const count = shape.reduce((product, length) => product * length, 1);
-    if (dtype !== 'F32' || show(given) !== show(shape) || to - from !== count * 4) {
-      throw wrong(part, `an F32 tensor of shape ${show(shape)}`, shown(given));
+    const isHalf = dtype === 'F16';
+    if (!(isHalf || dtype === 'F32') || show(given) !== show(shape) || to - from !== count * (isHalf ? 2 : 4)) {
+      throw wrong(part, `an F32 or F16 tensor of shape ${show(shape)}`, shown(given));
     }
-    room -= to - from;
+    room -= count * 4;
     if (room < 0) throw wrong(part, 'less for the size of the file', 'weights named by many steps');
-    return new Float32Array(data.slice(from, to).buffer);
+    const { buffer } = data.slice(from, to);
+    return isHalf ? Float32Array.from(new Uint16Array(buffer), halfToNumber) : new Float32Array(buffer);
   };
   const ports = (given: unknown, label: string): Port[] | undefined =>
     version === VERSION ? portsFrom(given, label) : undefined;

@@ -8,7 +8,7 @@ export type { BackendName } from '../kernels/create-backend.ts';
 export { type BatchNormArguments, batchNorm } from '../norms/functional.ts';
 export { type Result, Tensor, type TensorLike, tensor, tidy, zeros } from '../tensors/tensor.ts';
 export type { Layout, PlainTensor } from '../types.ts';
-export { type LoadCompiledOptions, load, type Operations } from './load.ts';
+export { type LoadCompiledOptions, load, type OperationKind, type Operations } from './load.ts';
 export {
   activations,
   arithmetic,

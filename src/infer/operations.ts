@@ -64,8 +64,8 @@ export const softmax: Operations = [runSoftmax];
 export const pooling: Operations = [runPool];
 
 /**
- * Convolutions, transposed ones, and what stands between them and a classifier: pooling, flatten and
- * reshape.
+ * Convolutions, transposed ones, and what stands between them and a classifier: pooling, flatten
+ * and reshape.
  *
  *     const run = load(file, { operations: [convolutions] });
  */
@@ -88,7 +88,9 @@ export const activations: Operations = [runCurve, runPReLU];
 
 /**
  * Functions of one value and of several, reductions, products of matrices, constants: what networks
- * from files work out besides their layers.
+ * from files compute besides their layers.
+ *
+ *     const run = load(file, { operations: [arithmetic] });
  */
 export const arithmetic: Operations = [
   runConstant,
@@ -105,6 +107,8 @@ export const arithmetic: Operations = [
 /**
  * Values at other places: transposition, slices, gathering, padding and resizing by shapes, and
  * windows that pooling layers do not have.
+ *
+ *     const run = load(file, { operations: [indexing] });
  */
 export const indexing: Operations = [
   runGather,
@@ -119,5 +123,9 @@ export const indexing: Operations = [
   runWindow,
 ];
 
-/** LSTM, GRU and RNN over sequences. */
+/**
+ * LSTM, GRU and RNN over sequences.
+ *
+ *     const run = load(file, { operations: [recurrent] });
+ */
 export const recurrent: Operations = [runRecurrent];

@@ -20,7 +20,7 @@ export interface Step {
 
 /** The name of an input or output in a message: a file may say anything. */
 export function labelOf({ name }: Port): string {
-  const text = Array.from(name.slice(0, 80), (c) => (c < ' ' || (c > '~' && c < '\u00a0') ? '?' : c)).join('');
+  const text = name.slice(0, 80).replace(/[^ -~\u00a0-\uffff]/g, '?');
   return name.length > 80 ? `${text}…` : text;
 }
 

@@ -79,12 +79,17 @@ interface CallPlan {
   readonly calls: readonly (() => void)[];
 }
 
-/** Names and axes in a message. */
+/** Names in a message. */
 const MOST_SHOWN = 16;
 /** How many shapes are remembered. */
 const MOST_PLANS = 8;
 
-export function instantiate(program: Program, options: RunOptions = {}): Compiled {
+/** Who watches runs step by step: it is given each call, and makes it. */
+export interface Watch {
+  each?: ((step: number, call: () => void) => void) | undefined;
+}
+
+export function instantiate(program: Program, options: RunOptions = {}, watch: Watch = NONE): Compiled {
   const current = backend();
   const { inputs, outputs } = program;
   const flat = load(current, program.flat, inputs.length);
@@ -137,8 +142,7 @@ export function instantiate(program: Program, options: RunOptions = {}): Compile
       const { shape: declared } = inputs[i];
       const expected = ranks === null && declared?.map((length) => length ?? Number.NaN);
       if (expected && !agree(shape, expected)) {
-        const wanted = declared!.length > MOST_SHOWN ? show(declared) : showShape(declared!);
-        throw wrongValue('ERR_SHAPE', SUBJECT, labelOf(inputs[i]), `shape ${wanted}`, showShape(shape));
+        throw wrongValue('ERR_SHAPE', SUBJECT, labelOf(inputs[i]), `shape ${show(declared)}`, showShape(shape));
       }
     });
     const loaded = loadedFor(shapes[0].length);
@@ -195,7 +199,11 @@ export function instantiate(program: Program, options: RunOptions = {}): Compile
   };
 
   const execute = ({ calls }: CallPlan) => {
-    for (let i = 0; i < calls.length; i++) calls[i]();
+    const { each } = watch;
+    for (let i = 0; i < calls.length; i++) {
+      if (each) each(i, calls[i]);
+      else calls[i]();
+    }
   };
 
   /** A run on what an earlier one was given: nothing to check, and nothing to allocate. */
@@ -312,12 +320,10 @@ export function tensorsOf(argument: string, ports: readonly Port[], given: unkno
   if (!isRecord && ports.length === 1) return [given as TensorLike];
   const subject = `${SUBJECT}, ${argument}`;
   checkRecord(subject, given);
-  const known = new Set(names);
   for (const name in given as object) {
-    if (known.has(name)) continue;
-    const more = ports.length > MOST_SHOWN ? `, … (${ports.length})` : '';
+    if (names.includes(name)) continue;
     const choices = showChoices(ports.slice(0, MOST_SHOWN).map(labelOf));
-    throw wrongKind('ERR_OPTION', subject, 'options', `${choices}${more}`, show(name));
+    throw wrongKind('ERR_OPTION', subject, 'options', choices + (ports.length > MOST_SHOWN ? ', …' : ''), show(name));
   }
   return ports.map((port) => {
     const tensor = (given as Named<TensorLike>)[port.name];

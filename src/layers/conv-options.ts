@@ -35,7 +35,7 @@ interface ConvSettings {
   readonly layout: Layout;
 }
 
-function convSchema(transposed: boolean, axes: number, channels: readonly number[]): Schema<ConvSettings> {
+function convSchema(transposed: boolean, axes: number, channels: readonly (number | null)[]): Schema<ConvSettings> {
   const all = (value: number) => Array.from({ length: axes }, () => value);
   const integers = (standard: number, least: number): Option<readonly number[]> => ({
     standard: all(standard),
@@ -50,7 +50,8 @@ function convSchema(transposed: boolean, axes: number, channels: readonly number
     padding: { standard: all(0).map((): Around => [0, 0]), read: padding },
     dilation: integers(1, 1),
     groups: option(1, (subject, name, value) => {
-      if (Number.isInteger(value) && value >= 1 && channels.every((count) => count % value === 0)) return;
+      if (Number.isInteger(value) && value >= 1 && channels.every((count) => count === null || count % value === 0))
+        return;
       const expected = 'an integer of 1 or more that divides the channels';
       const context = `${channels[0]} in, ${channels[1]} out`;
       throw wrongValue('ERR_OPTION', subject, name, expected, show(value), context);
@@ -64,19 +65,20 @@ function convSchema(transposed: boolean, axes: number, channels: readonly number
 /**
  * Reads what a constructor was given.
  *
+ * @param inChannels null: not known yet, NaN in what is returned
  * @param own options of the class besides those of every convolution
  * @throws ERR_OPTION for an unknown option or a value it does not take, and for channels that
  *   groups do not divide; ERR_MEMORY for more weights than 4 GiB hold
  */
 export function readConv<S extends object>(
   { name, axes, transposed }: { readonly name: string; readonly axes: number; readonly transposed: boolean },
-  inChannels: number,
+  inChannels: number | null,
   outChannels: number,
   kernelSize: PerAxis,
   options: object,
   own: Schema<S>,
 ): { subject: string; spec: ConvSpec; settings: S & { readonly bias: boolean } } {
-  checkFeatures(name, 'inChannels', inChannels);
+  if (inChannels !== null) checkFeatures(name, 'inChannels', inChannels);
   checkFeatures(name, 'outChannels', outChannels);
   const subject = `${name}(${inChannels}, ${outChannels})`;
   const kernel = readIntegers(subject, 'kernelSize', kernelSize, axes, 1);
@@ -89,7 +91,7 @@ export function readConv<S extends object>(
     throw wrongValue('ERR_OPTION', subject, 'outputPadding', expected, `${extra}`, `axis ${a} of ${axes}`);
   });
   const geometry = { kernel, stride, dilation, padding, outputPadding };
-  const spec: ConvSpec = { transposed, inChannels, outChannels, ...geometry, groups, layout };
-  sizeOf(subject, 'weight', weightShape(spec));
+  const spec: ConvSpec = { transposed, inChannels: inChannels ?? Number.NaN, outChannels, ...geometry, groups, layout };
+  if (inChannels !== null) sizeOf(subject, 'weight', weightShape(spec));
   return { subject, spec, settings };
 }

@@ -4,7 +4,7 @@ import { shapeOf } from '../tensors/shape.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
 import type { Parameter, StateDict } from '../types.ts';
 import { gradientsOf } from './parameter.ts';
-import { readState, type StateSlots, writeState } from './state.ts';
+import { type LoadOptions, type LoadReport, readState, type StateSlots, writeState } from './state.ts';
 
 /** An input of the last forward of several, and how to be as before it. */
 interface MicroBatch {
@@ -210,6 +210,21 @@ export abstract class Layer {
   abstract outputShape(shape: readonly number[]): readonly number[];
 
   /**
+   * Makes the parameters of layers whose input features were given as `null`, for inputs of this
+   * shape; a forward does so too. A length that is not known is `null`.
+   *
+   *     const net = new Sequential(new Linear(null, 64), new ReLU(), new Linear(null, 10));
+   *     net.build([null, 784]);
+   *
+   * @returns the layer
+   * @throws ERR_SHAPE for a shape that the layer does not take; ERR_MEMORY
+   */
+  build(shape: readonly (number | null)[]): this {
+    this.outputShape(shape.map((length) => length ?? Number.NaN));
+    return this;
+  }
+
+  /**
    * @internal Along which axis of an output of this rank its channels lie; undefined: where they
    *   lie in the input.
    */
@@ -240,10 +255,15 @@ export abstract class Layer {
   /**
    * Takes values from a state dict: all of it, or after an error nothing.
    *
-   * @throws ERR_STATE for a missing or unknown entry, and for one of another shape or kind, by name
+   *     const { missing, unexpected } = net.loadStateDict(pretrained, { strict: false });
+   *
+   * @param options.strict `false`: takes what there is, and reports the rest. Default `true`
+   * @returns names of entries that were missing, and of those that nothing took
+   * @throws ERR_STATE for a missing or unknown entry, unless `strict` is `false`, and for one of
+   *   another shape or kind, by name; ERR_OPTION
    */
-  loadStateDict(state: StateDict): void {
-    writeState(this.subject, this.stateSlots(), state);
+  loadStateDict(state: StateDict, options: LoadOptions = {}): LoadReport {
+    return writeState(this.subject, this.stateSlots(), state, options);
   }
 
   /** @internal */

@@ -4,7 +4,7 @@
 
 import { type Aliasing, type Call, checkCallOptions, locate, produce, targetOf, within } from '../tensors/call.ts';
 import { Kept, noForward } from '../tensors/kept.ts';
-import { type Destinations, type Located, Route } from '../tensors/route.ts';
+import { type Destinations, type ResolvedInputs, Route } from '../tensors/route.ts';
 import { checkShape, countOf, shapeOf } from '../tensors/shape.ts';
 import type { OfRank, Result, TensorLike } from '../tensors/tensor.ts';
 import { Layer } from './layer.ts';
@@ -22,7 +22,7 @@ interface Known<P extends Pass> {
   readonly size: number;
   readonly outSize: number;
   pass: P;
-  readonly needed: Partial<Located>;
+  readonly needed: Partial<ResolvedInputs>;
   /**
    * The call itself: made once, since a function made at every call costs 15 ns of 115 (evaluation
    * of 1x64; Node 20, AMD EPYC).
@@ -59,7 +59,7 @@ export abstract class LeafLayer<P extends Pass, R extends number = number, M ext
     const route = this.#route;
     if (route?.takes(x, options)) {
       const { plan: known, out } = route;
-      known.pass = this.again(known.pass);
+      known.pass = this.renew(known.pass);
       const saved = new Kept(this.subject, known.pass, known.needed);
       within(known.work, out);
       saved.noteOutput(out, 'forward');
@@ -112,7 +112,7 @@ export abstract class LeafLayer<P extends Pass, R extends number = number, M ext
     const { x, residual } = inputs;
     const product = { subject, like: dy, shape, out: options.out, inputs: { dy: given, x, residual }, aliasing };
     return produce<O>(product, targetOf(product), (call, result) => {
-      this.writeBack(call, pass, inputs as Located, given, result, dy);
+      this.writeBack(call, pass, inputs as ResolvedInputs, given, result, dy);
       saved.noteOutput(result, 'backward');
     });
   }
@@ -139,8 +139,8 @@ export abstract class LeafLayer<P extends Pass, R extends number = number, M ext
     x: TensorLike,
     destinations: Destinations,
     pass: P,
-    inputs: Located,
-    needed: Partial<Located>,
+    inputs: ResolvedInputs,
+    needed: Partial<ResolvedInputs>,
     target: TensorLike,
   ): Route<Known<P>> | undefined {
     const { plan, outShape = plan.shape } = pass;
@@ -194,15 +194,15 @@ export abstract class LeafLayer<P extends Pass, R extends number = number, M ext
   protected abstract begin(shape: readonly number[], options: M): P;
 
   /** @internal The same for a call that has been checked before. */
-  protected again(pass: P): P {
+  protected renew(pass: P): P {
     return pass;
   }
 
   /** @internal The output, from wherever its inputs lie to wherever it belongs. */
-  protected abstract write(call: Call, pass: P, inputs: Located, out: TensorLike): void;
+  protected abstract write(call: Call, pass: P, inputs: ResolvedInputs, out: TensorLike): void;
 
   /** @internal What a forward without values does. */
-  protected empty(_pass: P, _call: Call, _inputs: Located, _out: TensorLike): void {}
+  protected empty(_pass: P, _call: Call, _inputs: ResolvedInputs, _out: TensorLike): void {}
 
   /**
    * @internal dx, and what is added to gradients, which comes last. `like` is the gradient as it
@@ -211,7 +211,7 @@ export abstract class LeafLayer<P extends Pass, R extends number = number, M ext
   protected abstract writeBack(
     call: Call,
     pass: P,
-    inputs: Located,
+    inputs: ResolvedInputs,
     dy: TensorLike,
     dx: TensorLike,
     like: TensorLike,

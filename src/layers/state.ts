@@ -1,6 +1,7 @@
 // State dicts: flat records of names to { data, shape }, checked whole before anything is changed.
 
 import { show, showShape, wrongKind, wrongValue } from '../errors.ts';
+import { takeOptions } from '../named-options.ts';
 import { countOf, sameShape } from '../tensors/shape.ts';
 import { listOf, viewOf } from '../typed-arrays.ts';
 import type { StateDict } from '../types.ts';
@@ -26,23 +27,53 @@ export function readState(slots: StateSlots): StateDict {
   );
 }
 
+/** How a state dict is loaded. */
+export interface LoadOptions {
+  /**
+   * `false`: entries that are missing leave what they are for as it is, and unknown ones are passed
+   * by. Default `true`: both are errors.
+   */
+  strict?: boolean;
+}
+
 /**
- * Takes a whole state dict, or nothing of it.
- *
- * @throws ERR_STATE for a missing, unknown, misshapen or non-numeric entry, by name
+ * What a state dict did not have, and what nothing took of it; both empty where it had to be whole.
  */
-export function writeState(subject: string, slots: StateSlots, state: StateDict): void {
+export interface LoadReport {
+  /** Entries that the layer has and the state dict has not. */
+  readonly missing: readonly string[];
+  /** Entries of the state dict that the layer has not. */
+  readonly unexpected: readonly string[];
+}
+
+/**
+ * Takes a whole state dict, or nothing of it; where it need not be whole, what there is of it.
+ *
+ * @throws ERR_STATE for a missing or unknown entry, by name, unless it need not be whole; for a
+ *   misshapen or non-numeric one
+ */
+export function writeState(
+  subject: string,
+  slots: StateSlots,
+  state: StateDict,
+  options: LoadOptions = {},
+): LoadReport {
+  const { strict = true } = takeOptions(subject, options, ['strict']);
+  if (typeof strict !== 'boolean') throw wrongKind('ERR_OPTION', subject, 'strict', 'true or false', show(strict));
   if (typeof state !== 'object' || state === null) {
     throw wrongKind('ERR_STATE', subject, 'state', 'a record of names to { data, shape }', show(state));
   }
   const names = Object.keys(slots);
-  for (const name of Object.keys(state)) {
-    if (!Object.hasOwn(slots, name)) {
-      throw wrongValue('ERR_STATE', subject, 'state', `only ${names.join(', ') || 'no entries'}`, `'${name}'`);
-    }
+  const unexpected = Object.keys(state).filter((name) => !Object.hasOwn(slots, name));
+  if (strict && unexpected.length) {
+    throw wrongValue('ERR_STATE', subject, 'state', `only ${names.join(', ') || 'no entries'}`, `'${unexpected[0]}'`);
   }
-  const checked = names.map((name) => [slots[name], checkEntry(subject, name, slots[name], state)] as const);
+  const missing = names.filter((name) => !Object.hasOwn(state, name));
+  const checked = names
+    .filter((name) => strict || Object.hasOwn(state, name))
+    .map((name) => [slots[name], checkEntry(subject, name, slots[name], state)] as const);
   for (const [slot, values] of checked) slot.write(values);
+  return { missing, unexpected };
 }
 
 function checkEntry(subject: string, name: string, slot: StateSlot, state: StateDict): ArrayLike<number> {

@@ -1,9 +1,9 @@
 // What the networks of this folder share: options, and the steps that their graphs are built of.
 
-import { show, showChoices, wrongKind, wrongValue } from '../errors.ts';
+import { show, wrongKind, wrongValue } from '../errors.ts';
 import { Layer } from '../layers/layer.ts';
-import { checkLayout } from '../layers/options.ts';
-import { checkNumber, takeOptions } from '../named-options.ts';
+import { layout as layoutOption } from '../layers/options.ts';
+import { integer, optional, readSchema, required, type Schema, seed as seedOption } from '../named-options.ts';
 import { Conv2d } from '../nn/conv.ts';
 import type { Graph, GraphBuilder, SymbolicShape, Value } from '../nn/graph.ts';
 import type { Initializer } from '../nn/initializers.ts';
@@ -64,49 +64,52 @@ export interface ReadModel {
   readonly zeroLastGamma: boolean;
 }
 
-const COMMON = ['classes', 'channels', 'norm', 'layout', 'seed'] as const;
+/** What options are where none are given. */
+export interface ModelDefaults {
+  readonly classes: number;
+  readonly channels: number;
+}
+
+/** Options of the user's, defaults filled in. */
+interface ModelSettings extends ModelDefaults {
+  readonly norm: NormFactory | null | undefined;
+  readonly layout: Layout;
+  readonly seed: number | undefined;
+}
+
+const modelSchema = ({ classes, channels }: ModelDefaults): Schema<ModelSettings> => ({
+  classes: integer(1, classes),
+  channels: integer(1, channels),
+  norm: optional(
+    required<NormFactory | null>((subject, name, value) => {
+      if (value === null || typeof value === 'function') return;
+      throw wrongKind('ERR_OPTION', subject, name, 'a function or null', show(value));
+    }),
+  ),
+  layout: layoutOption(),
+  seed: seedOption(),
+});
 
 /**
- * Reads options. `own`: names of those that only this network has, which are returned as they are.
+ * Reads options. `own`: those that only this network has.
  *
  * @throws ERR_OPTION
  */
-export function readModel<O extends ResidualOptions>(
+export function readModel<S extends object>(
   subject: string,
-  options: O,
-  defaults: { classes: number; channels: number },
-  own: readonly (keyof O & string)[],
-): ReadModel & { readonly taken: O } {
-  const taken = takeOptions(subject, options, [...COMMON, ...own]);
-  const { classes = defaults.classes, channels = defaults.channels, norm, layout = 'channels-first', seed } = taken;
-  checkCount(subject, 'classes', classes);
-  checkCount(subject, 'channels', channels);
-  checkLayout(subject, layout);
-  if (norm !== undefined && norm !== null && typeof norm !== 'function') {
-    throw wrongKind('ERR_OPTION', subject, 'norm', 'a function or null', show(norm));
-  }
-  if (seed !== undefined) checkNumber(subject, 'seed', seed);
-  const { zeroLastGamma = false } = taken;
-  checkFlag(subject, 'zeroLastGamma', zeroLastGamma);
+  options: object,
+  defaults: ModelDefaults,
+  own: Schema<S>,
+): ReadModel & { readonly settings: S } {
+  const schema = { ...modelSchema(defaults), ...own } as unknown as Schema<ModelSettings & S>;
+  const settings = readSchema(subject, options, schema);
+  const { classes, channels, norm, layout, seed } = settings;
+  const { zeroLastGamma = false } = settings as { readonly zeroLastGamma?: boolean };
   if (zeroLastGamma && norm === null) {
     throw wrongValue('ERR_OPTION', subject, 'zeroLastGamma', 'norms', 'norm: null');
   }
   const makeNorm = norm === undefined ? (features: number) => new BatchNorm2d(features, { layout }) : norm;
-  return { classes, channels, norm: makeNorm, layout, random: new Random(seed), zeroLastGamma, taken };
-}
-
-/** Checks a number of channels, classes or layers. */
-export function checkCount(subject: string, argument: string, value: unknown): void {
-  checkNumber(subject, argument, value, 'a positive integer', (count) => Number.isSafeInteger(count) && count > 0);
-}
-
-export function checkFlag(subject: string, argument: string, value: unknown): void {
-  if (typeof value !== 'boolean') throw wrongKind('ERR_OPTION', subject, argument, 'true or false', show(value));
-}
-
-export function checkChoice(subject: string, argument: string, value: unknown, choices: readonly string[]): void {
-  if (choices.includes(value as string)) return;
-  throw wrongValue('ERR_OPTION', subject, argument, showChoices(choices), show(value));
+  return { classes, channels, norm: makeNorm, layout, random: new Random(seed), zeroLastGamma, settings };
 }
 
 /**

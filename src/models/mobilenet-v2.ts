@@ -1,4 +1,4 @@
-import { checkNumber } from '../named-options.ts';
+import { flag, number } from '../named-options.ts';
 import { ReLU6 } from '../nn/activations.ts';
 import { Dropout } from '../nn/dropout.ts';
 import { Graph, type Value } from '../nn/graph.ts';
@@ -72,11 +72,13 @@ class MobileNetBuilder extends ConvnetBuilder {
  */
 export function mobilenetV2(options: MobileNetV2Options = {}): Convnet {
   const subject = 'mobilenetV2';
-  const own = ['width', 'dropout', 'zeroLastGamma'] as const;
+  const own = {
+    width: number(1, 'a finite number above 0', (value) => value > 0 && Number.isFinite(value)),
+    dropout: number(0.2, 'a number from 0 to 1', (value) => value >= 0 && value <= 1),
+    zeroLastGamma: flag(false),
+  };
   const model = readModel(subject, options, { classes: 1000, channels: 3 }, own);
-  const { width = 1, dropout = 0.2 } = model.taken;
-  checkNumber(subject, 'width', width, 'a finite number above 0', (value) => value > 0 && Number.isFinite(value));
-  checkNumber(subject, 'dropout', dropout, 'a number from 0 to 1', (value) => value >= 0 && value <= 1);
+  const { width, dropout } = model.settings;
   return new Graph(imagesOf(model), (g, { x }): Value => {
     const b = new MobileNetBuilder(subject, g, model);
     let y = b.step('features.0', x, rounded(32 * width), 3, 2);

@@ -1,4 +1,5 @@
 import { show, wrongValue } from '../errors.ts';
+import { choice, flag, integer } from '../named-options.ts';
 import { ReLU } from '../nn/activations.ts';
 import { Graph, type Value } from '../nn/graph.ts';
 import { Linear } from '../nn/linear.ts';
@@ -6,9 +7,8 @@ import { MaxPool2d } from '../nn/pool.ts';
 import {
   type Convnet,
   ConvnetBuilder,
-  checkChoice,
-  checkCount,
   imagesOf,
+  type ModelDefaults,
   type ReadModel,
   type ResidualOptions,
   readModel,
@@ -52,12 +52,11 @@ interface ReadResNet extends ReadModel {
 function readResNet(
   subject: string,
   options: ResNetOptions,
-  defaults: { classes: number; channels: number; width: number },
+  defaults: ModelDefaults & { readonly width: number },
 ): ReadResNet {
-  const model = readModel(subject, options, defaults, ['width', 'normPlace', 'zeroLastGamma']);
-  const { width = defaults.width, normPlace: place = 'behind' } = model.taken;
-  checkCount(subject, 'width', width);
-  checkChoice(subject, 'normPlace', place, PLACES);
+  const own = { width: integer(1, defaults.width), normPlace: choice('behind', PLACES), zeroLastGamma: flag(false) };
+  const model = readModel(subject, options, defaults, own);
+  const { width, normPlace: place } = model.settings;
   if (model.zeroLastGamma && place === 'before') {
     throw wrongValue('ERR_OPTION', subject, 'zeroLastGamma', "normPlace 'behind'", "'before'");
   }
@@ -173,6 +172,8 @@ export function resnet(depth: 18 | 34 | 50, options: ResNetOptions = {}): Convne
  * (depth − 2)/6 blocks of two 3×3 convolutions with 1, 2 and 4 times `width` channels, the average
  * of each channel, and a linear layer. x `[N, channels, H, W]`, logits `[N, classes]`; by default
  * of one channel and ten classes, as digits are.
+ *
+ *     digitResnet(8, { seed: 1 }).outputShape([8, 1, 28, 28]);   // [8, 10]
  *
  * @param depth 8, 14, 20, …: 6·n + 2 layers
  * @param options.width channels of the first stage. Default 16

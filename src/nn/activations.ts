@@ -7,7 +7,7 @@ import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
 import { checkChoice } from '../layers/options.ts';
 import { choice, readSchema } from '../named-options.ts';
 import type { Call } from '../tensors/call.ts';
-import type { Located } from '../tensors/route.ts';
+import type { ResolvedInputs } from '../tensors/route.ts';
 import { countOf } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 
@@ -38,13 +38,19 @@ export class ActivationLayer extends LeafLayer<Pass> {
   }
 
   /** @internal */
-  protected override write(call: Call, { plan }: Pass, { x }: Located, out: TensorLike): void {
+  protected override write(call: Call, { plan }: Pass, { x }: ResolvedInputs, out: TensorLike): void {
     const at = call.input(x);
     activate(backend(), at, call.output(out, { x, at }), this.#code, plan.size);
   }
 
   /** @internal dx = dy·f′(x) */
-  protected override writeBack(call: Call, { plan }: Pass, { x }: Located, dy: TensorLike, dx: TensorLike): void {
+  protected override writeBack(
+    call: Call,
+    { plan }: Pass,
+    { x }: ResolvedInputs,
+    dy: TensorLike,
+    dx: TensorLike,
+  ): void {
     const at = call.input(x);
     const from = call.input(dy);
     activateGrad(backend(), at, from, call.output(dx, { x: dy, at: from }), this.#code, plan.size);

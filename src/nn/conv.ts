@@ -17,19 +17,19 @@ import {
 } from '../layers/conv-passes.ts';
 import { type ConvPlan, placesOf, planOf, type Towards } from '../layers/conv-plan.ts';
 import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
-import { addToGradient, LearnedParameter } from '../layers/parameter.ts';
+import { addToGradient, type LearnedParameter } from '../layers/parameter.ts';
 import type { PerAxis } from '../layers/per-axis.ts';
 import type { StateSlots } from '../layers/state.ts';
 import { seed as seedOption } from '../named-options.ts';
 import { Region } from '../tensors/block.ts';
 import { type Call, within } from '../tensors/call.ts';
-import type { Located } from '../tensors/route.ts';
+import type { ResolvedInputs } from '../tensors/route.ts';
 import { countOf, sameShape } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 import type { Layout, Parameter } from '../types.ts';
 import { doubles, store } from '../wasm/views.ts';
-import { type Initializer, initializer, torchUniform } from './initializers.ts';
-import { Random } from './random.ts';
+import { type Initializer, initializer } from './initializers.ts';
+import { type Learned, type LearnedSettings, learn, notBuilt } from './learned.ts';
 
 interface CommonOptions {
   /** Cells between two windows: a number, or one for each axis. Default 1. */
@@ -84,6 +84,9 @@ interface ConvPass extends Pass {
   readonly grid: ConvGrid;
 }
 
+/** Options beside those of every convolution. */
+type ConvOwn = Pick<LearnedSettings, 'init' | 'seed'>;
+
 /** How a class calls itself, and what it is. */
 interface Kind {
   readonly name: string;
@@ -101,9 +104,6 @@ const MOST_PLANS = 4;
 
 /** What all convolutions share: weights, geometry and the passes. */
 export abstract class ConvLayer<R extends number = number> extends LeafLayer<ConvPass, R> {
-  readonly subject: string;
-  /** Channels of the input. */
-  readonly inChannels: number;
   /** Channels of the output. */
   readonly outChannels: number;
   /** Length of the window along each axis. */
@@ -116,9 +116,10 @@ export abstract class ConvLayer<R extends number = number> extends LeafLayer<Con
   readonly groups: number;
   /** Where the channels lie in input and output. */
   readonly layout: Layout;
-  readonly #spec: ConvSpec;
-  readonly #weight: LearnedParameter;
-  readonly #bias: LearnedParameter | undefined;
+  /** Reads what the constructor was given, for so many channels of the input. */
+  readonly #readFor: (inChannels: number | null) => ReturnType<typeof readConv<ConvOwn>>;
+  #read: ReturnType<typeof readConv<ConvOwn>>;
+  #learned: Learned | undefined;
   /** The weight in panels, for forward. */
   #packed: Region | undefined;
   #packedStamp = Number.NaN;
@@ -126,36 +127,67 @@ export abstract class ConvLayer<R extends number = number> extends LeafLayer<Con
 
   constructor(
     kind: Kind,
-    inChannels: number,
+    inChannels: number | null,
     outChannels: number,
     kernelSize: PerAxis,
     options: ConvOptions | ConvTransposeOptions,
   ) {
     super();
     const own = { init: initializer(), seed: seedOption() };
-    const { subject, spec, settings } = readConv(kind, inChannels, outChannels, kernelSize, options, own);
-    const { bias, init, seed } = settings;
-    this.subject = subject;
-    this.#spec = spec;
-    this.inChannels = inChannels;
+    const given = { ...options };
+    this.#readFor = (channels) => readConv(kind, channels, outChannels, kernelSize, given, own);
+    this.#read = readConv(kind, inChannels, outChannels, kernelSize, options, own);
+    const { spec } = this.#read;
     this.outChannels = outChannels;
     this.kernelSize = spec.kernel;
     this.stride = spec.stride;
     this.dilation = spec.dilation;
     this.groups = spec.groups;
     this.layout = spec.layout;
+    if (inChannels !== null) this.#make();
+  }
+
+  get subject(): string {
+    return this.#read.subject;
+  }
+
+  /**
+   * Channels of the input.
+   *
+   * @throws ERR_MODE where they are not known yet
+   */
+  get inChannels(): number {
+    return this.#learned ? this.#spec.inChannels : notBuilt(this.subject, 'inChannels');
+  }
+
+  get #spec(): ConvSpec {
+    return this.#read.spec;
+  }
+
+  get #weight(): LearnedParameter {
+    return (this.#learned ?? notBuilt(this.subject, 'parameters')).weight;
+  }
+
+  get #bias(): LearnedParameter | undefined {
+    return (this.#learned ?? notBuilt(this.subject, 'parameters')).bias;
+  }
+
+  override build(shape: readonly (number | null)[]): this {
+    super.build(shape);
+    const channels = shape[this.#isFirst ? 1 : shape.length - 1];
+    // in a graph a length that is not known is NaN
+    if (!this.#learned && channels) {
+      this.#read = this.#readFor(channels);
+      this.#make();
+    }
+    return this;
+  }
+
+  #make(): void {
+    const { spec, settings } = this.#read;
     const shape = weightShape(spec);
     const taps = countOf(spec.kernel);
-    const [fanIn, fanOut] = [shape[1] * taps, shape[0] * taps];
-    const random = new Random(seed);
-    const weight = new Float32Array(countOf(shape));
-    (init ?? torchUniform())(weight, fanIn, fanOut, random);
-    this.#weight = new LearnedParameter(shape, weight);
-    if (bias) {
-      const values = new Float32Array(outChannels);
-      if (!init) torchUniform()(values, fanIn, fanOut, random);
-      this.#bias = new LearnedParameter([outChannels], values);
-    }
+    this.#learned = learn(shape, this.outChannels, shape[1] * taps, shape[0] * taps, settings);
   }
 
   /**
@@ -184,6 +216,7 @@ export abstract class ConvLayer<R extends number = number> extends LeafLayer<Con
 
   /** @internal */
   protected override begin(shape: readonly number[]): ConvPass {
+    if (!this.#learned) this.build(shape);
     const outShape = this.outputShape(shape);
     return { plan: { shape, size: countOf(shape) }, outShape, grid: gridOf(this.#spec, shape, outShape) };
   }
@@ -194,7 +227,7 @@ export abstract class ConvLayer<R extends number = number> extends LeafLayer<Con
   }
 
   /** @internal */
-  protected override write(call: Call, pass: ConvPass, { x }: Located, out: TensorLike): void {
+  protected override write(call: Call, pass: ConvPass, { x }: ResolvedInputs, out: TensorLike): void {
     const packed = this.#pack(call, pass.grid);
     const bias = this.#bias ? call.scratch(this.outChannels * 4) : 0;
     if (this.#bias) store(backend().heap, bias, this.#bias.values.now);
@@ -204,7 +237,13 @@ export abstract class ConvLayer<R extends number = number> extends LeafLayer<Con
   }
 
   /** @internal */
-  protected override writeBack(call: Call, pass: ConvPass, { x }: Located, dy: TensorLike, dx: TensorLike): void {
+  protected override writeBack(
+    call: Call,
+    pass: ConvPass,
+    { x }: ResolvedInputs,
+    dy: TensorLike,
+    dx: TensorLike,
+  ): void {
     if (pass.plan.size === 0) return;
     const from = this.#channelsLast(call, pass.outShape!, call.input(dy));
     const sums = this.#sumGradients(call, pass, x, from);
@@ -414,14 +453,15 @@ export class Conv1d extends ConvLayer<3> {
   static override readonly name: string = 'Conv1d';
 
   /**
-   * @param inChannels channels of the input, a multiple of `groups`
+   * @param inChannels channels of the input, a multiple of `groups`; `null`: those of the first
+   *   input, or of `build(shape)`, until which there are no parameters
    * @param outChannels channels of the output, a multiple of `groups`
    * @param kernelSize length of the window
    * @throws ERR_OPTION for channels or a kernel that are not positive integers, channels that
    *   groups do not divide, negative padding, a stride of 0, an unknown option; ERR_MEMORY for more
    *   weights than 4 GiB hold
    */
-  constructor(inChannels: number, outChannels: number, kernelSize: PerAxis, options: ConvOptions = {}) {
+  constructor(inChannels: number | null, outChannels: number, kernelSize: PerAxis, options: ConvOptions = {}) {
     super({ name: 'Conv1d', axes: 1, transposed: false }, inChannels, outChannels, kernelSize, options);
   }
 }
@@ -437,12 +477,13 @@ export class Conv2d extends ConvLayer<4> {
   static override readonly name: string = 'Conv2d';
 
   /**
-   * @param inChannels channels of the input, a multiple of `groups`
+   * @param inChannels channels of the input, a multiple of `groups`; `null`: those of the first
+   *   input, or of `build(shape)`, until which there are no parameters
    * @param outChannels channels of the output, a multiple of `groups`
    * @param kernelSize length of the window: a number for both axes, or `[kH, kW]`
    * @throws as `Conv1d`
    */
-  constructor(inChannels: number, outChannels: number, kernelSize: PerAxis, options: ConvOptions = {}) {
+  constructor(inChannels: number | null, outChannels: number, kernelSize: PerAxis, options: ConvOptions = {}) {
     super({ name: 'Conv2d', axes: 2, transposed: false }, inChannels, outChannels, kernelSize, options);
   }
 }
@@ -458,12 +499,13 @@ export class Conv3d extends ConvLayer<5> {
   static override readonly name: string = 'Conv3d';
 
   /**
-   * @param inChannels channels of the input, a multiple of `groups`
+   * @param inChannels channels of the input, a multiple of `groups`; `null`: those of the first
+   *   input, or of `build(shape)`, until which there are no parameters
    * @param outChannels channels of the output, a multiple of `groups`
    * @param kernelSize length of the window: a number for all axes, or `[kD, kH, kW]`
    * @throws as `Conv1d`
    */
-  constructor(inChannels: number, outChannels: number, kernelSize: PerAxis, options: ConvOptions = {}) {
+  constructor(inChannels: number | null, outChannels: number, kernelSize: PerAxis, options: ConvOptions = {}) {
     super({ name: 'Conv3d', axes: 3, transposed: false }, inChannels, outChannels, kernelSize, options);
   }
 }
@@ -484,12 +526,13 @@ export class ConvTranspose1d extends ConvLayer<3> {
   static override readonly name: string = 'ConvTranspose1d';
 
   /**
-   * @param inChannels channels of the input, a multiple of `groups`
+   * @param inChannels channels of the input, a multiple of `groups`; `null`: those of the first
+   *   input, or of `build(shape)`, until which there are no parameters
    * @param outChannels channels of the output, a multiple of `groups`
    * @param kernelSize length of the window
    * @throws as `Conv1d`; ERR_OPTION for an outputPadding that is not less than stride or dilation
    */
-  constructor(inChannels: number, outChannels: number, kernelSize: PerAxis, options: ConvTransposeOptions = {}) {
+  constructor(inChannels: number | null, outChannels: number, kernelSize: PerAxis, options: ConvTransposeOptions = {}) {
     super({ name: 'ConvTranspose1d', axes: 1, transposed: true }, inChannels, outChannels, kernelSize, options);
   }
 }
@@ -506,12 +549,13 @@ export class ConvTranspose2d extends ConvLayer<4> {
   static override readonly name: string = 'ConvTranspose2d';
 
   /**
-   * @param inChannels channels of the input, a multiple of `groups`
+   * @param inChannels channels of the input, a multiple of `groups`; `null`: those of the first
+   *   input, or of `build(shape)`, until which there are no parameters
    * @param outChannels channels of the output, a multiple of `groups`
    * @param kernelSize length of the window: a number for both axes, or `[kH, kW]`
    * @throws as `ConvTranspose1d`
    */
-  constructor(inChannels: number, outChannels: number, kernelSize: PerAxis, options: ConvTransposeOptions = {}) {
+  constructor(inChannels: number | null, outChannels: number, kernelSize: PerAxis, options: ConvTransposeOptions = {}) {
     super({ name: 'ConvTranspose2d', axes: 2, transposed: true }, inChannels, outChannels, kernelSize, options);
   }
 }

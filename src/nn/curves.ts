@@ -11,7 +11,7 @@ import { type Curve, codeOf, formulaOf } from '../layers/curves.ts';
 import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
 import { checkNumber, number, readSchema } from '../named-options.ts';
 import type { Call } from '../tensors/call.ts';
-import type { Located } from '../tensors/route.ts';
+import type { ResolvedInputs } from '../tensors/route.ts';
 import { countOf } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 import { floats } from '../wasm/views.ts';
@@ -45,7 +45,7 @@ abstract class CurveLayer extends LeafLayer<Pass> {
   }
 
   /** @internal */
-  protected override write(call: Call, { plan }: Pass, { x }: Located, out: TensorLike): void {
+  protected override write(call: Call, { plan }: Pass, { x }: ResolvedInputs, out: TensorLike): void {
     const at = call.input(x!);
     const to = call.output(out, { x: x!, at });
     if (this.#code) {
@@ -59,7 +59,13 @@ abstract class CurveLayer extends LeafLayer<Pass> {
   }
 
   /** @internal */
-  protected override writeBack(call: Call, { plan }: Pass, { x }: Located, dy: TensorLike, dx: TensorLike): void {
+  protected override writeBack(
+    call: Call,
+    { plan }: Pass,
+    { x }: ResolvedInputs,
+    dy: TensorLike,
+    dx: TensorLike,
+  ): void {
     const at = call.input(x!);
     const given = call.input(dy);
     const to = call.output(dx, { x: dy, at: given });

@@ -3,7 +3,7 @@
 
 import { wrongMoment } from '../errors.ts';
 import type { Operation as GraphOperation } from '../graph/operation.ts';
-import { OPERATIONS } from '../graph/operations/list.ts';
+import { descriptionOf } from '../graph/operations/every.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { within } from '../tensors/call.ts';
@@ -12,7 +12,8 @@ import type { Operation } from './operations.ts';
 
 /** The operation as a node of a graph. A run in evaluation is that of the compiled network. */
 export function evaluated(given: GraphOperation): Operation {
-  const { runner, rounded } = OPERATIONS.find((one) => one.runner.kind === given.kind)!;
+  const description = descriptionOf(given.kind);
+  const { runner, rounded } = description;
   const operation = rounded(given);
   return {
     name: given.kind,
@@ -50,6 +51,6 @@ export function evaluated(given: GraphOperation): Operation {
       if (xs.length === 0) return;
       throw wrongMoment('ERR_MODE', 'Graph', 'backward', 'operations with gradients', given.kind);
     },
-    trace: (graph, values) => graph.append(given, values),
+    trace: (graph, values) => graph.append(given, values, NO_ACTIVATION, description),
   };
 }

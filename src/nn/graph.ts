@@ -3,7 +3,7 @@ import { type CompiledNetwork, type CompileOptions, compile } from '../infer/com
 import type { Port } from '../infer/program.ts';
 import type { Named } from '../infer/run.ts';
 import type { Layer } from '../layers/layer.ts';
-import { agree, nullsIn, showSymbolic } from '../tensors/shape.ts';
+import { agree, nullsIn, showSymbolic, symbolically } from '../tensors/shape.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
 import type { NetworkNode } from './gradient-plan.ts';
 import { checkLayers, Network, type NetworkOptions } from './network.ts';
@@ -31,7 +31,11 @@ export class GivenShape {
   }
 }
 
-/** Inputs of a graph: names, and shapes without the batch. */
+/**
+ * Inputs of a graph: names, and shapes without the batch.
+ *
+ * @experimental
+ */
 export type GraphInputs = Readonly<Record<string, SymbolicShape>>;
 
 /**
@@ -126,7 +130,7 @@ export class GraphBuilder {
     const shapes = inputs.map((index) => this.#shapes[index]);
     const made = symbolically(() => {
       try {
-        return layer instanceof Network ? layer.shapesOf(shapes) : [layer.outputShape(shapes[0])];
+        return layer instanceof Network ? layer.buildAll(shapes) : [layer.build(shapes[0]).outputShape(shapes[0])];
       } catch (error) {
         throw inPart(subject, name, error);
       }
@@ -420,14 +424,33 @@ export class Graph<I extends GraphInputs = GraphInputs, G extends GraphOutputs =
   override outputShape(shape: Named<SymbolicShape>): Named<SymbolicShape>;
   // biome-ignore lint/suspicious/noExplicitAny: bare or in a record
   override outputShape(shape: any): any {
-    const given = listOf(this.subject, 'shape', portNames(this.inputs), shape, isList);
-    const known = given.map((one, i) => {
-      if (!isList(one)) throw wrongType(this.subject, this.argument('x', i), 'a shape', one);
-      return Array.from(one as SymbolicShape, (length) => length ?? Number.NaN);
-    });
+    const known = this.#known(shape);
     const made = symbolically(() => this.shapesOf(known));
     const shapes = made.map((one) => (Array.isArray(shape) && shape.some(Number.isNaN) ? one : nullsIn(one)));
     return this.#form(this.outputs, shapes, this.#isNamed && !isList(shape));
+  }
+
+  /**
+   * Makes the parameters of layers whose input features were given as `null`, for inputs of these
+   * shapes.
+   *
+   * @param shape the input's shape with its batch, or a record of shapes; null for a length that is
+   *   not known
+   * @returns the graph
+   * @throws ERR_SHAPE for a shape that a layer does not take; ERR_MEMORY
+   */
+  override build(shape: SymbolicShape | Named<SymbolicShape>): this {
+    symbolically(() => this.buildAll(this.#known(shape)));
+    return this;
+  }
+
+  /** Shapes of inputs, bare or in a record, as a list; a length that is not known is NaN. */
+  #known(shape: SymbolicShape | Named<SymbolicShape>): Shape[] {
+    const given = listOf(this.subject, 'shape', portNames(this.inputs), shape, isList);
+    return given.map((one, i) => {
+      if (!isList(one)) throw wrongType(this.subject, this.argument('x', i), 'a shape', one);
+      return Array.from(one as SymbolicShape, (length) => length ?? Number.NaN);
+    });
   }
 
   /**
@@ -554,14 +577,4 @@ function readInput(subject: string, name: string, given: unknown): Shape {
     throw wrongValue('ERR_SHAPE', subject, argument, 'positive integers, or null for any', show(given));
   });
   return [Number.NaN, ...shape];
-}
-
-/** Work on shapes with lengths that are not known: in its errors they are null. */
-function symbolically<T>(work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    if (error instanceof Error && 'code' in error) error.message = error.message.replaceAll('NaN', 'null');
-    throw error;
-  }
 }

@@ -6,19 +6,19 @@ import { linear } from '../kernels/linear/calls.ts';
 import { training } from '../kernels/training/part.ts';
 import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
 import { checkFeatures } from '../layers/options.ts';
-import { addToGradient, LearnedParameter } from '../layers/parameter.ts';
+import { addToGradient, type LearnedParameter } from '../layers/parameter.ts';
 import type { StateSlots } from '../layers/state.ts';
 import { flag, readSchema, type Schema, seed } from '../named-options.ts';
 import { Region } from '../tensors/block.ts';
 import { type Call, within } from '../tensors/call.ts';
-import type { Located } from '../tensors/route.ts';
+import type { ResolvedInputs } from '../tensors/route.ts';
 import { countOf, linearShape, sizeOf } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 import type { Parameter } from '../types.ts';
 import { doubles, floats, store } from '../wasm/views.ts';
-import { type Initializer, initializer, torchUniform } from './initializers.ts';
+import { type Initializer, initializer } from './initializers.ts';
+import { type Learned, type LearnedSettings, learn, notBuilt } from './learned.ts';
 import { packBackward, packedLength, packForward, weightSums } from './products.ts';
-import { Random } from './random.ts';
 
 /** Options of `Linear`. */
 export interface LinearOptions {
@@ -38,13 +38,7 @@ interface LinearPass extends Pass {
   readonly rows: number;
 }
 
-interface LinearSettings {
-  readonly bias: boolean;
-  readonly init: Initializer | undefined;
-  readonly seed: number | undefined;
-}
-
-const linearSchema = (): Schema<LinearSettings> => ({ bias: flag(true), init: initializer(), seed: seed() });
+const linearSchema = (): Schema<LearnedSettings> => ({ bias: flag(true), init: initializer(), seed: seed() });
 
 /**
  * Fully connected layer:
@@ -60,40 +54,68 @@ const linearSchema = (): Schema<LinearSettings> => ({ bias: flag(true), init: in
  */
 export class Linear extends LeafLayer<LinearPass> {
   static override readonly name: string = 'Linear';
-  readonly subject: string;
-  /** Length of the last axis of the input. */
-  readonly inFeatures: number;
   /** Length of the last axis of the output. */
   readonly outFeatures: number;
-  readonly #weight: LearnedParameter;
-  readonly #bias: LearnedParameter | undefined;
+  #inFeatures: number | null;
+  readonly #settings: LearnedSettings;
+  #learned: Learned | undefined;
   /** The weight in panels, for forward. */
   #packed: Region | undefined;
   #packedStamp = Number.NaN;
 
   /**
-   * @param inFeatures length of the input's last axis
+   * @param inFeatures length of the input's last axis; `null`: that of the first input, or of
+   *   `build(shape)`, until which there are no parameters
    * @param outFeatures length of the output's last axis
-   * @throws ERR_OPTION for sizes that are not positive integers, or an unknown option
+   * @throws ERR_OPTION for sizes that are not positive integers, or an unknown option; ERR_MEMORY
    */
-  constructor(inFeatures: number, outFeatures: number, options: LinearOptions = {}) {
+  constructor(inFeatures: number | null, outFeatures: number, options: LinearOptions = {}) {
     super();
-    checkFeatures('Linear', 'inFeatures', inFeatures);
+    if (inFeatures !== null) checkFeatures('Linear', 'inFeatures', inFeatures);
     checkFeatures('Linear', 'outFeatures', outFeatures);
-    this.subject = `Linear(${inFeatures}, ${outFeatures})`;
-    const { bias, init, seed } = readSchema(this.subject, options, linearSchema());
-    sizeOf(this.subject, 'weight', [outFeatures, inFeatures]);
-    this.inFeatures = inFeatures;
     this.outFeatures = outFeatures;
-    const random = new Random(seed);
-    const weight = new Float32Array(inFeatures * outFeatures);
-    (init ?? torchUniform())(weight, inFeatures, outFeatures, random);
-    this.#weight = new LearnedParameter([outFeatures, inFeatures], weight);
-    if (bias) {
-      const values = new Float32Array(outFeatures);
-      if (!init) torchUniform()(values, inFeatures, outFeatures, random);
-      this.#bias = new LearnedParameter([outFeatures], values);
+    this.#inFeatures = inFeatures;
+    this.#settings = readSchema(this.subject, options, linearSchema());
+    if (inFeatures !== null) this.#make(inFeatures);
+  }
+
+  get subject(): string {
+    return `Linear(${this.#inFeatures}, ${this.outFeatures})`;
+  }
+
+  /**
+   * Length of the last axis of the input.
+   *
+   * @throws ERR_MODE where it is not known yet
+   */
+  get inFeatures(): number {
+    return this.#inFeatures ?? notBuilt(this.subject, 'inFeatures');
+  }
+
+  get #weight(): LearnedParameter {
+    return (this.#learned ?? notBuilt(this.subject, 'parameters')).weight;
+  }
+
+  get #bias(): LearnedParameter | undefined {
+    return (this.#learned ?? notBuilt(this.subject, 'parameters')).bias;
+  }
+
+  override build(shape: readonly (number | null)[]): this {
+    super.build(shape);
+    const features = shape[shape.length - 1];
+    // in a graph a length that is not known is NaN
+    if (!this.#learned && features) {
+      checkFeatures(this.subject, 'inFeatures', features);
+      this.#make(features);
     }
+    return this;
+  }
+
+  #make(inFeatures: number): void {
+    const { outFeatures } = this;
+    sizeOf(this.subject, 'weight', [outFeatures, inFeatures]);
+    this.#learned = learn([outFeatures, inFeatures], outFeatures, inFeatures, outFeatures, this.#settings);
+    this.#inFeatures = inFeatures;
   }
 
   /** `[outFeatures, inFeatures]`. */
@@ -111,11 +133,12 @@ export class Linear extends LeafLayer<LinearPass> {
   }
 
   outputShape(shape: readonly number[]): readonly number[] {
-    return linearShape(this.subject, shape, this.inFeatures, this.outFeatures);
+    return linearShape(this.subject, shape, this.#inFeatures ?? Number.NaN, this.outFeatures);
   }
 
   /** @internal */
   protected override begin(shape: readonly number[]): LinearPass {
+    if (!this.#learned) this.build(shape);
     const outShape = this.outputShape(shape);
     const size = countOf(shape);
     return { plan: { shape, size }, outShape, rows: size / this.inFeatures };
@@ -127,7 +150,7 @@ export class Linear extends LeafLayer<LinearPass> {
   }
 
   /** @internal */
-  protected override write(call: Call, { rows }: LinearPass, { x }: Located, out: TensorLike): void {
+  protected override write(call: Call, { rows }: LinearPass, { x }: ResolvedInputs, out: TensorLike): void {
     const current = backend();
     const { inFeatures: depth, outFeatures: cols } = this;
     const packed = this.#pack(call);
@@ -138,7 +161,13 @@ export class Linear extends LeafLayer<LinearPass> {
   }
 
   /** @internal */
-  protected override writeBack(call: Call, pass: LinearPass, { x }: Located, dy: TensorLike, dx: TensorLike): void {
+  protected override writeBack(
+    call: Call,
+    pass: LinearPass,
+    { x }: ResolvedInputs,
+    dy: TensorLike,
+    dx: TensorLike,
+  ): void {
     const { rows } = pass;
     if (rows === 0) return;
     const { inFeatures: depth, outFeatures: cols } = this;

@@ -13,7 +13,7 @@ import { Region } from '../tensors/block.ts';
 import { checkCallOptions, copyLike, locate, makeLike, plainCopy, sameMemory, targetOf } from '../tensors/call.ts';
 import { noForward } from '../tensors/kept.ts';
 import { checkBatches, checkCount, checkGradient, disposeAll, noMicroBatches } from '../tensors/several.ts';
-import { countOf, sameShape, shapeOf } from '../tensors/shape.ts';
+import { countOf, sameShape, shapeOf, symbolically } from '../tensors/shape.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
 import type { Parameter } from '../types.ts';
 import { store } from '../wasm/views.ts';
@@ -43,7 +43,8 @@ interface NamedLayer {
 interface Node extends NetworkNode {
   /** Options of `forward` that it takes. */
   readonly passed: readonly string[];
-  readonly parameters: readonly Parameter[];
+  /** Its parameters, which a layer may not have before its first forward. */
+  parameters?: readonly Parameter[];
   /** Copies of their gradients, in a backward. */
   readonly gradients: Float32Array[];
 }
@@ -175,7 +176,6 @@ export abstract class Network extends Layer {
       return {
         ...node,
         passed: layer?.passedOptions ?? [],
-        parameters: layer?.parameters() ?? [],
         gradients: [],
       };
     });
@@ -211,6 +211,24 @@ export abstract class Network extends Layer {
     super.train(on);
     for (const { layer } of this.#layers) layer.train(on);
     return this;
+  }
+
+  override build(shape: readonly (number | null)[]): this {
+    symbolically(() => this.buildAll([shape.map((length) => length ?? Number.NaN)]));
+    return this;
+  }
+
+  /** @internal Builds its layers for inputs of these shapes; the shapes of its outputs. */
+  buildAll(inputs: readonly Shape[]): Shape[] {
+    this.checkInputs(inputs);
+    const shapes = [...inputs];
+    this.#each(({ layer, operation, name, inputs: own }) => {
+      const given = pick(shapes, own);
+      if (!layer) shapes.push(operation!.shape(this.subject, name, given));
+      else if (layer instanceof Network) shapes.push(...layer.buildAll(given));
+      else shapes.push(layer.build(given[0]).outputShape(given[0]));
+    }, this.#nodes);
+    return pick(shapes, this.#outputs);
   }
 
   /** @throws ERR_SHAPE, by the layer's place */
@@ -508,7 +526,7 @@ export abstract class Network extends Layer {
         node = this.#nodes[n];
         if (node?.layer) {
           const { layer } = node;
-          if (done.length < most) copyGradients(node.parameters, node.gradients);
+          if (done.length < most) copyGradients((node.parameters ??= layer.parameters()), node.gradients);
           done.push(node);
           const own = take(layer, 'y', from, gradients);
           if (!wants && !isNeeded) layer.backwardParameters(own);
@@ -523,7 +541,7 @@ export abstract class Network extends Layer {
         }
       }
     } catch (error) {
-      for (const one of done.slice(0, most)) restoreGradients(one.parameters, one.gradients);
+      for (const one of done.slice(0, most)) restoreGradients(one.parameters!, one.gradients);
       disposeAll(results.filter((_, i) => !outs[i]));
       throw node?.layer ? inPart(subject, node.name, error) : error;
     }

@@ -8,7 +8,7 @@ import { PAD_MODES, type Padding, paddedShape, paddingMaps } from '../layers/pad
 import { choice, number, optional, readSchema, type Schema } from '../named-options.ts';
 import { type AxisMaps, gatherer, scatter } from '../tensors/axis-maps.ts';
 import type { Call } from '../tensors/call.ts';
-import type { Located } from '../tensors/route.ts';
+import type { ResolvedInputs } from '../tensors/route.ts';
 import { countOf } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 import type { Layout } from '../types.ts';
@@ -97,7 +97,7 @@ export class Pad extends LeafLayer<PadPass> {
   }
 
   /** @internal */
-  protected override write(call: Call, { maps }: PadPass, { x }: Located, out: TensorLike): void {
+  protected override write(call: Call, { maps }: PadPass, { x }: ResolvedInputs, out: TensorLike): void {
     const from = indexOf(call.input(x!));
     const to = indexOf(call.output(out));
     const { f32 } = backend().heap;
@@ -105,7 +105,13 @@ export class Pad extends LeafLayer<PadPass> {
   }
 
   /** @internal */
-  protected override writeBack(call: Call, { maps, plan }: PadPass, _: Located, dy: TensorLike, dx: TensorLike): void {
+  protected override writeBack(
+    call: Call,
+    { maps, plan }: PadPass,
+    _: ResolvedInputs,
+    dy: TensorLike,
+    dx: TensorLike,
+  ): void {
     if (plan.size === 0) return;
     const from = indexOf(call.input(dy));
     const to = indexOf(call.output(dx));

@@ -11,7 +11,7 @@ import { type PerAxis, readIntegers } from '../layers/per-axis.ts';
 import { extentOf, type Pooling, pooledShape } from '../layers/windows.ts';
 import { flag, type Option, readSchema } from '../named-options.ts';
 import type { Call } from '../tensors/call.ts';
-import type { Located } from '../tensors/route.ts';
+import type { ResolvedInputs } from '../tensors/route.ts';
 import { countOf } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 import type { Layout } from '../types.ts';
@@ -100,7 +100,7 @@ abstract class PoolLayer<R extends number = number> extends LeafLayer<PoolPass, 
   }
 
   /** @internal */
-  protected override write(call: Call, { extent }: PoolPass, { x }: Located, out: TensorLike): void {
+  protected override write(call: Call, { extent }: PoolPass, { x }: ResolvedInputs, out: TensorLike): void {
     const pool = this.#pooling.of === 'max' ? maxPool : avgPool;
     pool(backend(), extent, call.input(x), call.output(out), call.scratch(poolScratch(extent)));
   }
@@ -109,7 +109,7 @@ abstract class PoolLayer<R extends number = number> extends LeafLayer<PoolPass, 
   protected override writeBack(
     call: Call,
     { extent, plan }: PoolPass,
-    { x }: Located,
+    { x }: ResolvedInputs,
     dy: TensorLike,
     dx: TensorLike,
   ): void {

@@ -9,7 +9,7 @@ import type { StateSlots } from '../layers/state.ts';
 import { number, readSchema, type Schema } from '../named-options.ts';
 import { type Plan, planOf } from '../passes/plan.ts';
 import type { Call } from '../tensors/call.ts';
-import type { Located } from '../tensors/route.ts';
+import type { ResolvedInputs } from '../tensors/route.ts';
 import { countOf } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 import type { Layout, Parameter } from '../types.ts';
@@ -94,7 +94,7 @@ export class PReLU extends LeafLayer<PReLUPass> {
   }
 
   /** @internal */
-  protected override write(call: Call, { along }: PReLUPass, { x }: Located, out: TensorLike): void {
+  protected override write(call: Call, { along }: PReLUPass, { x }: ResolvedInputs, out: TensorLike): void {
     const at = call.input(x!);
     prelu(backend(), along, at, call.output(out, { x: x!, at }), this.#weight.values.now);
   }
@@ -103,7 +103,7 @@ export class PReLU extends LeafLayer<PReLUPass> {
   protected override writeBack(
     call: Call,
     { along, plan }: PReLUPass,
-    { x }: Located,
+    { x }: ResolvedInputs,
     dy: TensorLike,
     dx: TensorLike,
   ): void {

@@ -9,7 +9,7 @@ import { axis } from '../layers/options.ts';
 import { flattenedShape, reshapedShape } from '../layers/reshaping.ts';
 import { readSchema } from '../named-options.ts';
 import type { Call } from '../tensors/call.ts';
-import type { Located } from '../tensors/route.ts';
+import type { ResolvedInputs } from '../tensors/route.ts';
 import { countOf } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 import { move } from '../wasm/views.ts';
@@ -27,12 +27,12 @@ abstract class ShapeLayer extends LeafLayer<Pass> {
   }
 
   /** @internal */
-  protected override write(call: Call, pass: Pass, { x }: Located, out: TensorLike): void {
+  protected override write(call: Call, pass: Pass, { x }: ResolvedInputs, out: TensorLike): void {
     this.#copy(call, pass, x!, out);
   }
 
   /** @internal */
-  protected override writeBack(call: Call, pass: Pass, _: Located, dy: TensorLike, dx: TensorLike): void {
+  protected override writeBack(call: Call, pass: Pass, _: ResolvedInputs, dy: TensorLike, dx: TensorLike): void {
     this.#copy(call, pass, dy, dx);
   }
 

@@ -7,7 +7,7 @@ import { axis } from '../layers/options.ts';
 import { readSchema } from '../named-options.ts';
 import { alongOf } from '../passes/plan.ts';
 import type { Call } from '../tensors/call.ts';
-import type { Located } from '../tensors/route.ts';
+import type { ResolvedInputs } from '../tensors/route.ts';
 import { countOf } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 
@@ -55,7 +55,7 @@ abstract class SoftmaxLayer extends LeafLayer<SoftmaxPass> {
   }
 
   /** @internal */
-  protected override write(call: Call, { along }: SoftmaxPass, { x }: Located, out: TensorLike): void {
+  protected override write(call: Call, { along }: SoftmaxPass, { x }: ResolvedInputs, out: TensorLike): void {
     const at = call.input(x);
     const to = call.output(out, { x, at });
     softmax(backend(), at, to, this.#isLog, along, call.scratch(softmaxScratch(along)));
@@ -65,7 +65,7 @@ abstract class SoftmaxLayer extends LeafLayer<SoftmaxPass> {
   protected override writeBack(
     call: Call,
     { along, plan }: SoftmaxPass,
-    { x }: Located,
+    { x }: ResolvedInputs,
     dy: TensorLike,
     dx: TensorLike,
   ): void {

@@ -9,7 +9,7 @@ import { bilinear, nearestMaps, UPSAMPLE_MODES, type Upsampling, upsampledShape 
 import { choice, flag, optional, readSchema, required, type Schema } from '../named-options.ts';
 import { gatherer, scatter } from '../tensors/axis-maps.ts';
 import type { Call } from '../tensors/call.ts';
-import type { Located } from '../tensors/route.ts';
+import type { ResolvedInputs } from '../tensors/route.ts';
 import { countOf } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
 import type { Layout } from '../types.ts';
@@ -101,7 +101,7 @@ export class Upsample extends LeafLayer<Pass> {
   }
 
   /** @internal */
-  protected override write(call: Call, { plan }: Pass, { x }: Located, out: TensorLike): void {
+  protected override write(call: Call, { plan }: Pass, { x }: ResolvedInputs, out: TensorLike): void {
     const from = indexOf(call.input(x!));
     const to = indexOf(call.output(out));
     const { f32 } = backend().heap;
@@ -111,7 +111,7 @@ export class Upsample extends LeafLayer<Pass> {
   }
 
   /** @internal */
-  protected override writeBack(call: Call, { plan }: Pass, _: Located, dy: TensorLike, dx: TensorLike): void {
+  protected override writeBack(call: Call, { plan }: Pass, _: ResolvedInputs, dy: TensorLike, dx: TensorLike): void {
     if (plan.size === 0) return;
     const from = indexOf(call.input(dy));
     const to = indexOf(call.output(dx));

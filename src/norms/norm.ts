@@ -10,7 +10,7 @@ import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
 import { LearnedParameter } from '../layers/parameter.ts';
 import type { StateSlots } from '../layers/state.ts';
 import { type Call, makeLike, sameMemory } from '../tensors/call.ts';
-import type { Located } from '../tensors/route.ts';
+import type { ResolvedInputs } from '../tensors/route.ts';
 import { countOf, sameShape } from '../tensors/shape.ts';
 import { Tensor, type TensorLike } from '../tensors/tensor.ts';
 import type { Parameter } from '../types.ts';
@@ -127,12 +127,12 @@ export abstract class Norm<R extends number = number, M extends object = object>
   }
 
   /** @internal */
-  protected override again(pass: Pass): Pass {
+  protected override renew(pass: Pass): Pass {
     return this.engine.reuse(pass, this.training);
   }
 
   /** @internal */
-  protected override write(call: Call, pass: Pass, inputs: Located, out: TensorLike): void {
+  protected override write(call: Call, pass: Pass, inputs: ResolvedInputs, out: TensorLike): void {
     this.engine.forward(call, pass, inputs, out);
   }
 
@@ -149,7 +149,7 @@ export abstract class Norm<R extends number = number, M extends object = object>
   protected override writeBack(
     call: Call,
     pass: Pass,
-    { x, residual }: Located,
+    { x, residual }: ResolvedInputs,
     dy: TensorLike,
     dx: TensorLike,
     like: TensorLike,

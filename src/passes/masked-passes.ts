@@ -14,7 +14,7 @@ import { vectorsFrom, walk } from './passes.ts';
 import type { Plan } from './plan.ts';
 
 /** A mask in linear memory, for the length of a call. */
-export interface Placed {
+export interface MaskInMemory {
   readonly mask: Mask;
   /** 1 or 0. */
   readonly places: Weights;
@@ -24,7 +24,7 @@ export interface Placed {
   readonly lanes: number;
 }
 
-export function placeMask(backend: Backend, call: Call, mask: Mask): Placed {
+export function placeMask(backend: Backend, call: Call, mask: Mask): MaskInMemory {
   const { places, weights, sampleStep, channelStep, plan } = mask;
   const many = places.length;
   const at = call.scratch(many * 4 * (weights ? 3 : 1));
@@ -56,7 +56,7 @@ const FEW = 32;
  * blocks and f64 over those; where they cannot be trusted, because that value lies far from the
  * mean or squares leave the range of f32, again around the mean.
  */
-export function maskedStats(backend: Backend, plan: Plan, x: number, placed: Placed, v: Training): void {
+export function maskedStats(backend: Backend, plan: Plan, x: number, placed: MaskInMemory, v: Training): void {
   const { total } = placed.mask;
   const { channels } = plan;
   setFirst(backend, plan, x, placed, v.views().gradCenter);
@@ -115,7 +115,7 @@ const SAMPLES = 9;
  * A middle value of a few places that count, as the first centre of each channel; 0 where that is
  * not finite.
  */
-function setFirst({ heap }: Backend, plan: Plan, x: number, { mask }: Placed, center: Float32Array): void {
+function setFirst({ heap }: Backend, plan: Plan, x: number, { mask }: MaskInMemory, center: Float32Array): void {
   const { channels, inner, size } = plan;
   const { channelStep } = mask;
   const values = floats(heap, x, size);
@@ -168,7 +168,7 @@ export function maskedGradStats(
   plan: Plan,
   x: number,
   dy: number,
-  placed: Placed,
+  placed: MaskInMemory,
   v: Training,
   from: number,
   to: number,
@@ -210,7 +210,7 @@ export function maskedAffine(
   residual: number,
   y: number,
   activation: ActivationCode,
-  { places }: Placed,
+  { places }: MaskInMemory,
 ): void {
   pieces(plan, (from, _, extent, c, of) => {
     const at = from * 4;
@@ -231,7 +231,7 @@ export function maskedGradInput(
   dy: number,
   v: Pick<Training, 'gradCenter' | 'scale' | 'b' | 'k'>,
   dx: number,
-  { mask, places, weights, inverse }: Placed,
+  { mask, places, weights, inverse }: MaskInMemory,
   spare: number,
 ): void {
   pieces(plan, (from, size, extent, c, of) => {
@@ -259,6 +259,6 @@ export function spareFor({ kernel, channels }: Plan): number {
 }
 
 /** 0 in places that do not count. */
-export function clearMasked(backend: Backend, plan: Plan, y: number, { places }: Placed): void {
+export function clearMasked(backend: Backend, plan: Plan, y: number, { places }: MaskInMemory): void {
   weigh(backend, plan, y, places);
 }

@@ -1,6 +1,6 @@
 import { wrongMoment } from '../errors.ts';
 import { locate, sameMemory } from './call.ts';
-import type { Located } from './route.ts';
+import type { ResolvedInputs } from './route.ts';
 import type { TensorLike } from './tensor.ts';
 
 /**
@@ -9,12 +9,12 @@ import type { TensorLike } from './tensor.ts';
  */
 export class Kept<P> {
   readonly pass: P;
-  /** Located tensors, by name; good after `check`. */
-  readonly inputs: Partial<Located>;
+  /** The inputs of the forward, by name; good after `check`. */
+  readonly inputs: Partial<ResolvedInputs>;
   readonly #subject: string;
   #lost: { name: string; by: 'forward' | 'backward' } | undefined;
 
-  constructor(subject: string, pass: P, inputs: Partial<Located>) {
+  constructor(subject: string, pass: P, inputs: Partial<ResolvedInputs>) {
     this.#subject = subject;
     this.pass = pass;
     this.inputs = inputs;
@@ -24,7 +24,7 @@ export class Kept<P> {
   noteOutput(out: TensorLike, by: 'forward' | 'backward'): void {
     const { inputs } = this;
     for (const name in inputs) {
-      const x = inputs[name as keyof Located];
+      const x = inputs[name as keyof ResolvedInputs];
       if (x && sameMemory(out, x) && x.data.length > 0) this.#lost ??= { name, by };
     }
   }
@@ -43,7 +43,7 @@ export class Kept<P> {
     }
     const { inputs } = this;
     for (const name in inputs) {
-      const x = inputs[name as keyof Located];
+      const x = inputs[name as keyof ResolvedInputs];
       if (x) locate(this.#subject, `backward: the ${name} of the last forward`, x);
     }
   }

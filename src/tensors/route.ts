@@ -1,8 +1,8 @@
 import { type PlainRecord, sameShape, shapeOf } from './shape.ts';
 import { Tensor, type TensorLike } from './tensor.ts';
 
-/** What a call was found to be given: located tensors. */
-export type Located = { x: TensorLike; residual: TensorLike | undefined };
+/** The inputs of a call, checked and located. */
+export type ResolvedInputs = { x: TensorLike; residual: TensorLike | undefined };
 
 /** A call's options, as far as they name tensors. */
 export interface Destinations {
@@ -21,14 +21,14 @@ interface Extent {
  */
 export class Route<Plan extends Extent> {
   readonly plan: Plan;
-  readonly inputs: Located;
+  readonly inputs: ResolvedInputs;
   readonly out: TensorLike;
   readonly #given: readonly [x: TensorLike, residual: TensorLike | undefined, out: TensorLike];
 
   private constructor(
     given: readonly [TensorLike, TensorLike | undefined, TensorLike],
     plan: Plan,
-    inputs: Located,
+    inputs: ResolvedInputs,
     out: TensorLike,
   ) {
     this.plan = plan;
@@ -45,7 +45,7 @@ export class Route<Plan extends Extent> {
     x: TensorLike,
     { out, residual }: Destinations,
     plan: Plan,
-    inputs: Located,
+    inputs: ResolvedInputs,
     target: TensorLike | undefined,
   ): Route<Plan> | undefined {
     if (!out || !target || plan.size === 0 || out instanceof Tensor !== target instanceof Tensor) return undefined;

@@ -14,7 +14,7 @@ export function checkBatches(subject: string, given: readonly unknown[], argumen
   if (given.length === 0) throw wrongValue('ERR_OPTION', subject, `${argument}es`, expected, '0');
 }
 
-/** Located tensors of such an array. */
+/** The tensors of such an array, checked and located. */
 export function locateAll(subject: string, argument: string, given: readonly TensorLike[]): TensorLike[] {
   checkBatches(subject, given, argument);
   return Array.from(given, (x, i) => locate(subject, `${argument} ${i}`, x));

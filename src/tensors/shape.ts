@@ -144,3 +144,13 @@ export function linearShape(
   const expected = `${inFeatures} features on axis ${last}`;
   throw wrongValue('ERR_SHAPE', subject, 'x', expected, `${shape[last]}`, context);
 }
+
+/** Work on shapes with lengths that are not known: in its errors they are null. */
+export function symbolically<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof Error && 'code' in error) error.message = error.message.replaceAll('NaN', 'null');
+    throw error;
+  }
+}

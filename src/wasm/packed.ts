@@ -1,7 +1,7 @@
 // Modules as text inside the JavaScript: no file to find, no fetch, works in every bundle. The text
 // is compressed harder than a server's gzip would, so that packages and memory hold less of it too.
-// scripts/pack.mjs writes it; a small module that lies beside it, as bytes, reads it
-// (assembly/unpack.ts).
+// assembly/packer/pack.mjs writes it; a small module that lies beside it, as bytes, reads it
+// (assembly/packer/unpack.ts).
 
 import probe from './generated/probe.ts';
 import unpackerBytes from './generated/unpack.ts';

@@ -315,7 +315,8 @@ export class Collector {
     const foreign = this.#theirs.get(layer) ?? layer;
     const said: StoredNorm = Object.hasOwn(this.#said, foreign) ? this.#said[foreign] : {};
     const { training, ...own } = said;
-    const read = stated === 'all' ? NORM_OPTIONS : [...stated, ...(Object.keys(own) as NormOption[])];
+    const more = Object.keys(own) as NormOption[];
+    const read = stated === 'all' ? NORM_OPTIONS : more.length ? [...stated, ...more] : stated;
     this.#norms.set(layer, { options: { ...options, ...own }, stated: read });
     if (training) this.#training.add(layer);
   }

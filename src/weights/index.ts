@@ -1,9 +1,14 @@
 // `evenkeel/weights`: files of other frameworks, and their names in ours.
 
 import * as kernels from '#wasm';
+import type { Bytes } from '../formats/bytes.ts';
+import type { Sequential } from '../nn/sequential.ts';
 import { provide } from '../wasm/source.ts';
+import type { LoadNetworkOptions } from './load-network.ts';
 import * as loading from './load-network.ts';
+import type { Files, FileUrl, LoadOptions } from './load-sequential.ts';
 import * as networks from './load-sequential.ts';
+import type { LoadedNetwork } from './network/loaded-network.ts';
 
 export type { Bytes } from '../formats/bytes.ts';
 export type { StoredTensor, StoredTensors, Values } from '../formats/dtypes.ts';
@@ -62,12 +67,16 @@ export { fromTorch, toTorch } from './torch.ts';
  *   `model.json` among them
  * @throws ERR_FORMAT where the file is none of these, or its graph no such chain: at which node
  */
-export const loadSequential = /* @__PURE__ */ provide(networks.loadSequential, kernels);
+export const loadSequential: (file: Bytes | string | FileUrl | Files, options?: LoadOptions) => Promise<Sequential> =
+  /* @__PURE__ */ provide(networks.loadSequential, kernels);
 
 /**
  * The network of an ONNX file, in evaluation mode: a `Graph` whose inputs, outputs and layouts are
- * the file's, to be run, compiled, saved, or trained where all that it has can be trained
- * (`report`). Integer inputs are whole numbers in a Float32Array.
+ * the file's, to be run, compiled, saved, or trained where all of it can be (`report`). Integer
+ * inputs are whole numbers in a Float32Array.
+ *
+ *     const net = await loadNetwork('model.onnx');
+ *     const run = net.compile();
  *
  * @param source bytes, or where there is a file system a path or a file URL; or files by name, one
  *   of them `*.onnx`, beside it those that its tensors lie in
@@ -75,4 +84,7 @@ export const loadSequential = /* @__PURE__ */ provide(networks.loadSequential, k
  *   of them, how often, and where first; or nodes that say what there is not here. ERR_OPTION for
  *   `outputs` and `constants` that the graph does not have
  */
-export const loadNetwork = /* @__PURE__ */ provide(loading.loadNetwork, kernels);
+export const loadNetwork: (
+  source: Bytes | string | FileUrl | Files,
+  options?: LoadNetworkOptions,
+) => Promise<LoadedNetwork> = /* @__PURE__ */ provide(loading.loadNetwork, kernels);

@@ -34,7 +34,7 @@ export function kerasGroups(
     const leaf = scopes.pop()!;
     const written = scopes.join('/');
     const put = (group: Omit<KerasGroup, 'tensors'>) => {
-      const found = groups.get(group.name) ?? { ...group, tensors: new Map() };
+      const found = groups.get(group.name) ?? { tensors: new Map(), ...group };
       if (found.tensors.has(leaf)) return false;
       groups.set(group.name, found);
       found.tensors.set(leaf, { full, tensor });

@@ -21,13 +21,25 @@ export type ConstantInput =
   | number
   | bigint
   | boolean
-  | { readonly data: ArrayLike<number> | ArrayLike<bigint>; readonly shape: readonly number[] }
-  | { readonly data: ArrayLike<number> | ArrayLike<bigint>; readonly dims: readonly number[] };
+  | {
+      /** Values, row-major. */
+      readonly data: ArrayLike<number> | ArrayLike<bigint>;
+      /** Length of each axis, outermost first. */
+      readonly shape: readonly number[];
+    }
+  | {
+      /** Values, row-major. */
+      readonly data: ArrayLike<number> | ArrayLike<bigint>;
+      /** Length of each axis, outermost first. */
+      readonly dims: readonly number[];
+    };
 
+/** What `loadNetwork` takes besides a file. */
 export interface LoadNetworkOptions {
   /**
    * Names of values that are the outputs, in place of the file's own: those inside the graph cut it
-   * there, for features and for other last layers. What they do not need is left out.
+   * there, for features
+   * and for other last layers. What they do not need is left out.
    */
   outputs?: readonly string[];
   /** Inputs that are to be constants: a sampling rate, the shape for a Reshape, weights. */
@@ -43,13 +55,16 @@ const SUBJECT = 'loadNetwork';
 
 /**
  * The network of an ONNX file, in evaluation mode: a `Graph` whose inputs, outputs and layouts are
- * the file's. Integer inputs are whole numbers in a Float32Array.
+ * the file's. Integer
+ * inputs are whole numbers in a Float32Array.
  *
  * @param source bytes, or where there is a file system a path or a file URL; or files by name, one
- *   of them `*.onnx`, beside it those that its tensors lie in
+ * of them `*.onnx`, beside
+ *   it those that its tensors lie in
  * @throws ERR_FORMAT where the file is no ONNX model, or has operators that there are not here: all
- *   of them, how often, and where first; or nodes that say what there is not here. ERR_OPTION for
- *   `outputs` and `constants` that the graph does not have
+ * of them, how often, and
+ *   where first; or nodes that say what there is not here. ERR_OPTION for `outputs` and `constants`
+ * that the graph does not have
  */
 export async function loadNetwork(
   source: Bytes | string | FileUrl | Files,

@@ -136,7 +136,7 @@ function decomposedAt(graph: Graph, variance: OnnxNode): Decomposed | undefined 
 }
 
 /** Does nobody else take what is inside? */
-function isClosed({ model, takers }: Graph, input: string, last: OnnxNode, nodes: readonly OnnxNode[]): boolean {
+export function isClosed({ model, takers }: Graph, input: string, last: OnnxNode, nodes: readonly OnnxNode[]): boolean {
   const own = new Set(nodes);
   const outputs = new Set(model.outputs);
   return nodes.every(

@@ -53,8 +53,7 @@ export function activationOfNodes(
   }
   const values = known.get(nodes.at(-1)!.outputs[0])!;
   for (const name of ACTIVATIONS) {
-    const { kind, alpha } = activationCode('loadSequential', name);
-    const wanted = POINTS.map((x) => activate(kind, x, alpha));
+    const wanted = wantedOf(name);
     // by the value that is the largest of those near 1, where all activations have one
     const at = POINTS.indexOf(1.37 ** 2);
     const ratio = values[at] / wanted[at];
@@ -67,6 +66,19 @@ export function activationOfNodes(
     if (fits) return { activation: name, factor };
   }
   return undefined;
+}
+
+/** Values of activations where functions are compared. */
+const wantedValues = /* @__PURE__ */ new Map<ActivationName, readonly number[]>();
+
+function wantedOf(name: ActivationName): readonly number[] {
+  let values = wantedValues.get(name);
+  if (!values) {
+    const { kind, alpha } = activationCode('loadSequential', name);
+    values = POINTS.map((x) => activate(kind, x, alpha));
+    wantedValues.set(name, values);
+  }
+  return values;
 }
 
 const BINARY: Readonly<Record<string, (a: number, b: number) => number>> = {

@@ -22,15 +22,24 @@ export function shapesOf(graph: OnnxGraph, constants: Constants): Map<string, Sh
   const shapes = new Map<string, Shape>(graph.shapes);
   const find = (name: string | undefined): Shape | undefined =>
     name === undefined ? undefined : (constants.get(name)?.shape ?? shapes.get(name));
+  /** Values whose whole shapes are values themselves. */
+  const measured = new Map<string, string>();
   for (const node of graph.nodes) {
     const [output] = node.outputs;
+    if (isWholeShape(node) && output) measured.set(output, node.inputs[0]);
     if (node.domain !== '' || output === undefined || output === '') continue;
-    const shape = shapeOf(node, find, constants);
+    const like = node.op === 'Reshape' ? measured.get(node.inputs[1]) : undefined;
+    const shape = like === undefined ? shapeOf(node, find, constants) : find(like);
     if (!shape) continue;
     const said = shapes.get(output);
     shapes.set(output, said?.length === shape.length ? shape.map((length, i) => length ?? said[i]) : shape);
   }
   return shapes;
+}
+
+/** Is it a Shape of all axes? Later versions give some of them. */
+export function isWholeShape({ op, domain, attributes }: OnnxNode): boolean {
+  return op === 'Shape' && domain === '' && !attributes.has('start') && !attributes.has('end');
 }
 
 function shapeOf(

@@ -8,6 +8,7 @@ import type { OnnxModel, OnnxNode } from '../formats/onnx.ts';
 import { placesOf, type Shape, sizeOf } from './onnx-constants.ts';
 import { type Decomposed, decomposedOf } from './onnx-decomposed.ts';
 import { type Graph, graphFor, originOf } from './onnx-graph.ts';
+import { type DecomposedGroups, groupNormsOf } from './onnx-group-norm.ts';
 import { commonName, labelOf, shortest } from './onnx-names.ts';
 
 const FORMAT = 'ONNX';
@@ -69,21 +70,36 @@ export interface OnnxStatelessNorm {
  */
 export function statelessNormsOf(model: OnnxModel): OnnxStatelessNorm[] {
   const graph = graphFor(model);
+  const groups = groupNormsOf(graph);
+  const inside = new Set(groups.map(({ instance }) => instance));
   const single = model.nodes.flatMap((node) => {
-    const stateless = node.domain === '' ? statelessNormFor(graph, node) : undefined;
+    const stateless = node.domain === '' && !inside.has(node) ? statelessNormFor(graph, node) : undefined;
     return stateless ? [stateless] : [];
   });
   const taken = new Set(graph.names.values());
-  const several = decomposedOf(graph).map((norm) => {
+  const nameOf = (norm: Decomposed | DecomposedGroups) => {
     const label = labelOf(norm.nodes.at(-1)!);
     const weights = [norm.gamma, norm.beta].filter((name) => name !== undefined);
     const common = commonName(weights.map((name) => originOf(graph.producers, name)));
     let name = common !== undefined && !taken.has(common) ? common : label;
     for (let i = 2; taken.has(name); i++) name = `${label}.${i}`;
     taken.add(name);
-    return { name, ...fromSeveral(graph, norm) };
-  });
-  return [...single, ...several];
+    return name;
+  };
+  const several = decomposedOf(graph).map((norm) => ({ name: nameOf(norm), ...fromSeveral(graph, norm) }));
+  const byGroups = groups.map((norm) => ({ name: nameOf(norm), ...fromGroups(norm) }));
+  return [...single, ...several, ...byGroups];
+}
+
+const OTHERWISE = 'a norm in other nodes than are known here';
+
+/** A group norm that is written as several nodes. */
+function fromGroups(norm: DecomposedGroups): Omit<OnnxStatelessNorm, 'name'> {
+  const { numGroups, channels, eps, input, output, gamma, beta, nodes, isWhole } = norm;
+  const inputs = { ...(gamma !== undefined && { gamma }), ...(beta !== undefined && { beta }) };
+  const node = nodes.at(-1)!;
+  const stateless = { node, kind: 'GroupNorm' as const, eps, inputs, numGroups, channels, nodes, input, output };
+  return isWhole ? stateless : { problem: OTHERWISE, ...stateless };
 }
 
 /** A norm that is written as several nodes. */
@@ -105,7 +121,7 @@ function fromSeveral(graph: Graph, norm: Decomposed): Omit<OnnxStatelessNorm, 'n
     channels !== undefined &&
     shapes.every((weights) => !weights || (sizeOf(weights) === channels && weights.at(first - 1) === channels)) &&
     channels > 1;
-  const open = norm.isWhole ? {} : { problem: 'a norm in other nodes than are known here' };
+  const open = norm.isWhole ? {} : { problem: OTHERWISE };
   if (isByChannel) return { ...base, kind: 'InstanceNorm', channels, ...open };
   const kind = centred ? 'LayerNorm' : 'RMSNorm';
   if (!isTrailing) return { ...base, kind, problem: `normalised axes ${show(axes)}, not the last ones` };

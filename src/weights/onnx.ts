@@ -185,6 +185,9 @@ export function fromOnnx(model: OnnxModel | Bytes, options: ImportOptions = {}):
     const layer = collector.rename(stateless.name);
     for (const [ours, tensor] of Object.entries(stateless.inputs))
       take(tensor, layer, ours, (values, shape) => spreadWeights(stateless, values, shape));
+    // the ones and zeros of a group norm say that there is nothing else
+    for (const { op, inputs } of stateless.nodes ?? [])
+      if (op === 'InstanceNormalization') for (const name of inputs.slice(1)) markUsed(graph, name, used);
   }
   for (const node of parsed.nodes) {
     if (node.op === 'Dropout' && node.inputs[2] && graph.constants.get(node.inputs[2])?.data[0]) {

@@ -1,7 +1,7 @@
 // A chain of Keras layers as ours. TF.js' layers models are described in the same way.
 
 import { malformed } from '../errors.ts';
-import { quote, quoteSome } from '../formats/bytes.ts';
+import { mostLayers, quote, quoteSome } from '../formats/bytes.ts';
 import { asRecord, type Json } from '../formats/json.ts';
 import { showJson } from '../formats/show-json.ts';
 import { type Activation, type ActivationName, activationOf, FOREIGN, NAMES } from '../kernels/activations.ts';
@@ -56,6 +56,10 @@ export function sequentialFromKeras(network: KerasNetwork, options: LoadOptions)
   const used: KerasGroup[] = [];
   const rename: Record<string, string> = {};
   const chain = chainOf(network);
+  const sizes = network.groups.flatMap(({ tensors }) => Array.from(tensors.values(), ({ tensor }) => tensor.shape));
+  const most = mostLayers(4 * sizes.reduce((sum, shape) => sum + shape.reduce((size, length) => size * length, 1), 0));
+  if (chain.length > most)
+    throw malformed(format, 'network', `at most ${most} layers for its size`, `${chain.length}`, 0);
 
   chain.forEach(({ layer, rank }, i) => {
     const { className, config, name } = layer;

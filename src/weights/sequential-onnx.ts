@@ -1,7 +1,7 @@
 // A chain of ONNX nodes as layers.
 
 import { malformed } from '../errors.ts';
-import { type Bytes, quote, quoteSome } from '../formats/bytes.ts';
+import { type Bytes, mostLayers, quote, quoteSome } from '../formats/bytes.ts';
 import type { StoredTensor, Values } from '../formats/dtypes.ts';
 import { type OnnxModel, type OnnxNode, readOnnx } from '../formats/onnx.ts';
 import type { TensorFiles } from '../formats/onnx-tensor.ts';
@@ -138,7 +138,11 @@ class Chain {
    */
   #checkOperators(): void {
     const strange = new Map<string, string>();
+    const parts = new Set(
+      [...this.#statelessNorms.values()].flatMap(({ nodes = [], problem }) => (problem ? [] : nodes)),
+    );
     for (const node of this.#nodes) {
+      if (parts.has(node)) continue;
       const isOwn = node.domain === '';
       const op = isOwn ? node.op : `${node.domain}.${node.op}`;
       if ((!isOwn || !KNOWN.has(node.op)) && !strange.has(op)) strange.set(op, this.#place(node));
@@ -238,6 +242,13 @@ class Chain {
 
   #push(layer: Layer): void {
     this.#flush();
+    this.#append(layer);
+  }
+
+  #append(layer: Layer): void {
+    const most = mostLayers(this.#model.size);
+    if (this.#layers.length === most)
+      throw malformed(FORMAT, 'graph', `at most ${most} layers for its size`, 'more', 0);
     this.#layers.push(layer);
   }
 
@@ -257,7 +268,7 @@ class Chain {
     const layer = this.#run.layer(this.#shape, linear?.outFeatures);
     if (!layer) throw fail('a known number of features', 'none');
     this.#run = new AffineRun();
-    this.#layers.push(layer);
+    this.#append(layer);
   }
 
   #factor(node: OnnxNode, factor: number | StoredTensor): Factor {
@@ -532,7 +543,7 @@ class Chain {
     if (!channels) throw this.#fail(node, 'a known number of channels', 'none');
     if (kind === 'GroupNorm') {
       const norm = new GroupNorm(numGroups, channels, { eps });
-      norm.loadStateDict(state);
+      norm.loadStateDict({ ...norm.stateDict(), ...state });
       return norm;
     }
     const Norm = [InstanceNorm1d, InstanceNorm2d, InstanceNorm3d][(shape?.length ?? 0) - 3];

@@ -1,5 +1,6 @@
 // Files that would cost more than they are: how much a header may become.
 
+import { execFileSync } from 'node:child_process';
 import { expect, test } from 'vitest';
 import { type Json, parseJson, parseMembers } from '../../src/formats/json.ts';
 import { readSafetensors } from '../../src/weights/index.ts';
@@ -133,4 +134,12 @@ test('a long header is parsed in pieces, and refused where it is wrong', () => {
     expect(() => read(header), header.slice(-20)).toThrow(message);
   expect(read('[1, 2]')).toEqual({ found: new Map(), left: [1, 2] });
   expect(read('{}').found.size).toBe(0);
+});
+
+// Linux counts the memory of a process; the built package is measured, as a program has it
+test.skipIf(process.platform !== 'linux')('a file of 16,000 norms is read and folded in 64 MB', () => {
+  const program = new URL('../support/peak.mjs', import.meta.url).pathname;
+  const peak = JSON.parse(execFileSync(process.execPath, [program], { encoding: 'utf8' }));
+  expect(Object.keys(peak)).toEqual(['norms', 'header']);
+  for (const megabytes of Object.values(peak)) expect(megabytes).toBeLessThan(64);
 });

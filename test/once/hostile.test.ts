@@ -540,6 +540,18 @@ describe('values of any type where others are expected', () => {
     expect(() => fromTfjs(readTfjs(files['model.json'], files))).toThrow(`got [1,"a",{"b":null}]`);
   });
 
+  test('a network has no more layers than its size allows', async () => {
+    const layers = Array.from({ length: 1501 }, (_, i) => ({
+      class_name: 'Dropout',
+      config: { name: `d${i}`, ...(i === 0 && { batch_input_shape: [null, 1] }) },
+    }));
+    const modelTopology = { model_config: { class_name: 'Sequential', config: { layers } } };
+    const model = { modelTopology, weightsManifest: [] };
+    await expect(loadSequential({ 'model.json': text(JSON.stringify(model)) })).rejects.toThrow(
+      'TF.js: network expected at most 1500 layers for its size, got 1501 (offset 0)',
+    );
+  });
+
   test('lists of names and shapes are shown in part', async () => {
     const leaves = Array.from({ length: 500 }, (_, i) => `kernel ${i}`);
     await expect(loadSequential(layered('LayerNormalization', {}, [2], ['gamma', ...leaves]))).rejects.toThrow(

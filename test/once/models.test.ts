@@ -179,7 +179,7 @@ describe('options', () => {
         return new BatchNorm2d(channels, options);
       },
     });
-    expect(seen).toEqual([4, 8, 16]);
+    expect(seen).toEqual([4, 8, 16, 32]);
     expect((net.layers.get('bn3') as BatchNorm2d).options.eps).toBe(1e-3);
   });
 
@@ -206,8 +206,8 @@ describe('what is refused', () => {
   test.each<[() => unknown, string]>([
     [() => resnet(101 as never), 'resnet: depth expected 18, 34 or 50, got 101'],
     [() => resnet('toString' as never), "resnet: depth expected 18, 34 or 50, got 'toString'"],
-    [() => resnet(18, { classes: 0 }), 'resnet(18): classes expected a positive integer, got 0'],
-    [() => resnet(18, { width: 1.5 }), 'resnet(18): width expected a positive integer, got 1.5'],
+    [() => resnet(18, { classes: 0 }), 'resnet(18): classes expected a whole number of 1 or more, got 0'],
+    [() => resnet(18, { width: 1.5 }), 'resnet(18): width expected a whole number of 1 or more, got 1.5'],
     [
       () => resnet(18, { depth: 3 } as never),
       "resnet(18): options expected 'classes', 'channels', 'norm', 'layout', 'seed', 'width', 'normPlace' or 'zeroLastGamma', got 'depth'",
@@ -232,7 +232,7 @@ describe('what is refused', () => {
     ],
     [() => digitResnet(10), 'digitResnet: depth expected 6·n + 2 from 8 on, got 10'],
     [() => digitResnet(2), 'digitResnet: depth expected 6·n + 2 from 8 on, got 2'],
-    [() => digitConvnet({ channels: -1 }), 'digitConvnet: channels expected a positive integer, got -1'],
+    [() => digitConvnet({ channels: -1 }), 'digitConvnet: channels expected a whole number of 1 or more, got -1'],
     [() => mobilenetV2({ width: Number.NaN }), 'mobilenetV2: width expected a finite number above 0, got NaN'],
     [() => mobilenetV2({ dropout: 2 }), 'mobilenetV2: dropout expected a number from 0 to 1, got 2'],
     [() => mobilenetV2({ seed: Number.POSITIVE_INFINITY }), 'mobilenetV2: seed expected a finite number, got Infinity'],

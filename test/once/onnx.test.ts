@@ -5,7 +5,7 @@ import { readdirSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { nodeField, tensorField, valueField, writeModel } from '../../src/formats/onnx-write.ts';
 import { floatField, integerField, lengthField } from '../../src/formats/protobuf.ts';
-import { ActivationLayer, foldConv, foldLinear, Random, type Sequential } from '../../src/index.ts';
+import { ActivationLayer, foldConv, foldLinear, GroupNorm, Random, ReLU, Sequential } from '../../src/index.ts';
 import {
   foldOnnx,
   fromOnnx,
@@ -785,4 +785,79 @@ test.each([-(2 ** 53), -(2 ** 31), -65, 0.5])('a norm whose axis is %d has no kn
     const [stateless] = statelessNormsOf(readOnnx(writeModel([node, scale, ...rank], 23)));
     expect(stateless.problem).toMatch(/^axis -?[\d.]+ of an input of (?:unknown )?rank/);
   }
+});
+
+describe('a group norm in several nodes, as PyTorch writes it before version 18', () => {
+  const vector = (length: number, seed: number) =>
+    Float32Array.from({ length }, (_, i) => 0.5 + Math.sin(i * 1.7 + seed));
+  const [gamma, beta] = [vector(6, 1), vector(6, 2)];
+  /** Two of them, one behind the other: shapes as a constant, or worked out by the model. */
+  const model = ({ scale = 1, dynamic = true, affine = true, taken = false, start = false } = {}) => {
+    const norm = (x: string, y: string, name: string) => [
+      nodeField('Reshape', `${name}.split`, [x, 'groups'], [`${name}.s`]),
+      nodeField('InstanceNormalization', `${name}.in`, [`${name}.s`, 'ones', 'zeros'], [`${name}.i`], {
+        epsilon: { float: 1e-3 },
+      }),
+      ...(dynamic ? [nodeField('Shape', `${name}.shape`, [x], [`${name}.n`], start ? { start: 1 } : {})] : []),
+      nodeField('Reshape', `${name}.join`, [`${name}.i`, dynamic ? `${name}.n` : 'whole'], [affine ? `${name}.j` : y]),
+      ...(affine
+        ? [
+            nodeField('Mul', `${name}.mul`, [`${name}.j`, `${name}.weight`], [`${name}.m`]),
+            nodeField('Add', `${name}.add`, [`${name}.m`, `${name}.bias`], [y]),
+          ]
+        : []),
+    ];
+    const weights = (name: string) => [
+      tensorField(5, `${name}.weight`, gamma, [6, 1, 1]),
+      tensorField(5, `${name}.bias`, beta, [6, 1, 1]),
+    ];
+    return writeModel(
+      [
+        ...norm('x', 'a', 'gn1'),
+        nodeField('Relu', 'relu', ['a'], ['b']),
+        ...norm('b', 'y', 'gn2'),
+        tensorField(5, 'groups', [0, 3, -1], [3], 'I64'),
+        tensorField(5, 'whole', [0, 6, 4, 5], [4], 'I64'),
+        tensorField(5, 'ones', new Float32Array(3).fill(scale), [3]),
+        tensorField(5, 'zeros', new Float32Array(3), [3]),
+        ...(affine ? [...weights('gn1'), ...weights('gn2')] : []),
+        valueField(11, 'x', ['n', 6, 4, 5]),
+        valueField(12, 'y', ['n', 6, 4, 5]),
+        ...(taken ? [valueField(12, 'gn1.i', ['n', 3, 40])] : []),
+      ],
+      13,
+    );
+  };
+  const x = { data: Float32Array.from({ length: 240 }, (_, i) => Math.sin(i * i) * 3 + (i % 7)), shape: [2, 6, 4, 5] };
+
+  test.each([
+    [true, true],
+    [false, true],
+    [true, false],
+  ])('shape worked out: %s, scale and bias: %s', async (dynamic, affine) => {
+    const bytes = model({ dynamic, affine });
+    const count = 3 + Number(dynamic) + 2 * Number(affine);
+    const names = affine ? ['gn1', 'gn2'] : ['gn1.join', 'gn2.join'];
+    expect(strangeNorms(readOnnx(bytes))).toEqual(names.map((name) => `GroupNorm ${name} (in ${count} nodes)`));
+    const one = () => new GroupNorm(3, 6, { eps: 1e-3, affine });
+    const net = new Sequential(one(), new ReLU(), one()).eval();
+    if (affine) {
+      const { state, unused } = fromOnnx(bytes, { layer: net, rename: { gn1: '0', gn2: '2' } });
+      expect(unused).toEqual(dynamic ? ['groups', 'whole'] : ['groups', 'whole']);
+      expect(Array.from(state['0.gamma'].data)).toEqual(Array.from(gamma));
+      net.loadStateDict(state);
+    }
+    const loaded = await loadSequential(bytes);
+    expect(loaded.forward(x).data).toEqual(net.forward(x).data);
+  });
+
+  test('is none where anything else is done', async () => {
+    const refused = async (bytes: Uint8Array, message: RegExp) =>
+      await expect(loadSequential(bytes)).rejects.toThrow(message);
+    expect(strangeNorms(readOnnx(model({ scale: 2 })))[0]).toBe('InstanceNormalization gn1.in');
+    expect(strangeNorms(readOnnx(model({ start: true })))[0]).toBe('InstanceNormalization gn1.in');
+    await refused(model({ scale: 2 }), /Reshape/);
+    await refused(model({ start: true }), /Reshape|Shape/);
+    expect(strangeNorms(readOnnx(model({ taken: true })))[0]).toBe('InstanceNormalization gn1.in');
+  });
 });

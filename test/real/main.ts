@@ -1,6 +1,7 @@
 // Networks that are published in npm packages, through this library and through onnxruntime-node:
-// npm run test:real. The packages are fetched into a folder that is not committed. Arguments:
-// `--only TEXT`, `--folder FOLDER` with files of your own.
+// npm run test:real. The
+// packages are fetched into a folder that is not committed. Arguments: `--only TEXT`, `--folder
+// FOLDER` with files of your own.
 
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';

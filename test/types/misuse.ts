@@ -28,6 +28,9 @@ import {
   type Diagnosis,
   DomainBatchNorm,
   Dropout,
+  Dropout1d,
+  Dropout2d,
+  Dropout3d,
   EMA,
   Flatten,
   GELU,
@@ -71,6 +74,7 @@ import {
   SiLU,
   Softmax,
   Softsign,
+  SpectralNorm,
   StepLR,
   saveCheckpoint,
   Tanh,
@@ -79,6 +83,7 @@ import {
   Upsample,
   type Value,
   WarmUp,
+  WeightStandardization,
 } from 'evenkeel';
 
 const data = new Float32Array(6);
@@ -179,6 +184,18 @@ new Linear(3);
 new Linear(3, 4, { init: 'xavier' });
 // @ts-expect-error a probability is a number
 new Dropout('0.5');
+// @ts-expect-error no noise shape where the layer has its own
+new Dropout1d(0.5, { noiseShape: [null, 1, null] });
+// @ts-expect-error rank 4
+new Dropout2d().forward({ data, shape: [2, 3, 4] });
+// @ts-expect-error not a layout
+new Dropout3d(0.5, { layout: 'NCDHW' });
+// @ts-expect-error no weight
+new SpectralNorm(new ReLU());
+// @ts-expect-error no options object
+new WeightStandardization(new Linear(2, 2), 1e-5);
+// @ts-expect-error not a boolean
+new Linear(2, 2).loadStateDict({}, { strict: 'no' });
 // @ts-expect-error the option is a seed
 new Dropout(0.5, { random: new Random(1) });
 // @ts-expect-error one axis

@@ -26,7 +26,11 @@ import {
   DomainBatchNorm,
   type DomainBatchNormOptions,
   Dropout,
+  Dropout1d,
+  Dropout2d,
+  Dropout3d,
   type DropoutOptions,
+  type FeatureDropoutOptions,
   Flatten,
   GroupNorm,
   type GroupNormOptions,
@@ -37,6 +41,8 @@ import {
   LayerNorm,
   Linear,
   type LinearOptions,
+  type LoadOptions,
+  type LoadReport,
   LogSoftmax,
   type LSTMCellOptions,
   type MaskOptions,
@@ -56,8 +62,12 @@ import {
   type SGDOptions,
   Softmax,
   type SoftmaxOptions,
+  SpectralNorm,
+  type SpectralNormOptions,
   tensor,
   Upsample,
+  WeightStandardization,
+  type WeightStandardizationOptions,
   xavierNormal,
   xavierUniform,
 } from 'evenkeel';
@@ -139,8 +149,18 @@ new BNLSTMCell(3, 4, lstm);
 
 const linear: Complete<LinearOptions> = { bias: false, init: xavierNormal(), seed: 3 };
 new Linear(3, 4, linear);
-const dropout: Complete<DropoutOptions> = { seed: 3 };
+const dropout: Complete<DropoutOptions> = { seed: 3, noiseShape: [null, 1, 4] };
 new Dropout(0.2, dropout);
+const featureDropout: Complete<FeatureDropoutOptions> = { seed: 3, layout: 'channels-last' };
+for (const FeatureDropout of [Dropout1d, Dropout2d, Dropout3d]) new FeatureDropout(0.2, featureDropout);
+
+const spectralNorm: Complete<SpectralNormOptions> = { iterations: 2, eps: 1e-6, seed: 1 };
+new SpectralNorm(new Conv2d(3, 4, 3), spectralNorm);
+const weightStandardization: Complete<WeightStandardizationOptions> = { eps: 1e-6 };
+new WeightStandardization(new Linear(3, 4), weightStandardization);
+const load: Complete<LoadOptions> = { strict: false };
+const report: LoadReport = new Linear(3, 4).loadStateDict({}, load);
+export const names: readonly string[] = [...report.missing, ...report.unexpected];
 const softmax: Complete<SoftmaxOptions> = { axis: -1 };
 new Softmax(softmax);
 new LogSoftmax(softmax);

@@ -301,6 +301,8 @@ export const describeConv: Description<Exact, Rounded> = {
   }),
   bytes: ({ weight, bias }) => 4 * (weight.length + (bias?.length ?? 0)),
   work: () => null,
+  multiplyAdds: (operation, [x], y) =>
+    operation.weight.length * x[0] * countOf(lengthsOf(operation, operation.transposed ? x : y)),
   // of the output; of the input where outputs see unlike parts of the window
   workWords: ({ weight, transposed }) => `${weight.length.toLocaleString('en')} per ${transposed ? 'input ' : ''}pixel`,
   analyse: ([x], exact, used) => analyseConv(x, exact, used),

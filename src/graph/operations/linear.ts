@@ -104,6 +104,7 @@ export const describeLinear: Description<Exact, Rounded> = {
   }),
   bytes: ({ weight, bias }) => 4 * (weight.length + (bias?.length ?? 0)),
   work: ({ weight }) => weight.length,
+  multiplyAdds: ({ weight, outFeatures }, _shapes, y) => (weight.length / outFeatures) * countOf(y),
   analyse: ([x], exact, used) => analyseLinear(x, exact, used),
   input: ({ inFeatures }) => ({ axis: -1, count: inFeatures }),
   output: ({ outFeatures }) => ({ axis: -1, count: outFeatures }),

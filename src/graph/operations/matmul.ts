@@ -83,6 +83,7 @@ export const describeMatmul = /* @__PURE__ */ plainDescription(plain, runMatmul,
   group: 'arithmetic',
   noun: 'a product of matrices',
   json: () => ({}),
+  multiplyAdds: (_operation, [a], y) => countOf(y) * (a[a.length - 1] ?? 1),
   error([a, b], operation, shape) {
     const product = (x: Float64Array, w: Float64Array) => {
       const y = new Float64Array(countOf(shape));

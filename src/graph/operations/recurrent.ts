@@ -1,5 +1,6 @@
 // Recurrent layers over sequences, as ONNX has them: LSTM, GRU and RNN, forward, backward or both
-// ways (https://onnx.ai/onnx/operators/onnx__LSTM.html, …GRU, …RNN). Sums are in f64.
+// ways
+// (https://onnx.ai/onnx/operators/onnx__LSTM.html, …GRU, …RNN). Sums are in f64.
 
 import { wrongValue } from '../../errors.ts';
 import { countOf, differs, showSymbolic } from '../../tensors/shape.ts';
@@ -236,4 +237,6 @@ export const describeRecurrent = /* @__PURE__ */ plainDescription(plain, runRecu
   group: 'recurrent',
   noun: 'a recurrent layer',
   json: ({ kind: _, ...rest }) => rest,
+  // every step of every sample
+  multiplyAdds: (_operation, [x, w, r]) => x[0] * x[1] * (countOf(w) + countOf(r)),
 });

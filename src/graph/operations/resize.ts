@@ -1,5 +1,6 @@
 // An image, or any value, at another size: ONNX' Resize with its ways to place outputs between
-// inputs (https://onnx.ai/onnx/operators/onnx__Resize.html).
+// inputs
+// (https://onnx.ai/onnx/operators/onnx__Resize.html).
 
 import { wrongValue } from '../../errors.ts';
 import { countOf, showSymbolic } from '../../tensors/shape.ts';

@@ -130,4 +130,5 @@ export const describeWeighted = /* @__PURE__ */ plainDescription(plain, runWeigh
   group: 'arithmetic',
   noun: 'a convolution',
   json: ({ kind: _, ...rest }) => rest,
+  multiplyAdds: ({ transposed }, [x, w], y) => countOf(w.slice(1)) * countOf(transposed ? x : y),
 });

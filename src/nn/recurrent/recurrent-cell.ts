@@ -14,7 +14,7 @@ import { RecurrentBatchNorm1d } from '../../norms/recurrent-batch-norm.ts';
 import { readLengths } from '../../passes/mask.ts';
 import { type Steps, stepsOf } from '../../passes/steps.ts';
 import type { Call } from '../../tensors/call.ts';
-import type { Located } from '../../tensors/route.ts';
+import type { ResolvedInputs } from '../../tensors/route.ts';
 import { countOf, differs } from '../../tensors/shape.ts';
 import type { Result, TensorLike } from '../../tensors/tensor.ts';
 import { floatsOf } from '../../typed-arrays.ts';
@@ -206,12 +206,12 @@ export abstract class RecurrentCell extends LeafLayer<CellPass, 3, Omit<Recurren
   }
 
   /** @internal */
-  protected override again({ plan }: CellPass): CellPass {
+  protected override renew({ plan }: CellPass): CellPass {
     return this.begin(plan.shape, {});
   }
 
   /** @internal */
-  protected override write(call: Call, pass: CellPass, { x }: Located, out: TensorLike): void {
+  protected override write(call: Call, pass: CellPass, { x }: ResolvedInputs, out: TensorLike): void {
     const { passes, state, plan } = pass;
     const norms: RunByRun[] = [];
     // statistics that may be refused in the middle must not cost what an earlier forward left
@@ -239,12 +239,12 @@ export abstract class RecurrentCell extends LeafLayer<CellPass, 3, Omit<Recurren
   }
 
   /** @internal */
-  protected override empty(pass: CellPass, call: Call, inputs: Located, out: TensorLike): void {
+  protected override empty(pass: CellPass, call: Call, inputs: ResolvedInputs, out: TensorLike): void {
     this.write(call, pass, inputs, out);
   }
 
   /** @internal */
-  protected override writeBack(call: Call, pass: CellPass, _: Located, dy: TensorLike, dx: TensorLike): void {
+  protected override writeBack(call: Call, pass: CellPass, _: ResolvedInputs, dy: TensorLike, dx: TensorLike): void {
     const restore = gradientsOf(this.parameters());
     try {
       runBackward(call, this.#parts, pass.steps, pass.left!, call.input(dy), call.output(dx));

@@ -13,13 +13,13 @@ import type { Pass } from '../../layers/leaf-layer.ts';
 import { addToGradient } from '../../layers/parameter.ts';
 import { evaluationMap, inverseStd, type Training } from '../../passes/coefficients.ts';
 import { MASK_OPTIONS, type Mask, type MaskOptions, readMask } from '../../passes/mask.ts';
-import { clearMasked, type Placed, placeMask, spareFor } from '../../passes/masked-passes.ts';
+import { clearMasked, type MaskInMemory, placeMask, spareFor } from '../../passes/masked-passes.ts';
 import { activationScratch, preActivations, stagedAffine, stagedScratch } from '../../passes/passes.ts';
 import { type Plan, planOf, type Ranks } from '../../passes/plan.ts';
 import { RunBlocks } from '../../passes/run-blocks.ts';
 import type { SourcedRun } from '../../passes/runs.ts';
 import type { Call } from '../../tensors/call.ts';
-import type { Located } from '../../tensors/route.ts';
+import type { ResolvedInputs } from '../../tensors/route.ts';
 import { Tensor, type TensorLike } from '../../tensors/tensor.ts';
 import type { Layout } from '../../types.ts';
 import type { SingleValue } from '../statistics/running-stats.ts';
@@ -54,7 +54,7 @@ export type StatisticsObserver = (runs: readonly NormalizedRun[], moments: Momen
  */
 interface Work {
   readonly pass: Pick<ChannelPass, 'runs' | 'training'>;
-  readonly masks: readonly (Placed | undefined)[];
+  readonly masks: readonly (MaskInMemory | undefined)[];
   /** Statistics and coefficients of each run. */
   readonly blocks: RunBlocks;
   /** May statistics be refused? Then they are there before a run is mapped. */
@@ -181,7 +181,7 @@ export class ChannelEngine implements NormEngine<ChannelPass> {
     return { plan, runs, training };
   }
 
-  forward(call: Call, pass: ChannelPass, { x, residual }: Located, out: TensorLike): void {
+  forward(call: Call, pass: ChannelPass, { x, residual }: ResolvedInputs, out: TensorLike): void {
     const { runs } = pass;
     const current = backend();
     const evaluates = runs.length === 1 && runs[0].source === 'running' && !runs[0].mask && !this.#observer;

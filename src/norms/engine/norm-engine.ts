@@ -3,7 +3,7 @@ import type { ActivationCode } from '../../kernels/activations.ts';
 import type { Pass } from '../../layers/leaf-layer.ts';
 import type { LearnedParameter } from '../../layers/parameter.ts';
 import type { Call } from '../../tensors/call.ts';
-import type { Located } from '../../tensors/route.ts';
+import type { ResolvedInputs } from '../../tensors/route.ts';
 import type { TensorLike } from '../../tensors/tensor.ts';
 import type { ChannelEngine } from './channel-engine.ts';
 
@@ -36,7 +36,7 @@ export interface NormEngine<P extends Pass = Pass> {
   /** The same for a call that has been checked before. */
   reuse(pass: P, training: boolean): P;
   /** The output of a batch with values in it. */
-  forward(call: Call, pass: P, inputs: Located, out: TensorLike): void;
+  forward(call: Call, pass: P, inputs: ResolvedInputs, out: TensorLike): void;
   /** What a forward without values does. */
   forwardEmpty(pass: P): void;
   /** Bytes of scratch for `preActivations`. */

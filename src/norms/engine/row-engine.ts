@@ -18,7 +18,7 @@ import { addToGradient } from '../../layers/parameter.ts';
 import { type RowPlan, rowPlanOf } from '../../passes/plan.ts';
 import { Region } from '../../tensors/block.ts';
 import type { Call } from '../../tensors/call.ts';
-import type { Located } from '../../tensors/route.ts';
+import type { ResolvedInputs } from '../../tensors/route.ts';
 import type { TensorLike } from '../../tensors/tensor.ts';
 import { doubles, fill, floats, store } from '../../wasm/views.ts';
 import type { NormEngine } from './norm-engine.ts';
@@ -97,7 +97,7 @@ export class RowEngine implements NormEngine<RowPass> {
     return pass;
   }
 
-  forward(call: Call, { plan }: RowPass, { x, residual }: Located, out: TensorLike): void {
+  forward(call: Call, { plan }: RowPass, { x, residual }: ResolvedInputs, out: TensorLike): void {
     const at = call.input(x);
     const added = residual ? call.input(residual) : 0;
     const to = call.output(out, { x, at });

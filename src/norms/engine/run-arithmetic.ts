@@ -12,11 +12,11 @@ import {
   type Training,
 } from '../../passes/coefficients.ts';
 import {
+  type MaskInMemory,
   maskedAffine,
   maskedGradInput,
   maskedGradStats,
   maskedStats,
-  type Placed,
 } from '../../passes/masked-passes.ts';
 import { constantBackward, statistics, trainBackward, trainForward } from '../../passes/passes.ts';
 import type { RunBlocks, Scaling } from '../../passes/run-blocks.ts';
@@ -55,7 +55,7 @@ export class RunArithmetic {
   }
 
   /** Mean and variance of a run's channels, in `v`. */
-  statistics({ plan }: Run, x: number, v: Training, mask: Placed | undefined): void {
+  statistics({ plan }: Run, x: number, v: Training, mask: MaskInMemory | undefined): void {
     if (mask) maskedStats(backend(), plan, x, mask, v);
     else statistics(backend(), plan, x, v);
     this.#parts.transform?.pool?.(v);
@@ -74,7 +74,7 @@ export class RunArithmetic {
     residual: number,
     y: number,
     v: Training,
-    mask: Placed | undefined,
+    mask: MaskInMemory | undefined,
     known: boolean,
   ): boolean {
     const { channels, eps, activation, learned, transform } = this.#parts;
@@ -108,7 +108,7 @@ export class RunArithmetic {
   }
 
   /** Normalises a run by the running statistics. */
-  evaluate(run: Run, x: number, residual: number, y: number, mask: Placed | undefined): void {
+  evaluate(run: Run, x: number, residual: number, y: number, mask: MaskInMemory | undefined): void {
     const { activation } = this.#parts;
     const map = this.evaluationMap(run);
     if (mask) maskedAffine(backend(), run.plan, x, map, residual, y, activation, mask);
@@ -152,7 +152,7 @@ export class RunArithmetic {
     x: number,
     dy: number,
     dx: number,
-    mask: Placed | undefined,
+    mask: MaskInMemory | undefined,
     spare: number,
     learns: boolean,
   ): void {

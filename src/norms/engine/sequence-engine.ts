@@ -11,7 +11,7 @@ import { type Plan, planOf } from '../../passes/plan.ts';
 import { nothingCounts, runOf, type Source, type SourcedRun } from '../../passes/runs.ts';
 import { gather, type Steps, scatter, stepsOf } from '../../passes/steps.ts';
 import type { Call } from '../../tensors/call.ts';
-import type { Located } from '../../tensors/route.ts';
+import type { ResolvedInputs } from '../../tensors/route.ts';
 import { Tensor, type TensorLike } from '../../tensors/tensor.ts';
 import type { StepRule, StepStats } from '../statistics/step-stats.ts';
 import type { BatchPolicy } from './batch-policy.ts';
@@ -140,7 +140,7 @@ export class SequenceEngine implements NormEngine<StepPass> {
     throw wrongValue('ERR_SHAPE', this.subject, 'x', `at most ${most} time steps`, `step ${step}`, context);
   }
 
-  forward(call: Call, pass: StepPass, { x, residual }: Located, out: TensorLike): void {
+  forward(call: Call, pass: StepPass, { x, residual }: ResolvedInputs, out: TensorLike): void {
     const channels = this.#channels;
     const { steps } = pass;
     const many = steps.rows.length;

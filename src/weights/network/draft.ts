@@ -1,12 +1,12 @@
 // A network while a file is read: values, and what makes them. Nodes that no output needs are left
-// out in the end. What a format has is brought here by converters, one for each operator; nothing
-// here knows a format.
+// out in the end. What a
+// format has is brought here by converters, one for each operator; nothing here knows a format.
 
 import { showShape, wrongValue } from '../../errors.ts';
 import type { Length } from '../../graph/lengths.ts';
 import type { Description, Operation as GraphOperation } from '../../graph/operation.ts';
 import { describeAdd, describeMultiply } from '../../graph/operations/broadcast.ts';
-import { OPERATIONS } from '../../graph/operations/list.ts';
+import { descriptionOf } from '../../graph/operations/every.ts';
 import type { Layer } from '../../layers/layer.ts';
 import { evaluated } from '../../nn/evaluated.ts';
 import type { GraphBuilder, Value } from '../../nn/graph.ts';
@@ -127,7 +127,7 @@ export class Draft {
 
   /**
    * @param dims of the output, where its lengths are not known; default: that of the batch, and no
-   *   others
+   * others
    */
   apply(layer: Layer, x: Flow, name = this.label, dims: readonly Sym[] = [x.dims[0]]): Flow {
     const shape = layer.outputShape(x.shape);
@@ -201,7 +201,7 @@ export class Draft {
     const size = countOf(shape);
     if (size > this.#room) return undefined;
     this.#room -= size;
-    const description = OPERATIONS.find(({ runner }) => runner.kind === operation.kind)!;
+    const description = descriptionOf(operation.kind);
     const given = inputs.map((one) => {
       const value = Float64Array.from(one.known!.data);
       return { shape: one.shape, value, error: new Float64Array(value.length) };

@@ -20,10 +20,17 @@ export interface NetworkReport {
 }
 
 /**
- * A network from a file: a `Graph` in evaluation mode. Inputs and outputs have the names and the
- * layout of the file, and shapes with their batch, in which null is a length that is not fixed.
+ * A network from a file, which `loadNetwork` returns: a `Graph` in evaluation mode. Inputs and
+ * outputs have the names and the layout of the file, and shapes with their batch, in which null is
+ * a length that is not fixed.
+ *
+ *     const net = await loadNetwork('model.onnx');
+ *     net.inputs;   // [{ name: 'input', shape: [null, 3, 224, 224] }]
+ *
+ * @experimental
  */
 export class LoadedNetwork extends Graph {
+  /** The class's name, also where the library was minified. */
   static override readonly name: string = 'LoadedNetwork';
   /** What became of the file. */
   readonly report: NetworkReport;
@@ -39,6 +46,7 @@ export class LoadedNetwork extends Graph {
     this.eval();
   }
 
+  /** What errors call it. */
   override get subject(): string {
     return 'LoadedNetwork';
   }
@@ -47,7 +55,7 @@ export class LoadedNetwork extends Graph {
    * Training mode, or with `false` evaluation mode. Returns the network.
    *
    * @throws ERR_MODE for training mode of a network with operations that have no gradient
-   *   (`report.reason`)
+   * (`report.reason`)
    */
   override train(on = true): this {
     const { report } = this;

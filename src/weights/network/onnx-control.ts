@@ -78,8 +78,8 @@ const branch: Converter = (call) => {
 
 /**
  * PyTorch writes squeeze(axis) as `if (length == 1) Squeeze else Identity`, whose ranks differ.
- * Networks are written for the first, and inputs of which the second would be right are refused by
- * their shape.
+ * Networks are written for the
+ * first, and inputs of which the second would be right are refused by their shape.
  */
 function squeezed(call: Call, condition: Symbols): readonly (Entry | undefined)[] {
   const [term] = condition.terms;
@@ -96,11 +96,11 @@ function squeezed(call: Call, condition: Symbols): readonly (Entry | undefined)[
   return call.around.inline(call.node, 'then_branch');
 }
 
-export const control: Readonly<Record<string, Converter>> = {
+export const control = (): Readonly<Record<string, Converter>> => ({
   Cast: cast,
   CastLike: cast,
   Identity: identity,
   Dropout: dropout,
   Constant: constant,
   If: branch,
-};
+});

@@ -572,7 +572,7 @@ function globalReduction(of: 'max' | 'l2'): Converter {
   };
 }
 
-export const layers: Readonly<Record<string, Converter>> = {
+export const layers = (): Readonly<Record<string, Converter>> => ({
   Conv: conv,
   ConvTranspose: convTranspose,
   Gemm: gemm,
@@ -589,4 +589,4 @@ export const layers: Readonly<Record<string, Converter>> = {
   GlobalAveragePool: globalAverage,
   GlobalMaxPool: globalReduction('max'),
   GlobalLpPool: globalReduction('l2'),
-};
+});

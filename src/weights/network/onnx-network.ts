@@ -23,9 +23,12 @@ import { asTerms } from './onnx-terms.ts';
 
 let table: Readonly<Record<string, Converter>> | undefined;
 
-/** Operators that there are here. Made when they are asked for, so that a bundle without networks has none of them. */
+/**
+ * Operators that there are here. Made when they are asked for, so that a bundle without networks
+ * has none of them.
+ */
 export function converters(): Readonly<Record<string, Converter>> {
-  table ??= { ...layers, ...elementwise, ...shapes, ...recurrents, ...control };
+  table ??= { ...layers(), ...elementwise(), ...shapes(), ...recurrents(), ...control() };
   return table;
 }
 
@@ -218,11 +221,11 @@ class Reading {
     for (const { nodes } of regions.values()) for (const node of nodes.slice(0, -1)) skipped.add(node);
     for (const node of this.#order) {
       if (skipped.has(node)) continue;
-      const kin = norms.last.get(node);
+      const stateless = norms.last.get(node);
       const region = regions.get(node);
       this.#guarded(node, () => {
         const call = new Call(node, this.#around);
-        if (kin && this.#normLayer(call, kin)) return;
+        if (stateless && this.#normLayer(call, stateless)) return;
         if (region) this.#activation(call, region);
         else this.#convert(node);
       });
@@ -265,33 +268,33 @@ class Reading {
     const inside = new Set<OnnxNode>();
     const last = new Map<OnnxNode, OnnxStatelessNorm>();
     const needed = new Set(this.#order);
-    for (const kin of statelessNormsOf(this.#model)) {
-      const { nodes, problem, kind } = kin;
-      const isRow = (kind === 'LayerNorm' || kind === 'RMSNorm') && kin.shape !== undefined;
+    for (const stateless of statelessNormsOf(this.#model)) {
+      const { nodes, problem, kind } = stateless;
+      const isRow = (kind === 'LayerNorm' || kind === 'RMSNorm') && stateless.shape !== undefined;
       if (!nodes || problem || !isRow || !nodes.every((node) => needed.has(node) && !inside.has(node))) continue;
-      const lastNode = nodes.find((node) => node.outputs[0] === kin.output);
+      const lastNode = nodes.find((node) => node.outputs[0] === stateless.output);
       if (
         !lastNode ||
         nodes.some((node) => node !== lastNode && node.outputs.some((name) => this.#outputs.includes(name)))
       )
         continue;
       for (const node of nodes) if (node !== lastNode) inside.add(node);
-      last.set(lastNode, kin);
+      last.set(lastNode, stateless);
     }
     return { inside, last };
   }
 
-  #normLayer(call: Call, kin: OnnxStatelessNorm): boolean {
-    const x = call.flowOf(this.#entryOf(kin.input)!);
-    const own = kin.shape!;
-    const weights = [kin.inputs.gamma, kin.inputs.beta].map((name) =>
+  #normLayer(call: Call, stateless: OnnxStatelessNorm): boolean {
+    const x = call.flowOf(this.#entryOf(stateless.input)!);
+    const own = stateless.shape!;
+    const weights = [stateless.inputs.gamma, stateless.inputs.beta].map((name) =>
       name ? (this.#entryOf(name) as Known) : undefined,
     );
-    const kind = ROWS[kin.kind as keyof typeof ROWS];
-    this.#draft.label = kin.name;
-    const flow = rowLayer(call, x, own, kin.eps, kind, weights[0], weights[1], kin.name);
-    this.#folded.push(`${kin.kind} '${kin.name}': of ${kin.nodes!.length} nodes`);
-    this.#scope.set(kin.output, flow);
+    const kind = ROWS[stateless.kind as keyof typeof ROWS];
+    this.#draft.label = stateless.name;
+    const flow = rowLayer(call, x, own, stateless.eps, kind, weights[0], weights[1], stateless.name);
+    this.#folded.push(`${stateless.kind} '${stateless.name}': of ${stateless.nodes!.length} nodes`);
+    this.#scope.set(stateless.output, flow);
     return true;
   }
 

@@ -105,8 +105,8 @@ function recurrent(op: keyof typeof CELLS): Converter {
   };
 }
 
-export const recurrents: Readonly<Record<string, Converter>> = {
+export const recurrents = (): Readonly<Record<string, Converter>> => ({
   LSTM: recurrent('LSTM'),
   GRU: recurrent('GRU'),
   RNN: recurrent('RNN'),
-};
+});

@@ -1,6 +1,7 @@
 // Activations that a model writes as several nodes: x·sigmoid(x), x·clip(x + 3, 0, 6)/6, GELU with
-// erf and their kin. A region is what hangs together between one value and another; its function
-// says which activation it is.
+// erf and their kin. A
+// region is what hangs together between one value and another; its function says which activation
+// it is.
 
 import type { OnnxNode } from '../../formats/onnx.ts';
 import type { ActivationName } from '../../kernels/activations.ts';

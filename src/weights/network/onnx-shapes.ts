@@ -591,7 +591,7 @@ const trilu: Converter = (call) => {
   return binaryWhere(call, mask, x, scalar(call, 0));
 };
 
-export const shapes: Readonly<Record<string, Converter>> = {
+export const shapes = (): Readonly<Record<string, Converter>> => ({
   Reshape: reshape,
   Flatten: flatten,
   Squeeze: squeeze,
@@ -633,4 +633,4 @@ export const shapes: Readonly<Record<string, Converter>> = {
   ConstantOfShape: constantOfShape,
   Range: range,
   Trilu: trilu,
-};
+});

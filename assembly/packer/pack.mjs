@@ -1,4 +1,4 @@
-// A module as text, for src/wasm/packed.ts and assembly/unpack.ts, which says what the code is.
+// A module as text, for src/wasm/packed.ts and unpack.ts, which says what the code is.
 // Parsing is optimal for the prices of the parse before it.
 
 const DIGITS = Array.from({ length: 95 }, (_, i) => String.fromCharCode(32 + i)).filter((c) => !'"\'\\`'.includes(c));
@@ -258,7 +258,7 @@ function parse(data, matches, odds) {
 }
 
 /**
- * 13 bits in two characters, the lower digit to base 91 first; as assembly/unpack.ts reads them.
+ * 13 bits in two characters, the lower digit to base 91 first; as unpack.ts reads them.
  */
 function textOf(bytes) {
   let text = '';

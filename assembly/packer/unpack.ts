@@ -1,6 +1,6 @@
 // The module that unpacks the others (src/wasm/packed.ts says why): references to what came before,
 // and each bit coded by how likely it has been (LZ77 and a range coder, as LZMA has them).
-// scripts/pack.mjs writes what this reads, with the same arithmetic to the last digit.
+// pack.mjs writes what this reads, with the same arithmetic to the last digit.
 
 /** Where the contexts of each kind begin. */
 // @ts-ignore: decorator
@@ -164,7 +164,7 @@ export function unpack(packed: usize, out: usize, size: u32, scratch: usize): u3
 
 /**
  * Makes the relaxed build of the fixed one, in place. Where that has a product and a sum, it has
- * (scripts/fixed.mjs)
+ * (fixed.mjs)
  *
  *   local.set t   f32x4.mul   local.get t   f32x4.add                                a·b + c
  *   local.set t   f32x4.mul   local.set u   local.get t   local.get u   f32x4.sub    c − a·b

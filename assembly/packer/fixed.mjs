@@ -1,7 +1,7 @@
 // The fixed build out of the relaxed one: each fused multiply-add becomes a multiplication and an
 // addition, in a form that one glance at the bytes can turn back. A local holds what comes after
 // the product; compilers see through it, so the code is that of `add(mul(a, b), c)`.
-// assembly/unpack.ts turns the form back, so that one text holds both builds.
+// unpack.ts turns the form back, so that one text holds both builds.
 
 const SECTION = { type: 1, import: 2, function: 3, code: 10 };
 const V128 = 0x7b;

@@ -1,0 +1,50 @@
+// Every operation, for networks from files: those of layers, and others that have no gradient.
+
+import type { Description } from '../operation.ts';
+import { describeBinary } from './binary.ts';
+import { describeConstant } from './constant.ts';
+import { describeGather } from './gather.ts';
+import { OPERATIONS } from './list.ts';
+import { describeMatmul } from './matmul.ts';
+import { describeNumbers } from './numbers.ts';
+import { describeRecurrent } from './recurrent.ts';
+import { describeReduce } from './reduce.ts';
+import { describeResize } from './resize.ts';
+import { describeScan } from './scan.ts';
+import { describeScatter } from './scatter.ts';
+import { describeSelect } from './select.ts';
+import { describeShapeTo } from './shape-to.ts';
+import { describeExpand, describeSlice, describeTranspose } from './strided.ts';
+import { describeSurround } from './surround.ts';
+import { describeUnary } from './unary.ts';
+import { describeWeighted } from './weighted.ts';
+import { describeWhere } from './where.ts';
+import { describeWindow } from './window.ts';
+
+const others: readonly Description[] = [
+  describeBinary,
+  describeConstant,
+  describeGather,
+  describeMatmul,
+  describeNumbers,
+  describeRecurrent,
+  describeReduce,
+  describeResize,
+  describeScan,
+  describeScatter,
+  describeSelect,
+  describeShapeTo,
+  describeExpand,
+  describeSlice,
+  describeTranspose,
+  describeSurround,
+  describeUnary,
+  describeWeighted,
+  describeWhere,
+  describeWindow,
+];
+
+/** The description of a kind of operations. */
+export function descriptionOf(kind: string): Description {
+  return [...OPERATIONS, ...others].find(({ runner }) => runner.kind === kind)!;
+}

@@ -1,0 +1,47 @@
+// Weight and bias of linear layers and convolutions, from the first values on.
+
+import { wrongMoment } from '../errors.ts';
+import { LearnedParameter } from '../layers/parameter.ts';
+import { countOf } from '../tensors/shape.ts';
+import { type Initializer, torchUniform } from './initializers.ts';
+import { Random } from './random.ts';
+
+/** What a layer learns. */
+export interface Learned {
+  readonly weight: LearnedParameter;
+  readonly bias: LearnedParameter | undefined;
+}
+
+/** How it begins. */
+export interface LearnedSettings {
+  readonly bias: boolean;
+  readonly init: Initializer | undefined;
+  readonly seed: number | undefined;
+}
+
+/** A weight of a shape, and a bias of so many values unless there is to be none. */
+export function learn(
+  shape: readonly number[],
+  outputs: number,
+  fanIn: number,
+  fanOut: number,
+  { bias, init, seed }: LearnedSettings,
+): Learned {
+  const random = new Random(seed);
+  const weight = new Float32Array(countOf(shape));
+  (init ?? torchUniform())(weight, fanIn, fanOut, random);
+  const values = new Float32Array(outputs);
+  if (bias && !init) torchUniform()(values, fanIn, fanOut, random);
+  return {
+    weight: new LearnedParameter(shape, weight),
+    bias: bias ? new LearnedParameter([outputs], values) : undefined,
+  };
+}
+
+/**
+ * What a layer throws that has nothing learned yet, since nobody has said how many features its
+ * inputs have.
+ */
+export function notBuilt(subject: string, argument: string): never {
+  throw wrongMoment('ERR_MODE', subject, argument, 'build(shape) or a forward before them', 'neither');
+}

@@ -1,0 +1,211 @@
+// Networks from ONNX files: what they are, what is said of them, and what is refused.
+
+import { expect, test } from 'vitest';
+import { Graph, Linear, SGD, tensor } from '../../src/index.ts';
+import { load } from '../../src/infer/list.ts';
+import { loadNetwork } from '../../src/weights/index.ts';
+import { errorOf } from '../support/errors.ts';
+import { EVERY_GROUP, formsOf, type Plain } from '../support/networks.ts';
+import { floats, ints, node, onnxModel } from '../support/onnx-models.ts';
+
+const x = (...shape: number[]): Plain => {
+  const size = shape.reduce((product, length) => product * length, 1);
+  return { data: Float32Array.from({ length: size }, (_, i) => Math.cos(2 * i)), shape };
+};
+
+/** conv → batch norm → relu → average → linear. */
+const small = (inputs: Record<string, (number | string)[]> = { image: ['n', 2, 'h', 'w'] }) =>
+  onnxModel({
+    inputs,
+    outputs: ['logits'],
+    constants: {
+      'conv.weight': floats([3, 2, 3, 3]),
+      'bn.weight': floats([3], [1, 2, 3]),
+      'bn.bias': floats([3]),
+      'bn.running_mean': floats([3]),
+      'bn.running_var': floats([3], [1, 2, 0.5]),
+      'fc.weight': floats([4, 3]),
+      'fc.bias': floats([4]),
+      idle: floats([2]),
+    },
+    nodes: [
+      node('Conv', 'image conv.weight', 'a', { pads: [1, 1, 1, 1] }),
+      node('BatchNormalization', 'a bn.weight bn.bias bn.running_mean bn.running_var', 'b'),
+      node('Relu', 'b', 'c'),
+      node('GlobalAveragePool', 'c', 'd'),
+      node('Flatten', 'd', 'e'),
+      node('Gemm', 'e fc.weight fc.bias', 'logits', { transB: 1 }),
+      node('Relu', 'a', 'unused'),
+    ],
+  });
+
+test('a network has the names and shapes of the file, in evaluation mode, and says what became of it', async () => {
+  const net = await loadNetwork(small());
+  expect(net).toBeInstanceOf(Graph);
+  expect(net.training).toBe(false);
+  expect(net.inputs).toEqual([{ name: 'image', shape: [null, 2, null, null] }]);
+  expect(net.outputs).toEqual([{ name: 'logits', shape: [null, 4] }]);
+  expect([...net.layers.keys()].slice(0, 2)).toEqual(['conv', 'bn']);
+  expect(Object.keys(net.stateDict())).toContain('bn.runningMean');
+  expect(net.report).toEqual({
+    trainable: true,
+    reason: null,
+    folded: [],
+    unused: ["initializer 'idle'", '1 node that no output needs'],
+    assumed: [],
+  });
+  const run = net.compile();
+  expect(run.steps).toEqual(['conv 3×3 2 → 3, relu', 'global average pool', 'flatten', 'linear 3 → 4']);
+  for (const size of [4, 7]) {
+    const y = run(x(2, 2, size, size + 1)) as Plain;
+    expect(y.data).toHaveLength(8);
+    const z = net.forward(x(2, 2, size, size + 1)) as unknown as Plain;
+    y.data.forEach((value, i) => {
+      expect(value).toBeCloseTo(z.data[i], 5);
+    });
+  }
+});
+
+test('outputs cut the graph at inner values, and last layers are put on them with norms frozen', async () => {
+  const trunk = await loadNetwork(small(), { outputs: ['e'] });
+  expect(trunk.outputs).toEqual([{ name: 'e', shape: [null, 3] }]);
+  expect(trunk.report.unused).toContain("initializer 'fc.weight'");
+  (trunk.layers.get('bn') as never as { freeze(): void }).freeze();
+  const net = new Graph({ image: [2, null, null] }, (g, { image }) => {
+    const features = g.apply('trunk', trunk, image) as typeof image;
+    return g.apply('head', new Linear(3, 2, { seed: 1 }), features);
+  });
+  const before = net.stateDict();
+  const optimizer = new SGD(net.parameters().slice(-2), { lr: 0.1 });
+  const y = net.forward(x(2, 2, 4, 4)) as unknown as Plain;
+  net.zeroGrad();
+  net.backward({ data: new Float32Array(y.data.length).fill(1), shape: [2, 2] });
+  optimizer.step();
+  const after = net.stateDict();
+  expect(after['trunk.bn.runningMean']).toEqual(before['trunk.bn.runningMean']);
+  expect(after['trunk.conv.weight']).toEqual(before['trunk.conv.weight']);
+  expect(after['head.weight']).not.toEqual(before['head.weight']);
+});
+
+test('a network without gradients is not put into training mode', async () => {
+  const net = await loadNetwork(
+    onnxModel({ inputs: { x: [2, 3] }, outputs: ['y'], nodes: [node('Exp', 'x', 'a'), node('Log', 'a', 'y')] }),
+  );
+  expect(net.report.trainable).toBe(false);
+  expect(net.report.reason).toBe("no gradient of unary (2 times, first 'Exp_a')");
+  expect(errorOf(() => net.train())?.[2]).toBe(
+    "LoadedNetwork: train expected a network that can be trained, got no gradient of unary (2 times, first 'Exp_a')",
+  );
+  expect(net.train(false)).toBe(net);
+});
+
+test('shapes are worked out for every input: reshape by lengths, resize to another value', async () => {
+  const net = await loadNetwork(
+    onnxModel({
+      inputs: { x: ['n', 2, 'h', 'w'] },
+      outputs: ['rows', 'sum', 'lengths'],
+      constants: { zero: ints(0), two: ints(2), four: ints(4), minus: ints(-1), filter: floats([2, 2, 3, 3]) },
+      nodes: [
+        node('Conv', 'x filter', 'half', { strides: [2, 2], pads: [1, 1, 1, 1] }),
+        node('Shape', 'x', 'shape'),
+        node('Slice', 'shape two four zero', 'size'),
+        node('Shape', 'half', 'own'),
+        node('Slice', 'own zero two zero', 'front'),
+        node('Concat', 'front size', 'to', { axis: 0 }),
+        node('Resize', 'half - - to', 'wide', { mode: 'nearest' }),
+        node('Add', 'x wide', 'sum'),
+        node('Gather', 'shape zero', 'batch', { axis: 0 }),
+        node('Concat', 'batch minus', 'flat', { axis: 0 }),
+        node('Reshape', 'sum flat', 'rows'),
+        node('Shape', 'rows', 'lengths'),
+      ],
+    }),
+  );
+  expect(net.outputs.map(({ shape }) => shape)).toEqual([[null, null], [null, 2, null, null], [2]]);
+  for (const [n, h, w] of [
+    [1, 5, 4],
+    [3, 8, 7],
+  ]) {
+    for (const run of Object.values(formsOf(net))) {
+      const { rows, sum, lengths } = run({ x: x(n, 2, h, w) });
+      expect(rows.shape).toEqual([n, 2 * h * w]);
+      expect(sum.shape).toEqual([n, 2, h, w]);
+      expect([...lengths.data]).toEqual([n, 2 * h * w]);
+      expect(sum.data).toEqual(rows.data);
+    }
+  }
+});
+
+test('branches: by a constant, by a value, and by a length that is 1', async () => {
+  const branch = (nodes: ReturnType<typeof node>[], output: string) => ({ nodes, outputs: [output] });
+  const model = (condition: ReturnType<typeof node>[], one: ReturnType<typeof node>, other: ReturnType<typeof node>) =>
+    onnxModel({
+      inputs: { x: ['n', 2], flag: [] },
+      types: { flag: 'BOOL' },
+      constants: { one: ints(1), half: floats([], [0.5]) },
+      outputs: ['y'],
+      nodes: [
+        ...condition,
+        {
+          ...node('If', 'c', 'y'),
+          graphs: { then_branch: branch([one], one.outputs[0]), else_branch: branch([other], other.outputs[0]) },
+        },
+      ],
+    });
+  const plain = model([node('Identity', 'flag', 'c')], node('Neg', 'x', 'p'), node('Identity', 'x', 'q'));
+  const fixed = await loadNetwork(plain, { constants: { flag: true } });
+  expect(fixed.inputs.map(({ name }) => name)).toEqual(['x']);
+  expect([...formsOf(fixed).compiled({ x: { data: Float32Array.of(1, 2), shape: [1, 2] } }).y.data]).toEqual([-1, -2]);
+  const open = await loadNetwork(plain);
+  for (const run of Object.values(formsOf(open))) {
+    for (const flag of [0, 1]) {
+      const { y } = run({ x: x(2, 2), flag: { data: Float32Array.of(flag), shape: [] } });
+      expect(y.data[0]).toBe(flag ? -1 : 1);
+    }
+  }
+  const length = [node('Shape', 'x', 's'), node('Gather', 's one', 'k'), node('Equal', 'k one', 'c')];
+  const squeeze = await loadNetwork(model(length, node('Neg', 'x', 'p'), node('Identity', 'x', 'q')));
+  expect([...formsOf(squeeze).compiled({ x: x(1, 2), flag: { data: Float32Array.of(0), shape: [] } }).y.data][0]).toBe(
+    1,
+  );
+});
+
+test('files beside the model, and inputs that are called data', async () => {
+  const bytes = onnxModel({ inputs: { data: [2] }, outputs: ['y'], nodes: [node('Abs', 'data', 'y')] });
+  const net = await loadNetwork({ 'model.onnx': bytes, 'model.onnx.data': new Uint8Array(4) });
+  const given = { data: Float32Array.of(-1, 2), shape: [2] };
+  const run = net.compile();
+  for (const call of [given, { data: given }]) expect([...(run(call as never) as Plain).data]).toEqual([1, 2]);
+  await expect(loadNetwork({ 'a.bin': bytes })).rejects.toThrow(
+    "loadNetwork: source expected bytes, a path, or files with one '*.onnx' among them, got ['a.bin']",
+  );
+});
+
+test('a plan, a profile and half precision', async () => {
+  const net = await loadNetwork(small({ image: [1, 2, 8, 8] }));
+  const run = net.compile();
+  expect(run.plan()[0]).toEqual({
+    step: 'conv 3×3 2 → 3, relu',
+    layers: 'conv Conv2d(2, 3) + bn BatchNorm2d(3) + Relu_c ActivationLayer',
+    shape: [1, 3, 8, 8],
+    bytes: 4 * (54 + 3),
+    multiplyAdds: 54 * 64,
+  });
+  expect(run.explain()).toContain('1×3×8×8');
+  const profile = run.profile(x(1, 2, 8, 8), { runs: 3 });
+  expect(profile.steps.map(({ step }) => step)).toEqual(run.steps);
+  expect(JSON.parse(JSON.stringify(profile)).runs).toBe(3);
+  expect(String(profile).split('\n')).toHaveLength(run.steps.length + 2);
+  const on = tensor(x(1, 2, 8, 8).data, [1, 2, 8, 8]);
+  run.profile(on as never, { runs: 2 });
+  on.dispose();
+  const [whole, half] = [run.save(), run.save({ f16: true })];
+  expect(half.length).toBeLessThan(whole.length);
+  const [a, b] = [whole, half].map((file) => load(file, { operations: EVERY_GROUP })(x(1, 2, 8, 8)) as Plain);
+  a.data.forEach((value, i) => {
+    expect(Math.abs(b.data[i] - value)).toBeLessThan(0.02);
+  });
+  expect(errorOf(() => run.profile(x(1, 2, 8, 8), { runs: 0 }))?.[2]).toBe(
+    'profile: runs expected an integer of 1 or more, got 0',
+  );
+});
