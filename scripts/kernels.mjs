@@ -82,7 +82,7 @@ export function writeParts({ staleOnly = false } = {}) {
   const unpack = 'assembly/packer/unpack.ts';
   write('unpack', unpack, () => compile(unpack, 'simd', inRoot('build'), '--shrinkLevel', '2').toString('hex'));
   generateValue('probe', PROBE);
-  const unpacker = readFileSync(inRoot('build/simd-assembly-unpack-ts.wasm'));
+  const unpacker = readFileSync(inRoot('build/simd-assembly-packer-unpack-ts.wasm'));
   const parts = partsOf(root);
   for (const part of parts) {
     const entry = `assembly/parts/${part}.ts`;
