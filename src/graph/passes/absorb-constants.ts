@@ -49,7 +49,9 @@ function mapOf(
   };
 }
 
-/** The axis along which a constant differs: the second or the last; that of channels for a number. */
+/**
+ * The axis along which a constant differs: the second or the last; that of channels for a number.
+ */
 function axisOf(shape: Shape, own: Shape, isLast: boolean): number | undefined {
   const axes = own.flatMap((length, i) => (length === 1 ? [] : [i - own.length + shape.length]));
   const last = shape.length - 1;
