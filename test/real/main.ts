@@ -145,7 +145,9 @@ async function compare(
 ): Promise<void> {
   const bytes = readFileSync(path);
   const model = readOnnx(bytes);
-  const session = await ort.InferenceSession.create(bytes, { intraOpNumThreads: 1, logSeverityLevel: 3 });
+  const settings = { intraOpNumThreads: 1, logSeverityLevel: 3 };
+  const session = await ort.InferenceSession.create(bytes, settings);
+  const plain = await ort.InferenceSession.create(bytes, { ...settings, graphOptimizationLevel: 'disabled' });
   // a sampling rate by which the network branches
   const constants: Record<string, ConstantInput> = model.inputs.has('sr') ? { sr: 16000 } : {};
   const start = performance.now();
@@ -176,6 +178,13 @@ async function compare(
       if (!(name in constants)) x[name] = { data, shape };
     }
     const expected = await session.run(feeds);
+    // a network that tells equal values apart gives what rounding makes of it: no result is nearer
+    // to the true one than onnxruntime's own two are to each other
+    const again = await plain.run(feeds);
+    const own = network.outputs.map(({ name }) =>
+      difference(Array.from(again[name].data, Number), expected[name].data),
+    );
+    const allowed = Math.max(TOLERANCE, 2 * Math.max(...own));
     const [first] = network.inputs;
     const given = network.inputs.length === 1 ? x[first.name] : x;
     const forms = {
@@ -196,11 +205,11 @@ async function compare(
       });
       return all.reduce((a, b) => Math.max(a, b), 0);
     });
-    const isOk = worst.every((one) => one <= TOLERANCE);
+    const isOk = worst.every((one) => one <= allowed);
     if (!isOk) failures++;
     const ours = await timed(() => compiled(given as never));
     const theirs = await timed(() => session.run(feeds));
-    const off = worst.map((one) => one.toExponential(0)).join(' ');
+    const off = `${worst.map((one) => one.toExponential(0)).join(' ')}${allowed > TOLERANCE ? ` (own ${Math.max(...own).toExponential(0)})` : ''}`;
     const times = `${ours.toFixed(2).padStart(8)} ms, onnxruntime-node ${theirs.toFixed(2).padStart(7)} ms`;
     console.log(`${isOk ? 'ok  ' : 'FAIL'} ${label.padEnd(44)} [${sizes}]`.padEnd(66), off.padEnd(18), times);
   }

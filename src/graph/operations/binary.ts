@@ -52,6 +52,15 @@ const ROWS: Partial<Record<BinaryFunction, Row>> = {
   sub(a, i, p, b, j, q, y, k, n) {
     for (let m = 0; m < n; m++) y[k + m] = a[i + m * p] - b[j + m * q];
   },
+  max(a, i, p, b, j, q, y, k, n) {
+    for (let m = 0; m < n; m++) y[k + m] = Math.max(a[i + m * p], b[j + m * q]);
+  },
+  min(a, i, p, b, j, q, y, k, n) {
+    for (let m = 0; m < n; m++) y[k + m] = Math.min(a[i + m * p], b[j + m * q]);
+  },
+  pow(a, i, p, b, j, q, y, k, n) {
+    for (let m = 0; m < n; m++) y[k + m] = a[i + m * p] ** b[j + m * q];
+  },
   div(a, i, p, b, j, q, y, k, n) {
     for (let m = 0; m < n; m++) y[k + m] = a[i + m * p] / b[j + m * q];
   },

@@ -75,6 +75,37 @@ export interface UnaryOperation extends Operation {
   readonly b: number;
 }
 
+type Values = Float32Array | Float64Array;
+type Loop = (x: Values, from: number, y: Values, to: number, size: number, a: number, b: number) => void;
+
+/** The frequent ones written out, so that each is compiled as a loop of its own. */
+const LOOPS: Partial<Record<UnaryFunction, Loop>> = {
+  clip(x, from, y, to, size, a, b) {
+    for (let i = 0; i < size; i++) {
+      const value = x[from + i];
+      y[to + i] = value < a ? a : value > b ? b : value;
+    }
+  },
+  sqrt(x, from, y, to, size) {
+    for (let i = 0; i < size; i++) y[to + i] = Math.sqrt(x[from + i]);
+  },
+  square(x, from, y, to, size) {
+    for (let i = 0; i < size; i++) y[to + i] = x[from + i] * x[from + i];
+  },
+  reciprocal(x, from, y, to, size) {
+    for (let i = 0; i < size; i++) y[to + i] = 1 / x[from + i];
+  },
+  neg(x, from, y, to, size) {
+    for (let i = 0; i < size; i++) y[to + i] = -x[from + i];
+  },
+  exp(x, from, y, to, size) {
+    for (let i = 0; i < size; i++) y[to + i] = Math.exp(x[from + i]);
+  },
+  log(x, from, y, to, size) {
+    for (let i = 0; i < size; i++) y[to + i] = Math.log(x[from + i]);
+  },
+};
+
 /** Reads a number; JSON has no infinite ones. */
 const infinite = (text: string): number | undefined =>
   text === '∞' ? Number.POSITIVE_INFINITY : text === '-∞' ? Number.NEGATIVE_INFINITY : undefined;
@@ -89,6 +120,8 @@ const plain: Plain<UnaryOperation> = {
   prepare({ of, a, b }, [shape]) {
     const { value } = FUNCTIONS[of] as Formula;
     const size = countOf(shape);
+    const loop = a <= b ? LOOPS[of] : undefined;
+    if (loop) return ([x], [from], y, to) => loop(x, from, y, to, size, a, b);
     return ([x], [from], y, to) => {
       for (let i = 0; i < size; i++) y[to + i] = value(x[from + i], a, b);
     };

@@ -1,4 +1,5 @@
 import type { OperationGraph } from '../graph.ts';
+import { absorbConstants } from './absorb-constants.ts';
 import { addResiduals } from './add-residual.ts';
 import { dropIdle } from './drop-idle.ts';
 import { foldBack } from './fold-back.ts';
@@ -8,6 +9,7 @@ import { turnLayouts } from './turn-layouts.ts';
 
 /** Rewrites a graph to as few operations as possible. Each pass relies on those before it. */
 export function rewrite(graph: OperationGraph): OperationGraph {
-  for (const pass of [dropIdle, foldBack, foldForward, addResiduals, fuseActivations, turnLayouts]) pass(graph);
+  for (const pass of [absorbConstants, dropIdle, foldBack, foldForward, addResiduals, fuseActivations, turnLayouts])
+    pass(graph);
   return graph;
 }
