@@ -82,7 +82,7 @@ export function writeParts({ staleOnly = false } = {}) {
   const unpack = 'assembly/packer/unpack.ts';
   write('unpack', unpack, () => compile(unpack, 'simd', inRoot('build'), '--shrinkLevel', '2').toString('hex'));
   generateValue('probe', PROBE);
-  const unpacker = readFileSync(inRoot('build/simd-assembly-unpack-ts.wasm'));
+  const unpacker = readFileSync(inRoot('build/simd-assembly-packer-unpack-ts.wasm'));
   const parts = partsOf(root);
   for (const part of parts) {
     const entry = `assembly/parts/${part}.ts`;
@@ -109,7 +109,8 @@ function sourcesHash(entry) {
   const tools = [
     'asconfig.json',
     'assembly/packer/unpack.ts',
-    ...['kernels', 'fixed', 'pack'].map((name) => `scripts/${name}.mjs`),
+    'scripts/kernels.mjs',
+    ...['fixed', 'pack'].map((name) => `assembly/packer/${name}.mjs`),
   ];
   for (const file of [...importsOf(entry), ...tools]) hash.update(file).update(read(file));
   return hash.update(require('assemblyscript/package.json').version).digest('hex');

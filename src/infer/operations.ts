@@ -88,7 +88,9 @@ export const activations: Operations = [runCurve, runPReLU];
 
 /**
  * Functions of one value and of several, reductions, products of matrices, constants: what networks
- * from files work out besides their layers.
+ * from files compute besides their layers.
+ *
+ *     const run = load(file, { operations: [arithmetic] });
  */
 export const arithmetic: Operations = [
   runConstant,
@@ -105,6 +107,8 @@ export const arithmetic: Operations = [
 /**
  * Values at other places: transposition, slices, gathering, padding and resizing by shapes, and
  * windows that pooling layers do not have.
+ *
+ *     const run = load(file, { operations: [indexing] });
  */
 export const indexing: Operations = [
   runGather,

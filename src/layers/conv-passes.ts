@@ -2,7 +2,16 @@
 // out of panels.
 
 import { NO_ACTIVATION } from '../kernels/activations.ts';
-import { clampOf, conv, convWeights, depthwiseRows, packTaps, pad, winograd } from '../kernels/conv/calls.ts';
+import {
+  clampOf,
+  conv,
+  convWeights,
+  depthwiseRows,
+  packTaps,
+  pad,
+  transpose,
+  winograd,
+} from '../kernels/conv/calls.ts';
 import { windowWork } from '../kernels/conv/windows.ts';
 import type { Backend } from '../kernels/create-backend.ts';
 import { floats } from '../wasm/views.ts';
@@ -73,21 +82,19 @@ export function tableBytes({ phases, windows, rows }: ConvPlan): number {
 const ALIGN = 64;
 export const align = (bytes: number) => Math.ceil(bytes / ALIGN) * ALIGN;
 
-/** Puts the tables of a phase into memory. */
-function placeTables({ heap }: Backend, { at, to, taps, count }: Phase, tables: number) {
-  const places = { at: tables, to: tables + align(count * 4), taps: tables + align(count * 4) * 2 };
-  heap.f32.set(at, places.at >>> 2);
-  heap.f32.set(to, places.to >>> 2);
-  heap.f32.set(taps, places.taps >>> 2);
-  return places;
+/** Puts the tables of a phase into memory: where windows begin, where pixels lie, and runs. */
+function placeTables({ heap: { f32 } }: Backend, { at, to, taps, count }: Phase, tables: number): void {
+  f32.set(at, tables >>> 2);
+  f32.set(to, (tables + align(count * 4)) >>> 2);
+  f32.set(taps, (tables + align(count * 4) * 2) >>> 2);
 }
 
 /** Pads what is given, or turns it, into a source at `to`. */
 export function fillSource(backend: Backend, source: Source, x: number, to: number, isFirst: boolean): void {
   const { samples, channels, repeat, lengths, padded, before } = source;
-  const isBare = lengths.every((length, axis) => length === padded[axis]);
-  const flat = [1, 1, lengths[0] * lengths[1] * lengths[2]] as const;
-  if (isBare) pad(backend, x, to, isFirst, samples, channels, repeat, flat, flat, before);
+  const [depth, height, width] = lengths;
+  const isBare = depth === padded[0] && height === padded[1] && width === padded[2];
+  if (isBare && isFirst && repeat === 1) transpose(backend, x, to, samples, channels, depth * height * width);
   else pad(backend, x, to, isFirst, samples, channels, repeat, lengths, padded, before);
 }
 
@@ -117,9 +124,10 @@ export function runPlan(backend: Backend, plan: ConvPlan, operands: Operands, cl
     const { count, runs, run, places } = phase;
     const values = isDepthwise ? places * cols : places * depth * panels(cols);
     if (count > 0) {
-      const sizes = { ...placeTables(backend, phase, tables), count, runs, run, cols, isDepthwise };
+      placeTables(backend, phase, tables);
       for (let g = 0; g < groups; g++) {
-        const [from, into] = [g * depth, g * cols];
+        const from = g * depth;
+        const into = g * cols;
         conv(
           backend,
           x + from * 4,
@@ -127,8 +135,17 @@ export function runPlan(backend: Backend, plan: ConvPlan, operands: Operands, cl
           bias && bias + into * 4,
           residual && residual + into * 4,
           y + into * 4,
-          { ...sizes, reach: source.size - from, span: size - into },
+          tables,
+          tables + align(count * 4),
+          tables + align(count * 4) * 2,
           clamp,
+          count,
+          runs,
+          run,
+          cols,
+          isDepthwise,
+          source.size - from,
+          size - into,
         );
       }
     }
@@ -149,7 +166,9 @@ export function runWeights(backend: Backend, plan: ConvPlan, x: number, dy: numb
   const { source, phases, isDepthwise, groups, depth, cols, size } = plan;
   const [phase] = phases;
   const { count, runs, run, places } = phase;
-  const sizes = { ...placeTables(backend, phase, tables), count, runs, run, cols, isDepthwise };
+  placeTables(backend, phase, tables);
+  const addresses = { at: tables, to: tables + align(count * 4), taps: tables + align(count * 4) * 2 };
+  const sizes = { ...addresses, count, runs, run, cols, isDepthwise };
   for (let g = 0; g < groups; g++) {
     const [from, into] = [g * depth, g * cols];
     // dy moves along with the columns that a part takes

@@ -255,11 +255,17 @@ abstract class FeatureDropout<R extends number> extends Dropout<R> {
 }
 
 /**
- * Dropout of whole channels (Tompson et al. 2015), `[N, C, L]` or with channels last `[N, L, C]`:
- * each channel of each sample becomes 0 with probability `p`, else it is divided by 1 − p. As
- * PyTorch's Dropout1d.
+ * Dropout of whole channels (Tompson et al. 2015), `[N, C, L]` or with channels last `[N, L, C]`.
+ * In training
+ *
+ *   y = 0 with probability p, else x/(1 − p)
+ *
+ * for each channel of each sample; in evaluation y = x. As PyTorch's Dropout1d.
+ *
+ *     const dropout = new Dropout1d(0.2, { seed: 1 });
  */
 export class Dropout1d extends FeatureDropout<3> {
+  /** The class's name, also where the library was minified. */
   static override readonly name: string = 'Dropout1d';
 
   /**
@@ -277,10 +283,13 @@ export class Dropout1d extends FeatureDropout<3> {
 }
 
 /**
- * Dropout of whole channels, `[N, C, H, W]` or with channels last `[N, H, W, C]`; else as
- * `Dropout1d`.
+ * Dropout of whole channels, `[N, C, H, W]` or with channels last `[N, H, W, C]`. Formula and
+ * options are those of `Dropout1d`.
+ *
+ *     const dropout = new Dropout2d(0.2, { layout: 'channels-last' });
  */
 export class Dropout2d extends FeatureDropout<4> {
+  /** The class's name, also where the library was minified. */
   static override readonly name: string = 'Dropout2d';
 
   /**
@@ -298,10 +307,13 @@ export class Dropout2d extends FeatureDropout<4> {
 }
 
 /**
- * Dropout of whole channels, `[N, C, D, H, W]` or with channels last `[N, D, H, W, C]`; else as
- * `Dropout1d`.
+ * Dropout of whole channels, `[N, C, D, H, W]` or with channels last `[N, D, H, W, C]`. Formula and
+ * options are those of `Dropout1d`.
+ *
+ *     const dropout = new Dropout3d(0.2);
  */
 export class Dropout3d extends FeatureDropout<5> {
+  /** The class's name, also where the library was minified. */
   static override readonly name: string = 'Dropout3d';
 
   /**

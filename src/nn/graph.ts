@@ -430,6 +430,15 @@ export class Graph<I extends GraphInputs = GraphInputs, G extends GraphOutputs =
     return this.#form(this.outputs, shapes, this.#isNamed && !isList(shape));
   }
 
+  /**
+   * Makes the parameters of layers whose input features were given as `null`, for inputs of these
+   * shapes.
+   *
+   * @param shape the input's shape with its batch, or a record of shapes; null for a length that is
+   *   not known
+   * @returns the graph
+   * @throws ERR_SHAPE for a shape that a layer does not take; ERR_MEMORY
+   */
   override build(shape: SymbolicShape | Named<SymbolicShape>): this {
     symbolically(() => this.buildAll(this.#known(shape)));
     return this;

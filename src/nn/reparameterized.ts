@@ -13,7 +13,12 @@ import type { Parameter } from '../types.ts';
 import { Random } from './random.ts';
 
 /** A layer with a weight: `Linear`, a convolution or a transposed one. */
-export type WeightedLayer = Layer & { readonly weight: Parameter; readonly bias: Parameter | null };
+export type WeightedLayer = Layer & {
+  /** The learned weight; `Linear` and convolutions say its shape. */
+  readonly weight: Parameter;
+  /** The learned bias; `null` without one. */
+  readonly bias: Parameter | null;
+};
 
 /**
  * A weight as a matrix: `order[r·cols + c]` is where row r has its value c; undefined where they

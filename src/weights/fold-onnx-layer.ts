@@ -13,9 +13,9 @@ const FORMAT = 'ONNX';
 
 /** The largest value of a type, and half a step to the next: from there on it is infinite. */
 const LARGEST: Readonly<Record<string, number>> = {
-  F64: Number.MAX_VALUE,
-  F32: (2 - 2 ** -24) * 2 ** 127,
-  BF16: (2 - 2 ** -8) * 2 ** 127,
+  F64: 1.7976931348623157e308,
+  F32: 3.4028235677973366e38, // (2 − 2⁻²⁴)·2¹²⁷
+  BF16: 3.39617752923046e38, // (2 − 2⁻⁸)·2¹²⁷
   F16: 65520,
 };
 

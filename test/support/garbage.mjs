@@ -1,21 +1,58 @@
+// garbage.mjs [convolutions]
+//
 // Bytes of garbage per run of a compiled network, on tensors and on plain arrays, printed as JSON.
 // Needs --expose-gc and --min-semi-space-size=64: no collection may come between two measurements,
 // which a kilobyte per run, 20 MB, does not fill.
 
-import { BatchNorm1d, Linear, Residual, Sequential, Tanh, tensor, zeros } from 'evenkeel';
+import {
+  BatchNorm1d,
+  BatchNorm2d,
+  Conv2d,
+  Flatten,
+  GlobalAvgPool,
+  Linear,
+  MaxPool2d,
+  ReLU,
+  Residual,
+  Sequential,
+  Tanh,
+  tensor,
+  zeros,
+} from 'evenkeel';
 
-const net = new Sequential(
-  new Linear(16, 16),
-  new BatchNorm1d(16),
-  new Tanh(),
-  new Residual(new Linear(16, 16)),
-  new Linear(16, 4),
-).eval();
-const run = net.compile({ maxBatch: 8 });
-const values = Float32Array.from({ length: 128 }, (_, i) => i / 100);
+const small = () =>
+  new Sequential(
+    new Linear(16, 16),
+    new BatchNorm1d(16),
+    new Tanh(),
+    new Residual(new Linear(16, 16)),
+    new Linear(16, 4),
+  );
+
+/** Every kind of product of convolutions: by tables, 3 × 3 on whole images, depthwise. */
+const same = { padding: 1, bias: false };
+const convnet = () =>
+  new Sequential(
+    new Conv2d(3, 32, 3, { ...same, stride: 2 }),
+    new BatchNorm2d(32),
+    new ReLU(),
+    new Residual(new Conv2d(32, 32, 3, same), new BatchNorm2d(32)),
+    new Conv2d(32, 32, 3, { ...same, groups: 32 }),
+    new Conv2d(32, 8, 1),
+    new MaxPool2d(2),
+    new GlobalAvgPool(),
+    new Flatten(),
+    new Linear(8, 4),
+  );
+
+const [make, shape] = process.argv[2] === 'convolutions' ? [convnet, [8, 3, 8, 8]] : [small, [8, 16]];
+const run = make()
+  .eval()
+  .compile({ maxBatch: 8, inputShape: shape.slice(1) });
+const values = Float32Array.from({ length: shape.reduce((a, b) => a * b) }, (_, i) => i / 1000);
 const calls = {
-  tensors: [tensor(values, [8, 16]), { out: zeros([8, 4]) }],
-  arrays: [{ data: values, shape: [8, 16] }, { out: { data: new Float32Array(32), shape: [8, 4] } }],
+  tensors: [tensor(values, shape), { out: zeros([8, 4]) }],
+  arrays: [{ data: values, shape }, { out: { data: new Float32Array(32), shape: [8, 4] } }],
 };
 const result = {};
 for (const [name, [x, options]] of Object.entries(calls)) {

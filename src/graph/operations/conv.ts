@@ -157,6 +157,11 @@ export const runConv: Runner<Rounded> = {
     const adds = shapes.length > 1;
     const clamp = clampOf(activation);
     const size = rows * outChannels;
+    // made once: a run allocates nothing
+    const operands = { x: 0, packed: weights, bias: bias && repeat === 1 ? biasAt : 0, residual: 0, y: 0, tables: 0 };
+    const extent = { kernel: 'nxc', outer: rows, channels: outChannels, inner: 1 } as const;
+    const vectors = { center: 0, scale: ones, shift: biasAt };
+    const within = clamp ?? clampOf(NO_ACTIVATION)!;
     return () => {
       const memory = scratch();
       const result = output();
@@ -171,20 +176,21 @@ export const runConv: Runner<Rounded> = {
         onto = memory + at.residual;
       }
       const y = turns || repeat > 1 ? memory + at.result : result;
-      const operands = { x, packed: weights, y, tables: memory };
+      operands.x = x;
+      operands.y = y;
+      operands.tables = memory;
       let last = y;
       if (repeat > 1) {
         // channels are summed up first: bias, residual and activation come behind
-        runPlan(backend, plan, { ...operands, bias: 0, residual: 0 });
+        runPlan(backend, plan, operands);
         // the residual may lie where the result goes
         const sums = memory + at.summed;
         last = turns ? sums : result;
         sumRuns(backend, y, sums, size, repeat);
-        const extent = { kernel: 'nxc', outer: rows, channels: outChannels, inner: 1 } as const;
-        affine(backend, extent, sums, { center: 0, scale: ones, shift: biasAt }, onto, last, activation);
+        affine(backend, extent, sums, vectors, onto, last, activation);
       } else {
-        const all = clamp ?? clampOf(NO_ACTIVATION);
-        runPlan(backend, plan, { ...operands, bias: bias ? biasAt : 0, residual: onto }, all);
+        operands.residual = onto;
+        runPlan(backend, plan, operands, within);
       }
       if (turns) transpose(backend, last, result, samples, places, outChannels);
       if (!clamp && repeat === 1) activate(backend, result, result, activation, size);

@@ -7,7 +7,7 @@ import { WORTHWHILE_PRODUCT } from '../part.ts';
 import { withConv } from './part.ts';
 import type { RowSizes, WindowSizes } from './windows.ts';
 
-/** A product's call for one group: tables in memory, sizes (assembly/kernels/conv-nxc.ts). */
+/** A call for one group: tables in memory, sizes (assembly/kernels/conv-weights-nxc.ts). */
 export interface ConvCall {
   readonly at: number;
   readonly to: number;
@@ -35,7 +35,10 @@ export function clampOf({ kind }: ActivationCode): readonly [low: number, high: 
   return kind === RELU6 ? [0, 6] : undefined;
 }
 
-/** Pixels of y from those of x; residual and bias 0 for none. */
+/**
+ * Pixels of y from those of x; residual and bias 0 for none; tables and sizes as
+ * assembly/kernels/conv-nxc.ts has them. A run allocates nothing, so that they come one by one.
+ */
 export function conv(
   backend: Backend,
   x: number,
@@ -43,8 +46,17 @@ export function conv(
   bias: number,
   residual: number,
   y: number,
-  { at, to, taps, count, runs, run, cols, isDepthwise, reach, span }: ConvCall,
+  at: number,
+  to: number,
+  taps: number,
   [low, high]: readonly [number, number],
+  count: number,
+  runs: number,
+  run: number,
+  cols: number,
+  isDepthwise: boolean,
+  reach: number,
+  span: number,
 ): void {
   const kernels = kernelsFor(withConv(backend), count * runs * run * cols, WORTHWHILE_PRODUCT);
   if (isDepthwise) {
@@ -69,8 +81,26 @@ export function winograd(
   const { samples, height, width, depth, outHeight, outWidth, cols, top, left, share, block } = sizes;
   const kernels = kernelsFor(withConv(backend), samples * outHeight * outWidth * depth * cols, WORTHWHILE_PRODUCT >> 3);
   kernels.winograd_nxc_f32(
-    ...([x, packed, bias, residual, y, work, low, high, samples, height, width, depth] as const),
-    ...([outHeight, outWidth, cols, cols, top, left, share, block] as const),
+    x,
+    packed,
+    bias,
+    residual,
+    y,
+    work,
+    low,
+    high,
+    samples,
+    height,
+    width,
+    depth,
+    outHeight,
+    outWidth,
+    cols,
+    cols,
+    top,
+    left,
+    share,
+    block,
   );
 }
 
@@ -90,9 +120,29 @@ export function depthwiseRows(
   const { strideHeight, strideWidth, top, left } = sizes;
   const rows = samples * outHeight;
   const work = rows * outWidth * cols * kernelHeight * kernelWidth;
-  kernelsFor(withConv(backend), work, WORTHWHILE_PRODUCT).depthwise_rows_nxc_f32(
-    ...([x, w, bias, residual, y, order, low, high, rows, samples, height, width] as const),
-    ...([outHeight, outWidth, cols, kernelHeight, kernelWidth, strideHeight, strideWidth, top, left] as const),
+  const kernels = kernelsFor(withConv(backend), work, WORTHWHILE_PRODUCT);
+  kernels.depthwise_rows_nxc_f32(
+    x,
+    w,
+    bias,
+    residual,
+    y,
+    order,
+    low,
+    high,
+    rows,
+    samples,
+    height,
+    width,
+    outHeight,
+    outWidth,
+    cols,
+    kernelHeight,
+    kernelWidth,
+    strideHeight,
+    strideWidth,
+    top,
+    left,
   );
 }
 
@@ -125,15 +175,34 @@ export function pad(
   before: Three,
 ): void {
   const kernels = kernelsFor(withConv(backend), samples * channels * lengths[0] * lengths[1] * lengths[2]);
-  kernels.pad_nxc_f32(x, y, isFirst ? 1 : 0, samples, channels, repeat, ...lengths, ...padded, ...before);
+  // one by one: several lists in a call make an array
+  const [depth, height, width] = lengths;
+  const [toDepth, toHeight, toWidth] = padded;
+  const [front, top, left] = before;
+  const first = isFirst ? 1 : 0;
+  kernels.pad_nxc_f32(
+    x,
+    y,
+    first,
+    samples,
+    channels,
+    repeat,
+    depth,
+    height,
+    width,
+    toDepth,
+    toHeight,
+    toWidth,
+    front,
+    top,
+    left,
+  );
 }
-
-const NOTHING = [0, 0, 0] as const;
 
 /** `[samples, rows, cols]` as `[samples, cols, rows]`. */
 export function transpose(backend: Backend, x: number, y: number, samples: number, rows: number, cols: number): void {
-  const lengths = [1, 1, cols] as const;
-  pad(backend, x, y, true, samples, rows, 1, lengths, lengths, NOTHING);
+  const kernels = kernelsFor(withConv(backend), samples * rows * cols);
+  kernels.pad_nxc_f32(x, y, 1, samples, rows, 1, 1, 1, cols, 1, 1, cols, 0, 0, 0);
 }
 
 /** One place of the window, packed: see assembly/kernels/pack-taps.ts. */

@@ -15,6 +15,10 @@ export interface PoolExtent {
   readonly axes: readonly [WindowAxis, WindowAxis, WindowAxis];
   /** The table of windows, as kernels read it. */
   readonly windows: Float32Array;
+  /** The sizes of a call, the same with dilations, and its work: worked out once. */
+  readonly sizes: readonly number[];
+  readonly dilated: readonly number[];
+  readonly work: number;
 }
 
 const NO_AXIS: WindowAxis = { input: 1, output: 1, kernel: 1, stride: 1, padding: 0, dilation: 1 };
@@ -27,7 +31,15 @@ export function poolExtent(
   countsPadding?: boolean,
 ): PoolExtent {
   const three = [NO_AXIS, NO_AXIS, ...axes].slice(-3) as [WindowAxis, WindowAxis, WindowAxis];
-  return { outer, channels, axes: three, windows: windowsOf(three, countsPadding) };
+  const [inputs, outputs, dilations] = [
+    three.map(({ input }) => input),
+    three.map(({ output }) => output),
+    three.map(({ dilation }) => dilation),
+  ];
+  const sizes = [outer, channels, ...inputs, ...outputs];
+  const work = inputs.reduce((product, input) => product * input, outer * channels);
+  const windows = windowsOf(three, countsPadding);
+  return { outer, channels, axes: three, windows, sizes, dilated: [...sizes, ...dilations], work };
 }
 
 /** Bytes of scratch that a call writes its table to. */
@@ -35,21 +47,13 @@ export function poolScratch({ windows }: PoolExtent): number {
   return windows.byteLength;
 }
 
-function sizesOf({ outer, channels, axes }: PoolExtent): number[] {
-  return [outer, channels, ...axes.map(({ input }) => input), ...axes.map(({ output }) => output)];
-}
-
-function kernelsOf(backend: Backend, { outer, channels, axes }: PoolExtent) {
-  const size = axes.reduce((product, { input }) => product * input, outer * channels);
-  return kernelsFor(withPool(backend), size);
-}
-
-const dilationsOf = ({ axes }: PoolExtent) => axes.map(({ dilation }) => dilation);
-
 /** y: the largest value of each window. `scratch`: memory of `poolScratch` bytes. */
 export function maxPool(backend: Backend, extent: PoolExtent, x: number, y: number, scratch: number): void {
   store(backend.heap, scratch, extent.windows);
-  kernelsOf(backend, extent).max_pool_f32(x, scratch, y, ...sizesOf(extent), ...dilationsOf(extent));
+  const kernels = kernelsFor(withPool(backend), extent.work);
+  // one by one: a list of arguments makes garbage, and a compiled run makes none
+  const [n, c, d, h, w, outD, outH, outW, stepD, stepH, stepW] = extent.dilated;
+  kernels.max_pool_f32(x, scratch, y, n, c, d, h, w, outD, outH, outW, stepD, stepH, stepW);
 }
 
 /** dx: the gradient of each window at its first largest value. */
@@ -62,17 +66,18 @@ export function maxPoolGrad(
   scratch: number,
 ): void {
   store(backend.heap, scratch, extent.windows);
-  kernelsOf(backend, extent).max_pool_grad_f32(x, scratch, dy, dx, ...sizesOf(extent), ...dilationsOf(extent));
+  kernelsFor(withPool(backend), extent.work).max_pool_grad_f32(x, scratch, dy, dx, ...extent.dilated);
 }
 
 /** y: the average of each window. */
 export function avgPool(backend: Backend, extent: PoolExtent, x: number, y: number, scratch: number): void {
   store(backend.heap, scratch, extent.windows);
-  kernelsOf(backend, extent).avg_pool_f32(x, scratch, y, ...sizesOf(extent));
+  const [n, c, d, h, w, outD, outH, outW] = extent.sizes;
+  kernelsFor(withPool(backend), extent.work).avg_pool_f32(x, scratch, y, n, c, d, h, w, outD, outH, outW);
 }
 
 /** dx: the gradient of each window, shared out among its places. */
 export function avgPoolGrad(backend: Backend, extent: PoolExtent, dy: number, dx: number, scratch: number): void {
   store(backend.heap, scratch, extent.windows);
-  kernelsOf(backend, extent).avg_pool_grad_f32(dy, scratch, dx, ...sizesOf(extent));
+  kernelsFor(withPool(backend), extent.work).avg_pool_grad_f32(dy, scratch, dx, ...extent.sizes);
 }

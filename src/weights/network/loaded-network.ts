@@ -20,9 +20,14 @@ export interface NetworkReport {
 }
 
 /**
- * A network from a file: a `Graph` in evaluation mode. Inputs and outputs have the names and the
- * layout of the file, and
- * shapes with their batch, in which null is a length that is not fixed.
+ * A network from a file, which `loadNetwork` returns: a `Graph` in evaluation mode. Inputs and
+ * outputs have the names and the layout of the file, and shapes with their batch, in which null is
+ * a length that is not fixed.
+ *
+ *     const net = await loadNetwork('model.onnx');
+ *     net.inputs;   // [{ name: 'input', shape: [null, 3, 224, 224] }]
+ *
+ * @experimental
  */
 export class LoadedNetwork extends Graph {
   /** The class's name, also where the library was minified. */

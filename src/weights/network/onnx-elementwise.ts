@@ -19,7 +19,7 @@ const activation =
     return call.draft.keep(new ActivationLayer(typeof name === 'function' ? name(call) : name), x, call.name);
   };
 
-const LARGEST = (2 - 2 ** -23) * 2 ** 127;
+const LARGEST = 3.4028234663852886e38;
 
 /** min(max(x, low), high) as the layer that does it. */
 function clamp(call: Call, x: Flow, low: number, high: number): Flow {

@@ -25,7 +25,7 @@ const all =
     terms.reduce((a, b) => work(op, a, b));
 
 /** Operators number by number. */
-const FORMULAS: Readonly<Record<string, Formula>> = {
+const FORMULAS: Readonly<Record<string, Formula>> = /* @__PURE__ */ (() => ({
   Add: two('add'),
   Sub: two('sub'),
   Mul: two('mul'),
@@ -49,7 +49,7 @@ const FORMULAS: Readonly<Record<string, Formula>> = {
   Ceil: one('ceil'),
   Sqrt: one('sqrt'),
   Where: (terms) => work('where', ...terms),
-};
+}))();
 /** Whose results are rounded, where they are floats. */
 const ROUNDED = ['Add', 'Sub', 'Mul', 'Div', 'Pow', 'Sum', 'Sqrt'];
 const TRUTHS = ['Equal', 'Less', 'Greater', 'LessOrEqual', 'GreaterOrEqual', 'And', 'Or', 'Not'];
