@@ -13,6 +13,7 @@ import { dropout } from '../lab/dropout.ts';
 import { poison } from '../lab/poison.ts';
 import { sequences } from '../lab/sequences.ts';
 import { smallBatches } from '../lab/small-batches.ts';
+import { convnet } from './convnet.ts';
 import { loadDigits } from './data.ts';
 import { type Digits, PIXELS } from './digits.ts';
 import { SETTINGS } from './network.ts';
@@ -75,11 +76,24 @@ best net (${name}), compiled: ${compiled.steps.join('; ')}
 largest difference from evaluation mode ${compiled.difference.toExponential(1)}
 test accuracy ${percent(compiled.accuracy)}, ${Math.round(compiled.imagesPerSecond).toLocaleString('en')} images/s compiled, ${Math.round(compiled.evalImagesPerSecond).toLocaleString('en')} images/s in evaluation mode`);
 
+const images = Math.max(
+  50,
+  Math.round((options.quick ? 2000 : 16_000) * Math.min(1, steps / (options.quick ? 1000 : 4000))),
+);
+progress.show('a small convnet, with batch norm and without', 1);
+const convolutional = convnet(digits, images);
+progress.clear();
+console.log(`
+${convolutional.sentence}
+compiled: ${convolutional.steps.join('; ')}
+largest difference from evaluation mode ${convolutional.difference.toExponential(1)}, ${Math.round(convolutional.imagesPerSecond).toLocaleString('en')} images/s compiled, ${Math.round(convolutional.evalImagesPerSecond).toLocaleString('en')} images/s in evaluation mode`);
+
 const summary: Summary = {
   about: `evenkeel, backend ${backend}, Node ${process.version}, ${cpus()[0]?.model.trim() ?? 'unknown processor'}, ${new Date().toISOString().slice(0, 10)}; ${seeds.length} ${seeds.length === 1 ? 'seed' : 'seeds'}, ${steps} steps`,
   held: digits.test.count,
   comparisons,
   best: { name, ...compiled },
+  convnet: convolutional,
 };
 
 const findings: Finding[] = [];

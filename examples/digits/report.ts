@@ -2,6 +2,7 @@ import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Experiment, Figure, Result } from '../lab/experiment.ts';
 import { lineChart, type Series } from './chart.ts';
+import type { ConvnetSummary } from './convnet.ts';
 import { STYLE } from './style.ts';
 import type { Comparison, Summary } from './summary.ts';
 import type { Run } from './train.ts';
@@ -39,6 +40,8 @@ function page(runs: readonly Run[], summary: Summary, findings: readonly Finding
 ${summary.comparisons.map((comparison) => section(runs, comparison)).join('\n')}
 <h2>The best net, compiled</h2>
 <p>Batch norm folded into the linear layers, activations fused: ${best.steps.join('; ')}. Largest difference from evaluation mode: ${best.difference.toExponential(1)}. Test accuracy ${percent(best.accuracy)} with ${best.name}, ${Math.round(best.imagesPerSecond).toLocaleString('en')} images per second on one thread (evaluation mode: ${Math.round(best.evalImagesPerSecond).toLocaleString('en')}).</p>
+<h2>A small convnet</h2>
+${convnetSection(summary.convnet)}
 <h2>The figures</h2>
 ${table(summary)}
 <h2>Where batch norm breaks, and what helps</h2>
@@ -46,6 +49,21 @@ ${table(summary)}
 <div class="charts">${findings.map(remedy).join('\n')}</div>
 </body></html>
 `;
+}
+
+function convnetSection({ with: on, without: off, sentence, ...net }: ConvnetSummary): string {
+  const series: Series[] = [
+    { label: 'with batch norm', tone: 'a', x: on.images, y: on.accuracy },
+    { label: 'without', tone: 'b', stroke: 'dashed', x: off.images, y: off.accuracy },
+  ];
+  const chart = lineChart(series, {
+    title: 'Test accuracy of the convnet',
+    xLabel: 'images seen',
+    yLabel: 'accuracy',
+    yRange: [0, 1],
+    format: (value) => `${Math.round(value * 100)} %`,
+  });
+  return `<p>${sentence}</p><div class="charts">${chart}</div><p>Compiled: ${net.steps.join('; ')}. Largest difference from evaluation mode: ${net.difference.toExponential(1)}. ${Math.round(net.imagesPerSecond).toLocaleString('en')} images per second on one thread (evaluation mode: ${Math.round(net.evalImagesPerSecond).toLocaleString('en')}).</p>`;
 }
 
 function remedy({ experiment, result }: Finding): string {

@@ -1,3 +1,4 @@
+import type { ConvnetSummary } from './convnet.ts';
 import type { ActivationKind } from './network.ts';
 import type { Run } from './train.ts';
 
@@ -26,6 +27,7 @@ export interface Comparison {
 }
 
 export interface Summary {
+  convnet: ConvnetSummary;
   about: string;
   held: number;
   comparisons: Comparison[];

@@ -20,7 +20,7 @@ const data = batches(source, { size: 50, shuffle: 1000, seed: 1 });
 const optimizer = new AdamW(namedParameters(net), { lr: 4e-3, weightDecay: 0.05, decayNorms: false });
 const schedule = new WarmUp(new CosineLR(optimizer, { steps: 1020 }), { steps: 100 });
 let best = { epoch: 0, share: 0, state: net.stateDict() };
-for (let epoch = 1; epoch <= 8 && epoch - best.epoch <= 2; epoch++) {
+for (let epoch = 1; epoch <= 8 && epoch - best.epoch <= 3; epoch++) {
   net.train();
   for await (const batch of data) {
     const logits = net.forward(stack(batch.map(({ x }) => x)));

@@ -22,9 +22,9 @@ test('a first training loop has 40 lines, and recognises 97 % of the digits or m
     const held = lines.slice(0, -1).map((line) => Number(/: (\d+\.\d+) % of 1000 held-out digits$/.exec(line)![1]));
     const [, best, share] = /^epoch (\d+) kept: (\d+\.\d+) % of 2000 others$/.exec(lines.at(-1)!)!;
     expect(Number(share)).toBeGreaterThanOrEqual(97);
-    // the best weights were kept, and it went on for two epochs behind them at most
+    // the best weights were kept, and it went on for three epochs behind them at most
     expect(held[Number(best) - 1]).toBe(Math.max(...held));
-    expect(held.length).toBeLessThanOrEqual(Math.min(Number(best) + 3, 8));
+    expect(held.length).toBeLessThanOrEqual(Math.min(Number(best) + 4, 8));
     // the checkpoint is of the last epoch, and loads
     const net = digitConvnet({ width: 8 });
     const optimizer = new AdamW(namedParameters(net), { decayNorms: false });

@@ -47,6 +47,8 @@ test('the main job leaves a whole report page, and no other file', () => {
     );
     expect(text).toMatch(/sigmoid: With batch norm the net (reaches|does not reach)/);
     expect(text).toMatch(/test accuracy \d/);
+    expect(text).toMatch(/A convnet of four layers reaches \d+\.\d+ % with batch norm and \d+\.\d+ % without/);
+    expect(text).toMatch(/largest difference from evaluation mode \S+, [\d,]+ images\/s compiled/);
     for (const title of [
       'Small batches',
       'Dropout before batch norm',
@@ -58,7 +60,7 @@ test('the main job leaves a whole report page, and no other file', () => {
     const page = readFileSync(join(folder, 'index.html'), 'utf8');
     expect(page.startsWith('<!doctype html>')).toBe(true);
     expect(page.trimEnd().endsWith('</html>')).toBe(true);
-    expect(page.match(/<svg viewBox/g)!.length).toBe(12);
+    expect(page.match(/<svg viewBox/g)!.length).toBe(13);
     expect(page).not.toMatch(/NaN|undefined|Infinity/);
     expect(page).not.toMatch(/https?:\/\//);
     expect(statSync(join(folder, 'index.html')).size).toBeGreaterThan(10_000);
