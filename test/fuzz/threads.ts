@@ -4,6 +4,7 @@
 
 import { type Layer, type Sequential, setThreads, Tensor, type TensorLike, tensor } from '../../src/index.ts';
 import { backend } from '../../src/kernels/backend.ts';
+import { windowBlocks } from '../../src/kernels/conv/windows.ts';
 import { WORTHWHILE, WORTHWHILE_PRODUCT } from '../../src/kernels/part.ts';
 import { isVector, type Sizes, type Vector } from '../../src/kernels/row.ts';
 import { KERNEL_NAMES, type KernelName, rowOf, withAll } from '../../src/kernels/table.ts';
@@ -46,7 +47,7 @@ function alone<T>(work: () => T): T {
  * Arguments of kernels that work by tables: test/backends/threads.test.ts cuts those, at sizes of
  * its own.
  */
-const TABLES = ['windows', 'taps', 'toWidth'];
+const TABLES = ['windows', 'taps', 'toWidth', 'order'];
 const CUT = KERNEL_NAMES.filter((name) => {
   const { split, args } = rowOf(name);
   return split && !args.some((arg) => TABLES.includes(arg.name));
@@ -56,6 +57,14 @@ function sizesFor(name: KernelName, dice: Dice): Sizes {
   const names = rowOf(name).args.map((arg) => arg.name);
   const has = (size: string) => names.includes(size);
   if (has('size')) return { size: rest(dice, WORTHWHILE, 1) };
+  if (has('block')) {
+    const [height, width] = [dice.between(1, 12), dice.between(1, 12)];
+    const [depth, cols] = [4 * dice.between(1, 10), 8 * dice.between(2, 9)];
+    const samples = rest(dice, WORTHWHILE_PRODUCT >> 3, height * width * depth * cols);
+    const [top, left, pixel] = [dice.below(2), dice.below(2), cols + 8 * dice.below(2)];
+    const image = { samples, height, width, depth, outHeight: height, outWidth: width, cols, top, left };
+    return { ...image, ...windowBlocks(image), pixel };
+  }
   if (has('inner')) {
     const [outer, channels] = [dice.between(1, 4), dice.between(1, 70)];
     const inner = rest(dice, WORTHWHILE, outer * channels);
@@ -78,6 +87,8 @@ const PARAMETERS: Record<string, (dice: Dice) => number> = {
   kind: (dice) => dice.below(14),
   alpha: () => 0.25,
   eps: () => 1e-5,
+  low: (dice) => dice.of([0, -1, -Infinity]),
+  high: (dice) => dice.of([1, 6, Infinity]),
 };
 
 /** One kernel's call, whole and in parts. */
