@@ -4,6 +4,7 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
+import { EXPERIMENTS } from '../../examples/lab/experiments.ts';
 import { serve } from '../../examples/lab/page/site.ts';
 import { launchChromium, launchFirefox } from './browsers.ts';
 import type { Example } from './host.ts';
@@ -106,7 +107,8 @@ export async function examine(page: LabPage, shot?: (file: string, width: number
     const names = (await page.evaluate(
       "[...document.querySelectorAll('section[data-name]')].map((s) => s.dataset.name)",
     )) as string[];
-    check(names.length === 16, `${names.length} experiments`);
+    // each experiment, and the playground
+    check(names.length === EXPERIMENTS.length + 1, `${names.length} experiments`);
     for (const name of names) {
       const { state, text } = await run(name);
       check(state === 'done', `${name}: ${state} ${text}`);
