@@ -3,7 +3,7 @@
 
 import { show, wrongKind, wrongValue } from '../errors.ts';
 import type { WeightAxes } from '../graph/weights.ts';
-import { checkChoice } from '../layers/options.ts';
+import { checkChoice } from '../named-options.ts';
 
 /** Weights of a fully connected layer. */
 export interface LinearWeights {

@@ -1,12 +1,12 @@
 // Options of convolutions, read and checked.
 
 import { isList, show, wrongValue } from '../errors.ts';
-import { flag, type Option, option, readSchema, type Schema } from '../named-options.ts';
+import { flag, option, readSchema, type Schema } from '../named-options.ts';
 import { sizeOf } from '../tensors/shape.ts';
 import type { Layout } from '../types.ts';
 import { type Around, type ConvSpec, weightShape } from './conv-geometry.ts';
 import { checkFeatures, layout } from './options.ts';
-import { type PerAxis, readIntegers } from './per-axis.ts';
+import { integersOption, type PerAxis, readIntegers } from './per-axis.ts';
 
 /** What padding may be given as. */
 export type ConvPadding = PerAxis | readonly (readonly [before: number, after: number])[] | 'same' | 'valid';
@@ -37,18 +37,14 @@ interface ConvSettings {
 
 function convSchema(transposed: boolean, axes: number, channels: readonly (number | null)[]): Schema<ConvSettings> {
   const all = (value: number) => Array.from({ length: axes }, () => value);
-  const integers = (standard: number, least: number): Option<readonly number[]> => ({
-    standard: all(standard),
-    read: (subject, name, value) => readIntegers(subject, name, value, axes, least),
-  });
   const padding = (subject: string, name: string, value: unknown) =>
     transposed
       ? readIntegers(subject, name, value, axes, 0).map((both) => [both, both] as const)
       : readPadding(subject, value, axes);
   const schema = {
-    stride: integers(1, 1),
+    stride: integersOption(all(1), 1),
     padding: { standard: all(0).map((): Around => [0, 0]), read: padding },
-    dilation: integers(1, 1),
+    dilation: integersOption(all(1), 1),
     groups: option(1, (subject, name, value) => {
       if (Number.isInteger(value) && value >= 1 && channels.every((count) => count === null || count % value === 0))
         return;
@@ -59,7 +55,7 @@ function convSchema(transposed: boolean, axes: number, channels: readonly (numbe
     bias: flag(true),
     layout: layout(),
   };
-  return { ...schema, ...(transposed && { outputPadding: integers(0, 0) }) } as Schema<ConvSettings>;
+  return { ...schema, ...(transposed && { outputPadding: integersOption(all(0), 0) }) } as Schema<ConvSettings>;
 }
 
 /**

@@ -4,8 +4,6 @@ import { show, wrongKind, wrongValue } from '../errors.ts';
 import { checkChoice, choice, type Option, option } from '../named-options.ts';
 import type { Layout } from '../types.ts';
 
-export { checkChoice };
-
 const MOST_FEATURES = 16_777_216;
 
 /** Checks that a constructor was given a whole number of features. */

@@ -2,6 +2,7 @@
 // lie.
 
 import { isList, show, wrongKind, wrongValue } from '../errors.ts';
+import type { Option } from '../named-options.ts';
 import { showSymbolic } from '../tensors/shape.ts';
 import type { Layout } from '../types.ts';
 
@@ -46,6 +47,12 @@ const isWhole = (least: number) => (value: number) => Number.isInteger(value) &&
 export function readIntegers(subject: string, argument: string, value: unknown, axes: number, least: number): number[] {
   return readPerAxis(subject, argument, value, axes, `an integer of ${least} or more`, isWhole(least));
 }
+
+/** An option of such integers: `standard` is one for each axis. */
+export const integersOption = (standard: readonly number[], least: number): Option<readonly number[]> => ({
+  standard,
+  read: (subject, name, value) => readIntegers(subject, name, value, standard.length, least),
+});
 
 /** Where the values of an image lie. */
 export interface Image {

@@ -4,7 +4,6 @@ import { backend } from '../kernels/backend.ts';
 import { activate } from '../kernels/inference/calls.ts';
 import { activateGrad } from '../kernels/training/calls.ts';
 import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
-import { checkChoice } from '../layers/options.ts';
 import { choice, readSchema } from '../named-options.ts';
 import type { Call } from '../tensors/call.ts';
 import type { ResolvedInputs } from '../tensors/route.ts';
@@ -176,7 +175,6 @@ export class GELU extends ActivationLayer {
    */
   constructor(options: GELUOptions = {}) {
     const { approximate } = readSchema('GELU', options, { approximate: choice('none', ['none', 'tanh']) });
-    checkChoice('GELU', 'approximate', approximate, ['none', 'tanh']);
     super(approximate === 'tanh' ? 'gelu-tanh' : 'gelu', 'GELU');
   }
 }

@@ -7,9 +7,9 @@ import { backend } from '../kernels/backend.ts';
 import { avgPool, avgPoolGrad, maxPool, maxPoolGrad, type PoolExtent, poolScratch } from '../kernels/pool/calls.ts';
 import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
 import { layout } from '../layers/options.ts';
-import { type PerAxis, readIntegers } from '../layers/per-axis.ts';
+import { integersOption, type PerAxis, readIntegers } from '../layers/per-axis.ts';
 import { extentOf, type Pooling, pooledShape } from '../layers/windows.ts';
-import { flag, type Option, readSchema } from '../named-options.ts';
+import { flag, readSchema } from '../named-options.ts';
 import type { Call } from '../tensors/call.ts';
 import type { ResolvedInputs } from '../tensors/route.ts';
 import { countOf } from '../tensors/shape.ts';
@@ -131,15 +131,11 @@ function windowsFrom(
 ): [subject: string, pooling: Pooling] {
   const kernel = readIntegers(kind, 'kernelSize', kernelSize, axes, 1);
   const subject = `${kind}(${show(kernelSize)})`;
-  const integers = (standard: readonly number[], least: number): Option<readonly number[]> => ({
-    standard,
-    read: (_, name, value) => readIntegers(subject, name, value as PerAxis, axes, least),
-  });
   const all = (value: number) => kernel.map(() => value);
   const schema = {
-    stride: integers(kernel, 1),
-    padding: integers(all(0), 0),
-    dilation: integers(all(1), 1),
+    stride: integersOption(kernel, 1),
+    padding: integersOption(all(0), 0),
+    dilation: integersOption(all(1), 1),
     countIncludePad: flag(true),
     ceilMode: flag(false),
     layout: layout(),

@@ -96,8 +96,7 @@ export class DomainBatchNorm extends BatchNorm {
    * `photo.runningMean` …
    */
   override stateSlots(): StateSlots {
-    const slots: StateSlots = {};
-    for (const [name, parameter] of Object.entries(this.engine.learned)) if (parameter) slots[name] = parameter.slot();
+    const slots = this.learnedSlots();
     for (const [name, running] of this.#domains) {
       for (const [leaf, slot] of Object.entries(running.slots())) slots[`${name}.${leaf}`] = slot;
     }

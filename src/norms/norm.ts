@@ -178,6 +178,11 @@ export abstract class Norm<R extends number = number, M extends object = object>
   }
 
   override stateSlots(): StateSlots {
+    return this.learnedSlots();
+  }
+
+  /** @internal Learned arrays by their names. */
+  protected learnedSlots(): StateSlots {
     const slots: StateSlots = {};
     for (const [name, parameter] of Object.entries(this.engine.learned)) if (parameter) slots[name] = parameter.slot();
     return slots;
