@@ -23,7 +23,7 @@ import { isSame, type Sym, work } from './terms.ts';
 export const floats = (values: ArrayLike<number>): Float32Array =>
   values instanceof Float32Array ? values : Float32Array.from(values);
 
-const nothing = () => {};
+export const nothing = () => {};
 
 interface Windows {
   readonly kernel: readonly number[];
@@ -103,7 +103,7 @@ export function surround(call: Call, x: Flow, pads: readonly Sym[], mode: string
 }
 
 /** A bias of so many values; undefined where there is none. */
-function biasOf(call: Call, index: number, count: number): Float32Array | undefined {
+export function biasOf(call: Call, index: number, count: number): Float32Array | undefined {
   if (!call.has(index)) return undefined;
   const { data, shape } = call.constant(index, 'bias');
   if (countOf(shape) !== count) throw call.fail(`a bias of ${count} values`, `shape [${shape.join(', ')}]`);
@@ -111,7 +111,7 @@ function biasOf(call: Call, index: number, count: number): Float32Array | undefi
 }
 
 /** Gives a layer its weights. */
-function loaded<L extends Layer>(
+export function loaded<L extends Layer>(
   layer: L,
   weights: Record<string, { data: Float32Array; shape: readonly number[] }>,
 ): L {
@@ -242,7 +242,7 @@ const convTranspose: Converter = (call) => {
   return surround(call, y, pads, 'constant', 0);
 };
 
-function linear(
+export function linear(
   call: Call,
   x: Flow,
   weight: Float32Array,
@@ -257,7 +257,7 @@ function linear(
 const scaled = (values: ArrayLike<number>, by: number) =>
   by === 1 ? floats(values) : Float32Array.from(values, (value) => value * by);
 
-const turned = ({ data, shape }: Known): { data: ArrayLike<number>; shape: readonly number[] } =>
+export const turned = ({ data, shape }: Known): { data: ArrayLike<number>; shape: readonly number[] } =>
   fromKernel(data as Values, shape);
 
 export function transpose(call: Call, x: Flow, order: readonly number[]): Flow {
