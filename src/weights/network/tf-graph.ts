@@ -137,7 +137,7 @@ export class TfGraph {
       const node = this.#nodes.get(name);
       if (!node) return undefined;
       if (node.op === 'Const') return this.weight(node);
-      if (!/^(?:Identity|StopGradient|Snapshot|ReadVariableOp)$/.test(node.op)) return undefined;
+      if (!/^(?:Identity|StopGradient|Snapshot)$/.test(node.op)) return undefined;
       name = node.inputs[0];
     }
     return undefined;

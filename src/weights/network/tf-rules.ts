@@ -413,10 +413,7 @@ export function rules(): Readonly<Record<string, Rule>> {
     },
     Identity: pass,
     StopGradient: pass,
-    PreventGradient: pass,
     Snapshot: pass,
-    ReadVariableOp: pass,
-    CheckNumerics: pass,
     IdentityN: (to, node) => {
       several(node, node.inputs.length).forEach((output, i) => {
         to.emit(node, 'Identity', { inputs: [node.inputs[i]], outputs: [output] });
@@ -426,7 +423,6 @@ export function rules(): Readonly<Record<string, Rule>> {
     _FusedConv2D: conv('Conv2D'),
     DepthwiseConv2dNative: conv('Depthwise'),
     FusedDepthwiseConv2dNative: conv('Depthwise'),
-    _FusedDepthwiseConv2dNative: conv('Depthwise'),
     Conv2DBackpropInput: own('Conv2DBackpropInput', windows),
     MatMul: matMul,
     _FusedMatMul: matMul,
@@ -439,7 +435,6 @@ export function rules(): Readonly<Record<string, Rule>> {
       if (layoutOf(node) === 'channels-last') to.emit(node, 'Add');
       else to.own(node, 'BiasAdd');
     },
-    BiasAddV1: same('Add'),
     MaxPool: pool('MaxPool'),
     AvgPool: pool('AvgPool'),
     LRN: own('LRN', (node) => ({
@@ -478,14 +473,12 @@ export function rules(): Readonly<Record<string, Rule>> {
     DivNoNan: divideNoNan,
     FloorDiv: own('FloorDiv'),
     FloorMod: same('Mod'),
-    Mod: same('Mod', () => ({ fmod: 1 })),
     Maximum: same('Max'),
     Minimum: same('Min'),
     Pow: same('Pow'),
     Sqrt: same('Sqrt'),
     Rsqrt: two('Sqrt', 'Reciprocal'),
     Reciprocal: same('Reciprocal'),
-    Inv: same('Reciprocal'),
     Square: square,
     SquaredDifference: squaredDifference,
     Exp: same('Exp'),
@@ -495,7 +488,6 @@ export function rules(): Readonly<Record<string, Rule>> {
     Floor: same('Floor'),
     Ceil: same('Ceil'),
     Round: same('Round'),
-    Rint: same('Round'),
     Sign: same('Sign'),
     Erf: same('Erf'),
     Sin: same('Sin'),
@@ -510,6 +502,23 @@ export function rules(): Readonly<Record<string, Rule>> {
     Acosh: same('Acosh'),
     Atanh: same('Atanh'),
     IsNan: same('IsNaN'),
+    IsInf: same('IsInf'),
+    IsFinite: (to, node) => {
+      // x − x is 0 for finite numbers alone
+      const difference = to.inner(node);
+      to.emit(node, 'Sub', { inputs: [node.inputs[0], node.inputs[0]], outputs: [difference] });
+      to.emit(node, 'Equal', { inputs: [difference, to.give(node, 'F32', [], [0])] });
+    },
+    Expm1: (to, node) => {
+      const power = to.inner(node);
+      to.emit(node, 'Exp', { outputs: [power] });
+      to.emit(node, 'Sub', { inputs: [power, to.give(node, 'F32', [], [1])] });
+    },
+    Log1p: (to, node) => {
+      const sum = to.inner(node);
+      to.emit(node, 'Add', { inputs: [node.inputs[0], to.give(node, 'F32', [], [1])], outputs: [sum] });
+      to.emit(node, 'Log', { inputs: [sum] });
+    },
     Equal: same('Equal'),
     NotEqual: two('Equal', 'Not'),
     Less: same('Less'),
@@ -566,7 +575,6 @@ export function rules(): Readonly<Record<string, Rule>> {
     OneHot: oneHot,
     TopKV2: topK,
     Cumsum: cumSum,
-    Reverse: reverse,
     ReverseV2: reverse,
     ArgMax: arg('ArgMax'),
     ArgMin: arg('ArgMin'),
