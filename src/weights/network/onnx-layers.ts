@@ -23,7 +23,8 @@ import { isSame, type Sym, work } from './terms.ts';
 export const floats = (values: ArrayLike<number>): Float32Array =>
   values instanceof Float32Array ? values : Float32Array.from(values);
 
-export const nothing = () => {};
+/** What a layer's weight begins with: these values, of which it takes as many. */
+export const startingWith = (values: ArrayLike<number>) => ((weight: Float32Array) => weight.set(values)) as never;
 
 interface Windows {
   readonly kernel: readonly number[];
@@ -115,7 +116,15 @@ export function loaded<L extends Layer>(
   layer: L,
   weights: Record<string, { data: Float32Array; shape: readonly number[] }>,
 ): L {
-  layer.loadStateDict({ ...layer.stateDict(), ...weights } as never);
+  const isWhole = Object.keys(layer.stateSlots()).every((name) => Object.hasOwn(weights, name));
+  // a copy of what is there takes as long as the weights
+  layer.loadStateDict((isWhole ? weights : { ...layer.stateDict(), ...weights }) as never);
+  return layer;
+}
+
+/** Gives a layer its bias, where it has one. */
+export function withBias<L extends Layer>(layer: L, bias: Float32Array | undefined): L {
+  if (bias) layer.stateSlots().bias.write(bias);
   return layer;
 }
 
@@ -151,13 +160,9 @@ const conv: Converter = (call) => {
     padding: own,
     groups,
     bias: bias !== undefined,
-    init: nothing as never,
+    init: startingWith(weight.data),
   });
-  const weights = {
-    weight: { data: floats(weight.data), shape },
-    ...(bias && { bias: { data: bias, shape: [shape[0]] } }),
-  };
-  return call.draft.apply(loaded(layer, weights), x, call.name, dims);
+  return call.draft.apply(withBias(layer, bias), x, call.name, dims);
 };
 
 const convTranspose: Converter = (call) => {
@@ -221,14 +226,9 @@ const convTranspose: Converter = (call) => {
       outputPadding,
       groups,
       bias: bias !== undefined,
-      init: nothing as never,
+      init: startingWith(weight.data),
     });
-    const values = bias && biasOf(call, 2, out);
-    const weights = {
-      weight: { data: floats(weight.data), shape },
-      ...(values && { bias: { data: values, shape: [out] } }),
-    };
-    y = call.draft.apply(loaded(layer, weights), x, call.name, dims);
+    y = call.draft.apply(withBias(layer, biasOf(call, 2, out)), x, call.name, dims);
   } else {
     const inputs = [x, call.flow(1), ...(call.has(2) ? [call.flow(2)] : [])];
     const around = padding.map((one): Around => [one, one]);
@@ -249,9 +249,8 @@ export function linear(
   shape: readonly number[],
   bias: Float32Array | undefined,
 ): Flow {
-  const layer = new Linear(shape[1], shape[0], { bias: bias !== undefined, init: nothing as never });
-  const weights = { weight: { data: weight, shape }, ...(bias && { bias: { data: bias, shape: [shape[0]] } }) };
-  return call.draft.apply(loaded(layer, weights), x, call.name, [...x.dims.slice(0, -1), shape[0]]);
+  const layer = new Linear(shape[1], shape[0], { bias: bias !== undefined, init: startingWith(weight) });
+  return call.draft.apply(withBias(layer, bias), x, call.name, [...x.dims.slice(0, -1), shape[0]]);
 }
 
 const scaled = (values: ArrayLike<number>, by: number) =>

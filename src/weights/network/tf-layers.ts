@@ -12,7 +12,7 @@ import { BatchNorm } from '../../norms/batch-norm.ts';
 import { BatchNorm1d, BatchNorm2d, BatchNorm3d } from '../../norms/batch-norm-ranks.ts';
 import { countOf } from '../../tensors/shape.ts';
 import type { Layout } from '../../types.ts';
-import { fromDepthwise, fromKernel } from '../axes.ts';
+import { kernelInto } from '../axes.ts';
 import type { Flow } from './draft.ts';
 import type { Call, Converter } from './onnx-call.ts';
 import {
@@ -22,13 +22,13 @@ import {
   linear,
   loaded,
   matmul,
-  nothing,
   reshaped,
   scalar,
   surround,
   transpose,
   turned,
   unary,
+  withBias,
 } from './onnx-layers.ts';
 import { isSame, productOf, type Sym, work } from './terms.ts';
 
@@ -124,16 +124,9 @@ const conv =
       groups,
       layout,
       bias: bias !== undefined,
-      init: nothing as never,
+      init: ((values: Float32Array) => kernelInto(values, weight.data as Values, weight.shape, isDepthwise)) as never,
     });
-    const moved = isDepthwise
-      ? fromDepthwise(weight.data as Values, weight.shape)
-      : fromKernel(weight.data as Values, weight.shape);
-    const weights = {
-      weight: { data: floats(moved.data), shape: moved.shape },
-      ...(bias && { bias: { data: bias, shape: [out] } }),
-    };
-    return call.draft.apply(loaded(layer, weights), x, call.name, dims);
+    return call.draft.apply(withBias(layer, bias), x, call.name, dims);
   };
 
 /** The gradient of a convolution by its input: `[height, width, out, in]`, of the lengths that input 0 says. */
@@ -194,15 +187,13 @@ const convTranspose: Converter = (call) => {
     outputPadding,
     layout,
     bias: false,
-    init: nothing as never,
+    init: ((values: Float32Array) => kernelInto(values, weight.data as Values, weight.shape, false)) as never,
   });
-  const moved = fromKernel(weight.data as Values, weight.shape);
   const whole = kernel.map((_, a) => {
     const steps = work('mul', work('sub', x.dims[at + a], 1), stride[a]);
     return work('add', steps, extentOf(windows, a) + outputPadding[a] - 2 * around[a]);
   });
-  const weights = { weight: { data: floats(moved.data), shape: moved.shape } };
-  const y = call.draft.apply(loaded(layer, weights), x, call.name, dimsOf(windows, x.dims[0], out, whole));
+  const y = call.draft.apply(layer, x, call.name, dimsOf(windows, x.dims[0], out, whole));
   if (isEven) return y;
   const pads: Sym[] = new Array(8).fill(0);
   cuts.forEach(([before, behind], a) => {
