@@ -70,7 +70,20 @@ function activate(to: TfGraph, node: TfNode, op: string, from: string, output: s
   else throw node.fail(`fused_ops among ${FUSED.join(', ')}`, op);
 }
 
-const FUSED = ['BiasAdd', 'FusedBatchNorm', 'Relu', 'Relu6', 'LeakyRelu', 'Elu', 'Prelu', 'Sigmoid', 'Tanh', 'Selu'];
+const FUSED = [
+  'BiasAdd',
+  'FusedBatchNorm',
+  'Relu',
+  'Relu6',
+  'LeakyRelu',
+  'Elu',
+  'Prelu',
+  'Sigmoid',
+  'Tanh',
+  'Selu',
+  'GeluExact',
+  'GeluApproximate',
+];
 
 function relu6(to: TfGraph, node: TfNode, from: string, output: string): void {
   const bounds = [0, 6].map((bound) => to.give(node, 'F32', [], [bound]));

@@ -57,6 +57,7 @@ export function networkFromGraphModel(
   const outputs = wanted ? wanted.map((name) => outputNamed(name, nodes, own)) : own;
   const values = outputs.map(({ value }) => value);
   const needed = neededNodes(nodes, values);
+  const isNeeded = new Set(needed);
   const isInput = new Map(inputs.map((one) => [one.value, one]));
   const given = (node: TfNode) =>
     node.op === 'Placeholder' || (node.op === 'PlaceholderWithDefault' && isInput.has(node.name));
@@ -88,8 +89,10 @@ export function networkFromGraphModel(
   });
   table ??= { ...tfLayers(), ...tfShapes() };
   const size = [...tensors.values()].reduce((sum, { shape }) => sum + 4 * sizeOf(shape), 0);
-  const rest =
-    nodes.size - needed.length - [...nodes.values()].filter((node) => given(node) && !needed.includes(node)).length;
+  // weights are named by themselves, and inputs as inputs
+  const rest = [...nodes.values()].filter(
+    (node) => !isNeeded.has(node) && !given(node) && !/^(?:Const|NoOp)$/.test(node.op),
+  ).length;
   return networkOf(
     graph.model(aliases, size),
     { outputs: aliases, constants: constantsFor(constants, names) },
@@ -116,10 +119,10 @@ export function networkFromGraphModel(
       );
     }
     if (graph.inputs.has(name)) throw malformed(FORMAT, 'signature.inputs', 'each name once', quote(name), 0);
-    if (needed.includes(node)) there[node.op](graph, node);
+    if (isNeeded.has(node)) there[node.op](graph, node);
     const shape = node.shape('shape') ?? entry?.shape ?? followed(node);
     if (shape) graph.inputs.set(name, shape);
-    else if (needed.includes(node)) throw node.fail('a shape, in the node or in the signature', 'none');
+    else if (isNeeded.has(node)) throw node.fail('a shape, in the node or in the signature', 'none');
     else return;
     names.set(node.name, name);
     graph.types.set(name, node.type('dtype') ?? 'F32');
