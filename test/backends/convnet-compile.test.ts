@@ -50,7 +50,10 @@ const NETS: Record<string, { net: () => Layer[]; input: number[]; steps: string[
     operations: ['pooling'],
   },
   'pools of as many windows as strides need': {
-    net: () => [new MaxPool2d(3, { stride: 2, padding: 'same' }), new AvgPool2d([2, 4], { stride: 1, padding: 'same' })],
+    net: () => [
+      new MaxPool2d(3, { stride: 2, padding: 'same' }),
+      new AvgPool2d([2, 4], { stride: 1, padding: 'same' }),
+    ],
     input: [2, 3, 8, 11],
     steps: ['max pool 3×3', 'average pool 2×4'],
     operations: ['pooling'],

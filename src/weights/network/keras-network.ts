@@ -435,11 +435,9 @@ class Reading {
     if (entry.network)
       return this.#inside(entry.network, full, inputs, (name) => place.weightsOf(`${entry.name}/${name}`));
     const settings = { name: full, className: entry.className, config: entry.config };
-    const call = new KerasCall(settings, this.#around, place.weightsOf(entry.name), inputs, {
-      kwargs,
-      given: node?.args,
-    });
-    return this.#convert(call);
+    const weights = place.weightsOf(entry.name);
+    if (weights.size > 0) this.#calls.set(full, (this.#calls.get(full) ?? 0) + 1);
+    return this.#convert(new KerasCall(settings, this.#around, weights, inputs, { kwargs, given: node?.args }));
   }
 
   /** A network in a network, on values. */
@@ -460,7 +458,7 @@ class Reading {
   }
 
   #convert(call: KerasCall): Flow[] {
-    const { settings, kind, weights } = call;
+    const { settings, kind } = call;
     if (this.#left-- <= 0) throw this.#fail('network', 'as many calls of layers as its size justifies', 'more');
     const masked = call.inputs.map((flow) => this.#masked.get(flow)).find((one) => one !== undefined);
     if (masked !== undefined && TAKES_MASK.test(kind)) {
@@ -474,7 +472,6 @@ class Reading {
       else if (convert) flows = [convert(call)].flat() as Flow[];
       else throw call.fail('a layer that there is here', settings.className);
     });
-    if (weights.size > 0) this.#calls.set(settings.name, (this.#calls.get(settings.name) ?? 0) + 1);
     const makes = kind === 'masking' || (kind === 'embedding' && call.config.mask_zero === true);
     const mask = makes ? settings.name : ENDS_MASK.test(kind) ? undefined : masked;
     if (mask !== undefined) for (const flow of flows) this.#masked.set(flow, mask);

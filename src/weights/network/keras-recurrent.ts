@@ -217,7 +217,8 @@ const cells: KerasConverter = (call) => {
   const { x, states } = sequenceOf(call);
   const cell = asRecord(call.config.cell ?? null);
   const inner = asRecord(cell?.config);
-  const list = cell && kindOf(`${cell.class_name}`) === 'stacked_rnn_cells' ? inner?.cells : [cell as Json];
+  const isStack = cell && kindOf(`${cell.class_name}`) === 'stacked_rnn_cells';
+  const list = call.config.cells ?? (isStack ? inner?.cells : [cell as Json]);
   if (!Array.isArray(list) || list.length === 0) throw call.fail('a cell', showJson(call.config.cell));
   if (list.length > 1 && states.length) throw call.fail('no initial states of several cells', `${states.length}`);
   let y = x;
@@ -238,7 +239,7 @@ const cells: KerasConverter = (call) => {
         return_state: return_state ?? false,
       },
     };
-    const weights = list.length > 1 && typeof config.name === 'string' ? call.weights.of(config.name) : call.weights;
+    const weights = list.length > 1 ? cellWeights(call.weights, config.name, i) : call.weights;
     const part = new KerasCall(settings as KerasSettings, call.around, weights, [y]);
     const isBack = go_backwards === true;
     const made = run(part, kind, weights, y, { isBack, isTurned: isBack && isLast, states });
@@ -247,6 +248,12 @@ const cells: KerasConverter = (call) => {
   });
   return [y, ...last];
 };
+
+/** The variables of one of several cells: by its name, or by its number. */
+function cellWeights(weights: LayerWeights, name: Json | undefined, i: number): LayerWeights {
+  const numbered = weights.within((scope) => scope === `RNNCell_${i}`);
+  return numbered.size || typeof name !== 'string' ? numbered : weights.of(name);
+}
 
 /** The settings of the layer in each direction, and its weights. */
 function directions(call: KerasCall): readonly [KerasCall, KerasCall] {

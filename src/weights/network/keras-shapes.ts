@@ -98,7 +98,7 @@ function upsampling(axes: number): KerasConverter {
       return call.draft.apply(new Upsample({ scale, mode, layout: call.layout }) as Layer, x, call.name, dims);
     }
     call.assume(
-      `layer ${call.settings.className} '${call.settings.name}': corners coincide, as TensorFlow 1 and TF.js resize`,
+      `layer ${call.settings.className} '${call.settings.name}': output i lies at i/scale, as TensorFlow 1 and TF.js resize`,
     );
     return resized(
       call,
