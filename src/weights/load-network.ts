@@ -3,10 +3,12 @@
 
 import { isList, malformed, show, showShape, wrongKind, wrongValue } from '../errors.ts';
 import { type Bytes, quote } from '../formats/bytes.ts';
+import type { Json } from '../formats/json.ts';
 import type { TensorFiles } from '../formats/onnx-tensor.ts';
 import { recognize } from '../formats/recognize.ts';
 import { checkNames } from '../named-options.ts';
-import { type KerasFile, readKeras } from './keras-file.ts';
+import { type KerasFile, readKerasWith } from './keras-file.ts';
+import { isKerasConfig, kerasBeside, kerasSource, tfjsSource } from './keras-source.ts';
 import type { Files, FileUrl } from './load-sequential.ts';
 import type { Known } from './network/draft.ts';
 import { networkFromKeras } from './network/keras-network.ts';
@@ -76,7 +78,7 @@ export async function loadNetwork(
   source: Bytes | string | FileUrl | Files,
   options: LoadNetworkOptions = {},
 ): Promise<LoadedNetwork> {
-  return networkFromFiles(source, options, readKeras);
+  return networkFromFiles(source, options, readKerasWith);
 }
 
 /**
@@ -85,7 +87,7 @@ export async function loadNetwork(
 export async function networkFromFiles(
   source: Bytes | string | FileUrl | Files,
   options: LoadNetworkOptions,
-  keras: (bytes: Uint8Array) => Promise<KerasFile>,
+  keras: (bytes: Uint8Array, config?: Json) => Promise<KerasFile>,
 ): Promise<LoadedNetwork> {
   checkNames(SUBJECT, options, ['outputs', 'constants', 'files']);
   const outputs = readOutputs(options.outputs);
@@ -103,12 +105,13 @@ export async function networkFromFiles(
       return networkFromOnnx(bytes, { ...own, files: beside });
     }
     case 'Keras':
-      return networkFromKeras(await keras(bytes), own);
+      return networkFromKeras(kerasSource(await keras(bytes)), own);
     case 'TF.js': {
       const model = await readTfjsFiles(bytes, files.beside);
-      return isGraph(model.topology) ? networkFromGraphModel(model, own) : networkFromKeras(model, own);
+      return isGraph(model.topology) ? networkFromGraphModel(model, own) : networkFromKeras(tfjsSource(model), own);
     }
     default:
+      if (isKerasConfig(bytes)) return networkFromKeras(await kerasBeside(files, keras), own);
       throw malformed(SUBJECT, 'file', 'an ONNX, Keras or TF.js file', known!.text, 0);
   }
 }

@@ -201,7 +201,7 @@ const split: Converter = (call) => {
 
 const expand: Converter = (call) => expanded(call, call.flow(0), call.shape(1, 'shape'));
 
-function expanded(call: Call, x: Flow, wanted: readonly Sym[]): Flow {
+export function expanded(call: Site, x: Flow, wanted: readonly Sym[]): Flow {
   const dims = broadcastDims([{ dims: x.dims }, { dims: wanted }]);
   if (dims.length === x.dims.length && dims.every((dim, i) => isSame(dim, x.dims[i]))) return x;
   const { lengths, inputs } = lengthsFor(wanted, [x]);
@@ -527,7 +527,7 @@ const oneHot: Converter = (call) => {
   return binaryWhere(call, mark, on, off);
 };
 
-function binaryWhere(call: Call, choice: Flow, a: Flow, b: Flow): Flow {
+export function binaryWhere(call: Site, choice: Flow, a: Flow, b: Flow): Flow {
   return call.draft.operate({ kind: 'where' }, [choice, a, b], broadcastDims([choice, a, b]), a.dtype);
 }
 
