@@ -1,5 +1,6 @@
-// Graph models of TF.js against what TF.js makes of them (test/fixtures/weights/make_tfjs_graphs.mjs):
-// every operator that there is here, in every form of a network.
+// Graph models of TF.js against what TF.js makes of them
+// (test/fixtures/weights/make_tfjs_graphs.mjs): every operator that there is here, in every form of
+// a network.
 
 import { describe, expect, test } from 'vitest';
 import type { Json } from '../../src/formats/json.ts';

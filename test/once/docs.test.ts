@@ -8,7 +8,15 @@ import { expect, test } from 'vitest';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const pagesIn = (folder: string) => readdirSync(join(root, folder)).map((name) => join(folder, name));
-const pages = ['', 'docs', 'docs/decisions', 'examples/serve', 'examples/serverless', 'assembly/packer']
+const pages = [
+  '',
+  'docs',
+  'docs/decisions',
+  'examples/serve',
+  'examples/serverless',
+  'examples/classify',
+  'assembly/packer',
+]
   .flatMap(pagesIn)
   .filter((name) => name.endsWith('.md'));
 const read = (page: string) => readFileSync(join(root, page), 'utf8');

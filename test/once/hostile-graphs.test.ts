@@ -1,4 +1,5 @@
-// Graph models of TF.js that lie: each is refused with a message of its own, before memory is taken.
+// Graph models of TF.js that lie: each is refused with a message of its own, before memory is
+// taken.
 
 import { expect, test } from 'vitest';
 import { loadNetwork } from '../../src/weights/index.ts';

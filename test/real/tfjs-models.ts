@@ -1,5 +1,5 @@
-// TF.js models of npm packages through this library and through TF.js on WebAssembly: results, times
-// in turns, and the first answer of a process of its own.
+// TF.js models of npm packages through this library and through TF.js on WebAssembly: results,
+// times in turns, and the first answer of a process of its own.
 
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';

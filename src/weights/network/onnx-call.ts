@@ -1,5 +1,5 @@
-// A node of a graph as its converter sees it: attributes checked, inputs as what they are. Graphs of
-// other formats come here in ONNX' words (tf-graph.ts).
+// A node of a graph as its converter sees it: attributes checked, inputs as what they are. Graphs
+// of other formats come here in ONNX' words (tf-graph.ts).
 
 import { malformed, show } from '../../errors.ts';
 import { quote } from '../../formats/bytes.ts';

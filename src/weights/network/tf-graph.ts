@@ -1,5 +1,6 @@
-// A graph of TensorFlow in ONNX' words: operators that mean the same are named as there, others keep
-// their names, in the domain `tf`, and have converters of their own (tf-layers.ts, tf-shapes.ts).
+// A graph of TensorFlow in ONNX' words: operators that mean the same are named as there, others
+// keep their names, in the domain `tf`, and have converters of their own (tf-layers.ts,
+// tf-shapes.ts).
 
 import { quote } from '../../formats/bytes.ts';
 import type { StoredTensor } from '../../formats/dtypes.ts';
@@ -106,7 +107,7 @@ export class TfGraph {
     return name;
   }
 
-  /** A weight of the file, by the name of its node; what stands in the node itself where it has none. */
+  /** A weight by the name of its node; where the file has none, what stands in the node itself. */
   weight(node: TfNode): StoredTensor {
     this.#usedWeights.add(node.name);
     const found = this.#weights.get(node.name) ?? node.tensor('value');

@@ -129,7 +129,10 @@ const conv =
     return call.draft.apply(withBias(layer, bias), x, call.name, dims);
   };
 
-/** The gradient of a convolution by its input: `[height, width, out, in]`, of the lengths that input 0 says. */
+/**
+ * The gradient of a convolution with respect to its input: a kernel `[height, width, out, in]`, and
+ * as output the shape that input 0 says.
+ */
 const convTranspose: Converter = (call) => {
   const x = call.flow(2);
   if (x.shape.length !== 4) throw call.fail('x of rank 4', `rank ${x.shape.length}`);

@@ -1,5 +1,5 @@
-// A graph of TensorFlow (GraphDef) as TF.js writes it: nodes as JSON, with attributes that say their
-// type, texts in base64, and inputs by the name of a node and the number of its output.
+// A graph of TensorFlow (GraphDef) as TF.js writes it: nodes as JSON, with attributes that say
+// their type, texts in base64, and inputs by the name of a node and the number of its output.
 
 import { malformed, wrongValue } from '../../errors.ts';
 import { quote } from '../../formats/bytes.ts';

@@ -54,7 +54,7 @@ function windows(node: TfNode): Record<string, OnnxAttribute> {
   };
 }
 
-/** What a fused node does behind its product: activations by their names, those of inputs with one. */
+/** What a fused node does behind its product: an activation by its name. */
 function activate(to: TfGraph, node: TfNode, op: string, from: string, output: string, more: () => string): void {
   const inputs = [from];
   const outputs = [output];

@@ -153,7 +153,7 @@ const blocks =
 
 const bit = (mask: number, at: number) => Math.floor(mask / 2 ** at) % 2 === 1;
 
-/** Slices of axes by masks: which bounds are left out, which axes are new, gone, or stand for others. */
+/** Slices by masks: which bounds are left out, which axes are new, gone, or stand for others. */
 const stridedSlice: Converter = (call) => {
   const x = call.flow(0);
   const rank = x.shape.length;

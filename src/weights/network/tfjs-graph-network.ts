@@ -1,5 +1,5 @@
-// A graph model of TF.js as a network: its nodes are brought into ONNX' words (tf-rules.ts), and run
-// as an ONNX graph's, with converters of their own where they mean something else.
+// A graph model of TF.js as a network: its nodes are brought into ONNX' words (tf-rules.ts), and
+// run as an ONNX graph's, with converters of their own where they mean something else.
 
 import { malformed, wrongValue } from '../../errors.ts';
 import { quote } from '../../formats/bytes.ts';
