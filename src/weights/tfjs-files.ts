@@ -7,7 +7,7 @@ import { openTfjs, type TfjsModel } from '../formats/tfjs.ts';
 import { isInside } from '../formats/zip.ts';
 
 /** What packages call the scripts that stand for shards, behind the shard's name. */
-const SCRIPTS = ['', '.js', '.min.js', '.cjs', '.mjs'];
+export const SCRIPTS = ['.js', '.min.js', '.cjs', '.mjs'];
 
 /**
  * Reads a model.json, or a script with one, and the shards that it names.
@@ -24,7 +24,7 @@ export async function readTfjsFiles(
   for (const path of paths) {
     if (!isInside(path))
       throw malformed('TF.js', `shard ${quote(path)}`, 'a file beside the model', 'a path out of its folder', 0);
-    for (const ending of SCRIPTS) {
+    for (const ending of ['', ...SCRIPTS]) {
       const found = await beside(`${path}${ending}`);
       if (!found) continue;
       const bytes = bytesFrom('TF.js', found);

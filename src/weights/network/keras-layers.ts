@@ -114,14 +114,18 @@ function conv(axes: number): KerasConverter {
   };
 }
 
+/** Outputs for each input; NaN where the config does not say, as of TF.js' separable ones. */
+const multiplierOf = (call: KerasCall) =>
+  call.config.depth_multiplier == null ? Number.NaN : call.whole('depth_multiplier', 1);
+
 function depthwise(axes: number): KerasConverter {
   return (call) => {
     const x = call.ranked(axes + 2);
     const windows = windowsOf(call, axes);
-    const multiplier = call.whole('depth_multiplier', 1);
     const channels = call.channels(x);
-    const shape = [...windows.kernel, channels, multiplier];
+    const shape = [...windows.kernel, channels, multiplierOf(call)];
     const kernel = call.weight('depthwise_kernel', shape, 'kernel');
+    const multiplier = kernel.shape[kernel.shape.length - 1];
     const bias = call.optional('bias', call.flag('use_bias', true), [channels * multiplier]);
     const weight = fromDepthwise(kernel.data as Values, kernel.shape);
     const padding = paddingOf(call, windows, axes === 1);
@@ -134,10 +138,10 @@ function separable(axes: number): KerasConverter {
   return (call) => {
     const x = call.ranked(axes + 2);
     const windows = windowsOf(call, axes);
-    const multiplier = call.whole('depth_multiplier', 1);
     const filters = call.whole('filters', 0);
     const channels = call.channels(x);
-    const inner = call.weight('depthwise_kernel', [...windows.kernel, channels, multiplier]);
+    const inner = call.weight('depthwise_kernel', [...windows.kernel, channels, multiplierOf(call)]);
+    const multiplier = inner.shape[inner.shape.length - 1];
     const one = windows.kernel.map(() => 1);
     const outer = call.weight('pointwise_kernel', [...one, channels * multiplier, filters]);
     const bias = call.optional('bias', call.flag('use_bias', true), [filters]);

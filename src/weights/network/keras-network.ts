@@ -62,6 +62,19 @@ const WRAPPERS = ['time_distributed', 'spectral_normalization'];
 /** Settings that name activations, and which kind of them. */
 const ACTIVATIONS = ['activation', 'recurrent_activation'];
 
+/** A class or an activation that there is not here. */
+export interface MissingLayer {
+  readonly what: string;
+  readonly count: number;
+  /** What the first such layer is called. */
+  readonly first: string;
+}
+
+const found = /* @__PURE__ */ new WeakMap<object, readonly MissingLayer[]>();
+
+/** What was missing, where an error says that something is. */
+export const missingLayers = (error: object): readonly MissingLayer[] | undefined => found.get(error);
+
 /** Builds the network. Throws ERR_FORMAT. */
 export function networkFromKeras(source: KerasSource, options: KerasNetworkOptions): LoadedNetwork {
   return new Reading(source, options).network();
@@ -236,20 +249,18 @@ class Reading {
     }
     visit(this.#model, '', needed);
     if (missing.size === 0) return;
-    const list = [...missing].slice(0, 64).map(([what, { count, first }]) => {
-      return `${what.slice(0, 80)} (${count} layer${count === 1 ? '' : 's'}, the first ${quote(first)})`;
+    const list = [...missing].map(([what, { count, first }]) => ({ what: what.slice(0, 80), count, first }));
+    const got = list.slice(0, 64).map(({ what, count, first }) => {
+      return `${what} (${count} layer${count === 1 ? '' : 's'}, the first ${quote(first)})`;
     });
-    const more = missing.size > 64 ? ` and ${missing.size - 64} more` : '';
+    const more = list.length > 64 ? ` and ${list.length - 64} more` : '';
     const way =
       'outputs: [name of a layer] ends the network before them; in Python they can be written as other layers';
-    throw wrongValue(
-      'ERR_FORMAT',
-      this.#source.format,
-      'network',
-      'layers that there are here',
-      list.join(', ') + more,
-      way,
-    );
+    const { format } = this.#source;
+    const text = got.join(', ') + more;
+    const error = wrongValue('ERR_FORMAT', format, 'network', 'layers that there are here', text, way);
+    found.set(error, list);
+    throw error;
   }
 
   // ---- graphs

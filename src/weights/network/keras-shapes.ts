@@ -6,6 +6,7 @@ import { Dropout, Dropout1d, Dropout2d, Dropout3d } from '../../nn/dropout.ts';
 import { Pad } from '../../nn/pad.ts';
 import { Flatten } from '../../nn/reshape.ts';
 import { Upsample } from '../../nn/upsample.ts';
+import { countOf } from '../../tensors/shape.ts';
 import type { Flow } from './draft.ts';
 import { negative } from './keras-activations.ts';
 import { floats, type KerasCall, type KerasConverter } from './keras-call.ts';
@@ -37,7 +38,13 @@ const reshape: KerasConverter = (call) => {
   ) {
     throw call.fail('lengths of 1 or more, one of them -1, as target_shape', JSON.stringify(target));
   }
-  return shaped(call, x, [x.dims[0], ...target.map((one) => (one as number) ?? -1)]);
+  const lengths = target.map((one) => (one as number) ?? -1);
+  const own = countOf(x.shape.slice(1));
+  const known = countOf(lengths.filter((one) => one !== -1));
+  if (!Number.isNaN(own) && (own % known || (own !== known && !lengths.includes(-1)))) {
+    throw call.fail(`a target_shape of ${own} values`, JSON.stringify(target));
+  }
+  return shaped(call, x, [x.dims[0], ...lengths]);
 };
 
 const permute: KerasConverter = (call) => {
