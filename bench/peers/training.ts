@@ -78,7 +78,7 @@ export function reorder(linear: Float32Array, to: Layout): Float32Array {
   });
 }
 
-/** What is compared: losses of the first steps, then the first convolution's weights behind them. */
+/** What is compared: losses of the first steps, then the first convolution's weights. */
 export function numbersOf(losses: readonly number[], weight: ArrayLike<number>): Float32Array {
   return Float32Array.of(...losses, ...Array.from(weight));
 }
