@@ -24,7 +24,8 @@ export function gatherInto(
 ): void {
   if (out.length === 0) return;
   // axes of length 1 move nothing, and there may be thousands of them
-  const axes = shape.map((length, axis) => ({ length, stride: strides[axis] })).filter(({ length }) => length !== 1);
+  const axes = merged(shape.map((length, axis) => ({ length, stride: strides[axis] })));
+  if (readInRows(out, values, axes)) return;
   const [rows, columns] = [axes.pop() ?? ONE, axes.pop() ?? ONE].reverse();
   const index = axes.map(() => 0);
   let from = 0;
@@ -42,6 +43,65 @@ export function gatherInto(
 interface Axis {
   readonly length: number;
   readonly stride: number;
+}
+
+/** Without axes of length 1, and with one for two that follow each other in both orders. */
+function merged(given: readonly Axis[]): Axis[] {
+  const axes: Axis[] = [];
+  for (const axis of given) {
+    if (axis.length === 1) continue;
+    const last = axes[axes.length - 1];
+    if (last && last.stride === axis.stride * axis.length) {
+      axes[axes.length - 1] = { length: last.length * axis.length, stride: axis.stride };
+    } else axes.push(axis);
+  }
+  return axes;
+}
+
+/** As many values as a line of the cache has. */
+const LINE = 16;
+/** Beyond, places would take more memory than values. */
+const LEAST_ROW = 8;
+
+/**
+ * Reads rows as they lie, a line at a time, where the axis of the rows is not the last one; false
+ * where there is no such axis.
+ */
+function readInRows(
+  out: Float32Array | Float64Array,
+  values: Float32Array | Float64Array,
+  axes: readonly Axis[],
+): boolean {
+  const place = axes.findIndex(({ stride, length }) => stride === 1 && length >= LEAST_ROW);
+  if (place < 0 || place === axes.length - 1) return false;
+  const { length } = axes[place];
+  const step = axes.slice(place + 1).reduce((size, axis) => size * axis.length, 1);
+  // where each row begins, and where its first value goes
+  const count = out.length / length;
+  const [from, to] = [new Uint32Array(count), new Uint32Array(count)];
+  const index = axes.map(() => 0);
+  for (let row = 0, at = 0, start = 0; row < count; row++) {
+    from[row] = start;
+    to[row] = at;
+    at++;
+    if (at % step === 0) at += step * (length - 1);
+    for (let axis = axes.length - 1; axis >= 0; axis--) {
+      if (axis === place) continue;
+      start += axes[axis].stride;
+      if (++index[axis] < axes[axis].length) break;
+      start -= axes[axis].stride * axes[axis].length;
+      index[axis] = 0;
+    }
+  }
+  for (let first = 0; first < length; first += LINE) {
+    const end = Math.min(first + LINE, length);
+    for (let row = 0; row < count; row++) {
+      const source = from[row];
+      let at = to[row] + first * step;
+      for (let i = first; i < end; i++, at += step) out[at] = values[source + i];
+    }
+  }
+  return true;
 }
 
 const ONE: Axis = { length: 1, stride: 0 };

@@ -181,20 +181,31 @@ function tensorOf(weight: Stored, bytes: Shards, from: number, to: number): Stor
     get data() {
       const stored = bytes.slice(from, to);
       if (!quantised) return decode(FORMAT, name, dtype, stored, from);
+      const scaledOf = (number: number) => {
+        const value = number * scale + min;
+        return whole ? Math.round(value) : value;
+      };
+      if (dtype === 'U8') return looked(stored, scaledOf);
       const values = wholesOf(dtype, stored) ?? decode(FORMAT, name, dtype, stored, from);
       const scaled = new Float32Array(values.length);
       for (let i = 0; i < scaled.length; i++) {
-        const value = values[i] * scale + min;
-        scaled[i] = whole ? Math.round(value) : value;
+        scaled[i] = scaledOf(values[i]);
       }
       return scaled;
     },
   };
 }
 
+/** A function of bytes, of which there are 256. */
+function looked(bytes: Uint8Array, scaledOf: (byte: number) => number): Float32Array<ArrayBuffer> {
+  const table = Float32Array.from({ length: 256 }, (_, byte) => scaledOf(byte));
+  const values = new Float32Array(bytes.length);
+  for (let i = 0; i < bytes.length; i++) values[i] = table[bytes[i]];
+  return values;
+}
+
 /** Quantised numbers as they lie in the file, where this host reads them as they are. */
-function wholesOf(dtype: string, bytes: Uint8Array): Uint8Array | Uint16Array | undefined {
-  if (dtype === 'U8') return bytes;
+function wholesOf(dtype: string, bytes: Uint8Array): Uint16Array | undefined {
   const isLittle = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
   return dtype === 'U16' && isLittle ? new Uint16Array(bytes.slice().buffer) : undefined;
 }

@@ -42,11 +42,35 @@ export function foldedBehind(
   for (let i = 0; i < folded.length; i++) folded[i] = weight[i] * scale[outOf(i)];
   return {
     weight: folded,
-    bias: Float64Array.from(
-      { length: outChannels },
-      (_, o) => ((bias ? bias[o] : 0) - (center ? center[o] : 0)) * scale[o] + shift[o],
-    ),
+    bias: biasBehind(bias, outChannels, { center, scale, shift }),
   };
+}
+
+/** The bias alone of what a layer and then a map of its output channels do. */
+export function biasBehind(
+  bias: ArrayLike<number> | null | undefined,
+  outChannels: number,
+  { center, scale, shift }: Omit<ChannelMap, 'center'> & Partial<ChannelMap>,
+): Float64Array {
+  return Float64Array.from(
+    { length: outChannels },
+    (_, o) => ((bias ? bias[o] : 0) - (center ? center[o] : 0)) * scale[o] + shift[o],
+  );
+}
+
+/** The largest absolute value; NaN where there is one. */
+export function largestOf(values: ArrayLike<number>): number {
+  // four chains: one alone waits for itself
+  let [a, b, c, d] = [0, 0, 0, 0];
+  let i = 0;
+  for (; i + 4 <= values.length; i += 4) {
+    a = Math.max(a, Math.abs(values[i]));
+    b = Math.max(b, Math.abs(values[i + 1]));
+    c = Math.max(c, Math.abs(values[i + 2]));
+    d = Math.max(d, Math.abs(values[i + 3]));
+  }
+  for (; i < values.length; i++) a = Math.max(a, Math.abs(values[i]));
+  return Math.max(a, b, c, d);
 }
 
 /** Weights that do what a map of its input channels and then a layer do. */

@@ -1,5 +1,6 @@
 // The order of axes in kernels.
 
+import { wrongValue } from '../errors.ts';
 import type { Values } from '../formats/dtypes.ts';
 import { gathered, gatherInto, stridesOf } from '../formats/strides.ts';
 
@@ -47,6 +48,9 @@ export function fromDepthwise(values: Values, shape: readonly number[]): { data:
 
 /** `fromKernel`, or `fromDepthwise`, into an array that is there. */
 export function kernelInto(out: Float32Array, values: Values, shape: readonly number[], isDepthwise: boolean): void {
+  if (values.length !== out.length) {
+    throw wrongValue('ERR_FORMAT', 'weights', 'kernel', `${out.length} values`, `${values.length}`);
+  }
   const rank = shape.length;
   const inner = Array.from({ length: rank - 2 }, (_, axis) => axis);
   const order = isDepthwise ? outputsFirst(rank) : [rank - 1, rank - 2, ...inner];

@@ -21,17 +21,34 @@ export async function readTfjsFiles(
 ): Promise<TfjsModel> {
   const { paths, read } = openTfjs(model);
   const shards = new Map<string, Uint8Array>();
-  for (const path of paths) {
-    if (!isInside(path))
+  for (let at = 0; at < paths.length; at += AT_ONCE) {
+    const some = paths.slice(at, at + AT_ONCE);
+    for (const path of some) {
+      if (isInside(path)) continue;
       throw malformed('TF.js', `shard ${quote(path)}`, 'a file beside the model', 'a path out of its folder', 0);
-    for (const ending of ['', ...SCRIPTS]) {
-      const found = await beside(`${path}${ending}`);
-      if (!found) continue;
-      const bytes = bytesFrom('TF.js', found);
-      const name = `${path}${ending}`;
-      shards.set(path, /\.[cm]?js$/.test(name) ? bytesInScript('TF.js', name, bytes) : bytes);
-      break;
     }
+    const found = await Promise.all(some.map((path) => fileFor(path, beside)));
+    some.forEach((path, i) => {
+      if (!found[i]) return;
+      const { name, bytes } = found[i];
+      shards.set(path, /\.[cm]?js$/.test(name) ? bytesInScript('TF.js', name, bytes) : bytes);
+    });
   }
   return read(shards);
+}
+
+/** Shards that are read at the same time. */
+const AT_ONCE = 16;
+
+/** A shard, or the script that stands for it; undefined where there is neither. */
+async function fileFor(
+  path: string,
+  beside: (name: string) => Promise<Bytes | undefined>,
+): Promise<{ name: string; bytes: Uint8Array } | undefined> {
+  for (const ending of ['', ...SCRIPTS]) {
+    const name = `${path}${ending}`;
+    const found = await beside(name);
+    if (found) return { name, bytes: bytesFrom('TF.js', found) };
+  }
+  return undefined;
 }

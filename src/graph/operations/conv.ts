@@ -38,7 +38,16 @@ import {
   type Runner,
   type Shape,
 } from '../operation.ts';
-import { copyOf, fitsF32, foldedBefore, foldedBehind, roundingOf, singles, type WeightAxes } from '../weights.ts';
+import {
+  biasBehind,
+  copyOf,
+  fitsF32,
+  foldedBefore,
+  largestOf,
+  roundingOf,
+  singles,
+  type WeightAxes,
+} from '../weights.ts';
 
 export interface ConvOperation<V extends ArrayLike<number> = ArrayLike<number>> extends Operation, ConvSpec {
   readonly kind: 'conv';
@@ -49,7 +58,14 @@ export interface ConvOperation<V extends ArrayLike<number> = ArrayLike<number>> 
 }
 
 type Rounded = ConvOperation<Float32Array>;
-type Exact = ConvOperation;
+/**
+ * Weights that a map of the output channels is folded into stay as they are, beside their factors:
+ * millions of doubles would take longer to write than the rest of a compilation.
+ */
+interface Exact extends ConvOperation {
+  /** What the weights of each output channel are still to be multiplied by. */
+  readonly factors?: Float64Array;
+}
 
 const towardsOf = ({ transposed }: ConvSpec): Towards => (transposed ? 'input' : 'output');
 
@@ -249,12 +265,49 @@ function axesOf({ weight, transposed, groups, ...spec }: Exact): WeightAxes {
   return convGeometry('compile', { weight, shape, transposed, groups });
 }
 
+/** The operation with its factors in the weights. */
+function whole(exact: Exact): Exact {
+  if (!exact.factors) return exact;
+  const { factors, ...rest } = exact;
+  const weight = new Float64Array(rest.weight.length);
+  multiply(weight, exact, factors);
+  return { ...rest, weight };
+}
+
+/** Weights times the factors of their output channels. */
+function multiply(out: Float32Array | Float64Array, exact: Exact, factors: Float64Array): void {
+  const { weight, transposed, outChannels } = exact;
+  if (transposed) {
+    const { outOf } = axesOf(exact);
+    for (let i = 0; i < out.length; i++) out[i] = weight[i] * factors[outOf(i)];
+    return;
+  }
+  const row = weight.length / outChannels;
+  for (let o = 0, i = 0; o < outChannels; o++) {
+    const factor = factors[o];
+    for (const end = i + row; i < end; i++) out[i] = weight[i] * factor;
+  }
+}
+
+const LARGEST = 3.4028234663852886e38;
+
+function foldBack(exact: Exact, map: ChannelMap): Exact | string {
+  const given = exact.factors;
+  const factors = Float64Array.from(map.scale, (value, o) => (given ? given[o] * value : value));
+  const bias = biasBehind(exact.bias, exact.outChannels, map);
+  const own = { ...exact, bias, factors };
+  if (largestOf(exact.weight) * largestOf(factors) <= LARGEST && fitsF32(bias)) return own;
+  const { weight } = whole(own);
+  return withWeights(exact, { weight: weight as Float64Array, bias });
+}
+
 /**
  * The operation with other weights, unless they are beyond f32 where the operations by themselves
  * are not.
  */
 function withWeights(exact: Exact, { weight, bias }: { weight: Float64Array; bias: Float64Array }): Exact | string {
-  return fitsF32(weight) && fitsF32(bias) ? { ...exact, weight, bias } : 'folded weights beyond f32';
+  const { factors: _, ...rest } = exact;
+  return fitsF32(weight) && fitsF32(bias) ? { ...rest, weight, bias } : 'folded weights beyond f32';
 }
 
 /** Does every output see as many inputs as any other? */
@@ -271,7 +324,7 @@ function foldForward(exact: Exact, map: ChannelMap): Exact | string {
       ? 'a shift before a transposed convolution, whose outputs do not all see as many inputs'
       : 'a shift before a convolution that pads with zeros';
   }
-  return withWeights(exact, foldedBefore(exact, axesOf(exact), map));
+  return withWeights(exact, foldedBefore(whole(exact), axesOf(exact), map));
 }
 
 export const describeConv: Description<Exact, Rounded> = {
@@ -283,13 +336,14 @@ export const describeConv: Description<Exact, Rounded> = {
     weight: copyOf(given.weight),
     bias: given.bias && copyOf(given.bias),
   }),
-  rounded: ({ weight, bias, ...exact }) => ({
-    ...exact,
-    weight: singles(weight),
-    bias: bias && singles(bias),
-  }),
+  rounded(exact) {
+    const { factors, ...rest } = exact;
+    const weight = factors ? new Float32Array(rest.weight.length) : singles(rest.weight);
+    if (factors) multiply(weight, exact, factors);
+    return { ...rest, weight, bias: rest.bias && singles(rest.bias) };
+  },
   rounding(exact, { weight }) {
-    const most = roundingOf(exact.weight, weight, axesOf(exact)).reduce((a, b) => Math.max(a, b), 0);
+    const most = roundingOf(whole(exact).weight, weight, axesOf(exact)).reduce((a, b) => Math.max(a, b), 0);
     return most > 0 ? most : null;
   },
   json: ({ weight, bias, kind, inChannels, outChannels, ...spec }, store) => ({
@@ -305,10 +359,10 @@ export const describeConv: Description<Exact, Rounded> = {
     operation.weight.length * x[0] * countOf(lengthsOf(operation, operation.transposed ? x : y)),
   // of the output; of the input where outputs see unlike parts of the window
   workWords: ({ weight, transposed }) => `${weight.length.toLocaleString('en')} per ${transposed ? 'input ' : ''}pixel`,
-  analyse: ([x], exact, used) => analyseConv(x, exact, used),
+  analyse: ([x], exact, used) => analyseConv(x, whole(exact), used),
   input: ({ inChannels, layout }) => ({ axis: axisOf(layout), count: inChannels }),
   output: ({ outChannels, layout }) => ({ axis: axisOf(layout), count: outChannels }),
-  foldBack: (exact, map) => withWeights(exact, foldedBehind(exact, axesOf(exact), map)),
+  foldBack,
   foldForward,
 };
 

@@ -10,6 +10,7 @@ import { kindOf } from '../keras-config.ts';
 import type { Argument, KerasModel } from '../keras-model.ts';
 import type { Draft, Flow, Known } from './draft.ts';
 import type { LayerWeights } from './keras-weights.ts';
+import { loaded } from './onnx-layers.ts';
 
 /** A layer with its settings. */
 export interface KerasSettings {
@@ -224,8 +225,7 @@ export class KerasCall {
       this.around.spend(one.data.length);
       given[name] = { data: floats(one.data), shape: one.shape };
     }
-    layer.loadStateDict({ ...layer.stateDict(), ...given } as never);
-    return layer;
+    return loaded(layer, given);
   }
 
   /** A constant as an operand. */

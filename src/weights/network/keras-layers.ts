@@ -4,6 +4,7 @@ import type { Values } from '../../formats/dtypes.ts';
 import type { Around } from '../../layers/conv-geometry.ts';
 import type { Layer } from '../../layers/layer.ts';
 import { Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d } from '../../nn/conv.ts';
+import type { Initializer } from '../../nn/initializers.ts';
 import { Linear } from '../../nn/linear.ts';
 import {
   AdaptiveMaxPool2d,
@@ -21,12 +22,13 @@ import { BatchNorm1d, BatchNorm2d, BatchNorm3d } from '../../norms/batch-norm-ra
 import { GroupNorm } from '../../norms/group-norm.ts';
 import { LayerNorm } from '../../norms/layer-norm.ts';
 import { RMSNorm } from '../../norms/rms-norm.ts';
-import { fromDepthwise, fromKernel } from '../axes.ts';
+import { countOf } from '../../tensors/shape.ts';
+import { fromKernel, kernelInto } from '../axes.ts';
 import { newWeight } from '../keras.ts';
 import type { Flow, Known } from './draft.ts';
 import { activated } from './keras-activations.ts';
 import { floats, type KerasCall, type KerasConverter, shown } from './keras-call.ts';
-import { binary, normalize, reduce, scalar, transpose } from './onnx-layers.ts';
+import { binary, normalize, reduce, scalar, transpose, withBias } from './onnx-layers.ts';
 import { type Sym, work } from './terms.ts';
 
 const nothing = (() => {}) as never;
@@ -69,11 +71,27 @@ function paddingOf(call: KerasCall, windows: Windows, canBeCausal: boolean): rea
   return windows.kernel.map((_, a): Around => [padding === 'causal' ? extentOf(windows, a) - 1 : 0, 0]);
 }
 
+/** A kernel as a layer's weight has it, which is written where it is to be. */
+interface Kernel {
+  readonly shape: readonly number[];
+  readonly into: Initializer;
+}
+
+/** `[...window, in, out]`, depthwise `[...window, in, multiplier]`. */
+function kernelOf({ data, shape }: Known, isDepthwise: boolean): Kernel {
+  const [last, second] = [shape[shape.length - 1], shape[shape.length - 2]];
+  const outer = isDepthwise ? [second * last, 1] : [last, second];
+  return {
+    shape: [...outer, ...shape.slice(0, -2)],
+    into: (values) => kernelInto(values, data as Values, shape, isDepthwise),
+  };
+}
+
 /** A convolution whose kernel is read already. */
 function convolve(
   call: KerasCall,
   x: Flow,
-  weight: { readonly data: ArrayLike<number>; readonly shape: readonly number[] },
+  weight: Kernel,
   bias: Known | undefined,
   windows: Windows,
   padding: readonly Around[] | 'same',
@@ -89,11 +107,12 @@ function convolve(
     groups,
     layout: call.layout,
     bias: bias !== undefined,
-    init: nothing,
+    init: weight.into,
   });
+  call.around.spend(countOf(weight.shape));
   const lengths = spatial(call, x).map((length, a) => windowsAlong(windows, length, a, padding));
   const dims = withSpatial(call, x, lengths, filters);
-  return call.draft.apply(call.loaded(layer as Layer, { weight, bias }), x, name, dims);
+  return call.draft.apply(withBias(layer as Layer, bias && floats(bias.data)), x, name, dims);
 }
 
 function conv(axes: number): KerasConverter {
@@ -107,7 +126,7 @@ function conv(axes: number): KerasConverter {
       throw call.fail('groups that divide the channels', `${groups} groups, ${channels} in, ${filters} out`);
     const kernel = call.weight('kernel', [...windows.kernel, channels / groups, filters]);
     const bias = call.optional('bias', call.flag('use_bias', true), [filters]);
-    const weight = fromKernel(kernel.data as Values, kernel.shape);
+    const weight = kernelOf(kernel, false);
     const padding = paddingOf(call, windows, axes === 1);
     const y = convolve(call, x, weight, bias, windows, padding, groups, call.name);
     return activated(call, y, call.config.activation);
@@ -127,7 +146,7 @@ function depthwise(axes: number): KerasConverter {
     const kernel = call.weight('depthwise_kernel', shape, 'kernel');
     const multiplier = kernel.shape[kernel.shape.length - 1];
     const bias = call.optional('bias', call.flag('use_bias', true), [channels * multiplier]);
-    const weight = fromDepthwise(kernel.data as Values, kernel.shape);
+    const weight = kernelOf(kernel, true);
     const padding = paddingOf(call, windows, axes === 1);
     const y = convolve(call, x, weight, bias, windows, padding, channels, call.name);
     return activated(call, y, call.config.activation);
@@ -146,10 +165,10 @@ function separable(axes: number): KerasConverter {
     const outer = call.weight('pointwise_kernel', [...one, channels * multiplier, filters]);
     const bias = call.optional('bias', call.flag('use_bias', true), [filters]);
     const padding = paddingOf(call, windows, axes === 1);
-    const first = fromDepthwise(inner.data as Values, inner.shape);
+    const first = kernelOf(inner, true);
     const h = convolve(call, x, first, undefined, windows, padding, channels, `${call.name}.depthwise`);
     const point = { kernel: one, stride: one, dilation: one };
-    const second = fromKernel(outer.data as Values, outer.shape);
+    const second = kernelOf(outer, false);
     const none = one.map((): Around => [0, 0]);
     const y = convolve(call, h, second, bias, point, none, 1, `${call.name}.pointwise`);
     return activated(call, y, call.config.activation);
