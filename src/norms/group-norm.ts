@@ -7,7 +7,8 @@ import { checkFeatures, layout } from '../layers/options.ts';
 import { choice, readSchema, type Schema } from '../named-options.ts';
 import type { Training } from '../passes/coefficients.ts';
 import { poolGroups, setGroupGradient } from '../passes/groups.ts';
-import type { Mask } from '../passes/mask.ts';
+import type { Mask, MaskOptions } from '../passes/mask.ts';
+import { type MaskInMemory, maskedGradInput, maskedGradStats } from '../passes/masked-passes.ts';
 import { anyRank, type Plan } from '../passes/plan.ts';
 import type { Scaling } from '../passes/run-blocks.ts';
 import { type Run, runsOf, singleValue } from '../passes/runs.ts';
@@ -61,10 +62,27 @@ class GroupPolicy implements NormPolicy {
     return 1;
   }
 
-  sourceOf({ plan }: Run, batch: Plan): 'batch' {
-    const isSingle = plan.size > 0 && plan.count * this.#width === 1;
+  sourceOf({ plan, mask }: Run, batch: Plan): 'batch' {
+    const isSingle = mask ? this.#hasSingle(mask) : plan.size > 0 && plan.count * this.#width === 1;
     if (!isSingle || this.ownStatistics.onSingleValue === 'skip-update') return 'batch';
     throw singleValue(this.#subject, 'x', 'group', `shape ${showShape(batch.shape)}; see onSingleValue`);
+  }
+
+  /** Is there a group in which a single place counts, or what is worth no more? */
+  #hasSingle({ total, effective }: Mask): boolean {
+    const width = this.#width;
+    for (let first = 0; first < total.length; first += width) {
+      let sum = 0;
+      let squares = 0;
+      for (let c = first; c < first + width; c++) {
+        sum += total[c];
+        // (Σw)²/Σw² is known of each channel
+        if (total[c] > 0) squares += (total[c] * total[c]) / effective[c];
+      }
+      // weights that are all the same may come out at a hair above one value
+      if (sum > 0 && (sum * sum) / squares <= 1 + 1e-9) return true;
+    }
+    return false;
   }
 
   commit(): void {}
@@ -86,16 +104,28 @@ class Grouping implements NormTransform {
     this.#groups = groups;
   }
 
-  pool(v: Training): void {
-    poolGroups(v, this.#channels, this.#groups);
+  pool(v: Training, mask: Mask | undefined): void {
+    poolGroups(v, this.#channels, this.#groups, mask?.total);
   }
 
-  gradient({ plan }: Run, x: number, dy: number, dx: number, v: Training, { gamma }: Scaling): void {
+  gradient(
+    { plan }: Run,
+    x: number,
+    dy: number,
+    dx: number,
+    v: Training,
+    { gamma }: Scaling,
+    placed: MaskInMemory | undefined,
+    spare: number,
+  ): void {
     const current = backend();
-    gradStats(current, plan, x, dy, v, 0, this.#channels);
-    setGroupGradient(v, this.#channels, this.#groups, plan.count, gamma);
     const { gradCenter, a: scale, b, k } = v;
-    gradInput(current, plan, x, dy, { gradCenter, scale, b, k }, dx, 0, this.#channels);
+    const map = { gradCenter, scale, b, k };
+    if (placed) maskedGradStats(current, plan, x, dy, placed, v, 0, this.#channels);
+    else gradStats(current, plan, x, dy, v, 0, this.#channels);
+    setGroupGradient(v, this.#channels, this.#groups, placed?.mask.total ?? plan.count, gamma);
+    if (placed) maskedGradInput(current, plan, x, dy, map, dx, placed, spare);
+    else gradInput(current, plan, x, dy, map, dx, 0, this.#channels);
   }
 }
 
@@ -108,12 +138,14 @@ class Grouping implements NormTransform {
  * with μ and σ² the mean and the (biased) variance of one sample's values in one group of C/G
  * consecutive channels, gamma and beta by channel. Training and evaluation give the same, for
  * batches of any size. One group is layer normalization over channels and places; as many groups as
- * channels are instance normalization.
+ * channels are instance normalization. `mask`, `lengths` and `weights` of a forward say which places
+ * count (`MaskOptions`): the others have no part in the statistics, and their output is 0. A group
+ * in which no place counts is 0 everywhere.
  *
  *     const gn = new GroupNorm(8, 64);     // 8 groups of 8 channels
  *     const y = gn.forward({ data, shape: [2, 64, 28, 28] });
  */
-export class GroupNorm extends Norm {
+export class GroupNorm extends Norm<number, MaskOptions> {
   static override readonly name: string = 'GroupNorm';
   /** Groups, G. */
   readonly numGroups: number;
@@ -141,7 +173,7 @@ export class GroupNorm extends Norm {
     const transform = new Grouping(numChannels, numGroups);
     const learned = learnedScale(affine, [numChannels]);
     const common = { channels: numChannels, ranks: anyRank(), eps, layout, activation };
-    super(new ChannelEngine({ subject, ...common, learned, policy, transform }, []));
+    super(new ChannelEngine({ subject, ...common, learned, policy, transform }));
     this.numGroups = numGroups;
     this.numChannels = numChannels;
     this.#settings = settings;
