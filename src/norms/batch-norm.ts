@@ -15,8 +15,10 @@ import {
   type BatchNormOptionsRead,
   type BatchNormSettings,
   batchNormSchema,
+  channelPlace,
   type Preset,
   type PresetOptions,
+  placedOptions,
   preset,
   readNormOptions,
 } from './options.ts';
@@ -38,7 +40,8 @@ export interface BatchNormVariant {
 
 /**
  * Batch normalization (Ioffe & Szegedy 2015) of inputs of any rank ≥ 2: `[N, C, ...]`, or `[N, ...,
- * C]` with `layout: 'channels-last'`. Per channel,
+ * C]` with `layout: 'channels-last'`, or with channels along any other axis that `axis` says. Per
+ * channel,
  *
  *   y = (x − μ)/√(σ² + eps)·gamma + beta
  *
@@ -91,14 +94,16 @@ export class BatchNorm<R extends number = number> extends Norm<R, MaskOptions> {
     variant: BatchNormVariant = { kind: 'BatchNorm', ranks: anyRank() },
   ) {
     const { kind, ranks, transform, around } = variant;
-    const settings = variant.settings ?? readNormOptions(kind, numFeatures, options, batchNormSchema());
+    const read = variant.settings ?? readNormOptions(kind, numFeatures, options, batchNormSchema());
     const subject = `${kind}(${numFeatures})`;
+    const place = channelPlace(subject, read, ranks);
+    const settings = placedOptions(read, place);
     const running = settings.trackRunningStats ? (variant.running ?? new RunningStats(numFeatures)) : undefined;
     const stepOf = around && ((run: { step: number }) => `, time step ${run.step}`);
     const policy = new BatchPolicy(subject, numFeatures, settings, running, stepOf);
-    const { eps, activation, layout } = settings;
+    const { eps, activation } = settings;
     const learned = learnedScale(settings.affine, [numFeatures]);
-    const description = { subject, channels: numFeatures, ranks, eps, activation, layout, learned, policy, transform };
+    const description = { subject, channels: numFeatures, ranks, eps, activation, place, learned, policy, transform };
     const channels = new ChannelEngine(description);
     super(around?.(channels, policy) ?? channels);
     this.numFeatures = numFeatures;

@@ -15,7 +15,16 @@ import { type Run, runsOf, singleValue } from '../passes/runs.ts';
 import { ChannelEngine } from './engine/channel-engine.ts';
 import type { NormPolicy, NormTransform } from './engine/policy.ts';
 import { learnedScale, Norm } from './norm.ts';
-import { type AffineOptions, activation, affine, epsilon, type Settings } from './options.ts';
+import {
+  type AffineOptions,
+  activation,
+  affine,
+  channelAxis,
+  channelPlace,
+  epsilon,
+  placedOptions,
+  type Settings,
+} from './options.ts';
 
 /** Options of `GroupNorm`. */
 export interface GroupNormOptions extends AffineOptions {
@@ -33,6 +42,7 @@ const groupNormSchema = (): Schema<GroupNormOptionsRead> => ({
   eps: epsilon(1e-5),
   affine: affine(true),
   layout: layout(),
+  axis: channelAxis(),
   onSingleValue: choice('skip-update', ['throw', 'skip-update']),
   activation: activation(),
 });
@@ -167,12 +177,14 @@ export class GroupNorm extends Norm<number, MaskOptions> {
       const expected = `a divisor of the ${numChannels} channels`;
       throw wrongValue('ERR_OPTION', subject, 'numGroups', expected, `${numGroups}`);
     }
-    const settings = readSchema(subject, options, groupNormSchema());
-    const { eps, affine, layout, activation, onSingleValue } = settings;
+    const read = readSchema(subject, options, groupNormSchema());
+    const place = channelPlace(subject, read, anyRank());
+    const settings = placedOptions(read, place);
+    const { eps, affine, activation, onSingleValue } = settings;
     const policy = new GroupPolicy(subject, numChannels, { groups: numGroups, over: 'sample', onSingleValue });
     const transform = new Grouping(numChannels, numGroups);
     const learned = learnedScale(affine, [numChannels]);
-    const common = { channels: numChannels, ranks: anyRank(), eps, layout, activation };
+    const common = { channels: numChannels, ranks: anyRank(), eps, place, activation };
     super(new ChannelEngine({ subject, ...common, learned, policy, transform }));
     this.numGroups = numGroups;
     this.numChannels = numChannels;

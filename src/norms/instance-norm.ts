@@ -11,9 +11,12 @@ import {
   activation,
   affine,
   type BatchNormOptions,
+  channelAxis,
+  channelPlace,
   epsilon,
   momentum,
   onSingleValue,
+  placedOptions,
   readNormOptions,
   runningVariance,
   type Settings,
@@ -43,6 +46,7 @@ const instanceNormSchema = (): Schema<InstanceNormOptionsRead> => ({
   eps: epsilon(1e-5),
   affine: affine(false),
   layout: layout(),
+  axis: channelAxis(),
   momentum: momentum(),
   trackRunningStats: flag(false),
   runningVariance: runningVariance(),
@@ -67,13 +71,16 @@ abstract class InstanceNorm<R extends number> extends Norm<R, MaskOptions> {
 
   /** @internal */
   constructor(numFeatures: number, options: InstanceNormOptions, kind: string, rank: R) {
-    const settings = readNormOptions(kind, numFeatures, options, instanceNormSchema());
+    const read = readNormOptions(kind, numFeatures, options, instanceNormSchema());
     const subject = `${kind}(${numFeatures})`;
+    const ranks = [rank, rank] as const;
+    const place = channelPlace(subject, read, ranks);
+    const settings = placedOptions(read, place);
     const running = settings.trackRunningStats ? new SampleStats(numFeatures) : undefined;
     const policy = new SamplePolicy(subject, numFeatures, settings, running);
-    const { eps, layout, activation } = settings;
+    const { eps, activation } = settings;
     const learned = learnedScale(settings.affine, [numFeatures]);
-    const common = { channels: numFeatures, ranks: [rank, rank] as const, eps, layout, activation };
+    const common = { channels: numFeatures, ranks, eps, place, activation };
     super(new ChannelEngine({ subject, ...common, learned, policy }));
     this.numFeatures = numFeatures;
     this.#settings = settings;

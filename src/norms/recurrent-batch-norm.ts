@@ -15,7 +15,7 @@ import { type StepRule, StepStats } from './statistics/step-stats.ts';
 
 /** Options of `RecurrentBatchNorm1d`: those of `BatchNorm`, and how time steps share statistics. */
 export interface RecurrentBatchNormOptions
-  extends Omit<BatchNormOptions, 'layout' | 'virtualBatchSize' | 'trackRunningStats'> {
+  extends Omit<BatchNormOptions, 'layout' | 'axis' | 'virtualBatchSize' | 'trackRunningStats'> {
   /** Time steps that have statistics of their own, T. */
   maxSteps: number;
   /**
@@ -37,7 +37,7 @@ export interface RecurrentBatchNormOptions
 }
 
 /** Options of `BatchNorm` that sequences leave no choice about. */
-type Given = 'layout' | 'virtualBatchSize' | 'trackRunningStats';
+type Given = 'layout' | 'axis' | 'virtualBatchSize' | 'trackRunningStats';
 
 /** Options of a recurrent batch norm as it uses them. */
 export type RecurrentOptionsRead = Omit<BatchNormOptionsRead, Given> &
@@ -45,7 +45,7 @@ export type RecurrentOptionsRead = Omit<BatchNormOptionsRead, Given> &
 
 /** The options of a recurrent batch norm: cells take them too. */
 export function recurrentSchema(): Schema<RecurrentOptionsRead> {
-  const { layout, virtualBatchSize, trackRunningStats, ...rest } = batchNormSchema();
+  const { layout, axis, virtualBatchSize, trackRunningStats, ...rest } = batchNormSchema();
   return {
     maxSteps: required(checkFeatures),
     gamma: number(0.1),
@@ -85,7 +85,7 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
 
   /**
    * @param numFeatures channels, C
-   * @param options those of `BatchNorm` but for `layout`, `virtualBatchSize` and
+   * @param options those of `BatchNorm` but for `layout`, `axis`, `virtualBatchSize` and
    *   `trackRunningStats`, and `maxSteps`, which is required
    * @throws ERR_OPTION for an unknown option or a value that it does not take
    */
@@ -102,7 +102,7 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
     super(numFeatures, undefined, {
       kind,
       ranks: [3, 3],
-      settings: { ...own, layout: 'channels-last', virtualBatchSize: null, trackRunningStats: true },
+      settings: { ...own, layout: 'channels-last', axis: null, virtualBatchSize: null, trackRunningStats: true },
       running: steps,
       around: (engine, policy) => new SequenceEngine(engine, policy, steps, beyond),
     });

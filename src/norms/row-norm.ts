@@ -1,15 +1,30 @@
-// Norms of rows: the last axes of each sample by statistics of their own, scale and shift by place.
+// Norms of rows: values along some axes of each sample by statistics of their own, scale and shift
+// by place.
 
-import { show, wrongKind } from '../errors.ts';
+import { show, wrongKind, wrongValue } from '../errors.ts';
 import { checkFeatures } from '../layers/options.ts';
-import { readSchema, type Schema } from '../named-options.ts';
+import { type Option, readSchema, type Schema } from '../named-options.ts';
+import type { MaskOptions } from '../passes/mask.ts';
 import { countOf } from '../tensors/shape.ts';
 import { RowEngine } from './engine/row-engine.ts';
 import { learnedScale, Norm } from './norm.ts';
 import { type AffineOptions, activation, affine, epsilon, type Settings } from './options.ts';
 
-/** Options of `LayerNorm` and `RMSNorm`: `eps`, `affine` and `activation`. */
-export type RowNormOptions = Omit<AffineOptions, 'layout'>;
+/** Options of `LayerNorm` and `RMSNorm`. */
+export interface RowNormOptions extends Omit<AffineOptions, 'layout' | 'axis'> {
+  /**
+   * The axes that are normalised together, one for each length of `normalizedShape` and in its
+   * order; they count the batch, and from the end where they are negative. Axes that are not the
+   * last ones are brought there and back: two copies of the input forward, three backward. Default
+   * `null`: the last axes.
+   */
+  axis?: number | readonly number[] | null;
+}
+
+/** Options as a norm of rows uses them. */
+type RowNormOptionsRead = Settings<Omit<AffineOptions, 'layout' | 'axis'>> & {
+  readonly axis: readonly number[] | null;
+};
 
 /** What tells one norm of rows from another. */
 interface RowNormKind {
@@ -22,16 +37,34 @@ interface RowNormKind {
   readonly affine: true | 'gamma';
 }
 
-const rowNormSchema = (standard: RowNormKind): Schema<Settings<RowNormOptions>> => ({
+/** The axes of a norm of so many; null where they are the last ones. */
+const axesOption = (many: number): Option<readonly number[] | null> => ({
+  standard: null,
+  read(subject, name, value) {
+    if (value === null) return null;
+    const axes: readonly unknown[] = Array.isArray(value) ? Array.from(value) : [value];
+    const fits = axes.every((axis) => Number.isSafeInteger(axis) && axis !== 0) && new Set(axes).size === axes.length;
+    if (!fits || axes.length !== many) {
+      const expected = `${many === 1 ? 'an axis' : `${many} different axes`} behind that of the samples, or null`;
+      throw wrongValue('ERR_OPTION', subject, name, expected, show(value));
+    }
+    return axes.every((axis, i) => axis === i - many) ? null : Object.freeze(axes as number[]);
+  },
+});
+
+const rowNormSchema = (standard: RowNormKind, many: number): Schema<RowNormOptionsRead> => ({
   eps: epsilon(standard.eps),
   affine: affine(standard.affine),
+  axis: axesOption(many),
   activation: activation(),
 });
 
 /** A norm of rows. */
-export abstract class RowNorm extends Norm {
-  /** Lengths of the axes that are normalised together, the last ones. */
+export abstract class RowNorm extends Norm<number, MaskOptions> {
+  /** Lengths of the axes that are normalised together. */
   readonly normalizedShape: readonly number[];
+  /** Those axes, from the end where they are negative; `null`: the last ones. */
+  readonly axis: readonly number[] | null;
 
   /** @internal */
   constructor(normalizedShape: number | readonly number[], options: RowNormOptions, standard: RowNormKind) {
@@ -44,9 +77,10 @@ export abstract class RowNorm extends Norm {
     checkFeatures(kind, 'normalizedShape', countOf(shape));
     const subject = `${kind}(${shape.join(', ')})`;
     const frozen = Object.freeze([...shape]);
-    const { eps, affine, activation } = readSchema(subject, options, rowNormSchema(standard));
+    const { eps, affine, axis, activation } = readSchema(subject, options, rowNormSchema(standard, frozen.length));
     const learned = learnedScale(affine, frozen);
-    super(new RowEngine({ subject, normalizedShape: frozen, eps, centred, activation, learned }));
+    super(new RowEngine({ subject, normalizedShape: frozen, axes: axis, eps, centred, activation, learned }));
     this.normalizedShape = frozen;
+    this.axis = axis;
   }
 }

@@ -77,6 +77,7 @@ type Complete<T> = Required<{ [K in keyof T]: T[K] }>;
 const batchNorm: Complete<BatchNormOptions> = {
   activation: 'relu',
   affine: 'gamma',
+  axis: 2,
   eps: 1e-3,
   layout: 'channels-last',
   momentum: null,
@@ -107,6 +108,7 @@ new DomainBatchNorm(3, domains).domain = 'night';
 const group: Complete<GroupNormOptions> = {
   activation: { name: 'elu', alpha: 0.5 },
   affine: true,
+  axis: -2,
   eps: 1e-5,
   layout: 'channels-first',
   onSingleValue: 'skip-update',
@@ -122,7 +124,7 @@ const instance: Complete<InstanceNormOptions> = {
 };
 for (const Norm of [InstanceNorm1d, InstanceNorm2d, InstanceNorm3d]) new Norm(3, instance);
 
-const rows: Complete<RowNormOptions> = { activation: 'gelu', affine: 'gamma', eps: 1e-6 };
+const rows: Complete<RowNormOptions> = { activation: 'gelu', affine: 'gamma', axis: [1], eps: 1e-6 };
 new LayerNorm([3, 4], rows);
 new RMSNorm(4, rows);
 

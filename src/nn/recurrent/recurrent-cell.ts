@@ -186,7 +186,7 @@ export abstract class RecurrentCell extends LeafLayer<CellPass, 3, Omit<Recurren
     const shape = [...given];
     const outShape = this.outputShape(shape);
     const [samples, length] = shape;
-    const lengths = options.lengths === undefined ? undefined : readLengths(this.subject, options.lengths, shape, 2);
+    const lengths = options.lengths === undefined ? undefined : readLengths(this.subject, options.lengths, shape, 1);
     const state = this.#readState(options.state, samples);
     const steps = stepsOf(samples, length, (n, t) => !lengths || t < lengths[n]);
     const passes = NAMES.map((name) => {
