@@ -7,7 +7,7 @@ import type { ChannelPass } from './engine/channel-engine.ts';
 import type { NormTransform, TrainingMap } from './engine/policy.ts';
 import { type BatchNormOptions, type BatchNormOptionsRead, batchNormSchema, readNormOptions } from './options.ts';
 import { DeviationStats } from './statistics/deviation-stats.ts';
-import type { RunningStats } from './statistics/running-stats.ts';
+import { RunningStats } from './statistics/running-stats.ts';
 
 /** A bound, or one that changes with the batches tracked so far. */
 export type Bound = number | ((batches: number) => number);
@@ -157,14 +157,14 @@ export class BatchRenorm extends BatchNorm {
     return { ...BatchNorm.preset('keras'), average: 'variance', ...unclipped };
   }
 
-  readonly #renormalization: Renormalization;
+  readonly #made: { transform?: Renormalization };
 
   /**
-   * @param numFeatures channels, C
+   * @param numFeatures channels, C; `null`: those of the first input, or of `build(shape)`
    * @param options those of `BatchNorm`, and the bounds
    * @throws ERR_OPTION for an unknown option or a value that it does not take
    */
-  constructor(numFeatures: number, options: BatchRenormOptions = {}) {
+  constructor(numFeatures: number | null, options: BatchRenormOptions = {}) {
     const kind = 'BatchRenorm';
     const { rMax, dMax, rMin, average, ...settings } = readNormOptions(kind, numFeatures, options, batchRenormSchema());
     const { eps, trackRunningStats } = settings;
@@ -172,10 +172,15 @@ export class BatchRenorm extends BatchNorm {
       const expected = 'true: it corrects by them';
       throw wrongValue('ERR_OPTION', `${kind}(${numFeatures})`, 'trackRunningStats', expected, 'false');
     }
-    const transform = new Renormalization(numFeatures, eps, { rMax, dMax, rMin });
-    const running = average === 'std' ? new DeviationStats(numFeatures, eps) : undefined;
+    const made: { transform?: Renormalization } = {};
+    const transform = (channels: number) => {
+      made.transform = new Renormalization(channels, eps, { rMax, dMax, rMin });
+      return made.transform;
+    };
+    const running = (channels: number) =>
+      average === 'std' ? new DeviationStats(channels, eps) : new RunningStats(channels);
     super(numFeatures, undefined, { kind, ranks: anyRank(), settings, running, transform });
-    this.#renormalization = transform;
+    this.#made = made;
   }
 
   /** The bounds in force now: rMin, rMax, dMax. */
@@ -187,7 +192,8 @@ export class BatchRenorm extends BatchNorm {
     /** Bound of |d|. */
     dMax: number;
   } {
-    return this.#renormalization.limitsAt(this.batchesTracked);
+    const { batchesTracked } = this;
+    return this.#made.transform!.limitsAt(batchesTracked);
   }
 
   /**
@@ -208,8 +214,9 @@ export class BatchRenorm extends BatchNorm {
 
   #saved(name: 'r' | 'd'): Float32Array | null {
     const { runs } = (this.lastPass as ChannelPass | undefined) ?? {};
-    const { corrections } = this.#renormalization;
-    if (!runs || runs.some(({ source }, i) => source !== 'batch' || !corrections.has(i))) return null;
+    if (!runs) return null;
+    const { corrections } = this.#made.transform!;
+    if (runs.some(({ source }, i) => source !== 'batch' || !corrections.has(i))) return null;
     return Float32Array.from(runs.flatMap((_, i) => [...corrections.get(i)![name]]));
   }
 }

@@ -4,6 +4,7 @@ import { activationOf } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { gradInput, gradStats } from '../kernels/training/calls.ts';
 import { checkFeatures, layout } from '../layers/options.ts';
+import { notBuilt } from '../layers/unbuilt.ts';
 import { choice, readSchema, type Schema } from '../named-options.ts';
 import type { Training } from '../passes/coefficients.ts';
 import { poolGroups, setGroupGradient } from '../passes/groups.ts';
@@ -21,6 +22,7 @@ import {
   affine,
   channelAxis,
   channelPlace,
+  engineOrUnbuilt,
   epsilon,
   placedOptions,
   type Settings,
@@ -159,36 +161,53 @@ export class GroupNorm extends Norm<number, MaskOptions> {
   static override readonly name: string = 'GroupNorm';
   /** Groups, G. */
   readonly numGroups: number;
-  /** Channels, C. */
-  readonly numChannels: number;
+  readonly #made: { channels?: number };
   readonly #settings: GroupNormOptionsRead;
 
   /**
    * @param numGroups groups, G, which must divide the channels
-   * @param numChannels channels, C
+   * @param numChannels channels, C; `null`: those of the first input, or of `build(shape)`
    * @param options see `GroupNormOptions`
    * @throws ERR_OPTION for an unknown option or a value that it does not take
    */
-  constructor(numGroups: number, numChannels: number, options: GroupNormOptions = {}) {
+  constructor(numGroups: number, numChannels: number | null, options: GroupNormOptions = {}) {
     checkFeatures('GroupNorm', 'numGroups', numGroups);
-    checkFeatures('GroupNorm', 'numChannels', numChannels);
-    const subject = `GroupNorm(${numGroups}, ${numChannels})`;
-    if (numChannels % numGroups) {
-      const expected = `a divisor of the ${numChannels} channels`;
-      throw wrongValue('ERR_OPTION', subject, 'numGroups', expected, `${numGroups}`);
-    }
-    const read = readSchema(subject, options, groupNormSchema());
-    const place = channelPlace(subject, read, anyRank());
+    if (numChannels !== null) checkFeatures('GroupNorm', 'numChannels', numChannels);
+    const subjectOf = (channels: number | null) => `GroupNorm(${numGroups}, ${channels})`;
+    const checkGroups = (channels: number) => {
+      if (channels % numGroups === 0) return;
+      const expected = `a divisor of the ${channels} channels`;
+      throw wrongValue('ERR_OPTION', subjectOf(channels), 'numGroups', expected, `${numGroups}`);
+    };
+    if (numChannels !== null) checkGroups(numChannels);
+    const ranks = anyRank();
+    const read = readSchema(subjectOf(numChannels), options, groupNormSchema());
+    const place = channelPlace(subjectOf(numChannels), read, ranks);
     const settings = placedOptions(read, place);
     const { eps, affine, activation, onSingleValue } = settings;
-    const policy = new GroupPolicy(subject, numChannels, { groups: numGroups, over: 'sample', onSingleValue });
-    const transform = new Grouping(numChannels, numGroups);
-    const learned = learnedScale(affine, [numChannels]);
-    const common = { channels: numChannels, ranks: anyRank(), eps, place, activation };
-    super(new ChannelEngine({ subject, ...common, learned, policy, transform }));
+    const made: { channels?: number } = {};
+    const make = (channels: number) => {
+      checkGroups(channels);
+      const subject = subjectOf(channels);
+      const policy = new GroupPolicy(subject, channels, { groups: numGroups, over: 'sample', onSingleValue });
+      const transform = new Grouping(channels, numGroups);
+      const learned = learnedScale(affine, [channels]);
+      made.channels = channels;
+      return new ChannelEngine({ subject, channels, ranks, eps, place, activation, learned, policy, transform });
+    };
+    super(engineOrUnbuilt(numChannels, subjectOf, place, ranks, make));
     this.numGroups = numGroups;
-    this.numChannels = numChannels;
+    this.#made = made;
     this.#settings = settings;
+  }
+
+  /**
+   * Channels, C.
+   *
+   * @throws ERR_MODE where it is not known yet
+   */
+  get numChannels(): number {
+    return (this.isBuilt && this.#made.channels) || notBuilt(this.subject, 'numChannels');
   }
 
   /** The options in force, defaults filled in. */
@@ -211,7 +230,6 @@ export class GroupNorm extends Norm<number, MaskOptions> {
 
   /** Of values by channel those of the first channel of each group: all of a group are alike. */
   #ofGroups(values: Float32Array | null): Float32Array | null {
-    const width = this.numChannels / this.numGroups;
-    return values?.filter((_, c) => c % width === 0) ?? null;
+    return values?.filter((_, c) => c % (this.numChannels / this.numGroups) === 0) ?? null;
   }
 }

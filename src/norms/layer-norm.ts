@@ -26,11 +26,12 @@ export class LayerNorm extends RowNorm {
 
   /**
    * @param normalizedShape length of the last axis, or lengths of the last axes; with `axis` those
-   *   of other axes
+   *   of other axes; `null`: those of the first input, or of `build(shape)`, along the last axis or
+   *   as many as `axis` says
    * @param options `eps` 1e-5, `affine` true; gamma and beta have the normalised shape
    * @throws ERR_OPTION for an unknown option or a value that it does not take
    */
-  constructor(normalizedShape: number | readonly number[], options: RowNormOptions = {}) {
+  constructor(normalizedShape: number | readonly number[] | null, options: RowNormOptions = {}) {
     super(normalizedShape, options, { kind: 'LayerNorm', centred: true, eps: 1e-5, affine: true });
   }
 }

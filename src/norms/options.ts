@@ -4,9 +4,11 @@ import { show, wrongValue } from '../errors.ts';
 import { type Activation, type ActivationCode, activationCode, NO_ACTIVATION } from '../kernels/activations.ts';
 import { checkEps, checkFeatures, layout } from '../layers/options.ts';
 import { checkChoice, choice, flag, type Option, option, readSchema, type Schema } from '../named-options.ts';
-import { type ChannelPlace, channelAxisOf } from '../passes/channel-axis.ts';
+import { type ChannelPlace, channelAxisOf, planAt } from '../passes/channel-axis.ts';
 import type { Ranks } from '../passes/plan.ts';
 import type { Layout } from '../types.ts';
+import type { NormEngine } from './engine/norm-engine.ts';
+import type { Unbuilt } from './norm.ts';
 
 /** Options that every norm by channel or by row has. */
 export interface AffineOptions {
@@ -160,14 +162,43 @@ export const batchNormSchema = (): Schema<BatchNormOptionsRead> => ({
   activation: activation(),
 });
 
+/**
+ * The engine of a norm by channel; what there is instead until the first input says how many
+ * channels there are.
+ *
+ * @param subject in errors, for so many channels
+ */
+export function engineOrUnbuilt(
+  channels: number | null,
+  subject: (channels: number | null) => string,
+  place: ChannelPlace,
+  ranks: Ranks,
+  make: (channels: number) => NormEngine,
+): NormEngine | Unbuilt {
+  if (channels !== null) return make(channels);
+  return {
+    subject: subject(null),
+    check: (shape) => {
+      planAt(subject(null), shape, Number.NaN, place, ranks);
+    },
+    make(shape) {
+      const found = shape[channelAxisOf(place, shape.length)];
+      // in a graph a length that is not known is NaN
+      if (Number.isNaN(found)) return undefined;
+      checkFeatures(subject(null), 'channels', found);
+      return make(found);
+    },
+  };
+}
+
 /** Reads the options of a norm by channel, whose name in errors is `kind(numFeatures)`. */
 export function readNormOptions<S extends object>(
   kind: string,
-  numFeatures: number,
+  numFeatures: number | null,
   given: object,
   schema: Schema<S>,
 ): S {
-  checkFeatures(kind, 'numFeatures', numFeatures);
+  if (numFeatures !== null) checkFeatures(kind, 'numFeatures', numFeatures);
   const subject = `${kind}(${numFeatures})`;
   const settings = readSchema(subject, given, schema);
   const { onSingleValue, trackRunningStats }: Partial<BatchNormOptionsRead> = settings;

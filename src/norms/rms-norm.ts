@@ -17,12 +17,13 @@ export class RMSNorm extends RowNorm {
 
   /**
    * @param normalizedShape length of the last axis, or lengths of the last axes; with `axis` those
-   *   of other axes
+   *   of other axes; `null`: those of the first input, or of `build(shape)`, along the last axis or
+   *   as many as `axis` says
    * @param options `eps` 2⁻²³, as in PyTorch: the smallest difference from 1 in f32; `affine`
    *   `'gamma'`: a scale without a shift, which `true` adds
    * @throws ERR_OPTION for an unknown option or a value that it does not take
    */
-  constructor(normalizedShape: number | readonly number[], options: RowNormOptions = {}) {
+  constructor(normalizedShape: number | readonly number[] | null, options: RowNormOptions = {}) {
     super(normalizedShape, options, { kind: 'RMSNorm', centred: false, eps: 2 ** -23, affine: 'gamma' });
   }
 }

@@ -3,8 +3,10 @@
 
 import { show, wrongKind, wrongValue } from '../errors.ts';
 import { checkFeatures } from '../layers/options.ts';
+import { notBuilt } from '../layers/unbuilt.ts';
 import { type Option, readSchema, type Schema } from '../named-options.ts';
 import type { MaskOptions } from '../passes/mask.ts';
+import { arrangedPlan } from '../passes/row-plan.ts';
 import { countOf } from '../tensors/shape.ts';
 import { RowEngine } from './engine/row-engine.ts';
 import { learnedScale, Norm } from './norm.ts';
@@ -59,28 +61,74 @@ const rowNormSchema = (standard: RowNormKind, many: number): Schema<RowNormOptio
   activation: activation(),
 });
 
+/** Lengths of axes as they were given, checked. */
+function lengthsOf(kind: string, given: number | readonly number[]): readonly number[] {
+  const lengths = typeof given === 'number' ? [given] : given;
+  if (!Array.isArray(lengths) || lengths.length === 0) {
+    throw wrongKind('ERR_OPTION', kind, 'normalizedShape', 'a length, or an array of lengths', show(given));
+  }
+  checkLengths(kind, lengths);
+  return lengths;
+}
+
+function checkLengths(subject: string, lengths: readonly number[]): void {
+  for (const length of lengths) checkFeatures(subject, 'normalizedShape', length);
+  checkFeatures(subject, 'normalizedShape', countOf(lengths));
+}
+
 /** A norm of rows. */
 export abstract class RowNorm extends Norm<number, MaskOptions> {
-  /** Lengths of the axes that are normalised together. */
-  readonly normalizedShape: readonly number[];
-  /** Those axes, from the end where they are negative; `null`: the last ones. */
+  /**
+   * The axes that are normalised together, from the end where they are negative; `null`: the last
+   * ones.
+   */
   readonly axis: readonly number[] | null;
+  readonly #made: { shape?: readonly number[] };
 
   /** @internal */
-  constructor(normalizedShape: number | readonly number[], options: RowNormOptions, standard: RowNormKind) {
+  constructor(normalizedShape: number | readonly number[] | null, options: RowNormOptions, standard: RowNormKind) {
     const { kind, centred } = standard;
-    const shape = typeof normalizedShape === 'number' ? [normalizedShape] : normalizedShape;
-    if (!Array.isArray(shape) || shape.length === 0) {
-      throw wrongKind('ERR_OPTION', kind, 'normalizedShape', 'a length, or an array of lengths', show(normalizedShape));
-    }
-    for (const length of shape) checkFeatures(kind, 'normalizedShape', length);
-    checkFeatures(kind, 'normalizedShape', countOf(shape));
-    const subject = `${kind}(${shape.join(', ')})`;
-    const frozen = Object.freeze([...shape]);
-    const { eps, affine, axis, activation } = readSchema(subject, options, rowNormSchema(standard, frozen.length));
-    const learned = learnedScale(affine, frozen);
-    super(new RowEngine({ subject, normalizedShape: frozen, axes: axis, eps, centred, activation, learned }));
-    this.normalizedShape = frozen;
+    const given = normalizedShape === null ? null : lengthsOf(kind, normalizedShape);
+    const subjectOf = (lengths: readonly number[] | null) => `${kind}(${lengths?.join(', ') ?? null})`;
+    const subject = subjectOf(given);
+    // where no lengths are given, as many axes as `axis` says: the last one, if it says nothing
+    const many = given?.length ?? (Array.isArray(options?.axis) ? options.axis.length : 1);
+    const { eps, affine, axis, activation } = readSchema(subject, options, rowNormSchema(standard, many));
+    const made: { shape?: readonly number[] } = {};
+    const make = (lengths: readonly number[]) => {
+      const shape = Object.freeze([...lengths]);
+      const learned = learnedScale(affine, shape);
+      made.shape = shape;
+      const common = { eps, centred, activation, learned };
+      return new RowEngine({ subject: subjectOf(shape), normalizedShape: shape, axes: axis, ...common });
+    };
+    const unknown = new Array<number>(many).fill(Number.NaN);
+    const planFor = (shape: readonly number[]) => arrangedPlan(subject, shape, unknown, axis);
+    super(
+      given
+        ? make(given)
+        : {
+            subject,
+            check: planFor,
+            make(shape) {
+              const lengths = planFor(shape).axes.map((i) => shape[i]);
+              // in a graph a length that is not known is NaN
+              if (lengths.some(Number.isNaN)) return undefined;
+              checkLengths(subject, lengths);
+              return make(lengths);
+            },
+          },
+    );
     this.axis = axis;
+    this.#made = made;
+  }
+
+  /**
+   * Lengths of the axes that are normalised together.
+   *
+   * @throws ERR_MODE where they are not known yet
+   */
+  get normalizedShape(): readonly number[] {
+    return (this.isBuilt && this.#made.shape) || notBuilt(this.subject, 'normalizedShape');
   }
 }

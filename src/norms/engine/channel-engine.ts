@@ -14,7 +14,7 @@ import type { Pass } from '../../layers/leaf-layer.ts';
 import { addToGradient } from '../../layers/parameter.ts';
 import { type ChannelPlace, channelAxisOf, planAt } from '../../passes/channel-axis.ts';
 import { evaluationMap, inverseStd, type Training } from '../../passes/coefficients.ts';
-import { MASK_OPTIONS, type Mask, type MaskOptions, readMask } from '../../passes/mask.ts';
+import { type Mask, type MaskOptions, readMask } from '../../passes/mask.ts';
 import { clearMasked, type MaskInMemory, placeMask, spareFor } from '../../passes/masked-passes.ts';
 import { activationScratch, preActivations, stagedAffine, stagedScratch } from '../../passes/passes.ts';
 import type { Plan, Ranks } from '../../passes/plan.ts';
@@ -82,7 +82,6 @@ type Sums = Readonly<Record<'dgamma' | 'dbeta', Float64Array>>;
 
 export class ChannelEngine implements NormEngine<ChannelPass> {
   readonly description: ChannelNormDescription;
-  readonly callOptions: readonly string[];
   readonly #arithmetic: RunArithmetic;
   /** Statistics and coefficients of each run. */
   #blocks: RunBlocks | undefined;
@@ -92,10 +91,8 @@ export class ChannelEngine implements NormEngine<ChannelPass> {
   #sums: Sums | undefined;
   #observer: StatisticsObserver | undefined;
 
-  /** @param callOptions names of the options of a forward besides `out` and `residual` */
-  constructor(description: ChannelNormDescription, callOptions: readonly string[] = MASK_OPTIONS) {
+  constructor(description: ChannelNormDescription) {
     this.description = description;
-    this.callOptions = callOptions;
     this.#arithmetic = new RunArithmetic(description);
   }
 

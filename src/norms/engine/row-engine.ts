@@ -19,7 +19,7 @@ import {
 } from '../../kernels/rows/calls.ts';
 import type { Pass } from '../../layers/leaf-layer.ts';
 import { addToGradient } from '../../layers/parameter.ts';
-import { MASK_OPTIONS, type MaskOptions, readPlaces } from '../../passes/mask.ts';
+import { type MaskOptions, readPlaces } from '../../passes/mask.ts';
 import type { RowPlan } from '../../passes/plan.ts';
 import {
   type ArrangedPlan,
@@ -74,7 +74,6 @@ function pieceRows({ rows, cols }: RowPlan): number {
 
 export class RowEngine implements NormEngine<RowPass> {
   readonly #description: RowNormDescription;
-  readonly callOptions: readonly string[] = MASK_OPTIONS;
   readonly observable = undefined;
   /** gamma and beta, by place. */
   #columns: Region | undefined;
