@@ -369,7 +369,7 @@ function constrains({ kind, layers }: Subject): boolean {
   return layers ? layers.some(constrains) : kind !== 'ActivationLayer' && kind !== 'Dropout';
 }
 
-const takesMask = ({ kind }: Subject) => /^(Batch|Domain|Instance|Recurrent)/.test(kind);
+const takesMask = ({ kind }: Subject) => /^(Batch|Domain|Group|Instance|Recurrent)/.test(kind);
 
 /** Does a batch of one value per channel have to throw? */
 function refusesSingle(subject: Subject, layer: BatchNorm): boolean {
