@@ -95,6 +95,7 @@ const onSingleValue: BatchNormOptions['onSingleValue'][] = ['throw', 'use-runnin
 const renorm: Complete<BatchRenormOptions> = {
   ...batchNorm,
   average: 'std',
+  renormMomentum: 0.01,
   dMax: 5,
   rMax: (batches) => 1 + batches / 1000,
   rMin: 1 / 3,
