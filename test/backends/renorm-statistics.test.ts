@@ -87,7 +87,9 @@ describe.each(['std', 'variance'] as const)('averages of %s', (average) => {
     expect(next.forward(batch(4)).data).toEqual(norm.forward(batch(4)).data);
     expect(next.stateDict()).toEqual(norm.stateDict());
     expect(
-      errorOf(() => next.loadStateDict({ ...norm.stateDict(), renormStd: { data: Float32Array.of(1, -1, 1), shape: [3] } })),
+      errorOf(() =>
+        next.loadStateDict({ ...norm.stateDict(), renormStd: { data: Float32Array.of(1, -1, 1), shape: [3] } }),
+      ),
     ).toEqual([
       'RangeError',
       'ERR_STATE',
