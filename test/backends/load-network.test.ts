@@ -209,3 +209,51 @@ test('a plan, a profile and half precision', async () => {
     'profile: runs expected an integer of 1 or more, got 0',
   );
 });
+
+/** What a network gives in every form, which all agree. */
+async function result(model: Uint8Array, given: Record<string, Plain>): Promise<Plain> {
+  const net = await loadNetwork(model);
+  const [first, ...others] = Object.values(formsOf(net)).map((run) => run(given)[net.outputs[0].name]);
+  for (const other of others) {
+    expect(other.shape).toEqual(first.shape);
+    other.data.forEach((value, i) => {
+      expect(value).toBeCloseTo(first.data[i], 5);
+    });
+  }
+  return first;
+}
+
+test('a constant along which the other value is repeated is no map by channel', async () => {
+  const model = onnxModel({
+    inputs: { x: ['n', 1] },
+    outputs: ['y'],
+    constants: { c: floats([3], [1, 2, 3]), d: floats([2, 1], [0, 5]), axes: ints(1) },
+    nodes: [node('Mul', 'x c', 'a'), node('Unsqueeze', 'a axes', 'b'), node('Add', 'b d', 'y')],
+  });
+  const y = await result(model, { x: { data: Float32Array.of(1, 10), shape: [2, 1] } });
+  expect(y.shape).toEqual([2, 2, 3]);
+  expect([...y.data]).toEqual([1, 2, 3, 6, 7, 8, 10, 20, 30, 15, 25, 35]);
+});
+
+test('the largest number of int64 means the end', async () => {
+  // doubles have 2^63 − 1024, and beyond it 2^63, which is no int64
+  const most = 2 ** 63 - 1024;
+  const given = { x: { data: Float32Array.from({ length: 8 }, (_, i) => i), shape: [2, 4] } };
+  const cut = node('Slice', 'x', 'y', { starts: [1], ends: [most], axes: [1] });
+  const model = onnxModel({ inputs: { x: [2, 4] }, outputs: ['y'], nodes: [cut] }, 9);
+  expect([...(await result(model, given)).data]).toEqual([1, 2, 3, 5, 6, 7]);
+});
+
+test('Dropout with a ratio of 0 is the identity, in training as well', async () => {
+  const dropout = (ratio: number) =>
+    onnxModel({
+      inputs: { x: [2, 3] },
+      outputs: ['y'],
+      constants: { ratio: floats([], [ratio]), yes: { dtype: 'BOOL', shape: [], data: [1] } },
+      nodes: [node('Dropout', 'x ratio yes', 'y')],
+    });
+  expect([...(await result(dropout(0), { x: x(2, 3) })).data]).toEqual([...x(2, 3).data]);
+  await expect(loadNetwork(dropout(0.5))).rejects.toThrow(
+    "ONNX: node Dropout 'Dropout_y' expected inference, or a ratio of 0, got training_mode true with ratio 0.5",
+  );
+});
