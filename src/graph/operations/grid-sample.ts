@@ -97,7 +97,8 @@ const plain: Plain<GridSampleOperation> = {
             let exact = alignCorners ? ((place + 1) / 2) * (length - 1) : ((place + 1) * length - 1) / 2;
             if (mode === 'nearest') exact = roundEven(exact);
             const [low, high] = alignCorners ? [0, length - 1] : [-0.5, length - 0.5];
-            if (exact < low || exact > high) {
+            // cubic curves go on beyond the edges, and each of their values is looked for by itself
+            if (mode !== 'cubic' && (exact < low || exact > high)) {
               if (outside === 'border') exact = Math.min(Math.max(exact, 0), length - 1);
               else if (outside === 'reflection') exact = reflected(exact, low, high);
             }
