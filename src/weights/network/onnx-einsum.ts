@@ -1,6 +1,6 @@
 // Einsum: sums over letters, as transpositions, products of matrices and products that broadcast.
 
-import { broadcastDims, type Flow } from './draft.ts';
+import type { Flow } from './draft.ts';
 import type { Call, Converter } from './onnx-call.ts';
 import { matmul, reduce, reshaped, transpose } from './onnx-layers.ts';
 import { eye } from './onnx-ranges.ts';
@@ -96,7 +96,6 @@ function product(call: Call, left: Lettered, right: Lettered, later: ReadonlySet
   const w = ordered(call, b, [...batch, ...inner, ...columns]);
   const count = batch.length;
   const [height, width] = [x.dims.slice(count, count + rows.length), w.dims.slice(count + inner.length)];
-  const lead = broadcastDims([{ dims: x.dims.slice(0, count) }, { dims: w.dims.slice(0, count) }]);
   const depth = productOf(x.dims.slice(count + rows.length));
   const y = matmul(
     call,
@@ -107,7 +106,7 @@ function product(call: Call, left: Lettered, right: Lettered, later: ReadonlySet
       productOf(width),
     ]),
   );
-  return { flow: reshaped(call, y, [...lead, ...height, ...width]), letters };
+  return { flow: reshaped(call, y, [...y.dims.slice(0, count), ...height, ...width]), letters };
 }
 
 export const einsum: Converter = (call) => {

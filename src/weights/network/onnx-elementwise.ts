@@ -224,8 +224,7 @@ const lpNorm: Converter = (call) => {
 
 const where: Converter = (call) => {
   const flows = [0, 1, 2].map((i) => call.flow(i));
-  const dims: Sym[] = broadcastDims(flows);
-  return call.draft.operate({ kind: 'where' }, flows, dims, flows[1].dtype);
+  return call.draft.operate({ kind: 'where' }, flows, broadcastDims(flows), flows[1].dtype);
 };
 
 /** Scale or zero point of the axis that the node names, beside x. */

@@ -16,7 +16,7 @@ import { RMSNorm } from '../../norms/rms-norm.ts';
 import { countOf } from '../../tensors/shape.ts';
 import { fromKernel } from '../axes.ts';
 import type { Flow, Known } from './draft.ts';
-import { lengthsFor } from './draft.ts';
+import { broadcastDim, broadcastDims, lengthsFor } from './draft.ts';
 import type { Call, Converter } from './onnx-call.ts';
 import { isSame, productOf, type Sym, work } from './terms.ts';
 
@@ -277,10 +277,9 @@ function times(call: Call, x: Flow, by: number): Flow {
 export function matmul(call: Call, a: Flow, b: Flow): Flow {
   const lead = (flow: Flow, rank: number) => (flow.shape.length >= 2 ? flow.dims.slice(0, -2) : []).slice(-rank);
   const rank = Math.max(a.shape.length, b.shape.length) - 2;
-  const outer = Array.from({ length: Math.max(rank, 0) }, (_, i): Sym => {
-    const own = [a, b].map((flow) => lead(flow, rank)).map((dims) => dims[i - rank + dims.length] ?? 1);
-    return own.find((dim) => dim !== 1) ?? 1;
-  });
+  const outer = Array.from({ length: Math.max(rank, 0) }, (_, i) =>
+    broadcastDim([a, b].map((flow) => lead(flow, rank)).map((dims) => dims[i - rank + dims.length] ?? 1)),
+  );
   const dims = [
     ...outer,
     ...(a.shape.length > 1 ? [a.dims[a.dims.length - 2]] : []),
@@ -358,12 +357,7 @@ export function unary(call: Call, x: Flow, of: string, a = 0, b = 0, dtype = x.d
 }
 
 export function binary(call: Call, of: string, a: Flow, b: Flow, dtype = a.dtype): Flow {
-  const rank = Math.max(a.dims.length, b.dims.length);
-  const dims = Array.from({ length: rank }, (_, axis): Sym => {
-    const own = [a, b].map(({ dims }) => dims[axis - rank + dims.length] ?? 1).filter((dim) => dim !== 1);
-    return own.find((dim) => typeof dim === 'number') ?? own[0] ?? 1;
-  });
-  return call.draft.operate({ kind: 'binary', of } as GraphOperation, [a, b], dims, dtype);
+  return call.draft.operate({ kind: 'binary', of } as GraphOperation, [a, b], broadcastDims([a, b]), dtype);
 }
 
 /** The same values in another shape, by operations alone. */

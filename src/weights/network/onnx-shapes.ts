@@ -154,7 +154,7 @@ function sliced(call: Call, x: Flow, cuts: readonly CutOf[]): Flow {
       const [from, to] = [place(start), typeof end === 'number' && end >= 2 ** 31 - 1 ? dim : place(end)];
       return from === 0 ? to : work('max', work('sub', to, from), 0);
     }
-    return undefined as unknown as Sym;
+    return undefined;
   });
   return call.draft.operate(operation, inputs, dims);
 }
@@ -206,7 +206,8 @@ const expand: Converter = (call) => expanded(call, call.flow(0), call.shape(1, '
 
 function expanded(call: Call, x: Flow, wanted: readonly Sym[]): Flow {
   const dims = broadcastDims([{ dims: x.dims }, { dims: wanted }]);
-  if (dims.length === x.dims.length && dims.every((dim, i) => isSame(dim, x.dims[i]))) return x;
+  const isLike = (dim: Sym | undefined, i: number) => dim !== undefined && isSame(dim, x.dims[i]);
+  if (dims.length === x.dims.length && dims.every(isLike)) return x;
   const { lengths, inputs } = lengthsFor(wanted, [x]);
   return call.draft.operate({ kind: 'expand', lengths } as GraphOperation, inputs, dims);
 }
