@@ -84,13 +84,13 @@ export const describeLinear: Description<Exact, Rounded> = {
   noun: 'a linear layer',
   exact: (given) => ({
     ...given,
-    weight: Float64Array.from(given.weight),
-    bias: given.bias && Float64Array.from(given.bias),
+    weight: new Float64Array(given.weight),
+    bias: given.bias && new Float64Array(given.bias),
   }),
   rounded: ({ weight, bias, ...exact }) => ({
     ...exact,
-    weight: Float32Array.from(weight),
-    bias: bias && Float32Array.from(bias),
+    weight: new Float32Array(weight),
+    bias: bias && new Float32Array(bias),
   }),
   rounding(exact, { weight }) {
     const most = roundingOf(exact.weight, weight, axesOf(exact)).reduce((a, b) => Math.max(a, b), 0);

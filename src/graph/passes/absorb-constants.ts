@@ -36,6 +36,8 @@ function mapOf(
   const axis = axisOf(shape, own, known === -1);
   const channels = axis === undefined ? undefined : shape[axis];
   if (axis === undefined || !(channels! > 0) || !Array.prototype.every.call(values, Number.isFinite)) return undefined;
+  // the other value may be the one that is repeated
+  if (values.length !== 1 && values.length !== channels) return undefined;
   const spread = Float64Array.from({ length: channels! }, (_, c) => values[values.length === 1 ? 0 : c]);
   const other = new Float64Array(channels!).fill(isProduct ? 0 : 1);
   const rank = shape.length;
