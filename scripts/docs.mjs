@@ -20,6 +20,7 @@ const MODULES = {
   'evenkeel/infer': 'infer/index',
   'evenkeel/weights': 'weights/index',
   'evenkeel/models': 'models/index',
+  'evenkeel/pool': 'pool/index',
 };
 
 function writeEntries() {
