@@ -91,7 +91,10 @@ export interface PoolRunOptions {
   timeout?: number;
 }
 
-/** What a pool returns for an input of type X: plain values, under the name that X has for its shape. */
+/**
+ * What a pool returns for an input of type X: plain values, under the name that X has for its
+ * shape.
+ */
 export type PoolResult<X> = X extends {
   /** The name that X uses for its shape. */
   dims: readonly number[];
@@ -155,7 +158,8 @@ export interface Pool extends AsyncDisposable {
    * @returns what the network gives, as plain values; a record where it has several outputs
    * @throws (rejects with) ERR_SHAPE, ERR_TYPE, ERR_OPTION for an input that the network does not
    *   take, before it waits; ERR_BUSY where `maxQueue` requests wait, whose number is the error's
-   *   `queued`; ERR_TIMEOUT; ERR_CLOSED after `close()`; ERR_WORKER where a worker was lost with it,
+   *   `queued`; ERR_TIMEOUT; ERR_CLOSED after `close()`; ERR_WORKER where a worker was lost with
+   *   it,
    *   and another with its second run; the signal's reason; what the network throws
    */
   run<X extends TensorLike, O = PoolResult<X>>(x: X, options?: PoolRunOptions): Promise<O>;
@@ -248,13 +252,16 @@ const runSchema = (): Schema<{ signal: CancelSignal | undefined; timeout: number
  *
  * Requests are run as one batch only where that changes nothing: the first batch of each shape is
  * compared with its requests run one by one, and a network whose rows depend on each other is run
- * one request at a time. A worker that is lost is replaced, and its requests are run once more, each
+ * one request at a time. A worker that is lost is replaced, and its requests are run once more,
+ * each
  * alone. An open pool does not keep the process alive, and a request does.
  *
- * @param source a compiled file (`save()`, `npx evenkeel compile`) as bytes, a path or a URL; or the
+ * @param source a compiled file (`save()`, `npx evenkeel compile`) as bytes, a path or a URL; or
+ * the
  *   path or URL of a module (`.js`, `.mjs`, `.ts` and the like) whose default export is a compiled
  *   network, a `Sequential` or `Graph` to be compiled, or a function that returns either
- * @throws (rejects with) ERR_OPTION, ERR_TYPE; what reading the file, loading the network (ERR_FORMAT,
+ * @throws (rejects with) ERR_OPTION, ERR_TYPE; what reading the file, loading the network
+ * (ERR_FORMAT,
  *   ERR_MEMORY) and importing the module throw; ERR_WORKER where a worker cannot start
  */
 export function pool(source: Bytes | string | LinkLike, options: PoolOptions = {}): Promise<Pool> {
@@ -675,7 +682,9 @@ class Requests implements Pool {
     return parts;
   }
 
-  /** A worker is no more: what it had begun is run once more, what it had only been sent as before. */
+  /**
+   * A worker is no more: what it had begun is run once more, what it had only been sent as before.
+   */
   #lost(begun: Batch | undefined, sent: readonly Batch[], why: string): void {
     const again: Batch[] = [];
     for (const batch of begun ? [begun, ...sent] : sent) {
