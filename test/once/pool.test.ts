@@ -18,7 +18,9 @@ import {
   tensor,
 } from '../../src/index.ts';
 import { convolutions } from '../../src/infer/index.ts';
+import { Random } from '../../src/nn/random.ts';
 import type { Measurement, Pool, PoolOptions } from '../../src/pool/index.ts';
+import { soak } from '../soak/soak.ts';
 import { lopsided, normals } from '../support/data.ts';
 import { rejectionOf } from '../support/errors.ts';
 import { type Pools, pools } from '../support/pool.ts';
@@ -354,6 +356,22 @@ describe('a pool', () => {
     const { requests, workers: each } = p.stats();
     expect([answered, requests.completed, requests.failed]).toEqual([2000, 2000, 0]);
     expect(each.reduce((sum, { restarts }) => sum + restarts, 0)).toBe(10);
+  });
+
+  test('clients that ask again and again while workers are killed all get their own answers', async () => {
+    const random = new Random(4);
+    const found = await soak({
+      workers,
+      net,
+      features: 6,
+      requests: 20_000,
+      kills: 8,
+      clients: 100,
+      random: () => random.uniform(),
+    });
+    expect(found).toMatchObject({ asked: 20_000, answered: 20_000, wrong: 0, failed: 0 });
+    expect(found.restarts).toBe(found.kills);
+    expect(found.kills).toBeGreaterThan(0);
   });
 
   test('map keeps order with bounded memory, and ends with its consumer', async () => {
