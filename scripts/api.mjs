@@ -17,6 +17,7 @@ const ENTRIES = {
   weights: 'weights/index.d.ts',
   models: 'models/index.d.ts',
   pool: 'pool/index.d.ts',
+  shards: 'shards/index.d.ts',
   wasm: 'wasm/module.d.ts',
 };
 

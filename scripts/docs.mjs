@@ -21,6 +21,7 @@ const MODULES = {
   'evenkeel/weights': 'weights/index',
   'evenkeel/models': 'models/index',
   'evenkeel/pool': 'pool/index',
+  'evenkeel/shards': 'shards/index',
 };
 
 function writeEntries() {
