@@ -49,7 +49,7 @@ async function contents(code) {
   const source = code.replace(
     /'evenkeel(\/\w+)?'/,
     (_, path) =>
-      `'./src${{ '/infer': '/infer/index', '/weights': '/weights/index', '/models': '/models/index' }[path] ?? path ?? '/index'}.ts'`,
+      `'./src${{ '/infer': '/infer/index', '/weights': '/weights/index', '/models': '/models/index', '/pool': '/pool/index', '/shards': '/shards/index' }[path] ?? path ?? '/index'}.ts'`,
   );
   const folderOf = (file) => /src\/(wasm\/generated|\w+)\//.exec(file)?.[1] ?? 'errors and names';
   const { parts } = await bundled({ contents: source, loader: 'ts' }, folderOf);
