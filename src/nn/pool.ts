@@ -27,10 +27,10 @@ interface PoolOptions extends PoolLayoutOptions {
   /** Places from one window to the next: a number, or one per axis. Default `kernelSize`. */
   stride?: PerAxis;
   /**
-   * Places before and behind the input, half a window at most: a number, or one per axis. Default
-   * 0.
+   * Places before and behind the input, half a window at most: a number, or one per axis. `'same'`:
+   * ceil(input/stride) outputs, and as many places as that takes, the odd one behind. Default 0.
    */
-  padding?: PerAxis;
+  padding?: PerAxis | 'same';
   /**
    * `true`: a last window that reaches beyond the padding counts as well, if it begins in the input
    * or the padding before it. Default `false`.
@@ -135,7 +135,11 @@ function windowsFrom(
   const all = (value: number) => kernel.map(() => value);
   const schema = {
     stride: integersOption(kernel, 1),
-    padding: integersOption(all(0), 0),
+    padding: {
+      standard: all(0) as readonly number[] | 'same',
+      read: (subject: string, name: string, value: unknown) =>
+        value === 'same' ? value : readIntegers(subject, name, value, axes, 0),
+    },
     dilation: integersOption(all(1), 1),
     countIncludePad: flag(true),
     ceilMode: flag(false),
@@ -144,10 +148,15 @@ function windowsFrom(
   const { [of === 'max' ? 'countIncludePad' : 'dilation']: _, ...own } = schema;
   const read = readSchema(subject, options, own as typeof schema);
   const { stride, padding, ceilMode, dilation = all(1), countIncludePad = true } = read;
-  padding.forEach((value, i) => {
-    const most = Math.floor((dilation[i] * (kernel[i] - 1) + 1) / 2);
-    if (value > most) throw wrongValue('ERR_OPTION', subject, 'padding', `half a window, ${most}, at most`, `${value}`);
-  });
+  if (padding === 'same' && ceilMode) {
+    throw wrongValue('ERR_OPTION', subject, 'ceilMode', "false with padding 'same'", 'true');
+  }
+  if (padding !== 'same')
+    padding.forEach((value, i) => {
+      const most = Math.floor((dilation[i] * (kernel[i] - 1) + 1) / 2);
+      if (value > most)
+        throw wrongValue('ERR_OPTION', subject, 'padding', `half a window, ${most}, at most`, `${value}`);
+    });
   const windows = { kernel, stride, padding, dilation, ceilMode, countIncludePad };
   return [subject, { of, layout: read.layout, windows, outputs: null }];
 }

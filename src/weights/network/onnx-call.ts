@@ -40,6 +40,9 @@ export interface Surroundings {
   assume(what: string): void;
 }
 
+/** What helpers need of a call. */
+export type Site = Pick<Call, 'draft' | 'name' | 'fail'>;
+
 export class Call {
   readonly node: OnnxNode;
   readonly draft: Draft;
