@@ -23,7 +23,8 @@ import { isSame, productOf, type Sym, work } from './terms.ts';
 export const floats = (values: ArrayLike<number>): Float32Array =>
   values instanceof Float32Array ? values : Float32Array.from(values);
 
-const nothing = () => {};
+/** What a layer's weight begins with: these values, of which it takes as many. */
+export const startingWith = (values: ArrayLike<number>) => ((weight: Float32Array) => weight.set(values)) as never;
 
 interface Windows {
   readonly kernel: readonly number[];
@@ -103,7 +104,7 @@ export function surround(call: Site, x: Flow, pads: readonly Sym[], mode: string
 }
 
 /** A bias of so many values; undefined where there is none. */
-function biasOf(call: Call, index: number, count: number): Float32Array | undefined {
+export function biasOf(call: Call, index: number, count: number): Float32Array | undefined {
   if (!call.has(index)) return undefined;
   const { data, shape } = call.constant(index, 'bias');
   if (countOf(shape) !== count) throw call.fail(`a bias of ${count} values`, `shape [${shape.join(', ')}]`);
@@ -111,11 +112,19 @@ function biasOf(call: Call, index: number, count: number): Float32Array | undefi
 }
 
 /** Gives a layer its weights. */
-function loaded<L extends Layer>(
+export function loaded<L extends Layer>(
   layer: L,
   weights: Record<string, { data: Float32Array; shape: readonly number[] }>,
 ): L {
-  layer.loadStateDict({ ...layer.stateDict(), ...weights } as never);
+  const isWhole = Object.keys(layer.stateSlots()).every((name) => Object.hasOwn(weights, name));
+  // a copy of what is there takes as long as the weights
+  layer.loadStateDict((isWhole ? weights : { ...layer.stateDict(), ...weights }) as never);
+  return layer;
+}
+
+/** Gives a layer its bias, where it has one. */
+export function withBias<L extends Layer>(layer: L, bias: Float32Array | undefined): L {
+  if (bias) layer.stateSlots().bias.write(bias);
   return layer;
 }
 
@@ -151,13 +160,9 @@ const conv: Converter = (call) => {
     padding: own,
     groups,
     bias: bias !== undefined,
-    init: nothing as never,
+    init: startingWith(weight.data),
   });
-  const weights = {
-    weight: { data: floats(weight.data), shape },
-    ...(bias && { bias: { data: bias, shape: [shape[0]] } }),
-  };
-  return call.draft.apply(loaded(layer, weights), x, call.name, dims);
+  return call.draft.apply(withBias(layer, bias), x, call.name, dims);
 };
 
 const convTranspose: Converter = (call) => {
@@ -221,14 +226,9 @@ const convTranspose: Converter = (call) => {
       outputPadding,
       groups,
       bias: bias !== undefined,
-      init: nothing as never,
+      init: startingWith(weight.data),
     });
-    const values = bias && biasOf(call, 2, out);
-    const weights = {
-      weight: { data: floats(weight.data), shape },
-      ...(values && { bias: { data: values, shape: [out] } }),
-    };
-    y = call.draft.apply(loaded(layer, weights), x, call.name, dims);
+    y = call.draft.apply(withBias(layer, biasOf(call, 2, out)), x, call.name, dims);
   } else {
     const inputs = [x, call.flow(1), ...(call.has(2) ? [call.flow(2)] : [])];
     const around = padding.map((one): Around => [one, one]);
@@ -242,22 +242,21 @@ const convTranspose: Converter = (call) => {
   return surround(call, y, pads, 'constant', 0);
 };
 
-function linear(
+export function linear(
   call: Call,
   x: Flow,
   weight: Float32Array,
   shape: readonly number[],
   bias: Float32Array | undefined,
 ): Flow {
-  const layer = new Linear(shape[1], shape[0], { bias: bias !== undefined, init: nothing as never });
-  const weights = { weight: { data: weight, shape }, ...(bias && { bias: { data: bias, shape: [shape[0]] } }) };
-  return call.draft.apply(loaded(layer, weights), x, call.name, [...x.dims.slice(0, -1), shape[0]]);
+  const layer = new Linear(shape[1], shape[0], { bias: bias !== undefined, init: startingWith(weight) });
+  return call.draft.apply(withBias(layer, bias), x, call.name, [...x.dims.slice(0, -1), shape[0]]);
 }
 
 const scaled = (values: ArrayLike<number>, by: number) =>
   by === 1 ? floats(values) : Float32Array.from(values, (value) => value * by);
 
-const turned = ({ data, shape }: Known): { data: ArrayLike<number>; shape: readonly number[] } =>
+export const turned = ({ data, shape }: Known): { data: ArrayLike<number>; shape: readonly number[] } =>
   fromKernel(data as Values, shape);
 
 export function transpose(call: Site, x: Flow, order: readonly number[]): Flow {

@@ -125,7 +125,10 @@ const transposed: Converter = (call) => {
   return transpose(call, x, call.axes(order, rank));
 };
 
-interface CutOf {
+/** The end of an axis, however long it is. */
+export const END = 2147483647;
+
+export interface CutOf {
   readonly axis: number;
   readonly start: Sym;
   readonly end: Sym;
