@@ -15,6 +15,7 @@ const DOUBLE = 0x22;
 const SINGLE = 0x27;
 const TICK = 0x60;
 const BACKSLASH = 0x5c;
+const NEWLINE = 0x0a;
 
 /** Does a file begin as a script does, and no JSON? */
 export function isScript(bytes: Uint8Array): boolean {
@@ -62,21 +63,32 @@ function literalAt(text: string, start: number): { text: string; end: number } |
     const token = TOKEN.exec(text)?.[0];
     if (token === undefined) return undefined;
     const [first] = token;
-    if (/\s/.test(first) || first === '/') continue;
+    if (first === '/' || first.trim() === '') continue;
+    if (!MARKS.includes(first)) {
+      parts.push(asJson(token));
+      if (depth === 0) return undefined;
+      continue;
+    }
     if (first === '{' || first === '[') depth++;
     if (first === '}' || first === ']') {
       depth--;
       // a comma before the end is none of JSON
       if (parts.at(-1) === ',') parts.pop();
     }
-    parts.push(asJson(token));
+    parts.push(token);
     if (depth === 0) return { text: parts.join(''), end: TOKEN.lastIndex };
   }
   return undefined;
 }
 
+const MARKS = '{}[]:,';
+
+/** A text in double quotes that is one in JSON as well. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: JSON has none
+const PLAIN = /^"[^\\\u0000-\u001f]*"$/;
+
 function asJson(token: string): string {
-  if (/^[{}[\]:,]$/.test(token)) return token;
+  if (PLAIN.test(token)) return token;
   if (Object.hasOwn(WORDS, token)) return WORDS[token];
   if (/^["'`]/.test(token)) return JSON.stringify(unescaped(token.slice(1, -1)));
   if (/^[-+.\d]/.test(token)) return `${Number(token)}`;
@@ -99,13 +111,30 @@ function unescaped(text: string): string {
  */
 export function bytesInScript(format: string, name: string, script: Uint8Array): Uint8Array {
   let [start, end] = [0, 0];
+  // places of the next such bytes, found when they are asked for
+  const next = [BACKSLASH, NEWLINE].map((byte) => {
+    let place = -1;
+    return (from: number) => {
+      if (place < from && place !== script.length) {
+        place = script.indexOf(byte, from);
+        if (place < 0) place = script.length;
+      }
+      return place;
+    };
+  });
   for (let at = 0; at < script.length; at++) {
     const mark = script[at];
     if (mark !== DOUBLE && mark !== SINGLE && mark !== TICK) continue;
     const from = at + 1;
+    const close = script.indexOf(mark, from);
+    if (close >= 0 && next.every((place) => place(from) > close)) {
+      if (close - from > end - start) [start, end] = [from, close];
+      at = close;
+      continue;
+    }
     // a text of one line; what has no end is an apostrophe somewhere
     let to = from;
-    while (to < script.length && script[to] !== mark && !(script[to] === 10 && mark !== TICK)) {
+    while (to < script.length && script[to] !== mark && !(script[to] === NEWLINE && mark !== TICK)) {
       to += script[to] === BACKSLASH ? 2 : 1;
     }
     if (script[to] !== mark) continue;
@@ -124,7 +153,21 @@ function fromBase64(format: string, name: string, text: Uint8Array, base: number
   for (let i = 0; i < 64; i++) values[alphabet.charCodeAt(i)] = i;
   const bytes = new Uint8Array(Math.floor((length * 3) / 4));
   let [bits, held, at] = [0, 0, 0];
-  for (let i = 0; i < length; i++) {
+  // four letters are three bytes; what is none is met again, one by one
+  let begin = 0;
+  for (; begin + 4 <= length; begin += 4) {
+    // one by one: a list is made anew each time
+    const a = values[text[begin]];
+    const b = values[text[begin + 1]];
+    const c = values[text[begin + 2]];
+    const d = values[text[begin + 3]];
+    if ((a | b | c | d) > 63) break;
+    bytes[at] = (a << 2) | (b >> 4);
+    bytes[at + 1] = (b << 4) | (c >> 2);
+    bytes[at + 2] = (c << 6) | d;
+    at += 3;
+  }
+  for (let i = begin; i < length; i++) {
     const value = values[text[i]];
     if (value === 255) throw malformed(format, `shard ${quote(name)}`, 'base64', `byte ${text[i]}`, base + i);
     bits = ((bits << 6) | value) & 0xffff;

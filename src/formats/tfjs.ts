@@ -179,8 +179,9 @@ function tensorOf(weight: Stored, bytes: Shards, from: number, to: number): Stor
     dtype: quantised ? 'F32' : dtype,
     shape,
     get data() {
-      const values = decode(FORMAT, name, dtype, bytes.slice(from, to), from);
-      if (!quantised) return values;
+      const stored = bytes.slice(from, to);
+      if (!quantised) return decode(FORMAT, name, dtype, stored, from);
+      const values = wholesOf(dtype, stored) ?? decode(FORMAT, name, dtype, stored, from);
       const scaled = new Float32Array(values.length);
       for (let i = 0; i < scaled.length; i++) {
         const value = values[i] * scale + min;
@@ -189,6 +190,13 @@ function tensorOf(weight: Stored, bytes: Shards, from: number, to: number): Stor
       return scaled;
     },
   };
+}
+
+/** Quantised numbers as they lie in the file, where this host reads them as they are. */
+function wholesOf(dtype: string, bytes: Uint8Array): Uint8Array | Uint16Array | undefined {
+  if (dtype === 'U8') return bytes;
+  const isLittle = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
+  return dtype === 'U16' && isLittle ? new Uint16Array(bytes.slice().buffer) : undefined;
 }
 
 type ShardFiles = ReadonlyMap<string, Bytes> | Readonly<Record<string, Bytes>>;
