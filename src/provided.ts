@@ -40,7 +40,7 @@ export const KERNELS: Readonly<Record<keyof (typeof plain & typeof infer & typeo
   BatchNorm3d: masked,
   BatchRenorm: masked,
   DomainBatchNorm: masked,
-  GroupNorm: trained,
+  GroupNorm: masked,
   InstanceNorm1d: masked,
   InstanceNorm2d: masked,
   InstanceNorm3d: masked,

@@ -17,7 +17,7 @@ export interface TfjsModel {
   readonly tensors: StoredTensors;
   /** `modelTopology` of the model.json: what Keras calls the config; null where there is none. */
   readonly topology: Json;
-  /** `signature` of the model.json: names of a graph model's inputs and outputs, where it has one. */
+  /** `signature` of the model.json: names of a graph model's inputs and outputs. */
   readonly signature?: Json;
 }
 

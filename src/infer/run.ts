@@ -301,6 +301,7 @@ export function instantiate(program: Program, options: RunOptions = {}, watch: W
   return Object.assign(run as unknown as Compiled, {
     inputs,
     outputs,
+    ranks: program.ranks,
     steps: flat.steps.map(stepName),
     dispose,
     [Symbol.dispose]: dispose,

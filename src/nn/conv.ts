@@ -20,6 +20,7 @@ import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
 import { addToGradient, type LearnedParameter } from '../layers/parameter.ts';
 import type { PerAxis } from '../layers/per-axis.ts';
 import type { StateSlots } from '../layers/state.ts';
+import { notBuilt } from '../layers/unbuilt.ts';
 import { seed as seedOption } from '../named-options.ts';
 import { Region } from '../tensors/block.ts';
 import { type Call, within } from '../tensors/call.ts';
@@ -29,7 +30,7 @@ import type { TensorLike } from '../tensors/tensor.ts';
 import type { Layout, Parameter } from '../types.ts';
 import { doubles, store } from '../wasm/views.ts';
 import { type Initializer, initializer } from './initializers.ts';
-import { type Learned, type LearnedSettings, learn, notBuilt } from './learned.ts';
+import { type Learned, type LearnedSettings, learn } from './learned.ts';
 
 interface CommonOptions {
   /** Cells between two windows: a number, or one for each axis. Default 1. */

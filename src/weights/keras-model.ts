@@ -27,6 +27,8 @@ export type Argument =
 export interface KerasNode {
   readonly args: readonly Argument[];
   readonly kwargs: Readonly<Record<string, Argument>>;
+  /** Are arguments as they were given, as Keras 3 writes them, or all tensors one by one? */
+  readonly isNew: boolean;
 }
 
 /** A layer of a network, with its calls. */
@@ -35,6 +37,8 @@ export interface KerasEntry {
   readonly name: string;
   readonly className: string;
   readonly config: Config;
+  /** Where the class lies, as Keras 3 says it: `keras.layers`, `keras.src.ops.numpy`. */
+  readonly module: string | undefined;
   /** Calls in their order; none in a Sequential. */
   readonly nodes: readonly KerasNode[];
   /** The network that it is, where it is one. */
@@ -95,7 +99,8 @@ export function modelFrom(format: string, json: Json, depth = 0): KerasModel {
     const made: KerasEntry = {
       name,
       className: entry.class_name,
-      config: inner ?? {},
+      config: inner ? unwrapped(inner) : {},
+      module: typeof entry.module === 'string' ? entry.module : undefined,
       nodes: isChain ? [] : nodesOf(format, name, entry.inbound_nodes ?? [], names),
       network: listOf(entry) ? modelFrom(format, entry, depth + 1) : undefined,
     };
@@ -164,13 +169,13 @@ class Counts {
     for (const [layer, list] of seen) if (list.every((node) => node >= 1)) this.#shifted.add(layer);
   }
 
-  inNode({ args, kwargs }: KerasNode): KerasNode {
+  inNode({ args, kwargs, isNew }: KerasNode): KerasNode {
     const inArgument = (one: Argument): Argument => {
       if ('ref' in one) return { ref: this.#of(one.ref, this.#shifted.has(one.ref.layer)) };
       if ('list' in one) return { list: one.list.map(inArgument) };
       return 'record' in one ? { record: mapped(one.record, inArgument) } : one;
     };
-    return { args: args.map(inArgument), kwargs: mapped(kwargs, inArgument) };
+    return { args: args.map(inArgument), kwargs: mapped(kwargs, inArgument), isNew };
   }
 
   ofOutput(ref: Ref): Ref {
@@ -189,6 +194,25 @@ const mapped = <A, B>(record: Readonly<Record<string, A>>, of: (one: A) => B): R
 
 /** All references of a call. */
 export const refsOf = ({ args, kwargs }: KerasNode): Ref[] => [...args, ...Object.values(kwargs)].flatMap(refsIn);
+
+/** Settings with tuples as lists, which Keras writes as records in places. */
+export function unwrapped(config: Config): Config {
+  const found: Record<string, Json> = {};
+  for (const [key, value] of Object.entries(config)) found[key] = key === 'layers' ? value : listFrom(value, 0);
+  return found;
+}
+
+const TUPLES = ['__tuple__', 'TensorShape', '__tensor_shape__'];
+
+function listFrom(value: Json, depth: number): Json {
+  if (depth > 4) return value;
+  if (Array.isArray(value))
+    return value.some((one) => asRecord(one)) ? value.map((one) => listFrom(one, depth + 1)) : value;
+  const record = asRecord(value);
+  if (!record || typeof record.class_name !== 'string' || !TUPLES.includes(record.class_name)) return value;
+  const items = record.items ?? record.config;
+  return Array.isArray(items) ? items.map((one) => listFrom(one, depth + 1)) : value;
+}
 
 /** `[name, node, tensor]`, lists and records of these; names are keys, or those of layers. */
 function namedRefs(json: Json, names: ReadonlySet<string>): { name: string; ref: Ref }[] {
@@ -226,6 +250,7 @@ function nodesOf(format: string, name: string, json: Json, names: ReadonlySet<st
       return {
         args: list.map((one) => argumentOf(one, names, 0)),
         kwargs: recordOf(asRecord(kwargs) ?? {}, names, 0),
+        isNew: true,
       };
     }
     return oldNode(node, names);
@@ -274,20 +299,24 @@ function oldNode(json: Json, names: ReadonlySet<string>): KerasNode {
   };
   const keep = (given: Json | undefined) => {
     for (const [key, one] of Object.entries(asRecord(given ?? null) ?? {})) {
-      const ref = Array.isArray(one) && names.has(`${one[0]}`) ? refOf(one, names) : undefined;
+      const ref = isNamed(one, names) ? refOf(one, names) : undefined;
       kwargs[key] = ref ? { ref } : withRefs(one, names);
     }
   };
   const first = walk(json, 0);
   // a single call written as a list of one
   const args = 'list' in first ? first.list : [first];
-  return { args, kwargs };
+  return { args, kwargs, isNew: false };
 }
+
+/** Does a list begin with the name of a layer? */
+const isNamed = (json: Json, names: ReadonlySet<string>) =>
+  Array.isArray(json) && typeof json[0] === 'string' && names.has(json[0]);
 
 /** Lists of references inside of arguments by name. */
 function withRefs(json: Json, names: ReadonlySet<string>): Argument {
   if (!Array.isArray(json) || json.length === 0) return { constant: json };
-  const refs = json.map((one) => (Array.isArray(one) && names.has(`${one[0]}`) ? refOf(one, names) : undefined));
+  const refs = json.map((one) => (isNamed(one, names) ? refOf(one, names) : undefined));
   return refs.every((one) => one !== undefined) ? { list: refs.map((ref) => ({ ref: ref! })) } : { constant: json };
 }
 

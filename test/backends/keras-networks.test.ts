@@ -1,4 +1,4 @@
-// Networks of Keras and TF.js layers with whatever graph, against what Keras and TF.js give for them.
+// Networks of Keras and TF.js layers with whatever graph, against what Keras and TF.js give.
 
 import { gunzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';

@@ -144,3 +144,25 @@ test('bench measures, and compile --f16 halves', () => {
   const run = load(half, { operations: EVERY_GROUP });
   expect(run.inputs[0].shape?.[0]).toBe(null);
 });
+
+test('check, run, bench and compile take files of Keras, and name layers that are missing', async () => {
+  const weights = (name: string) => join(root, 'test/fixtures/weights', name);
+  const path = weights('keras-networks/classifier.keras');
+  const net = await loadNetwork(path);
+  const checked = json('check', path);
+  expect([checked.runs, checked.report.trainable]).toEqual([true, true]);
+  const [found] = json('run', path).outputs;
+  expect([found.name, found.shape]).toEqual(['classes', [1, 5]]);
+  expect(found.data.reduce((sum: number, value: number) => sum + value, 0)).toBeCloseTo(1, 5);
+  expect(json('bench', path).median).toBeGreaterThan(0);
+  expect(evenkeel('compile', path, 'classifier.evenkeel').status).toBe(0);
+  const served = load(readFileSync(join(folder, 'classifier.evenkeel')), { operations: EVERY_GROUP });
+  const x = { data: Float32Array.from({ length: 432 }, (_, i) => (i * 37) % 256), shape: [1, 12, 12, 3] };
+  expect([...(served(x) as Plain).data]).toEqual([...(net.compile()(x) as Plain).data]);
+  const wrong = evenkeel('check', weights('keras-kinds/custom.keras'));
+  expect([wrong.status, wrong.stdout]).toEqual([
+    1,
+    "does not run: layers that there are not here\n  Block: 1 layer, the first 'block'\n",
+  ]);
+  expect(json('run', weights('tfjs-layers/graphs.json')).outputs).toHaveLength(9);
+});

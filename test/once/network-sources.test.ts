@@ -1,4 +1,4 @@
-// Where networks of Keras and TF.js come from: files by name, paths, addresses, scripts of packages.
+// Where networks of Keras and TF.js come from: files by name, paths, addresses, scripts.
 
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';

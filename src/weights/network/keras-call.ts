@@ -7,7 +7,7 @@ import { showJson } from '../../formats/show-json.ts';
 import type { Layer } from '../../layers/layer.ts';
 import type { Layout } from '../../types.ts';
 import { kindOf } from '../keras-config.ts';
-import type { Argument, KerasModel } from '../keras-model.ts';
+import { unwrapped } from '../keras-model.ts';
 import type { Draft, Flow, Known } from './draft.ts';
 import type { LayerWeights } from './keras-weights.ts';
 import { loaded } from './onnx-layers.ts';
@@ -18,9 +18,16 @@ export interface KerasSettings {
   readonly name: string;
   readonly className: string;
   readonly config: { readonly [key: string]: Json };
-  /** The network that it is, where it is one. */
-  readonly network?: KerasModel | undefined;
+  /** Its kind, where that is not what the class says: an operation may be called as a layer is. */
+  readonly kind?: string | undefined;
 }
+
+/** What a call is given: a value of the network, a constant, a list of them. */
+export type Operand =
+  | { readonly flow: Flow }
+  | { readonly constant: Json }
+  | { readonly list: readonly Operand[] }
+  | { readonly record: Readonly<Record<string, Operand>> };
 
 /** What all calls of a network share. */
 export interface KerasSurroundings {
@@ -48,7 +55,8 @@ export class KerasCall {
   /** Arguments by name, with the values of the network that they are. */
   readonly kwargs: Readonly<Record<string, readonly Flow[]>>;
   /** Arguments as they were given, with constants among them. */
-  readonly given: readonly Argument[];
+  readonly given: readonly Operand[];
+  readonly named: Readonly<Record<string, Operand>>;
   /** What the layer is called in the network. */
   readonly name: string;
   readonly draft: Draft;
@@ -61,7 +69,12 @@ export class KerasCall {
     {
       kwargs = {},
       given = [],
-    }: { kwargs?: Readonly<Record<string, readonly Flow[]>>; given?: readonly Argument[] } = {},
+      named = {},
+    }: {
+      kwargs?: Readonly<Record<string, readonly Flow[]>>;
+      given?: readonly Operand[];
+      named?: Readonly<Record<string, Operand>>;
+    } = {},
   ) {
     this.settings = settings;
     this.around = around;
@@ -69,6 +82,7 @@ export class KerasCall {
     this.inputs = inputs;
     this.kwargs = kwargs;
     this.given = given;
+    this.named = named;
     this.draft = around.draft;
     this.name = settings.name.replaceAll('/', '.');
   }
@@ -83,7 +97,7 @@ export class KerasCall {
   }
 
   get kind(): string {
-    return kindOf(this.settings.className);
+    return this.settings.kind ?? kindOf(this.settings.className);
   }
 
   /** Is it of Keras 3, which changed some formulas? */
@@ -245,7 +259,7 @@ export class KerasCall {
     if (!record || !config || typeof record.class_name !== 'string') {
       throw this.fail(`a layer as ${key}`, showJson(this.config[key]));
     }
-    return { name, className: record.class_name, config };
+    return { name, className: record.class_name, config: unwrapped(config) };
   }
 }
 

@@ -20,8 +20,15 @@ import {
 } from '../keras-model.ts';
 import { Draft, type Flow, type Known } from './draft.ts';
 import { activationLayers, missingActivation } from './keras-activations.ts';
-import { KerasCall, type KerasConverter, type KerasSettings, type KerasSurroundings } from './keras-call.ts';
+import {
+  KerasCall,
+  type KerasConverter,
+  type KerasSettings,
+  type KerasSurroundings,
+  type Operand,
+} from './keras-call.ts';
 import { kerasLayers } from './keras-layers.ts';
+import { kerasOperations, missingOperation, operationKind } from './keras-operations.ts';
 import { kerasRecurrents, missingGate } from './keras-recurrent.ts';
 import { kerasShapes } from './keras-shapes.ts';
 import { FileWeights, type LayerWeights } from './keras-weights.ts';
@@ -52,7 +59,13 @@ let table: Readonly<Record<string, KerasConverter>> | undefined;
  * none of them.
  */
 export function kerasConverters(): Readonly<Record<string, KerasConverter>> {
-  table ??= { ...kerasLayers(), ...activationLayers(), ...kerasShapes(), ...kerasRecurrents() };
+  table ??= {
+    ...kerasLayers(),
+    ...activationLayers(),
+    ...kerasShapes(),
+    ...kerasRecurrents(),
+    ...kerasOperations(),
+  };
   return table;
 }
 
@@ -80,9 +93,21 @@ export function networkFromKeras(source: KerasSource, options: KerasNetworkOptio
   return new Reading(source, options).network();
 }
 
+/** The kind of a layer or an operation. */
+function kindFor(entry: KerasEntry): string {
+  const kind = kindOf(entry.className);
+  return operationKind(kind, entry, Object.hasOwn(kerasConverters(), kind)) ?? kind;
+}
+
 /** What a layer has that there is not here: its class, activations, layers in it. */
-function missingIn(className: string, config: { readonly [key: string]: Json }, depth = 0): string[] {
-  const kind = kindOf(className);
+function missingIn(
+  className: string,
+  config: { readonly [key: string]: Json },
+  depth = 0,
+  kind = kindOf(className),
+): string[] {
+  const operation = missingOperation(kind, config);
+  if (operation !== undefined) return operation;
   const inner = (key: string) => {
     const one = asRecord(config[key] ?? null);
     if (!one || typeof one.class_name !== 'string' || depth > 8) return [];
@@ -230,7 +255,7 @@ class Reading {
           visit(entry.network, name, entry.network.entries);
           continue;
         }
-        for (const what of missingIn(entry.className, entry.config)) {
+        for (const what of missingIn(entry.className, entry.config, 0, kindFor(entry))) {
           const found = missing.get(what);
           if (found) found.count++;
           else missing.set(what, { count: 1, first: name });
@@ -336,12 +361,18 @@ class Reading {
       };
       const inputs = node.args.flatMap((one) => inOrder(one, entry.network)).map(at);
       const kwargs: Record<string, readonly Flow[]> = {};
+      const named: Record<string, Operand> = {};
       for (const [name, one] of Object.entries(node.kwargs)) {
         const refs = refsIn(one);
         if (refs.length) kwargs[name] = refs.map(at);
+        named[name] = operandOf(one, at);
       }
-      const named = node.kwargs.inputs ? (kwargs.inputs ?? []) : [];
-      values.set(key, this.#call(place, entry, [...inputs, ...named], kwargs, node));
+      const first = node.kwargs.inputs ? (kwargs.inputs ?? []) : [];
+      const operands = node.args.map((one) => operandOf(one, at));
+      values.set(
+        key,
+        this.#call(place, entry, [...inputs, ...first], { kwargs, given: operands, named }, isTraining(node)),
+      );
     }
     return outputs.map((ref) => {
       const flow = values.get(keyOf(ref))?.[ref.tensor];
@@ -419,7 +450,7 @@ class Reading {
     const { entries } = place.model;
     const last = wanted ? Math.max(...entries.map(({ name }, i) => (wanted.has(name) ? i : -1))) : entries.length - 1;
     entries.slice(0, last + 1).forEach((entry) => {
-      if (entry.className !== 'InputLayer') flows = this.#call(place, entry, flows, {}, undefined);
+      if (entry.className !== 'InputLayer') flows = this.#call(place, entry, flows, {}, false);
       values.set(`${entry.name}:0`, flows);
     });
     return flows;
@@ -431,24 +462,25 @@ class Reading {
     place: Place,
     entry: KerasEntry,
     inputs: readonly Flow[],
-    kwargs: Readonly<Record<string, readonly Flow[]>>,
-    node: KerasNode | undefined,
+    rest: {
+      readonly kwargs?: Readonly<Record<string, readonly Flow[]>>;
+      readonly given?: readonly Operand[];
+      readonly named?: Readonly<Record<string, Operand>>;
+    },
+    training: boolean,
   ): readonly Flow[] {
     const full = place.path === '' ? entry.name : `${place.path}/${entry.name}`;
     this.#needed.add(full);
-    const kind = kindOf(entry.className);
-    const training = node?.kwargs.training;
-    const isTraining = training && 'constant' in training && (training.constant === true || training.constant === 1);
-    if (isTraining && (entry.network || CHANGED_BY_TRAINING.test(kind))) {
+    if (training && (entry.network || CHANGED_BY_TRAINING.test(kindFor(entry)))) {
       const label = `layer ${entry.className} ${quote(full)}`;
       throw this.#fail(label, 'inference', 'training=True, which a call in the model says');
     }
     if (entry.network)
       return this.#inside(entry.network, full, inputs, (name) => place.weightsOf(`${entry.name}/${name}`));
-    const settings = { name: full, className: entry.className, config: entry.config };
+    const settings = { name: full, className: entry.className, config: entry.config, kind: kindFor(entry) };
     const weights = place.weightsOf(entry.name);
     if (weights.size > 0) this.#calls.set(full, (this.#calls.get(full) ?? 0) + 1);
-    return this.#convert(new KerasCall(settings, this.#around, weights, inputs, { kwargs, given: node?.args }));
+    return this.#convert(new KerasCall(settings, this.#around, weights, inputs, rest));
   }
 
   /** A network in a network, on values. */
@@ -549,6 +581,19 @@ class Reading {
 const ALONG_LAST = /^(?:dense|activation|re_lu|leaky_re_lu|elu|thresholded_re_lu|dropout|layer_normalization|softmax)$/;
 const isLast = (axis: Json | undefined) =>
   axis === undefined || axis === -1 || (Array.isArray(axis) && axis.length === 1 && axis[0] === -1);
+
+/** Does a call say training=True? */
+function isTraining({ kwargs: { training } }: KerasNode): boolean {
+  return training !== undefined && 'constant' in training && (training.constant === true || training.constant === 1);
+}
+
+/** An argument with the values that it names. */
+function operandOf(argument: Argument, at: (ref: Ref) => Flow): Operand {
+  if ('ref' in argument) return { flow: at(argument.ref) };
+  if ('list' in argument) return { list: argument.list.map((one) => operandOf(one, at)) };
+  if ('constant' in argument) return argument;
+  return { record: Object.fromEntries(Object.entries(argument.record).map(([key, one]) => [key, operandOf(one, at)])) };
+}
 
 const keyOf = ({ layer, node }: Ref) => `${layer}:${node}`;
 

@@ -20,6 +20,9 @@ export const isWholeType = (dtype: string) => /^[IU]/.test(dtype) || dtype === '
 /** Numbers that are worked out as terms. */
 const MOST_TERMS = 4096;
 
+/** The largest numbers of int64 mean "to the end"; doubles have none of them exactly. */
+const saturated = (value: number) => Math.min(Math.max(value, Number.MIN_SAFE_INTEGER), Number.MAX_SAFE_INTEGER);
+
 /** Makes a node's outputs of its inputs. */
 export type Converter = (call: Call) => Entry | readonly (Entry | undefined)[];
 
@@ -110,7 +113,7 @@ export class Call {
   wholes(name: string): readonly number[] | undefined {
     const value = this.node.attributes.get(name);
     if (value === undefined) return undefined;
-    if (Array.isArray(value) && value.every((one) => Number.isSafeInteger(one))) return value;
+    if (Array.isArray(value) && value.every((one) => Number.isInteger(one))) return value.map(saturated);
     throw this.fail(`whole numbers as ${name}`, show(value));
   }
 
@@ -190,7 +193,7 @@ export class Call {
     if (own) return own;
     if (!this.has(index)) return undefined;
     const values = Array.from(this.constant(index, name).data);
-    if (values.every((one) => Number.isSafeInteger(one))) return values;
+    if (values.every((one) => Number.isInteger(one))) return values.map(saturated);
     throw this.fail(`whole numbers as ${name}`, show(values));
   }
 

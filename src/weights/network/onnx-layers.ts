@@ -16,9 +16,9 @@ import { RMSNorm } from '../../norms/rms-norm.ts';
 import { countOf } from '../../tensors/shape.ts';
 import { fromKernel } from '../axes.ts';
 import type { Flow, Known } from './draft.ts';
-import { lengthsFor } from './draft.ts';
+import { broadcastDim, broadcastDims, lengthsFor } from './draft.ts';
 import type { Call, Converter, Site } from './onnx-call.ts';
-import { isSame, type Sym, work } from './terms.ts';
+import { isSame, productOf, type Sym, work } from './terms.ts';
 
 export const floats = (values: ArrayLike<number>): Float32Array =>
   values instanceof Float32Array ? values : Float32Array.from(values);
@@ -276,10 +276,9 @@ function times(call: Site, x: Flow, by: number): Flow {
 export function matmul(call: Site, a: Flow, b: Flow): Flow {
   const lead = (flow: Flow, rank: number) => (flow.shape.length >= 2 ? flow.dims.slice(0, -2) : []).slice(-rank);
   const rank = Math.max(a.shape.length, b.shape.length) - 2;
-  const outer = Array.from({ length: Math.max(rank, 0) }, (_, i): Sym => {
-    const own = [a, b].map((flow) => lead(flow, rank)).map((dims) => dims[i - rank + dims.length] ?? 1);
-    return own.find((dim) => dim !== 1) ?? 1;
-  });
+  const outer = Array.from({ length: Math.max(rank, 0) }, (_, i) =>
+    broadcastDim([a, b].map((flow) => lead(flow, rank)).map((dims) => dims[i - rank + dims.length] ?? 1)),
+  );
   const dims = [
     ...outer,
     ...(a.shape.length > 1 ? [a.dims[a.dims.length - 2]] : []),
@@ -357,12 +356,7 @@ export function unary(call: Site, x: Flow, of: string, a = 0, b = 0, dtype = x.d
 }
 
 export function binary(call: Site, of: string, a: Flow, b: Flow, dtype = a.dtype): Flow {
-  const rank = Math.max(a.dims.length, b.dims.length);
-  const dims = Array.from({ length: rank }, (_, axis): Sym => {
-    const own = [a, b].map(({ dims }) => dims[axis - rank + dims.length] ?? 1).filter((dim) => dim !== 1);
-    return own.find((dim) => typeof dim === 'number') ?? own[0] ?? 1;
-  });
-  return call.draft.operate({ kind: 'binary', of } as GraphOperation, [a, b], dims, dtype);
+  return call.draft.operate({ kind: 'binary', of } as GraphOperation, [a, b], broadcastDims([a, b]), dtype);
 }
 
 /** The same values in another shape, by operations alone. */
@@ -555,6 +549,80 @@ function pool(of: 'max' | 'avg' | 'lp'): Converter {
   };
 }
 
+/** Values back to the places that MaxPool took them from, and zeros. */
+const maxUnpool: Converter = (call) => {
+  const [x, places] = [call.flow(0), call.flow(1)];
+  const axes = x.shape.length - 2;
+  if (axes < 1) throw call.fail('x of rank 3 or more', `rank ${x.shape.length}`);
+  const windows = windowsOf(call, axes);
+  const { stride, padding } = windows;
+  if (typeof padding === 'string') throw call.fail('pads', `auto_pad ${padding}`);
+  const dims = x.dims.map((dim, i) => {
+    if (i < 2) return dim;
+    const [before, behind] = padding[i - 2];
+    return work('add', work('mul', work('sub', dim, 1), stride[i - 2]), windows.kernel[i - 2] - before - behind);
+  });
+  const { lengths, inputs } = lengthsFor([productOf(dims)], []);
+  const fill = { kind: 'numbers', as: 'fill', numbers: lengths, value: 0, shape: [] } as GraphOperation;
+  const zeros = call.draft.operate(fill, inputs, [productOf(dims)], x.dtype);
+  const flat = [places, x].map((flow) => reshaped(call, flow, [productOf(flow.dims)]));
+  const scatter = { kind: 'scatter', by: 'elements', axis: 0, reduction: 'none' } as GraphOperation;
+  const y = reshaped(call, call.draft.operate(scatter, [zeros, ...flat], zeros.dims), dims);
+  if (!call.has(2)) return y;
+  // places count in the shape that windows make; what a larger one has besides is 0
+  const wanted = call.shape(2, 'output_shape');
+  if (wanted.length !== dims.length) throw call.fail(`${dims.length} lengths as output_shape`, `${wanted.length}`);
+  const behind = dims.map((dim, i) => (isSame(dim, wanted[i]) ? 0 : work('sub', wanted[i], dim)));
+  return surround(call, y, [...dims.map(() => 0), ...behind], 'constant', 0);
+};
+
+/** Sums of blocks where they overlap: a transposed convolution with weights of one 1 each. */
+const col2Im: Converter = (call) => {
+  const x = call.flow(0);
+  const [image, block] = [call.constant(1, 'image_shape'), call.constant(2, 'block_shape')].map(({ data }) =>
+    Array.from(data),
+  );
+  const axes = block.length;
+  const [list, around] = [call.wholes('strides'), call.wholes('pads')];
+  const stride = list ?? block.map(() => 1);
+  const dilation = call.wholes('dilations') ?? block.map(() => 1);
+  const pads = around ?? new Array<number>(2 * axes).fill(0);
+  const size = block.reduce((product, length) => product * length, 1);
+  const [, columns] = x.shape;
+  const isWrong = [stride, dilation].some((one) => one.length !== axes || one.some((step) => step < 1));
+  if (x.shape.length !== 3 || image.length !== axes || pads.length !== 2 * axes || isWrong || axes > 2) {
+    throw call.fail('x of rank 3, and lengths, strides, dilations and pads of one or two axes', 'others');
+  }
+  if (!(size >= 1 && size <= 2 ** 16 && columns % size === 0))
+    throw call.fail(`channels of ${size} values`, `${columns}`);
+  const channels = columns / size;
+  const windows = block.map((length, a) => {
+    const room = image[a] + pads[a] + pads[a + axes] - dilation[a] * (length - 1) - 1;
+    return Math.floor(room / stride[a]) + 1;
+  });
+  const weight = new Float32Array(channels * size * size);
+  for (let i = 0; i < channels * size; i++) weight[i * size + (i % size)] = 1;
+  const Conv = TRANSPOSED[axes - 1];
+  const layer = new Conv(columns, channels, block, {
+    stride,
+    dilation,
+    groups: channels,
+    bias: false,
+    init: startingWith(weight),
+  });
+  const whole = windows.map((count, a) => (count - 1) * stride[a] + dilation[a] * (block[a] - 1) + 1);
+  const y = call.draft.apply(
+    loaded(layer, { weight: { data: weight, shape: [columns, 1, ...block] } }),
+    reshaped(call, x, [x.dims[0], columns, ...windows]),
+    call.name,
+    [x.dims[0], channels, ...whole],
+  );
+  // what no block reaches is 0
+  const cuts = [0, 0, ...pads.slice(0, axes).map((one) => -one)];
+  const ends = [0, 0, ...image.map((length, a) => length - whole[a] + pads[a])];
+  return surround(call, y, [...cuts, ...ends], 'constant', 0);
+};
+
 const globalAverage: Converter = (call) => {
   const x = call.flow(0);
   if (x.shape.length < 3) throw call.fail('x of rank 3 or more', `rank ${x.shape.length}`);
@@ -585,6 +653,8 @@ export const layers = (): Readonly<Record<string, Converter>> => ({
   MaxPool: pool('max'),
   AveragePool: pool('avg'),
   LpPool: pool('lp'),
+  MaxUnpool: maxUnpool,
+  Col2Im: col2Im,
   GlobalAveragePool: globalAverage,
   GlobalMaxPool: globalReduction('max'),
   GlobalLpPool: globalReduction('l2'),

@@ -15,6 +15,7 @@ import { buildNetwork, type LoadedNetwork } from './loaded-network.ts';
 import { Call, type Converter, type Entry, isFlow, isSymbols, nodeLabel, type Surroundings } from './onnx-call.ts';
 import { control } from './onnx-control.ts';
 import { elementwise } from './onnx-elementwise.ts';
+import { withoutFunctions } from './onnx-functions.ts';
 import { layers, rowLayer, scalar } from './onnx-layers.ts';
 import { recurrents } from './onnx-recurrent.ts';
 import { type Region, regionsOf } from './onnx-regions.ts';
@@ -40,9 +41,9 @@ export interface OnnxNetworkOptions {
 
 /** Builds the network. Throws ERR_FORMAT. */
 export function networkFromOnnx(file: Bytes, options: OnnxNetworkOptions): LoadedNetwork {
-  const model = readOnnx(file, { files: options.files });
-  checkOpset(model);
-  return networkOf(model, options);
+  const read = readOnnx(file, { files: options.files });
+  checkOpset(read);
+  return networkOf(withoutFunctions(read), options);
 }
 
 /** What a graph of another format brings along that comes here in ONNX' words. */
@@ -64,7 +65,7 @@ export function networkOf(model: OnnxModel, options: OnnxNetworkOptions, dialect
 
 /** Operators that a model needs and that there are not here: how often, and where first. */
 export function missingOperators(model: OnnxModel, outputs: readonly string[] = model.outputs): MissingOperator[] {
-  const graph = graphFor(model);
+  const graph = graphFor(withoutFunctions(model));
   const missing = new Map<string, { count: number; first: string }>();
   const visit = (nodes: readonly OnnxNode[]) => {
     for (const node of nodes) {

@@ -178,8 +178,8 @@ const convTranspose: Converter = (call) => {
     const half = work('floor', work('div', all, 2));
     return [half, work('sub', all, half)];
   });
-  const isEven = cuts.every(([before, behind]) => typeof before === 'number' && before === behind);
-  const around = cuts.map(([before]) => (isEven ? (before as number) : 0));
+  const isKnown = cuts.flat().every((places) => typeof places === 'number');
+  const around = cuts.map((cut): Around => (isKnown ? (cut as readonly Sym[] as Around) : [0, 0]));
   if (outputPadding.some((more, a) => more >= Math.max(stride[a], dilation[a]))) {
     throw call.fail('input_sizes that the kernel and its strides give', `${outputPadding.join(' and ')} places more`);
   }
@@ -194,10 +194,10 @@ const convTranspose: Converter = (call) => {
   });
   const whole = kernel.map((_, a) => {
     const steps = work('mul', work('sub', x.dims[at + a], 1), stride[a]);
-    return work('add', steps, extentOf(windows, a) + outputPadding[a] - 2 * around[a]);
+    return work('add', steps, extentOf(windows, a) + outputPadding[a] - around[a][0] - around[a][1]);
   });
   const y = call.draft.apply(layer, x, call.name, dimsOf(windows, x.dims[0], out, whole));
-  if (isEven) return y;
+  if (isKnown) return y;
   const pads: Sym[] = new Array(8).fill(0);
   cuts.forEach(([before, behind], a) => {
     pads[at + a] = work('neg', before);
