@@ -1,4 +1,5 @@
-// One library in a process of its own: ms from its first line to the first answer, and for an image.
+// One library in a process of its own: ms from its first line to the first answer, and for an
+// image.
 
 import { MODEL, modelFolder } from './model.ts';
 import { SIDE } from './pixels.ts';

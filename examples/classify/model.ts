@@ -1,5 +1,5 @@
-// The network of an npm package: MobileNetV2 as a layers model of TF.js, with weights of a byte each,
-// which says what kind of picture one is.
+// The network of an npm package: MobileNetV2 as a layers model of TF.js, with weights of a byte
+// each, which says what kind of picture one is.
 
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
@@ -11,7 +11,7 @@ import { type Classified, classified, imageOf, SIDE } from './pixels.ts';
 const PACKAGE = 'nsfwjs@4.3.0';
 const work = fileURLToPath(new URL('./work/', import.meta.url));
 
-/** The folder with the model's files, which npm is asked for once. Throws where npm is out of reach. */
+/** The folder with the model's files. Asks npm for them once, and throws where it is out of reach. */
 export function modelFolder(): string {
   const folder = join(work, 'package/dist/models/mobilenet_v2');
   if (existsSync(folder)) return folder;

@@ -14,8 +14,8 @@ export function classified(probabilities: ArrayLike<number>): Classified {
 }
 
 /**
- * A picture of any size as `[SIDE, SIDE, 3]`, from 0 to 1: bilinear, with its corners on the corners,
- * as the network was trained.
+ * A picture of any size as `[SIDE, SIDE, 3]`, from 0 to 1: bilinear, with its corners on the
+ * corners, as the network was trained.
  */
 export function imageOf(rgba: Uint8Array | Uint8ClampedArray, width: number, height: number): Float32Array {
   const image = new Float32Array(SIDE * SIDE * 3);

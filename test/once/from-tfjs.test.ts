@@ -1,5 +1,5 @@
-// The guide for who comes from TF.js: its snippets run in their order, and its table of operators is
-// that of the reader.
+// The guide for who comes from TF.js: its snippets run in their order, and its table of operators
+// is that of the reader.
 
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
