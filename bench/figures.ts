@@ -41,6 +41,11 @@ export interface PeerRow {
   times: Record<string, number>;
 }
 
+/** A case's name, as it is shown and filtered by. */
+export function nameOf({ op, layout, shape }: Pick<Row, 'op' | 'layout' | 'shape'>): string {
+  return [op, layout, shape].filter(Boolean).join(' | ');
+}
+
 export interface Results {
   own?: { about: About; rows: Row[] };
   peers?: { about: About; rows: PeerRow[] };

@@ -7,7 +7,7 @@ import { readArguments } from '../scripts/arguments.ts';
 import { close, info, setThreads } from '../src/index.ts';
 import { backend } from '../src/kernels/backend.ts';
 import { type BenchCase, cases } from './cases.ts';
-import type { Row } from './figures.ts';
+import { nameOf, type Row } from './figures.ts';
 import { about, keep, write } from './results.ts';
 import { timeTogether, type Work } from './timing.ts';
 
@@ -70,10 +70,6 @@ async function measure(bench: BenchCase): Promise<Row> {
     ...(flops && bench.peak && { ofPeak: flops / (median / 1e6) / bench.peak() }),
     ...(threads > 1 && { overOneThread: times.one.median / median }),
   };
-}
-
-function nameOf({ op, layout, shape }: Pick<BenchCase, 'op' | 'layout' | 'shape'>): string {
-  return [op, layout, shape].filter(Boolean).join(' | ');
 }
 
 const number = (value: number | undefined, digits: number, width: number) =>

@@ -8,7 +8,7 @@ import { type Sequential, tensor, zeros } from '../../src/index.ts';
 import { digitsInput, digitsNetwork, layerFor } from '../cases.ts';
 import { convnetContender } from '../convnet-cases.ts';
 import { type Convnet, imagesFor, layer, NETWORKS } from '../convnets.ts';
-import type { PeerRow } from '../figures.ts';
+import { nameOf, type PeerRow } from '../figures.ts';
 import { about, keep } from '../results.ts';
 import {
   SAMPLE_NORM_SHAPES,
@@ -106,9 +106,13 @@ console.log(
 );
 const rows: PeerRow[] = [];
 
+type Label = Pick<PeerRow, 'op' | 'layout' | 'shape'>;
+
+const isWanted = (label: Label) => nameOf(label).includes(options.filter);
+
 /** Compares the outputs, then times everyone in turns. */
 async function compare(
-  label: Pick<PeerRow, 'op' | 'layout' | 'shape'>,
+  label: Label,
   contenders: Record<string, Contender>,
   expected: ArrayLike<number>,
   external?: { name: string; result: Float32Array; time(milliseconds: number): Promise<number[]> },
@@ -147,9 +151,7 @@ async function compare(
   const ours = times.evenkeel;
   const others = Object.entries(times).slice(1);
   const text = others.map(([name, value]) => `${name} ${value.toFixed(1)} (${(value / ours).toFixed(2)}×)`);
-  console.log(
-    `${[label.op, label.layout, label.shape].filter(Boolean).join(' | ').padEnd(58)} ${ours.toFixed(2).padStart(9)}   ${text.join('   ')}`,
-  );
+  console.log(`${nameOf(label).padEnd(58)} ${ours.toFixed(2).padStart(9)}   ${text.join('   ')}`);
   for (const { dispose } of Object.values(contenders)) dispose?.();
 }
 
@@ -160,7 +162,7 @@ function middle(values: number[]): number {
 async function norm(op: string, shape: BenchShape, layout: BenchLayout): Promise<void> {
   const workload = new Workload(shape, layout);
   const label = { op, layout: workload.extent.kernel, shape: `${shape.name} ${workload.stored.join('x')}` };
-  if (!`${op} | ${label.layout} | ${label.shape}`.includes(options.filter)) return;
+  if (!isWanted(label)) return;
   const contenders: Record<string, Contender> = {};
   for (const peer of peers) {
     const contender = await peer.norm(op, workload);
@@ -193,7 +195,7 @@ async function sampleNorm(shape: SampleNormShape, layout: BenchLayout): Promise<
   const kernel = shape.dims.length === 2 ? 'rows' : layout === 'channels-last' ? 'nxc' : 'ncx';
   for (const op of [shape.op, `${shape.op}, backward`]) {
     const label = { op, layout: kernel, shape: `${shape.name} ${stored.join('x')}` };
-    if (!`${op} | ${label.layout} | ${label.shape}`.includes(options.filter)) continue;
+    if (!isWanted(label)) continue;
     const [tx, tdy, ty] = [tensor(x, stored), tensor(dy, stored), zeros(stored)];
     const layer = workload.layer();
     const forward = () => layer.forward(tx as never, { out: ty });
@@ -221,7 +223,7 @@ for (const shape of pytorch ? SAMPLE_NORM_SHAPES : [])
   for (const layout of sampleNormLayoutsOf(shape)) await sampleNorm(shape, layout);
 for (const batch of [1, 64]) {
   const label = { op: 'digits MLP', layout: '', shape: `batch ${batch}, 784-100-100-100-10` };
-  if (!`${label.op} | ${label.shape}`.includes(options.filter)) continue;
+  if (!isWanted(label)) continue;
   const input = digitsInput(batch);
   const contenders: Record<string, Contender> = {};
   for (const peer of peers) {
@@ -245,7 +247,7 @@ const LAYERS = [
 
 async function convnet(net: Convnet): Promise<void> {
   const label = { op: 'convnet', layout: 'ncx', shape: `${net.name}, batch 1` };
-  if (!`${label.op} | ${label.layout} | ${label.shape}`.includes(options.filter)) return;
+  if (!isWanted(label)) return;
   const images = imagesFor(net, 1);
   const contenders: Record<string, Contender> = {};
   for (const peer of peers) {
@@ -263,7 +265,7 @@ for (const one of LAYERS) await convnet(one);
 /** A step of training; who lacks a gradient is named and left out. */
 async function training(): Promise<void> {
   const label = { op: 'training step', layout: 'nxc', shape: 'convnet 28², batch 64' };
-  if (!`${label.op} | ${label.layout} | ${label.shape}`.includes(options.filter)) return;
+  if (!isWanted(label)) return;
   const spec = trainingStep();
   const contenders: Record<string, Contender> = {
     evenkeel: ownTraining(spec, 'channels-last'),

@@ -4,7 +4,7 @@ import { build } from 'esbuild';
 import { type Builder, channelsFirst, channelsLast, foldedNorm } from '../convnets.ts';
 import { EPS } from '../workload.ts';
 import type { Contender, Peer } from './peer.ts';
-import { numbersOf, reorder } from './training.ts';
+import { channelsBehind, numbersOf } from './training.ts';
 
 interface TfTensor {
   dataSync(): Float32Array;
@@ -54,6 +54,16 @@ interface Tf {
 }
 
 const require = createRequire(import.meta.url);
+
+/** `[out, in, taps]` as `[taps, in, out]`. */
+function filterOf(weight: Float32Array, inChannels: number, outChannels: number, taps: number): Float32Array {
+  return weight.map((_, i) => {
+    const o = i % outChannels;
+    const c = Math.floor(i / outChannels) % inChannels;
+    const tap = Math.floor(i / (inChannels * outChannels));
+    return weight[(o * inChannels + c) * taps + tap];
+  });
+}
 
 let registered: Promise<unknown> | undefined;
 
@@ -144,18 +154,13 @@ export async function tfjs(backend: 'wasm' | 'cpu'): Promise<Peer> {
       const vector = (size: number, value: number) =>
         tf.variable(tf.tensor(new Float32Array(size).fill(value), [size]));
       const layers = spec.convolutions.map(({ weight, shape: [out, inChannels] }) => {
-        // [k, k, in, out]
-        const filter = weight.map((_, i) => {
-          const [o, c, tap] = [i % out, Math.floor(i / out) % inChannels, Math.floor(i / (out * inChannels))];
-          return weight[(o * inChannels + c) * 9 + tap];
-        });
         return {
-          filter: tf.variable(tf.tensor(filter, [3, 3, inChannels, out])),
+          filter: tf.variable(tf.tensor(filterOf(weight, inChannels, out, 9), [3, 3, inChannels, out])),
           gamma: vector(out, 1),
           beta: vector(out, 0),
         };
       });
-      const linear = tf.variable(tf.tensor(reorder(spec.linear, 'channels-last'), [10, spec.linear.length / 10]));
+      const linear = tf.variable(tf.tensor(channelsBehind(spec.linear), [10, spec.linear.length / 10]));
       const bias = vector(10, 0);
       const variables = [...layers.flatMap(({ filter, gamma, beta }) => [filter, gamma, beta]), linear, bias];
       const loss = () => {
@@ -218,14 +223,8 @@ export async function tfjs(backend: 'wasm' | 'cpu'): Promise<Peer> {
         convNorm(from, conv) {
           const { inChannels, outChannels, kernel, stride, padding, groups } = conv;
           const { weight, bias } = foldedNorm(conv, EPS);
-          const [own, taps] = [inChannels / groups, kernel * kernel];
-          // [k, k, in, out], and of a depthwise one [k, k, in, 1]
-          const filter = weight.map((_, i) => {
-            const o = groups > 1 ? i % inChannels : i % outChannels;
-            const c = groups > 1 ? 0 : Math.floor(i / outChannels) % own;
-            const tap = Math.floor(i / (groups > 1 ? inChannels : own * outChannels));
-            return weight[(o * own + c) * taps + tap];
-          });
+          // [k, k, in, out]; of a depthwise one [k, k, in, 1], the same order
+          const filter = filterOf(weight, inChannels / groups, outChannels, kernel * kernel);
           const shape = groups > 1 ? [kernel, kernel, inChannels, 1] : [kernel, kernel, inChannels, outChannels];
           const operands = { filter: hold(filter, shape), bias: hold(bias, [outChannels]) };
           const options = { ...operands, strides: stride, pad: around(padding) };

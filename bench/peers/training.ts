@@ -65,16 +65,12 @@ export function trainingStep(): TrainingStep {
   };
 }
 
-/** Channels behind pixels, as a flattened image with channels last has them; the way back too. */
-export function reorder(linear: Float32Array, to: Layout): Float32Array {
+/** Weights for an image that is flattened with channels last: channels behind pixels. */
+export function channelsBehind(linear: Float32Array): Float32Array {
   const channels = CHANNELS[3];
   return linear.map((_, i) => {
     const [row, at] = [Math.floor(i / (channels * LEFT)), i % (channels * LEFT)];
-    const from =
-      to === 'channels-last'
-        ? (at % channels) * LEFT + Math.floor(at / channels)
-        : (at % LEFT) * channels + Math.floor(at / LEFT);
-    return linear[row * channels * LEFT + from];
+    return linear[row * channels * LEFT + (at % channels) * LEFT + Math.floor(at / channels)];
   });
 }
 
@@ -92,7 +88,7 @@ export function ownTraining(spec: TrainingStep, layout: Layout): Contender {
     return [conv, norm, new ActivationLayer('relu'), new MaxPool2d(2, { layout })];
   });
   const linear = new Linear(CHANNELS[3] * LEFT, CLASSES);
-  linear.weight.data.set(layout === 'channels-last' ? reorder(spec.linear, layout) : spec.linear);
+  linear.weight.data.set(layout === 'channels-last' ? channelsBehind(spec.linear) : spec.linear);
   linear.bias!.data.fill(0);
   const net = new Sequential(...layers, new Flatten(), linear).train();
   const optimizer = new SGD(net.parameters(), { lr: rate });
