@@ -10,25 +10,33 @@ export function gathered<V extends Float32Array<ArrayBuffer> | Float64Array<Arra
   shape: readonly number[],
   strides: readonly number[],
 ): V {
-  const out = values.slice() as V;
+  const out = new (values.constructor as new (length: number) => V)(values.length);
+  gatherInto(out, values, shape, strides);
+  return out;
+}
+
+/** The same into another array, of as many values. */
+export function gatherInto(
+  out: Float32Array | Float64Array,
+  values: Float32Array | Float64Array,
+  shape: readonly number[],
+  strides: readonly number[],
+): void {
+  if (out.length === 0) return;
   // axes of length 1 move nothing, and there may be thousands of them
   const axes = shape.map((length, axis) => ({ length, stride: strides[axis] })).filter(({ length }) => length !== 1);
-  if (out.length === 0 || axes.length === 0) return out;
-  const rows = axes.at(-2) ?? { length: 1, stride: 0 };
-  const columns = axes.at(-1)!;
-  const outer = axes.slice(0, -2);
-  const index = outer.map(() => 0);
+  const [rows, columns] = [axes.pop() ?? ONE, axes.pop() ?? ONE].reverse();
+  const index = axes.map(() => 0);
   let from = 0;
   for (let at = 0; at < out.length; at += rows.length * columns.length) {
-    turn(values, out, from, at, rows, columns);
-    for (let axis = outer.length - 1; axis >= 0; axis--) {
-      from += outer[axis].stride;
-      if (++index[axis] < outer[axis].length) break;
-      from -= outer[axis].stride * outer[axis].length;
+    turned(values, from, rows, columns, out, at);
+    for (let axis = axes.length - 1; axis >= 0; axis--) {
+      from += axes[axis].stride;
+      if (++index[axis] < axes[axis].length) break;
+      from -= axes[axis].stride * axes[axis].length;
       index[axis] = 0;
     }
   }
-  return out;
 }
 
 interface Axis {
@@ -36,25 +44,29 @@ interface Axis {
   readonly stride: number;
 }
 
-/** Side of the blocks in which a matrix is turned: both sides of one stay in the cache. */
-const BLOCK = 32;
+const ONE: Axis = { length: 1, stride: 0 };
+/** Rows and columns that stay in the first cache, however far apart they are. */
+const TILE = 32;
 
-function turn(
+/** The two innermost axes, tile by tile. */
+function turned(
   values: Float32Array | Float64Array,
-  out: Float32Array | Float64Array,
   from: number,
-  to: number,
   rows: Axis,
   columns: Axis,
+  out: Float32Array | Float64Array,
+  at: number,
 ): void {
-  for (let top = 0; top < rows.length; top += BLOCK) {
-    const bottom = Math.min(top + BLOCK, rows.length);
-    for (let left = 0; left < columns.length; left += BLOCK) {
-      const right = Math.min(left + BLOCK, columns.length);
-      for (let i = top; i < bottom; i++) {
-        const source = from + i * rows.stride;
-        const target = to + i * columns.length;
-        for (let j = left; j < right; j++) out[target + j] = values[source + j * columns.stride];
+  const [height, width] = [rows.length, columns.length];
+  const [down, right] = [rows.stride, columns.stride];
+  for (let top = 0; top < height; top += TILE) {
+    const bottom = Math.min(top + TILE, height);
+    for (let left = 0; left < width; left += TILE) {
+      const end = Math.min(left + TILE, width);
+      for (let row = top; row < bottom; row++) {
+        let place = from + row * down + left * right;
+        const to = at + row * width;
+        for (let column = left; column < end; column++, place += right) out[to + column] = values[place];
       }
     }
   }

@@ -23,6 +23,14 @@ interface GivenWeights {
   readonly bias?: ArrayLike<number> | null | undefined;
 }
 
+/** A copy of weights, without loss: of singles as they are, as most are never folded. */
+export const copyOf = (values: ArrayLike<number>): Float32Array | Float64Array =>
+  values instanceof Float32Array ? values.slice() : Float64Array.from(values);
+
+/** Weights in f32; the same where they are it already. */
+export const singles = (values: ArrayLike<number>): Float32Array =>
+  values instanceof Float32Array ? values : Float32Array.from(values);
+
 /** Weights that do what a layer and then a map of its output channels do. */
 export function foldedBehind(
   { weight, bias }: GivenWeights,

@@ -177,7 +177,7 @@ test('files beside the model, and inputs that are called data', async () => {
   const run = net.compile();
   for (const call of [given, { data: given }]) expect([...(run(call as never) as Plain).data]).toEqual([1, 2]);
   await expect(loadNetwork({ 'a.bin': bytes })).rejects.toThrow(
-    "loadNetwork: source expected bytes, a path, or files with one '*.onnx' among them, got ['a.bin']",
+    "loadNetwork: source expected bytes, a path, or files with one of '*.onnx', 'model.json', '*.keras', '*.h5' among them, got ['a.bin']",
   );
 });
 

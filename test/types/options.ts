@@ -71,12 +71,14 @@ import {
   xavierNormal,
   xavierUniform,
 } from 'evenkeel';
+import { type PoolOptions, type PoolRunOptions, pool } from 'evenkeel/pool';
 
 type Complete<T> = Required<{ [K in keyof T]: T[K] }>;
 
 const batchNorm: Complete<BatchNormOptions> = {
   activation: 'relu',
   affine: 'gamma',
+  axis: 2,
   eps: 1e-3,
   layout: 'channels-last',
   momentum: null,
@@ -94,6 +96,7 @@ const onSingleValue: BatchNormOptions['onSingleValue'][] = ['throw', 'use-runnin
 const renorm: Complete<BatchRenormOptions> = {
   ...batchNorm,
   average: 'std',
+  renormMomentum: 0.01,
   dMax: 5,
   rMax: (batches) => 1 + batches / 1000,
   rMin: 1 / 3,
@@ -107,6 +110,7 @@ new DomainBatchNorm(3, domains).domain = 'night';
 const group: Complete<GroupNormOptions> = {
   activation: { name: 'elu', alpha: 0.5 },
   affine: true,
+  axis: -2,
   eps: 1e-5,
   layout: 'channels-first',
   onSingleValue: 'skip-update',
@@ -122,7 +126,7 @@ const instance: Complete<InstanceNormOptions> = {
 };
 for (const Norm of [InstanceNorm1d, InstanceNorm2d, InstanceNorm3d]) new Norm(3, instance);
 
-const rows: Complete<RowNormOptions> = { activation: 'gelu', affine: 'gamma', eps: 1e-6 };
+const rows: Complete<RowNormOptions> = { activation: 'gelu', affine: 'gamma', axis: [1], eps: 1e-6 };
 new LayerNorm([3, 4], rows);
 new RMSNorm(4, rows);
 
@@ -272,5 +276,23 @@ const sequence: Complete<RecurrentForwardOptions> = {
   state: { h: new Float32Array(8), step: 4 },
 };
 new BNGRUCell(3, 4, { maxSteps: 4 }).forward(x, sequence);
+
+// A pool: all of its options, and of a request's.
+const abort = { aborted: false, reason: undefined, addEventListener() {}, removeEventListener() {} };
+const pooled: Complete<PoolOptions> = {
+  maxBatch: 32,
+  maxDelay: 1,
+  maxQueue: 100,
+  metrics: ({ name, value }) => name.length + value,
+  operations: ['norms'],
+  timeout: 1000,
+  workers: 'auto',
+};
+const request: Complete<PoolRunOptions> = { signal: abort, timeout: 10 };
+export const answered = pool('net.safetensors', pooled).then(async (p) => {
+  const { data } = await p.run({ data: new Float32Array(2), dims: [1, 2] }, request);
+  for await (const { shape } of p.map([{ data, shape: [1, 2] }])) shape.length;
+  return p.stats().latency.p99;
+});
 
 export { affine, onNonFinite, onSingleValue };

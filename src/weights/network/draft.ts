@@ -2,7 +2,7 @@
 // out in the end. What a
 // format has is brought here by converters, one for each operator; nothing here knows a format.
 
-import { showShape, wrongValue } from '../../errors.ts';
+import { wrongValue } from '../../errors.ts';
 import type { Length } from '../../graph/lengths.ts';
 import type { Description, Operation as GraphOperation } from '../../graph/operation.ts';
 import { describeAdd, describeMultiply } from '../../graph/operations/broadcast.ts';
@@ -12,7 +12,7 @@ import { evaluated } from '../../nn/evaluated.ts';
 import type { GraphBuilder, Value } from '../../nn/graph.ts';
 import { ADD, concatAlong, MULTIPLY, type Operation } from '../../nn/operations.ts';
 import { broadcastShape } from '../../tensors/broadcast.ts';
-import { countOf } from '../../tensors/shape.ts';
+import { countOf, showSymbolic } from '../../tensors/shape.ts';
 import { isSame, type Sym, sizeOf, work } from './terms.ts';
 
 type Shape = readonly number[];
@@ -111,12 +111,14 @@ export class Draft {
    * A value of known size is no larger than some thousand times what it is made of, and the file.
    */
   #checkGrowth(inputs: readonly Flow[], shape: Shape): void {
-    const size = countOf(shape);
-    const from = inputs.reduce((sum, one) => sum + countOf(one.shape.map((length) => length || 1)), 0);
+    // lengths that are not known count as 1 on either side
+    const sizeOf = (lengths: Shape) => countOf(lengths.map((length) => length || 1));
+    const size = sizeOf(shape);
+    const from = inputs.reduce((sum, one) => sum + sizeOf(one.shape), 0);
     const most = Math.max(this.#most, 4096 * from);
-    if (!(size > most)) return;
+    if (size <= most) return;
     const expected = `at most ${most} values, as the file and its inputs justify`;
-    throw wrongValue('ERR_FORMAT', SUBJECT, this.label, expected, `shape ${showShape(shape)}`);
+    throw wrongValue('ERR_FORMAT', SUBJECT, this.label, expected, `shape ${showSymbolic(shape)}`);
   }
 
   /** A name that no other layer has. */

@@ -1,4 +1,5 @@
-// A node of an ONNX graph as its converter sees it: attributes checked, inputs as what they are.
+// A node of a graph as its converter sees it: attributes checked, inputs as what they are. Graphs of
+// other formats come here in ONNX' words (tf-graph.ts).
 
 import { malformed, show } from '../../errors.ts';
 import { quote } from '../../formats/bytes.ts';
@@ -25,7 +26,17 @@ const saturated = (value: number) => Math.min(Math.max(value, Number.MIN_SAFE_IN
 /** Makes a node's outputs of its inputs. */
 export type Converter = (call: Call) => Entry | readonly (Entry | undefined)[];
 
+/** A node, and the operator as the file has it where the node says it in other words. */
+export interface DraftNode extends OnnxNode {
+  readonly written?: string;
+}
+
+/** What a node is called in messages about it. */
+export const nodeLabel = (node: DraftNode) => `node ${node.written ?? node.op} ${quote(labelOf(node))}`;
+
 export interface Surroundings {
+  /** What messages call the file. */
+  readonly format: string;
   readonly draft: Draft;
   readonly opset: number;
   /** What layers with weights are called. */
@@ -39,6 +50,9 @@ export interface Surroundings {
   inline(node: OnnxNode, branch: string): readonly (Entry | undefined)[];
   assume(what: string): void;
 }
+
+/** What helpers need of a call. */
+export type Site = Pick<Call, 'draft' | 'name' | 'fail'>;
 
 export class Call {
   readonly node: OnnxNode;
@@ -58,7 +72,7 @@ export class Call {
   }
 
   fail(expected: string, got: string): Error {
-    return malformed('ONNX', `node ${this.node.op} ${quote(labelOf(this.node))}`, expected, got, this.node.offset);
+    return malformed(this.around.format, nodeLabel(this.node), expected, got, this.node.offset);
   }
 
   // ---- attributes

@@ -17,13 +17,14 @@ import { countOf } from '../../tensors/shape.ts';
 import { fromKernel } from '../axes.ts';
 import type { Flow, Known } from './draft.ts';
 import { broadcastDim, broadcastDims, lengthsFor } from './draft.ts';
-import type { Call, Converter } from './onnx-call.ts';
+import type { Call, Converter, Site } from './onnx-call.ts';
 import { isSame, productOf, type Sym, work } from './terms.ts';
 
 export const floats = (values: ArrayLike<number>): Float32Array =>
   values instanceof Float32Array ? values : Float32Array.from(values);
 
-const nothing = () => {};
+/** What a layer's weight begins with: these values, of which it takes as many. */
+export const startingWith = (values: ArrayLike<number>) => ((weight: Float32Array) => weight.set(values)) as never;
 
 interface Windows {
   readonly kernel: readonly number[];
@@ -95,7 +96,7 @@ function padded(call: Call, x: Flow, windows: Windows, value: number): { x: Flow
 }
 
 /** Places around any axis. */
-export function surround(call: Call, x: Flow, pads: readonly Sym[], mode: string, value: number): Flow {
+export function surround(call: Site, x: Flow, pads: readonly Sym[], mode: string, value: number): Flow {
   const { lengths, inputs } = lengthsFor(pads, [x]);
   const rank = x.shape.length;
   const dims = x.dims.map((dim, axis) => work('add', work('add', dim, pads[axis]), pads[axis + rank]));
@@ -103,7 +104,7 @@ export function surround(call: Call, x: Flow, pads: readonly Sym[], mode: string
 }
 
 /** A bias of so many values; undefined where there is none. */
-function biasOf(call: Call, index: number, count: number): Float32Array | undefined {
+export function biasOf(call: Call, index: number, count: number): Float32Array | undefined {
   if (!call.has(index)) return undefined;
   const { data, shape } = call.constant(index, 'bias');
   if (countOf(shape) !== count) throw call.fail(`a bias of ${count} values`, `shape [${shape.join(', ')}]`);
@@ -111,11 +112,19 @@ function biasOf(call: Call, index: number, count: number): Float32Array | undefi
 }
 
 /** Gives a layer its weights. */
-function loaded<L extends Layer>(
+export function loaded<L extends Layer>(
   layer: L,
   weights: Record<string, { data: Float32Array; shape: readonly number[] }>,
 ): L {
-  layer.loadStateDict({ ...layer.stateDict(), ...weights } as never);
+  const isWhole = Object.keys(layer.stateSlots()).every((name) => Object.hasOwn(weights, name));
+  // a copy of what is there takes as long as the weights
+  layer.loadStateDict((isWhole ? weights : { ...layer.stateDict(), ...weights }) as never);
+  return layer;
+}
+
+/** Gives a layer its bias, where it has one. */
+export function withBias<L extends Layer>(layer: L, bias: Float32Array | undefined): L {
+  if (bias) layer.stateSlots().bias.write(bias);
   return layer;
 }
 
@@ -151,13 +160,9 @@ const conv: Converter = (call) => {
     padding: own,
     groups,
     bias: bias !== undefined,
-    init: nothing as never,
+    init: startingWith(weight.data),
   });
-  const weights = {
-    weight: { data: floats(weight.data), shape },
-    ...(bias && { bias: { data: bias, shape: [shape[0]] } }),
-  };
-  return call.draft.apply(loaded(layer, weights), x, call.name, dims);
+  return call.draft.apply(withBias(layer, bias), x, call.name, dims);
 };
 
 const convTranspose: Converter = (call) => {
@@ -221,14 +226,9 @@ const convTranspose: Converter = (call) => {
       outputPadding,
       groups,
       bias: bias !== undefined,
-      init: nothing as never,
+      init: startingWith(weight.data),
     });
-    const values = bias && biasOf(call, 2, out);
-    const weights = {
-      weight: { data: floats(weight.data), shape },
-      ...(values && { bias: { data: values, shape: [out] } }),
-    };
-    y = call.draft.apply(loaded(layer, weights), x, call.name, dims);
+    y = call.draft.apply(withBias(layer, biasOf(call, 2, out)), x, call.name, dims);
   } else {
     const inputs = [x, call.flow(1), ...(call.has(2) ? [call.flow(2)] : [])];
     const around = padding.map((one): Around => [one, one]);
@@ -242,39 +242,38 @@ const convTranspose: Converter = (call) => {
   return surround(call, y, pads, 'constant', 0);
 };
 
-function linear(
+export function linear(
   call: Call,
   x: Flow,
   weight: Float32Array,
   shape: readonly number[],
   bias: Float32Array | undefined,
 ): Flow {
-  const layer = new Linear(shape[1], shape[0], { bias: bias !== undefined, init: nothing as never });
-  const weights = { weight: { data: weight, shape }, ...(bias && { bias: { data: bias, shape: [shape[0]] } }) };
-  return call.draft.apply(loaded(layer, weights), x, call.name, [...x.dims.slice(0, -1), shape[0]]);
+  const layer = new Linear(shape[1], shape[0], { bias: bias !== undefined, init: startingWith(weight) });
+  return call.draft.apply(withBias(layer, bias), x, call.name, [...x.dims.slice(0, -1), shape[0]]);
 }
 
 const scaled = (values: ArrayLike<number>, by: number) =>
   by === 1 ? floats(values) : Float32Array.from(values, (value) => value * by);
 
-const turned = ({ data, shape }: Known): { data: ArrayLike<number>; shape: readonly number[] } =>
+export const turned = ({ data, shape }: Known): { data: ArrayLike<number>; shape: readonly number[] } =>
   fromKernel(data as Values, shape);
 
-export function transpose(call: Call, x: Flow, order: readonly number[]): Flow {
+export function transpose(call: Site, x: Flow, order: readonly number[]): Flow {
   if (order.every((axis, i) => axis === i)) return x;
   const dims = order.map((axis) => x.dims[axis]);
   return call.draft.operate({ kind: 'transpose', order } as GraphOperation, [x], dims);
 }
 
-export function scalar(call: Call, value: number): Flow {
+export function scalar(call: Site, value: number): Flow {
   return call.draft.constant({ dtype: 'F32', shape: [], data: Float32Array.of(value) });
 }
 
-function times(call: Call, x: Flow, by: number): Flow {
+function times(call: Site, x: Flow, by: number): Flow {
   return by === 1 ? x : call.draft.multiply(x, scalar(call, by));
 }
 
-export function matmul(call: Call, a: Flow, b: Flow): Flow {
+export function matmul(call: Site, a: Flow, b: Flow): Flow {
   const lead = (flow: Flow, rank: number) => (flow.shape.length >= 2 ? flow.dims.slice(0, -2) : []).slice(-rank);
   const rank = Math.max(a.shape.length, b.shape.length) - 2;
   const outer = Array.from({ length: Math.max(rank, 0) }, (_, i) =>
@@ -352,22 +351,22 @@ const batchNorm: Converter = (call) => {
   return call.draft.keep(loaded(layer as Layer, { gamma, beta, runningMean, runningVar }), x, call.name);
 };
 
-export function unary(call: Call, x: Flow, of: string, a = 0, b = 0, dtype = x.dtype): Flow {
+export function unary(call: Site, x: Flow, of: string, a = 0, b = 0, dtype = x.dtype): Flow {
   return call.draft.operate({ kind: 'unary', of, a, b } as GraphOperation, [x], x.dims, dtype);
 }
 
-export function binary(call: Call, of: string, a: Flow, b: Flow, dtype = a.dtype): Flow {
+export function binary(call: Site, of: string, a: Flow, b: Flow, dtype = a.dtype): Flow {
   return call.draft.operate({ kind: 'binary', of } as GraphOperation, [a, b], broadcastDims([a, b]), dtype);
 }
 
 /** The same values in another shape, by operations alone. */
-export function reshaped(call: Call, x: Flow, dims: readonly Sym[]): Flow {
+export function reshaped(call: Site, x: Flow, dims: readonly Sym[]): Flow {
   if (dims.length === x.dims.length && dims.every((dim, i) => isSame(dim, x.dims[i]))) return x;
   const { lengths, inputs } = lengthsFor(dims, [x]);
   return call.draft.operate({ kind: 'shape-to', lengths } as GraphOperation, inputs, dims);
 }
 
-export function reduce(call: Call, x: Flow, of: string, axes: readonly number[] | null, keeps: boolean): Flow {
+export function reduce(call: Site, x: Flow, of: string, axes: readonly number[] | null, keeps: boolean): Flow {
   const gone = new Set(axes ?? x.shape.map((_, i) => i));
   const dims = x.dims.map((dim, i): Sym => (gone.has(i) ? 1 : dim)).filter((_, i) => keeps || !gone.has(i));
   return call.draft.operate({ kind: 'reduce', of, axes, keeps } as GraphOperation, [x], dims);
@@ -377,14 +376,14 @@ export function reduce(call: Call, x: Flow, of: string, axes: readonly number[] 
  * (x − mean)/√(variance + eps) over axes, by operations; without `centred` x/√(mean of squares +
  * eps).
  */
-function normalize(call: Call, x: Flow, axes: readonly number[], eps: number, centred: boolean): Flow {
+export function normalize(call: Site, x: Flow, axes: readonly number[], eps: number, centred: boolean): Flow {
   const d = centred ? binary(call, 'sub', x, reduce(call, x, 'mean', axes, true)) : x;
   const variance = reduce(call, unary(call, d, 'square'), 'mean', axes, true);
   return binary(call, 'div', d, unary(call, call.draft.add(variance, scalar(call, eps)), 'sqrt'));
 }
 
 /** Scale and bias of channels beside values of a rank. */
-function affine(call: Call, x: Flow, gamma: Flow | undefined, beta: Flow | undefined, byChannel: boolean): Flow {
+function affine(call: Site, x: Flow, gamma: Flow | undefined, beta: Flow | undefined, byChannel: boolean): Flow {
   const lift = (flow: Flow) =>
     byChannel ? reshaped(call, flow, [flow.dims[0], ...new Array<Sym>(x.shape.length - 2).fill(1)]) : flow;
   const y = gamma ? call.draft.multiply(x, lift(gamma)) : x;

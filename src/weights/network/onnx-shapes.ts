@@ -9,7 +9,7 @@ import { Flatten, Reshape } from '../../nn/reshape.ts';
 import { Upsample } from '../../nn/upsample.ts';
 import { countOf } from '../../tensors/shape.ts';
 import { broadcastDims, type Flow, type Known, lengthsFor } from './draft.ts';
-import { type Call, type Converter, isFlow } from './onnx-call.ts';
+import { type Call, type Converter, isFlow, type Site } from './onnx-call.ts';
 import { einsum } from './onnx-einsum.ts';
 import { binary, reduce, reshaped, scalar, surround, transpose } from './onnx-layers.ts';
 import { eye, rangeOf, triangle } from './onnx-ranges.ts';
@@ -18,7 +18,7 @@ import { isSame, productOf, ratioOf, type Sym, work } from './terms.ts';
 const whole = (value: number): Known => ({ dtype: 'I64', shape: [], data: Float64Array.of(value) });
 
 /** x with these lengths, one of which may be −1: by a layer where its samples stay samples. */
-function shaped(call: Call, x: Flow, wanted: readonly Sym[]): Flow {
+export function shaped(call: Site, x: Flow, wanted: readonly Sym[]): Flow {
   const open = wanted.indexOf(-1);
   const others = wanted.filter((_, i) => i !== open);
   const dims = open < 0 ? [...wanted] : wanted.map((dim, i) => (i === open ? ratioOf(x.dims, others) : dim));
@@ -125,14 +125,17 @@ const transposed: Converter = (call) => {
   return transpose(call, x, call.axes(order, rank));
 };
 
-interface CutOf {
+/** The end of an axis, however long it is. */
+export const END = 2147483647;
+
+export interface CutOf {
   readonly axis: number;
   readonly start: Sym;
   readonly end: Sym;
   readonly step: number;
 }
 
-function sliced(call: Call, x: Flow, cuts: readonly CutOf[]): Flow {
+export function sliced(call: Site, x: Flow, cuts: readonly CutOf[]): Flow {
   const { lengths, inputs } = lengthsFor(
     cuts.flatMap(({ start, end }) => [start, end]),
     [x],
@@ -204,7 +207,7 @@ const split: Converter = (call) => {
 
 const expand: Converter = (call) => expanded(call, call.flow(0), call.shape(1, 'shape'));
 
-function expanded(call: Call, x: Flow, wanted: readonly Sym[]): Flow {
+export function expanded(call: Site, x: Flow, wanted: readonly Sym[]): Flow {
   const dims = broadcastDims([{ dims: x.dims }, { dims: wanted }]);
   const isLike = (dim: Sym | undefined, i: number) => dim !== undefined && isSame(dim, x.dims[i]);
   if (dims.length === x.dims.length && dims.every(isLike)) return x;
@@ -525,7 +528,7 @@ const oneHot: Converter = (call) => {
   return binaryWhere(call, mark, on, off);
 };
 
-function binaryWhere(call: Call, choice: Flow, a: Flow, b: Flow): Flow {
+export function binaryWhere(call: Site, choice: Flow, a: Flow, b: Flow): Flow {
   return call.draft.operate({ kind: 'where' }, [choice, a, b], broadcastDims([choice, a, b]), a.dtype);
 }
 
