@@ -1,6 +1,6 @@
-// Recurrent layers with weights of their own, packed for the kernels of products: what comes of x is
-// worked out for all steps at once, and what comes of the state for all samples of a step. Sums are
-// in f32, gates in f64.
+// Recurrent layers with weights of their own, packed for the kernels of products: what comes of x
+// is worked out for all steps at once, and what comes of the state for all samples of a step. Sums
+// are in f32, gates in f64.
 
 import { NO_ACTIVATION } from '../../kernels/activations.ts';
 import type { Backend } from '../../kernels/create-backend.ts';

@@ -608,7 +608,7 @@ const col2Im: Converter = (call) => {
     dilation,
     groups: channels,
     bias: false,
-    init: nothing as never,
+    init: startingWith(weight),
   });
   const whole = windows.map((count, a) => (count - 1) * stride[a] + dilation[a] * (block[a] - 1) + 1);
   const y = call.draft.apply(

@@ -80,7 +80,7 @@ export class TfGraph {
     outputs: readonly string[],
     attributes: Readonly<Record<string, OnnxAttribute>>,
   ): void {
-    const rest = { texts: new Map(), graphs: [], captured: [], offset: 0, raw: NO_BYTES };
+    const rest = { texts: new Map(), references: new Map(), graphs: [], captured: [], offset: 0, raw: NO_BYTES };
     this.nodes.push({
       op,
       domain,
