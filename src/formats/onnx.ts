@@ -30,7 +30,7 @@ export interface OnnxNode {
   readonly attributes: ReadonlyMap<string, OnnxAttribute>;
   /** Attributes that are lists of texts. */
   readonly texts: ReadonlyMap<string, readonly string[]>;
-  /** Of nodes in functions: attributes that are attributes of the function, by their names there. */
+  /** Of nodes in functions: attributes that are the function's, by their names there. */
   readonly references: ReadonlyMap<string, string>;
   /** Graphs inside the node, the branches of an If, by the name of their attribute. */
   readonly graphs: readonly {

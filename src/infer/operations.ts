@@ -15,6 +15,7 @@ import { runPad } from '../graph/operations/pad.ts';
 import { runPool } from '../graph/operations/pool.ts';
 import { runPReLU } from '../graph/operations/prelu.ts';
 import { runRecurrent } from '../graph/operations/recurrent.ts';
+import { runRecurrentLayer } from '../graph/operations/recurrent-layer.ts';
 import { runReduce } from '../graph/operations/reduce.ts';
 import { runFlatten, runReshape } from '../graph/operations/reshape.ts';
 import { runResize } from '../graph/operations/resize.ts';
@@ -132,4 +133,4 @@ export const indexing: Operations = [
  *
  *     const run = load(file, { operations: [recurrent] });
  */
-export const recurrent: Operations = [runRecurrent];
+export const recurrent: Operations = [runRecurrent, runRecurrentLayer];

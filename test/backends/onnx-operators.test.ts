@@ -181,3 +181,65 @@ test('QuantizeLinear and DequantizeLinear by channel', async () => {
     return (Math.min(Math.max(Math.round(step) + zero, -128), 127) - zero) * scale;
   });
 });
+
+describe('recurrent layers with weights of their own are those with weights at run time', () => {
+  const [steps, samples, features, hidden] = [5, 3, 4, 3];
+  const cells = [
+    ['LSTM', 4, {}],
+    ['LSTM', 4, { input_forget: 1, clip: { float: 0.5 } }],
+    ['GRU', 3, {}],
+    ['GRU', 3, { linear_before_reset: 1 }],
+    ['RNN', 1, {}],
+  ] as const;
+  const all = cells.flatMap((cell) =>
+    ['forward', 'reverse', 'bidirectional'].flatMap((direction) =>
+      [0, 1].map((layout) => [...cell, direction, layout] as const),
+    ),
+  );
+  test.each(all)('%s %s %j %s, layout %s', async (op, gates, attributes, direction, layout) => {
+    const ways = direction === 'bidirectional' ? 2 : 1;
+    const state = layout ? [samples, ways, hidden] : [ways, samples, hidden];
+    const weights: Record<string, Plain> = {
+      w: given(21, [ways, gates * hidden, features]),
+      r: given(22, [ways, gates * hidden, hidden]),
+      b: given(23, [ways, 2 * gates * hidden]),
+      ...(op === 'LSTM' && { p: given(24, [ways, 3 * hidden]) }),
+    };
+    const inputs: Record<string, Plain> = {
+      x: given(25, layout ? [samples, steps, features] : [steps, samples, features]),
+      h: given(26, state),
+      ...(op === 'LSTM' && { c: given(27, state) }),
+      lengths: { data: Float32Array.of(5, 2, 4), shape: [samples] },
+    };
+    const outputs = op === 'LSTM' ? ['y', 'yh', 'yc'] : ['y', 'yh'];
+    const nodes = [
+      node(op, op === 'LSTM' ? 'x w r b lengths h c p' : 'x w r b lengths h', outputs.join(' '), {
+        hidden_size: hidden,
+        direction,
+        layout,
+        ...attributes,
+      }),
+    ];
+    const shapesOf = (values: Record<string, Plain>) =>
+      Object.fromEntries(Object.entries(values).map(([name, { shape }]) => [name, shape]));
+    const constants = Object.fromEntries(
+      Object.entries(weights).map(([name, { data, shape }]) => [name, { data, shape, dtype: 'F32' }]),
+    );
+    const types = { lengths: 'I32' };
+    const own = await loadNetwork(onnxModel({ inputs: shapesOf(inputs), outputs, constants, nodes, types }));
+    const free = await loadNetwork(
+      onnxModel({ inputs: { ...shapesOf(inputs), ...shapesOf(weights) }, outputs, nodes, types }),
+    );
+    const expected = formsOf(free).forward({ ...inputs, ...weights });
+    for (const [form, run] of Object.entries(formsOf(own))) {
+      const got = run(inputs);
+      for (const name of outputs) {
+        expect(got[name].shape, form).toEqual(expected[name].shape);
+        got[name].data.forEach((value, i) => {
+          const off = Math.abs(value - expected[name].data[i]);
+          expect(off <= 1e-5, `${form} ${name}[${i}]: off by ${off}`).toBe(true);
+        });
+      }
+    }
+  });
+});

@@ -142,14 +142,14 @@ const CASES: readonly (readonly [string, Model, string])[] = [
   ],
   ['a branch that there is not', image(node('If', 'one', 'y')), 'expected then_branch, got none'],
   [
-    'a gate of another name',
+    'a recurrence of another shape',
     {
       inputs: { x: [2, 1, 3] },
       outputs: ['y'],
       constants: { w: floats([1, 2, 3]), r: floats([1, 2, 5]) },
       nodes: [node('RNN', 'x w r', 'y', { hidden_size: 2 })],
     },
-    'R expected shape [1, 2, 2], got [1, 2, 5]',
+    'expected R of shape [1, 2, 2], got [1, 2, 5]',
   ],
   [
     'an input of texts',

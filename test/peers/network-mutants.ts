@@ -1,7 +1,8 @@
 // Networks that onnxruntime runs, with operators put in, changed and taken out at random: what
 // loadNetwork makes of them has to give onnxruntime's results, or to be refused by name.
 //
-//     node --import ./scripts/typescript.mjs test/peers/network-mutants.ts [--count 100000] [--seed N] [--time SECONDS]
+//     node --import ./scripts/typescript.mjs test/peers/network-mutants.ts
+//         [--count 100000] [--seed N] [--time SECONDS]
 //
 // Counted are mutants that onnxruntime accepts. By hand: the peer is 400 MB (npm run test:peers
 // installs it).
@@ -161,7 +162,8 @@ const WAYS: readonly ((g: Growing, x: string, rank: number) => void)[] = [
   (g, x, rank) => {
     const scales = g.tensor([1, 1, ...list(rank - 2, () => pick([1, 2, 0.5, 1.5, 3]))], [rank]);
     const mode = pick(['nearest', 'linear', 'cubic']);
-    // align_corners is left out: for lengths that are cut to whole ones onnxruntime differs from ONNX' tests
+    // align_corners is left out: where lengths are cut to whole ones onnxruntime differs from
+    // ONNX' own tests
     const coordinate = pick(['half_pixel', 'pytorch_half_pixel', 'asymmetric']);
     const nearest = pick(['round_prefer_floor', 'floor', 'ceil', 'round_prefer_ceil']);
     const attributes = some({ mode, nearest_mode: nearest, coordinate_transformation_mode: coordinate });

@@ -9,6 +9,7 @@ import { OPERATIONS } from './list.ts';
 import { describeMatmul } from './matmul.ts';
 import { describeNumbers } from './numbers.ts';
 import { describeRecurrent } from './recurrent.ts';
+import { describeRecurrentLayer } from './recurrent-layer.ts';
 import { describeReduce } from './reduce.ts';
 import { describeResize } from './resize.ts';
 import { describeReverse } from './reverse.ts';
@@ -31,6 +32,7 @@ const others: readonly Description[] = [
   describeMatmul,
   describeNumbers,
   describeRecurrent,
+  describeRecurrentLayer,
   describeReduce,
   describeResize,
   describeReverse,

@@ -7,7 +7,7 @@ import { countOf, differs, showSymbolic } from '../../tensors/shape.ts';
 import { type Fields, MANY, type Operation, type Shape } from '../operation.ts';
 import { type Plain, plainDescription, plainRunner, type Values } from '../plain.ts';
 
-const CURVES = {
+export const CURVES = {
   relu: (x) => Math.max(0, x),
   tanh: (x) => Math.tanh(x),
   sigmoid: (x) => 1 / (1 + Math.exp(-x)),
@@ -31,7 +31,7 @@ export interface Gate {
   readonly b: number;
 }
 
-const CELLS = {
+export const CELLS = {
   lstm: { gates: 4, curves: 3 },
   gru: { gates: 3, curves: 2 },
   rnn: { gates: 1, curves: 1 },
@@ -71,7 +71,7 @@ interface Sizes {
   readonly ways: number;
 }
 
-function sizesOf(subject: string, operation: RecurrentOperation, shapes: readonly Shape[]): Sizes {
+export function sizesOf(subject: string, operation: RecurrentOperation, shapes: readonly Shape[]): Sizes {
   const { cell, direction, hidden, batchFirst, has } = operation;
   const [x, w, r, ...others] = shapes;
   if (x.length !== 3) throw wrongValue('ERR_SHAPE', subject, 'x', 'rank 3', `shape ${showSymbolic(x)}`);
@@ -97,13 +97,13 @@ function sizesOf(subject: string, operation: RecurrentOperation, shapes: readonl
   return { steps, samples, inputs: x[2], ways };
 }
 
-function shapeOf({ gives, hidden, batchFirst }: RecurrentOperation, { steps, samples, ways }: Sizes): Shape {
+export function shapeOf({ gives, hidden, batchFirst }: RecurrentOperation, { steps, samples, ways }: Sizes): Shape {
   if (gives === 'all') return [(steps + 2) * ways * samples * hidden];
   if (gives === 'y') return batchFirst ? [samples, steps, ways, hidden] : [steps, ways, samples, hidden];
   return batchFirst ? [samples, ways, hidden] : [ways, samples, hidden];
 }
 
-const plain: Plain<RecurrentOperation> = {
+export const plainRecurrent: Plain<RecurrentOperation> = {
   kind: 'recurrent',
   arity: MANY,
   name: ({ cell, direction, hidden }) => `${cell} ${hidden}${direction === 'forward' ? '' : `, ${direction}`}`,
@@ -197,7 +197,7 @@ const plain: Plain<RecurrentOperation> = {
   read: readOperation,
 };
 
-function readOperation({ json, fail, whole }: Fields): RecurrentOperation {
+export function readOperation({ json, fail, whole }: Pick<Fields, 'json' | 'fail' | 'whole'>): RecurrentOperation {
   const { cell, direction, hidden, batchFirst, gates, clip, linearBeforeReset, coupled, has, gives } = json;
   if (typeof cell !== 'string' || !Object.hasOwn(CELLS, cell)) throw fail('a cell', cell);
   if (direction !== 'forward' && direction !== 'reverse' && direction !== 'bidirectional')
@@ -231,9 +231,9 @@ function readOperation({ json, fail, whole }: Fields): RecurrentOperation {
   };
 }
 
-export const runRecurrent = /* @__PURE__ */ plainRunner(plain);
+export const runRecurrent = /* @__PURE__ */ plainRunner(plainRecurrent);
 
-export const describeRecurrent = /* @__PURE__ */ plainDescription(plain, runRecurrent, {
+export const describeRecurrent = /* @__PURE__ */ plainDescription(plainRecurrent, runRecurrent, {
   group: 'recurrent',
   noun: 'a recurrent layer',
   json: ({ kind: _, ...rest }) => rest,

@@ -287,7 +287,7 @@ export class Draft {
   }
 }
 
-/** The length that lengths broadcast to; undefined where open ones differ, of which any may be 1. */
+/** The length that lengths broadcast to; undefined where open ones differ: any may be 1. */
 export function broadcastDim(lengths: readonly Sym[]): Sym | undefined {
   const [first, ...others] = lengths.filter((dim) => dim !== 1);
   if (first === undefined) return 1;

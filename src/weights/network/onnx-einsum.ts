@@ -12,7 +12,7 @@ interface Lettered {
   readonly letters: readonly string[];
 }
 
-/** Letters of a term: axes of an ellipsis are `.0`, `.1`, …, counted so that the last ones agree. */
+/** Letters of a term. Axes of an ellipsis are `.0`, `.1`, …, so that the last ones agree. */
 function lettersOf(call: Call, term: string, ellipsis: number, most: number): string[] {
   const spread = Array.from({ length: ellipsis }, (_, i) => `.${most - ellipsis + i}`);
   return (term.match(/\.\.\.|[A-Za-z]|./g) ?? []).flatMap((one) => {

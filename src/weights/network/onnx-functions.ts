@@ -6,8 +6,10 @@ import { quote } from '../../formats/bytes.ts';
 import type { OnnxAttribute, OnnxFunction, OnnxGraph, OnnxModel, OnnxNode } from '../../formats/onnx.ts';
 import { labelOf } from '../onnx-names.ts';
 
-/** How deep functions call others, and how many nodes may come of them. */
-const [MOST_DEPTH, MOST_NODES] = [32, 2 ** 18];
+/** How deep functions call others. */
+const MOST_DEPTH = 32;
+/** How many nodes may come of them. */
+const MOST_NODES = 262144;
 
 const written = /* @__PURE__ */ new WeakMap<OnnxModel, OnnxModel>();
 

@@ -2,9 +2,10 @@
 
 import type { Operation as GraphOperation } from '../../graph/operation.ts';
 import { GATE_CURVES, type Gate, type GateCurve } from '../../graph/operations/recurrent.ts';
+import { differs, showSymbolic } from '../../tensors/shape.ts';
 import { type Flow, lengthsFor } from './draft.ts';
 import type { Call, Converter } from './onnx-call.ts';
-import { reshaped } from './onnx-layers.ts';
+import { floats, reshaped } from './onnx-layers.ts';
 import { productOf, type Sym, work } from './terms.ts';
 
 /** Parameters that activations have by themselves. */
@@ -25,6 +26,9 @@ const TAKES: Readonly<Partial<Record<GateCurve, readonly [number, number]>>> = {
   hardsigmoid: [1, 1],
   elu: [1, 0],
 };
+
+/** Rows of weights for each unit. */
+const ROWS = { lstm: 4, gru: 3, rnn: 1 } as const;
 
 const CELLS = {
   LSTM: { cell: 'lstm', gates: ['sigmoid', 'tanh', 'tanh'] },
@@ -57,21 +61,34 @@ function recurrent(op: keyof typeof CELLS): Converter {
   return (call) => {
     const { cell, gates: standard } = CELLS[op];
     const x = call.flow(0);
+    if (x.shape.length !== 3) throw call.fail('x of rank 3', `rank ${x.shape.length}`);
     const direction = call.choice('direction', 'forward', ['forward', 'reverse', 'bidirectional']);
     const ways = direction === 'bidirectional' ? 2 : 1;
     const batchFirst = call.flag('layout');
     const r = call.flow(2);
     const hidden = call.whole('hidden_size', r.shape[2], 1, 2 ** 24);
     const names = cell === 'lstm' ? ['bias', 'lengths', 'h', 'c', 'peepholes'] : ['bias', 'lengths', 'h'];
-    const has = names.filter((_, i) => call.has(3 + i));
-    const inputs = [x, call.flow(1), r, ...names.flatMap((_, i) => (call.has(3 + i) ? [call.flow(3 + i)] : []))];
-    if (x.shape.length !== 3) throw call.fail('x of rank 3', `rank ${x.shape.length}`);
+    const weights = [1, 2, ...(call.has(3) ? [3] : [])].map((i) => call.known(i));
+    const isOwn = weights.every((one) => one) && !x.known;
+    const rows = ROWS[cell] * hidden;
+    const expected = [
+      [ways, rows, x.shape[2]],
+      [ways, rows, hidden],
+      [ways, 2 * rows],
+    ];
+    weights.forEach((one, i) => {
+      const isRight =
+        !one || (one.shape.length === expected[i].length && !one.shape.some((n, k) => differs(n, expected[i][k])));
+      if (!isRight) throw call.fail(`${'WRB'[i]} of shape ${showSymbolic(expected[i])}`, showSymbolic(one.shape));
+    });
+    const own = names.filter((name, i) => call.has(3 + i) && !(isOwn && name === 'bias'));
+    const inputs = [x, ...(isOwn ? [] : [call.flow(1), r]), ...own.map((name) => call.flow(3 + names.indexOf(name)))];
     const [steps, samples] = batchFirst ? [x.dims[1], x.dims[0]] : [x.dims[0], x.dims[1]];
     const y: Sym[] = batchFirst ? [samples, steps, ways, hidden] : [steps, ways, samples, hidden];
     const state: Sym[] = batchFirst ? [samples, ways, hidden] : [ways, samples, hidden];
     const shapes = [y, state, state];
-    const operation = (gives: 'y' | 'h' | 'c' | 'all') =>
-      ({
+    const operation = (gives: 'y' | 'h' | 'c' | 'all') => {
+      const of = {
         kind: 'recurrent',
         cell,
         direction,
@@ -81,9 +98,20 @@ function recurrent(op: keyof typeof CELLS): Converter {
         clip: call.number('clip', 0),
         linearBeforeReset: call.flag('linear_before_reset'),
         coupled: call.flag('input_forget'),
-        has,
+        has: own,
         gives,
-      }) as unknown as GraphOperation;
+      };
+      if (!isOwn) return of as unknown as GraphOperation;
+      const [weight, recurrence, bias = null] = weights.map((one) => floats(one!.data));
+      return {
+        kind: 'recurrent-layer',
+        of,
+        features: weights[0]!.shape[2],
+        weight,
+        recurrence,
+        bias,
+      } as GraphOperation;
+    };
     const used = [0, 1, 2].filter((output) => call.uses(output));
     if (used.length === 0) return [];
     if (used.length === 1) {

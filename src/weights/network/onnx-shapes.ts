@@ -9,9 +9,9 @@ import { Flatten, Reshape } from '../../nn/reshape.ts';
 import { Upsample } from '../../nn/upsample.ts';
 import { countOf } from '../../tensors/shape.ts';
 import { broadcastDims, type Flow, type Known, lengthsFor } from './draft.ts';
-import { type Call, type Converter, isFlow, type Site } from './onnx-call.ts';
+import { type Call, type Converter, isFlow, isWholeType, type Site } from './onnx-call.ts';
 import { einsum } from './onnx-einsum.ts';
-import { binary, reduce, reshaped, scalar, surround, transpose } from './onnx-layers.ts';
+import { binary, reduce, reshaped, scalar, surround, transpose, unary } from './onnx-layers.ts';
 import { eye, rangeOf, triangle } from './onnx-ranges.ts';
 import { isSame, productOf, ratioOf, type Sym, work } from './terms.ts';
 
@@ -401,14 +401,16 @@ function reduction(of: string): Converter {
     }
     const axes = given?.length ? call.axes(given, rank).sort((a, b) => a - b) : null;
     const isSpatial = (first: number) => axes?.length === rank - 2 && axes.every((axis, i) => axis === first + i);
-    if (of === 'mean' && rank >= 3 && !x.known && (isSpatial(2) || isSpatial(1))) {
+    if (of === 'mean' && rank >= 3 && !x.known && !isWholeType(x.dtype) && (isSpatial(2) || isSpatial(1))) {
       const layout = isSpatial(2) ? 'channels-first' : 'channels-last';
       const pooled = call.draft.apply(new GlobalAvgPool({ layout }), x, call.name);
       return keeps
         ? pooled
         : call.draft.apply(new Flatten(), pooled, `${call.name}.flatten`, [x.dims[0], productOf(pooled.dims.slice(1))]);
     }
-    return reduce(call, x, of, axes, keeps);
+    const y = reduce(call, x, of, axes, keeps);
+    // the mean of whole numbers is one
+    return of === 'mean' && isWholeType(x.dtype) ? unary(call, y, 'trunc') : y;
   };
 }
 
