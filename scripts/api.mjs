@@ -16,6 +16,8 @@ const ENTRIES = {
   infer: 'infer/index.d.ts',
   weights: 'weights/index.d.ts',
   models: 'models/index.d.ts',
+  pool: 'pool/index.d.ts',
+  shards: 'shards/index.d.ts',
   wasm: 'wasm/module.d.ts',
 };
 

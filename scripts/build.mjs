@@ -70,7 +70,18 @@ async function bundle(entries, from, to, external) {
   }
 }
 await bundle(
-  ['js', 'index', 'infer/index', 'weights/index', 'models/index', 'cli/main', 'cli/hdf5-worker'],
+  [
+    'js',
+    'index',
+    'infer/index',
+    'weights/index',
+    'models/index',
+    'pool/index',
+    'pool/worker',
+    'shards/index',
+    'cli/main',
+    'cli/hdf5-worker',
+  ],
   'src',
   'dist',
   ['#wasm', 'node:*'],
@@ -85,6 +96,8 @@ const types = await rollup({
     'infer/index': inRoot('src/infer/list.ts'),
     'weights/index': inRoot('src/weights/index.ts'),
     'models/index': inRoot('src/models/list.ts'),
+    'pool/index': inRoot('src/pool/index.ts'),
+    'shards/index': inRoot('src/shards/index.ts'),
   },
   external: ['#wasm'],
   plugins: [dts({ tsconfig: inRoot('src/tsconfig.json') })],

@@ -20,6 +20,8 @@ const MODULES = {
   'evenkeel/infer': 'infer/index',
   'evenkeel/weights': 'weights/index',
   'evenkeel/models': 'models/index',
+  'evenkeel/pool': 'pool/index',
+  'evenkeel/shards': 'shards/index',
 };
 
 function writeEntries() {

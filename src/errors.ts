@@ -20,6 +20,14 @@
  * - `ERR_THREADS`: a worker thread that was lost
  * - `ERR_FORMAT`: a malformed file
  * - `ERR_FOLD`: a batch norm that cannot be folded without changing the result
+ * - `ERR_BUSY`: more requests than a pool lets wait
+ * - `ERR_TIMEOUT`: no answer within the time that was given
+ * - `ERR_CLOSED`: a pool after `close()`
+ * - `ERR_WORKER`: a worker that was lost with the request, and lost again with its second run
+ * - `ERR_PART`: a part of a run that is missing, damaged, or of another run
+ * - `ERR_SHARD`: a shard whose task failed
+ * - `ERR_PEER`: an optional package that is missing, or there in another version
+ * - `ERR_BROKER`: a broker that does not answer
  */
 export type ErrorCode =
   | 'ERR_TYPE'
@@ -37,7 +45,15 @@ export type ErrorCode =
   | 'ERR_BACKEND'
   | 'ERR_THREADS'
   | 'ERR_FORMAT'
-  | 'ERR_FOLD';
+  | 'ERR_FOLD'
+  | 'ERR_BUSY'
+  | 'ERR_TIMEOUT'
+  | 'ERR_CLOSED'
+  | 'ERR_WORKER'
+  | 'ERR_PART'
+  | 'ERR_SHARD'
+  | 'ERR_PEER'
+  | 'ERR_BROKER';
 
 /**
  * What the library throws: a `TypeError` for the wrong kind of argument, a `RangeError` for a wrong

@@ -9,6 +9,8 @@ export class Connection {
   #waiting: ((body: string) => void) | undefined;
   #failed: ((error: Error) => void) | undefined;
   #received: Buffer = Buffer.alloc(0);
+  /** The server has said that it closes the connection behind this answer. */
+  closed = false;
 
   private constructor(socket: Socket) {
     this.#socket = socket;
@@ -48,6 +50,7 @@ export class Connection {
     if (this.#received.length < end + 4 + length) return;
     const body = this.#received.toString('utf8', end + 4, end + 4 + length);
     this.#received = this.#received.subarray(end + 4 + length);
+    if (/\r\nconnection: close/i.test(head)) this.closed = true;
     if (head.startsWith('HTTP/1.1 200')) this.#waiting?.(body);
     else this.#failed?.(new Error(`${head.split('\r\n')[0]}: ${body}`));
   }

@@ -64,16 +64,21 @@ async function measure(batch: number): Promise<Result> {
     until = from + seconds * 1000;
     await Promise.all(clients.map(one));
     for (const client of clients) client.close();
-    const health = await Connection.open(port);
-    const { images: all, batches } = JSON.parse(
-      await health.ask(Buffer.from('GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n')),
-    );
-    health.close();
+    const metrics = await Connection.open(port);
+    const text = await metrics.ask(Buffer.from('GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n'));
+    metrics.close();
+    const numberOf = (name: string) =>
+      Number(
+        text
+          .split('\n')
+          .find((line) => line.startsWith(`${name} `))
+          ?.split(' ')[1],
+      );
     return {
       perSecond: latencies.length / seconds,
       latencies: Float64Array.from(latencies).sort(),
       accuracy: right / latencies.length,
-      rows: all / batches,
+      rows: numberOf('evenkeel_pool_requests_total{outcome="completed"}') / numberOf('evenkeel_pool_batches_total'),
     };
   } finally {
     child.removeAllListeners('exit');

@@ -44,4 +44,9 @@ export interface Values {
   readonly top?: string;
   readonly profile?: boolean;
   readonly threads?: string;
+  readonly store?: string;
+  readonly out?: string;
+  readonly connection?: string;
+  readonly queue?: string;
+  readonly lock?: string;
 }

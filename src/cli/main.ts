@@ -13,6 +13,7 @@ import { isStdout } from './files.ts';
 import { fold } from './fold.ts';
 import { inspect } from './inspect.ts';
 import { run } from './run.ts';
+import { merge, shard, worker } from './shards.ts';
 import { FRAMEWORKS } from './weights-file.ts';
 
 const HELP = `evenkeel: batch norm in files of weights, and the networks around it
@@ -20,13 +21,17 @@ const HELP = `evenkeel: batch norm in files of weights, and the networks around 
   evenkeel inspect FILE          tensors and normalization layers, and statistics that look wrong
   evenkeel fold IN OUT           folds batch norm (safetensors, ONNX); the rest is carried over byte for byte
   evenkeel compile IN OUT        a network (ONNX, Keras, TF.js) in evaluation form, folded and fused, for load of evenkeel/infer
-  evenkeel check FILE            does a network run here? Operators that are missing, weights, multiply-adds
+  evenkeel check FILE            does a network run here? Operators and layers that are missing, weights, multiply-adds
   evenkeel run FILE              a network on a picture, an array or random numbers
   evenkeel bench FILE            how long a run takes: median, spread, per second
   evenkeel convert IN OUT        another format, by the name of OUT: ${WRITERS.map(({ ends, example = ends }) => example).join(' ')}
+  evenkeel shard MANIFEST INDEX  one shard of a run: its part goes into a store
+  evenkeel merge MANIFEST        all parts of a run as one result
+  evenkeel worker TASK           computes shards of a queue (BullMQ), until SIGTERM
 
   FILE and IN: ${Object.keys(READERS).join(', ')}
-  (of safetensors also *.safetensors.index.json, of TF.js model.json, with the shards beside it; Keras, .keras and .h5, needs h5wasm)
+  (of safetensors also *.safetensors.index.json, of TF.js model.json, with the shards beside it; Keras, .keras and .h5, needs h5wasm;
+  for check, run, bench and compile also Keras' JSON config with its weights beside it, and scripts with TF.js models)
 
 options
   --json                         prints one line of JSON
@@ -55,6 +60,14 @@ run and bench
   --profile                      run: the time of each step
   --threads NUMBER or auto       bench: 1, unless told
 
+shard, merge and worker
+  --store FOLDER                 where parts lie: 'parts' beside MANIFEST, unless told; of worker, results of more than 64 kB
+  --out FILE                     merge: the result; MANIFEST.result, unless told
+  --connection URL               worker: redis://HOST:PORT or postgres://USER@HOST/DATABASE
+  --queue NAME                   worker: evenkeel, unless told
+  --threads NUMBER               worker: shards at a time: 1, unless told
+  --lock MILLISECONDS            worker: without a sign of life for so long, a shard goes to another: 30000, unless told
+
 exit codes: 0 done, 1 a file that is wrong or cannot be written, 2 a wrong command`;
 
 const OPTIONS = {
@@ -79,6 +92,11 @@ const OPTIONS = {
   top: { type: 'string' },
   profile: { type: 'boolean' },
   threads: { type: 'string' },
+  store: { type: 'string' },
+  out: { type: 'string' },
+  connection: { type: 'string' },
+  queue: { type: 'string' },
+  lock: { type: 'string' },
 } as const satisfies NonNullable<ParseArgsConfig['options']>;
 
 /** Options of what is run on something. */
@@ -96,6 +114,9 @@ const TAKES: Record<
   run: { files: 1, options: [...INPUTS, 'labels', 'top', 'profile'], run },
   bench: { files: 1, options: [...INPUTS, 'threads'], run: bench },
   convert: { files: 2, options: ['from', 'to', 'rename'], run: convert },
+  shard: { files: 2, options: ['store'], run: shard },
+  merge: { files: 1, options: ['store', 'out'], run: merge },
+  worker: { files: 1, options: ['connection', 'queue', 'store', 'threads', 'lock'], run: worker },
 };
 
 async function main(): Promise<void> {

@@ -52,7 +52,8 @@ export interface Info {
 const BACKENDS: readonly BackendName[] = ['relaxed', 'simd', 'js'];
 const SETTINGS = ['backend', 'deterministic'];
 
-const wanted: Required<Configuration> = { backend: 'auto', deterministic: false };
+/** Settings as they are; a pool tells its workers. */
+export const wanted: Required<Configuration> = { backend: 'auto', deterministic: false };
 /** The module that init was given. */
 let given: { readonly build: Build; readonly module: object } | undefined;
 /** Modules that init has made ready; nothing before it is called. */

@@ -71,8 +71,11 @@ export interface ConvOptions extends CommonOptions {
 
 /** Options of `ConvTranspose1d` and `ConvTranspose2d`. */
 export interface ConvTransposeOptions extends CommonOptions {
-  /** What is taken from both ends of the output: a number, or one for each axis. Default 0. */
-  padding?: PerAxis;
+  /**
+   * What is taken from both ends of the output: a number, one for each axis, or `[before, after]`
+   * for each axis. Default 0.
+   */
+  padding?: PerAxis | readonly (readonly [before: number, after: number])[];
   /**
    * Values added to the end of the output, fewer than stride or dilation: a number, or one for each
    * axis. Default 0.

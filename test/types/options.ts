@@ -71,6 +71,7 @@ import {
   xavierNormal,
   xavierUniform,
 } from 'evenkeel';
+import { type PoolOptions, type PoolRunOptions, pool } from 'evenkeel/pool';
 
 type Complete<T> = Required<{ [K in keyof T]: T[K] }>;
 
@@ -275,5 +276,23 @@ const sequence: Complete<RecurrentForwardOptions> = {
   state: { h: new Float32Array(8), step: 4 },
 };
 new BNGRUCell(3, 4, { maxSteps: 4 }).forward(x, sequence);
+
+// A pool: all of its options, and of a request's.
+const abort = { aborted: false, reason: undefined, addEventListener() {}, removeEventListener() {} };
+const pooled: Complete<PoolOptions> = {
+  maxBatch: 32,
+  maxDelay: 1,
+  maxQueue: 100,
+  metrics: ({ name, value }) => name.length + value,
+  operations: ['norms'],
+  timeout: 1000,
+  workers: 'auto',
+};
+const request: Complete<PoolRunOptions> = { signal: abort, timeout: 10 };
+export const answered = pool('net.safetensors', pooled).then(async (p) => {
+  const { data } = await p.run({ data: new Float32Array(2), dims: [1, 2] }, request);
+  for await (const { shape } of p.map([{ data, shape: [1, 2] }])) shape.length;
+  return p.stats().latency.p99;
+});
 
 export { affine, onNonFinite, onSingleValue };
