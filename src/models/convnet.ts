@@ -69,7 +69,7 @@ export type NormPlace = 'behind' | 'before';
 /** Where residual blocks have their norms. */
 export const normPlace = (): Option<NormPlace> => choice<NormPlace>('behind', ['behind', 'before']);
 
-/** A block whose norms stand before its convolutions does not end in one, which gamma 0 would close. */
+/** Blocks with norms before their convolutions end in no norm that a gamma of 0 could close. */
 export function checkPlace(subject: string, { zeroLastGamma }: ReadModel, place: NormPlace): void {
   if (!zeroLastGamma || place === 'behind') return;
   throw wrongValue('ERR_OPTION', subject, 'zeroLastGamma', "normPlace 'behind'", "'before'");

@@ -22,10 +22,10 @@ export interface MobileNetV2Options extends ResidualOptions {
    */
   width?: number;
   /**
-   * `'behind'`: norm and ReLU6 behind each convolution, as in the paper, default. `'before'`: in each
-   * block both before it, but for the first, whose input has passed no ReLU6 on its way from block
-   * to block and gets the norm alone (after He et al. 2016, arXiv 1603.05027); the first and the last
-   * convolution of the network have theirs behind.
+   * `'behind'`: norm and ReLU6 behind each convolution, as in the paper, default. `'before'`: in
+   * each block both before it, but for the first, whose input has passed no ReLU6 on its way from
+   * block to block and gets the norm alone (after He et al. 2016, arXiv 1603.05027); the first and
+   * the last convolution of the network have theirs behind.
    */
   normPlace?: NormPlace;
   /** Probability of dropping a value before the last layer, 0 to 1. Default 0.2. */

@@ -199,8 +199,8 @@ function fromGraph(topology: Json, tensors: ReadonlyMap<string, StoredTensor>, o
 const CHANGES = { 'as they are': undefined, kernel: fromKernel, depthwise: fromDepthwise };
 
 /**
- * Where channels lie along an axis of Keras: as a layout says, where one does; undefined for what is
- * none. Where the rank is not known, an axis beyond 1 is the last one.
+ * Where channels lie along an axis of Keras: as a layout says, where one does; undefined for what
+ * is none. Where the rank is not known, an axis beyond 1 is the last one.
  */
 export function axisOf(axis: Json | undefined, rank: number | undefined): Layout | number | undefined {
   if (axis === undefined || axis === -1) return 'channels-last';
