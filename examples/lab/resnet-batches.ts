@@ -91,7 +91,7 @@ export const resnetBatches: Experiment = {
           rows: Object.entries(IMAGENET).map(([name, errors]) => [name, ...errors.map((e) => `${e.toFixed(1)} %`)]),
         },
       ],
-      verdict: `That batch norm suffers from small batches in a ResNet is ${isSeen ? 'seen' : 'not seen'}: from batches of ${bestSize}, its best, to batches of 2 goes ${line('batch norm')}, ${line('group norm')}, ${line('batch renorm')} (seeds differ by up to ${percent(noise)}). On ImageNet Wu & He (2018) report errors of ${batch[0]} % at 32 and ${batch[4]} % at 2 for batch norm, ${group[0]} % and ${group[4]} % for group norm.`,
+      verdict: `That batch norm suffers from small batches in a ResNet is ${isSeen ? 'seen' : 'not seen'}: from batches of ${bestSize}, its best, to batches of 2 goes ${line('batch norm')}, ${line('group norm')}, ${line('batch renorm')} (seeds differ by up to ${percent(noise)}). Width and learning rate were tuned on these digits. On ImageNet Wu & He (2018) report errors of ${batch[0]} % at 32 and ${batch[4]} % at 2 for batch norm, ${group[0]} % and ${group[4]} % for group norm.`,
       holds: isSeen,
     };
   },

@@ -1,7 +1,7 @@
 // State dicts: flat records of names to { data, shape }, checked whole before anything is changed.
 
 import { show, showShape, wrongKind, wrongValue } from '../errors.ts';
-import { takeOptions } from '../named-options.ts';
+import { flag, readSchema } from '../named-options.ts';
 import { countOf, sameShape } from '../tensors/shape.ts';
 import { listOf, viewOf } from '../typed-arrays.ts';
 import type { StateDict } from '../types.ts';
@@ -58,8 +58,7 @@ export function writeState(
   state: StateDict,
   options: LoadOptions = {},
 ): LoadReport {
-  const { strict = true } = takeOptions(subject, options, ['strict']);
-  if (typeof strict !== 'boolean') throw wrongKind('ERR_OPTION', subject, 'strict', 'true or false', show(strict));
+  const { strict } = readSchema(subject, options, { strict: flag(true) });
   if (typeof state !== 'object' || state === null) {
     throw wrongKind('ERR_STATE', subject, 'state', 'a record of names to { data, shape }', show(state));
   }

@@ -3,7 +3,16 @@
 import { show, wrongKind, wrongValue } from '../errors.ts';
 import { Layer } from '../layers/layer.ts';
 import { layout as layoutOption } from '../layers/options.ts';
-import { integer, optional, readSchema, required, type Schema, seed as seedOption } from '../named-options.ts';
+import {
+  choice,
+  integer,
+  type Option,
+  optional,
+  readSchema,
+  required,
+  type Schema,
+  seed as seedOption,
+} from '../named-options.ts';
 import { Conv2d } from '../nn/conv.ts';
 import type { Graph, GraphBuilder, SymbolicShape, Value } from '../nn/graph.ts';
 import type { Initializer } from '../nn/initializers.ts';
@@ -52,6 +61,18 @@ export interface ResidualOptions extends ModelOptions {
    * identity (Goyal et al. 2017). Default `false`.
    */
   zeroLastGamma?: boolean;
+}
+
+/** Where a residual block has its norms. */
+export type NormPlace = 'behind' | 'before';
+
+/** Where residual blocks have their norms. */
+export const normPlace = (): Option<NormPlace> => choice<NormPlace>('behind', ['behind', 'before']);
+
+/** Blocks with norms before their convolutions end in no norm that a gamma of 0 could close. */
+export function checkPlace(subject: string, { zeroLastGamma }: ReadModel, place: NormPlace): void {
+  if (!zeroLastGamma || place === 'behind') return;
+  throw wrongValue('ERR_OPTION', subject, 'zeroLastGamma', "normPlace 'behind'", "'before'");
 }
 
 /** Options after their checks. */
@@ -174,6 +195,7 @@ export class ConvnetBuilder {
     if (!(layer instanceof Layer)) {
       throw wrongKind('ERR_OPTION', subject, 'norm', 'a function that returns a Layer', show(layer));
     }
+    const y = this.#g.apply(name, layer, x);
     if (isLast && zeroLastGamma) {
       const { gamma } = layer.stateSlots();
       if (!gamma) {
@@ -181,7 +203,7 @@ export class ConvnetBuilder {
       }
       gamma.write(new Float32Array(gamma.shape.reduce((size, length) => size * length, 1)));
     }
-    return this.#g.apply(name, layer, x);
+    return y;
   }
 
   /** The average of each channel, `[N, C]`. */

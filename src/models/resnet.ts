@@ -1,5 +1,5 @@
 import { show, wrongValue } from '../errors.ts';
-import { choice, flag, integer } from '../named-options.ts';
+import { flag, integer } from '../named-options.ts';
 import { ReLU } from '../nn/activations.ts';
 import { Graph, type Value } from '../nn/graph.ts';
 import { Linear } from '../nn/linear.ts';
@@ -7,15 +7,15 @@ import { MaxPool2d } from '../nn/pool.ts';
 import {
   type Convnet,
   ConvnetBuilder,
+  checkPlace,
   imagesOf,
   type ModelDefaults,
+  type NormPlace,
+  normPlace,
   type ReadModel,
   type ResidualOptions,
   readModel,
 } from './convnet.ts';
-
-/** Where a residual block has its norms. */
-export type NormPlace = 'behind' | 'before';
 
 /** Options of `resnet` and `digitResnet`. */
 export interface ResNetOptions extends ResidualOptions {
@@ -31,8 +31,6 @@ export interface ResNetOptions extends ResidualOptions {
    */
   normPlace?: NormPlace;
 }
-
-const PLACES: readonly NormPlace[] = ['behind', 'before'];
 
 /** Blocks of each stage, and whether they are bottlenecks. */
 const RESNETS: Readonly<Record<number, { readonly stages: readonly number[]; readonly isBottleneck: boolean }>> = {
@@ -54,12 +52,10 @@ function readResNet(
   options: ResNetOptions,
   defaults: ModelDefaults & { readonly width: number },
 ): ReadResNet {
-  const own = { width: integer(1, defaults.width), normPlace: choice('behind', PLACES), zeroLastGamma: flag(false) };
+  const own = { width: integer(1, defaults.width), normPlace: normPlace(), zeroLastGamma: flag(false) };
   const model = readModel(subject, options, defaults, own);
   const { width, normPlace: place } = model.settings;
-  if (model.zeroLastGamma && place === 'before') {
-    throw wrongValue('ERR_OPTION', subject, 'zeroLastGamma', "normPlace 'behind'", "'before'");
-  }
+  checkPlace(subject, model, place);
   return { ...model, width, place };
 }
 

@@ -41,8 +41,8 @@ export interface BatchRenormOptions extends BatchNormOptions {
   /**
    * Weight of the new batch in a mean and a standard deviation of the correction's own, 0 to 1: r
    * and d are worked out by these, and evaluation goes on to use the running statistics. Keras'
-   * `renorm_momentum` weighs the old value: 1 less it. Default `null`: r and d are worked out by the
-   * running statistics.
+   * `renorm_momentum` weighs the old value: it is 1 less this. Default `null`: r and d are worked
+   * out by the running statistics.
    */
   renormMomentum?: number | null;
 }
@@ -214,7 +214,8 @@ export class BatchRenorm extends BatchNorm {
   }
 
   /**
-   * Mean that d is worked out by, `[C]`; `null` without `renormMomentum`, where it is `runningMean`.
+   * Mean that d is worked out by, `[C]`; `null` without `renormMomentum`, where it is
+   * `runningMean`.
    */
   get renormMean(): Float32Array | null {
     return this.#running.correction?.mean.open ?? null;

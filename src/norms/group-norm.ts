@@ -150,9 +150,9 @@ class Grouping implements NormTransform {
  * with μ and σ² the mean and the (biased) variance of one sample's values in one group of C/G
  * consecutive channels, gamma and beta by channel. Training and evaluation give the same, for
  * batches of any size. One group is layer normalization over channels and places; as many groups as
- * channels are instance normalization. `mask`, `lengths` and `weights` of a forward say which places
- * count (`MaskOptions`): the others have no part in the statistics, and their output is 0. A group
- * in which no place counts is 0 everywhere.
+ * channels are instance normalization. `mask`, `lengths` and `weights` of a forward say which
+ * places count (`MaskOptions`): the others have no part in the statistics, and their output is 0. A
+ * group in which no place counts is 0 everywhere.
  *
  *     const gn = new GroupNorm(8, 64);     // 8 groups of 8 channels
  *     const y = gn.forward({ data, shape: [2, 64, 28, 28] });

@@ -1,8 +1,8 @@
 import { RowNorm, type RowNormOptions } from './row-norm.ts';
 
 /**
- * Layer normalization (Ba et al. 2016) of the last axes, `[..., *normalizedShape]`, or of others that
- * `axis` says:
+ * Layer normalization (Ba et al. 2016) of the last axes, `[..., *normalizedShape]`, or of others
+ * that `axis` says:
  *
  *   y = (x − μ)/√(σ² + eps)·gamma + beta
  *

@@ -1,4 +1,4 @@
-// What a shape means to norms of rows: values along some axes are a row, in the order of those axes.
+// What a shape means to norms of rows: values along some axes are a row, in the order of the axes.
 
 import { showShape, wrongValue } from '../errors.ts';
 import { countOf, differs } from '../tensors/shape.ts';

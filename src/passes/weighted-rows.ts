@@ -1,6 +1,7 @@
 // Norms of rows in which not every value counts, by plain loops in f64.
 //
-//   μ = Σw·x / Σw,  σ² = Σw·(x − μ)² / Σw,  x̂ = (x − μ)/√(σ² + eps),  y = x̂·gamma + beta + residual
+//   μ = Σw·x / Σw,  σ² = Σw·(x − μ)² / Σw
+//   x̂ = (x − μ)/√(σ² + eps),  y = x̂·gamma + beta + residual
 //   dx = (gamma·dy − w/Σw·(Σgamma·dy + x̂·Σgamma·dy·x̂))/√(σ² + eps)
 //
 // without μ and Σgamma·dy where the mean is not taken away; the sums are those of values with a

@@ -33,7 +33,7 @@ export interface ForeignFile {
 export type ForeignTensors = ReadonlyMap<string, Foreign> | Readonly<Record<string, Foreign>> | ForeignFile;
 
 /** Options of a norm that a file may say or leave out. */
-export type NormOption = 'eps' | 'momentum' | 'runningVariance' | 'layout';
+export type NormOption = 'eps' | 'momentum' | 'runningVariance' | 'layout' | 'axis';
 
 const NORM_OPTIONS: readonly NormOption[] = ['eps', 'momentum', 'runningVariance', 'layout'];
 

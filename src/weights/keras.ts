@@ -10,7 +10,7 @@ import { showJson } from '../formats/show-json.ts';
 import type { TfjsModel } from '../formats/tfjs.ts';
 import { checkRecord } from '../named-options.ts';
 import { type BatchNormOptions, preset } from '../norms/options.ts';
-import type { StateDict } from '../types.ts';
+import type { Layout, StateDict } from '../types.ts';
 import { fromDepthwise, fromKernel } from './axes.ts';
 import { type Exported, type ExportOptions, withKernels } from './exported.ts';
 import {
@@ -50,7 +50,7 @@ const CORRECTION = ['renorm_mean', 'renorm_stddev'];
  *     const { state } = fromKeras(await readKeras(await readFile('model.keras')), { layer: net });
  *
  * @param file of `readKeras`; or tensors under Keras' names
- * @throws as `fromTorch`; ERR_STATE for an axis that is neither the first nor the last
+ * @throws as `fromTorch`; ERR_STATE for several axes, or that of the samples
  */
 export function fromKeras(file: KerasFile | ForeignTensors, options: ImportOptions = {}): Imported {
   checkRecord('fromKeras', file);
@@ -198,6 +198,19 @@ function fromGraph(topology: Json, tensors: ReadonlyMap<string, StoredTensor>, o
 
 const CHANGES = { 'as they are': undefined, kernel: fromKernel, depthwise: fromDepthwise };
 
+/**
+ * Where channels lie along an axis of Keras: as a layout says, where one does; undefined for what
+ * is none. Where the rank is not known, an axis beyond 1 is the last one.
+ */
+export function axisOf(axis: Json | undefined, rank: number | undefined): Layout | number | undefined {
+  if (axis === undefined || axis === -1) return 'channels-last';
+  if (typeof axis !== 'number' || !Number.isInteger(axis)) return undefined;
+  if (rank === undefined) return axis === 1 ? 'channels-first' : axis > 1 ? 'channels-last' : axis || undefined;
+  const place = axis < 0 ? axis + rank : axis;
+  if (place < 1 || place >= rank) return undefined;
+  return place === rank - 1 ? 'channels-last' : place === 1 ? 'channels-first' : place;
+}
+
 /** What a BatchNormalization's config comes to. */
 export function normOptions(subject: string, { name, config, rank }: KerasLayer): BatchNormOptions {
   const { epsilon, momentum } = config;
@@ -205,18 +218,16 @@ export function normOptions(subject: string, { name, config, rank }: KerasLayer)
   const standard = preset('keras');
   const axis = Array.isArray(config.axis) ? config.axis[0] : config.axis;
   const several = Array.isArray(config.axis) && config.axis.length !== 1;
-  const last =
-    axis === undefined ||
-    axis === -1 ||
-    (rank === undefined ? Number.isInteger(axis) && Number(axis) > 1 : axis === rank - 1);
-  if (several || (!last && axis !== 1)) {
-    throw wrongValue('ERR_STATE', subject, `${quote(name)} axis`, '1 or the last', showJson(config.axis));
+  const place = several ? undefined : axisOf(axis, rank);
+  if (place === undefined) {
+    const expected = 'one axis behind that of the samples';
+    throw wrongValue('ERR_STATE', subject, `${quote(name)} axis`, expected, showJson(config.axis));
   }
   return {
     eps: typeof epsilon === 'number' ? epsilon : standard.eps,
     momentum: typeof momentum === 'number' ? newWeight(momentum) : standard.momentum,
     runningVariance: standard.runningVariance,
-    layout: last ? 'channels-last' : 'channels-first',
+    ...(typeof place === 'string' ? { layout: place } : { axis: place }),
     ...(affine !== true && { affine }),
   };
 }
@@ -225,12 +236,14 @@ export function normOptions(subject: string, { name, config, rank }: KerasLayer)
  * Options that a BatchNormalization's config says; how Keras estimates the variance follows from
  * the class.
  */
-function statedIn({ config }: KerasLayer): NormOption[] {
+function statedIn({ config, rank }: KerasLayer): NormOption[] {
+  const axis = Array.isArray(config.axis) ? config.axis[0] : config.axis;
+  const place = typeof axisOf(axis, rank) === 'number' ? 'axis' : 'layout';
   return [
     ...(typeof config.epsilon === 'number' ? (['eps'] as const) : []),
     ...(typeof config.momentum === 'number' ? (['momentum'] as const) : []),
     'runningVariance',
-    ...(config.axis === undefined ? [] : (['layout'] as const)),
+    ...(config.axis === undefined ? [] : ([place === 'layout' ? 'layout' : 'axis'] as const)),
   ];
 }
 

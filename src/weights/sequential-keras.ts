@@ -16,7 +16,7 @@ import { GroupNorm } from '../norms/group-norm.ts';
 import { LayerNorm } from '../norms/layer-norm.ts';
 import { RMSNorm } from '../norms/rms-norm.ts';
 import { Collector } from './imported.ts';
-import { affineOf, collectGroups, normOptions } from './keras.ts';
+import { affineOf, axisOf, collectGroups, normOptions } from './keras.ts';
 import { chainOf } from './keras-chain.ts';
 import { type KerasLayer, kindOf } from './keras-config.ts';
 import type { KerasGroup } from './keras-groups.ts';
@@ -108,23 +108,24 @@ export function sequentialFromKeras(network: KerasNetwork, options: LoadOptions)
       }
       case 'layer_normalization': {
         const shape = normed();
-        if (!isLast(config.axis, shape.length, rank)) throw fail('the last axes', showJson(config.axis));
-        built.push(new LayerNorm(shape, { eps: eps(1e-3), affine: affineOf(config) }));
+        const axis = axesOf(config.axis, shape.length, rank, fail);
+        built.push(new LayerNorm(shape, { eps: eps(1e-3), axis, affine: affineOf(config) }));
         break;
       }
       case 'rms_normalization': {
         const shape = trained('scale');
-        if (!isLast(config.axis, shape.length, rank)) throw fail('the last axes', showJson(config.axis));
-        built.push(new RMSNorm(shape, { eps: eps(1e-6) }));
+        built.push(new RMSNorm(shape, { eps: eps(1e-6), axis: axesOf(config.axis, shape.length, rank, fail) }));
         break;
       }
       case 'group_normalization': {
         const [channels] = normed();
         const groups = typeof config.groups === 'number' ? config.groups : 32;
-        const layout = config.axis === 1 && rank !== 2 ? 'channels-first' : 'channels-last';
+        const place = axisOf(config.axis, rank);
+        if (place === undefined) throw fail('an axis behind that of the samples', showJson(config.axis));
+        const where = typeof place === 'string' ? { layout: place } : { axis: place };
         // −1 stands for as many groups as channels
         const numGroups = groups === -1 ? channels : groups;
-        built.push(new GroupNorm(numGroups, channels, { eps: eps(1e-3), layout, affine: affineOf(config) }));
+        built.push(new GroupNorm(numGroups, channels, { eps: eps(1e-3), ...where, affine: affineOf(config) }));
         break;
       }
       case 'activation':
@@ -162,6 +163,29 @@ function isLast(axis: Json | undefined, count: number, rank: number | undefined)
   if (axes.length !== count) return false;
   const fromEnd = axes.map((one) => (one < 0 ? one : one - (rank ?? Number.NaN)));
   return fromEnd.every((one, i) => one === i - count);
+}
+
+/**
+ * The axes that a norm of rows normalises together, null for the last ones. gamma has their lengths
+ * in the order of the axes, which must be that of the shape.
+ */
+function axesOf(
+  axis: Json | undefined,
+  count: number,
+  rank: number | undefined,
+  fail: (expected: string, got: string) => Error,
+): number[] | null {
+  if (isLast(axis, count, rank)) return null;
+  const axes = Array.isArray(axis) ? axis : [axis];
+  const places = axes.map((one) => {
+    if (typeof one !== 'number' || !Number.isInteger(one) || one === 0) return Number.NaN;
+    return one < 0 && rank !== undefined ? one + rank : one;
+  });
+  const isAscending = places.every((one, i) => !Number.isNaN(one) && one !== 0 && (i === 0 || one > places[i - 1]));
+  if (axes.length !== count || !isAscending) {
+    throw fail(`${count === 1 ? 'an axis' : `${count} ascending axes`} behind that of the samples`, showJson(axis));
+  }
+  return places;
 }
 
 /** A name, or a layer in the place of one. */

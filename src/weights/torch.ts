@@ -33,8 +33,8 @@ import { byLargest, byLength, type Reparameterized, reparameterizedIn } from './
  * Weights of quantised types are listed as unused: their scale lies elsewhere.
  *
  * Weights that PyTorch works out of others are read by the names of hooks and of parametrizations.
- * Of `spectral_norm` (`weight_orig`, `weight_u`, `weight_v`; `parametrizations.weight.original` …) a
- * `SpectralNorm` gets `weight`, `u` and `v`, and any other layer the weight divided by uᵀ·w·v. Of
+ * Of `spectral_norm` (`weight_orig`, `weight_u`, `weight_v`; `parametrizations.weight.original` …)
+ * a `SpectralNorm` gets `weight`, `u` and `v`, and any other layer the weight divided by uᵀ·w·v. Of
  * `weight_norm` (`weight_g` and `weight_v`; `original0` and `original1`) comes g·v/‖v‖.
  *
  * @param tensors of `readSafetensors`, `readNpz`, or any record of `{ data, shape }`
@@ -75,7 +75,7 @@ export function fromTorch(tensors: ForeignTensors, options: ImportOptions = {}):
 const isVector = (needed: StateDict, layer: string, leaf: string) =>
   (leaf === 'u' || leaf === 'v') && Object.hasOwn(needed, joined(layer, leaf));
 
-/** A weight that is worked out of others: those, for a layer that has them, or what comes of them. */
+/** A weight that is worked out of others: those, for a layer with such, or what comes of them. */
 function takeReparameterized(
   collector: Collector,
   name: string,
@@ -152,8 +152,8 @@ const SPECTRAL = {
 
 /**
  * Our state dict under PyTorch's names; the counter of batches is an I64, as there. In Python,
- * `load_state_dict(safetensors.torch.load_file(…))` takes it. A weight with `u` and `v` beside it is
- * that of a `SpectralNorm`.
+ * `load_state_dict(safetensors.torch.load_file(…))` takes it. A weight with `u` and `v` beside it
+ * is that of a `SpectralNorm`.
  *
  *     const bytes = writeSafetensors(toTorch(net.stateDict()));
  *

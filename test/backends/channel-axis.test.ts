@@ -13,6 +13,7 @@ import {
   Sequential,
   tensor,
 } from '../../src/index.ts';
+import { convolutions, load, norms } from '../../src/infer/index.ts';
 import { normals, worstDifference } from '../support/data.ts';
 import { errorOf } from '../support/errors.ts';
 import { transposed } from '../support/transposed.ts';
@@ -98,6 +99,12 @@ describe.each(makers)('%s', (_, make) => {
     const y = norm.eval().forward(x);
     const run = new Sequential(norm as BatchNorm).eval().compile({ inputShape: SHAPE.slice(1) });
     expect(worstDifference(run(x).data, y.data)).toBeLessThan(2e-6);
+    const loaded = load(run.save(), { operations: [convolutions, norms] });
+    expect(loaded(x)).toEqual(run(x));
+    const certified = new Sequential(norm as BatchNorm).eval().compile({ inputShape: SHAPE.slice(1), samples: x });
+    certified.certificate!.measured.forEach((error, c) => {
+      expect(error).toBeLessThanOrEqual(certified.certificate!.bound[c]);
+    });
     // channels first: no change of order
     const other = make({ axis: 1 }) as BatchNorm;
     expect(other.options).toMatchObject({ layout: 'channels-first', axis: null });

@@ -493,7 +493,7 @@ describe('values of any type where others are expected', () => {
 
   test('axes that are not said, of a norm over several', async () => {
     await expect(loadSequential(layered('LayerNormalization', {}, [2, 2]))).rejects.toThrow(
-      "TF.js: layer 0 LayerNormalization 'n' expected the last axes, got undefined (offset 0)",
+      "TF.js: layer 0 LayerNormalization 'n' expected 2 ascending axes behind that of the samples, got undefined (offset 0)",
     );
   });
 
@@ -533,7 +533,7 @@ describe('values of any type where others are expected', () => {
       } catch (error) {
         ({ message } = error as Error);
       }
-      expect(message).toMatch(/^fromTfjs: 'n' axis expected 1 or the last, got .{2,82}$/);
+      expect(message).toMatch(/^fromTfjs: 'n' axis expected one axis behind that of the samples, got .{2,82}$/);
       expect(Array.from(message).filter((c) => c < ' ' || (c > '~' && c < '\u00a0'))).toEqual([]);
     }
     const files = layered('BatchNormalization', { axis: [1, 'a', { b: null }] });

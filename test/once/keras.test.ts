@@ -4,9 +4,10 @@
 import { describe, expect, test } from 'vitest';
 import { type Hdf5Group, readHdf5, writeHdf5 } from '../../src/formats/hdf5.ts';
 import type { Json } from '../../src/formats/json.ts';
-import { type BatchNorm, BatchNorm1d, GroupNorm, LayerNorm, Linear, Sequential } from '../../src/index.ts';
+import { BatchNorm, BatchNorm1d, GroupNorm, LayerNorm, Linear, Sequential } from '../../src/index.ts';
 import { fromKeras, loadSequential, readKeras, toKeras, toTfjs, writeKeras } from '../../src/weights/index.ts';
 import { layersOf } from '../../src/weights/keras-config.ts';
+import { normals } from '../support/data.ts';
 import { answers, fixture, relative } from '../support/weights.ts';
 
 const read = async (name: string) => readKeras(fixture(name));
@@ -396,9 +397,13 @@ describe('configs that are no chain, or say what there is not here', () => {
   });
 
   test.each([
-    [layer('LayerNormalization', 'n', { axis: [1, 3] }), 'the last axes, got [1,3]', [2, 2]],
-    [layer('LayerNormalization', 'n', { axis: -2 }), 'the last axes, got -2', [2]],
-    [layer('LayerNormalization', 'n', { axis: [{}] }), 'the last axes, got [{}]', [2]],
+    [
+      layer('LayerNormalization', 'n', { axis: [3, 1] }),
+      '2 ascending axes behind that of the samples, got [3,1]',
+      [2, 2],
+    ],
+    [layer('LayerNormalization', 'n', { axis: 0 }), 'an axis behind that of the samples, got 0', [2]],
+    [layer('LayerNormalization', 'n', { axis: [{}] }), 'an axis behind that of the samples, got [{}]', [2]],
     [layer('LayerNormalization', 'n', { epsilon: '1' }), 'a number as epsilon, got "1"', [2]],
   ])('%j', async (one, message, shape) => {
     const values = { data: Array(shape.reduce((a, b) => a * b)).fill(1), shape };
@@ -406,6 +411,45 @@ describe('configs that are no chain, or say what there is not here', () => {
     await expect(loadSequential(await legacy(sequential(one), tensors))).rejects.toThrow(
       `Keras: layer 0 LayerNormalization 'n' expected ${message} (offset 0)`,
     );
+  });
+
+  test.each([
+    [
+      [1, 3],
+      [2, 2],
+      [1, 3],
+    ],
+    [-2, [2], [-2]],
+    [-1, [2], null],
+    [[-2, -1], [2, 2], null],
+  ])('a layer norm along axis %j', async (axis, shape, expected) => {
+    const values = { data: Array(shape.reduce((a, b) => a * b)).fill(1), shape };
+    const tensors = { 'n/n/gamma:0': values, 'n/n/beta:0': values };
+    const net = await loadSequential(await legacy(sequential(layer('LayerNormalization', 'n', { axis })), tensors));
+    expect((net.layers[0] as LayerNorm).axis).toEqual(expected);
+  });
+
+  test('group and batch norm along an axis that is neither 1 nor the last', async () => {
+    const values = { data: [1, 2], shape: [2] };
+    const tensors = Object.fromEntries(
+      ['g/g/gamma', 'g/g/beta', 'b/b/gamma', 'b/b/beta', 'b/b/moving_mean', 'b/b/moving_variance'].map((name) => [
+        `${name}:0`,
+        values,
+      ]),
+    );
+    const four = layer('InputLayer', 'in', { batch_input_shape: [null, 3, 2, 4] });
+    const norms = [
+      layer('GroupNormalization', 'g', { axis: 2, groups: 1 }),
+      layer('BatchNormalization', 'b', { axis: [-2] }),
+    ];
+    const net = await loadSequential(await legacy(sequential(four, ...norms), tensors));
+    expect(net.layers.map((one) => (one as GroupNorm).options.axis)).toEqual([2, 2]);
+    const x = { data: normals(1, 48), shape: [2, 3, 2, 4] };
+    const [group, batch] = [new GroupNorm(1, 2, { axis: 2, eps: 1e-3 }), new BatchNorm(2, { axis: 2, eps: 1e-3 })];
+    group.loadStateDict({ gamma: values, beta: values } as never);
+    const state = { gamma: values, beta: values, runningMean: values, runningVar: values };
+    batch.loadStateDict(state as never, { strict: false });
+    expect(net.eval().forward(x).data).toEqual(batch.eval().forward(group.forward(x)).data);
   });
 
   test.each([
@@ -517,7 +561,7 @@ test('an axis that is no number is refused by name', () => {
     const config = { axis } as never;
     const layers = [{ name: 'n', className: 'BatchNormalization', config, inbound: undefined, rank: undefined }];
     expect(() => fromKeras({ tensors, layers, version: null } as never)).toThrow(
-      `fromKeras: 'n' axis expected 1 or the last, got ${JSON.stringify(axis)}`,
+      `fromKeras: 'n' axis expected one axis behind that of the samples, got ${JSON.stringify(axis)}`,
     );
   }
 });

@@ -96,6 +96,11 @@ describe('training moves every parameter and lowers the loss', () => {
       [4, 3, 32, 32],
     ],
     ['mobilenetV2', () => mobilenetV2({ classes: 4, width: 0.25, dropout: 0, seed: 3 }), [8, 3, 64, 64]],
+    [
+      'mobilenetV2, norms before',
+      () => mobilenetV2({ classes: 4, width: 0.25, dropout: 0, normPlace: 'before', seed: 3 }),
+      [8, 3, 64, 64],
+    ],
     ['digitConvnet', () => digitConvnet({ width: 4, seed: 3 }), [20, 1, 12, 12]],
     ['digitResnet(8)', () => digitResnet(8, { width: 4, seed: 3 }), [20, 1, 12, 12]],
     ['digitResnet(14)', () => digitResnet(14, { width: 4, normPlace: 'before', seed: 3 }), [20, 1, 12, 12]],
@@ -152,6 +157,22 @@ describe('options', () => {
       'layer2.0.downsample.0.weight',
       'layer3.0.downsample.0.weight',
     ]);
+  });
+
+  test('MobileNetV2 with norms before: the same names, gammas as long as inputs', () => {
+    const [behind, before] = (['behind', 'before'] as const).map((normPlace) =>
+      mobilenetV2({ width: 0.25, normPlace, seed: 1 }).stateDict(),
+    );
+    expect(Object.keys(before).sort()).toEqual(Object.keys(behind).sort());
+    // 8 channels, widened to 48, and narrowed to 8
+    const gammas = ['0.1', '1.1', '3'].map((place) => `features.3.conv.${place}.gamma`);
+    expect(gammas.map((name) => before[name].shape)).toEqual([[8], [48], [48]]);
+    expect(gammas.map((name) => behind[name].shape)).toEqual([[48], [48], [8]]);
+  });
+
+  test('norms that take the channels they meet', () => {
+    const net = resnet(18, { width: 4, norm: () => new GroupNorm(4, null), zeroLastGamma: true, seed: 1 });
+    expect(net.stateDict()['layer2.0.bn2.gamma']).toEqual({ data: new Float32Array(8), shape: [8] });
   });
 
   test.each([
@@ -234,6 +255,10 @@ describe('what is refused', () => {
     [() => digitResnet(2), 'digitResnet: depth expected 6·n + 2 from 8 on, got 2'],
     [() => digitConvnet({ channels: -1 }), 'digitConvnet: channels expected a whole number of 1 or more, got -1'],
     [() => mobilenetV2({ width: Number.NaN }), 'mobilenetV2: width expected a finite number above 0, got NaN'],
+    [
+      () => mobilenetV2({ normPlace: 'before', zeroLastGamma: true }),
+      "mobilenetV2: zeroLastGamma expected normPlace 'behind', got 'before'",
+    ],
     [() => mobilenetV2({ dropout: 2 }), 'mobilenetV2: dropout expected a number from 0 to 1, got 2'],
     [() => mobilenetV2({ seed: Number.POSITIVE_INFINITY }), 'mobilenetV2: seed expected a finite number, got Infinity'],
     [

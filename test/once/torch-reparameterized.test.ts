@@ -1,5 +1,5 @@
-// PyTorch's names for weights that are worked out of others: spectral_norm and weight_norm, by their
-// hooks and by their parametrizations.
+// PyTorch's names for weights that are worked out of others: spectral_norm and weight_norm, by
+// their hooks and by their parametrizations.
 
 import { describe, expect, test } from 'vitest';
 import { Conv2d, ConvTranspose2d, type Layer, Linear, Sequential, SpectralNorm } from '../../src/index.ts';

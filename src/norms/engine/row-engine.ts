@@ -1,6 +1,6 @@
-// The engine of norms of rows: the values along some axes of each sample by statistics of their own,
-// scale and shift by place. Kernels work on rows that lie side by side: others are brought there
-// and back, and so are those that count where a mask leaves some out.
+// The engine of norms of rows: the values along some axes of each sample by statistics of their
+// own, scale and shift by place. Kernels work on rows that lie side by side: others are brought
+// there and back, and so are those that count where a mask leaves some out.
 
 import { show, wrongMoment } from '../../errors.ts';
 import type { OperationGraph, Value } from '../../graph/graph.ts';

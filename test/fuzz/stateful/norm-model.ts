@@ -488,7 +488,7 @@ export class NormModel implements Model {
         if (kind === 'BatchRenorm' && average === 'std') {
           const own = w * Math.sqrt(runs[run][c].variance + eps);
           const std = (1 - w) * Math.sqrt(old + eps) + own;
-          // the batch's variance may be off by twice the tolerance, as below: so much of std² comes of it
+          // the batch's variance may be off by twice the tolerance, as below; std² follows it
           const scale = old + eps + std * (std + own);
           put(variance, i, std < Infinity ? Math.max(std * std - eps, 0) : std, scale);
         } else put(variance, i, (1 - w) * old + w * v(c), 2 * w * v(c));
