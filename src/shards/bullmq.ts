@@ -338,12 +338,12 @@ async function inTime<T>(work: Promise<T>, until: number, check: () => void): Pr
   }
 }
 
-/** Is it an error of a broker that may come back? */
+/** Is it an error that passes: of a broker that is away, or of a shard that is being computed? */
 function isOutage(error: unknown): boolean {
   const { message = '', code = '' } = error as { message?: string; code?: string };
   return (
     /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|57P0|08)/.test(code) ||
-    /ECONN|Connection|closed|terminat|retries per request|LOADING|Missing key|timeout/i.test(message)
+    /ECONN|Connection|closed|terminat|retries per request|LOADING|Missing key|timeout|locked/i.test(message)
   );
 }
 
