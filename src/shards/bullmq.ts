@@ -1,4 +1,5 @@
-// Runs over BullMQ, on Redis or PostgreSQL: jobs are shards, and results are merged by whoever asks.
+// Runs over BullMQ, on Redis or PostgreSQL: jobs are shards, and results are merged by whoever
+// asks.
 
 import { type EvenkeelError, show, wrongKind, wrongMoment } from '../errors.ts';
 import {
@@ -172,7 +173,8 @@ class Connected {
  * Runs the shards of a manifest on the workers of a queue (`npx evenkeel worker`), and merges their
  * results here: the same as of `runShards`, byte for byte, whatever fails in between.
  *
- *     const statistics = await runOnBullMQ({ connection: 'redis://127.0.0.1:6379', manifest, task: './task.mjs' });
+ *     const statistics = await runOnBullMQ({ connection: 'redis://127.0.0.1:6379', manifest, task:
+ *     './task.mjs' });
  *
  * Jobs are named by the run's id and the shard's key. A run that is asked for again, at the same
  * time or after its coordinator was lost, goes on where it was.
@@ -427,7 +429,8 @@ const workerSchema = (): Schema<WorkerSettings> => ({
  * Serves a queue: computes shards in threads of its own, so that this thread can tell the broker
  * that it lives. `npx evenkeel worker` calls it.
  *
- *     await using worker = await workOnBullMQ({ connection: 'redis://127.0.0.1:6379', task: './task.mjs' });
+ *     await using worker = await workOnBullMQ({ connection: 'redis://127.0.0.1:6379', task:
+ *     './task.mjs' });
  *
  * A shard whose worker was lost goes to another one after `lockDuration`, up to 5 times. Where a
  * worker that was thought lost comes back, its result is refused by the broker.

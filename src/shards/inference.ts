@@ -84,11 +84,13 @@ function decode(bytes: Uint8Array, part: string): [string, InferenceOutput][] {
  * A task for inference: runs the batches of each shard, and joins the outputs of all along axis 0,
  * by sorted keys.
  *
- *     export default inferenceTask({ version: 'net-7', run: load(file), batches: ({ file }) => read(file) });
+ *     export default inferenceTask({ version: 'net-7', run: load(file), batches: ({ file }) =>
+ *     read(file) });
  *
  * @returns a task; its result is a record of outputs by their names, `output` where the network has
  *   one. NaN and infinities are values as any
- * @throws ERR_OPTION for options that are missing. Its shards throw ERR_TYPE for outputs that are no
+ * @throws ERR_OPTION for options that are missing. Its shards throw ERR_TYPE for outputs that are
+ * no
  *   tensors, ERR_SHAPE where rows differ in shape
  */
 export function inferenceTask<B>(options: InferenceTaskOptions<B>): ShardTask<Record<string, InferenceOutput>> {
