@@ -50,16 +50,11 @@ async function merged(count: number, layers: Record<string, Moments>): Promise<v
 
 console.log(`${cpus()[0]?.model.trim()}, Node ${process.versions.node}\n`);
 await merged(10_000, { bn: momentsOf(64) });
-const names = resnet(50)
-  .named()
-  .filter(([, layer]) => 'runningMean' in layer);
+const norms = Object.entries(resnet(50).stateDict()).filter(([name]) => name.endsWith('.runningMean'));
 const layers = Object.fromEntries(
-  names.map(([name, layer]) => [
-    name,
-    momentsOf((layer as unknown as { runningMean: Float32Array }).runningMean.length),
-  ]),
+  norms.map(([name, { shape }]) => [name.slice(0, -'.runningMean'.length), momentsOf(shape[0])]),
 );
-console.log(`\nResNet-50: ${names.length} norms`);
+console.log(`\nResNet-50: ${norms.length} norms`);
 await merged(1000, layers);
 const folder = mkdtempSync(join(tmpdir(), 'evenkeel-bench-'));
 try {
