@@ -13,11 +13,11 @@ const none: Parts = [];
 const forward: Parts = ['inference'];
 const trained: Parts = ['inference', 'training'];
 const masked: Parts = ['inference', 'masked', 'training'];
-const pooled: Parts = ['inference', 'pool'];
+const pooled: Parts = ['gradients', 'inference', 'pool'];
 const rows: Parts = ['inference', 'rows', 'training'];
-const convolved: Parts = ['conv', 'inference', 'training'];
+const convolved: Parts = ['conv', 'gradients', 'inference', 'training'];
 const products: Parts = ['inference', 'linear', 'training'];
-const convnets: Parts = ['conv', 'elementwise', 'inference', 'linear', 'masked', 'pool', 'training'];
+const convnets: Parts = ['conv', 'elementwise', 'gradients', 'inference', 'linear', 'masked', 'pool', 'training'];
 
 export const KERNELS: Readonly<Record<keyof (typeof plain & typeof infer & typeof models), Parts>> = {
   Tensor: forward,
@@ -40,7 +40,7 @@ export const KERNELS: Readonly<Record<keyof (typeof plain & typeof infer & typeo
   BatchNorm3d: masked,
   BatchRenorm: masked,
   DomainBatchNorm: masked,
-  GroupNorm: trained,
+  GroupNorm: masked,
   InstanceNorm1d: masked,
   InstanceNorm2d: masked,
   InstanceNorm3d: masked,
@@ -94,7 +94,7 @@ export const KERNELS: Readonly<Record<keyof (typeof plain & typeof infer & typeo
   Reshape: forward,
   Pad: forward,
   Upsample: forward,
-  setThreads: ['conv', 'elementwise', 'inference', 'linear', 'masked', 'pool', 'rows', 'training'],
+  setThreads: ['conv', 'elementwise', 'gradients', 'inference', 'linear', 'masked', 'pool', 'rows', 'training'],
   load: ['inference', 'linear'],
   resnet: convnets,
   mobilenetV2: convnets,
@@ -103,7 +103,7 @@ export const KERNELS: Readonly<Record<keyof (typeof plain & typeof infer & typeo
   norms: rows,
   merging: ['elementwise', 'inference'],
   softmax: ['elementwise', 'inference'],
-  pooling: pooled,
+  pooling: ['inference', 'pool'],
   convolutions: ['conv', 'inference', 'pool'],
   reshaping: forward,
   activations: forward,

@@ -44,8 +44,9 @@ export function conv_nxc_f32(
         const n = min(4, last - t);
         const from = at + ((<usize>t) << 2);
         const into = to + ((<usize>t) << 2);
-        if (n == 1) single(x, from, w, taps, b, out, into, onto, least, most, runs, run, width);
-        else tile(x, from, w, taps, b, out, into, onto, least, most, runs, run, width, n);
+        if (n == 4 && width == 8) tile(x, from, w, taps, b, out, into, onto, least, most, runs, run, 8, 4);
+        else if (n == 1) single(x, from, w, taps, b, out, into, onto, least, most, runs, run, width);
+        else part(x, from, w, taps, b, out, into, onto, least, most, runs, run, width, n);
       }
     }
   }
@@ -60,7 +61,12 @@ function place(array: usize, table: usize): usize {
 
 /**
  * Two to four pixels × one panel; fewer than four repeat the last one, and store nothing for it.
+ * Inlined, as a call of so many arguments keeps some of them in memory throughout the loop: whole
+ * tiles of the fixed build are a tenth faster (1×1, 384 → 96 channels, 14²: 45.7 GFLOP/s, 41.4
+ * before).
  */
+// @ts-ignore: decorator
+@inline
 function tile(
   x: usize, at: usize, w: usize, taps: usize, bias: usize, y: usize, to: usize, onto: usize,
   least: v128, most: v128, runs: u32, run: u32, width: u32, n: u32,
@@ -109,6 +115,14 @@ function tile(
   emit(place(y, to + 4), b0, b1, bias, onto, least, most, width);
   if (n > 2) emit(place(y, to + 8), c0, c1, bias, onto, least, most, width);
   if (n > 3) emit(place(y, to + 12), d0, d1, bias, onto, least, most, width);
+}
+
+/** The same for what is left over of pixels, and of columns. */
+function part(
+  x: usize, at: usize, w: usize, taps: usize, bias: usize, y: usize, to: usize, onto: usize,
+  least: v128, most: v128, runs: u32, run: u32, width: u32, n: u32,
+): void {
+  tile(x, at, w, taps, bias, y, to, onto, least, most, runs, run, width, n);
 }
 
 /** One pixel × one panel. */

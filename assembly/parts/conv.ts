@@ -1,9 +1,7 @@
 // Convolutions: one line per kernel. Their rows stand in src/kernels/conv/table.ts.
 export { conv_nxc_f32 } from '../kernels/conv-nxc';
-export { conv_weights_nxc_f32 } from '../kernels/conv-weights-nxc';
 export { depthwise_nxc_f32 } from '../kernels/depthwise-nxc';
 export { depthwise_rows_nxc_f32 } from '../kernels/depthwise-rows-nxc';
-export { depthwise_weights_nxc_f32 } from '../kernels/depthwise-weights-nxc';
 export { pack_taps_f32 } from '../kernels/pack-taps';
 export { pad_nxc_f32 } from '../kernels/pad-nxc';
 export { sum_runs_f32 } from '../kernels/sum-runs';

@@ -1,5 +1,3 @@
 // Pooling: one line per kernel. Their rows stand in src/kernels/pool/table.ts.
 export { avg_pool_f32 } from '../kernels/avg-pool';
-export { avg_pool_grad_f32 } from '../kernels/avg-pool-grad';
 export { max_pool_f32 } from '../kernels/max-pool';
-export { max_pool_grad_f32 } from '../kernels/max-pool-grad';

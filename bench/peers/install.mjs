@@ -6,7 +6,8 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const folder = fileURLToPath(new URL('.', import.meta.url));
-if (!existsSync(`${folder}node_modules/onnxruntime-node`)) {
+const packages = ['onnxruntime-node', '@tensorflow/tfjs-converter'];
+if (!packages.every((name) => existsSync(`${folder}node_modules/${name}`))) {
   console.log('installing the peers into bench/peers (about 500 MB)');
   execFileSync('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: folder, stdio: 'inherit' });
 }

@@ -23,6 +23,7 @@ import { onnxruntime } from './onnxruntime.ts';
 import type { Contender, Peer } from './peer.ts';
 import { PyTorch } from './pytorch.ts';
 import { tfjs } from './tfjs.ts';
+import { ownTraining, trainingStep } from './training.ts';
 
 const options = readArguments({
   options: { filter: { type: 'string', default: '' }, time: { type: 'string', default: '150' } },
@@ -79,7 +80,7 @@ const OURS: Peer = {
 
 const net: Sequential = digitsNetwork();
 
-async function load(name: string, start: () => Promise<Peer>): Promise<Peer | undefined> {
+async function load<T>(name: string, start: () => Promise<T>): Promise<T | undefined> {
   try {
     return await start();
   } catch (error) {
@@ -125,12 +126,19 @@ async function compare(
     for (const { dispose } of Object.values(contenders)) dispose?.();
     return;
   }
-  const works = Object.fromEntries(Object.entries(contenders).map(([name, { work }]) => [name, work]));
+  const all = Object.entries(contenders);
+  const works = Object.fromEntries(all.filter(([, { slow }]) => !slow).map(([name, { work }]) => [name, work]));
   const samples: number[] = [];
   const medians: Record<string, number[]> = {};
   for (let turn = 0; turn < 3; turn++) {
     const timings = await timeTogether(works, time / 3);
     for (const [name, { median }] of Object.entries(timings)) (medians[name] ??= []).push(median);
+    for (const [name, { work, slow }] of all) {
+      if (!slow) continue;
+      const start = performance.now();
+      await work();
+      (medians[name] ??= []).push((performance.now() - start) * 1000);
+    }
     if (external) samples.push(...(await external.time(time / 3)));
   }
   const times = Object.fromEntries(Object.entries(medians).map(([name, values]) => [name, middle(values)]));
@@ -251,6 +259,30 @@ async function convnet(net: Convnet): Promise<void> {
 
 for (const make of NETWORKS) await convnet(make());
 for (const one of LAYERS) await convnet(one);
+
+/** A step of training; who lacks a gradient is named and left out. */
+async function training(): Promise<void> {
+  const label = { op: 'training step', layout: 'nxc', shape: 'convnet 28², batch 64' };
+  if (!`${label.op} | ${label.layout} | ${label.shape}`.includes(options.filter)) return;
+  const spec = trainingStep();
+  const contenders: Record<string, Contender> = {
+    evenkeel: ownTraining(spec, 'channels-last'),
+    'evenkeel, channels first': ownTraining(spec, 'channels-first'),
+  };
+  for (const { name, training } of peers) {
+    if (!training) continue;
+    const contender = await load(name, () => training(spec));
+    if (contender) contenders[name] = contender;
+  }
+  const external = pytorch && {
+    name: 'PyTorch',
+    result: await pytorch.prepareTraining(spec),
+    time: (milliseconds: number) => pytorch.time(milliseconds),
+  };
+  await compare(label, contenders, await contenders.evenkeel.output(), external);
+}
+
+await training();
 
 pytorch?.close();
 if (options.filter === '') console.log(`\n${keep('peers', { about: head, rows })}`);

@@ -1,6 +1,7 @@
 import type { Convnet } from '../convnets.ts';
 import type { Work } from '../timing.ts';
 import type { Workload } from '../workload.ts';
+import type { TrainingStep } from './training.ts';
 
 export type State = Record<string, { data: ArrayLike<number>; shape: readonly number[] }>;
 
@@ -9,6 +10,8 @@ export interface Contender {
   work: Work;
   output: () => ArrayLike<number> | Promise<ArrayLike<number>>;
   dispose?: () => void;
+  /** Takes seconds: called once a turn. */
+  slow?: boolean;
 }
 
 /** A library that is measured beside. What it does not offer it leaves out. */
@@ -21,5 +24,7 @@ export interface Peer {
   network(rows: number, input: Float32Array, state: State): Promise<Contender | undefined>;
   /** A network of convolutions on images with channels first, `[batch, C, H, W]`. */
   convnet(net: Convnet, batch: number, images: Float32Array): Promise<Contender | undefined>;
+  /** A training step; a peer that lacks a gradient rejects. */
+  training?(step: TrainingStep): Promise<Contender>;
   close?(): void;
 }

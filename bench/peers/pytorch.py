@@ -2,6 +2,7 @@
 
 prepare  {"do": "prepare", "op", "folder", "shape", "eps", "layout", "groups"}   reads x, dy, gamma, beta, and for batch norm mean, var (raw f32) from the folder
 time     {"do": "time", "milliseconds"}                               answers microseconds of single calls
+training {"do": "training", "folder", "batch", "side", "shapes", "rate", "eps", "compared"}   reads images, labels, conv0, conv1 …, linear
 output   {"do": "output"}                                             writes the result to the folder as `y`
 """
 import json
@@ -86,6 +87,33 @@ def prepare(op, shape, eps, layout, groups):
     return run
 
 
+def training(batch, side, shapes, rate, eps, compared):
+    """A step of gradient descent; the result is the losses of the first steps and the first convolution's weights behind them."""
+    layers = []
+    for i, (out, channels, *_) in enumerate(shapes):
+        conv = torch.nn.Conv2d(channels, out, 3, padding=1, bias=False)
+        conv.weight.data.copy_(read(f"conv{i}", shapes[i]))
+        layers += [conv, torch.nn.BatchNorm2d(out, eps=eps), torch.nn.ReLU(), torch.nn.MaxPool2d(2)]
+    weight = read("linear")
+    linear = torch.nn.Linear(weight.numel() // 10, 10)
+    linear.weight.data.copy_(weight.reshape(10, -1))
+    linear.bias.data.zero_()
+    net = torch.nn.Sequential(*layers, torch.nn.Flatten(), linear).train()
+    images, labels = read("images", [batch, 1, side, side]), read("labels").long()
+    optimizer = torch.optim.SGD(net.parameters(), lr=rate)
+
+    def step():
+        loss = F.cross_entropy(net(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    first = torch.tensor([step() for _ in range(compared)])
+    return step, torch.cat([first, layers[0].weight.detach().flatten()])
+
+
+result = None
 for line in sys.stdin:
     request = json.loads(line)
     if request["do"] == "prepare":
@@ -93,6 +121,12 @@ for line in sys.stdin:
         channels_last = request["layout"] == "channels-last" and len(request["shape"]) == 4
         work = prepare(request["op"], request["shape"], request["eps"], request["layout"], request.get("groups"))
         work()
+        result = None
+        answer = {}
+    elif request["do"] == "training":
+        folder = request["folder"]
+        channels_last = False
+        work, result = training(*(request[name] for name in ("batch", "side", "shapes", "rate", "eps", "compared")))
         answer = {}
     elif request["do"] == "time":
         samples = []
@@ -109,9 +143,9 @@ for line in sys.stdin:
             samples.append(took / repeats * 1e6)
         answer = {"samples": samples}
     else:
-        result = work()
+        y = work() if result is None else result
         if channels_last:
-            result = result.permute(0, 2, 3, 1)
-        result.contiguous().numpy().tofile(os.path.join(folder, "y"))
+            y = y.permute(0, 2, 3, 1)
+        y.contiguous().numpy().tofile(os.path.join(folder, "y"))
         answer = {}
     print(json.dumps(answer), flush=True)

@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { SampleNormWorkload } from '../sample-norm-workload.ts';
 import { EPS, type Workload } from '../workload.ts';
+import type { TrainingStep } from './training.ts';
 
 const SCRIPT = fileURLToPath(new URL('./pytorch.py', import.meta.url));
 /** Debian's PyTorch belongs to Debian's Python, which need not be the first on the path. */
@@ -49,10 +50,27 @@ export class PyTorch {
       ...(!isSampleNorm && { mean: workload.runningMean, var: workload.runningVar }),
     };
     const groups = isSampleNorm ? workload.shape.groups : undefined;
+    this.#write(files);
+    await this.#ask({ do: 'prepare', op, folder: this.#folder, shape: stored, eps: EPS, layout, groups });
+    return this.#result();
+  }
+
+  /** Makes ready for a training step, and returns what is compared of it. */
+  async prepareTraining({ images, labels, convolutions, linear, ...numbers }: TrainingStep): Promise<Float32Array> {
+    const weights = Object.fromEntries(convolutions.map(({ weight }, i) => [`conv${i}`, weight]));
+    this.#write({ images, labels: Float32Array.from(labels), linear, ...weights });
+    const shapes = convolutions.map(({ shape }) => shape);
+    await this.#ask({ do: 'training', folder: this.#folder, shapes, ...numbers });
+    return this.#result();
+  }
+
+  #write(files: Record<string, Float32Array>): void {
     for (const [name, data] of Object.entries(files)) {
       writeFileSync(join(this.#folder, name), new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
     }
-    await this.#ask({ do: 'prepare', op, folder: this.#folder, shape: stored, eps: EPS, layout, groups });
+  }
+
+  async #result(): Promise<Float32Array> {
     await this.#ask({ do: 'output' });
     const bytes = readFileSync(join(this.#folder, 'y'));
     return new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));

@@ -1,8 +1,10 @@
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
+import { build } from 'esbuild';
 import { type Builder, channelsFirst, channelsLast, foldedNorm } from '../convnets.ts';
 import { EPS } from '../workload.ts';
 import type { Contender, Peer } from './peer.ts';
+import { numbersOf, reorder } from './training.ts';
 
 interface TfTensor {
   dataSync(): Float32Array;
@@ -37,16 +39,45 @@ interface Tf {
     depthwiseConv2d(convolution: FusedConvolution): TfTensor;
   };
   relu(x: TfTensor): TfTensor;
-  maxPool(x: TfTensor, size: number, strides: number, pad: Pad): TfTensor;
-  mean(x: TfTensor, axis: readonly number[]): TfTensor;
+  maxPool(x: TfTensor, size: number, strides: number, pad: Pad | 'valid'): TfTensor;
+  mean(x: TfTensor, axis?: readonly number[]): TfTensor;
+  conv2d(x: TfTensor, filter: TfTensor, strides: number, pad: 'same'): TfTensor;
+  moments(x: TfTensor, axis: readonly number[]): { mean: TfTensor; variance: TfTensor };
+  reshape(x: TfTensor, shape: readonly number[]): TfTensor;
+  neg(x: TfTensor): TfTensor;
+  mul(a: TfTensor, b: TfTensor): TfTensor;
+  sum(x: TfTensor, axis: number): TfTensor;
+  logSoftmax(x: TfTensor): TfTensor;
+  variable(x: TfTensor): TfTensor;
+  train: { sgd(rate: number): { minimize(loss: () => TfTensor, returnCost: true): TfTensor } };
   version_core: string;
 }
 
 const require = createRequire(import.meta.url);
 
+let registered: Promise<unknown> | undefined;
+
 /**
- * TensorFlow.js on its WebAssembly or its plain JavaScript backend. Evaluation only, channels last
- * only: elsewhere it is wrong or slower.
+ * Gradients, which its package registers in modules that Node cannot load as they are: bundled. The
+ * registry and the engine are global.
+ */
+async function registerGradients(): Promise<unknown> {
+  const entry = require.resolve('@tensorflow/tfjs-core/dist/register_all_gradients.js');
+  const { outputFiles } = await build({
+    entryPoints: [entry],
+    bundle: true,
+    format: 'esm',
+    platform: 'neutral',
+    write: false,
+    logLevel: 'error',
+    define: { require: 'undefined' },
+  });
+  return import(`data:text/javascript;base64,${Buffer.from(outputFiles[0].contents).toString('base64')}`);
+}
+
+/**
+ * TensorFlow.js on its WebAssembly or its plain JavaScript backend. Channels last only, and norms
+ * in evaluation only: elsewhere it is wrong or slower.
  */
 export async function tfjs(backend: 'wasm' | 'cpu'): Promise<Peer> {
   const tf = require('@tensorflow/tfjs-core') as Tf;
@@ -100,6 +131,66 @@ export async function tfjs(backend: 'wasm' | 'cpu'): Promise<Peer> {
           return x;
         });
       return contender(run, [input, ...Object.values(tensors)]);
+    },
+    async training(spec) {
+      await (registered ??= registerGradients());
+      await select();
+      const { images, labels, batch, side, rate, eps } = spec;
+      const x = tf.tensor(images, [batch, side, side, 1]);
+      const wanted = tf.tensor(
+        Float32Array.from({ length: batch * 10 }, (_, i) => +(labels[Math.floor(i / 10)] === i % 10)),
+        [batch, 10],
+      );
+      const vector = (size: number, value: number) =>
+        tf.variable(tf.tensor(new Float32Array(size).fill(value), [size]));
+      const layers = spec.convolutions.map(({ weight, shape: [out, inChannels] }) => {
+        // [k, k, in, out]
+        const filter = weight.map((_, i) => {
+          const [o, c, tap] = [i % out, Math.floor(i / out) % inChannels, Math.floor(i / (out * inChannels))];
+          return weight[(o * inChannels + c) * 9 + tap];
+        });
+        return {
+          filter: tf.variable(tf.tensor(filter, [3, 3, inChannels, out])),
+          gamma: vector(out, 1),
+          beta: vector(out, 0),
+        };
+      });
+      const linear = tf.variable(tf.tensor(reorder(spec.linear, 'channels-last'), [10, spec.linear.length / 10]));
+      const bias = vector(10, 0);
+      const variables = [...layers.flatMap(({ filter, gamma, beta }) => [filter, gamma, beta]), linear, bias];
+      const loss = () => {
+        let y = x;
+        for (const { filter, gamma, beta } of layers) {
+          y = tf.conv2d(y, filter, 1, 'same');
+          const { mean, variance } = tf.moments(y, [0, 1, 2]);
+          y = tf.maxPool(tf.relu(tf.batchNorm(y, mean, variance, beta, gamma, eps)), 2, 2, 'valid');
+        }
+        const logits = tf.add(tf.matMul(tf.reshape(y, [batch, -1]), linear, false, true), bias);
+        return tf.neg(tf.mean(tf.sum(tf.mul(wanted, tf.logSoftmax(logits)), -1)));
+      };
+      const descent = tf.train.sgd(rate);
+      const step = () =>
+        tf.tidy(() => {
+          const cost = descent.minimize(loss, true);
+          return cost.dataSync()[0];
+        });
+      // says here which gradient is missing
+      const losses = Array.from({ length: spec.compared }, step);
+      const [first] = layers;
+      const [out] = spec.convolutions[0].shape;
+      const filter = first.filter.dataSync();
+      const weight = filter.map((_, i) => filter[(i % 9) * out + Math.floor(i / 9)]);
+      return {
+        async work() {
+          await select();
+          step();
+        },
+        output: () => numbersOf(losses, weight),
+        slow: true,
+        dispose: () => {
+          for (const held of [x, wanted, ...variables]) held.dispose();
+        },
+      };
     },
     // norms folded and activations fused, as its converter leaves a network
     async convnet(net, batch, images) {

@@ -2,6 +2,7 @@
 
 import { readOnnx } from '../formats/onnx.ts';
 import { recognize } from '../formats/recognize.ts';
+import { missingLayers } from '../weights/network/keras-network.ts';
 import { missingOperators } from '../weights/network/onnx-network.ts';
 import { dataBeside } from '../weights/onnx-data.ts';
 import { formatOf } from '../weights/registry.ts';
@@ -33,7 +34,24 @@ export async function check([path]: string[], values: Values): Promise<Report> {
       };
     }
   }
-  const { run, report, loadMs, compileMs } = await openNetwork(path);
+  const opened = await openNetwork(path).catch((error) => {
+    const missing = missingLayers(error);
+    if (!missing) throw error;
+    return { missing, error };
+  });
+  if ('missing' in opened) {
+    const list = opened.missing.map(({ what, count, first }) => {
+      return `${what}: ${count} layer${count === 1 ? '' : 's'}, the first '${first}'`;
+    });
+    return {
+      lines: ['does not run: layers that there are not here', ...list.map((line) => `  ${line}`)],
+      data: { file: path, runs: false, operators: {}, missing: opened.missing },
+      wrong: new Error(
+        `${path} has layers that there are not here: ${opened.missing.map(({ what }) => what).join(', ')}`,
+      ),
+    };
+  }
+  const { run, report, loadMs, compileMs } = opened;
   let plan: ReturnType<typeof run.plan> | undefined;
   try {
     plan = run.plan();
@@ -54,10 +72,10 @@ export async function check([path]: string[], values: Values): Promise<Report> {
       ...(run.operations.length
         ? [`load needs operations: [${run.operations.join(', ')}], from 'evenkeel/infer'`]
         : []),
-      ...(report ? [report.trainable ? 'can be trained' : `cannot be trained: ${report.reason}`] : []),
-      ...(report?.folded ?? []).map((what) => `read as one: ${what}`),
-      ...(report?.unused ?? []).map((what) => `unused: ${what}`),
-      ...(report?.assumed ?? []).map((what) => `assumed: ${what}`),
+      report.trainable ? 'can be trained' : `cannot be trained: ${report.reason}`,
+      ...report.folded.map((what) => `read as one: ${what}`),
+      ...report.unused.map((what) => `unused: ${what}`),
+      ...report.assumed.map((what) => `assumed: ${what}`),
     ],
     data: {
       file: path,
@@ -70,7 +88,7 @@ export async function check([path]: string[], values: Values): Promise<Report> {
       operations: run.operations,
       bytes: bytesOfWeights ?? null,
       multiplyAdds: multiplyAdds ?? null,
-      report: report ?? null,
+      report,
     },
   };
 }

@@ -3,14 +3,13 @@
 import { basename } from 'node:path';
 import { type Report, UsageError, type Values, withOptions } from './command.ts';
 import { isStdout, writeFiles } from './files.ts';
-import { graphIn, openWeights } from './weights-file.ts';
+import { graphIn } from './weights-file.ts';
 
 /** A network in a file becomes a compiled one, with `--module` beside a module that loads it. */
 export async function compile([input, output]: string[], { module, f16 = false, progress }: Values): Promise<Report> {
   if (module && (isStdout(output) || /\.m?js$/.test(output)))
     throw new UsageError('--module writes a module beside OUT: OUT is a file, and no module');
-  const file = await openWeights(input, progress);
-  const net = await graphIn('compile', input, file);
+  const net = await graphIn('compile', input, progress ?? false);
   using run = net.compile();
   const bytes = await withOptions(() => run.save({ f16 }));
   const beside = module ? `${output.replace(/\.[^./\\]*$/, '')}.mjs` : undefined;

@@ -2,11 +2,18 @@
 // library reads some damaged files for ever.
 
 import { parentPort, workerData } from 'node:worker_threads';
-import { readKeras } from '../weights/index.ts';
+import type { Json } from '../formats/json.ts';
+import { readKerasWith } from '../weights/keras-file.ts';
 import type { ReadFile, StoredElsewhere } from './read-hdf5.ts';
 
-async function read(bytes: Uint8Array<ArrayBuffer>): Promise<{ file: ReadFile; values: ArrayBuffer[] }> {
-  const { tensors, kinds, ...rest } = await readKeras(bytes);
+/** A file, and the config of a network where it has none. */
+export interface Task {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly config: Json | undefined;
+}
+
+async function read({ bytes, config }: Task): Promise<{ file: ReadFile; values: ArrayBuffer[] }> {
+  const { tensors, kinds, ...rest } = await readKerasWith(bytes, config);
   const values: ArrayBuffer[] = [];
   const sent = [...tensors].map(([name, tensor]): StoredElsewhere => {
     const { dtype, shape } = tensor;

@@ -21,7 +21,7 @@ const HELP = `evenkeel: batch norm in files of weights, and the networks around 
   evenkeel inspect FILE          tensors and normalization layers, and statistics that look wrong
   evenkeel fold IN OUT           folds batch norm (safetensors, ONNX); the rest is carried over byte for byte
   evenkeel compile IN OUT        a network (ONNX, Keras, TF.js) in evaluation form, folded and fused, for load of evenkeel/infer
-  evenkeel check FILE            does a network run here? Operators that are missing, weights, multiply-adds
+  evenkeel check FILE            does a network run here? Operators and layers that are missing, weights, multiply-adds
   evenkeel run FILE              a network on a picture, an array or random numbers
   evenkeel bench FILE            how long a run takes: median, spread, per second
   evenkeel convert IN OUT        another format, by the name of OUT: ${WRITERS.map(({ ends, example = ends }) => example).join(' ')}
@@ -30,7 +30,8 @@ const HELP = `evenkeel: batch norm in files of weights, and the networks around 
   evenkeel worker TASK           computes shards of a queue (BullMQ), until SIGTERM
 
   FILE and IN: ${Object.keys(READERS).join(', ')}
-  (of safetensors also *.safetensors.index.json, of TF.js model.json, with the shards beside it; Keras, .keras and .h5, needs h5wasm)
+  (of safetensors also *.safetensors.index.json, of TF.js model.json, with the shards beside it; Keras, .keras and .h5, needs h5wasm;
+  for check, run, bench and compile also Keras' JSON config with its weights beside it, and scripts with TF.js models)
 
 options
   --json                         prints one line of JSON

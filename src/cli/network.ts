@@ -2,38 +2,41 @@
 
 import { basename, extname } from 'node:path';
 import { readNpy } from '../formats/npy.ts';
-import { recognize } from '../formats/recognize.ts';
 import type { CompiledNetwork } from '../infer/compile.ts';
 import type { Port } from '../infer/program.ts';
 import { Random } from '../nn/random.ts';
-import { loadNetwork, loadSequential, type NetworkReport } from '../weights/index.ts';
-import { formatOf } from '../weights/registry.ts';
+import type { LoadedNetwork, NetworkReport } from '../weights/index.ts';
+import { networkFromFiles } from '../weights/load-network.ts';
 import { UsageError, type Values } from './command.ts';
 import { readFileWhole } from './files.ts';
 import { decodePicture, resizePicture } from './image.ts';
+import { readKerasInTime } from './read-hdf5.ts';
 
 export interface OpenNetwork {
   readonly run: CompiledNetwork;
-  /** What became of an ONNX file. */
-  readonly report: NetworkReport | undefined;
+  /** What became of the file. */
+  readonly report: NetworkReport;
   /** Milliseconds of reading and compiling. */
   readonly loadMs: number;
   readonly compileMs: number;
 }
 
+/** The network of a file, whatever its graph; HDF5 is read by a thread that is ended in time. */
+export function loadInTime(path: string): Promise<LoadedNetwork> {
+  return networkFromFiles(path, {}, (bytes, config) => {
+    return readKerasInTime(path, bytes as Uint8Array<ArrayBuffer>, config);
+  });
+}
+
 /** A network from a file, compiled. Throws what loading and compiling throw. */
 export async function openNetwork(path: string): Promise<OpenNetwork> {
-  const bytes = await readFileWhole(path);
-  const known = recognize(bytes);
-  const isZip = bytes[0] === 0x50 && bytes[1] === 0x4b;
-  const isOnnx = known ? formatOf(known.kind) === 'ONNX' : !isZip;
+  await readFileWhole(path); // for its errors, and so that reading from disk is not timed
   const start = performance.now();
   // the path, so that the files beside it are found
-  const net = isOnnx ? await loadNetwork(path) : await loadSequential(path);
+  const net = await loadInTime(path);
   const loaded = performance.now();
   const run = net.compile();
-  const report = 'report' in net ? (net.report as NetworkReport) : undefined;
-  return { run, report, loadMs: loaded - start, compileMs: performance.now() - loaded };
+  return { run, report: net.report, loadMs: loaded - start, compileMs: performance.now() - loaded };
 }
 
 export const showPort = ({ name, shape }: Port) =>

@@ -5,7 +5,9 @@ import { basename } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { malformed } from '../errors.ts';
 import { quote } from '../formats/bytes.ts';
+import type { Json } from '../formats/json.ts';
 import type { KerasFile, StoredTensor, Values } from '../weights/index.ts';
+import type { Task } from './hdf5-worker.ts';
 
 interface Complaint {
   readonly message: string;
@@ -35,9 +37,11 @@ const PART = 16 << 20;
  * Reads a Keras file as `readKeras`. Throws ERR_FORMAT as well where it takes longer than any whole
  * file of its size.
  */
-export async function readKerasInTime(path: string, bytes: Uint8Array<ArrayBuffer>): Promise<KerasFile> {
+export async function readKerasInTime(path: string, bytes: Uint8Array<ArrayBuffer>, config?: Json): Promise<KerasFile> {
   const seconds = SECONDS * Math.ceil(Math.max(bytes.length, 1) / PART);
-  const worker = new Worker(new URL('./hdf5-worker.js', import.meta.url), { workerData: bytes });
+  const worker = new Worker(new URL('./hdf5-worker.js', import.meta.url), {
+    workerData: { bytes, config } satisfies Task,
+  });
   let timer: NodeJS.Timeout | undefined;
   try {
     const { file, complaint } = await new Promise<{ file: ReadFile; complaint?: Complaint }>((resolve, reject) => {

@@ -10,7 +10,7 @@ export async function run([path]: string[], values: Values): Promise<Report> {
   if (!Number.isInteger(top) || top < 1)
     throw new UsageError(`--top takes a whole number of 1 or more, not '${values.top}'`);
   const { run: network, report } = await openNetwork(path);
-  const assumed = [...(report?.assumed ?? [])];
+  const assumed = [...report.assumed];
   const inputs = await inputsOf(network, values, assumed);
   const labels = values.labels ? textLines(await readFileWhole(values.labels)) : undefined;
   const outputs = runOn(network, inputs);

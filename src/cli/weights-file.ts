@@ -5,6 +5,7 @@ import { malformed, wrongValue } from '../errors.ts';
 import { quote } from '../formats/bytes.ts';
 import { recognize } from '../formats/recognize.ts';
 import { readSafetensors } from '../formats/safetensors.ts';
+import { bytesInScript } from '../formats/script.ts';
 import { isInside } from '../formats/zip.ts';
 import type { CompiledNetwork } from '../infer/compile.ts';
 import type { Sequential } from '../nn/sequential.ts';
@@ -19,6 +20,7 @@ import {
   loadNetwork,
   loadSequential,
 } from '../weights/index.ts';
+import { isKerasConfig } from '../weights/keras-source.ts';
 import { dataBeside } from '../weights/onnx-data.ts';
 import {
   type Contents,
@@ -29,7 +31,9 @@ import {
   networkFiles,
   READERS,
 } from '../weights/registry.ts';
+import { SCRIPTS } from '../weights/tfjs-files.ts';
 import { readFileWhole } from './files.ts';
+import { loadInTime } from './network.ts';
 import { readKerasInTime } from './read-hdf5.ts';
 
 export const FRAMEWORKS: readonly Framework[] = ['torch', 'keras', 'flax', 'onnx', 'tfjs'];
@@ -95,13 +99,16 @@ export async function networkIn(
 export async function graphIn(
   command: string,
   path: string,
-  file: WeightsFile,
+  progress: boolean,
 ): Promise<{ compile(): CompiledNetwork }> {
+  // a config beside a file of weights is no file of weights itself
+  if (isKerasConfig(await readFileWhole(path))) return loadInTime(path);
+  const file = await openWeights(path, progress);
   try {
     return await networkIn(command, path, file);
   } catch (error) {
-    if (file.kind !== 'ONNX' || (error as { code?: string }).code !== 'ERR_FORMAT') throw error;
-    return loadNetwork(file.bytes, { files: file.files });
+    if (!GRAPHS[file.kind] || (error as { code?: string }).code !== 'ERR_FORMAT') throw error;
+    return file.kind === 'ONNX' ? loadNetwork(file.bytes, { files: file.files }) : loadInTime(path);
   }
 }
 
@@ -116,9 +123,26 @@ async function filesBeside(
   for (const name of new Set(names)) {
     if (!isInside(name))
       throw malformed(format, `shard ${quote(name)}`, 'a file beside the model', 'a path out of its folder', 0);
-    files.set(name, await readFileWhole(join(dirname(path), name), always));
+    const read = (ending: string) => readFileWhole(join(dirname(path), `${name}${ending}`), always);
+    files.set(name, await read('').catch((error) => fromScript(format, name, read, error)));
   }
   return files;
+}
+
+/** A shard that a package has as base64 in a script. */
+async function fromScript(
+  format: string,
+  name: string,
+  read: (ending: string) => Promise<Uint8Array<ArrayBuffer>>,
+  missing: { code?: string },
+): Promise<Uint8Array<ArrayBuffer>> {
+  if (format === 'TF.js' && missing.code === 'ENOENT') {
+    for (const ending of SCRIPTS) {
+      const script = await read(ending).catch(() => undefined);
+      if (script) return bytesInScript(format, `${name}${ending}`, script) as Uint8Array<ArrayBuffer>;
+    }
+  }
+  throw missing;
 }
 
 /** Tensors in the words of a framework, in ours. */

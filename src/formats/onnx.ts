@@ -30,6 +30,8 @@ export interface OnnxNode {
   readonly attributes: ReadonlyMap<string, OnnxAttribute>;
   /** Attributes that are lists of texts. */
   readonly texts: ReadonlyMap<string, readonly string[]>;
+  /** Of nodes in functions: attributes that are attributes of the function, by their names there. */
+  readonly references: ReadonlyMap<string, string>;
   /** Graphs inside the node, the branches of an If, by the name of their attribute. */
   readonly graphs: readonly {
     /** The attribute: `'then_branch'`. */
@@ -82,6 +84,14 @@ export interface OnnxFunction {
   readonly name: string;
   /** The operator's domain. */
   readonly domain: string;
+  /** Names of its inputs. */
+  readonly inputs: readonly string[];
+  /** Names of its outputs. */
+  readonly outputs: readonly string[];
+  /** Attributes that calls may leave out, and what they are then. */
+  readonly defaults: ReadonlyMap<string, OnnxAttribute>;
+  /** Version of ONNX's own operators in it; undefined where it does not say. */
+  readonly opset: number | undefined;
   /** The nodes that it is made of. */
   readonly nodes: readonly OnnxNode[];
 }
@@ -283,14 +293,29 @@ function opsetOf(field: Field): { domain: string; version: number } {
 }
 
 function functionOf(field: Field, reading: Reading): OnnxFunction {
-  reading.meter.spend(200, field);
-  const found = { name: '', domain: '', nodes: [] as OnnxNode[] };
+  reading.meter.spend(400, field);
+  const found = { name: '', domain: '', opset: undefined as number | undefined };
+  const [inputs, outputs, nodes]: [string[], string[], OnnxNode[]] = [[], [], []];
+  const defaults = new Map<string, OnnxAttribute>();
+  const name = (part: string, inner: Field): string => {
+    reading.meter.spend(60 + inner.end - inner.begin, inner);
+    return textIn(FORMAT, part, inner);
+  };
   for (const inner of innerFields(FORMAT, 'function', field)) {
-    if (inner.number === 1) found.name = textIn(FORMAT, 'function name', inner);
-    else if (inner.number === 7) found.nodes.push(nodeOf(inner, reading, 0));
-    else if (inner.number === 10) found.domain = textIn(FORMAT, 'function domain', inner);
+    if (inner.number === 1) found.name = name('function name', inner);
+    else if (inner.number === 4) inputs.push(name('function input', inner));
+    else if (inner.number === 5) outputs.push(name('function output', inner));
+    else if (inner.number === 7) nodes.push(nodeOf(inner, reading, 0));
+    else if (inner.number === 9) {
+      const { domain, version } = opsetOf(inner);
+      if (domain === '' || domain === 'ai.onnx') found.opset = version;
+    } else if (inner.number === 10) found.domain = name('function domain', inner).replace(/^ai\.onnx$/, '');
+    else if (inner.number === 11) {
+      const { name: key, value } = attributeOf(inner, reading, 0);
+      defaults.set(key, value);
+    }
   }
-  return found;
+  return { ...found, inputs, outputs, defaults, nodes };
 }
 
 function graphOf(graph: Field, reading: Reading, depth: number): OnnxGraph {
@@ -342,6 +367,7 @@ function graphOf(graph: Field, reading: Reading, depth: number): OnnxGraph {
 
 const NO_ATTRIBUTES: ReadonlyMap<string, OnnxAttribute> = /* @__PURE__ */ new Map();
 const NO_TEXTS: ReadonlyMap<string, readonly string[]> = /* @__PURE__ */ new Map();
+const NO_REFERENCES: ReadonlyMap<string, string> = /* @__PURE__ */ new Map();
 const NONE: readonly never[] = [];
 
 class Node implements OnnxNode {
@@ -352,6 +378,7 @@ class Node implements OnnxNode {
   outputs: readonly string[] = NONE;
   attributes = NO_ATTRIBUTES;
   texts = NO_TEXTS;
+  references = NO_REFERENCES;
   graphs: OnnxNode['graphs'] = NONE;
   captured: readonly string[] = NONE;
   readonly #field: Field;
@@ -388,8 +415,12 @@ function nodeOf(field: Field, reading: Reading, depth: number): OnnxNode {
     else if (inner.number === 4) node.op = name('node op_type', inner);
     else if (inner.number === 5) {
       if (node.attributes === NO_ATTRIBUTES) node.attributes = new Map();
-      const { name: key, value, type, graphs: own, texts } = attributeOf(inner, reading, depth);
+      const { name: key, value, type, graphs: own, texts, reference } = attributeOf(inner, reading, depth);
       if (texts) node.texts = new Map([...node.texts, [key, texts]]);
+      if (reference !== undefined) {
+        node.references = new Map([...node.references, [key, reference]]);
+        continue;
+      }
       const kinds = kindsOf(key);
       // the domain of the node may stand behind its attributes
       if (kinds && type !== 0 && !kinds.some((kind) => (TYPES_OF[kind] as readonly number[]).includes(type)))
@@ -506,10 +537,18 @@ function attributeOf(
   field: Field,
   reading: Reading,
   depth: number,
-): { name: string; value: OnnxAttribute; type: number; graphs: readonly OnnxGraph[]; texts?: readonly string[] } {
+): {
+  name: string;
+  value: OnnxAttribute;
+  type: number;
+  graphs: readonly OnnxGraph[];
+  texts?: readonly string[];
+  reference: string | undefined;
+} {
   reading.meter.spend(120, field);
   let name = '';
   let type = 0;
+  let reference: string | undefined;
   const graphs: OnnxGraph[] = [];
   const texts: string[] = [];
   const values = new Map<number, OnnxAttribute>();
@@ -521,6 +560,7 @@ function attributeOf(
   for (const inner of innerFields(FORMAT, 'attribute', field)) {
     if (inner.number === 1) name = textIn(FORMAT, 'attribute name', inner);
     else if (inner.number === 20) type = numberIn(FORMAT, 'attribute type', inner);
+    else if (inner.number === 21) reference = textIn(FORMAT, 'attribute', inner);
     else if (inner.number === 2) values.set(TYPE.float, floatOf(numberIn(FORMAT, 'attribute', inner)));
     else if (inner.number === 3) values.set(TYPE.int, numberIn(FORMAT, 'attribute', inner));
     else if (inner.number === 4) values.set(TYPE.text, textOrNothing(inner));
@@ -545,7 +585,7 @@ function attributeOf(
   // numbers need no field
   if (type === 0) type = [...values.keys()].at(-1) ?? (graphs.length ? TYPE.graph : 0);
   const value = values.has(type) ? values.get(type) : standardOf(type);
-  return { name, value, type, graphs, ...(texts.length && { texts }) };
+  return { name, value, type, graphs, reference: reference || undefined, ...(texts.length && { texts }) };
 }
 
 function standardOf(type: number): OnnxAttribute {

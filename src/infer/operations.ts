@@ -8,6 +8,7 @@ import { runConstant } from '../graph/operations/constant.ts';
 import { runConv } from '../graph/operations/conv.ts';
 import { runCurve } from '../graph/operations/curve.ts';
 import { runGather } from '../graph/operations/gather.ts';
+import { runGridSample } from '../graph/operations/grid-sample.ts';
 import { runMatmul } from '../graph/operations/matmul.ts';
 import { runNumbers } from '../graph/operations/numbers.ts';
 import { runPad } from '../graph/operations/pad.ts';
@@ -17,6 +18,7 @@ import { runRecurrent } from '../graph/operations/recurrent.ts';
 import { runReduce } from '../graph/operations/reduce.ts';
 import { runFlatten, runReshape } from '../graph/operations/reshape.ts';
 import { runResize } from '../graph/operations/resize.ts';
+import { runReverse } from '../graph/operations/reverse.ts';
 import { runRowNorm } from '../graph/operations/row-norm.ts';
 import { runScan } from '../graph/operations/scan.ts';
 import { runScatter } from '../graph/operations/scatter.ts';
@@ -112,7 +114,9 @@ export const arithmetic: Operations = [
  */
 export const indexing: Operations = [
   runGather,
+  runGridSample,
   runResize,
+  runReverse,
   runScatter,
   runSelect,
   runShapeTo,

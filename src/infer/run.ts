@@ -1,5 +1,5 @@
-// Runs a program: weights packed once, values in as few buffers as their lives allow, and for each
-// shape a list of calls that is worked out once.
+// Runs a program: weights packed once, values in as little memory as their lives allow, and for
+// each shape a list of calls that is worked out once.
 
 import { show, showChoices, showShape, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
@@ -14,7 +14,7 @@ import { produceAll } from '../tensors/several.ts';
 import { agree, countOf, sameShape, shapeOf } from '../tensors/shape.ts';
 import { type Result, Tensor, type TensorLike } from '../tensors/tensor.ts';
 import { indexOf } from '../wasm/views.ts';
-import { type Loaded, load } from './load-steps.ts';
+import { arrange, type Loaded, load } from './load-steps.ts';
 import { labelOf, type Port, type Program, shapesOf, stepName } from './program.ts';
 
 const SUBJECT = 'compiled network';
@@ -102,35 +102,39 @@ export function instantiate(program: Program, options: RunOptions = {}, watch: W
     general ??= load(current, program.general, inputs.length);
     return general;
   };
-  const buffers: Region[] = [];
   /** Where plain inputs are copied to, and plain outputs from. */
   const [entries, exits] = [inputs, outputs].map((ports) => ports.map(() => new Region(current.heap)));
-  const working = new Region(current.heap);
+  /** Values between the steps, and what steps work in. */
+  const arena = new Region(current.heap);
   /** The caller's memory in this run, inputs and outputs. */
   const given = { inputs: inputs.map(() => 0), outputs: outputs.map(() => 0) };
   let plans: CallPlan[] = [];
   let disposed = false;
   let route: Route<CallPlan> | undefined;
 
-  const reserve = (loaded: Loaded, shapes: readonly (readonly number[])[]): void => {
-    const sizes: number[] = [];
-    loaded.slots.forEach((slot, value) => {
-      if (slot >= 0) sizes[slot] = Math.max(sizes[slot] ?? 4, countOf(shapes[value]) * 4);
+  /** Places for values and for what steps work in, as offsets by value and by step. */
+  const reserve = (loaded: Loaded, shapes: readonly (readonly number[])[]) => {
+    const { lives, steps } = loaded;
+    const values = lives.map(({ values, from, to }) => ({
+      bytes: Math.max(...values.map((value) => countOf(shapes[value]) * 4)),
+      from,
+      to,
+    }));
+    const work = steps.map(({ runner, operation, inputs }, i) => {
+      const given = inputs.map((value) => shapes[value]);
+      return { bytes: runner.scratch?.(operation, given) ?? 0, from: i, to: i };
     });
-    const scratch = loaded.steps.map(
-      ({ runner, operation, inputs }) =>
-        runner.scratch?.(
-          operation,
-          inputs.map((value) => shapes[value]),
-        ) ?? 0,
-    );
-    const regions = [...sizes.map((_, slot) => (buffers[slot] ??= new Region(current.heap))), working];
-    [...sizes, Math.max(0, ...scratch)].forEach((bytes, i) => {
-      if (regions[i].bytes >= bytes) return;
-      regions[i].atLeast(bytes);
+    const { offsets, bytes } = arrange([...values, ...work]);
+    if (arena.bytes < bytes) {
+      arena.atLeast(bytes);
       plans = [];
       route = undefined;
+    }
+    const places: number[] = [];
+    lives.forEach((life, i) => {
+      for (const value of life.values) places[value] = offsets[i];
     });
+    return { places, work: offsets.slice(lives.length) };
   };
 
   const planFor = (shapes: readonly (readonly number[])[]): CallPlan => {
@@ -147,7 +151,8 @@ export function instantiate(program: Program, options: RunOptions = {}, watch: W
     });
     const loaded = loadedFor(shapes[0].length);
     const values = shapesOf(SUBJECT, loaded, shapes);
-    reserve(loaded, values);
+    const { places, work } = reserve(loaded, values);
+    const base = arena.atLeast(0);
     /** Where a value is put out first. */
     const firsts = new Map<number, number>();
     loaded.outputs.forEach((value, k) => {
@@ -159,12 +164,12 @@ export function instantiate(program: Program, options: RunOptions = {}, watch: W
       if (output !== undefined) return () => given.outputs[output];
       const maker = value - inputs.length;
       if (loaded.steps[maker].runner.isStored) return () => loaded.at[maker];
-      const at = buffers[loaded.slots[value]].atLeast(0);
+      const at = base + places[value];
       return () => at;
     };
-    const scratch = working.atLeast(0);
     const calls = loaded.steps.map(({ runner, operation, inputs: from, activation }, i) => {
       const own = from.slice(0, runner.arity);
+      const scratch = base + work[i];
       return runner.call({
         backend: current,
         operation,
@@ -273,7 +278,7 @@ export function instantiate(program: Program, options: RunOptions = {}, watch: W
 
   const dispose = () => {
     disposed = true;
-    for (const region of [flat.memory, general?.memory, working, ...entries, ...exits, ...buffers]) region?.release();
+    for (const region of [flat.memory, general?.memory, arena, ...entries, ...exits]) region?.release();
   };
   if (options.maxBatch !== undefined) {
     try {

@@ -7,6 +7,8 @@ import { CONV_ROWS } from './conv/table.ts';
 import { type Backend, withPart } from './create-backend.ts';
 import { ELEMENTWISE } from './elementwise/part.ts';
 import { ELEMENTWISE_ROWS } from './elementwise/table.ts';
+import { GRADIENTS } from './gradients/part.ts';
+import { GRADIENTS_ROWS } from './gradients/table.ts';
 import { INFERENCE } from './inference/part.ts';
 import { INFERENCE_ROWS } from './inference/table.ts';
 import { LINEAR } from './linear/part.ts';
@@ -25,6 +27,7 @@ import { TRAINING_ROWS } from './training/table.ts';
 const PARTS = {
   conv: { part: CONV, rows: CONV_ROWS },
   elementwise: { part: ELEMENTWISE, rows: ELEMENTWISE_ROWS },
+  gradients: { part: GRADIENTS, rows: GRADIENTS_ROWS },
   inference: { part: INFERENCE, rows: INFERENCE_ROWS },
   linear: { part: LINEAR, rows: LINEAR_ROWS },
   masked: { part: MASKED, rows: MASKED_ROWS },

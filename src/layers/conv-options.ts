@@ -11,11 +11,17 @@ import { integersOption, type PerAxis, readIntegers } from './per-axis.ts';
 /** What padding may be given as. */
 export type ConvPadding = PerAxis | readonly (readonly [before: number, after: number])[] | 'same' | 'valid';
 
+const isPairs = (given: unknown, axes: number) =>
+  isList(given) && given.length === axes && Array.from(given).every(isList);
+
 function readPadding(subject: string, given: unknown, axes: number): readonly Around[] | 'same' {
   if (given === 'same') return given;
   if (given === 'valid') return readPadding(subject, 0, axes);
-  if (isList(given) && given.length === axes && Array.from(given).every(isList)) {
-    return Array.from(given, (pair) => readIntegers(subject, 'padding', pair, 2, 0) as unknown as Around);
+  if (isPairs(given, axes)) {
+    return Array.from(
+      given as ArrayLike<unknown>,
+      (pair) => readIntegers(subject, 'padding', pair, 2, 0) as unknown as Around,
+    );
   }
   if (typeof given === 'string' || (isList(given) && Array.from(given).some(isList))) {
     const expected = `'same', 'valid', an integer of 0 or more, ${axes} of them, or ${axes} pairs [before, after]`;
@@ -38,7 +44,7 @@ interface ConvSettings {
 function convSchema(transposed: boolean, axes: number, channels: readonly (number | null)[]): Schema<ConvSettings> {
   const all = (value: number) => Array.from({ length: axes }, () => value);
   const padding = (subject: string, name: string, value: unknown) =>
-    transposed
+    transposed && typeof value !== 'number' && !isPairs(value, axes)
       ? readIntegers(subject, name, value, axes, 0).map((both) => [both, both] as const)
       : readPadding(subject, value, axes);
   const schema = {

@@ -2,18 +2,10 @@
 // out of panels.
 
 import { NO_ACTIVATION } from '../kernels/activations.ts';
-import {
-  clampOf,
-  conv,
-  convWeights,
-  depthwiseRows,
-  packTaps,
-  pad,
-  transpose,
-  winograd,
-} from '../kernels/conv/calls.ts';
+import { clampOf, conv, depthwiseRows, packTaps, pad, transpose, winograd } from '../kernels/conv/calls.ts';
 import { windowWork } from '../kernels/conv/windows.ts';
 import type { Backend } from '../kernels/create-backend.ts';
+import { convWeights } from '../kernels/gradients/calls.ts';
 import { floats } from '../wasm/views.ts';
 import type { ConvGrid } from './conv-geometry.ts';
 import { type ConvPlan, isDepthwise, type Phase, type Source, type Towards } from './conv-plan.ts';

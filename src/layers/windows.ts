@@ -20,7 +20,8 @@ export interface Pooling {
   readonly windows: {
     readonly kernel: readonly number[];
     readonly stride: readonly number[];
-    readonly padding: readonly number[];
+    /** `'same'`: ceil(input/stride) outputs, as many places as that takes, the odd one last. */
+    readonly padding: readonly number[] | 'same';
     readonly dilation: readonly number[];
     readonly ceilMode: boolean;
     readonly countIncludePad: boolean;
@@ -49,7 +50,14 @@ function windowAxes({ windows, outputs }: Pooling, { lengths }: Image): WindowAx
   }
   return lengths.map((input, i) => {
     const [kernel, stride] = [windows.kernel[i], windows.stride[i]];
-    const [padding, dilation] = [windows.padding[i], windows.dilation[i]];
+    const dilation = windows.dilation[i];
+    if (windows.padding === 'same') {
+      const output = Math.ceil(input / stride);
+      const total = Math.max((output - 1) * stride + dilation * (kernel - 1) + 1 - input, 0);
+      const padding = Math.floor(total / 2);
+      return { input, output, kernel, stride, padding, behind: total - padding, dilation };
+    }
+    const padding = windows.padding[i];
     const room = input + 2 * padding - dilation * (kernel - 1) - 1 + (windows.ceilMode ? stride - 1 : 0);
     const output = Math.floor(room / stride) + 1;
     // a window that would begin behind the input is none
@@ -61,7 +69,7 @@ function windowAxes({ windows, outputs }: Pooling, { lengths }: Image): WindowAx
 /** The least length of each axis: that of one window, without its padding. */
 function leastLengths({ windows }: Pooling, { lengths }: Image): number[] {
   return lengths.map((_, i) => {
-    if (!windows) return 1;
+    if (!windows || windows.padding === 'same') return 1;
     const window = windows.dilation[i] * (windows.kernel[i] - 1) + 1;
     const more = windows.ceilMode ? windows.stride[i] - 1 : 0;
     return Math.max(1, window - 2 * windows.padding[i] - more);

@@ -20,6 +20,7 @@ import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
 import { addToGradient, type LearnedParameter } from '../layers/parameter.ts';
 import type { PerAxis } from '../layers/per-axis.ts';
 import type { StateSlots } from '../layers/state.ts';
+import { notBuilt } from '../layers/unbuilt.ts';
 import { seed as seedOption } from '../named-options.ts';
 import { Region } from '../tensors/block.ts';
 import { type Call, within } from '../tensors/call.ts';
@@ -29,7 +30,7 @@ import type { TensorLike } from '../tensors/tensor.ts';
 import type { Layout, Parameter } from '../types.ts';
 import { doubles, store } from '../wasm/views.ts';
 import { type Initializer, initializer } from './initializers.ts';
-import { type Learned, type LearnedSettings, learn, notBuilt } from './learned.ts';
+import { type Learned, type LearnedSettings, learn } from './learned.ts';
 
 interface CommonOptions {
   /** Cells between two windows: a number, or one for each axis. Default 1. */
@@ -70,8 +71,11 @@ export interface ConvOptions extends CommonOptions {
 
 /** Options of `ConvTranspose1d` and `ConvTranspose2d`. */
 export interface ConvTransposeOptions extends CommonOptions {
-  /** What is taken from both ends of the output: a number, or one for each axis. Default 0. */
-  padding?: PerAxis;
+  /**
+   * What is taken from both ends of the output: a number, one for each axis, or `[before, after]`
+   * for each axis. Default 0.
+   */
+  padding?: PerAxis | readonly (readonly [before: number, after: number])[];
   /**
    * Values added to the end of the output, fewer than stride or dilation: a number, or one for each
    * axis. Default 0.

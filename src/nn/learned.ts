@@ -1,6 +1,5 @@
 // Weight and bias of linear layers and convolutions, from the first values on.
 
-import { wrongMoment } from '../errors.ts';
 import { LearnedParameter } from '../layers/parameter.ts';
 import { countOf } from '../tensors/shape.ts';
 import { type Initializer, torchUniform } from './initializers.ts';
@@ -36,12 +35,4 @@ export function learn(
     weight: new LearnedParameter(shape, weight),
     bias: bias ? new LearnedParameter([outputs], values) : undefined,
   };
-}
-
-/**
- * What a layer throws that has nothing learned yet, since nobody has said how many features its
- * inputs have.
- */
-export function notBuilt(subject: string, argument: string): never {
-  throw wrongMoment('ERR_MODE', subject, argument, 'build(shape) or a forward before them', 'neither');
 }

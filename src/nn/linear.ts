@@ -8,6 +8,7 @@ import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
 import { checkFeatures } from '../layers/options.ts';
 import { addToGradient, type LearnedParameter } from '../layers/parameter.ts';
 import type { StateSlots } from '../layers/state.ts';
+import { notBuilt } from '../layers/unbuilt.ts';
 import { flag, readSchema, type Schema, seed } from '../named-options.ts';
 import { Region } from '../tensors/block.ts';
 import { type Call, within } from '../tensors/call.ts';
@@ -17,7 +18,7 @@ import type { TensorLike } from '../tensors/tensor.ts';
 import type { Parameter } from '../types.ts';
 import { doubles, floats, store } from '../wasm/views.ts';
 import { type Initializer, initializer } from './initializers.ts';
-import { type Learned, type LearnedSettings, learn, notBuilt } from './learned.ts';
+import { type Learned, type LearnedSettings, learn } from './learned.ts';
 import { packBackward, packedLength, packForward, weightSums } from './products.ts';
 
 /** Options of `Linear`. */

@@ -4,7 +4,8 @@ import { show, wrongValue } from '../errors.ts';
 import type { OperationGraph, Value } from '../graph/graph.ts';
 import type { PoolOperation } from '../graph/operations/pool.ts';
 import { backend } from '../kernels/backend.ts';
-import { avgPool, avgPoolGrad, maxPool, maxPoolGrad, type PoolExtent, poolScratch } from '../kernels/pool/calls.ts';
+import { avgPoolGrad, maxPoolGrad } from '../kernels/gradients/calls.ts';
+import { avgPool, maxPool, type PoolExtent, poolScratch } from '../kernels/pool/calls.ts';
 import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
 import { layout } from '../layers/options.ts';
 import { integersOption, type PerAxis, readIntegers } from '../layers/per-axis.ts';
@@ -26,10 +27,10 @@ interface PoolOptions extends PoolLayoutOptions {
   /** Places from one window to the next: a number, or one per axis. Default `kernelSize`. */
   stride?: PerAxis;
   /**
-   * Places before and behind the input, half a window at most: a number, or one per axis. Default
-   * 0.
+   * Places before and behind the input, half a window at most: a number, or one per axis. `'same'`:
+   * ceil(input/stride) outputs, and as many places as that takes, the odd one behind. Default 0.
    */
-  padding?: PerAxis;
+  padding?: PerAxis | 'same';
   /**
    * `true`: a last window that reaches beyond the padding counts as well, if it begins in the input
    * or the padding before it. Default `false`.
@@ -134,7 +135,11 @@ function windowsFrom(
   const all = (value: number) => kernel.map(() => value);
   const schema = {
     stride: integersOption(kernel, 1),
-    padding: integersOption(all(0), 0),
+    padding: {
+      standard: all(0) as readonly number[] | 'same',
+      read: (subject: string, name: string, value: unknown) =>
+        value === 'same' ? value : readIntegers(subject, name, value, axes, 0),
+    },
     dilation: integersOption(all(1), 1),
     countIncludePad: flag(true),
     ceilMode: flag(false),
@@ -143,10 +148,15 @@ function windowsFrom(
   const { [of === 'max' ? 'countIncludePad' : 'dilation']: _, ...own } = schema;
   const read = readSchema(subject, options, own as typeof schema);
   const { stride, padding, ceilMode, dilation = all(1), countIncludePad = true } = read;
-  padding.forEach((value, i) => {
-    const most = Math.floor((dilation[i] * (kernel[i] - 1) + 1) / 2);
-    if (value > most) throw wrongValue('ERR_OPTION', subject, 'padding', `half a window, ${most}, at most`, `${value}`);
-  });
+  if (padding === 'same' && ceilMode) {
+    throw wrongValue('ERR_OPTION', subject, 'ceilMode', "false with padding 'same'", 'true');
+  }
+  if (padding !== 'same')
+    padding.forEach((value, i) => {
+      const most = Math.floor((dilation[i] * (kernel[i] - 1) + 1) / 2);
+      if (value > most)
+        throw wrongValue('ERR_OPTION', subject, 'padding', `half a window, ${most}, at most`, `${value}`);
+    });
   const windows = { kernel, stride, padding, dilation, ceilMode, countIncludePad };
   return [subject, { of, layout: read.layout, windows, outputs: null }];
 }

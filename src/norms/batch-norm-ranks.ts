@@ -12,7 +12,7 @@ export class BatchNorm1d extends BatchNorm<2 | 3> {
   static override readonly name: string = 'BatchNorm1d';
 
   /** As `BatchNorm`. */
-  constructor(numFeatures: number, options?: BatchNormOptions) {
+  constructor(numFeatures: number | null, options?: BatchNormOptions) {
     super(numFeatures, options, { kind: 'BatchNorm1d', ranks: [2, 3] });
   }
 }
@@ -28,7 +28,7 @@ export class BatchNorm2d extends BatchNorm<4> {
   static override readonly name: string = 'BatchNorm2d';
 
   /** As `BatchNorm`. */
-  constructor(numFeatures: number, options?: BatchNormOptions) {
+  constructor(numFeatures: number | null, options?: BatchNormOptions) {
     super(numFeatures, options, { kind: 'BatchNorm2d', ranks: [4, 4] });
   }
 }
@@ -44,7 +44,7 @@ export class BatchNorm3d extends BatchNorm<5> {
   static override readonly name: string = 'BatchNorm3d';
 
   /** As `BatchNorm`. */
-  constructor(numFeatures: number, options?: BatchNormOptions) {
+  constructor(numFeatures: number | null, options?: BatchNormOptions) {
     super(numFeatures, options, { kind: 'BatchNorm3d', ranks: [5, 5] });
   }
 }

@@ -1,8 +1,11 @@
 import { wrongMoment } from '../errors.ts';
 import { activationOf } from '../kernels/activations.ts';
 import type { StateSlots } from '../layers/state.ts';
+import { notBuilt } from '../layers/unbuilt.ts';
 import type { MaskOptions } from '../passes/mask.ts';
 import { anyRank, type Ranks } from '../passes/plan.ts';
+import { locateAll } from '../tensors/several.ts';
+import { shapeOf } from '../tensors/shape.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
 import { BatchPolicy } from './engine/batch-policy.ts';
 import { ChannelEngine } from './engine/channel-engine.ts';
@@ -15,12 +18,21 @@ import {
   type BatchNormOptionsRead,
   type BatchNormSettings,
   batchNormSchema,
+  channelPlace,
+  engineOrUnbuilt,
   type Preset,
   type PresetOptions,
+  placedOptions,
   preset,
   readNormOptions,
 } from './options.ts';
 import { RunningStats } from './statistics/running-stats.ts';
+
+/** What a batch norm works with, once it is built. */
+interface Made {
+  policy?: BatchPolicy;
+  engine?: ChannelEngine;
+}
 
 /** What a relative of batch norm is made of. */
 export interface BatchNormVariant {
@@ -29,16 +41,19 @@ export interface BatchNormVariant {
   readonly ranks: Ranks;
   /** Its options, where it takes others besides, read. */
   readonly settings?: BatchNormOptionsRead;
-  /** Its running statistics, where they are not moved as batch norm moves them. */
-  readonly running?: RunningStats;
-  readonly transform?: NormTransform;
+  /** Makes its running statistics, where they are not moved as batch norm moves them. */
+  readonly running?: (channels: number) => RunningStats;
+  readonly transform?: (channels: number) => NormTransform;
   /** Its engine, where another stands around that of batch norm. */
   readonly around?: (engine: ChannelEngine, policy: BatchPolicy) => NormEngine;
+  /** First value of gamma, where it is not 1. */
+  readonly gamma?: number;
 }
 
 /**
  * Batch normalization (Ioffe & Szegedy 2015) of inputs of any rank ≥ 2: `[N, C, ...]`, or `[N, ...,
- * C]` with `layout: 'channels-last'`. Per channel,
+ * C]` with `layout: 'channels-last'`, or with channels along any other axis that `axis` says. Per
+ * channel,
  *
  *   y = (x − μ)/√(σ² + eps)·gamma + beta
  *
@@ -67,44 +82,76 @@ export class BatchNorm<R extends number = number> extends Norm<R, MaskOptions> {
     return preset(name);
   }
 
-  /** Channels, C. */
-  readonly numFeatures: number;
-  /** @internal */
-  protected readonly policy: BatchPolicy;
   readonly #settings: BatchNormOptionsRead;
-  readonly #channelEngine: ChannelEngine;
+  readonly #made: Made;
   #micro: MicroStep | undefined;
   /** Is the step over micro-batches held on to, while another is tried? */
   #isHeld = false;
 
   /**
-   * @param numFeatures channels, C
+   * @param numFeatures channels, C; `null`: those of the first input, or of `build(shape)`, until
+   *   which there are no parameters and statistics
    * @param options see `BatchNormOptions`; each has PyTorch's default
    * @throws ERR_OPTION for an unknown option or a value that it does not take
    */
-  constructor(numFeatures: number, options?: BatchNormOptions);
+  constructor(numFeatures: number | null, options?: BatchNormOptions);
   /** @internal */
-  constructor(numFeatures: number, options: BatchNormOptions | undefined, variant: BatchNormVariant);
+  constructor(numFeatures: number | null, options: BatchNormOptions | undefined, variant: BatchNormVariant);
   constructor(
-    numFeatures: number,
+    numFeatures: number | null,
     options: BatchNormOptions = {},
     variant: BatchNormVariant = { kind: 'BatchNorm', ranks: anyRank() },
   ) {
-    const { kind, ranks, transform, around } = variant;
-    const settings = variant.settings ?? readNormOptions(kind, numFeatures, options, batchNormSchema());
-    const subject = `${kind}(${numFeatures})`;
-    const running = settings.trackRunningStats ? (variant.running ?? new RunningStats(numFeatures)) : undefined;
+    const { kind, ranks, around } = variant;
+    const read = variant.settings ?? readNormOptions(kind, numFeatures, options, batchNormSchema());
+    const subjectOf = (channels: number | null) => `${kind}(${channels})`;
+    const place = channelPlace(subjectOf(numFeatures), read, ranks);
+    const settings = placedOptions(read, place);
     const stepOf = around && ((run: { step: number }) => `, time step ${run.step}`);
-    const policy = new BatchPolicy(subject, numFeatures, settings, running, stepOf);
-    const { eps, activation, layout } = settings;
-    const learned = learnedScale(settings.affine, [numFeatures]);
-    const description = { subject, channels: numFeatures, ranks, eps, activation, layout, learned, policy, transform };
-    const channels = new ChannelEngine(description);
-    super(around?.(channels, policy) ?? channels);
-    this.numFeatures = numFeatures;
-    this.policy = policy;
+    const { eps, activation, trackRunningStats } = settings;
+    const made: Made = {};
+    const make = (channels: number) => {
+      const running = trackRunningStats ? (variant.running?.(channels) ?? new RunningStats(channels)) : undefined;
+      const subject = subjectOf(channels);
+      const policy = new BatchPolicy(subject, channels, settings, running, stepOf);
+      const learned = learnedScale(settings.affine, [channels]);
+      if (variant.gamma !== undefined) learned.gamma?.values.writable.fill(variant.gamma);
+      const transform = variant.transform?.(channels);
+      const engine = new ChannelEngine({
+        subject,
+        channels,
+        ranks,
+        eps,
+        activation,
+        place,
+        learned,
+        policy,
+        transform,
+      });
+      Object.assign(made, { policy, engine });
+      return around?.(engine, policy) ?? engine;
+    };
+    super(engineOrUnbuilt(numFeatures, subjectOf, place, ranks, make));
     this.#settings = settings;
-    this.#channelEngine = channels;
+    this.#made = made;
+  }
+
+  /**
+   * Channels, C.
+   *
+   * @throws ERR_MODE where it is not known yet
+   */
+  get numFeatures(): number {
+    return this.#channelEngine.description.channels;
+  }
+
+  /** @internal */
+  protected get policy(): BatchPolicy {
+    return (this.isBuilt && this.#made.policy) || notBuilt(this.subject, 'statistics');
+  }
+
+  get #channelEngine(): ChannelEngine {
+    return (this.isBuilt && this.#made.engine) || notBuilt(this.subject, 'numFeatures');
   }
 
   /** The options in force, defaults filled in: for another layer of the same kind. */
@@ -137,7 +184,7 @@ export class BatchNorm<R extends number = number> extends Norm<R, MaskOptions> {
 
   /** `true` between `freeze()` and `unfreeze()`. */
   get frozen(): boolean {
-    return this.policy.isFrozen;
+    return this.isBuilt && this.policy.isFrozen;
   }
 
   /**
@@ -180,7 +227,7 @@ export class BatchNorm<R extends number = number> extends Norm<R, MaskOptions> {
 
   /** @internal */
   override checkpoint(): (() => void) | undefined {
-    return this.training ? this.policy.running?.checkpoint() : undefined;
+    return this.training && this.isBuilt ? this.policy.running?.checkpoint() : undefined;
   }
 
   /**
@@ -192,6 +239,7 @@ export class BatchNorm<R extends number = number> extends Norm<R, MaskOptions> {
    * @throws as `forward`; ERR_OPTION without any. Nothing has changed then
    */
   override forwardMicroBatches<X extends TensorLike>(xs: readonly X[]): Result<X>[] {
+    if (!this.isBuilt) this.build(shapeOf(locateAll(this.subject, 'micro-batch', xs)[0]));
     if (!this.training || this.frozen) {
       const ys = super.forwardMicroBatches(xs);
       this.#takeMicro(undefined);

@@ -1,12 +1,19 @@
 import { wrongValue } from '../errors.ts';
+import { notBuilt } from '../layers/unbuilt.ts';
 import { checkChoice, checkNumber, choice, type Option, option, type Schema } from '../named-options.ts';
 import type { Training } from '../passes/coefficients.ts';
 import { anyRank } from '../passes/plan.ts';
 import { BatchNorm } from './batch-norm.ts';
 import type { ChannelPass } from './engine/channel-engine.ts';
 import type { NormTransform, TrainingMap } from './engine/policy.ts';
-import { type BatchNormOptions, type BatchNormOptionsRead, batchNormSchema, readNormOptions } from './options.ts';
-import { DeviationStats } from './statistics/deviation-stats.ts';
+import {
+  type BatchNormOptions,
+  type BatchNormOptionsRead,
+  batchNormSchema,
+  momentum,
+  readNormOptions,
+} from './options.ts';
+import { RenormStats } from './statistics/renorm-stats.ts';
 import type { RunningStats } from './statistics/running-stats.ts';
 
 /** A bound, or one that changes with the batches tracked so far. */
@@ -31,6 +38,13 @@ export interface BatchRenormOptions extends BatchNormOptions {
    * variances, as in batch norm. `runningVar` is a variance either way. Default `'std'`.
    */
   average?: 'std' | 'variance';
+  /**
+   * Weight of the new batch in a mean and a standard deviation of the correction's own, 0 to 1: r
+   * and d are worked out by these, and evaluation goes on to use the running statistics. Keras'
+   * `renorm_momentum` weighs the old value: 1 less it. Default `null`: r and d are worked out by the
+   * running statistics.
+   */
+  renormMomentum?: number | null;
 }
 
 /** What bounds are at one time. */
@@ -53,15 +67,24 @@ const bound = <T extends Bound | undefined>(standard: T, least: number): Option<
     checkNumber(subject, name, value, expected, (given) => given >= least);
   });
 
-type BatchRenormOptionsRead = BatchNormOptionsRead & Bounds & Required<Pick<BatchRenormOptions, 'average'>>;
+type BatchRenormOptionsRead = BatchNormOptionsRead &
+  Bounds &
+  Required<Pick<BatchRenormOptions, 'average' | 'renormMomentum'>>;
 
 const batchRenormSchema = (): Schema<BatchRenormOptionsRead> => ({
   rMax: bound<Bound>(SCHEDULE.rMax, 1),
   dMax: bound<Bound>(SCHEDULE.dMax, 0),
   rMin: bound<Bound | undefined>(undefined, 0),
   average: choice('std', ['std', 'variance']),
+  renormMomentum: { ...momentum(), standard: null },
   ...batchNormSchema(),
 });
+
+/** What a batch renormalization works with, once it is built. */
+interface Made {
+  transform?: Renormalization;
+  running?: RenormStats;
+}
 
 /** r and d of channels. */
 type Corrections = Readonly<Record<'r' | 'd', Float64Array>>;
@@ -103,14 +126,12 @@ class Renormalization implements NormTransform {
     const { scale, shift, center, mean: own, variance: spread } = v.views();
     const eps = this.#eps;
     const { rMin, rMax, dMax } = this.#limits!;
-    const mean = running!.mean.now;
-    const variance = running!.variance.now;
     for (let c = from; c < to; c++) {
       // by the running statistics as they were before this batch
       if (!isRecalled) {
-        const sigma = Math.sqrt(variance[c] + eps);
+        const { mean, std: sigma } = (running as RenormStats).reference(c);
         r[c] = between(rMin, Math.sqrt(spread[c] + eps) / sigma, rMax);
-        d[c] = between(-dMax, (own[c] - mean[c]) / sigma, dMax);
+        d[c] = between(-dMax, (own[c] - mean) / sigma, dMax);
       }
       // (x − center)·scale + shift with scale·r for scale and gamma·d more; rounded once
       const left = own[c] - center[c];
@@ -137,7 +158,8 @@ class Renormalization implements NormTransform {
  * this batch. σ is √(variance + eps). Gradients take r and d as constants. As long as r and d are
  * not clipped, training gives what evaluation gives. With rMax 1 and dMax 0, where the schedules
  * begin, it is batch norm. Evaluation, statistics and state dicts are those of `BatchNorm`, so one
- * may be loaded into the other.
+ * may be loaded into the other; with `renormMomentum` the state has `renormMean` and `renormStd`
+ * besides, by which r and d are worked out, σ being no less than √eps.
  *
  *     const norm = new BatchRenorm(64, { rMax: 3, dMax: 5 });
  */
@@ -146,7 +168,8 @@ export class BatchRenorm extends BatchNorm {
   /**
    * Conventions as options. `'paper'` averages standard deviations, with momentum 0.01 and the
    * paper's schedules. `'keras'` averages variances, unclipped, with Keras' eps, momentum and
-   * layout (`renorm=True` without `renorm_clipping`).
+   * layout, and with statistics of the correction's own (`renorm=True` without `renorm_clipping`,
+   * `renorm_momentum` 0.99). TensorFlow 2 averaged standard deviations: `average: 'std'`.
    *
    * @throws ERR_OPTION for another name
    */
@@ -154,28 +177,59 @@ export class BatchRenorm extends BatchNorm {
     checkChoice('BatchRenorm.conventions', 'name', name, ['paper', 'keras']);
     if (name === 'paper') return { eps: 1e-3, momentum: 0.01, average: 'std', ...SCHEDULE };
     const unclipped = { rMin: 0, rMax: Number.POSITIVE_INFINITY, dMax: Number.POSITIVE_INFINITY };
-    return { ...BatchNorm.preset('keras'), average: 'variance', ...unclipped };
+    return { ...BatchNorm.preset('keras'), average: 'variance', renormMomentum: 0.01, ...unclipped };
   }
 
-  readonly #renormalization: Renormalization;
+  readonly #made: Made;
 
   /**
-   * @param numFeatures channels, C
+   * @param numFeatures channels, C; `null`: those of the first input, or of `build(shape)`
    * @param options those of `BatchNorm`, and the bounds
    * @throws ERR_OPTION for an unknown option or a value that it does not take
    */
-  constructor(numFeatures: number, options: BatchRenormOptions = {}) {
+  constructor(numFeatures: number | null, options: BatchRenormOptions = {}) {
     const kind = 'BatchRenorm';
-    const { rMax, dMax, rMin, average, ...settings } = readNormOptions(kind, numFeatures, options, batchRenormSchema());
+    const { rMax, dMax, rMin, average, renormMomentum, ...settings } = readNormOptions(
+      kind,
+      numFeatures,
+      options,
+      batchRenormSchema(),
+    );
     const { eps, trackRunningStats } = settings;
     if (!trackRunningStats) {
       const expected = 'true: it corrects by them';
       throw wrongValue('ERR_OPTION', `${kind}(${numFeatures})`, 'trackRunningStats', expected, 'false');
     }
-    const transform = new Renormalization(numFeatures, eps, { rMax, dMax, rMin });
-    const running = average === 'std' ? new DeviationStats(numFeatures, eps) : undefined;
+    const made: Made = {};
+    const transform = (channels: number) => {
+      made.transform = new Renormalization(channels, eps, { rMax, dMax, rMin });
+      return made.transform;
+    };
+    const running = (channels: number) => {
+      made.running = new RenormStats(channels, { eps, average, renormMomentum });
+      return made.running;
+    };
     super(numFeatures, undefined, { kind, ranks: anyRank(), settings, running, transform });
-    this.#renormalization = transform;
+    this.#made = made;
+  }
+
+  /**
+   * Mean that d is worked out by, `[C]`; `null` without `renormMomentum`, where it is `runningMean`.
+   */
+  get renormMean(): Float32Array | null {
+    return this.#running.correction?.mean.open ?? null;
+  }
+
+  /**
+   * Standard deviation √(variance + eps) that r and d are worked out by, `[C]`; `null` without
+   * `renormMomentum`, where it follows from `runningVar`.
+   */
+  get renormStd(): Float32Array | null {
+    return this.#running.correction?.std.open ?? null;
+  }
+
+  get #running(): RenormStats {
+    return (this.isBuilt && this.#made.running) || notBuilt(this.subject, 'statistics');
   }
 
   /** The bounds in force now: rMin, rMax, dMax. */
@@ -187,7 +241,8 @@ export class BatchRenorm extends BatchNorm {
     /** Bound of |d|. */
     dMax: number;
   } {
-    return this.#renormalization.limitsAt(this.batchesTracked);
+    const { batchesTracked } = this;
+    return this.#made.transform!.limitsAt(batchesTracked);
   }
 
   /**
@@ -208,8 +263,9 @@ export class BatchRenorm extends BatchNorm {
 
   #saved(name: 'r' | 'd'): Float32Array | null {
     const { runs } = (this.lastPass as ChannelPass | undefined) ?? {};
-    const { corrections } = this.#renormalization;
-    if (!runs || runs.some(({ source }, i) => source !== 'batch' || !corrections.has(i))) return null;
+    if (!runs) return null;
+    const { corrections } = this.#made.transform!;
+    if (runs.some(({ source }, i) => source !== 'batch' || !corrections.has(i))) return null;
     return Float32Array.from(runs.flatMap((_, i) => [...corrections.get(i)![name]]));
   }
 }

@@ -25,6 +25,12 @@ const domainSchema = (): Schema<BatchNormOptionsRead & { domains: readonly strin
   ...batchNormSchema(),
 });
 
+/** The domain in use, and statistics by domain once there are such. */
+interface Made {
+  domain: string;
+  running?: ReadonlyMap<string, RunningStats>;
+}
+
 /**
  * Batch normalization with running statistics for each domain, and one gamma and beta for all
  * (domain-specific batch normalization, Chang et al. 2019):
@@ -40,16 +46,16 @@ const domainSchema = (): Schema<BatchNormOptionsRead & { domains: readonly strin
  */
 export class DomainBatchNorm extends BatchNorm {
   static override readonly name: string = 'DomainBatchNorm';
-  readonly #domains: ReadonlyMap<string, RunningStats>;
-  #domain: string;
+  readonly #names: readonly string[];
+  readonly #made: Made;
 
   /**
-   * @param numFeatures channels, C
+   * @param numFeatures channels, C; `null`: those of the first input, or of `build(shape)`
    * @param options those of `BatchNorm`, and `domains`
    * @throws ERR_OPTION for an unknown option or a value that it does not take, and for
    *   `trackRunningStats: false`
    */
-  constructor(numFeatures: number, options: DomainBatchNormOptions) {
+  constructor(numFeatures: number | null, options: DomainBatchNormOptions) {
     const kind = 'DomainBatchNorm';
     const { domains, ...settings } = readNormOptions(kind, numFeatures, options, domainSchema());
     const subject = `${kind}(${numFeatures})`;
@@ -57,15 +63,20 @@ export class DomainBatchNorm extends BatchNorm {
       const expected = 'true: domains differ in nothing else';
       throw wrongValue('ERR_OPTION', subject, 'trackRunningStats', expected, 'false');
     }
-    const running = new Map(domains.map((name) => [name, new RunningStats(numFeatures)]));
-    super(numFeatures, undefined, { kind, ranks: anyRank(), settings, running: running.get(domains[0]) });
-    this.#domains = running;
-    this.#domain = domains[0];
+    const made: Made = { domain: domains[0] };
+    const running = (channels: number) => {
+      const all = new Map(domains.map((name) => [name, new RunningStats(channels)]));
+      made.running = all;
+      return all.get(made.domain)!;
+    };
+    super(numFeatures, undefined, { kind, ranks: anyRank(), settings, running });
+    this.#names = domains;
+    this.#made = made;
   }
 
   /** Names of the domains. */
   get domains(): readonly string[] {
-    return [...this.#domains.keys()];
+    return [...this.#names];
   }
 
   /**
@@ -74,7 +85,7 @@ export class DomainBatchNorm extends BatchNorm {
    * @throws ERR_OPTION when set to a name that is not among `domains`
    */
   get domain(): string {
-    return this.#domain;
+    return this.#made.domain;
   }
 
   /**
@@ -83,12 +94,12 @@ export class DomainBatchNorm extends BatchNorm {
    * @throws ERR_OPTION for a name that is not among `domains`
    */
   set domain(name: string) {
-    const running = this.#domains.get(name);
-    if (!running) throw wrongValue('ERR_OPTION', this.subject, 'domain', showChoices(this.domains), show(name));
+    if (!this.#names.includes(name))
+      throw wrongValue('ERR_OPTION', this.subject, 'domain', showChoices(this.domains), show(name));
     // their forwards would be run again by statistics of another domain
-    if (name !== this.#domain) this.forgetMicroBatches();
-    this.#domain = name;
-    this.policy.running = running;
+    if (name !== this.#made.domain) this.forgetMicroBatches();
+    this.#made.domain = name;
+    if (this.isBuilt) this.policy.running = this.#made.running!.get(name);
   }
 
   /**
@@ -97,7 +108,7 @@ export class DomainBatchNorm extends BatchNorm {
    */
   override stateSlots(): StateSlots {
     const slots = this.learnedSlots();
-    for (const [name, running] of this.#domains) {
+    for (const [name, running] of this.#made.running!) {
       for (const [leaf, slot] of Object.entries(running.slots())) slots[`${name}.${leaf}`] = slot;
     }
     return slots;
@@ -106,6 +117,6 @@ export class DomainBatchNorm extends BatchNorm {
   /** Statistics of all domains: mean 0, variance 1, no batches. */
   override resetRunningStats(): void {
     super.resetRunningStats();
-    for (const running of this.#domains.values()) running.reset();
+    for (const running of this.#made.running!.values()) running.reset();
   }
 }

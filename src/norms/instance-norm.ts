@@ -1,6 +1,7 @@
 import { activationOf } from '../kernels/activations.ts';
 import { layout } from '../layers/options.ts';
 import type { StateSlots } from '../layers/state.ts';
+import { notBuilt } from '../layers/unbuilt.ts';
 import { flag, type Schema } from '../named-options.ts';
 import type { MaskOptions } from '../passes/mask.ts';
 import { ChannelEngine } from './engine/channel-engine.ts';
@@ -11,9 +12,13 @@ import {
   activation,
   affine,
   type BatchNormOptions,
+  channelAxis,
+  channelPlace,
+  engineOrUnbuilt,
   epsilon,
   momentum,
   onSingleValue,
+  placedOptions,
   readNormOptions,
   runningVariance,
   type Settings,
@@ -37,12 +42,19 @@ export interface InstanceNormOptions
   onSingleValue?: 'throw' | 'use-running' | 'skip-update';
 }
 
+/** What an instance norm works with, once it is built. */
+interface Made {
+  channels?: number;
+  running?: RunningStats;
+}
+
 type InstanceNormOptionsRead = Settings<InstanceNormOptions>;
 
 const instanceNormSchema = (): Schema<InstanceNormOptionsRead> => ({
   eps: epsilon(1e-5),
   affine: affine(false),
   layout: layout(),
+  axis: channelAxis(),
   momentum: momentum(),
   trackRunningStats: flag(false),
   runningVariance: runningVariance(),
@@ -60,24 +72,44 @@ const instanceNormSchema = (): Schema<InstanceNormOptionsRead> => ({
  * tracked, and evaluation normalises by them.
  */
 abstract class InstanceNorm<R extends number> extends Norm<R, MaskOptions> {
-  /** Channels, C. */
-  readonly numFeatures: number;
   readonly #settings: InstanceNormOptionsRead;
-  readonly #running: RunningStats | undefined;
+  readonly #made: Made;
 
   /** @internal */
-  constructor(numFeatures: number, options: InstanceNormOptions, kind: string, rank: R) {
-    const settings = readNormOptions(kind, numFeatures, options, instanceNormSchema());
-    const subject = `${kind}(${numFeatures})`;
-    const running = settings.trackRunningStats ? new SampleStats(numFeatures) : undefined;
-    const policy = new SamplePolicy(subject, numFeatures, settings, running);
-    const { eps, layout, activation } = settings;
-    const learned = learnedScale(settings.affine, [numFeatures]);
-    const common = { channels: numFeatures, ranks: [rank, rank] as const, eps, layout, activation };
-    super(new ChannelEngine({ subject, ...common, learned, policy }));
-    this.numFeatures = numFeatures;
+  constructor(numFeatures: number | null, options: InstanceNormOptions, kind: string, rank: R) {
+    const read = readNormOptions(kind, numFeatures, options, instanceNormSchema());
+    const subjectOf = (channels: number | null) => `${kind}(${channels})`;
+    const ranks = [rank, rank] as const;
+    const place = channelPlace(subjectOf(numFeatures), read, ranks);
+    const settings = placedOptions(read, place);
+    const { eps, activation } = settings;
+    const made: Made = {};
+    const make = (channels: number) => {
+      const running = settings.trackRunningStats ? new SampleStats(channels) : undefined;
+      const subject = subjectOf(channels);
+      const policy = new SamplePolicy(subject, channels, settings, running);
+      const learned = learnedScale(settings.affine, [channels]);
+      Object.assign(made, { channels, running });
+      return new ChannelEngine({ subject, channels, ranks, eps, place, activation, learned, policy });
+    };
+    super(engineOrUnbuilt(numFeatures, subjectOf, place, ranks, make));
     this.#settings = settings;
-    this.#running = running;
+    this.#made = made;
+  }
+
+  /**
+   * Channels, C.
+   *
+   * @throws ERR_MODE where it is not known yet
+   */
+  get numFeatures(): number {
+    return (this.isBuilt && this.#made.channels) || notBuilt(this.subject, 'numFeatures');
+  }
+
+  get #running(): RunningStats | undefined {
+    return this.isBuilt || !this.#settings.trackRunningStats
+      ? this.#made.running
+      : notBuilt(this.subject, 'statistics');
   }
 
   /** The options in force, defaults filled in. */
@@ -115,7 +147,7 @@ abstract class InstanceNorm<R extends number> extends Norm<R, MaskOptions> {
 
   /** @internal */
   override checkpoint(): (() => void) | undefined {
-    return this.training ? this.#running?.checkpoint() : undefined;
+    return this.training && this.isBuilt ? this.#running?.checkpoint() : undefined;
   }
 }
 
@@ -134,10 +166,10 @@ export class InstanceNorm1d extends InstanceNorm<3> {
   static override readonly name: string = 'InstanceNorm1d';
 
   /**
-   * @param numFeatures channels, C
+   * @param numFeatures channels, C; `null`: those of the first input, or of `build(shape)`
    * @throws ERR_OPTION for an unknown option or a value it does not take
    */
-  constructor(numFeatures: number, options: InstanceNormOptions = {}) {
+  constructor(numFeatures: number | null, options: InstanceNormOptions = {}) {
     super(numFeatures, options, 'InstanceNorm1d', 3);
   }
 }
@@ -152,10 +184,10 @@ export class InstanceNorm2d extends InstanceNorm<4> {
   static override readonly name: string = 'InstanceNorm2d';
 
   /**
-   * @param numFeatures channels, C
+   * @param numFeatures channels, C; `null`: those of the first input, or of `build(shape)`
    * @throws ERR_OPTION for an unknown option or a value it does not take
    */
-  constructor(numFeatures: number, options: InstanceNormOptions = {}) {
+  constructor(numFeatures: number | null, options: InstanceNormOptions = {}) {
     super(numFeatures, options, 'InstanceNorm2d', 4);
   }
 }
@@ -170,10 +202,10 @@ export class InstanceNorm3d extends InstanceNorm<5> {
   static override readonly name: string = 'InstanceNorm3d';
 
   /**
-   * @param numFeatures channels, C
+   * @param numFeatures channels, C; `null`: those of the first input, or of `build(shape)`
    * @throws ERR_OPTION for an unknown option or a value it does not take
    */
-  constructor(numFeatures: number, options: InstanceNormOptions = {}) {
+  constructor(numFeatures: number | null, options: InstanceNormOptions = {}) {
     super(numFeatures, options, 'InstanceNorm3d', 5);
   }
 }

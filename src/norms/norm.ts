@@ -9,6 +9,8 @@ import { activateGrad } from '../kernels/training/calls.ts';
 import { LeafLayer, type Pass } from '../layers/leaf-layer.ts';
 import { LearnedParameter } from '../layers/parameter.ts';
 import type { StateSlots } from '../layers/state.ts';
+import { notBuilt } from '../layers/unbuilt.ts';
+import { MASK_OPTIONS } from '../passes/mask.ts';
 import { type Call, makeLike, sameMemory } from '../tensors/call.ts';
 import type { ResolvedInputs } from '../tensors/route.ts';
 import { countOf, sameShape } from '../tensors/shape.ts';
@@ -26,7 +28,24 @@ export interface ForwardOptions<O extends TensorLike = TensorLike> {
 }
 
 /** Names of options that every call takes. */
-const CALL_OPTIONS: readonly string[] = ['out', 'residual'];
+const CALL_OPTIONS: readonly string[] = ['out', 'residual', ...MASK_OPTIONS];
+
+/** Of these, what a network hands on. */
+const PASSED: readonly string[] = ['mask', 'lengths'];
+
+/** A norm whose features the first input says. */
+export interface Unbuilt {
+  /** Its name in errors. */
+  readonly subject: string;
+  /** Throws ERR_SHAPE for a shape that it does not take, whatever its features. */
+  check(shape: readonly number[]): void;
+  /**
+   * The engine for inputs of this shape; undefined while their features are not known.
+   *
+   * @throws ERR_OPTION for features that it does not take
+   */
+  make(shape: readonly number[]): NormEngine | undefined;
+}
 
 /** Learned scale (1 at first) and shift (0 at first) of a shape, as the option `affine` says. */
 export function learnedScale(affine: boolean | 'gamma' | 'beta', shape: readonly number[]): LearnedScale {
@@ -48,18 +67,35 @@ export abstract class Norm<R extends number = number, M extends object = object>
   R,
   Omit<ForwardOptions, 'out'> & M
 > {
-  readonly subject: string;
-  /** @internal Computes what the layer checks and remembers. */
-  readonly engine: NormEngine;
-  readonly #callOptions: readonly string[];
+  #engine: NormEngine | undefined;
+  readonly #unbuilt: Unbuilt | undefined;
   #residualGrad: TensorLike | undefined;
 
   /** @internal */
-  constructor(engine: NormEngine) {
+  constructor(engine: NormEngine | Unbuilt) {
     super();
-    this.subject = engine.subject;
-    this.engine = engine;
-    this.#callOptions = [...CALL_OPTIONS, ...engine.callOptions];
+    if ('make' in engine) this.#unbuilt = engine;
+    else this.#engine = engine;
+  }
+
+  get subject(): string {
+    return (this.#engine ?? this.#unbuilt!).subject;
+  }
+
+  /** @internal Computes what the layer checks and remembers. */
+  get engine(): NormEngine {
+    return this.#engine ?? notBuilt(this.subject, 'parameters');
+  }
+
+  /** @internal Does it know how many features its inputs have? */
+  protected get isBuilt(): boolean {
+    return this.#engine !== undefined;
+  }
+
+  override build(shape: readonly (number | null)[]): this {
+    super.build(shape);
+    this.#engine ??= this.#unbuilt!.make(shape.map((length) => length ?? Number.NaN));
+    return this;
   }
 
   /** Learned scale, 1 at first; `null` without one. */
@@ -100,12 +136,14 @@ export abstract class Norm<R extends number = number, M extends object = object>
   }
 
   outputShape(shape: readonly number[]): readonly number[] {
-    this.engine.checkShape(shape);
+    if (this.#engine) this.#engine.checkShape(shape);
+    else this.#unbuilt!.check(shape);
     return shape;
   }
 
   /** @internal */
   override checkForward(shape: readonly number[]): readonly number[] {
+    this.build(shape);
     this.engine.checkForward(shape, this.training);
     return shape;
   }
@@ -123,7 +161,14 @@ export abstract class Norm<R extends number = number, M extends object = object>
 
   /** @internal */
   protected override begin(shape: readonly number[], options: M): Pass {
-    return this.engine.begin(shape, options, this.training);
+    const before = this.#engine;
+    this.build(shape);
+    try {
+      return this.engine.begin(shape, options, this.training);
+    } catch (error) {
+      this.#engine = before;
+      throw error;
+    }
   }
 
   /** @internal */
@@ -193,17 +238,17 @@ export abstract class Norm<R extends number = number, M extends object = object>
     if (this.#residualGrad instanceof Tensor) this.#residualGrad.dispose();
     this.#residualGrad = undefined;
     super.dispose();
-    this.engine.release();
+    this.#engine?.release();
   }
 
   /** @internal */
   override get passedOptions(): readonly string[] {
-    return this.callOptions().filter((name) => name === 'lengths' || name === 'mask');
+    return PASSED;
   }
 
   /** @internal Names of options that a call takes. */
   protected override callOptions(): readonly string[] {
-    return this.#callOptions;
+    return CALL_OPTIONS;
   }
 
   /** Where dy·f′(pre) lies: dy itself without an activation. */

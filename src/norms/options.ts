@@ -4,7 +4,11 @@ import { show, wrongValue } from '../errors.ts';
 import { type Activation, type ActivationCode, activationCode, NO_ACTIVATION } from '../kernels/activations.ts';
 import { checkEps, checkFeatures, layout } from '../layers/options.ts';
 import { checkChoice, choice, flag, type Option, option, readSchema, type Schema } from '../named-options.ts';
+import { type ChannelPlace, channelAxisOf, planAt } from '../passes/channel-axis.ts';
+import type { Ranks } from '../passes/plan.ts';
 import type { Layout } from '../types.ts';
+import type { NormEngine } from './engine/norm-engine.ts';
+import type { Unbuilt } from './norm.ts';
 
 /** Options that every norm by channel or by row has. */
 export interface AffineOptions {
@@ -14,6 +18,12 @@ export interface AffineOptions {
   affine?: boolean | 'gamma' | 'beta';
   /** Where the channels lie. Default `'channels-first'`. */
   layout?: Layout;
+  /**
+   * The axis of the channels where no layout says it, such as 2 for `[N, T, C, W]`: it counts the
+   * batch, and from the end where it is negative. It goes before `layout`. Default `null`: as
+   * `layout` says.
+   */
+  axis?: number | null;
   /** Applied to the output, in the same pass. Default none. */
   activation?: Activation;
 }
@@ -73,6 +83,43 @@ export type BatchNormSettings = Required<Omit<BatchNormOptions, 'activation'>> &
 export const epsilon = (standard: number): Option<number> =>
   option(standard, (subject, _name, value) => checkEps(subject, value));
 
+/** The axis of the channels, or none: as the layout says. */
+export const channelAxis = (): Option<number | null> =>
+  option<number | null>(null, (subject, name, value) => {
+    if (value === null || (Number.isSafeInteger(value) && value !== 0)) return;
+    const expected = 'an axis behind that of the samples, or null';
+    throw wrongValue('ERR_OPTION', subject, name, expected, show(value));
+  });
+
+/**
+ * Where the channels lie, of what `layout` and `axis` say: a layout wherever one says the same.
+ *
+ * @throws ERR_OPTION for an axis that no shape of these ranks has
+ */
+export function channelPlace(
+  subject: string,
+  { layout, axis }: { readonly layout: Layout; readonly axis: number | null },
+  [least, most]: Ranks,
+): ChannelPlace {
+  if (axis === null) return layout;
+  const place = least === most ? channelAxisOf(axis, most) : axis;
+  // the axis of samples at the earliest, in the longest shape
+  if (axis > 0 ? axis >= most : axis + most < 1) {
+    const expected = `an axis behind that of the samples, of at most ${most}`;
+    throw wrongValue('ERR_OPTION', subject, 'axis', expected, `${axis}`);
+  }
+  if (place === 1) return 'channels-first';
+  return place === -1 || (least === most && place === most - 1) ? 'channels-last' : place;
+}
+
+/** Options with the place in them, so that `layout` is right wherever a layout says it. */
+export function placedOptions<S extends { readonly layout: Layout; readonly axis: number | null }>(
+  settings: S,
+  place: ChannelPlace,
+): S {
+  return typeof place === 'string' ? { ...settings, layout: place, axis: null } : { ...settings, axis: place };
+}
+
 /** Learned scale and shift: both, one of them, or none. */
 export const affine = (standard: boolean | 'gamma'): Option<boolean | 'gamma' | 'beta'> =>
   option<boolean | 'gamma' | 'beta'>(standard, (subject, name, value) => {
@@ -103,6 +150,7 @@ export const batchNormSchema = (): Schema<BatchNormOptionsRead> => ({
   affine: affine(true),
   trackRunningStats: flag(true),
   layout: layout(),
+  axis: channelAxis(),
   runningVariance: runningVariance(),
   onSingleValue: onSingleValue(),
   onNonFinite: choice('propagate', ['propagate', 'skip-update', 'throw']),
@@ -114,14 +162,43 @@ export const batchNormSchema = (): Schema<BatchNormOptionsRead> => ({
   activation: activation(),
 });
 
+/**
+ * The engine of a norm by channel; what there is instead until the first input says how many
+ * channels there are.
+ *
+ * @param subject in errors, for so many channels
+ */
+export function engineOrUnbuilt(
+  channels: number | null,
+  subject: (channels: number | null) => string,
+  place: ChannelPlace,
+  ranks: Ranks,
+  make: (channels: number) => NormEngine,
+): NormEngine | Unbuilt {
+  if (channels !== null) return make(channels);
+  return {
+    subject: subject(null),
+    check: (shape) => {
+      planAt(subject(null), shape, Number.NaN, place, ranks);
+    },
+    make(shape) {
+      const found = shape[channelAxisOf(place, shape.length)];
+      // in a graph a length that is not known is NaN
+      if (Number.isNaN(found)) return undefined;
+      checkFeatures(subject(null), 'channels', found);
+      return make(found);
+    },
+  };
+}
+
 /** Reads the options of a norm by channel, whose name in errors is `kind(numFeatures)`. */
 export function readNormOptions<S extends object>(
   kind: string,
-  numFeatures: number,
+  numFeatures: number | null,
   given: object,
   schema: Schema<S>,
 ): S {
-  checkFeatures(kind, 'numFeatures', numFeatures);
+  if (numFeatures !== null) checkFeatures(kind, 'numFeatures', numFeatures);
   const subject = `${kind}(${numFeatures})`;
   const settings = readSchema(subject, given, schema);
   const { onSingleValue, trackRunningStats }: Partial<BatchNormOptionsRead> = settings;

@@ -1,5 +1,6 @@
 import { show, wrongMoment, wrongValue } from '../errors.ts';
 import { checkFeatures } from '../layers/options.ts';
+import { notBuilt } from '../layers/unbuilt.ts';
 import { choice, number, required, type Schema } from '../named-options.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
 import { BatchNorm } from './batch-norm.ts';
@@ -15,7 +16,7 @@ import { type StepRule, StepStats } from './statistics/step-stats.ts';
 
 /** Options of `RecurrentBatchNorm1d`: those of `BatchNorm`, and how time steps share statistics. */
 export interface RecurrentBatchNormOptions
-  extends Omit<BatchNormOptions, 'layout' | 'virtualBatchSize' | 'trackRunningStats'> {
+  extends Omit<BatchNormOptions, 'layout' | 'axis' | 'virtualBatchSize' | 'trackRunningStats'> {
   /** Time steps that have statistics of their own, T. */
   maxSteps: number;
   /**
@@ -37,7 +38,7 @@ export interface RecurrentBatchNormOptions
 }
 
 /** Options of `BatchNorm` that sequences leave no choice about. */
-type Given = 'layout' | 'virtualBatchSize' | 'trackRunningStats';
+type Given = 'layout' | 'axis' | 'virtualBatchSize' | 'trackRunningStats';
 
 /** Options of a recurrent batch norm as it uses them. */
 export type RecurrentOptionsRead = Omit<BatchNormOptionsRead, Given> &
@@ -45,7 +46,7 @@ export type RecurrentOptionsRead = Omit<BatchNormOptionsRead, Given> &
 
 /** The options of a recurrent batch norm: cells take them too. */
 export function recurrentSchema(): Schema<RecurrentOptionsRead> {
-  const { layout, virtualBatchSize, trackRunningStats, ...rest } = batchNormSchema();
+  const { layout, axis, virtualBatchSize, trackRunningStats, ...rest } = batchNormSchema();
   return {
     maxSteps: required(checkFeatures),
     gamma: number(0.1),
@@ -79,36 +80,46 @@ export class RecurrentBatchNorm1d extends BatchNorm<3> {
   static override readonly name: string = 'RecurrentBatchNorm1d';
   /** Time steps that have statistics of their own, T. */
   readonly maxSteps: number;
-  /** @internal */
-  declare readonly engine: SequenceEngine;
-  readonly #steps: StepStats;
+  readonly #made: { steps?: StepStats };
 
   /**
-   * @param numFeatures channels, C
-   * @param options those of `BatchNorm` but for `layout`, `virtualBatchSize` and
+   * @param numFeatures channels, C; `null`: those of the first input, or of `build(shape)`
+   * @param options those of `BatchNorm` but for `layout`, `axis`, `virtualBatchSize` and
    *   `trackRunningStats`, and `maxSteps`, which is required
    * @throws ERR_OPTION for an unknown option or a value that it does not take
    */
-  constructor(numFeatures: number, options: RecurrentBatchNormOptions) {
+  constructor(numFeatures: number | null, options: RecurrentBatchNormOptions) {
     const kind = 'RecurrentBatchNorm1d';
     const read = readNormOptions(kind, numFeatures, options, recurrentSchema());
     const { maxSteps, gamma, beyond, shrinkage, ...own } = read;
-    const most = Math.floor(MOST_VALUES / numFeatures);
-    if (maxSteps > most) {
-      const subject = `${kind}(${numFeatures})`;
-      throw wrongValue('ERR_OPTION', subject, 'maxSteps', `at most ${most}`, `${maxSteps}`);
-    }
-    const steps = new StepStats(maxSteps, numFeatures, { beyond, shrinkage });
+    const made: { steps?: StepStats } = {};
+    const running = (channels: number) => {
+      const most = Math.floor(MOST_VALUES / channels);
+      if (maxSteps > most) {
+        throw wrongValue('ERR_OPTION', `${kind}(${channels})`, 'maxSteps', `at most ${most}`, `${maxSteps}`);
+      }
+      made.steps = new StepStats(maxSteps, channels, { beyond, shrinkage });
+      return made.steps;
+    };
     super(numFeatures, undefined, {
       kind,
       ranks: [3, 3],
-      settings: { ...own, layout: 'channels-last', virtualBatchSize: null, trackRunningStats: true },
-      running: steps,
-      around: (engine, policy) => new SequenceEngine(engine, policy, steps, beyond),
+      settings: { ...own, layout: 'channels-last', axis: null, virtualBatchSize: null, trackRunningStats: true },
+      running,
+      around: (engine, policy) => new SequenceEngine(engine, policy, made.steps!, beyond),
+      gamma,
     });
     this.maxSteps = maxSteps;
-    this.#steps = steps;
-    this.engine.learned.gamma?.values.writable.fill(gamma);
+    this.#made = made;
+  }
+
+  /** @internal */
+  override get engine(): SequenceEngine {
+    return super.engine as SequenceEngine;
+  }
+
+  get #steps(): StepStats {
+    return (this.isBuilt && this.#made.steps) || notBuilt(this.subject, 'statistics');
   }
 
   /** Rows behind the statistics of each step, `[T]`, a copy. */

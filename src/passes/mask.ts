@@ -4,7 +4,6 @@
 import { show, showShape, wrongKind, wrongValue } from '../errors.ts';
 import { countOf, shapeOf } from '../tensors/shape.ts';
 import { listOf } from '../typed-arrays.ts';
-import type { Layout } from '../types.ts';
 import type { Plan } from './plan.ts';
 
 /** Values of some of the axes of a batch. */
@@ -31,12 +30,14 @@ export interface MaskOptions {
   /**
    * 1 or `true` where a place counts, 0 or `false` where it does not. Its shape is that of x
    * without the channels (`[N, T]` for `[N, T, C]`), or with them; lengths of 1 stand for any
-   * length, and axes at the end may be missing.
+   * length, and axes at the end may be missing. For layer and RMS norm it is that of x without the
+   * axes that are normalised, or with them.
    */
   mask?: Field;
   /**
    * How many steps of each sequence count, `[N]`: along the first axis behind that of the samples
-   * which is not that of the channels.
+   * which is not that of the channels, nor normalised by layer or RMS norm. Where all are, steps
+   * lie along the first of them.
    */
   lengths?: ArrayLike<number>;
   /**
@@ -71,32 +72,57 @@ export const MASK_OPTIONS = ['mask', 'lengths', 'weights'];
 /**
  * Reads what a call says of its places; undefined where all of them count fully.
  *
+ * @param axis of the channels
+ *
  * @throws ERR_SHAPE, ERR_TYPE, ERR_MASK
  */
-export function readMask(
+export function readMask(subject: string, plan: Plan, axis: number, options: MaskOptions): Mask | undefined {
+  const read = readPlaces(subject, plan.shape, [axis], options);
+  return read && maskOf(plan, read.values, read.byFeature && plan.channels > 1);
+}
+
+/** Weights of the places of a batch. */
+export interface Places {
+  /** In the order of memory; for all features at once, unless `byFeature`. */
+  readonly values: Float32Array;
+  readonly byFeature: boolean;
+}
+
+/**
+ * Reads what a call says of its places; undefined where all of them count fully.
+ *
+ * @param features axes that a mask need not have: those of channels, or of what is normalised
+ *
+ * @throws ERR_SHAPE, ERR_TYPE, ERR_MASK
+ */
+export function readPlaces(
   subject: string,
-  plan: Plan,
-  layout: Layout,
+  shape: readonly number[],
+  features: readonly number[],
   { mask, lengths, weights }: MaskOptions,
-): Mask | undefined {
+): Places | undefined {
   if (mask === undefined && lengths === undefined && weights === undefined) return undefined;
-  const { shape, channels } = plan;
-  const axis = layout === 'channels-first' ? 1 : shape.length - 1;
-  const selects = mask === undefined ? undefined : readField(subject, 'mask', mask, shape, axis, firstNoFlag, '0 or 1');
+  const selects =
+    mask === undefined ? undefined : readField(subject, 'mask', mask, shape, features, firstNoFlag, '0 or 1');
   const weighs =
     weights === undefined
       ? undefined
-      : readField(subject, 'weights', weights, shape, axis, firstNoWeight, 'finite values of 0 or more');
-  const until = lengths === undefined ? undefined : readLengths(subject, lengths, shape, axis);
-  const byChannel = [selects, weighs].some((field) => field && field.strides[axis] > 0);
+      : readField(subject, 'weights', weights, shape, features, firstNoWeight, 'finite values of 0 or more');
+  // behind the samples, and where features leave none, the first of them
+  const time = Math.max(
+    shape.findIndex((_, i) => i > 0 && !features.includes(i)),
+    1,
+  );
+  const until = lengths === undefined ? undefined : readLengths(subject, lengths, shape, time);
+  const tells = (field: Axes | undefined) => features.some((axis) => field && field.strides[axis] > 0);
+  const byFeature = tells(selects) || tells(weighs) || (until !== undefined && features.includes(time));
 
-  const dims = shape.map((length, i) => (i === axis && !byChannel ? 1 : length));
+  const dims = shape.map((length, i) => (features.includes(i) && !byFeature ? 1 : length));
   const values = new Float32Array(countOf(dims));
   const fields = [selects, weighs].filter((field) => field !== undefined);
   if (fields[0]?.data.length === values.length) values.set(fields.shift()!.data as ArrayLike<number>);
   else values.fill(1);
   for (const field of fields) multiply(values, dims, field);
-  const time = axis === 1 ? 2 : 1;
   if (until) {
     // steps, and what lies within one and around
     const inner = countOf(dims.slice(time + 1));
@@ -109,7 +135,7 @@ export function readMask(
       }
     });
   }
-  return areOnes(values) ? undefined : maskOf(plan, values, byChannel && channels > 1);
+  return areOnes(values) ? undefined : { values, byFeature };
 }
 
 function areOnes(values: Float32Array): boolean {
@@ -211,7 +237,7 @@ function readField(
   name: string,
   field: Field,
   shape: readonly number[],
-  axis: number,
+  features: readonly number[],
   firstBad: (data: ArrayLike<unknown>) => number,
   expected: string,
 ): Axes {
@@ -219,8 +245,8 @@ function readField(
   const data = isRecord ? (listOf(field.data) as Axes['data'] | undefined) : undefined;
   if (!data) throw wrongKind('ERR_TYPE', subject, name, '{ data, shape }', show(field));
   const given = Array.from(shapeOf(field as never) ?? []) as number[];
-  const short = shape.filter((_, i) => i !== axis);
-  const full = given.length === shape.length;
+  const short = shape.filter((_, i) => !features.includes(i));
+  const full = given.length > short.length;
   const against = full ? shape : short;
   if (given.length > shape.length || given.some((length, i) => length !== 1 && length !== against[i])) {
     const wanted = `shape ${showShape(short)} or ${showShape(shape)}, with 1 for any length`;
@@ -240,18 +266,13 @@ function readField(
   const bad = firstBad(data);
   if (bad >= 0) throw wrongValue('ERR_MASK', subject, name, expected, show(data[bad]), `value ${bad}`);
   const own = given.map((length, i) => (length === 1 ? 0 : countOf(given.slice(i + 1))));
-  const strides = shape.map((_, i) => {
-    if (full) return own[i];
-    return i === axis ? 0 : (own[i < axis ? i : i - 1] ?? 0);
-  });
+  let place = 0;
+  const strides = shape.map((_, i) => (features.includes(i) && !full ? 0 : (own[place++] ?? 0)));
   return { data, strides };
 }
 
-/**
- * How many steps of each sequence count; the steps lie along the first axis behind the samples'
- * that is not the channels' `axis`.
- */
-export function readLengths(subject: string, given: unknown, shape: readonly number[], axis: number): number[] {
+/** How many steps of each sequence count; the steps lie along the axis `time`. */
+export function readLengths(subject: string, given: unknown, shape: readonly number[], time: number): number[] {
   const lengths = listOf(given);
   if (!lengths) throw wrongKind('ERR_TYPE', subject, 'lengths', 'an array of numbers', show(given));
   if (shape.length < 3) {
@@ -267,7 +288,7 @@ export function readLengths(subject: string, given: unknown, shape: readonly num
   if (lengths.length !== shape[0]) {
     throw wrongValue('ERR_SHAPE', subject, 'lengths', `${shape[0]} values, one for each sequence`, `${lengths.length}`);
   }
-  const steps = shape[axis === 1 ? 2 : 1];
+  const steps = shape[time];
   return Array.from(lengths, (length, n) => {
     if (Number.isInteger(length) && (length as number) >= 0 && (length as number) <= steps) return length as number;
     throw wrongValue('ERR_MASK', subject, 'lengths', `integers from 0 to ${steps}`, show(length), `sequence ${n}`);

@@ -1,7 +1,7 @@
 // The order of axes in kernels.
 
 import type { Values } from '../formats/dtypes.ts';
-import { gathered, stridesOf } from '../formats/strides.ts';
+import { gathered, gatherInto, stridesOf } from '../formats/strides.ts';
 
 /** Moves axes: the result's axis i is the given one's axis `order[i]`. */
 export function permute(
@@ -43,6 +43,20 @@ export function toKernel(values: Values, shape: readonly number[]): { data: Valu
 export function fromDepthwise(values: Values, shape: readonly number[]): { data: Values; shape: number[] } {
   const { data, shape: moved } = permute(values, shape, outputsFirst(shape.length));
   return { data, shape: [moved[0] * moved[1], 1, ...moved.slice(2)] };
+}
+
+/** `fromKernel`, or `fromDepthwise`, into an array that is there. */
+export function kernelInto(out: Float32Array, values: Values, shape: readonly number[], isDepthwise: boolean): void {
+  const rank = shape.length;
+  const inner = Array.from({ length: rank - 2 }, (_, axis) => axis);
+  const order = isDepthwise ? outputsFirst(rank) : [rank - 1, rank - 2, ...inner];
+  const strides = stridesOf(shape);
+  gatherInto(
+    out,
+    values,
+    order.map((axis) => shape[axis]),
+    order.map((axis) => strides[axis]),
+  );
 }
 
 function outputsFirst(rank: number): number[] {

@@ -263,6 +263,11 @@ export class Collector {
     this.#said = tensors instanceof Map && metadata ? normsIn(metadata) : {};
   }
 
+  /** Is it for a layer, which says what it needs? */
+  get isForLayer(): boolean {
+    return this.#options.layer !== undefined;
+  }
+
   /** A layer's name in our network. */
   rename(layer: string): string {
     const { rename } = this.#options;

@@ -54,7 +54,7 @@ export type { LoadedNetwork, NetworkReport } from './network/loaded-network.ts';
 export { fromOnnx, normsOf, type OnnxNorm } from './onnx.ts';
 export { type OnnxExportOptions, toOnnx } from './onnx-export.ts';
 export { type OnnxStatelessNorm, statelessNormsOf } from './onnx-stateless-norms.ts';
-export { fromTorch, toTorch } from './torch.ts';
+export { fromTorch, type TorchExportOptions, toTorch } from './torch.ts';
 
 /**
  * A network from an ONNX, Keras or TF.js file with its weights, in evaluation mode. The file's

@@ -34,6 +34,8 @@ export interface KerasFile {
    * where the file does not say.
    */
   readonly outputs?: readonly string[] | null;
+  /** The network as Keras describes it; none in a file of weights alone. */
+  readonly config?: Json;
   /** Kinds of layers by name, where the file shows them: `conv2d`, `batch_normalization`. */
   readonly kinds?: ReadonlyMap<string, string>;
   /** The version of Keras that wrote the file; null where the file does not say. */
@@ -52,8 +54,13 @@ export type Variables = Required<Pick<KerasFile, 'tensors' | 'kinds'>>;
  * @throws ERR_FORMAT for anything else, and without h5wasm
  */
 export async function readKeras(file: Bytes): Promise<KerasFile> {
+  return readKerasWith(file);
+}
+
+/** @internal As `readKeras`, with a config for HDF5 files that have none. */
+export async function readKerasWith(file: Bytes, given?: Json): Promise<KerasFile> {
   const bytes = bytesFrom(FORMAT, file);
-  if (isHdf5(bytes)) return readHdf5(FORMAT, bytes, fromHdf5);
+  if (isHdf5(bytes)) return readHdf5(FORMAT, bytes, (root) => fromHdf5(root, given));
   const members = new Map(archiveOf(bytes).map((member) => [member.name, member]));
   const part = async (name: string) => {
     const member = members.get(name);
@@ -78,20 +85,19 @@ function archiveOf(bytes: Uint8Array) {
 }
 
 /** A model that is a class of its own has a config of which only that class knows what it means. */
-function networkIn(config: Json): Pick<KerasFile, 'layers' | 'outputs'> {
+function networkIn(config: Json): Pick<KerasFile, 'layers' | 'outputs' | 'config'> {
   const record = asRecord(config);
   if (typeof record?.class_name !== 'string' || asRecord(record.config) === undefined) {
     if (!listOf(config)) throw malformed(FORMAT, 'config', 'a network as { class_name, config }', showJson(config), 0);
   }
-  return { layers: listOf(config) ? layersOf(config) : null, outputs: outputsOf(asRecord(record?.config)) };
+  return { layers: listOf(config) ? layersOf(config) : null, outputs: outputsOf(asRecord(record?.config)), config };
 }
 
-function fromHdf5(root: Hdf5Group): KerasFile {
-  const config = textOf(root.attribute('model_config'));
-  const network =
-    config === undefined
-      ? { layers: null, outputs: null }
-      : networkIn(parseJson(FORMAT, 'model_config', new TextEncoder().encode(config)));
+function fromHdf5(root: Hdf5Group, given: Json | undefined): KerasFile {
+  const text = textOf(root.attribute('model_config'));
+  const own = text === undefined ? undefined : parseJson(FORMAT, 'model_config', new TextEncoder().encode(text));
+  const config = given ?? own;
+  const network = config === undefined ? { layers: null, outputs: null } : networkIn(config);
   const version = textOf(root.attribute('keras_version')) ?? null;
   const isNamed = root.groups.has('model_weights') || root.attribute('layer_names') !== undefined;
   const variables = isNamed ? namedVariables(root, network.layers) : numberedVariables(root, network.layers);

@@ -25,6 +25,12 @@ export class LayerIndex {
     this.#own = listed(plain, ownName);
   }
 
+  /** The layer of this whole name, which is no network. */
+  layerNamed(name: string): KerasLayer | undefined {
+    const found = this.#exact.get(name);
+    return found && !isNetwork(found) ? found : undefined;
+  }
+
   /** The layer of this name, or that which a layer holds as an attribute: `steps/layer`. */
   exact(name: string): KerasLayer | undefined {
     const found = this.#exact.get(name);

@@ -1,6 +1,7 @@
 // A `.weights.h5` as Keras 3 reads it: variables by number, in groups named after the layer's class
 // and a counter.
 
+import { wrongValue } from '../errors.ts';
 import { type WritableHdf5, writeHdf5 } from '../formats/hdf5.ts';
 import { checkNames } from '../named-options.ts';
 import type { Exported } from './exported.ts';
@@ -29,7 +30,8 @@ const NETWORKS = ['sequential', 'functional', 'model'];
  *     const bytes = await writeKeras(toKeras(net.stateDict()));
  *
  * @param tensors of `toKeras`
- * @throws ERR_FORMAT without h5wasm
+ * @throws ERR_FORMAT without h5wasm; ERR_STATE for the variables of a batch renormalization without
+ *   Keras' `moving_stddev`, which follows from the variance and eps
  */
 export async function writeKeras(
   tensors: ReadonlyMap<string, Exported>,
@@ -55,6 +57,11 @@ export async function writeKeras(
     const kind = kinds.get(name) ?? kindLike(leaves);
     const places = [...leaves].map(([leaf, tensor]) => ({ leaf, tensor, place: placeOf(kind, leaf) }));
     const own = places.filter(({ place }) => place >= 0).sort((a, b) => a.place - b.place);
+    // variables have numbers: where one in the middle is missing, others would be taken for it
+    if (leaves.has('renorm_mean') && !leaves.has('moving_stddev')) {
+      const context = 'beside renorm_mean: √(moving_variance + epsilon)';
+      throw wrongValue('ERR_STATE', 'writeKeras', name, "a variable 'moving_stddev'", 'none', context);
+    }
     if (own.length) {
       const path = `${paths.of(name, kind!)}/vars`;
       attributes.push({ path, name: 'name', value: name.slice(name.lastIndexOf('/') + 1) });

@@ -33,13 +33,19 @@ const NORM: Readonly<Record<string, string>> = {
   beta: 'beta',
   moving_mean: 'runningMean',
   moving_variance: 'runningVar',
+  renorm_mean: 'renormMean',
+  renorm_stddev: 'renormStd',
 };
+
+/** Variables that only training needs: taken for a layer that has such. */
+const CORRECTION = ['renorm_mean', 'renorm_stddev'];
 
 /**
  * Keras' weights in our names: `bn/moving_mean` is `bn.runningMean`, `dense/kernel` the transposed
  * `dense.weight`. With a config, `norms` says each layer's eps, momentum (as the weight of the new
- * batch) and axis. The variables of batch renormalization (`renorm_mean` …) are listed as unused:
- * inference does not need them.
+ * batch) and axis. The variables of batch renormalization, `renorm_mean` and `renorm_stddev`, are
+ * taken for a `layer` with a `BatchRenorm` that has them, and listed as unused elsewhere: inference
+ * does not need them.
  *
  *     const { state } = fromKeras(await readKeras(await readFile('model.keras')), { layer: net });
  *
@@ -117,7 +123,8 @@ export function collectGroups(collector: Collector, subject: string, groups: rea
       const part = partOf(group, leaf, tensor.shape.length);
       const inside = part?.inside ? joined(layer, part.inside) : layer;
       if (part?.change === fromDepthwise) collector.multiplier(inside, tensor.shape[tensor.shape.length - 1]);
-      if (part) collector.take(full, tensor, inside, part.ours, part.change);
+      if (part && (collector.isForLayer || !CORRECTION.includes(leaf)))
+        collector.take(full, tensor, inside, part.ours, part.change);
       else collector.unused(full);
     }
   }

@@ -2,16 +2,24 @@
 // (network/draft.ts).
 
 import { isList, malformed, show, showShape, wrongKind, wrongValue } from '../errors.ts';
-import { type Bytes, bytesFrom, quote } from '../formats/bytes.ts';
+import { type Bytes, quote } from '../formats/bytes.ts';
+import type { Json } from '../formats/json.ts';
 import type { TensorFiles } from '../formats/onnx-tensor.ts';
 import { recognize } from '../formats/recognize.ts';
 import { checkNames } from '../named-options.ts';
-import { type Files, type FileUrl, isUrl, sourceOf } from './load-sequential.ts';
+import { type KerasFile, readKerasWith } from './keras-file.ts';
+import { isKerasConfig, kerasBeside, kerasSource, tfjsSource } from './keras-source.ts';
+import type { Files, FileUrl } from './load-sequential.ts';
 import type { Known } from './network/draft.ts';
+import { networkFromKeras } from './network/keras-network.ts';
 import type { LoadedNetwork } from './network/loaded-network.ts';
 import { networkFromOnnx } from './network/onnx-network.ts';
+import { networkFromGraphModel } from './network/tfjs-graph-network.ts';
+import { openNetworkFiles } from './network-source.ts';
 import { dataBeside } from './onnx-data.ts';
 import { formatOf } from './registry.ts';
+import { readTfjsFiles } from './tfjs-files.ts';
+import { isGraph } from './tfjs-graph.ts';
 
 /**
  * Values for an input that is to be a constant: numbers of any kind, and their shape; a number by
@@ -45,8 +53,9 @@ export interface LoadNetworkOptions {
   /** Inputs that are to be constants: a sampling rate, the shape for a Reshape, weights. */
   constants?: Readonly<Record<string, ConstantInput>>;
   /**
-   * The files beside an ONNX model that its tensors lie in (external data). Where the source is a
-   * path, those beside it are read.
+   * The files beside a model: those that an ONNX model's tensors lie in (external data), shards of
+   * TF.js, weights of a Keras config. Where the source is a path or an address, those beside it are
+   * read.
    */
   files?: TensorFiles | undefined;
 }
@@ -54,55 +63,57 @@ export interface LoadNetworkOptions {
 const SUBJECT = 'loadNetwork';
 
 /**
- * The network of an ONNX file, in evaluation mode: a `Graph` whose inputs, outputs and layouts are
- * the file's. Integer
- * inputs are whole numbers in a Float32Array.
+ * The network of a file, in evaluation mode: a `Graph` whose inputs, outputs and layouts are
+ * the file's. It is an ONNX model; a Keras file (`.keras`, `.h5` with its config, or a JSON config
+ * beside the file of its weights); or a TF.js model (`model.json` with its shards, also where a
+ * package has them in scripts as base64). Integer inputs are whole numbers in a Float32Array.
  *
- * @param source bytes, or where there is a file system a path or a file URL; or files by name, one
- * of them `*.onnx`, beside
- *   it those that its tensors lie in
- * @throws ERR_FORMAT where the file is no ONNX model, or has operators that there are not here: all
- * of them, how often, and
- *   where first; or nodes that say what there is not here. ERR_OPTION for `outputs` and `constants`
- * that the graph does not have
+ * @param source bytes; a path or a file URL where there is a file system; an http URL; or files by
+ *   name, one of them the model, beside it those that it names
+ * @throws ERR_FORMAT where the file is none of these, or has operators or layers that there are not
+ *   here: all of them, how often, and where first; or says what there is not here. ERR_OPTION for
+ *   `outputs` and `constants` that the network does not have
  */
 export async function loadNetwork(
   source: Bytes | string | FileUrl | Files,
   options: LoadNetworkOptions = {},
 ): Promise<LoadedNetwork> {
+  return networkFromFiles(source, options, readKerasWith);
+}
+
+/**
+ * @internal As `loadNetwork`, with a reader of Keras files of its own: one that gives up in time.
+ */
+export async function networkFromFiles(
+  source: Bytes | string | FileUrl | Files,
+  options: LoadNetworkOptions,
+  keras: (bytes: Uint8Array, config?: Json) => Promise<KerasFile>,
+): Promise<LoadedNetwork> {
   checkNames(SUBJECT, options, ['outputs', 'constants', 'files']);
   const outputs = readOutputs(options.outputs);
   const constants = readConstants(options.constants);
-  const isPath = typeof source === 'string' || (typeof source === 'object' && source !== null && isUrl(source));
-  const { bytes, beside } = await read(source, options.files);
+  const own = { outputs, constants };
+  const files = await openNetworkFiles(SUBJECT, source, options.files);
+  const { bytes, path } = files;
   const known = recognize(bytes);
-  if ((known && formatOf(known.kind) !== 'ONNX') || (bytes[0] === 0x50 && bytes[1] === 0x4b)) {
-    const got = known?.text ?? 'a ZIP archive';
-    throw malformed(SUBJECT, 'file', 'an ONNX model (loadSequential reads chains from Keras and TF.js)', got, 0);
+  const isZip = bytes[0] === 0x50 && bytes[1] === 0x4b;
+  // what nobody knows may be a damaged archive, or ONNX, whose files have no beginning of their own
+  const format = known ? formatOf(known.kind) : isZip ? 'Keras' : 'ONNX';
+  switch (format) {
+    case 'ONNX': {
+      const beside = options.files ?? files.given ?? (path === undefined ? undefined : await dataBeside(path, bytes));
+      return networkFromOnnx(bytes, { ...own, files: beside });
+    }
+    case 'Keras':
+      return networkFromKeras(kerasSource(await keras(bytes)), own);
+    case 'TF.js': {
+      const model = await readTfjsFiles(bytes, files.beside);
+      return isGraph(model.topology) ? networkFromGraphModel(model, own) : networkFromKeras(tfjsSource(model), own);
+    }
+    default:
+      if (isKerasConfig(bytes)) return networkFromKeras(await kerasBeside(files, keras), own);
+      throw malformed(SUBJECT, 'file', 'an ONNX, Keras or TF.js file', known!.text, 0);
   }
-  const files = options.files ?? beside ?? (isPath ? await dataBeside(source as string, bytes) : undefined);
-  return networkFromOnnx(bytes, { outputs, constants, files });
-}
-
-/** The model, and the files that were given with it. */
-async function read(
-  source: Bytes | string | FileUrl | Files,
-  files: TensorFiles | undefined,
-): Promise<{ bytes: Uint8Array; beside?: TensorFiles }> {
-  const isBytes = ArrayBuffer.isView(source) || Object.prototype.toString.call(source) === '[object ArrayBuffer]';
-  if (isBytes || typeof source !== 'object' || source === null || isUrl(source)) {
-    return { bytes: (await sourceOf(SUBJECT, source as Bytes | string, files)).bytes };
-  }
-  const given = source as Files;
-  const names = [...(given instanceof Map ? given.keys() : Object.keys(given))] as string[];
-  const models = names.filter((name) => name.endsWith('.onnx'));
-  if (models.length !== 1) {
-    const got = models.length ? models : names.slice(0, 8);
-    throw wrongKind('ERR_TYPE', SUBJECT, 'source', "bytes, a path, or files with one '*.onnx' among them", show(got));
-  }
-  const [model] = models;
-  const bytes = given instanceof Map ? given.get(model) : (given as Record<string, Bytes>)[model];
-  return { bytes: bytesFrom(SUBJECT, bytes as Bytes), beside: given as TensorFiles };
 }
 
 function readOutputs(given: unknown): readonly string[] | undefined {

@@ -103,9 +103,10 @@ class Writer {
   }
 
   norm(bn: BatchNorm, name: string, { name: value, shape }: Written): string {
-    const { eps, momentum, layout, activation } = bn.options;
+    const { eps, momentum, layout, axis, activation } = bn.options;
     const { gamma, beta, runningMean, runningVar } = bn.stateDict();
     if (!runningMean) throw refusal(bn.subject, 'running statistics', 'none');
+    if (axis !== null) throw refusal(bn.subject, 'channels first', `channels on axis ${axis}`);
     if (layout === 'channels-last' && shape.length > 2) throw refusal(bn.subject, 'channels first', 'channels last');
     const channels = [bn.numFeatures];
     const filled = (fill: number) => new Float32Array(bn.numFeatures).fill(fill);

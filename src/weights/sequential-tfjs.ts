@@ -3,13 +3,13 @@
 import { malformed } from '../errors.ts';
 import type { Bytes } from '../formats/bytes.ts';
 import { asRecord } from '../formats/json.ts';
-import { openTfjs } from '../formats/tfjs.ts';
 import type { Sequential } from '../nn/sequential.ts';
 import { tfjsLayers } from './keras.ts';
 import { outputsOf } from './keras-config.ts';
 import { kerasGroups } from './keras-groups.ts';
 import type { LoadOptions } from './load-sequential.ts';
 import { sequentialFromKeras } from './sequential-keras.ts';
+import { readTfjsFiles } from './tfjs-files.ts';
 import { isGraph } from './tfjs-graph.ts';
 
 /** Throws ERR_FORMAT, by the layer's name, where it is no chain of layers that there are here. */
@@ -18,13 +18,7 @@ export async function sequentialFromTfjs(
   beside: (name: string) => Promise<Bytes | undefined>,
   options: LoadOptions,
 ): Promise<Sequential> {
-  const shards = new Map<string, Bytes>();
-  const { paths, read } = openTfjs(bytes);
-  for (const name of paths) {
-    const shard = await beside(name);
-    if (shard) shards.set(name, shard);
-  }
-  const { tensors, topology } = read(shards);
+  const { tensors, topology } = await readTfjsFiles(bytes, beside);
   if (isGraph(topology)) throw malformed('TF.js', 'model.json', 'a layers model', 'a graph model', 0);
   const layers = tfjsLayers(topology);
   if (!layers) throw malformed('TF.js', 'model.json', 'a network with layers', 'weights alone', 0);

@@ -49,6 +49,15 @@ const NETS: Record<string, { net: () => Layer[]; input: number[]; steps: string[
     steps: ['max pool 3×3', 'average pool 2×2'],
     operations: ['pooling'],
   },
+  'pools of as many windows as strides need': {
+    net: () => [
+      new MaxPool2d(3, { stride: 2, padding: 'same' }),
+      new AvgPool2d([2, 4], { stride: 1, padding: 'same' }),
+    ],
+    input: [2, 3, 8, 11],
+    steps: ['max pool 3×3', 'average pool 2×4'],
+    operations: ['pooling'],
+  },
   'a norm, ReLU6 in its pass, a global average, flatten, a classifier': {
     net: () => [norm(3), new ReLU6(), new GlobalAvgPool(), new Flatten(), new Linear(3, 4, { seed: 1 })],
     input: [2, 3, 5, 5],

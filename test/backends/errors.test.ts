@@ -232,7 +232,7 @@ const cases: Record<string, Case> = {
     () => new BatchNorm(4, any({ epsilon: 1e-3 })),
     'TypeError',
     'ERR_OPTION',
-    "BatchNorm(4): options expected 'eps', 'momentum', 'affine', 'trackRunningStats', 'layout', 'runningVariance', 'onSingleValue', 'onNonFinite', 'virtualBatchSize' or 'activation', got 'epsilon'",
+    "BatchNorm(4): options expected 'eps', 'momentum', 'affine', 'trackRunningStats', 'layout', 'axis', 'runningVariance', 'onSingleValue', 'onNonFinite', 'virtualBatchSize' or 'activation', got 'epsilon'",
   ],
   'options of the wrong kind': [
     () => new BatchNorm(4, any(1e-5)),

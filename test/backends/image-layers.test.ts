@@ -138,6 +138,22 @@ const POOLS: Record<string, PoolCase> = {
     ...{ of: 'avg', lengths: [4, 5, 6], windows: w([2, 2, 3], [2, 2, 3], [0, 0, 0]), outputs: [2, 2, 2] },
     make: (layout) => new AvgPool3d([2, 2, 3], { layout }),
   },
+  'MaxPool2d 3×2, same, dilated': {
+    ...{ of: 'max', lengths: [6, 9], windows: w([3, 2], [2, 1], [0, 1], [1, 3]), outputs: [3, 9] },
+    make: (layout) => new MaxPool2d([3, 2], { stride: [2, 1], padding: 'same', dilation: [1, 3], layout }),
+  },
+  'MaxPool2d 2, same, stride 3': {
+    ...{ of: 'max', lengths: [7, 4], windows: w([2, 2], [3, 3], [0, 0]), outputs: [3, 2] },
+    make: (layout) => new MaxPool2d(2, { stride: 3, padding: 'same', layout }),
+  },
+  'AvgPool2d 4×3, same, not counted': {
+    ...{ of: 'avg', lengths: [7, 8], windows: w([4, 3], [1, 2], [1, 0], [1, 1], false), outputs: [7, 4] },
+    make: (layout) => new AvgPool2d([4, 3], { stride: [1, 2], padding: 'same', countIncludePad: false, layout }),
+  },
+  'AvgPool1d 4, same': {
+    ...{ of: 'avg', lengths: [7], windows: { ...w([4], [1], [1]), behind: [2] }, outputs: [7] },
+    make: (layout) => new AvgPool1d(4, { stride: 1, padding: 'same', layout }),
+  },
   AdaptiveAvgPool1d: {
     ...{ of: 'avg', lengths: [11], outputs: [4] },
     make: (layout) => new AdaptiveAvgPool1d(4, { layout }),
@@ -420,6 +436,12 @@ test.each([
     'RangeError',
     'ERR_OPTION',
     'AvgPool2d(2): padding expected an integer of 0 or more, or 2 of them, got -1',
+  ],
+  [
+    () => new MaxPool2d(3, { padding: 'same', ceilMode: true }),
+    'RangeError',
+    'ERR_OPTION',
+    "MaxPool2d(3): ceilMode expected false with padding 'same', got true",
   ],
   [
     () => new MaxPool2d(3, { padding: [1, 2] }),

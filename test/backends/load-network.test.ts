@@ -6,7 +6,7 @@ import { load } from '../../src/infer/list.ts';
 import { loadNetwork } from '../../src/weights/index.ts';
 import { errorOf } from '../support/errors.ts';
 import { EVERY_GROUP, formsOf, type Plain } from '../support/networks.ts';
-import { floats, ints, node, onnxModel } from '../support/onnx-models.ts';
+import { floats, ints, modelWithFunctions, node, onnxModel } from '../support/onnx-models.ts';
 
 const x = (...shape: number[]): Plain => {
   const size = shape.reduce((product, length) => product * length, 1);
@@ -177,7 +177,7 @@ test('files beside the model, and inputs that are called data', async () => {
   const run = net.compile();
   for (const call of [given, { data: given }]) expect([...(run(call as never) as Plain).data]).toEqual([1, 2]);
   await expect(loadNetwork({ 'a.bin': bytes })).rejects.toThrow(
-    "loadNetwork: source expected bytes, a path, or files with one '*.onnx' among them, got ['a.bin']",
+    "loadNetwork: source expected bytes, a path, or files with one of '*.onnx', 'model.json', '*.keras', '*.h5' among them, got ['a.bin']",
   );
 });
 
@@ -208,4 +208,135 @@ test('a plan, a profile and half precision', async () => {
   expect(errorOf(() => run.profile(x(1, 2, 8, 8), { runs: 0 }))?.[2]).toBe(
     'profile: runs expected an integer of 1 or more, got 0',
   );
+});
+
+/** What a network gives in every form, which all agree. */
+async function result(model: Uint8Array, given: Record<string, Plain>): Promise<Plain> {
+  const net = await loadNetwork(model);
+  const [first, ...others] = Object.values(formsOf(net)).map((run) => run(given)[net.outputs[0].name]);
+  for (const other of others) {
+    expect(other.shape).toEqual(first.shape);
+    other.data.forEach((value, i) => {
+      expect(value).toBeCloseTo(first.data[i], 5);
+    });
+  }
+  return first;
+}
+
+test('a constant along which the other value is repeated is no map by channel', async () => {
+  const model = onnxModel({
+    inputs: { x: ['n', 1] },
+    outputs: ['y'],
+    constants: { c: floats([3], [1, 2, 3]), d: floats([2, 1], [0, 5]), axes: ints(1) },
+    nodes: [node('Mul', 'x c', 'a'), node('Unsqueeze', 'a axes', 'b'), node('Add', 'b d', 'y')],
+  });
+  const y = await result(model, { x: { data: Float32Array.of(1, 10), shape: [2, 1] } });
+  expect(y.shape).toEqual([2, 2, 3]);
+  expect([...y.data]).toEqual([1, 2, 3, 6, 7, 8, 10, 20, 30, 15, 25, 35]);
+});
+
+test('the largest number of int64 means the end', async () => {
+  // doubles have 2^63 − 1024, and beyond it 2^63, which is no int64
+  const most = 2 ** 63 - 1024;
+  const given = { x: { data: Float32Array.from({ length: 8 }, (_, i) => i), shape: [2, 4] } };
+  const cut = node('Slice', 'x', 'y', { starts: [1], ends: [most], axes: [1] });
+  const model = onnxModel({ inputs: { x: [2, 4] }, outputs: ['y'], nodes: [cut] }, 9);
+  expect([...(await result(model, given)).data]).toEqual([1, 2, 3, 5, 6, 7]);
+});
+
+test('Dropout with a ratio of 0 is the identity, in training as well', async () => {
+  const dropout = (ratio: number) =>
+    onnxModel({
+      inputs: { x: [2, 3] },
+      outputs: ['y'],
+      constants: { ratio: floats([], [ratio]), yes: { dtype: 'BOOL', shape: [], data: [1] } },
+      nodes: [node('Dropout', 'x ratio yes', 'y')],
+    });
+  expect([...(await result(dropout(0), { x: x(2, 3) })).data]).toEqual([...x(2, 3).data]);
+  await expect(loadNetwork(dropout(0.5))).rejects.toThrow(
+    "ONNX: node Dropout 'Dropout_y' expected inference, or a ratio of 0, got training_mode true with ratio 0.5",
+  );
+});
+
+/** leak(x, z) = LeakyRelu(x; slope)·z, and twice(x) = leak(leak(x, c), c) with c = 2. */
+const functions = [
+  {
+    name: 'leak',
+    inputs: ['x', 'z'],
+    outputs: ['y'],
+    defaults: { slope: 0.5 },
+    nodes: [{ ...node('LeakyRelu', 'x', 'a'), references: { alpha: 'slope' } }, node('Mul', 'a z', 'y')],
+  },
+  {
+    name: 'twice',
+    inputs: ['x'],
+    outputs: ['y', 'x'],
+    nodes: [
+      node('Constant', '', 'c', { value_float: { float: 2 } }),
+      { ...node('leak', 'x c', 'a', { slope: { float: 0.25 } }), domain: 'own' },
+      { ...node('leak', 'a c', 'y'), domain: 'own' },
+    ],
+  },
+];
+
+test('functions of the model are written out where they are called', async () => {
+  const nodes = [
+    { ...node('twice', 'x', 'a same'), domain: 'own' },
+    { ...node('twice', 'same', 'b'), domain: 'own' },
+    node('Sub', 'a b', 'zero'),
+    node('Add', 'zero a', 'y'),
+  ];
+  const model = modelWithFunctions({ inputs: { x: ['n', 2] }, outputs: ['y'], nodes }, functions);
+  const y = await result(model, { x: { data: Float32Array.of(1, -1, 3, -8), shape: [2, 2] } });
+  // −1 → −0.25·2 → −0.5·0.5·2
+  expect([...y.data]).toEqual([4, -0.5, 12, -4]);
+});
+
+test('functions that call themselves, grow without bounds or are of another version are refused', async () => {
+  const call = (name: string, from: string, to: string) => ({ ...node(name, from, to), domain: 'own' });
+  const text = { inputs: { x: [2, 2] }, outputs: ['y'], nodes: [call('f0', 'x', 'y')] };
+  const one = (i: number, next: string) => ({
+    name: `f${i}`,
+    inputs: ['x'],
+    outputs: ['y'],
+    nodes: [call(next, 'x', 'a'), call(next, 'a', 'y')],
+  });
+  await expect(loadNetwork(modelWithFunctions(text, [one(0, 'f0')]))).rejects.toThrow(
+    "ONNX: node f0 'f0_a~32/f0_a' expected functions in at most 32 levels, got more",
+  );
+  const many = Array.from({ length: 31 }, (_, i) => one(i, `f${i + 1}`));
+  const last = { name: 'f31', inputs: ['x'], outputs: ['y'], nodes: [] };
+  await expect(loadNetwork(modelWithFunctions(text, [...many, last]))).rejects.toThrow(
+    'expected fewer than 262144 nodes, got more',
+  );
+  const old = { name: 'f0', inputs: ['x'], outputs: ['y'], nodes: [node('Relu', 'x', 'y')], opset: 9 };
+  await expect(loadNetwork(modelWithFunctions(text, [old]))).rejects.toThrow(
+    "ONNX: node f0 'f0_y' expected a function for version 18 of the operators, as the model is, got 9",
+  );
+});
+
+test('open lengths that differ may be 1: half of a batch is repeated to the whole', async () => {
+  const net = await loadNetwork(
+    onnxModel(
+      {
+        inputs: { x: ['n', 2] },
+        outputs: ['wide', 'sum'],
+        nodes: [
+          node('Split', 'x', 'a b', { num_outputs: 2 }),
+          node('Shape', 'x', 'shape'),
+          node('Expand', 'b shape', 'wide'),
+          node('Mul', 'x b', 'c'),
+          node('Shape', 'c', 'own'),
+          node('ConstantOfShape', 'own', 'zeros'),
+          node('Add', 'c zeros', 'sum'),
+        ],
+      },
+      18,
+    ),
+  );
+  for (const run of Object.values(formsOf(net))) {
+    const { wide, sum } = run({ x: { data: Float32Array.of(1, 2, 3, 4), shape: [2, 2] } });
+    expect([...wide.data]).toEqual([3, 4, 3, 4]);
+    expect([...sum.data]).toEqual([3, 8, 9, 16]);
+  }
 });

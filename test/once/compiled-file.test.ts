@@ -47,6 +47,24 @@ describe('the checksum', () => {
     expect(checksumOf(swapped)).not.toBe(checksumOf(file));
   });
 
+  test('sums every byte in its place, of any length and at any offset', () => {
+    const bytewise = (bytes: Uint8Array) => {
+      let [sum, sums] = [1, 0];
+      for (let i = 0; i < bytes.length; i++) {
+        if (i >= 37 && i < 53) continue;
+        sum = (sum + bytes[i]) | 0;
+        sums = (sums + sum) | 0;
+      }
+      return [sum, sums].map((value) => (value >>> 0).toString(16).padStart(8, '0')).join('');
+    };
+    for (let length = 53; length < 400; length++) {
+      for (const offset of [0, 1, 2, 3]) {
+        const bytes = new Uint8Array(length + offset).map((_, i) => (length % 3 ? i * i * 7 + 5 * i : 255));
+        expect(checksumOf(bytes.subarray(offset))).toBe(bytewise(bytes.subarray(offset)));
+      }
+    }
+  });
+
   test.each(['version1', 'version2'])('files of %s still load', (version) => {
     const { x, y } = JSON.parse(new TextDecoder().decode(fixture(`compiled/${version}.json`)));
     using run = load(fixture(`compiled/${version}.safetensors`));

@@ -1,5 +1,5 @@
-// Networks that are published in npm packages, through this library and through onnxruntime-node:
-// npm run test:real. The
+// Networks that are published in npm packages, through this library and through onnxruntime-node or
+// TF.js: npm run test:real. The
 // packages are fetched into a folder that is not committed. Arguments: `--only TEXT`, `--folder
 // FOLDER` with files of your own.
 
@@ -13,6 +13,7 @@ import { Random } from '../../src/index.ts';
 import { load } from '../../src/infer/list.ts';
 import { type ConstantInput, loadNetwork, readOnnx } from '../../src/weights/index.ts';
 import { EVERY_GROUP, type Plain } from '../support/networks.ts';
+import { compareTfjs } from './tfjs-models.ts';
 
 /** Of the largest value. */
 const TOLERANCE = 1e-4;
@@ -230,15 +231,14 @@ function fetchPackage(name: string): string {
 
 async function main(): Promise<void> {
   const { values } = parseArgs({ options: { only: { type: 'string' }, folder: { type: 'string' } } });
-  let ort: Runtime;
+  let ort: Runtime | undefined;
   try {
     ort = createRequire(new URL('../../bench/peers/package.json', import.meta.url))('onnxruntime-node');
   } catch {
-    console.log('skipped: onnxruntime-node is not installed (node bench/peers/install.mjs)');
-    return;
+    console.log('skipped ONNX models: onnxruntime-node is not installed (node bench/peers/install.mjs)');
   }
   const attempt = async (label: string, path: string, runs: readonly Sizes[], pixels = false) => {
-    if (values.only && !label.includes(values.only)) return;
+    if (!ort || (values.only && !label.includes(values.only))) return;
     try {
       await compare(ort, label, path, runs, pixels);
     } catch (error) {
@@ -264,7 +264,8 @@ async function main(): Promise<void> {
         await attempt(basename(file), `${folder}/${file}`, runs, pixels);
     }
   }
-  console.log(failures ? `${failures} failed` : 'all as onnxruntime has them');
+  if (!values.folder) failures += await compareTfjs(fetchPackage, values.only);
+  console.log(failures ? `${failures} failed` : 'all as onnxruntime and TF.js have them');
   if (failures) process.exitCode = 1;
 }
 

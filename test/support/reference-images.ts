@@ -48,6 +48,8 @@ export interface Windows {
   kernel: number[];
   stride: number[];
   padding: number[];
+  /** Places behind, where they are not as many. */
+  behind?: number[];
   dilation: number[];
   include?: boolean;
 }
@@ -70,7 +72,7 @@ export function pooled(
       }
       const start = at[i] * windows.stride[i] - windows.padding[i];
       const places = Array.from({ length: windows.kernel[i] }, (_, k) => start + k * windows.dilation[i]);
-      const full = Math.min(start + windows.kernel[i], length + windows.padding[i]) - start;
+      const full = Math.min(start + windows.kernel[i], length + (windows.behind ?? windows.padding)[i]) - start;
       return { places: places.filter((place) => place >= 0 && place < length), full };
     });
     const cells = ranges.reduce<number[][]>(

@@ -78,6 +78,7 @@ type Complete<T> = Required<{ [K in keyof T]: T[K] }>;
 const batchNorm: Complete<BatchNormOptions> = {
   activation: 'relu',
   affine: 'gamma',
+  axis: 2,
   eps: 1e-3,
   layout: 'channels-last',
   momentum: null,
@@ -95,6 +96,7 @@ const onSingleValue: BatchNormOptions['onSingleValue'][] = ['throw', 'use-runnin
 const renorm: Complete<BatchRenormOptions> = {
   ...batchNorm,
   average: 'std',
+  renormMomentum: 0.01,
   dMax: 5,
   rMax: (batches) => 1 + batches / 1000,
   rMin: 1 / 3,
@@ -108,6 +110,7 @@ new DomainBatchNorm(3, domains).domain = 'night';
 const group: Complete<GroupNormOptions> = {
   activation: { name: 'elu', alpha: 0.5 },
   affine: true,
+  axis: -2,
   eps: 1e-5,
   layout: 'channels-first',
   onSingleValue: 'skip-update',
@@ -123,7 +126,7 @@ const instance: Complete<InstanceNormOptions> = {
 };
 for (const Norm of [InstanceNorm1d, InstanceNorm2d, InstanceNorm3d]) new Norm(3, instance);
 
-const rows: Complete<RowNormOptions> = { activation: 'gelu', affine: 'gamma', eps: 1e-6 };
+const rows: Complete<RowNormOptions> = { activation: 'gelu', affine: 'gamma', axis: [1], eps: 1e-6 };
 new LayerNorm([3, 4], rows);
 new RMSNorm(4, rows);
 

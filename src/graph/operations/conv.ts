@@ -38,7 +38,7 @@ import {
   type Runner,
   type Shape,
 } from '../operation.ts';
-import { fitsF32, foldedBefore, foldedBehind, roundingOf, type WeightAxes } from '../weights.ts';
+import { copyOf, fitsF32, foldedBefore, foldedBehind, roundingOf, singles, type WeightAxes } from '../weights.ts';
 
 export interface ConvOperation<V extends ArrayLike<number> = ArrayLike<number>> extends Operation, ConvSpec {
   readonly kind: 'conv';
@@ -280,13 +280,13 @@ export const describeConv: Description<Exact, Rounded> = {
   noun: 'a convolution',
   exact: (given) => ({
     ...given,
-    weight: Float64Array.from(given.weight),
-    bias: given.bias && Float64Array.from(given.bias),
+    weight: copyOf(given.weight),
+    bias: given.bias && copyOf(given.bias),
   }),
   rounded: ({ weight, bias, ...exact }) => ({
     ...exact,
-    weight: Float32Array.from(weight),
-    bias: bias && Float32Array.from(bias),
+    weight: singles(weight),
+    bias: bias && singles(bias),
   }),
   rounding(exact, { weight }) {
     const most = roundingOf(exact.weight, weight, axesOf(exact)).reduce((a, b) => Math.max(a, b), 0);

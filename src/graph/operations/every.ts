@@ -4,12 +4,14 @@ import type { Description } from '../operation.ts';
 import { describeBinary } from './binary.ts';
 import { describeConstant } from './constant.ts';
 import { describeGather } from './gather.ts';
+import { describeGridSample } from './grid-sample.ts';
 import { OPERATIONS } from './list.ts';
 import { describeMatmul } from './matmul.ts';
 import { describeNumbers } from './numbers.ts';
 import { describeRecurrent } from './recurrent.ts';
 import { describeReduce } from './reduce.ts';
 import { describeResize } from './resize.ts';
+import { describeReverse } from './reverse.ts';
 import { describeScan } from './scan.ts';
 import { describeScatter } from './scatter.ts';
 import { describeSelect } from './select.ts';
@@ -25,11 +27,13 @@ const others: readonly Description[] = [
   describeBinary,
   describeConstant,
   describeGather,
+  describeGridSample,
   describeMatmul,
   describeNumbers,
   describeRecurrent,
   describeReduce,
   describeResize,
+  describeReverse,
   describeScan,
   describeScatter,
   describeSelect,

@@ -8,10 +8,10 @@ import { axisIn, type Plain, plainDescription, plainRunner } from '../plain.ts';
 export interface GatherOperation extends Operation {
   readonly kind: 'gather';
   /**
-   * `slices`: whole slices of the axis; `elements`: one value for each index; `points`: an index
-   * names a place along several axes.
+   * `slices`: whole slices of the axis; `rows`: the same, by indices from 0 on; `elements`: one
+   * value for each index; `points`: an index names a place along several axes.
    */
-  readonly by: 'slices' | 'elements' | 'points';
+  readonly by: 'slices' | 'rows' | 'elements' | 'points';
   readonly axis: number;
   /** Of `points`: leading axes that both share. */
   readonly batch: number;
@@ -25,6 +25,12 @@ function placeIn(length: number, index: number): number {
   const place = index < 0 ? index + length : index;
   if (place >= 0 && place < length && Number.isInteger(place)) return place;
   throw wrong('gather', `a whole number from ${-length} to ${length - 1}`, `${index}`);
+}
+
+/** An index of a row. A number outside of the axis is an error in the run. */
+function rowIn(length: number, index: number): number {
+  if (index >= 0 && index < length && Number.isInteger(index)) return index;
+  throw wrong('embedding', `a whole number from 0 to ${length - 1}`, `${index}`);
 }
 
 function axisFor(subject: string, { axis }: GatherOperation, x: Shape): number {
@@ -46,7 +52,8 @@ const plain: Plain<GatherOperation> = {
       return [...indices.slice(0, -1), ...x.slice(count)];
     }
     const axis = axisFor(subject, operation, x);
-    if (operation.by === 'slices') return [...x.slice(0, axis), ...indices, ...x.slice(axis + 1)];
+    if (operation.by === 'slices' || operation.by === 'rows')
+      return [...x.slice(0, axis), ...indices, ...x.slice(axis + 1)];
     if (indices.length !== x.length) throw wrong(subject, `rank ${x.length}`, `shape ${showSymbolic(indices)}`);
     return indices;
   },
@@ -74,12 +81,14 @@ const plain: Plain<GatherOperation> = {
     const axis = axisFor('gather', operation, shape);
     const length = shape[axis];
     const inner = countOf(shape.slice(axis + 1));
-    if (operation.by === 'slices') {
+    if (operation.by === 'slices' || operation.by === 'rows') {
+      const isRows = operation.by === 'rows';
       const outer = countOf(shape.slice(0, axis));
       return ([x, places], [from, at], y, to) => {
         for (let n = 0, out = to; n < outer; n++) {
           for (let i = 0; i < count; i++, out += inner) {
-            const first = from + (n * length + placeIn(length, places[at + i])) * inner;
+            const place = isRows ? rowIn(length, places[at + i]) : placeIn(length, places[at + i]);
+            const first = from + (n * length + place) * inner;
             for (let j = 0; j < inner; j++) y[out + j] = x[first + j];
           }
         }
@@ -98,7 +107,7 @@ const plain: Plain<GatherOperation> = {
     };
   },
   read({ json: { by, axis, batch }, fail, whole }) {
-    if (by !== 'slices' && by !== 'elements' && by !== 'points') throw fail('a way to gather', by);
+    if (by !== 'slices' && by !== 'rows' && by !== 'elements' && by !== 'points') throw fail('a way to gather', by);
     return { kind: 'gather', by, axis: whole(axis, -64, 63), batch: whole(batch, 0, 63) };
   },
 };

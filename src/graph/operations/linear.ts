@@ -8,7 +8,7 @@ import { countOf, linearShape } from '../../tensors/shape.ts';
 import { store } from '../../wasm/views.ts';
 import { gamma, U, type Valued } from '../error-analysis.ts';
 import { type Description, type Operation, padded, type Runner } from '../operation.ts';
-import { fitsF32, foldedBefore, foldedBehind, roundingOf, type WeightAxes } from '../weights.ts';
+import { copyOf, fitsF32, foldedBefore, foldedBehind, roundingOf, singles, type WeightAxes } from '../weights.ts';
 
 export interface LinearOperation<V extends ArrayLike<number> = ArrayLike<number>> extends Operation {
   readonly kind: 'linear';
@@ -84,13 +84,13 @@ export const describeLinear: Description<Exact, Rounded> = {
   noun: 'a linear layer',
   exact: (given) => ({
     ...given,
-    weight: Float64Array.from(given.weight),
-    bias: given.bias && Float64Array.from(given.bias),
+    weight: copyOf(given.weight),
+    bias: given.bias && copyOf(given.bias),
   }),
   rounded: ({ weight, bias, ...exact }) => ({
     ...exact,
-    weight: Float32Array.from(weight),
-    bias: bias && Float32Array.from(bias),
+    weight: singles(weight),
+    bias: bias && singles(bias),
   }),
   rounding(exact, { weight }) {
     const most = roundingOf(exact.weight, weight, axesOf(exact)).reduce((a, b) => Math.max(a, b), 0);

@@ -67,10 +67,13 @@ function readWindows(fields: Fields): NonNullable<Pooling['windows']> {
     throw fields.fail('ceilMode and countIncludePad true or false', given);
   }
   const dilation = numbers(given.dilation, 1);
-  const padding = numbers(given.padding, 0);
-  padding.forEach((value, i) => {
-    if (2 * value > dilation[i] * (kernel[i] - 1) + 1) throw fields.fail('a padding of half a window at most', padding);
-  });
+  const padding = given.padding === 'same' ? 'same' : numbers(given.padding, 0);
+  if (padding === 'same' && ceilMode) throw fields.fail("ceilMode false with padding 'same'", given);
+  if (padding !== 'same')
+    padding.forEach((value, i) => {
+      if (2 * value > dilation[i] * (kernel[i] - 1) + 1)
+        throw fields.fail('a padding of half a window at most', padding);
+    });
   return { kernel, stride: numbers(given.stride, 1), padding, dilation, ceilMode, countIncludePad };
 }
 

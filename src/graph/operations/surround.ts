@@ -6,7 +6,7 @@ import { type Length, lengthsOf, readLengths } from '../lengths.ts';
 import { MANY, type Operation, type Shape } from '../operation.ts';
 import { movedError, type Plain, plainDescription, plainRunner } from '../plain.ts';
 
-const MODES = ['constant', 'reflect', 'edge', 'wrap'] as const;
+const MODES = ['constant', 'reflect', 'symmetric', 'edge', 'wrap'] as const;
 
 export interface SurroundOperation extends Operation {
   readonly kind: 'surround';
@@ -28,7 +28,8 @@ function shapeFor(subject: string, { pads, mode }: SurroundOperation, shapes: re
   return x.map((length, axis) => {
     const [before, behind] = [found[axis], found[axis + x.length]];
     const out = length + before + behind;
-    const isShort = mode === 'reflect' && (before >= length || behind >= length) && (before > 0 || behind > 0);
+    const most = mode === 'reflect' ? length - 1 : mode === 'symmetric' ? length : Number.POSITIVE_INFINITY;
+    const isShort = (before > most || behind > most) && (before > 0 || behind > 0);
     if (out < 0 || isShort || (mode !== 'constant' && length === 0 && out > 0)) {
       const expected = `an axis ${axis} long enough for ${before} and ${behind} places (${mode})`;
       throw wrongValue('ERR_SHAPE', subject, 'x', expected, `shape ${showSymbolic(x)}`);
@@ -45,9 +46,11 @@ function mapOf(mode: SurroundOperation['mode'], length: number, before: number, 
     if (mode === 'constant') return -1;
     if (mode === 'edge') return at < 0 ? 0 : length - 1;
     if (mode === 'wrap') return ((at % length) + length) % length;
-    const period = Math.max(1, 2 * (length - 1));
+    // the outermost place itself is repeated, or not
+    const twice = mode === 'symmetric' ? 1 : 0;
+    const period = Math.max(1, 2 * (length - 1 + twice));
     const place = ((at % period) + period) % period;
-    return place < length ? place : period - place;
+    return place < length ? place : period - twice - place;
   });
 }
 

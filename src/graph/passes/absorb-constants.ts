@@ -35,7 +35,9 @@ function mapOf(
   if (!shape || shape.length < 2 || own.length > shape.length) return undefined;
   const axis = axisOf(shape, own, known === -1);
   const channels = axis === undefined ? undefined : shape[axis];
-  if (axis === undefined || !(channels! > 0) || !Array.prototype.every.call(values, Number.isFinite)) return undefined;
+  // a constant that is longer than its axis makes the value longer
+  if (axis === undefined || !(channels! > 0) || (values.length > 1 && values.length !== channels)) return undefined;
+  if (!Array.prototype.every.call(values, Number.isFinite)) return undefined;
   const spread = Float64Array.from({ length: channels! }, (_, c) => values[values.length === 1 ? 0 : c]);
   const other = new Float64Array(channels!).fill(isProduct ? 0 : 1);
   const rank = shape.length;

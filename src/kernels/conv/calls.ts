@@ -7,21 +7,6 @@ import { WORTHWHILE_PRODUCT } from '../part.ts';
 import { withConv } from './part.ts';
 import type { RowSizes, WindowSizes } from './windows.ts';
 
-/** A call for one group: tables in memory, sizes (assembly/kernels/conv-weights-nxc.ts). */
-export interface ConvCall {
-  readonly at: number;
-  readonly to: number;
-  readonly taps: number;
-  readonly count: number;
-  readonly runs: number;
-  readonly run: number;
-  readonly cols: number;
-  readonly isDepthwise: boolean;
-  /** Values behind x and y, or dy. */
-  readonly reach: number;
-  readonly span: number;
-}
-
 /** Numbers of the activations that a product applies itself (src/kernels/activations.ts). */
 const RELU = 1;
 const RELU6 = 2;
@@ -144,19 +129,6 @@ export function depthwiseRows(
     top,
     left,
   );
-}
-
-/** The gradient with respect to the weights, as they are packed. */
-export function convWeights(
-  backend: Backend,
-  x: number,
-  dy: number,
-  dw: number,
-  { at, to, taps, count, runs, run, cols, isDepthwise, reach, span }: ConvCall,
-): void {
-  const kernels = kernelsFor(withConv(backend), count * runs * run * cols, WORTHWHILE_PRODUCT);
-  if (isDepthwise) kernels.depthwise_weights_nxc_f32(x, dy, at, to, taps, dw, count, runs, cols, reach, span);
-  else kernels.conv_weights_nxc_f32(x, dy, at, to, taps, dw, count, runs, run, cols, reach, span);
 }
 
 type Three = readonly [number, number, number];

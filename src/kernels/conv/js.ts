@@ -3,7 +3,7 @@
 type F32 = Float32Array;
 
 /** A table of u32, which comes as f32 values. */
-const table = ({ buffer, byteOffset, length }: F32) => new Uint32Array(buffer, byteOffset, length);
+export const table = ({ buffer, byteOffset, length }: F32) => new Uint32Array(buffer, byteOffset, length);
 
 /** A NaN passes. */
 const clamp = (value: number, low: number, high: number) => (value < low ? low : value > high ? high : value);
@@ -39,33 +39,6 @@ export function conv_nxc_f32(
   }
 }
 
-export function conv_weights_nxc_f32(
-  x: F32,
-  dy: F32,
-  at: F32,
-  to: F32,
-  taps: F32,
-  dw: F32,
-  count: number,
-  runs: number,
-  run: number,
-  cols: number,
-): void {
-  const [from, given, tap] = [at, to, taps].map(table);
-  let w = 0;
-  for (let panel = 0; panel < cols; panel += 8) {
-    for (let r = 0; r < runs; r++) {
-      for (let j = tap[r]; j < tap[r] + run; j++) {
-        for (let o = panel; o < panel + 8; o++) {
-          let sum = 0;
-          if (o < cols) for (let t = 0; t < count; t++) sum += x[from[t] + j] * dy[given[t] + o];
-          dw[w++] = sum;
-        }
-      }
-    }
-  }
-}
-
 export function depthwise_nxc_f32(
   x: F32,
   w: F32,
@@ -88,27 +61,6 @@ export function depthwise_nxc_f32(
       for (let r = 0; r < runs; r++) sum += x[from[t] + tap[r] + c] * w[r * cols + c];
       const i = into[t] + c;
       y[i] = clamp(sum + (bias ? bias[c] : 0) + (residual ? residual[i] : 0), low, high);
-    }
-  }
-}
-
-export function depthwise_weights_nxc_f32(
-  x: F32,
-  dy: F32,
-  at: F32,
-  to: F32,
-  taps: F32,
-  dw: F32,
-  count: number,
-  runs: number,
-  cols: number,
-): void {
-  const [from, given, tap] = [at, to, taps].map(table);
-  for (let r = 0; r < runs; r++) {
-    for (let c = 0; c < cols; c++) {
-      let sum = 0;
-      for (let t = 0; t < count; t++) sum += x[from[t] + tap[r] + c] * dy[given[t] + c];
-      dw[r * cols + c] = sum;
     }
   }
 }

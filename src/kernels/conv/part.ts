@@ -6,10 +6,8 @@ import * as js from './js.ts';
 
 const TWINS = {
   conv_nxc_f32: ['ffffffff', js.conv_nxc_f32],
-  conv_weights_nxc_f32: ['ffffff', js.conv_weights_nxc_f32],
   depthwise_nxc_f32: ['ffffffff', js.depthwise_nxc_f32],
   depthwise_rows_nxc_f32: ['ffffff', js.depthwise_rows_nxc_f32],
-  depthwise_weights_nxc_f32: ['ffffff', js.depthwise_weights_nxc_f32],
   pack_taps_f32: ['ff', js.pack_taps_f32],
   pad_nxc_f32: ['ff', js.pad_nxc_f32],
   sum_runs_f32: ['ff', js.sum_runs_f32],

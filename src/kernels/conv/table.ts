@@ -15,14 +15,12 @@ import {
 } from '../row.ts';
 import { type WindowSizes, windowWork } from './windows.ts';
 
-const panels = ({ cols }: Sizes) => Math.ceil(cols / 8) * 8;
-const reach = ({ reach }: Sizes) => reach;
-const span = ({ span }: Sizes) => span;
-const pixels = ({ count }: Sizes) => count;
-const runs = ({ runs }: Sizes) => runs;
+export const panels = ({ cols }: Sizes) => Math.ceil(cols / 8) * 8;
+export const reach = ({ reach }: Sizes) => reach;
+export const span = ({ span }: Sizes) => span;
+export const pixels = ({ count }: Sizes) => count;
+export const runs = ({ runs }: Sizes) => runs;
 const cols = ({ cols }: Sizes) => cols;
-/** dy moves along with the columns that a part works on, which end where those of the whole do. */
-const shifted = ({ span, cols }: Sizes) => span + cols;
 const y: Vector = { name: 'y', type: 'f32', access: 'update', length: span, alias: ['residual'] };
 
 const outImages = ({ samples, outHeight, outWidth, cols }: Sizes) => samples * outHeight * outWidth * cols;
@@ -35,13 +33,6 @@ const byPixels = (...work: string[]): Split => ({
   along: 'count',
   grain: () => 4,
   work: ['count', ...work],
-  least: WORTHWHILE_PRODUCT,
-});
-/** Panels of columns. */
-const byColumns = (...work: string[]): Split => ({
-  along: 'cols',
-  grain: () => 8,
-  work: ['cols', ...work],
   least: WORTHWHILE_PRODUCT,
 });
 
@@ -60,18 +51,6 @@ const table = () =>
         read('to', pixels),
         read('taps', runs),
         ...parameters('low', 'high'),
-        ...sizes('count', 'runs', 'run', 'cols', 'reach', 'span'),
-      ],
-    },
-    conv_weights_nxc_f32: {
-      split: byColumns('count', 'runs', 'run'),
-      args: [
-        read('x', reach),
-        read('dy', shifted),
-        read('at', pixels),
-        read('to', pixels),
-        read('taps', runs),
-        write('dw', (sizes) => panels(sizes) * sizes.runs * sizes.run),
         ...sizes('count', 'runs', 'run', 'cols', 'reach', 'span'),
       ],
     },
@@ -107,17 +86,6 @@ const table = () =>
         ...parameters('low', 'high'),
         ...sizes('rows', 'samples', 'height', 'width', 'outHeight', 'outWidth', 'cols'),
         ...sizes('kernelHeight', 'kernelWidth', 'strideHeight', 'strideWidth', 'top', 'left'),
-      ],
-    },
-    depthwise_weights_nxc_f32: {
-      args: [
-        read('x', reach),
-        read('dy', span),
-        read('at', pixels),
-        read('to', pixels),
-        read('taps', runs),
-        write('dw', ({ runs, cols }) => runs * cols),
-        ...sizes('count', 'runs', 'cols', 'reach', 'span'),
       ],
     },
     pack_taps_f32: {

@@ -56,28 +56,9 @@ export function maxPool(backend: Backend, extent: PoolExtent, x: number, y: numb
   kernels.max_pool_f32(x, scratch, y, n, c, d, h, w, outD, outH, outW, stepD, stepH, stepW);
 }
 
-/** dx: the gradient of each window at its first largest value. */
-export function maxPoolGrad(
-  backend: Backend,
-  extent: PoolExtent,
-  x: number,
-  dy: number,
-  dx: number,
-  scratch: number,
-): void {
-  store(backend.heap, scratch, extent.windows);
-  kernelsFor(withPool(backend), extent.work).max_pool_grad_f32(x, scratch, dy, dx, ...extent.dilated);
-}
-
 /** y: the average of each window. */
 export function avgPool(backend: Backend, extent: PoolExtent, x: number, y: number, scratch: number): void {
   store(backend.heap, scratch, extent.windows);
   const [n, c, d, h, w, outD, outH, outW] = extent.sizes;
   kernelsFor(withPool(backend), extent.work).avg_pool_f32(x, scratch, y, n, c, d, h, w, outD, outH, outW);
-}
-
-/** dx: the gradient of each window, shared out among its places. */
-export function avgPoolGrad(backend: Backend, extent: PoolExtent, dy: number, dx: number, scratch: number): void {
-  store(backend.heap, scratch, extent.windows);
-  kernelsFor(withPool(backend), extent.work).avg_pool_grad_f32(dy, scratch, dx, ...extent.sizes);
 }

@@ -38,10 +38,10 @@ export function eachPlace(
   }
 }
 
-const NO_DILATION = [1, 1, 1];
+export const NO_DILATION = [1, 1, 1];
 
 /** Where the first largest value of each window lies, or its first NaN; −1 where it has none. */
-function largest(
+export function largest(
   x: F32,
   windows: F32,
   outer: number,
@@ -64,20 +64,6 @@ export function max_pool_f32(x: F32, windows: F32, y: F32, outer: number, channe
   for (let o = 0; o < places.length; o++) y[o] = places[o] < 0 ? Number.NEGATIVE_INFINITY : x[places[o]];
 }
 
-export function max_pool_grad_f32(
-  x: F32,
-  windows: F32,
-  dy: F32,
-  dx: F32,
-  outer: number,
-  channels: number,
-  ...sizes: number[]
-): void {
-  const places = largest(x, windows, outer, channels, sizes.slice(0, 3), sizes.slice(3, 6), sizes.slice(6));
-  dx.fill(0, 0, outer * channels * sizes[0] * sizes[1] * sizes[2]);
-  for (let o = 0; o < places.length; o++) if (places[o] >= 0) dx[places[o]] += dy[o];
-}
-
 export function avg_pool_f32(x: F32, windows: F32, y: F32, outer: number, channels: number, ...sizes: number[]): void {
   const output = sizes.slice(3, 6);
   const count = output.reduce((product, length) => product * length, outer * channels);
@@ -88,20 +74,4 @@ export function avg_pool_f32(x: F32, windows: F32, y: F32, outer: number, channe
     divisors[o] = divisor;
   });
   for (let o = 0; o < count; o++) y[o] = sums[o] / divisors[o];
-}
-
-export function avg_pool_grad_f32(
-  dy: F32,
-  windows: F32,
-  dx: F32,
-  outer: number,
-  channels: number,
-  ...sizes: number[]
-): void {
-  const input = sizes.slice(0, 3);
-  const sums = new Float64Array(input.reduce((product, length) => product * length, outer * channels));
-  eachPlace(windows, outer, channels, input, sizes.slice(3, 6), NO_DILATION, (place, o, divisor) => {
-    sums[place] += dy[o] / divisor;
-  });
-  dx.set(sums);
 }

@@ -6,9 +6,7 @@ import * as js from './js.ts';
 
 const TWINS = {
   avg_pool_f32: ['fff', js.avg_pool_f32],
-  avg_pool_grad_f32: ['fff', js.avg_pool_grad_f32],
   max_pool_f32: ['fff', js.max_pool_f32],
-  max_pool_grad_f32: ['ffff', js.max_pool_grad_f32],
 } as const satisfies Record<string, Twin>;
 
 export const POOL: Part<typeof TWINS> = { name: 'pool', twins: TWINS };

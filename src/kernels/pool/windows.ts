@@ -12,6 +12,8 @@ export interface WindowAxis {
   readonly stride: number;
   /** Places before the input, and behind it. */
   readonly padding: number;
+  /** Places behind the input, where they are not as many. */
+  readonly behind?: number;
   readonly dilation: number;
 }
 
@@ -22,7 +24,7 @@ export const WINDOW = 4;
  * The first place of a window inside the input, how many of its places lie there, and how many in
  * the input and its padding.
  */
-function windowOf({ input, output, kernel, stride, padding, dilation }: WindowAxis, i: number) {
+function windowOf({ input, output, kernel, stride, padding, behind = padding, dilation }: WindowAxis, i: number) {
   if (kernel === 0) {
     const first = Math.floor((i * input) / output);
     const count = Math.ceil(((i + 1) * input) / output) - first;
@@ -34,7 +36,7 @@ function windowOf({ input, output, kernel, stride, padding, dilation }: WindowAx
   const count = Math.max(until - before, 0);
   // without places inside there is nothing to read: no address beyond the input either
   const first = count ? start + before * dilation : 0;
-  return { first, count, full: Math.min(start + kernel, input + padding) - start };
+  return { first, count, full: Math.min(start + kernel, input + behind) - start };
 }
 
 /**

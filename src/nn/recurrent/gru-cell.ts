@@ -87,11 +87,12 @@ export class BNGRUCell extends RecurrentCell {
   static override readonly name: string = 'BNGRUCell';
 
   /**
-   * @param inputSize length of the input's last axis, I
+   * @param inputSize length of the input's last axis, I; `null`: that of the first input, or of
+   *   `build(shape)`
    * @param hiddenSize length of the state, H
    * @throws ERR_OPTION for an unknown option or a value that it does not take
    */
-  constructor(inputSize: number, hiddenSize: number, options: RecurrentCellOptions = {}) {
+  constructor(inputSize: number | null, hiddenSize: number, options: RecurrentCellOptions = {}) {
     super(GRU, inputSize, hiddenSize, readCell(GRU, inputSize, hiddenSize, options, {}));
   }
 }

@@ -106,11 +106,12 @@ export class BNLSTMCell extends RecurrentCell {
   static override readonly name: string = 'BNLSTMCell';
 
   /**
-   * @param inputSize length of the input's last axis, I
+   * @param inputSize length of the input's last axis, I; `null`: that of the first input, or of
+   *   `build(shape)`
    * @param hiddenSize length of the state, H
    * @throws ERR_OPTION for an unknown option or a value that it does not take
    */
-  constructor(inputSize: number, hiddenSize: number, options: LSTMCellOptions = {}) {
+  constructor(inputSize: number | null, hiddenSize: number, options: LSTMCellOptions = {}) {
     const read = readCell<{ forgetBias: number }>(LSTM, inputSize, hiddenSize, options, { forgetBias: number(1) });
     super(LSTM, inputSize, hiddenSize, read);
     this.biasIh.data.fill(read.cell.forgetBias, hiddenSize, 2 * hiddenSize);

@@ -7,6 +7,7 @@ import { LeafLayer, type Pass } from '../../layers/leaf-layer.ts';
 import { checkFeatures } from '../../layers/options.ts';
 import { gradientsOf, LearnedParameter } from '../../layers/parameter.ts';
 import type { StateSlots } from '../../layers/state.ts';
+import { notBuilt } from '../../layers/unbuilt.ts';
 import type { Schema } from '../../named-options.ts';
 import type { RunByRun } from '../../norms/engine/channel-engine.ts';
 import type { StepPass } from '../../norms/engine/sequence-engine.ts';
@@ -31,18 +32,18 @@ import {
 } from './cell-options.ts';
 import { type CellParts, type Left, runBackward, runForward, type States } from './cell-passes.ts';
 
-const cellSubject = ({ name }: CellKind, inputSize: number, hiddenSize: number) =>
+const cellSubject = ({ name }: CellKind, inputSize: number | null, hiddenSize: number) =>
   `${name}(${inputSize}, ${hiddenSize})`;
 
 /** Checks the sizes of a cell, and reads its options: `more` are those that it takes besides. */
 export function readCell<M extends object>(
   kind: CellKind,
-  inputSize: number,
+  inputSize: number | null,
   hiddenSize: number,
   options: RecurrentCellOptions & Partial<M>,
   more: Schema<M>,
 ) {
-  checkFeatures(kind.name, 'inputSize', inputSize);
+  if (inputSize !== null) checkFeatures(kind.name, 'inputSize', inputSize);
   checkFeatures(kind.name, 'hiddenSize', hiddenSize);
   return readCellOptions(cellSubject(kind, inputSize, hiddenSize), options, more);
 }
@@ -72,12 +73,14 @@ const CALL_OPTIONS: readonly string[] = ['out', 'lengths', 'state'];
  * say; after ERR_MEMORY in the middle of the sequences backward needs another.
  */
 export abstract class RecurrentCell extends LeafLayer<CellPass, 3, Omit<RecurrentForwardOptions, 'out'>> {
-  readonly subject: string;
-  /** Length of the input's last axis, I. */
-  readonly inputSize: number;
   /** Length of the state, H. */
   readonly hiddenSize: number;
-  readonly #parts: CellParts;
+  readonly #kind: CellKind;
+  readonly #lastOnly: boolean;
+  /** Of the plain cell. */
+  readonly #biases: CellParts['biases'];
+  readonly #make: (inputSize: number) => CellParts;
+  #made: CellParts | undefined;
   /**
    * Batch norm of what comes from the input, of what comes from the state, and what a cell has
    * besides; none in the plain cell.
@@ -87,34 +90,72 @@ export abstract class RecurrentCell extends LeafLayer<CellPass, 3, Omit<Recurren
   #state: RecurrentState | undefined;
 
   /** @internal */
-  constructor(kind: CellKind, inputSize: number, hiddenSize: number, options: ReturnType<typeof readCellOptions>) {
+  constructor(
+    kind: CellKind,
+    inputSize: number | null,
+    hiddenSize: number,
+    options: ReturnType<typeof readCellOptions>,
+  ) {
     super();
     const { cell, norm } = options;
     const { output, init, seed } = cell;
     const wide = kind.gates * hiddenSize;
-    this.subject = cellSubject(kind, inputSize, hiddenSize);
-    this.inputSize = inputSize;
+    this.#kind = kind;
+    this.#lastOnly = output === 'last';
     this.hiddenSize = hiddenSize;
-    const random = new Random(seed);
-    const weight = (depth: number) => {
-      const values = new Float32Array(wide * depth);
-      (init ?? torchUniform())(values, init ? depth : hiddenSize, wide, random);
-      return new LearnedParameter([wide, depth], values);
-    };
-    const weights = { ih: weight(inputSize), hh: weight(hiddenSize) };
+    const subject = cellSubject(kind, inputSize, hiddenSize);
     const normOf = (channels: number) => {
       if (!norm) return undefined;
       try {
         return new RecurrentBatchNorm1d(channels, norm);
       } catch (error) {
-        throw blaming(this.subject, error);
+        throw blaming(subject, error);
       }
     };
     this.norms = { ih: normOf(wide), hh: normOf(wide), c: kind.hasValue ? normOf(hiddenSize) : undefined };
     const bias = () => new LearnedParameter([wide], new Float32Array(wide));
     const biases = norm ? undefined : { ih: bias(), hh: bias() };
-    this.#parts = { kind, inputSize, hiddenSize, wide, weights, biases, lastOnly: output === 'last' };
+    this.#biases = biases;
+    this.#make = (inputSize) => {
+      const random = new Random(seed);
+      const weight = (depth: number) => {
+        const values = new Float32Array(wide * depth);
+        (init ?? torchUniform())(values, init ? depth : hiddenSize, wide, random);
+        return new LearnedParameter([wide, depth], values);
+      };
+      const weights = { ih: weight(inputSize), hh: weight(hiddenSize) };
+      return { kind, inputSize, hiddenSize, wide, weights, biases, lastOnly: this.#lastOnly };
+    };
+    if (inputSize !== null) this.#made = this.#make(inputSize);
     this.#memory = memoryIn(backend().heap);
+  }
+
+  get subject(): string {
+    return cellSubject(this.#kind, this.#made?.inputSize ?? null, this.hiddenSize);
+  }
+
+  /**
+   * Length of the input's last axis, I.
+   *
+   * @throws ERR_MODE where it is not known yet
+   */
+  get inputSize(): number {
+    return this.#made?.inputSize ?? notBuilt(this.subject, 'inputSize');
+  }
+
+  get #parts(): CellParts {
+    return this.#made ?? notBuilt(this.subject, 'parameters');
+  }
+
+  override build(shape: readonly (number | null)[]): this {
+    super.build(shape);
+    const size = shape[2];
+    // in a graph a length that is not known is NaN
+    if (!this.#made && size) {
+      checkFeatures(this.subject, 'inputSize', size);
+      this.#made = this.#make(size);
+    }
+    return this;
   }
 
   /** Weight of the input, `[gates·H, I]`, in PyTorch's order of gates. */
@@ -129,12 +170,12 @@ export abstract class RecurrentCell extends LeafLayer<CellPass, 3, Omit<Recurren
 
   /** Bias of what comes from the input, `[gates·H]`: beta of its norm, if there is one. */
   get biasIh(): Parameter {
-    return this.#parts.biases?.ih ?? this.norms.ih!.beta!;
+    return this.#biases?.ih ?? this.norms.ih!.beta!;
   }
 
   /** Bias of what comes from the previous state, `[gates·H]`: beta of its norm, if there is one. */
   get biasHh(): Parameter {
-    return this.#parts.biases?.hh ?? this.norms.hh!.beta!;
+    return this.#biases?.hh ?? this.norms.hh!.beta!;
   }
 
   /**
@@ -155,15 +196,16 @@ export abstract class RecurrentCell extends LeafLayer<CellPass, 3, Omit<Recurren
 
   override parameters(): Parameter[] {
     const own: Parameter[] = [this.#parts.weights.ih, this.#parts.weights.hh];
-    if (this.#parts.biases) own.push(this.#parts.biases.ih, this.#parts.biases.hh);
+    if (this.#biases) own.push(this.#biases.ih, this.#biases.hh);
     return [...own, ...this.#norms().flatMap((norm) => norm.parameters())];
   }
 
   outputShape(shape: readonly number[]): readonly number[] {
-    if (shape.length !== 3 || differs(shape[2], this.inputSize)) {
-      throw wrongValue('ERR_SHAPE', this.subject, 'x', `shape [N, T, ${this.inputSize}]`, showShape(shape));
+    const size = this.#made?.inputSize;
+    if (shape.length !== 3 || differs(shape[2], size ?? Number.NaN)) {
+      throw wrongValue('ERR_SHAPE', this.subject, 'x', `shape [N, T, ${size ?? 'I'}]`, showShape(shape));
     }
-    return this.#parts.lastOnly ? [shape[0], this.hiddenSize] : [shape[0], shape[1], this.hiddenSize];
+    return this.#lastOnly ? [shape[0], this.hiddenSize] : [shape[0], shape[1], this.hiddenSize];
   }
 
   /** @internal */
@@ -184,9 +226,10 @@ export abstract class RecurrentCell extends LeafLayer<CellPass, 3, Omit<Recurren
   /** @internal */
   protected override begin(given: readonly number[], options: Omit<RecurrentForwardOptions, 'out'>): CellPass {
     const shape = [...given];
+    if (!this.#made) this.build(shape);
     const outShape = this.outputShape(shape);
     const [samples, length] = shape;
-    const lengths = options.lengths === undefined ? undefined : readLengths(this.subject, options.lengths, shape, 2);
+    const lengths = options.lengths === undefined ? undefined : readLengths(this.subject, options.lengths, shape, 1);
     const state = this.#readState(options.state, samples);
     const steps = stepsOf(samples, length, (n, t) => !lengths || t < lengths[n]);
     const passes = NAMES.map((name) => {
@@ -234,7 +277,7 @@ export abstract class RecurrentCell extends LeafLayer<CellPass, 3, Omit<Recurren
     if (memory !== this.#memory) releaseMemory(this.#memory);
     this.#memory = memory;
     const { h, c } = end;
-    this.#state = { h, ...(this.#parts.kind.hasValue && { c }), step: state.step + plan.shape[1] };
+    this.#state = { h, ...(this.#kind.hasValue && { c }), step: state.step + plan.shape[1] };
     pass.left = left;
   }
 
@@ -258,8 +301,7 @@ export abstract class RecurrentCell extends LeafLayer<CellPass, 3, Omit<Recurren
   override stateSlots(): StateSlots {
     const { ih, hh } = this.#parts.weights;
     const slots: StateSlots = { weightIh: ih.slot(), weightHh: hh.slot() };
-    if (this.#parts.biases)
-      Object.assign(slots, { biasIh: this.#parts.biases.ih.slot(), biasHh: this.#parts.biases.hh.slot() });
+    if (this.#biases) Object.assign(slots, { biasIh: this.#biases.ih.slot(), biasHh: this.#biases.hh.slot() });
     for (const [name, norm] of this.named().slice(1)) {
       for (const [leaf, slot] of Object.entries(norm.stateSlots())) slots[`${name}.${leaf}`] = slot;
     }
@@ -329,7 +371,7 @@ export abstract class RecurrentCell extends LeafLayer<CellPass, 3, Omit<Recurren
       const expected = `${values} values in a Float32Array, [${samples}, ${this.hiddenSize}]`;
       throw wrongValue('ERR_SHAPE', this.subject, 'state', expected, floats ? `${floats.length} values` : show(part));
     };
-    const state = { h: read(h), c: this.#parts.kind.hasValue ? read(c) : new Float32Array(values) };
+    const state = { h: read(h), c: this.#kind.hasValue ? read(c) : new Float32Array(values) };
     if (!Number.isInteger(step) || step < 0) {
       throw wrongValue('ERR_SHAPE', this.subject, 'state.step', 'an integer of 0 or more', show(step));
     }

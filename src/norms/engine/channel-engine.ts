@@ -6,16 +6,18 @@ import { showShape, wrongValue } from '../../errors.ts';
 import type { OperationGraph, Value } from '../../graph/graph.ts';
 import type { AffineOperation } from '../../graph/operations/affine.ts';
 import type { ChannelNormOperation } from '../../graph/operations/channel-norm.ts';
+import type { TurnOperation } from '../../graph/operations/turn.ts';
 import type { ActivationCode } from '../../kernels/activations.ts';
 import { backend } from '../../kernels/backend.ts';
 import { affine } from '../../kernels/inference/calls.ts';
 import type { Pass } from '../../layers/leaf-layer.ts';
 import { addToGradient } from '../../layers/parameter.ts';
+import { type ChannelPlace, channelAxisOf, planAt } from '../../passes/channel-axis.ts';
 import { evaluationMap, inverseStd, type Training } from '../../passes/coefficients.ts';
-import { MASK_OPTIONS, type Mask, type MaskOptions, readMask } from '../../passes/mask.ts';
+import { type Mask, type MaskOptions, readMask } from '../../passes/mask.ts';
 import { clearMasked, type MaskInMemory, placeMask, spareFor } from '../../passes/masked-passes.ts';
 import { activationScratch, preActivations, stagedAffine, stagedScratch } from '../../passes/passes.ts';
-import { type Plan, planOf, type Ranks } from '../../passes/plan.ts';
+import type { Plan, Ranks } from '../../passes/plan.ts';
 import { RunBlocks } from '../../passes/run-blocks.ts';
 import type { SourcedRun } from '../../passes/runs.ts';
 import type { Call } from '../../tensors/call.ts';
@@ -30,7 +32,8 @@ import { type ChannelNormParts, RunArithmetic } from './run-arithmetic.ts';
 /** What a norm by channel is. */
 export interface ChannelNormDescription extends ChannelNormParts {
   readonly subject: string;
-  readonly layout: Layout;
+  /** Where the channels lie. */
+  readonly place: ChannelPlace;
   readonly ranks: Ranks;
 }
 
@@ -79,7 +82,6 @@ type Sums = Readonly<Record<'dgamma' | 'dbeta', Float64Array>>;
 
 export class ChannelEngine implements NormEngine<ChannelPass> {
   readonly description: ChannelNormDescription;
-  readonly callOptions: readonly string[];
   readonly #arithmetic: RunArithmetic;
   /** Statistics and coefficients of each run. */
   #blocks: RunBlocks | undefined;
@@ -89,10 +91,8 @@ export class ChannelEngine implements NormEngine<ChannelPass> {
   #sums: Sums | undefined;
   #observer: StatisticsObserver | undefined;
 
-  /** @param callOptions names of the options of a forward besides `out` and `residual` */
-  constructor(description: ChannelNormDescription, callOptions: readonly string[] = MASK_OPTIONS) {
+  constructor(description: ChannelNormDescription) {
     this.description = description;
-    this.callOptions = callOptions;
     this.#arithmetic = new RunArithmetic(description);
   }
 
@@ -125,8 +125,8 @@ export class ChannelEngine implements NormEngine<ChannelPass> {
   }
 
   planOf(shape: readonly number[]): Plan {
-    const { subject, channels, layout, ranks } = this.description;
-    return planOf(subject, shape, channels, layout, ranks);
+    const { subject, channels, place, ranks } = this.description;
+    return planAt(subject, shape, channels, place, ranks);
   }
 
   checkShape(shape: readonly number[]): void {
@@ -142,13 +142,13 @@ export class ChannelEngine implements NormEngine<ChannelPass> {
   }
 
   channelAxis(rank: number): number {
-    return this.description.layout === 'channels-first' ? 1 : rank - 1;
+    return channelAxisOf(this.description.place, rank);
   }
 
   /** The mask of a call, checked. */
   maskOf(plan: Plan, options: MaskOptions): Mask | undefined {
-    const { subject, layout } = this.description;
-    const mask = readMask(subject, plan, layout, options);
+    const { subject } = this.description;
+    const mask = readMask(subject, plan, this.channelAxis(plan.shape.length), options);
     if (this.#observer && mask && mask.channelStep > 0) {
       const context = `shape ${showShape(plan.shape)}`;
       throw wrongValue('ERR_MASK', subject, 'mask', 'one that all channels share', 'one by channel', context);
@@ -429,7 +429,12 @@ export class ChannelEngine implements NormEngine<ChannelPass> {
   }
 
   trace(graph: OperationGraph, x: Value): Value {
-    const { channels, ranks, layout, eps, policy } = this.description;
+    const { place } = this.description;
+    return typeof place === 'number' ? this.#traceAlong(graph, x, place) : this.#traceBy(graph, x, place);
+  }
+
+  #traceBy(graph: OperationGraph, x: Value, layout: Layout): Value {
+    const { channels, ranks, eps, policy } = this.description;
     const { gamma, beta } = this.#arithmetic.scaling;
     const { running } = policy;
     if (!running) {
@@ -443,6 +448,15 @@ export class ChannelEngine implements NormEngine<ChannelPass> {
     evaluationMap(running.mean.now, running.variance.now, eps, gamma, beta, scale, shift, center);
     const operation: AffineOperation = { kind: 'affine', center, scale, shift, layout, ranks };
     return graph.append(operation, [x]);
+  }
+
+  /** Channels along another axis than layouts have: brought to the end, and back. */
+  #traceAlong(graph: OperationGraph, x: Value, axis: number): Value {
+    const turned = (value: Value, to: Layout) => {
+      const operation: TurnOperation = { kind: 'turn', to, axis };
+      return graph.append(operation, [value]);
+    };
+    return turned(this.#traceBy(graph, turned(x, 'channels-last'), 'channels-last'), 'channels-first');
   }
 
   release(): void {

@@ -23,8 +23,6 @@ export interface NormEngine<P extends Pass = Pass> {
   readonly activation: ActivationCode;
   /** Whose statistics may be observed: those of a norm of single channels. */
   readonly observable: ChannelEngine | undefined;
-  /** Names of the options of a forward besides `out` and `residual`. */
-  readonly callOptions: readonly string[];
   /** Throws ERR_SHAPE for a shape that the norm does not take. */
   checkShape(shape: readonly number[]): void;
   /** Throws what a forward throws for an input of this shape. */

@@ -5,6 +5,7 @@
 import type { OwnStatistics } from '../../graph/operations/channel-norm.ts';
 import type { Training } from '../../passes/coefficients.ts';
 import type { Mask } from '../../passes/mask.ts';
+import type { MaskInMemory } from '../../passes/masked-passes.ts';
 import type { Plan } from '../../passes/plan.ts';
 import type { RunMoments, Scaling } from '../../passes/run-blocks.ts';
 import type { Run, Source } from '../../passes/runs.ts';
@@ -92,11 +93,23 @@ export interface NormTransform {
   /** A forward begins: settings that change with time are read now. */
   begin?(running: RunningStats | undefined): void;
   /** Makes statistics of groups out of those of channels. */
-  pool?(v: Training): void;
+  pool?(v: Training, mask: Mask | undefined): void;
   /** Changes the training map, once it has been worked out. */
   adjust?(map: TrainingMap): void;
   /** Changes the sums of a run, of which the gradients of gamma and beta are made. */
   adjustGradient?(v: Training, run: number): void;
-  /** dx of a run by its own statistics, and its sums in v.dbeta and v.dgamma. */
-  gradient?(run: Run, x: number, dy: number, dx: number, v: Training, scaling: Scaling): void;
+  /**
+   * dx of a run by its own statistics, and its sums in v.dbeta and v.dgamma. `spare` is memory for
+   * `maskedGradInput`.
+   */
+  gradient?(
+    run: Run,
+    x: number,
+    dy: number,
+    dx: number,
+    v: Training,
+    scaling: Scaling,
+    mask: MaskInMemory | undefined,
+    spare: number,
+  ): void;
 }

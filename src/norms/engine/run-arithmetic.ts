@@ -58,7 +58,7 @@ export class RunArithmetic {
   statistics({ plan }: Run, x: number, v: Training, mask: MaskInMemory | undefined): void {
     if (mask) maskedStats(backend(), plan, x, mask, v);
     else statistics(backend(), plan, x, v);
-    this.#parts.transform?.pool?.(v);
+    this.#parts.transform?.pool?.(v, mask?.mask);
   }
 
   /**
@@ -163,12 +163,12 @@ export class RunArithmetic {
     const v = run.source === 'batch' ? this.#recall(index, blocks) : blocks.at(index);
     const sum = (from = 0, to = channels) => mask && maskedGradStats(current, plan, x, dy, mask, v, from, to);
     if (run.source === 'batch') {
-      if (mask) {
+      if (transform?.gradient) transform.gradient(run, x, dy, dx, v, this.scaling, mask, spare);
+      else if (mask) {
         sum();
         setGradient(v, 0, channels, mask.mask.total, (c) => sum(c, c + 1));
         maskedGradInput(current, plan, x, dy, v, dx, mask, spare);
-      } else if (transform?.gradient) transform.gradient(run, x, dy, dx, v, this.scaling);
-      else trainBackward(current, plan, x, dy, dx, v);
+      } else trainBackward(current, plan, x, dy, dx, v);
       transform?.adjustGradient?.(v, index);
     } else {
       setConstantGradient(v, this.#evaluations[run.mapIndex].last.source, eps);

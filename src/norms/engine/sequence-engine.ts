@@ -49,10 +49,6 @@ export class SequenceEngine implements NormEngine<StepPass> {
     return this.observable.activation;
   }
 
-  get callOptions(): readonly string[] {
-    return this.observable.callOptions;
-  }
-
   get #channels(): number {
     return this.observable.description.channels;
   }

@@ -4,6 +4,7 @@
 import { show, showShape, wrongKind, wrongValue } from '../../errors.ts';
 import { checkFeatures, checkLayout } from '../../layers/options.ts';
 import { checkRecord } from '../../named-options.ts';
+import { channelAxisOf } from '../../passes/channel-axis.ts';
 import { type MaskOptions, readMask } from '../../passes/mask.ts';
 import { planOf } from '../../passes/plan.ts';
 import { locate } from '../../tensors/call.ts';
@@ -109,7 +110,7 @@ export class Moments {
     checkLayout(this.subject, layout);
     const located = locate(this.subject, 'x', x);
     const plan = planOf(this.subject, shapeOf(located), this.channels, layout, [2, Number.POSITIVE_INFINITY]);
-    const mask = readMask(this.subject, plan, layout, options);
+    const mask = readMask(this.subject, plan, channelAxisOf(layout, plan.shape.length), options);
     if (mask && mask.channelStep > 0) {
       const expected = 'one that all channels share';
       throw wrongValue('ERR_MASK', this.subject, 'mask', expected, 'one by channel', `shape ${showShape(plan.shape)}`);

@@ -2,7 +2,7 @@
 // out in the end. What a
 // format has is brought here by converters, one for each operator; nothing here knows a format.
 
-import { showShape, wrongValue } from '../../errors.ts';
+import { wrongValue } from '../../errors.ts';
 import type { Length } from '../../graph/lengths.ts';
 import type { Description, Operation as GraphOperation } from '../../graph/operation.ts';
 import { describeAdd, describeMultiply } from '../../graph/operations/broadcast.ts';
@@ -12,10 +12,12 @@ import { evaluated } from '../../nn/evaluated.ts';
 import type { GraphBuilder, Value } from '../../nn/graph.ts';
 import { ADD, concatAlong, MULTIPLY, type Operation } from '../../nn/operations.ts';
 import { broadcastShape } from '../../tensors/broadcast.ts';
-import { countOf } from '../../tensors/shape.ts';
+import { countOf, showSymbolic } from '../../tensors/shape.ts';
 import { isSame, type Sym, sizeOf, work } from './terms.ts';
 
 type Shape = readonly number[];
+/** Lengths as terms; undefined for one that only the value itself says. */
+type Dims = readonly (Sym | undefined)[];
 
 /** A tensor whose values are known. */
 export interface Known {
@@ -80,7 +82,7 @@ export class Draft {
     this.#most = Math.max(room, 2 ** 24);
   }
 
-  #flow(shape: Shape, dtype: string, dims?: readonly Sym[], known?: Known): Flow {
+  #flow(shape: Shape, dtype: string, dims?: Dims, known?: Known): Flow {
     const flow = { id: this.#count++, shape, dtype, known, dims: [] as Sym[] };
     flow.dims = shape.map((length, axis) => {
       if (!Number.isNaN(length)) return length;
@@ -96,7 +98,7 @@ export class Draft {
     return flow;
   }
 
-  #append(node: Omit<Node, 'output' | 'name'>, name: string, shape: Shape, dtype: string, dims?: readonly Sym[]): Flow {
+  #append(node: Omit<Node, 'output' | 'name'>, name: string, shape: Shape, dtype: string, dims?: Dims): Flow {
     this.#checkGrowth(node.inputs, shape);
     const output = this.#flow(shape, dtype, dims);
     const made = { ...node, inputs: node.inputs.map(realOf), name, output };
@@ -109,12 +111,14 @@ export class Draft {
    * A value of known size is no larger than some thousand times what it is made of, and the file.
    */
   #checkGrowth(inputs: readonly Flow[], shape: Shape): void {
-    const size = countOf(shape);
-    const from = inputs.reduce((sum, one) => sum + countOf(one.shape.map((length) => length || 1)), 0);
+    // lengths that are not known count as 1 on either side
+    const sizeOf = (lengths: Shape) => countOf(lengths.map((length) => length || 1));
+    const size = sizeOf(shape);
+    const from = inputs.reduce((sum, one) => sum + sizeOf(one.shape), 0);
     const most = Math.max(this.#most, 4096 * from);
-    if (!(size > most)) return;
+    if (size <= most) return;
     const expected = `at most ${most} values, as the file and its inputs justify`;
-    throw wrongValue('ERR_FORMAT', SUBJECT, this.label, expected, `shape ${showShape(shape)}`);
+    throw wrongValue('ERR_FORMAT', SUBJECT, this.label, expected, `shape ${showSymbolic(shape)}`);
   }
 
   /** A name that no other layer has. */
@@ -129,7 +133,7 @@ export class Draft {
    * @param dims of the output, where its lengths are not known; default: that of the batch, and no
    * others
    */
-  apply(layer: Layer, x: Flow, name = this.label, dims: readonly Sym[] = [x.dims[0]]): Flow {
+  apply(layer: Layer, x: Flow, name = this.label, dims: Dims = [x.dims[0]]): Flow {
     const shape = layer.outputShape(x.shape);
     return this.#append({ layer, inputs: [x] }, this.#unique(name), shape, 'F32', dims);
   }
@@ -179,12 +183,7 @@ export class Draft {
   }
 
   /** An operation that has no gradient. */
-  operate(
-    given: GraphOperation,
-    inputs: readonly Flow[],
-    dims?: readonly Sym[],
-    dtype = inputs[0]?.dtype ?? 'F32',
-  ): Flow {
+  operate(given: GraphOperation, inputs: readonly Flow[], dims?: Dims, dtype = inputs[0]?.dtype ?? 'F32'): Flow {
     const operation = evaluated(given);
     const shape = operation.shape(
       SUBJECT,
@@ -288,14 +287,20 @@ export class Draft {
   }
 }
 
+/** The length that lengths broadcast to; undefined where open ones differ, of which any may be 1. */
+export function broadcastDim(lengths: readonly Sym[]): Sym | undefined {
+  const [first, ...others] = lengths.filter((dim) => dim !== 1);
+  if (first === undefined) return 1;
+  const known = [first, ...others].find((dim) => typeof dim === 'number');
+  return known ?? (others.every((dim) => isSame(dim, first)) ? first : undefined);
+}
+
 /** Lengths of values that broadcast together. */
-export function broadcastDims(flows: readonly Pick<Flow, 'dims'>[]): Sym[] {
+export function broadcastDims(flows: readonly Pick<Flow, 'dims'>[]): (Sym | undefined)[] {
   const rank = Math.max(...flows.map(({ dims }) => dims.length));
-  return Array.from({ length: rank }, (_, axis) => {
-    const own = flows.map(({ dims }) => dims[axis - rank + dims.length] ?? 1);
-    const others = own.filter((dim) => dim !== 1);
-    return others.find((dim) => typeof dim === 'number') ?? others[0] ?? 1;
-  });
+  return Array.from({ length: rank }, (_, axis) =>
+    broadcastDim(flows.map(({ dims }) => dims[axis - rank + dims.length] ?? 1)),
+  );
 }
 
 /**

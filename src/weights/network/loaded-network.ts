@@ -72,6 +72,7 @@ export function buildNetwork(
   names: readonly string[],
   outputs: readonly Flow[],
   report: Pick<NetworkReport, 'folded' | 'unused' | 'assumed'>,
+  reasons: readonly string[] = [],
 ): LoadedNetwork {
   const without = draft.untrained(outputs);
   const kinds = [...new Set(without.map(({ kind }) => kind))];
@@ -80,7 +81,9 @@ export function buildNetwork(
     return `${kind} (${own.length === 1 ? '' : `${own.length} times, first `}'${own[0].name}')`;
   });
   const more = kinds.length > 8 ? ` and ${kinds.length - 8} more` : '';
-  const reason = kinds.length ? `no gradient of ${shown.join(', ')}${more}` : null;
+  const operations = kinds.length ? [`no gradient of ${shown.join(', ')}${more}`] : [];
+  const all = [...operations, ...reasons];
+  const reason = all.length ? all.join('; ') : null;
   const entries = draft.inputs.map(({ name, flow }) => {
     const shape = flow.shape.map((length) => (Number.isNaN(length) ? null : length));
     return [name, new GivenShape(shape)] as const;

@@ -1,4 +1,5 @@
-// A node of an ONNX graph as its converter sees it: attributes checked, inputs as what they are.
+// A node of a graph as its converter sees it: attributes checked, inputs as what they are. Graphs of
+// other formats come here in ONNX' words (tf-graph.ts).
 
 import { malformed, show } from '../../errors.ts';
 import { quote } from '../../formats/bytes.ts';
@@ -19,10 +20,23 @@ export const isWholeType = (dtype: string) => /^[IU]/.test(dtype) || dtype === '
 /** Numbers that are worked out as terms. */
 const MOST_TERMS = 4096;
 
+/** The largest numbers of int64 mean "to the end"; doubles have none of them exactly. */
+const saturated = (value: number) => Math.min(Math.max(value, Number.MIN_SAFE_INTEGER), Number.MAX_SAFE_INTEGER);
+
 /** Makes a node's outputs of its inputs. */
 export type Converter = (call: Call) => Entry | readonly (Entry | undefined)[];
 
+/** A node, and the operator as the file has it where the node says it in other words. */
+export interface DraftNode extends OnnxNode {
+  readonly written?: string;
+}
+
+/** What a node is called in messages about it. */
+export const nodeLabel = (node: DraftNode) => `node ${node.written ?? node.op} ${quote(labelOf(node))}`;
+
 export interface Surroundings {
+  /** What messages call the file. */
+  readonly format: string;
   readonly draft: Draft;
   readonly opset: number;
   /** What layers with weights are called. */
@@ -36,6 +50,9 @@ export interface Surroundings {
   inline(node: OnnxNode, branch: string): readonly (Entry | undefined)[];
   assume(what: string): void;
 }
+
+/** What helpers need of a call. */
+export type Site = Pick<Call, 'draft' | 'name' | 'fail'>;
 
 export class Call {
   readonly node: OnnxNode;
@@ -55,7 +72,7 @@ export class Call {
   }
 
   fail(expected: string, got: string): Error {
-    return malformed('ONNX', `node ${this.node.op} ${quote(labelOf(this.node))}`, expected, got, this.node.offset);
+    return malformed(this.around.format, nodeLabel(this.node), expected, got, this.node.offset);
   }
 
   // ---- attributes
@@ -96,7 +113,7 @@ export class Call {
   wholes(name: string): readonly number[] | undefined {
     const value = this.node.attributes.get(name);
     if (value === undefined) return undefined;
-    if (Array.isArray(value) && value.every((one) => Number.isSafeInteger(one))) return value;
+    if (Array.isArray(value) && value.every((one) => Number.isInteger(one))) return value.map(saturated);
     throw this.fail(`whole numbers as ${name}`, show(value));
   }
 
@@ -176,7 +193,7 @@ export class Call {
     if (own) return own;
     if (!this.has(index)) return undefined;
     const values = Array.from(this.constant(index, name).data);
-    if (values.every((one) => Number.isSafeInteger(one))) return values;
+    if (values.every((one) => Number.isInteger(one))) return values.map(saturated);
     throw this.fail(`whole numbers as ${name}`, show(values));
   }
 

@@ -42,9 +42,10 @@ const identity: Converter = (call) => call.entry(0);
 const dropout: Converter = (call) => {
   const x = call.flow(0);
   if (call.uses(1)) throw call.fail('one output', 'a mask, which is used');
-  if (call.has(2) && call.constant(2, 'training_mode').data[0] !== 0)
-    throw call.fail('inference', 'training_mode true');
   const p = call.has(1) ? call.known(1)?.data[0] : call.number('ratio', 0.5);
+  // nothing is dropped by a ratio of 0, in training too
+  if (call.has(2) && p !== 0 && call.constant(2, 'training_mode').data[0] !== 0)
+    throw call.fail('inference, or a ratio of 0', `training_mode true with ratio ${p ?? 'of run time'}`);
   if (x.known || p === undefined || !(p >= 0 && p < 1)) return x;
   return call.draft.keep(new Dropout(p), x, call.name);
 };

@@ -1,5 +1,6 @@
 // Activations, functions of one value, arithmetic of several.
 
+import { TYPES } from '../../formats/onnx-tensor.ts';
 import type { Operation as GraphOperation } from '../../graph/operation.ts';
 import type { Activation } from '../../kernels/activations.ts';
 import { ActivationLayer } from '../../nn/activations.ts';
@@ -223,25 +224,46 @@ const lpNorm: Converter = (call) => {
 
 const where: Converter = (call) => {
   const flows = [0, 1, 2].map((i) => call.flow(i));
-  const dims: Sym[] = broadcastDims(flows);
-  return call.draft.operate({ kind: 'where' }, flows, dims, flows[1].dtype);
+  return call.draft.operate({ kind: 'where' }, flows, broadcastDims(flows), flows[1].dtype);
 };
+
+/** Scale or zero point of the axis that the node names, beside x. */
+function ofAxis(call: Call, x: Flow, index: number): Flow {
+  const flow = call.flow(index);
+  if (flow.shape.length !== 1 || x.shape.length < 2 || flow.shape[0] === 1) return flow;
+  if (call.whole('block_size', 0)) throw call.fail('scales of an axis', 'block_size');
+  const at = call.axis(call.whole('axis', 1), x.shape.length);
+  return reshaped(
+    call,
+    flow,
+    x.dims.slice(at).map((_, i): Sym => (i === 0 ? flow.dims[0] : 1)),
+  );
+}
 
 const dequantize: Converter = (call) => {
   const x = call.flow(0);
-  const axis = call.whole('axis', 1);
-  const spread = (index: number) => {
-    const flow = call.flow(index);
-    if (flow.shape.length !== 1 || x.shape.length < 2 || flow.shape[0] === 1) return flow;
-    const at = call.axis(axis, x.shape.length);
-    return reshaped(
-      call,
-      flow,
-      x.dims.slice(at).map((_, i): Sym => (i === 0 ? flow.dims[0] : 1)),
-    );
-  };
-  const centred = call.has(2) ? binary(call, 'sub', x, spread(2), 'F32') : x;
-  return call.draft.multiply(spread(1), centred);
+  const centred = call.has(2) ? binary(call, 'sub', x, ofAxis(call, x, 2), 'F32') : x;
+  return call.draft.multiply(ofAxis(call, x, 1), call.draft.retyped(centred, 'F32'));
+};
+
+/** The least and the largest number of quantized types. */
+const RANGES: Readonly<Record<string, readonly [number, number]>> = {
+  U8: [0, 255],
+  I8: [-128, 127],
+  U16: [0, 65535],
+  I16: [-32768, 32767],
+};
+
+const quantize: Converter = (call) => {
+  const x = call.flow(0);
+  const zero = call.has(2) ? call.flow(2) : undefined;
+  const given = call.node.attributes.has('output_dtype') ? TYPES[call.whole('output_dtype', 0)] : undefined;
+  const dtype = given ?? zero?.dtype ?? 'U8';
+  if (!Object.hasOwn(RANGES, dtype)) throw call.fail(`a type among ${Object.keys(RANGES).join(', ')}`, `${dtype}`);
+  const steps = unary(call, binary(call, 'div', x, ofAxis(call, x, 1)), 'round');
+  const moved = zero ? call.draft.add(steps, call.draft.retyped(ofAxis(call, x, 2), 'F32')) : steps;
+  const [low, high] = RANGES[dtype];
+  return unary(call, moved, 'clip', low, high, dtype);
 };
 
 export const elementwise = (): Readonly<Record<string, Converter>> => ({
@@ -326,4 +348,5 @@ export const elementwise = (): Readonly<Record<string, Converter>> => ({
   LRN: lrn,
   LpNormalization: lpNorm,
   DequantizeLinear: dequantize,
+  QuantizeLinear: quantize,
 });

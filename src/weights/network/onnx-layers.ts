@@ -16,14 +16,15 @@ import { RMSNorm } from '../../norms/rms-norm.ts';
 import { countOf } from '../../tensors/shape.ts';
 import { fromKernel } from '../axes.ts';
 import type { Flow, Known } from './draft.ts';
-import { lengthsFor } from './draft.ts';
-import type { Call, Converter } from './onnx-call.ts';
-import { isSame, type Sym, work } from './terms.ts';
+import { broadcastDim, broadcastDims, lengthsFor } from './draft.ts';
+import type { Call, Converter, Site } from './onnx-call.ts';
+import { isSame, productOf, type Sym, work } from './terms.ts';
 
 export const floats = (values: ArrayLike<number>): Float32Array =>
   values instanceof Float32Array ? values : Float32Array.from(values);
 
-const nothing = () => {};
+/** What a layer's weight begins with: these values, of which it takes as many. */
+export const startingWith = (values: ArrayLike<number>) => ((weight: Float32Array) => weight.set(values)) as never;
 
 interface Windows {
   readonly kernel: readonly number[];
@@ -95,7 +96,7 @@ function padded(call: Call, x: Flow, windows: Windows, value: number): { x: Flow
 }
 
 /** Places around any axis. */
-export function surround(call: Call, x: Flow, pads: readonly Sym[], mode: string, value: number): Flow {
+export function surround(call: Site, x: Flow, pads: readonly Sym[], mode: string, value: number): Flow {
   const { lengths, inputs } = lengthsFor(pads, [x]);
   const rank = x.shape.length;
   const dims = x.dims.map((dim, axis) => work('add', work('add', dim, pads[axis]), pads[axis + rank]));
@@ -103,7 +104,7 @@ export function surround(call: Call, x: Flow, pads: readonly Sym[], mode: string
 }
 
 /** A bias of so many values; undefined where there is none. */
-function biasOf(call: Call, index: number, count: number): Float32Array | undefined {
+export function biasOf(call: Call, index: number, count: number): Float32Array | undefined {
   if (!call.has(index)) return undefined;
   const { data, shape } = call.constant(index, 'bias');
   if (countOf(shape) !== count) throw call.fail(`a bias of ${count} values`, `shape [${shape.join(', ')}]`);
@@ -111,11 +112,19 @@ function biasOf(call: Call, index: number, count: number): Float32Array | undefi
 }
 
 /** Gives a layer its weights. */
-function loaded<L extends Layer>(
+export function loaded<L extends Layer>(
   layer: L,
   weights: Record<string, { data: Float32Array; shape: readonly number[] }>,
 ): L {
-  layer.loadStateDict({ ...layer.stateDict(), ...weights } as never);
+  const isWhole = Object.keys(layer.stateSlots()).every((name) => Object.hasOwn(weights, name));
+  // a copy of what is there takes as long as the weights
+  layer.loadStateDict((isWhole ? weights : { ...layer.stateDict(), ...weights }) as never);
+  return layer;
+}
+
+/** Gives a layer its bias, where it has one. */
+export function withBias<L extends Layer>(layer: L, bias: Float32Array | undefined): L {
+  if (bias) layer.stateSlots().bias.write(bias);
   return layer;
 }
 
@@ -151,13 +160,9 @@ const conv: Converter = (call) => {
     padding: own,
     groups,
     bias: bias !== undefined,
-    init: nothing as never,
+    init: startingWith(weight.data),
   });
-  const weights = {
-    weight: { data: floats(weight.data), shape },
-    ...(bias && { bias: { data: bias, shape: [shape[0]] } }),
-  };
-  return call.draft.apply(loaded(layer, weights), x, call.name, dims);
+  return call.draft.apply(withBias(layer, bias), x, call.name, dims);
 };
 
 const convTranspose: Converter = (call) => {
@@ -221,14 +226,9 @@ const convTranspose: Converter = (call) => {
       outputPadding,
       groups,
       bias: bias !== undefined,
-      init: nothing as never,
+      init: startingWith(weight.data),
     });
-    const values = bias && biasOf(call, 2, out);
-    const weights = {
-      weight: { data: floats(weight.data), shape },
-      ...(values && { bias: { data: values, shape: [out] } }),
-    };
-    y = call.draft.apply(loaded(layer, weights), x, call.name, dims);
+    y = call.draft.apply(withBias(layer, biasOf(call, 2, out)), x, call.name, dims);
   } else {
     const inputs = [x, call.flow(1), ...(call.has(2) ? [call.flow(2)] : [])];
     const around = padding.map((one): Around => [one, one]);
@@ -242,45 +242,43 @@ const convTranspose: Converter = (call) => {
   return surround(call, y, pads, 'constant', 0);
 };
 
-function linear(
+export function linear(
   call: Call,
   x: Flow,
   weight: Float32Array,
   shape: readonly number[],
   bias: Float32Array | undefined,
 ): Flow {
-  const layer = new Linear(shape[1], shape[0], { bias: bias !== undefined, init: nothing as never });
-  const weights = { weight: { data: weight, shape }, ...(bias && { bias: { data: bias, shape: [shape[0]] } }) };
-  return call.draft.apply(loaded(layer, weights), x, call.name, [...x.dims.slice(0, -1), shape[0]]);
+  const layer = new Linear(shape[1], shape[0], { bias: bias !== undefined, init: startingWith(weight) });
+  return call.draft.apply(withBias(layer, bias), x, call.name, [...x.dims.slice(0, -1), shape[0]]);
 }
 
 const scaled = (values: ArrayLike<number>, by: number) =>
   by === 1 ? floats(values) : Float32Array.from(values, (value) => value * by);
 
-const turned = ({ data, shape }: Known): { data: ArrayLike<number>; shape: readonly number[] } =>
+export const turned = ({ data, shape }: Known): { data: ArrayLike<number>; shape: readonly number[] } =>
   fromKernel(data as Values, shape);
 
-export function transpose(call: Call, x: Flow, order: readonly number[]): Flow {
+export function transpose(call: Site, x: Flow, order: readonly number[]): Flow {
   if (order.every((axis, i) => axis === i)) return x;
   const dims = order.map((axis) => x.dims[axis]);
   return call.draft.operate({ kind: 'transpose', order } as GraphOperation, [x], dims);
 }
 
-export function scalar(call: Call, value: number): Flow {
+export function scalar(call: Site, value: number): Flow {
   return call.draft.constant({ dtype: 'F32', shape: [], data: Float32Array.of(value) });
 }
 
-function times(call: Call, x: Flow, by: number): Flow {
+function times(call: Site, x: Flow, by: number): Flow {
   return by === 1 ? x : call.draft.multiply(x, scalar(call, by));
 }
 
-export function matmul(call: Call, a: Flow, b: Flow): Flow {
+export function matmul(call: Site, a: Flow, b: Flow): Flow {
   const lead = (flow: Flow, rank: number) => (flow.shape.length >= 2 ? flow.dims.slice(0, -2) : []).slice(-rank);
   const rank = Math.max(a.shape.length, b.shape.length) - 2;
-  const outer = Array.from({ length: Math.max(rank, 0) }, (_, i): Sym => {
-    const own = [a, b].map((flow) => lead(flow, rank)).map((dims) => dims[i - rank + dims.length] ?? 1);
-    return own.find((dim) => dim !== 1) ?? 1;
-  });
+  const outer = Array.from({ length: Math.max(rank, 0) }, (_, i) =>
+    broadcastDim([a, b].map((flow) => lead(flow, rank)).map((dims) => dims[i - rank + dims.length] ?? 1)),
+  );
   const dims = [
     ...outer,
     ...(a.shape.length > 1 ? [a.dims[a.dims.length - 2]] : []),
@@ -353,27 +351,22 @@ const batchNorm: Converter = (call) => {
   return call.draft.keep(loaded(layer as Layer, { gamma, beta, runningMean, runningVar }), x, call.name);
 };
 
-export function unary(call: Call, x: Flow, of: string, a = 0, b = 0, dtype = x.dtype): Flow {
+export function unary(call: Site, x: Flow, of: string, a = 0, b = 0, dtype = x.dtype): Flow {
   return call.draft.operate({ kind: 'unary', of, a, b } as GraphOperation, [x], x.dims, dtype);
 }
 
-export function binary(call: Call, of: string, a: Flow, b: Flow, dtype = a.dtype): Flow {
-  const rank = Math.max(a.dims.length, b.dims.length);
-  const dims = Array.from({ length: rank }, (_, axis): Sym => {
-    const own = [a, b].map(({ dims }) => dims[axis - rank + dims.length] ?? 1).filter((dim) => dim !== 1);
-    return own.find((dim) => typeof dim === 'number') ?? own[0] ?? 1;
-  });
-  return call.draft.operate({ kind: 'binary', of } as GraphOperation, [a, b], dims, dtype);
+export function binary(call: Site, of: string, a: Flow, b: Flow, dtype = a.dtype): Flow {
+  return call.draft.operate({ kind: 'binary', of } as GraphOperation, [a, b], broadcastDims([a, b]), dtype);
 }
 
 /** The same values in another shape, by operations alone. */
-export function reshaped(call: Call, x: Flow, dims: readonly Sym[]): Flow {
+export function reshaped(call: Site, x: Flow, dims: readonly Sym[]): Flow {
   if (dims.length === x.dims.length && dims.every((dim, i) => isSame(dim, x.dims[i]))) return x;
   const { lengths, inputs } = lengthsFor(dims, [x]);
   return call.draft.operate({ kind: 'shape-to', lengths } as GraphOperation, inputs, dims);
 }
 
-export function reduce(call: Call, x: Flow, of: string, axes: readonly number[] | null, keeps: boolean): Flow {
+export function reduce(call: Site, x: Flow, of: string, axes: readonly number[] | null, keeps: boolean): Flow {
   const gone = new Set(axes ?? x.shape.map((_, i) => i));
   const dims = x.dims.map((dim, i): Sym => (gone.has(i) ? 1 : dim)).filter((_, i) => keeps || !gone.has(i));
   return call.draft.operate({ kind: 'reduce', of, axes, keeps } as GraphOperation, [x], dims);
@@ -383,14 +376,14 @@ export function reduce(call: Call, x: Flow, of: string, axes: readonly number[] 
  * (x − mean)/√(variance + eps) over axes, by operations; without `centred` x/√(mean of squares +
  * eps).
  */
-function normalize(call: Call, x: Flow, axes: readonly number[], eps: number, centred: boolean): Flow {
+export function normalize(call: Site, x: Flow, axes: readonly number[], eps: number, centred: boolean): Flow {
   const d = centred ? binary(call, 'sub', x, reduce(call, x, 'mean', axes, true)) : x;
   const variance = reduce(call, unary(call, d, 'square'), 'mean', axes, true);
   return binary(call, 'div', d, unary(call, call.draft.add(variance, scalar(call, eps)), 'sqrt'));
 }
 
 /** Scale and bias of channels beside values of a rank. */
-function affine(call: Call, x: Flow, gamma: Flow | undefined, beta: Flow | undefined, byChannel: boolean): Flow {
+function affine(call: Site, x: Flow, gamma: Flow | undefined, beta: Flow | undefined, byChannel: boolean): Flow {
   const lift = (flow: Flow) =>
     byChannel ? reshaped(call, flow, [flow.dims[0], ...new Array<Sym>(x.shape.length - 2).fill(1)]) : flow;
   const y = gamma ? call.draft.multiply(x, lift(gamma)) : x;
@@ -556,6 +549,80 @@ function pool(of: 'max' | 'avg' | 'lp'): Converter {
   };
 }
 
+/** Values back to the places that MaxPool took them from, and zeros. */
+const maxUnpool: Converter = (call) => {
+  const [x, places] = [call.flow(0), call.flow(1)];
+  const axes = x.shape.length - 2;
+  if (axes < 1) throw call.fail('x of rank 3 or more', `rank ${x.shape.length}`);
+  const windows = windowsOf(call, axes);
+  const { stride, padding } = windows;
+  if (typeof padding === 'string') throw call.fail('pads', `auto_pad ${padding}`);
+  const dims = x.dims.map((dim, i) => {
+    if (i < 2) return dim;
+    const [before, behind] = padding[i - 2];
+    return work('add', work('mul', work('sub', dim, 1), stride[i - 2]), windows.kernel[i - 2] - before - behind);
+  });
+  const { lengths, inputs } = lengthsFor([productOf(dims)], []);
+  const fill = { kind: 'numbers', as: 'fill', numbers: lengths, value: 0, shape: [] } as GraphOperation;
+  const zeros = call.draft.operate(fill, inputs, [productOf(dims)], x.dtype);
+  const flat = [places, x].map((flow) => reshaped(call, flow, [productOf(flow.dims)]));
+  const scatter = { kind: 'scatter', by: 'elements', axis: 0, reduction: 'none' } as GraphOperation;
+  const y = reshaped(call, call.draft.operate(scatter, [zeros, ...flat], zeros.dims), dims);
+  if (!call.has(2)) return y;
+  // places count in the shape that windows make; what a larger one has besides is 0
+  const wanted = call.shape(2, 'output_shape');
+  if (wanted.length !== dims.length) throw call.fail(`${dims.length} lengths as output_shape`, `${wanted.length}`);
+  const behind = dims.map((dim, i) => (isSame(dim, wanted[i]) ? 0 : work('sub', wanted[i], dim)));
+  return surround(call, y, [...dims.map(() => 0), ...behind], 'constant', 0);
+};
+
+/** Sums of blocks where they overlap: a transposed convolution with weights of one 1 each. */
+const col2Im: Converter = (call) => {
+  const x = call.flow(0);
+  const [image, block] = [call.constant(1, 'image_shape'), call.constant(2, 'block_shape')].map(({ data }) =>
+    Array.from(data),
+  );
+  const axes = block.length;
+  const [list, around] = [call.wholes('strides'), call.wholes('pads')];
+  const stride = list ?? block.map(() => 1);
+  const dilation = call.wholes('dilations') ?? block.map(() => 1);
+  const pads = around ?? new Array<number>(2 * axes).fill(0);
+  const size = block.reduce((product, length) => product * length, 1);
+  const [, columns] = x.shape;
+  const isWrong = [stride, dilation].some((one) => one.length !== axes || one.some((step) => step < 1));
+  if (x.shape.length !== 3 || image.length !== axes || pads.length !== 2 * axes || isWrong || axes > 2) {
+    throw call.fail('x of rank 3, and lengths, strides, dilations and pads of one or two axes', 'others');
+  }
+  if (!(size >= 1 && size <= 2 ** 16 && columns % size === 0))
+    throw call.fail(`channels of ${size} values`, `${columns}`);
+  const channels = columns / size;
+  const windows = block.map((length, a) => {
+    const room = image[a] + pads[a] + pads[a + axes] - dilation[a] * (length - 1) - 1;
+    return Math.floor(room / stride[a]) + 1;
+  });
+  const weight = new Float32Array(channels * size * size);
+  for (let i = 0; i < channels * size; i++) weight[i * size + (i % size)] = 1;
+  const Conv = TRANSPOSED[axes - 1];
+  const layer = new Conv(columns, channels, block, {
+    stride,
+    dilation,
+    groups: channels,
+    bias: false,
+    init: nothing as never,
+  });
+  const whole = windows.map((count, a) => (count - 1) * stride[a] + dilation[a] * (block[a] - 1) + 1);
+  const y = call.draft.apply(
+    loaded(layer, { weight: { data: weight, shape: [columns, 1, ...block] } }),
+    reshaped(call, x, [x.dims[0], columns, ...windows]),
+    call.name,
+    [x.dims[0], channels, ...whole],
+  );
+  // what no block reaches is 0
+  const cuts = [0, 0, ...pads.slice(0, axes).map((one) => -one)];
+  const ends = [0, 0, ...image.map((length, a) => length - whole[a] + pads[a])];
+  return surround(call, y, [...cuts, ...ends], 'constant', 0);
+};
+
 const globalAverage: Converter = (call) => {
   const x = call.flow(0);
   if (x.shape.length < 3) throw call.fail('x of rank 3 or more', `rank ${x.shape.length}`);
@@ -586,6 +653,8 @@ export const layers = (): Readonly<Record<string, Converter>> => ({
   MaxPool: pool('max'),
   AveragePool: pool('avg'),
   LpPool: pool('lp'),
+  MaxUnpool: maxUnpool,
+  Col2Im: col2Im,
   GlobalAveragePool: globalAverage,
   GlobalMaxPool: globalReduction('max'),
   GlobalLpPool: globalReduction('l2'),

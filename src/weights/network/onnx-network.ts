@@ -12,9 +12,10 @@ import { labelOf } from '../onnx-names.ts';
 import { type OnnxStatelessNorm, statelessNormsOf } from '../onnx-stateless-norms.ts';
 import { Draft, type Flow, type Known } from './draft.ts';
 import { buildNetwork, type LoadedNetwork } from './loaded-network.ts';
-import { Call, type Converter, type Entry, isFlow, isSymbols, type Surroundings } from './onnx-call.ts';
+import { Call, type Converter, type Entry, isFlow, isSymbols, nodeLabel, type Surroundings } from './onnx-call.ts';
 import { control } from './onnx-control.ts';
 import { elementwise } from './onnx-elementwise.ts';
+import { withoutFunctions } from './onnx-functions.ts';
 import { layers, rowLayer, scalar } from './onnx-layers.ts';
 import { recurrents } from './onnx-recurrent.ts';
 import { type Region, regionsOf } from './onnx-regions.ts';
@@ -40,14 +41,31 @@ export interface OnnxNetworkOptions {
 
 /** Builds the network. Throws ERR_FORMAT. */
 export function networkFromOnnx(file: Bytes, options: OnnxNetworkOptions): LoadedNetwork {
-  const model = readOnnx(file, { files: options.files });
-  checkOpset(model);
-  return new Reading(model, options).network();
+  const read = readOnnx(file, { files: options.files });
+  checkOpset(read);
+  return networkOf(withoutFunctions(read), options);
+}
+
+/** What a graph of another format brings along that comes here in ONNX' words. */
+export interface Dialect {
+  /** What messages call the file. */
+  readonly format: string;
+  /** Its own operators, those of the domain `tf` among the nodes. */
+  readonly converters: Readonly<Record<string, Converter>>;
+  /** What became of the file before: what became one, what nobody needs, what was decided. */
+  readonly folded: readonly string[];
+  readonly unused: readonly string[];
+  readonly assumed: readonly string[];
+}
+
+/** Builds the network of a graph whose operators are there. Throws ERR_FORMAT. */
+export function networkOf(model: OnnxModel, options: OnnxNetworkOptions, dialect?: Dialect): LoadedNetwork {
+  return new Reading(model, options, dialect).network();
 }
 
 /** Operators that a model needs and that there are not here: how often, and where first. */
 export function missingOperators(model: OnnxModel, outputs: readonly string[] = model.outputs): MissingOperator[] {
-  const graph = graphFor(model);
+  const graph = graphFor(withoutFunctions(model));
   const missing = new Map<string, { count: number; first: string }>();
   const visit = (nodes: readonly OnnxNode[]) => {
     for (const node of nodes) {
@@ -144,18 +162,24 @@ class Reading {
   readonly #assumed = new Set<string>();
   readonly #constants: ReadonlyMap<string, Known>;
   readonly #around: Surroundings;
+  readonly #dialect: Dialect | undefined;
+  readonly #format: string;
 
-  constructor(model: OnnxModel, { outputs, constants = new Map() }: OnnxNetworkOptions) {
+  constructor(model: OnnxModel, { outputs, constants = new Map() }: OnnxNetworkOptions, dialect?: Dialect) {
     this.#model = model;
+    this.#dialect = dialect;
+    this.#format = dialect?.format ?? 'ONNX';
     this.#graph = graphFor(model);
     this.#outputs = outputs ?? model.outputs;
     this.#constants = constants;
     this.#checkNames();
     this.#order = ordered(this.#graph, this.#outputs);
-    checkOperators(model, this.#outputs);
+    // another format's operators are told apart before they come here
+    if (!dialect) checkOperators(model, this.#outputs);
     const stored = [...this.#graph.constants.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0);
     this.#draft = new Draft(Math.max(4 * stored, 1 << 20));
     const around: Surroundings = {
+      format: this.#format,
       draft: this.#draft,
       opset: model.opset,
       names: this.#graph.names,
@@ -179,7 +203,7 @@ class Reading {
       if (isValue(name)) continue;
       throw wrongValue('ERR_OPTION', 'loadNetwork', 'outputs', 'names of values of the graph', quote(name));
     }
-    if (this.#outputs.length === 0) throw malformed('ONNX', 'graph', 'an output', 'none', 0);
+    if (this.#outputs.length === 0) throw malformed(this.#format, 'graph', 'an output', 'none', 0);
     for (const name of this.#constants.keys()) {
       if (model.inputs.has(name)) continue;
       throw wrongValue('ERR_OPTION', 'loadNetwork', 'constants', 'names of inputs', quote(name));
@@ -193,7 +217,7 @@ class Reading {
     if (!constant) return undefined;
     this.#used.add(name);
     if (!/^(?:B?F|[IU]|BOOL)/.test(constant.dtype)) {
-      throw malformed('ONNX', `constant ${quote(name)}`, 'numbers', `type ${constant.dtype}`, 0);
+      throw malformed(this.#format, `constant ${quote(name)}`, 'numbers', `type ${constant.dtype}`, 0);
     }
     let data: ArrayLike<number> | undefined;
     const { dtype, shape } = constant;
@@ -231,10 +255,11 @@ class Reading {
       });
     }
     const outputs = this.#outputs.map((name) => this.#output(name));
+    const { folded = [], unused, assumed = [] } = this.#dialect ?? {};
     return buildNetwork(this.#draft, this.#outputs, outputs, {
-      folded: this.#folded,
-      unused: this.#unused(outputs),
-      assumed: [...this.#assumed],
+      folded: [...folded, ...this.#folded],
+      unused: this.#unused(outputs, unused),
+      assumed: [...assumed, ...this.#assumed],
     });
   }
 
@@ -250,11 +275,11 @@ class Reading {
       const dtype = types.get(name) ?? 'F32';
       const isTaken = this.#graph.takers.get(name) !== undefined || this.#outputs.includes(name);
       if (!/^(?:B?F\d|[IU]\d|BOOL)/.test(dtype)) {
-        throw malformed('ONNX', `input ${quote(name)}`, 'a tensor of numbers', `type ${dtype}`, 0);
+        throw malformed(this.#format, `input ${quote(name)}`, 'a tensor of numbers', `type ${dtype}`, 0);
       }
       if (!shape) {
         if (!isTaken) continue;
-        throw malformed('ONNX', `input ${quote(name)}`, 'a shape', 'none', 0);
+        throw malformed(this.#format, `input ${quote(name)}`, 'a shape', 'none', 0);
       }
       if (dtype === 'F16' || dtype === 'BF16' || dtype === 'F64')
         this.#assumed.add(`input '${name}' of type ${dtype} is taken as float32`);
@@ -307,7 +332,8 @@ class Reading {
   }
 
   #convert(node: OnnxNode): void {
-    const convert = node.domain === '' && Object.hasOwn(converters(), node.op) ? converters()[node.op] : undefined;
+    const table = node.domain === '' ? converters() : node.domain === 'tf' ? this.#dialect?.converters : undefined;
+    const convert = table && Object.hasOwn(table, node.op) ? table[node.op] : undefined;
     const call = new Call(node, this.#around);
     if (!convert)
       throw call.fail('an operator that there is here', node.domain ? `${node.domain}.${node.op}` : node.op);
@@ -328,14 +354,14 @@ class Reading {
     } catch (error) {
       const { code, message } = error as { code?: string; message: string };
       if (code === undefined || code === 'ERR_FORMAT' || code === 'ERR_MEMORY') throw error;
-      const label = `node ${node.op} ${quote(labelOf(node))}`;
-      throw malformed('ONNX', label, 'what the operator takes', message.replaceAll('NaN', '?'), node.offset);
+      const got = message.replaceAll('NaN', '?');
+      throw malformed(this.#format, nodeLabel(node), 'what the operator takes', got, node.offset);
     }
   }
 
   #inline(node: OnnxNode, branch: string): readonly (Entry | undefined)[] {
     const graph = node.graphs.find(({ name }) => name === branch)?.graph;
-    if (!graph) throw malformed('ONNX', `node ${node.op} ${quote(labelOf(node))}`, branch, 'none', node.offset);
+    if (!graph) throw malformed(this.#format, nodeLabel(node), branch, 'none', node.offset);
     const outer = this.#scope;
     this.#scope = new Map(outer);
     try {
@@ -358,15 +384,16 @@ class Reading {
 
   #output(name: string): Flow {
     const entry = this.#entryOf(name);
-    if (!entry) throw malformed('ONNX', `output ${quote(name)}`, 'a node that gives it', 'none', 0);
+    if (!entry) throw malformed(this.#format, `output ${quote(name)}`, 'a node that gives it', 'none', 0);
     const flow = isFlow(entry) ? entry : isSymbols(entry) ? this.#draft.numbers(entry) : this.#draft.constant(entry);
     return flow;
   }
 
   /** What of the file nobody needs. */
-  #unused(outputs: readonly Flow[]): string[] {
+  #unused(outputs: readonly Flow[], others?: readonly string[]): string[] {
     const needed = this.#draft.neededInputs(outputs);
     const inputs = this.#draft.inputs.filter(({ flow }) => !needed.has(flow)).map(({ name }) => `input '${name}'`);
+    if (others) return [...inputs, ...others];
     const initializers = [...this.#model.initializers.keys()].filter(
       (name) => !this.#used.has(name) && !this.#isDerived(name),
     );

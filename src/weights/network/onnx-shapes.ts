@@ -1,6 +1,7 @@
 // Shapes, and values at other places: reshape, transpose, slices, padding, resizing, gathering,
 // reductions.
 
+import { TYPES } from '../../formats/onnx-tensor.ts';
 import type { Operation as GraphOperation } from '../../graph/operation.ts';
 import { Pad } from '../../nn/pad.ts';
 import { GlobalAvgPool } from '../../nn/pool.ts';
@@ -8,14 +9,16 @@ import { Flatten, Reshape } from '../../nn/reshape.ts';
 import { Upsample } from '../../nn/upsample.ts';
 import { countOf } from '../../tensors/shape.ts';
 import { broadcastDims, type Flow, type Known, lengthsFor } from './draft.ts';
-import { type Call, type Converter, isFlow } from './onnx-call.ts';
+import { type Call, type Converter, isFlow, type Site } from './onnx-call.ts';
+import { einsum } from './onnx-einsum.ts';
 import { binary, reduce, reshaped, scalar, surround, transpose } from './onnx-layers.ts';
+import { eye, rangeOf, triangle } from './onnx-ranges.ts';
 import { isSame, productOf, ratioOf, type Sym, work } from './terms.ts';
 
 const whole = (value: number): Known => ({ dtype: 'I64', shape: [], data: Float64Array.of(value) });
 
 /** x with these lengths, one of which may be −1: by a layer where its samples stay samples. */
-function shaped(call: Call, x: Flow, wanted: readonly Sym[]): Flow {
+export function shaped(call: Site, x: Flow, wanted: readonly Sym[]): Flow {
   const open = wanted.indexOf(-1);
   const others = wanted.filter((_, i) => i !== open);
   const dims = open < 0 ? [...wanted] : wanted.map((dim, i) => (i === open ? ratioOf(x.dims, others) : dim));
@@ -86,6 +89,9 @@ const squeeze: Converter = (call) => {
   const rank = x.dims.length;
   const given = call.list('axes', 1);
   const axes = given ? call.axes(given, rank) : x.dims.flatMap((dim, i) => (dim === 1 ? [i] : []));
+  if (!given && x.dims.some((dim) => typeof dim !== 'number')) {
+    call.around.assume(`Squeeze '${call.name}', which names no axes: lengths that are open stay, where they are 1 too`);
+  }
   for (const axis of axes) {
     const length = x.dims[axis];
     if (typeof length === 'number' && length !== 1) throw call.fail(`length 1 of axis ${axis}`, `${length}`);
@@ -119,14 +125,17 @@ const transposed: Converter = (call) => {
   return transpose(call, x, call.axes(order, rank));
 };
 
-interface CutOf {
+/** The end of an axis, however long it is. */
+export const END = 2147483647;
+
+export interface CutOf {
   readonly axis: number;
   readonly start: Sym;
   readonly end: Sym;
   readonly step: number;
 }
 
-function sliced(call: Call, x: Flow, cuts: readonly CutOf[]): Flow {
+export function sliced(call: Site, x: Flow, cuts: readonly CutOf[]): Flow {
   const { lengths, inputs } = lengthsFor(
     cuts.flatMap(({ start, end }) => [start, end]),
     [x],
@@ -148,7 +157,7 @@ function sliced(call: Call, x: Flow, cuts: readonly CutOf[]): Flow {
       const [from, to] = [place(start), typeof end === 'number' && end >= 2 ** 31 - 1 ? dim : place(end)];
       return from === 0 ? to : work('max', work('sub', to, from), 0);
     }
-    return undefined as unknown as Sym;
+    return undefined;
   });
   return call.draft.operate(operation, inputs, dims);
 }
@@ -198,9 +207,10 @@ const split: Converter = (call) => {
 
 const expand: Converter = (call) => expanded(call, call.flow(0), call.shape(1, 'shape'));
 
-function expanded(call: Call, x: Flow, wanted: readonly Sym[]): Flow {
+export function expanded(call: Site, x: Flow, wanted: readonly Sym[]): Flow {
   const dims = broadcastDims([{ dims: x.dims }, { dims: wanted }]);
-  if (dims.length === x.dims.length && dims.every((dim, i) => isSame(dim, x.dims[i]))) return x;
+  const isLike = (dim: Sym | undefined, i: number) => dim !== undefined && isSame(dim, x.dims[i]);
+  if (dims.length === x.dims.length && dims.every(isLike)) return x;
   const { lengths, inputs } = lengthsFor(wanted, [x]);
   return call.draft.operate({ kind: 'expand', lengths } as GraphOperation, inputs, dims);
 }
@@ -494,13 +504,7 @@ const oneHot: Converter = (call) => {
   const rank = indices.shape.length + 1;
   const axis = call.axis(call.whole('axis', -1), rank);
   const values = call.flow(2);
-  const { lengths, inputs } = lengthsFor([0, depth, 1], []);
-  const range = call.draft.operate(
-    { kind: 'numbers', as: 'range', numbers: lengths, value: 0, shape: [] } as GraphOperation,
-    inputs,
-    [depth],
-    'I64',
-  );
+  const range = rangeOf(call, depth);
   const wide = reshaped(
     call,
     range,
@@ -524,7 +528,7 @@ const oneHot: Converter = (call) => {
   return binaryWhere(call, mark, on, off);
 };
 
-function binaryWhere(call: Call, choice: Flow, a: Flow, b: Flow): Flow {
+export function binaryWhere(call: Site, choice: Flow, a: Flow, b: Flow): Flow {
   return call.draft.operate({ kind: 'where' }, [choice, a, b], broadcastDims([choice, a, b]), a.dtype);
 }
 
@@ -579,16 +583,38 @@ const range: Converter = (call) => {
 
 const trilu: Converter = (call) => {
   const x = call.flow(0);
-  const [rows, columns] = x.shape.slice(-2);
+  if (x.dims.length < 2) throw call.fail('x of rank 2 or more', `rank ${x.dims.length}`);
+  const [rows, columns] = x.dims.slice(-2);
   const k = call.has(1) ? call.constant(1, 'k').data[0] : 0;
-  const isUpper = call.flag('upper', 1);
-  if (!(rows * columns <= 2 ** 22)) throw call.fail('matrices of known size', 'others');
-  const data = Float32Array.from({ length: rows * columns }, (_, i) => {
-    const [row, column] = [Math.floor(i / columns), i % columns];
-    return (isUpper ? column - row >= k : column - row <= k) ? 1 : 0;
-  });
-  const mask = call.draft.constant({ dtype: 'BOOL', shape: [rows, columns], data });
+  const mask = triangle(call, rows, columns, k, call.flag('upper', 1) ? 'greater-equal' : 'less-equal');
   return binaryWhere(call, mask, x, scalar(call, 0));
+};
+
+const eyeLike: Converter = (call) => {
+  const entry = call.entry(0);
+  const dims: readonly Sym[] = isFlow(entry) ? entry.dims : entry.shape;
+  if (dims.length !== 2) throw call.fail('x of rank 2', `rank ${dims.length}`);
+  const type = call.node.attributes.has('dtype') ? TYPES[call.whole('dtype', 0)] : entry.dtype;
+  return eye(call, dims[0], dims[1], call.whole('k', 0), type ?? `type ${call.whole('dtype', 0)}`);
+};
+
+const gridSample: Converter = (call) => {
+  const [x, places] = [call.flow(0), call.flow(1)];
+  const mode = call.choice('mode', call.opset < 20 ? 'bilinear' : 'linear', [...MODES, 'bilinear', 'bicubic']);
+  const outside = call.choice('padding_mode', 'zeros', ['zeros', 'border', 'reflection']);
+  const rest = { mode: mode.replace(/^bi/, ''), outside, alignCorners: call.flag('align_corners') };
+  const dims = [x.dims[0], x.dims[1], ...places.dims.slice(1, -1)];
+  return call.draft.operate({ kind: 'grid-sample', ...rest } as GraphOperation, [x, places], dims);
+};
+
+const MODES = ['nearest', 'linear', 'cubic'] as const;
+
+const reverseSequence: Converter = (call) => {
+  const x = call.flow(0);
+  const time = call.whole('time_axis', 0, 0, 1);
+  const batch = call.whole('batch_axis', 1, 0, 1);
+  if (time === batch) throw call.fail('two axes, of time and of samples', `axis ${time} twice`);
+  return call.draft.operate({ kind: 'reverse', time } as GraphOperation, [x, call.flow(1)], x.dims);
 };
 
 export const shapes = (): Readonly<Record<string, Converter>> => ({
@@ -633,4 +659,8 @@ export const shapes = (): Readonly<Record<string, Converter>> => ({
   ConstantOfShape: constantOfShape,
   Range: range,
   Trilu: trilu,
+  EyeLike: eyeLike,
+  GridSample: gridSample,
+  ReverseSequence: reverseSequence,
+  Einsum: einsum,
 });

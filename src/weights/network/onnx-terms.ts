@@ -38,6 +38,7 @@ const FORMULAS: Readonly<Record<string, Formula>> = /* @__PURE__ */ (() => ({
   Equal: two('equal'),
   Less: two('less'),
   Greater: ([a, b]) => work('less', b, a),
+  FloorDiv: ([a, b]) => work('floor', work('div', a, b)),
   LessOrEqual: ([a, b]) => not(work('less', b, a)),
   GreaterOrEqual: ([a, b]) => not(work('less', a, b)),
   And: two('and'),
@@ -51,7 +52,7 @@ const FORMULAS: Readonly<Record<string, Formula>> = /* @__PURE__ */ (() => ({
   Where: (terms) => work('where', ...terms),
 }))();
 /** Whose results are rounded, where they are floats. */
-const ROUNDED = ['Add', 'Sub', 'Mul', 'Div', 'Pow', 'Sum', 'Sqrt'];
+const ROUNDED = ['Add', 'Sub', 'Mul', 'Div', 'FloorDiv', 'Pow', 'Sum', 'Sqrt'];
 const TRUTHS = ['Equal', 'Less', 'Greater', 'LessOrEqual', 'GreaterOrEqual', 'And', 'Or', 'Not'];
 
 /** Operators that move numbers, and which inputs these are: all, or the first. */
@@ -69,6 +70,9 @@ const MOVES: Readonly<Record<string, 'all' | 'first'>> = {
   Expand: 'first',
   Tile: 'first',
   Split: 'first',
+  // of TensorFlow
+  StridedSlice: 'first',
+  Unpack: 'first',
 };
 
 const REDUCTIONS: Readonly<Record<string, 'add' | 'mul' | 'max' | 'min'>> = {

@@ -129,7 +129,7 @@ function shapeFor(subject: Subject, dice: Dice): number[] {
   return shape;
 }
 
-const takesMask = ({ kind }: Subject) => /^(Batch|Domain|Instance|Recurrent)/.test(kind);
+const takesMask = ({ kind }: Subject) => /^(Batch|Domain|Group|Instance|Recurrent)/.test(kind);
 export const tracks = ({ kind }: Subject) => /^(Batch|Domain|Recurrent)/.test(kind);
 
 function forwardCall(subject: Subject, dice: Dice, last: ForwardCall | undefined): ForwardCall {

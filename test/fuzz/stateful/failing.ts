@@ -274,8 +274,9 @@ const MISTAKES: Record<string, Mistake> = {
   },
   'sizes of a constructor that are wrong': ({ subject, dice }) => {
     if (isNetwork(subject) || subject.kind === 'ActivationLayer') return undefined;
-    // a linear layer without a number of inputs is built for its first one
-    const none = subject.kind === 'Linear' ? undefined : null;
+    // without a number of features layers are built for their first input; group norm begins with
+    // its groups
+    const none = subject.kind === 'GroupNorm' ? null : undefined;
     const size = dice.of<Anything>([0, -1, 1.5, Number.NaN, none, 'x', 2 ** 30, 1n]);
     const first = subject.kind === 'Dropout' ? dice.of<Anything>([-1, 2, Number.NaN, 'x', null]) : size;
     return () => build({ ...subject, args: [first, ...subject.args.slice(1)] });
@@ -369,7 +370,7 @@ function constrains({ kind, layers }: Subject): boolean {
   return layers ? layers.some(constrains) : kind !== 'ActivationLayer' && kind !== 'Dropout';
 }
 
-const takesMask = ({ kind }: Subject) => /^(Batch|Domain|Instance|Recurrent)/.test(kind);
+const takesMask = ({ kind }: Subject) => /^(Batch|Domain|Group|Instance|Recurrent)/.test(kind);
 
 /** Does a batch of one value per channel have to throw? */
 function refusesSingle(subject: Subject, layer: BatchNorm): boolean {

@@ -320,7 +320,9 @@ export class NormModel implements Model {
     const tracked: { run: number; count: number; online: boolean }[] = [];
     const byRunning = layer.frozen || (!layer.training && !!running);
     for (const [run, cells] of runs.entries()) {
-      const least = Math.min(...cells.map(({ effective }) => effective));
+      // a group in which nothing counts is 0 everywhere
+      const filled = kind === 'GroupNorm' ? cells.filter(({ places }) => places.length > 0) : cells;
+      const least = Math.min(...filled.map(({ effective }) => effective));
       const count = weights ? (least <= 1 + 1e-9 ? Math.round(least) : least) : cells[0].effective;
       const unreached = kind === 'RecurrentBatchNorm1d' && cells.every(({ places }) => places.length === 0);
       for (const cell of cells) statistics(cell, x, weights, kind === 'RMSNorm');
@@ -484,8 +486,11 @@ export class NormModel implements Model {
         put(mean, i, (1 - w) * mean.values[i] + w * m(c), (1 - w) * Math.abs(mean.values[i]) + w * scaleOf(c));
         const old = variance.values[i];
         if (kind === 'BatchRenorm' && average === 'std') {
-          const std = (1 - w) * Math.sqrt(old + eps) + w * Math.sqrt(runs[run][c].variance + eps);
-          put(variance, i, std < Infinity ? Math.max(std * std - eps, 0) : std, old + eps + std * std);
+          const own = w * Math.sqrt(runs[run][c].variance + eps);
+          const std = (1 - w) * Math.sqrt(old + eps) + own;
+          // the batch's variance may be off by twice the tolerance, as below: so much of std² comes of it
+          const scale = old + eps + std * (std + own);
+          put(variance, i, std < Infinity ? Math.max(std * std - eps, 0) : std, scale);
         } else put(variance, i, (1 - w) * old + w * v(c), 2 * w * v(c));
       }
     };
