@@ -13,6 +13,7 @@ import {
   required,
   type Schema,
 } from '../named-options.ts';
+import type { LinkLike } from '../pool/source.ts';
 import { sha256, urlOf } from './host.ts';
 import { type Manifest, runIdOf, type Shard, shardsOf } from './manifest.ts';
 import { readPart, writePart } from './part.ts';
@@ -29,7 +30,7 @@ export interface BullMQRunOptions<R> {
   /** The shards. */
   manifest: Manifest;
   /** The task, or the path or URL of a module whose default export it is: for its merge. */
-  task: ShardTask<R> | string | URL;
+  task: ShardTask<R> | string | LinkLike;
   /** Where workers put results of more than 64 kB. Default: none, and such results are an error. */
   store?: PartStore;
   /** The queue's name, which workers know. Default `'evenkeel'`. */
@@ -51,7 +52,7 @@ export interface BullMQWorkerOptions {
   /** How the broker is reached. */
   connection: BrokerConnection;
   /** The path or URL of the module whose default export is the task. */
-  task: string | URL;
+  task: string | LinkLike;
   /** Where results of more than 64 kB go. Default: none, and such results are an error. */
   store?: PartStore;
   /** The queue's name. Default `'evenkeel'`. */
@@ -190,11 +191,7 @@ export async function runOnBullMQ<R>(options: BullMQRunOptions<R>): Promise<R> {
   const settings = readSchema(subject, options, runSchema());
   const { signal = never, progress } = settings;
   const shards = shardsOf(subject, settings.manifest as Manifest);
-  const location = settings.task;
-  const task = await loadTask(
-    subject,
-    typeof location === 'string' ? urlOf(location) : (location as ShardTask<R> | URL),
-  );
+  const task = await loadTask(subject, settings.task as BullMQRunOptions<R>['task']);
   const run = await runIdOf(settings.manifest as Manifest, task);
   const broker = await brokerOf(subject, settings.connection);
   const { bullmq, connection, backend } = broker;
@@ -401,7 +398,7 @@ async function resultOf(
 
 interface WorkerSettings {
   readonly connection: unknown;
-  readonly task: string | URL;
+  readonly task: string | LinkLike;
   readonly store: PartStore | undefined;
   readonly queue: string;
   readonly threads: number;
@@ -412,7 +409,7 @@ interface WorkerSettings {
 const workerSchema = (): Schema<WorkerSettings> => ({
   connection: given(),
   task: required((subject, name, value) => {
-    if (typeof value !== 'string' && !(value instanceof URL)) {
+    if (typeof value !== 'string' && typeof (value as Partial<LinkLike> | null)?.href !== 'string') {
       throw wrongKind('ERR_OPTION', subject, name, 'the path or URL of a module', show(value));
     }
   }),

@@ -3,6 +3,7 @@
 export type { ErrorCode, EvenkeelError } from '../errors.ts';
 export type { Layer } from '../layers/layer.ts';
 export { Moments, type MomentsJSON, type MomentsOptions } from '../norms/statistics/moments.ts';
+export type { LinkLike } from '../pool/source.ts';
 export type { Batches } from '../stats/population.ts';
 export {
   type BullMQRunOptions,
