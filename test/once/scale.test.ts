@@ -1,4 +1,5 @@
-// What starts shards on machines: the example's Slurm array, its Kubernetes manifest and its brokers.
+// What starts shards on machines: the example's Slurm array, its Kubernetes manifest and its
+// brokers.
 
 import { execFile } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
