@@ -114,8 +114,20 @@ export class Serving {
     // one by one: to compare, or to find out whose error it is
     const alone = this.#each(job);
     if ('error' in whole) return done(alone);
-    const verdict = job.isNew ? independent(job, whole.outputs, alone) : undefined;
+    const verdict = job.isNew ? this.#verdict(job, whole.outputs, alone) : undefined;
     return verdict ? done([whole], true) : done(alone, verdict);
+  }
+
+  /** Are rows independent? Undefined where that cannot be told. */
+  #verdict(job: Job, whole: readonly Output[], alone: readonly Answer[]): boolean | undefined {
+    const verdict = independent(job, whole, alone);
+    if (verdict !== undefined) return verdict;
+    // all requests hold the same: the first one beside a variation of itself can tell
+    const varied = variation(job);
+    const joint = this.#attempt(varied.inputs);
+    if ('error' in joint) return undefined;
+    const apart = this.#each(varied);
+    return apart.some((answer) => 'error' in answer) ? undefined : independent(varied, joint.outputs, apart);
   }
 
   #each({ inputs, rows }: Job): Answer[] {
@@ -177,6 +189,22 @@ function independent({ inputs, rows }: Job, whole: readonly Output[], alone: rea
     at += rows[i];
   }
   return inputs.some(({ data }) => !repeats(data, data.length / total)) || undefined;
+}
+
+/** The first request of a batch, and behind it the same with other values, of the same size. */
+function variation({ id, inputs, rows: [count, ...others] }: Job): Job {
+  const total = others.reduce((sum, one) => sum + one, count);
+  const varied = inputs.map(({ data, shape: [, ...row] }) => {
+    const size = (data.length / total) * count;
+    const values = new Float32Array(2 * size);
+    values.set(data.subarray(0, size));
+    let most = 0;
+    for (const value of data) if (Math.abs(value) > most && Number.isFinite(value)) most = Math.abs(value);
+    // steps of the golden ratio: no period, and no value far from the others
+    for (let i = 0; i < size; i++) values[size + i] = 0.5 * data[i] + 0.5 * (most || 1) * ((i * 0.618034) % 1);
+    return { data: values, shape: [2 * count, ...row] };
+  });
+  return { id, inputs: varied, rows: [count, count], isNew: true };
 }
 
 /** Are two lists the same within rounding, and NaN in the same places? */

@@ -1,4 +1,5 @@
-// Runs over BullMQ, on Redis or PostgreSQL: jobs are shards, and results are merged by whoever asks.
+// Runs over BullMQ, on Redis or PostgreSQL: jobs are shards, and results are merged by whoever
+// asks.
 
 import { type EvenkeelError, show, wrongKind, wrongMoment } from '../errors.ts';
 import {
@@ -12,6 +13,7 @@ import {
   required,
   type Schema,
 } from '../named-options.ts';
+import type { LinkLike } from '../pool/source.ts';
 import { sha256, urlOf } from './host.ts';
 import { type Manifest, runIdOf, type Shard, shardsOf } from './manifest.ts';
 import { readPart, writePart } from './part.ts';
@@ -28,7 +30,7 @@ export interface BullMQRunOptions<R> {
   /** The shards. */
   manifest: Manifest;
   /** The task, or the path or URL of a module whose default export it is: for its merge. */
-  task: ShardTask<R> | string | URL;
+  task: ShardTask<R> | string | LinkLike;
   /** Where workers put results of more than 64 kB. Default: none, and such results are an error. */
   store?: PartStore;
   /** The queue's name, which workers know. Default `'evenkeel'`. */
@@ -50,7 +52,7 @@ export interface BullMQWorkerOptions {
   /** How the broker is reached. */
   connection: BrokerConnection;
   /** The path or URL of the module whose default export is the task. */
-  task: string | URL;
+  task: string | LinkLike;
   /** Where results of more than 64 kB go. Default: none, and such results are an error. */
   store?: PartStore;
   /** The queue's name. Default `'evenkeel'`. */
@@ -172,7 +174,8 @@ class Connected {
  * Runs the shards of a manifest on the workers of a queue (`npx evenkeel worker`), and merges their
  * results here: the same as of `runShards`, byte for byte, whatever fails in between.
  *
- *     const statistics = await runOnBullMQ({ connection: 'redis://127.0.0.1:6379', manifest, task: './task.mjs' });
+ *     const statistics = await runOnBullMQ({ connection: 'redis://127.0.0.1:6379', manifest, task:
+ *     './task.mjs' });
  *
  * Jobs are named by the run's id and the shard's key. A run that is asked for again, at the same
  * time or after its coordinator was lost, goes on where it was.
@@ -188,11 +191,7 @@ export async function runOnBullMQ<R>(options: BullMQRunOptions<R>): Promise<R> {
   const settings = readSchema(subject, options, runSchema());
   const { signal = never, progress } = settings;
   const shards = shardsOf(subject, settings.manifest as Manifest);
-  const location = settings.task;
-  const task = await loadTask(
-    subject,
-    typeof location === 'string' ? urlOf(location) : (location as ShardTask<R> | URL),
-  );
+  const task = await loadTask(subject, settings.task as BullMQRunOptions<R>['task']);
   const run = await runIdOf(settings.manifest as Manifest, task);
   const broker = await brokerOf(subject, settings.connection);
   const { bullmq, connection, backend } = broker;
@@ -338,12 +337,12 @@ async function inTime<T>(work: Promise<T>, until: number, check: () => void): Pr
   }
 }
 
-/** Is it an error of a broker that may come back? */
+/** Is it an error that passes: of a broker that is away, or of a shard that is being computed? */
 function isOutage(error: unknown): boolean {
   const { message = '', code = '' } = error as { message?: string; code?: string };
   return (
     /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|57P0|08)/.test(code) ||
-    /ECONN|Connection|closed|terminat|retries per request|LOADING|Missing key|timeout/i.test(message)
+    /ECONN|Connection|closed|terminat|retries per request|LOADING|Missing key|timeout|locked/i.test(message)
   );
 }
 
@@ -399,7 +398,7 @@ async function resultOf(
 
 interface WorkerSettings {
   readonly connection: unknown;
-  readonly task: string | URL;
+  readonly task: string | LinkLike;
   readonly store: PartStore | undefined;
   readonly queue: string;
   readonly threads: number;
@@ -410,7 +409,7 @@ interface WorkerSettings {
 const workerSchema = (): Schema<WorkerSettings> => ({
   connection: given(),
   task: required((subject, name, value) => {
-    if (typeof value !== 'string' && !(value instanceof URL)) {
+    if (typeof value !== 'string' && typeof (value as Partial<LinkLike> | null)?.href !== 'string') {
       throw wrongKind('ERR_OPTION', subject, name, 'the path or URL of a module', show(value));
     }
   }),
@@ -427,7 +426,8 @@ const workerSchema = (): Schema<WorkerSettings> => ({
  * Serves a queue: computes shards in threads of its own, so that this thread can tell the broker
  * that it lives. `npx evenkeel worker` calls it.
  *
- *     await using worker = await workOnBullMQ({ connection: 'redis://127.0.0.1:6379', task: './task.mjs' });
+ *     await using worker = await workOnBullMQ({ connection: 'redis://127.0.0.1:6379', task:
+ *     './task.mjs' });
  *
  * A shard whose worker was lost goes to another one after `lockDuration`, up to 5 times. Where a
  * worker that was thought lost comes back, its result is refused by the broker.

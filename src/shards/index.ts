@@ -1,10 +1,9 @@
 // `evenkeel/shards`: one function per shard, on one machine or on many, with one result.
 
 export type { ErrorCode, EvenkeelError } from '../errors.ts';
-export type { Port } from '../infer/program.ts';
-export type { Compiled, Named } from '../infer/run.ts';
 export type { Layer } from '../layers/layer.ts';
 export { Moments, type MomentsJSON, type MomentsOptions } from '../norms/statistics/moments.ts';
+export type { LinkLike } from '../pool/source.ts';
 export type { Batches } from '../stats/population.ts';
 export {
   type BullMQRunOptions,

@@ -2,7 +2,6 @@
 
 import { show, wrongKind, wrongValue } from '../errors.ts';
 import { readSafetensors, writeSafetensors } from '../formats/safetensors.ts';
-import type { Compiled } from '../infer/run.ts';
 import { checkRecord } from '../named-options.ts';
 import type { Batches } from '../stats/population.ts';
 import type { ShardContext, ShardTask } from './task.ts';
@@ -20,7 +19,7 @@ export interface InferenceTaskOptions<B> {
   /** Part of the run's id: of the network, and of how batches are made. */
   version: string;
   /** Runs a batch: a compiled network, or what calls one. One output, or a record of several. */
-  run: Compiled | ((batch: B) => unknown);
+  run: (batch: never) => unknown;
   /** The batches of a shard, always the same for the same input. */
   batches: (input: unknown, context: ShardContext) => Batches<B> | Promise<Batches<B>>;
 }
@@ -85,11 +84,13 @@ function decode(bytes: Uint8Array, part: string): [string, InferenceOutput][] {
  * A task for inference: runs the batches of each shard, and joins the outputs of all along axis 0,
  * by sorted keys.
  *
- *     export default inferenceTask({ version: 'net-7', run: load(file), batches: ({ file }) => read(file) });
+ *     export default inferenceTask({ version: 'net-7', run: load(file), batches: ({ file }) =>
+ *     read(file) });
  *
  * @returns a task; its result is a record of outputs by their names, `output` where the network has
  *   one. NaN and infinities are values as any
- * @throws ERR_OPTION for options that are missing. Its shards throw ERR_TYPE for outputs that are no
+ * @throws ERR_OPTION for options that are missing. Its shards throw ERR_TYPE for outputs that are
+ * no
  *   tensors, ERR_SHAPE where rows differ in shape
  */
 export function inferenceTask<B>(options: InferenceTaskOptions<B>): ShardTask<Record<string, InferenceOutput>> {
@@ -110,7 +111,7 @@ export function inferenceTask<B>(options: InferenceTaskOptions<B>): ShardTask<Re
       const pieces: Pieces = new Map();
       for await (const batch of await batches(input, context)) {
         context.signal.throwIfAborted();
-        const y = await (run as (batch: B) => unknown)(batch);
+        const y = await run(batch as never);
         for (const [name, output] of Object.entries(isTensor(y) ? { [ONLY]: y } : ((y ?? {}) as object))) {
           if (!isTensor(output))
             throw wrongKind('ERR_TYPE', SUBJECT, `output '${name}'`, '{ data, shape }', show(output));

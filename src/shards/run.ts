@@ -106,7 +106,8 @@ export interface ShardReport {
  * also at once: the first whole part stays. A part that is damaged is computed anew.
  *
  * @param index which of the shards by sorted keys, from 0
- * @throws ERR_OPTION for an index that no shard has; ERR_SHARD where the task throws; what the store
+ * @throws ERR_OPTION for an index that no shard has; ERR_SHARD where the task throws; what the
+ * store
  *   throws
  */
 export async function runShard<R>(

@@ -123,11 +123,13 @@ function momentsOf({ count, mean, m2 }: Sums): Moments {
  * every norm that tracks statistics, in training, as `populationStatistics` takes them. Results are
  * merged pairwise by sorted keys, in a tree that depends on the number of shards alone.
  *
- *     export default statisticsTask({ version: 'resnet-3', net: () => loadNet(), batches: ({ file }) => read(file) });
+ *     export default statisticsTask({ version: 'resnet-3', net: () => loadNet(), batches: ({ file
+ *     }) => read(file) });
  *
  * @returns a task; its result has `Moments` by the names of norms, and `applyStatistics` puts them
  *   into the network
- * @throws ERR_OPTION for options that are missing. Its shards throw ERR_NON_FINITE where no batch is
+ * @throws ERR_OPTION for options that are missing. Its shards throw ERR_NON_FINITE where no batch
+ * is
  *   finite, and ERR_OPTION for norms with statistics for each time step, which have no one moment
  */
 export function statisticsTask<B>(options: StatisticsTaskOptions<B>): ShardTask<ShardStatistics> {

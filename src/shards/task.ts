@@ -1,6 +1,8 @@
 // What is done with a shard, and what becomes of all results.
 
 import { show, wrongKind } from '../errors.ts';
+import type { LinkLike } from '../pool/source.ts';
+import { urlOf } from './host.ts';
 
 /** A signal that a task may listen to. */
 export interface TaskSignal {
@@ -60,10 +62,10 @@ export function checkTask(subject: string, task: unknown, where = ''): asserts t
 }
 
 /** The default export of a module, which is to be a task. */
-export async function loadTask<R>(subject: string, task: ShardTask<R> | string | URL): Promise<ShardTask<R>> {
-  const isLocation = typeof task === 'string' || task instanceof URL;
-  const found: unknown = isLocation ? ((await import([`${task}`][0])) as { default?: unknown }).default : task;
-  checkTask(subject, found, isLocation ? `the default export of ${task}` : '');
+export async function loadTask<R>(subject: string, task: ShardTask<R> | string | LinkLike): Promise<ShardTask<R>> {
+  const url = typeof task === 'string' ? urlOf(task).href : (task as Partial<LinkLike> | undefined)?.href;
+  const found: unknown = url === undefined ? task : ((await import([url][0])) as { default?: unknown }).default;
+  checkTask(subject, found, url === undefined ? '' : `the default export of ${url}`);
   return found as ShardTask<R>;
 }
 

@@ -1,7 +1,16 @@
 // The built package, as programs outside see it.
 
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -157,6 +166,32 @@ export const logits: Float32Array = mobilenetV2().compile()({ data: y, shape: [1
     expect(files.filter(({ path }) => !/^(dist\/|README|LICENSE|package\.json)/.test(path))).toEqual([]);
     expect(files.reduce((sum, { size }) => sum + size, 0)).toBeLessThan(1_300_000);
     expect(readdirSync(join(folder, 'node_modules')).filter((name) => !name.startsWith('.'))).toEqual(['evenkeel']);
+  });
+
+  test('shards say which package is missing or of another version, and how to install it', () => {
+    writeFileSync(
+      join(folder, 'shards.mjs'),
+      `import { runOnBullMQ } from 'evenkeel/shards';
+const task = { name: 't', version: '1', shard() {}, merge() {}, encode() {} };
+const manifest = { shards: [{ key: 'a', input: 1 }] };
+await runOnBullMQ({ connection: 'redis://127.0.0.1:1', manifest, task }).catch(({ code, message }) => console.log(code, message));
+`,
+    );
+    const said = () => run(process.execPath, 'shards.mjs').trim();
+    expect(said()).toBe('ERR_PEER runOnBullMQ: the package expected bullmq, got none (npm install bullmq)');
+    const peer = join(folder, 'node_modules/bullmq');
+    mkdirSync(peer);
+    writeFileSync(
+      join(peer, 'package.json'),
+      '{ "name": "bullmq", "version": "5.9.0", "type": "module", "main": "index.js" }',
+    );
+    writeFileSync(join(peer, 'index.js'), 'export class Queue {}');
+    expect(said()).toBe(
+      'ERR_PEER runOnBullMQ: the package bullmq expected version 6, got version before 6 (npm install bullmq@6)',
+    );
+    writeFileSync(join(peer, 'index.js'), 'export const BULLMQ_MAJOR_VERSION = 6;');
+    expect(said()).toBe('ERR_PEER runOnBullMQ: the package expected ioredis, got none (npm install ioredis)');
+    rmSync(peer, { recursive: true });
   });
 
   test('is what publint and attw expect', () => {

@@ -182,12 +182,25 @@ describe('a pool', () => {
       };
       export default Object.assign(run, { inputs: [{ name: 'x', shape: [null, 2] }], outputs: [{ name: 'y', shape: [null, 2] }] });`;
     const p = await pool(moduleOf('coupled.mjs', coupled), { workers: 1, maxBatch: 8 });
-    // all the same: nothing to be seen of it
+    // all the same: their mean is that of each
     for (const answer of await Promise.all(Array.from({ length: 20 }, () => p.run(two(1, 3)))))
       expect([...answer.data]).toEqual([-1, 1]);
     const answers = await Promise.all(Array.from({ length: 40 }, (_, i) => p.run(two(i, i + 2))));
     for (const { data } of answers) expect([...data]).toEqual([-1, 1]);
     expect(p.stats().requests.completed).toBe(60);
+  });
+
+  test('requests that all hold the same become batches as others do', async () => {
+    const p = await pool(file, { workers: 1, maxBatch: 8 });
+    for (let round = 0; round < 2; round++) {
+      const answers = await Promise.all(Array.from({ length: 16 }, () => p.run(rows(1))));
+      for (const answer of answers) expect(answer).toEqual(answerOf(rows(1)));
+    }
+    // where they were found to be independent: a request joins what waits
+    expect(p.stats().batches.sizes).toEqual({ 8: 4 });
+    const zeros = () => ({ data: new Float32Array(6), shape: [1, 6] });
+    for (const answer of await Promise.all(Array.from({ length: 8 }, () => p.run(zeros()))))
+      expect(answer).toEqual(answerOf(zeros()));
   });
 
   test('softmax over the batch, which keeps the shape, is found out as well', async () => {

@@ -49,13 +49,17 @@ export async function soak({
   let [asked, answered, wrong, failed, killed] = [0, 0, 0, 0, 0];
   const memory: number[] = [];
   const moments = Array.from({ length: kills }, () => Math.floor(0.95 * random() * requests)).sort((a, b) => a - b);
-  const isWhole = () => p.stats().workers.every(({ state }) => state === 'idle' || state === 'busy');
+  let settled = 0;
+  // what was run once more has its answer: it is not to be lost again
+  const isWhole = () =>
+    answered - settled > 4 * clients && p.stats().workers.every(({ state }) => state === 'idle' || state === 'busy');
   const client = async () => {
     while (asked < requests) {
       const i = asked++ % INPUTS;
-      // a kill waits until the worker of the last one was replaced
+      // a kill waits until the worker of the last one was replaced, and its requests are answered
       if (asked >= moments[killed] && isWhole()) {
         killed++;
+        settled = answered;
         workers.kill(random() < 0.5 ? 0 : 1);
       }
       if (asked % Math.ceil(requests / 10) === 0) {

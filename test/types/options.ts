@@ -72,6 +72,18 @@ import {
   xavierUniform,
 } from 'evenkeel';
 import { type PoolOptions, type PoolRunOptions, pool } from 'evenkeel/pool';
+import {
+  type BullMQRunOptions,
+  type BullMQWorkerOptions,
+  directoryStore,
+  type Manifest,
+  type RunShardsOptions,
+  runOnBullMQ,
+  runShards,
+  type ShardStatistics,
+  statisticsTask,
+  workOnBullMQ,
+} from 'evenkeel/shards';
 
 type Complete<T> = Required<{ [K in keyof T]: T[K] }>;
 
@@ -294,5 +306,37 @@ export const answered = pool('net.safetensors', pooled).then(async (p) => {
   for await (const { shape } of p.map([{ data, shape: [1, 2] }])) shape.length;
   return p.stats().latency.p99;
 });
+
+// Runs over shards: all of their options.
+const task = statisticsTask({ version: '1', net: () => new BatchNorm1d(3), batches: () => [x], forward: () => {} });
+const manifest: Complete<Manifest> = { task: './task.mjs', shards: [{ key: 'a', input: { file: 'a' } }] };
+const local: Complete<RunShardsOptions> = {
+  attempts: 2,
+  progress: ({ done }) => done,
+  signal: { aborted: false, throwIfAborted() {} },
+};
+const worker: Complete<BullMQWorkerOptions> = {
+  connection: 'redis://127.0.0.1:6379',
+  connectTimeout: 1000,
+  lockDuration: 30_000,
+  queue: 'q',
+  store: directoryStore('parts'),
+  task: 'task.mjs',
+  threads: 2,
+};
+const over: Complete<BullMQRunOptions<ShardStatistics>> = {
+  attempts: 3,
+  connection: { connectionString: 'postgres://127.0.0.1/x' },
+  connectTimeout: 1000,
+  deadline: 1000,
+  manifest,
+  progress: ({ all }) => all,
+  queue: 'q',
+  signal: { aborted: false, throwIfAborted() {} },
+  store: directoryStore('parts'),
+  task,
+};
+export const merged = runShards(manifest, task, local).then(({ layers }) => layers['1'].count);
+export const brokered = workOnBullMQ(worker).then(() => runOnBullMQ(over));
 
 export { affine, onNonFinite, onSingleValue };
