@@ -56,9 +56,9 @@ async function bundle(entries, from, to, external) {
       minifyWhitespace: true,
       lineLimit: 200,
     });
-    // an import for its effects alone, where nothing has any
+    // no line ends behind a mark: `return` alone on its line would return nothing
     const annotated = code
-      .replaceAll('PURE|', '/*@__PURE__*/')
+      .replace(/PURE\|\s*/g, '/*@__PURE__*/')
       .replaceAll('import([', 'import(/* @vite-ignore *//* webpackIgnore: true */[');
     // classes keep their names: engines put those into their own errors ("Class constructor
     // BatchNorm cannot be invoked …")
@@ -66,6 +66,7 @@ async function bundle(entries, from, to, external) {
       /=class(?=( extends [\w$]+)?\{static name="(?:\\\n)?(\w+)")/g,
       (_, __, name) => `=class ${name}`,
     );
+    // an import for its effects alone, where nothing has any
     writeFileSync(path, named.replace(/(?<=^|;)import"[^"]*";/g, ''));
   }
 }

@@ -11,7 +11,7 @@ import { type Classified, classified, imageOf, SIDE } from './pixels.ts';
 const PACKAGE = 'nsfwjs@4.3.0';
 const work = fileURLToPath(new URL('./work/', import.meta.url));
 
-/** The folder with the model's files. Asks npm for them once, and throws where it is out of reach. */
+/** The folder with the model's files. Asks npm for them once; throws where it is out of reach. */
 export function modelFolder(): string {
   const folder = join(work, 'package/dist/models/mobilenet_v2');
   if (existsSync(folder)) return folder;

@@ -4,9 +4,6 @@
 import type { StoredTensor } from '../formats/dtypes.ts';
 import { type KerasLayer, kindOf } from './keras-config.ts';
 
-const STATISTICS = ['moving_mean', 'moving_variance'];
-const RENORM = ['moving_stddev', 'renorm_mean', 'renorm_stddev'];
-
 /** Variables by kind, in the order in which Keras 3 writes them. */
 const VARIABLES: Readonly<Record<string, readonly string[]>> = {
   dense: ['kernel', 'bias'],
@@ -21,7 +18,15 @@ const VARIABLES: Readonly<Record<string, readonly string[]>> = {
   depthwise_conv2d: ['kernel', 'bias'],
   separable_conv1d: ['depthwise_kernel', 'pointwise_kernel', 'bias'],
   separable_conv2d: ['depthwise_kernel', 'pointwise_kernel', 'bias'],
-  batch_normalization: ['gamma', 'beta', ...STATISTICS, ...RENORM],
+  batch_normalization: [
+    'gamma',
+    'beta',
+    'moving_mean',
+    'moving_variance',
+    'moving_stddev',
+    'renorm_mean',
+    'renorm_stddev',
+  ],
   layer_normalization: ['gamma', 'beta'],
   group_normalization: ['gamma', 'beta'],
   rms_normalization: ['scale'],
@@ -63,7 +68,7 @@ export function variableNames(
   if (kind === 'batch_normalization') {
     if (config) return names.slice(0, count);
     // with three, gamma or beta: only a config knows
-    return count === 4 || count === 7 ? names.slice(0, count) : count === 2 ? STATISTICS : undefined;
+    return count === 4 || count === 7 ? names.slice(0, count) : count === 2 ? names.slice(2, 4) : undefined;
   }
   // more than a layer of this kind has: a quantised one, or another with the same name
   if (count > names.length) return undefined;

@@ -128,7 +128,9 @@ function asScalar<V extends { readonly length: number }>(data: V, shape: readonl
   return { data, shape: data.length === 1 ? [] : shape };
 }
 
-const TORCH_WORDS = Object.fromEntries(Object.entries(TORCH_NORM).filter(([name]) => !/^(?:gamma|beta)$/.test(name)));
+/** Names of a norm's statistics. */
+const torchWords = () =>
+  Object.fromEntries(Object.entries(TORCH_NORM).filter(([name]) => !/^(?:gamma|beta)$/.test(name)));
 
 /** Options of `toTorch`. */
 export interface TorchExportOptions extends ExportOptions {
@@ -165,7 +167,7 @@ export function toTorch(state: StateDict, options: TorchExportOptions = {}): Map
   const { spectralNorm = 'parametrizations', ...rest } = options;
   checkChoice('toTorch', 'spectralNorm', spectralNorm, Object.keys(SPECTRAL));
   const spectral = SPECTRAL[spectralNorm];
-  const names = inverted(TORCH_WORDS);
+  const names = inverted(torchWords());
   const isSpectral = (layer: string) =>
     ['weight', 'u', 'v'].every((leaf) => Object.hasOwn(state, joined(layer, leaf))) ? spectral : undefined;
   const ours = new Map(Object.entries(rest.rename ?? {}));

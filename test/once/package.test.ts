@@ -162,9 +162,9 @@ export const logits: Float32Array = mobilenetV2().compile()({ data: y, shape: [1
     tsc('--lib', 'es2022', 'weights.mts');
   });
 
-  test('holds what programs need, in less than 1.3 MB, and needs nothing else', () => {
+  test('holds what programs need, in less than 1.5 MB, and needs nothing else', () => {
     expect(files.filter(({ path }) => !/^(dist\/|README|LICENSE|package\.json)/.test(path))).toEqual([]);
-    expect(files.reduce((sum, { size }) => sum + size, 0)).toBeLessThan(1_300_000);
+    expect(files.reduce((sum, { size }) => sum + size, 0)).toBeLessThan(1_500_000);
     expect(readdirSync(join(folder, 'node_modules')).filter((name) => !name.startsWith('.'))).toEqual(['evenkeel']);
   });
 

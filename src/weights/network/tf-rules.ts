@@ -153,7 +153,7 @@ const conv = (op: 'Conv2D' | 'Depthwise') =>
     (shape) => (shape.length === 4 ? (op === 'Conv2D' ? shape[3] : shape[2] * shape[3]) : undefined),
   );
 
-const matMul = product(
+const matMul = /* @__PURE__ */ product(
   (to, node, inputs, output) => {
     const attributes = { transA: Number(node.flag('transpose_a')), transB: Number(node.flag('transpose_b')) };
     to.emit(node, 'Gemm', { inputs, outputs: [output], attributes });
