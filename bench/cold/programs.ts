@@ -1,6 +1,6 @@
 // The programs that are timed from start to end: each imports a library and normalises one batch of
-// 1×1024 in evaluation form. What it computes is checked in the program itself, so that nothing
-// fast and wrong is timed.
+// 1×1024 in evaluation form; one loads a small convnet from its file and runs it on an image. What
+// a program computes is checked in the program itself, so that nothing fast and wrong is timed.
 
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
+import { digitConvnet } from 'evenkeel/models';
 import { batchNormModel } from '../peers/onnx.ts';
 
 export const CHANNELS = 1024;
@@ -43,6 +44,16 @@ const check = (y) => {
 
 const OURS = `import { batchNorm } from 'evenkeel/infer';
 ${DATA}check(batchNorm({ data: x, shape: [1, n] }, { mean: fill(0.1), variance: fill(4), gamma: fill(3), beta: fill(-1) }).data);
+`;
+
+const CONVNET = `import { convolutions, load } from 'evenkeel/infer';
+import { readFileSync } from 'node:fs';
+const run = load(readFileSync(new URL('./convnet.evenkeel', import.meta.url)), { operations: [convolutions] });
+const { data } = run({ data: new Float32Array(784).fill(0.25), shape: [1, 1, 28, 28] });
+if (process.env.CHECK) {
+  const expected = JSON.parse(readFileSync(new URL('./convnet.json', import.meta.url), 'utf8'));
+  if (data.length !== 10 || !data.every((value, i) => value === expected[i])) throw new Error('wrong logits: ' + data);
+}
 `;
 
 const session = (library: string, setup = '') => `import * as ort from '${library}';
@@ -94,6 +105,12 @@ export async function writePrograms(folder: string): Promise<Program[]> {
     return { file: write(name, contents), raw: contents.length, gzip: gzipSync(contents, { level: 9 }).length };
   };
   const ours = await bundled('evenkeel-bundle.mjs', OURS);
+  // the file holds what the network that wrote it gives
+  using network = digitConvnet({ width: 8, seed: 1 }).eval().compile();
+  write('convnet.evenkeel', network.save());
+  const logits = network({ data: new Float32Array(784).fill(0.25), shape: [1, 1, 28, 28] }).data;
+  write('convnet.json', JSON.stringify([...logits]));
+  const convnet = await bundled('convnet-bundle.mjs', CONVNET);
   const wasmFolder = `${packageFolder('@tensorflow/tfjs-backend-wasm')}dist/`;
   const scripts = [
     '@tensorflow/tfjs-core/dist/tf-core.node.js',
@@ -108,6 +125,11 @@ export async function writePrograms(folder: string): Promise<Program[]> {
     { name: 'an empty script', file: write('empty.mjs', '') },
     { name: 'evenkeel, bundled', file: ours.file, bytes: { raw: ours.raw, gzip: ours.gzip, with: 'all in one file' } },
     { name: 'evenkeel, installed', file: write('evenkeel.mjs', OURS) },
+    {
+      name: 'evenkeel, a convnet',
+      file: convnet.file,
+      bytes: { raw: convnet.raw, gzip: convnet.gzip, with: 'the bundle, beside the network' },
+    },
     {
       name: 'onnxruntime-node',
       file: write(

@@ -4,6 +4,7 @@
 import { AdamW, accuracy, batches, CosineLR, crossEntropy, namedParameters, tensor } from 'evenkeel';
 import { type Convnet, digitConvnet } from 'evenkeel/models';
 import { type Digits, PIXELS } from './digits.ts';
+import { gain } from './summary.ts';
 
 const SIZE = 50;
 const WIDTH = 8;
@@ -109,13 +110,16 @@ export function convnet(digits: { train: Digits; test: Digits }, seen: number): 
   for (const t of [x, out]) t.dispose();
   run.dispose();
   for (const net of Object.values(nets)) net.dispose();
-  const last = curves.without.accuracy.at(-1)!;
-  const at = curves.with.accuracy.findIndex((share) => share >= last);
+  const target = curves.without.accuracy.at(-1)!;
+  const [on, off] = [curves.with, curves.without].map(({ images, accuracy }) => {
+    const at = accuracy.findIndex((share) => share >= target);
+    return at < 0 ? undefined : images[at];
+  });
   const words = (share: number) => `${(100 * share).toFixed(2)} %`;
-  const sentence = `A convnet of four layers reaches ${words(reached.with)} with batch norm and ${words(reached.without)} without, after ${seen} images; ${
-    at < 0
-      ? 'with batch norm it does not reach what it ends with without'
-      : `what it ends with without batch norm it has reached with it after ${curves.with.images[at]}`
+  const sentence = `A convnet of four layers ends with ${words(reached.with)} with batch norm and ${words(reached.without)} without, after ${seen} images. ${
+    on === undefined
+      ? 'What the net without batch norm ends with, the net with it does not reach'
+      : `To what the net without batch norm ends with (on ${PROBES} digits), the net without it takes ${off} images and the net with it ${on}: ${gain(off! / on)}`
   }.`;
   return {
     with: curves.with,

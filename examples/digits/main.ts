@@ -19,7 +19,7 @@ import { type Digits, PIXELS } from './digits.ts';
 import { SETTINGS } from './network.ts';
 import { Progress } from './progress.ts';
 import { type Finding, percent, writeReport } from './report.ts';
-import { compare, type Summary } from './summary.ts';
+import { answerOf, compare, type Summary } from './summary.ts';
 import { accuracyOf, type Run, train } from './train.ts';
 
 const options = readArguments({
@@ -65,8 +65,11 @@ for (const { setting, seed, batchNorm } of plans) {
 }
 
 const comparisons = SETTINGS.map(({ activation }) => compare(activation, runs));
-console.log('');
-for (const { activation, sentence } of comparisons) console.log(`${activation}: ${sentence}`);
+const answer = answerOf(comparisons);
+console.log(`\n${answer}\n`);
+for (const { activation, sentence, saturation } of comparisons) {
+  console.log(`${activation}: ${sentence}${saturation ? `\n${saturation}` : ''}`);
+}
 
 const best = runs.reduce((a, b) => (b.accuracy.at(-1)! > a.accuracy.at(-1)! ? b : a));
 const compiled = checkAndRun(best, digits.test);
@@ -78,7 +81,7 @@ test accuracy ${percent(compiled.accuracy)}, ${Math.round(compiled.imagesPerSeco
 
 const images = Math.max(
   50,
-  Math.round((options.quick ? 2000 : 16_000) * Math.min(1, steps / (options.quick ? 1000 : 4000))),
+  Math.round((options.quick ? 6000 : 16_000) * Math.min(1, steps / (options.quick ? 1000 : 4000))),
 );
 progress.show('a small convnet, with batch norm and without', 1);
 const convolutional = convnet(digits, images);
@@ -89,6 +92,7 @@ compiled: ${convolutional.steps.join('; ')}
 largest difference from evaluation mode ${convolutional.difference.toExponential(1)}, ${Math.round(convolutional.imagesPerSecond).toLocaleString('en')} images/s compiled, ${Math.round(convolutional.evalImagesPerSecond).toLocaleString('en')} images/s in evaluation mode`);
 
 const summary: Summary = {
+  answer,
   about: `evenkeel, backend ${backend}, Node ${process.version}, ${cpus()[0]?.model.trim() ?? 'unknown processor'}, ${new Date().toISOString().slice(0, 10)}; ${seeds.length} ${seeds.length === 1 ? 'seed' : 'seeds'}, ${steps} steps`,
   held: digits.test.count,
   comparisons,

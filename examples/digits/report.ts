@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Experiment, Figure, Result } from '../lab/experiment.ts';
 import { lineChart, type Series } from './chart.ts';
 import type { ConvnetSummary } from './convnet.ts';
+import { SETTINGS } from './network.ts';
 import { STYLE } from './style.ts';
 import type { Comparison, Summary } from './summary.ts';
 import type { Run } from './train.ts';
@@ -33,8 +34,10 @@ export function writeReport(
 function page(runs: readonly Run[], summary: Summary, findings: readonly Finding[]): string {
   const { best } = summary;
   return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Batch normalization on real digits</title><style>${STYLE}</style></head><body>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Batch normalization on real digits</title><style>${STYLE}.answer { max-width: 38rem; }</style></head><body>
 <h1>Batch normalization on real digits</h1>
+<p><strong>${summary.answer}</strong></p>
+${answerChart(runs)}
 <p class="soft">${summary.about}</p>
 <p>The network of Ioffe &amp; Szegedy (2015, section 4.1): 784 inputs, three hidden layers of 100 units, 10 classes, mini-batches of 60, small Gaussian weights. Trained twice from the same seeds on 8,000 MNIST digits, with batch norm between each linear layer and its activation, and without. Accuracy is on the ${summary.held} held-out digits.</p>
 ${summary.comparisons.map((comparison) => section(runs, comparison)).join('\n')}
@@ -58,10 +61,8 @@ function convnetSection({ with: on, without: off, sentence, ...net }: ConvnetSum
   ];
   const chart = lineChart(series, {
     title: 'Test accuracy of the convnet',
+    ...ACCURACY,
     xLabel: 'images seen',
-    yLabel: 'accuracy',
-    yRange: [0, 1],
-    format: (value) => `${Math.round(value * 100)} %`,
   });
   return `<p>${sentence}</p><div class="charts">${chart}</div><p>Compiled: ${net.steps.join('; ')}. Largest difference from evaluation mode: ${net.difference.toExponential(1)}. ${Math.round(net.imagesPerSecond).toLocaleString('en')} images per second on one thread (evaluation mode: ${Math.round(net.evalImagesPerSecond).toLocaleString('en')}).</p>`;
 }
@@ -83,7 +84,29 @@ function figures({ series, xLabel, xTicks }: Figure): string {
   return `<div class="scroll"><table><thead><tr>${heads.join('')}</tr></thead><tbody>${rows.join('')}</tbody></table></div>`;
 }
 
-function section(runs: readonly Run[], { activation, sentence }: Comparison): string {
+/** The learning curves of all nets in one picture, before anything else. */
+function answerChart(runs: readonly Run[]): string {
+  const tones = { sigmoid: ['a', 'b'], tanh: ['c', 'd'] } as const;
+  const series = SETTINGS.flatMap(({ activation }) =>
+    [true, false].map((batchNorm): Series => {
+      const mine = runs.filter((run) => run.setting.activation === activation && run.batchNorm === batchNorm);
+      const { x, y } = acrossSeeds(mine, (run) => run.accuracy);
+      const label = `${activation}, ${batchNorm ? 'with batch norm' : 'without'}`;
+      return { label, tone: tones[activation][batchNorm ? 0 : 1], ...(!batchNorm && { stroke: 'dashed' }), x, y };
+    }),
+  );
+  const title = 'Accuracy on held-out digits while the nets train (medians of the seeds)';
+  return `<div class="answer">${lineChart(series, { title, ...ACCURACY })}</div>`;
+}
+
+const ACCURACY = {
+  xLabel: 'training steps',
+  yLabel: 'accuracy',
+  yRange: [0, 1],
+  format: (value: number) => `${Math.round(value * 100)} %`,
+} as const;
+
+function section(runs: readonly Run[], { activation, sentence, saturation }: Comparison): string {
   const of = (batchNorm: boolean) =>
     runs.filter((run) => run.setting.activation === activation && run.batchNorm === batchNorm);
   const learning: Series[] = [
@@ -116,8 +139,8 @@ function section(runs: readonly Run[], { activation, sentence }: Comparison): st
     });
   };
   const most = Math.max(0.1, ...saturated.flatMap((series) => series.band?.high ?? series.y));
-  return `<h2>${activation}</h2><p>${sentence}</p><div class="charts">
-${lineChart(learning, { title: 'Test accuracy (median of the seeds; band: all seeds)', xLabel: 'training steps', yLabel: 'accuracy', yRange: [0, 1], format: (value) => `${Math.round(value * 100)} %` })}
+  return `<h2>${activation}</h2><p>${sentence}</p>${saturation ? `<p>${saturation}</p>` : ''}<div class="charts">
+${lineChart(learning, { title: 'Test accuracy (median of the seeds; band: all seeds)', ...ACCURACY })}
 ${lineChart(saturated, { title: 'Saturated units of the last hidden layer (mean over digits)', xLabel: 'training steps', yLabel: 'units of 100', yRange: [0, most * 1.05] })}
 ${spread(true)}
 ${spread(false)}

@@ -6,27 +6,33 @@ export interface Side {
   accuracy: number;
   loss: number;
   saturatedUnits: number;
-  millisecondsPerStep: number;
   /**
-   * Steps until the accuracy that the net without batch norm ends with is reached for the first
-   * time.
+   * How far the inputs of a typical activation of the last hidden layer spread at the end: from the
+   * 15th percentile over digits to the 85th.
    */
+  spread: number;
+  millisecondsPerStep: number;
+  /** Steps until the target of the comparison is reached for the first time. */
   stepsToTarget: number | undefined;
 }
 
+/** A net with batch norm held against the net without it that began from the same weights. */
 export interface Comparison {
   activation: ActivationKind;
   with: Side;
   without: Side;
-  /**
-   * Steps that the net without batch norm took for what the net with it reached in
-   * `with.stepsToTarget`.
-   */
-  speedup: number | undefined;
+  /** The accuracy to which the steps of both are counted: what the net without it ends with. */
+  target: number;
+  /** Steps without batch norm over steps with it; undefined where the target is not reached. */
+  ratio: number | undefined;
   sentence: string;
+  /** Why more units are saturated with batch norm, where it is so. */
+  saturation: string | undefined;
 }
 
 export interface Summary {
+  /** What the job found, in one sentence. */
+  answer: string;
   convnet: ConvnetSummary;
   about: string;
   held: number;
@@ -41,10 +47,10 @@ export interface Summary {
   };
 }
 
-/**
- * Medians over the seeds, each net with batch norm held against the net without it that began from
- * the same weights.
- */
+/** Ratios of steps nearer to 1 than this are no gain: curves are measured every fortieth step. */
+const NO_GAIN = 1.25;
+
+/** Medians over the seeds. */
 export function compare(activation: ActivationKind, runs: readonly Run[]): Comparison {
   const mine = runs.filter((run) => run.setting.activation === activation);
   const seeds = [...new Set(mine.map((run) => run.seed))];
@@ -52,16 +58,51 @@ export function compare(activation: ActivationKind, runs: readonly Run[]): Compa
     const find = (batchNorm: boolean) => mine.find((run) => run.seed === seed && run.batchNorm === batchNorm)!;
     const [on, off] = [find(true), find(false)];
     const target = off.accuracy.at(-1)!;
-    return { on: sideOf(on, target), off: sideOf(off, target), last: off.steps.at(-1)! };
+    return { on: sideOf(on, target), off: sideOf(off, target), target };
   });
   const on = medianSide(pairs.map((pair) => pair.on));
   const off = medianSide(pairs.map((pair) => pair.off));
-  const speedups = pairs.map((pair) => (pair.on.stepsToTarget === undefined ? 0 : pair.last / pair.on.stepsToTarget));
-  const speedup = median(speedups) || undefined;
-  const sentence = speedup
-    ? `With batch norm the net reaches what the net without it ends with (${(off.accuracy * 100).toFixed(1)} % after ${pairs[0].last} steps) in 1/${speedup.toFixed(1)} of the steps: ${on.stepsToTarget} (medians of ${seeds.length} ${seeds.length === 1 ? 'seed' : 'seeds'}).`
-    : `With batch norm the net does not reach what the net without it ends with (${(off.accuracy * 100).toFixed(1)} %): it ends with ${(on.accuracy * 100).toFixed(1)} %.`;
-  return { activation, with: on, without: off, speedup, sentence };
+  const target = median(pairs.map((pair) => pair.target));
+  const ratio = on.stepsToTarget && off.stepsToTarget! / on.stepsToTarget;
+  const comparison = { activation, with: on, without: off, target, ratio };
+  return { ...comparison, sentence: sentenceOf(comparison, seeds.length), saturation: saturationOf(on, off) };
+}
+
+type Figures = Pick<Comparison, 'activation' | 'with' | 'without' | 'target' | 'ratio'>;
+
+/** In words: how many times fewer steps or images, or more. */
+export function gain(ratio: number): string {
+  if (ratio >= NO_GAIN) return `${ratio.toFixed(1)} times fewer`;
+  return ratio > 1 / NO_GAIN ? 'no gain' : `${(1 / ratio).toFixed(1)} times more`;
+}
+
+const words = (share: number) => `${(share * 100).toFixed(1)} %`;
+
+function sentenceOf({ with: on, without: off, target, ratio }: Figures, seeds: number): string {
+  const medians = seeds === 1 ? 'one seed' : `medians of ${seeds} seeds`;
+  return ratio === undefined
+    ? `What the net without batch norm ends with (${words(target)}), the net with it does not reach: it ends with ${words(on.accuracy)} (${medians}).`
+    : `To ${words(target)}, which is what the net without batch norm ends with, the net without it takes ${off.stepsToTarget} steps and the net with it ${on.stepsToTarget}: ${gain(ratio)} (${medians}).`;
+}
+
+/** Sigmoid and tanh in one sentence. */
+export function answerOf(comparisons: readonly Comparison[]): string {
+  const parts = comparisons.map(({ activation, with: on, without: off, ratio }) => {
+    const ends = `ends with ${words(on.accuracy)} instead of ${words(off.accuracy)}`;
+    if (ratio === undefined) return `the ${activation} net never reaches with it what it reaches without, and ${ends}`;
+    const takes = ratio > 1 / NO_GAIN && ratio < NO_GAIN ? 'about as many steps' : `${gain(ratio)} steps`;
+    return `the ${activation} net takes ${takes} to the same accuracy and ${ends}`;
+  });
+  return `With batch norm ${parts.join('; ')}.`;
+}
+
+/**
+ * A unit saturates for digits whose input lies far out, so a wider spread saturates more. That is
+ * not the saturation that hinders learning, of the same units for all digits.
+ */
+function saturationOf(on: Side, off: Side): string | undefined {
+  if (!(on.saturatedUnits > off.saturatedUnits && on.spread > off.spread)) return undefined;
+  return `At the end ${on.saturatedUnits.toFixed(2)} of the 100 units are saturated with batch norm and ${off.saturatedUnits.toFixed(2)} without. The reason is that batch norm keeps inputs of activations spread out: between the 15th and the 85th percentile of the digits lie ${on.spread.toFixed(1)} with it and ${off.spread.toFixed(1)} without. Inputs close to 0 use the nearly linear middle of an activation alone; inputs spread out use all of it, and its ends for the few digits that lie farthest. Saturation hinders learning where the same units saturate for all digits, as gradients then stop.`;
 }
 
 function sideOf(run: Run, target: number): Side {
@@ -70,6 +111,7 @@ function sideOf(run: Run, target: number): Side {
     accuracy: run.accuracy.at(-1)!,
     loss: run.loss.at(-1)!,
     saturatedUnits: run.saturatedUnits.at(-1)!,
+    spread: run.percentiles.at(-1)![2] - run.percentiles.at(-1)![0],
     millisecondsPerStep: run.millisecondsPerStep,
     stepsToTarget: reached < 0 ? undefined : run.steps[reached],
   };
@@ -82,6 +124,7 @@ function medianSide(sides: readonly Side[]): Side {
     accuracy: of((side) => side.accuracy),
     loss: of((side) => side.loss),
     saturatedUnits: of((side) => side.saturatedUnits),
+    spread: of((side) => side.spread),
     millisecondsPerStep: of((side) => side.millisecondsPerStep),
     stepsToTarget: Number.isFinite(steps) ? steps : undefined,
   };

@@ -1,11 +1,12 @@
+import { show, wrongValue } from '../errors.ts';
 import { type CompiledNetwork, type CompileOptions, compile } from '../infer/compile.ts';
 import type { Layer } from '../layers/layer.ts';
 import type { NetworkNode } from './gradient-plan.ts';
 import { checkLayers, Network } from './network.ts';
 
-/** Layers in a row, as nodes. */
-export function chainOf(layers: readonly Layer[]): NetworkNode[] {
-  return layers.map((layer, i) => ({ name: `${i}`, layer, inputs: [i], outputs: [i + 1] }));
+/** Layers in a row, as nodes: under names of their own, or their places. */
+export function chainOf(layers: readonly Layer[], names?: readonly string[]): NetworkNode[] {
+  return layers.map((layer, i) => ({ name: names?.[i] ?? `${i}`, layer, inputs: [i], outputs: [i + 1] }));
 }
 
 /**
@@ -15,6 +16,11 @@ export function chainOf(layers: readonly Layer[]): NetworkNode[] {
  *     const net = new Sequential(...hidden, new Linear(100, 10));
  *     net.backward(crossEntropy(net.forward(x), labels).grad);
  *     const run = net.eval().compile();
+ *
+ * State has a layer's place in front ('0.weight'), or its name, where layers are given by name, as
+ * the attributes of a PyTorch module are ('fc1.weight'):
+ *
+ *     new Sequential({ fc1: new Linear(784, 100), bn1: new BatchNorm1d(100), act: new ReLU() });
  *
  * Memory is planned at the first forward of a shape and reused: later steps take none, but for
  * scratch that they give back. If the input is a Tensor, so is the output, and it belongs to the
@@ -32,15 +38,21 @@ export class Sequential extends Network {
   }
 
   /**
-   * @param layers in their order; each may stand in one place only
+   * @param layers in their order, one behind the other or by name; each may stand in one place only
    * @throws ERR_TYPE for anything but layers of this copy of the library; ERR_OPTION for a layer
-   *   given twice
+   *   given twice, and for a name that is empty or a whole number (objects put those first)
    */
-  constructor(...layers: Layer[]) {
+  constructor(...layers: Layer[] | [layers: Readonly<Record<string, Layer>>]) {
     super();
-    checkLayers(this.subject, layers);
-    this.layers = Object.freeze(layers);
-    this.wire({ inputs: 1, nodes: chainOf(layers), outputs: [layers.length] });
+    const named = layers.length === 1 && isRecord(layers[0]) ? layers[0] : undefined;
+    const list = named ? Object.values(named) : (layers as Layer[]);
+    checkLayers(this.subject, list);
+    const names = named && Object.keys(named);
+    for (const name of names ?? []) {
+      if (/^\d*$/.test(name)) throw wrongValue('ERR_OPTION', this.subject, 'name', 'a name', show(name));
+    }
+    this.layers = Object.freeze(list);
+    this.wire({ inputs: 1, nodes: chainOf(list, names), outputs: [list.length] });
   }
 
   /**
@@ -65,4 +77,10 @@ export class Sequential extends Network {
       options,
     );
   }
+}
+
+/** Layers by name: an object that is nothing else, and not empty. */
+function isRecord(value: unknown): value is Readonly<Record<string, Layer>> {
+  const prototype = typeof value === 'object' && value !== null && Object.getPrototypeOf(value);
+  return (prototype === Object.prototype || prototype === null) && Object.keys(value as object).length > 0;
 }

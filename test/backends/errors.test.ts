@@ -354,6 +354,12 @@ const cases: Record<string, Case> = {
     'ERR_OPTION',
     'Adam: betas expected two numbers of 0 or more and below 1, got [0.9, 1]',
   ],
+  'no parameters': [
+    () => new SGD([], { lr: 0.1 }),
+    'RangeError',
+    'ERR_OPTION',
+    'SGD: parameters expected one or more, got none',
+  ],
   parameters: [
     () => new Adam(any([{}])),
     'TypeError',

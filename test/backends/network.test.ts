@@ -9,6 +9,7 @@ import {
   heUniform,
   type Initializer,
   Linear,
+  namedParameters,
   normal,
   Random,
   ReLU,
@@ -251,6 +252,25 @@ describe('Sequential', () => {
     a.forward(batch(1, 5));
     b.loadStateDict(a.stateDict());
     expect(b.stateDict()).toEqual(a.stateDict());
+  });
+
+  test('takes layers by name, as the attributes of a PyTorch module are', () => {
+    const named = () =>
+      new Sequential({ fc1: new Linear(3, 4, { seed: 1 }), bn1: new BatchNorm1d(4), act: new ReLU() });
+    const [net, chain] = [named(), new Sequential(...named().layers)];
+    expect(Object.keys(net.stateDict()).slice(0, 3)).toEqual(['fc1.weight', 'fc1.bias', 'bn1.gamma']);
+    expect(namedParameters(net).map(([name]) => name)).toEqual(['fc1.weight', 'fc1.bias', 'bn1.gamma', 'bn1.beta']);
+    const x = { data: batch(1, 5).data.slice(0, 15), shape: [5, 3] };
+    expect(net.forward(x)).toEqual(chain.forward(x));
+    expect(net.compile()(x)).toEqual(chain.compile()(x));
+    expect(() => net.forward(batch(1, 5))).toThrow('Sequential, layer fc1: Linear(3, 4): x expected 3 features');
+    expect(() => new Sequential({})).toThrow('Sequential: a layer expected a Layer, got Object');
+    for (const name of ['', '0', '12']) {
+      expect(() => new Sequential({ [name]: new ReLU() })).toThrow(`Sequential: name expected a name, got '${name}'`);
+    }
+    expect(() => new Sequential({ act: Math.tanh } as never)).toThrow('Sequential: a layer expected a Layer, got');
+    const twice = new ReLU();
+    expect(() => new Sequential({ a: twice, b: twice })).toThrow(/^Sequential: /);
   });
 
   test('gives what its layers give one after the other, forward and backward', () => {

@@ -212,6 +212,10 @@ new BNLSTMCell(3, 4, { activation: 'relu' });
 // Networks
 // @ts-expect-error layers one by one, not a list
 new Sequential([new ReLU()]);
+// @ts-expect-error a string is no layer, by name neither
+new Sequential({ act: 'relu' });
+// @ts-expect-error by name or one by one, not both
+new Sequential(new ReLU(), { act: new ReLU() });
 // @ts-expect-error a string is no layer
 new Residual(new ReLU(), 'relu');
 // @ts-expect-error abstract

@@ -150,8 +150,8 @@ export class Adam extends AdaptiveMoments {
 
   /**
    * @param parameters `net.parameters()`, `namedParameters(net)`, or groups `{ parameters, lr, … }`
-   * @throws ERR_OPTION for an unknown option or a value it does not take, for a parameter given
-   *   twice; ERR_TYPE for anything but parameters
+   * @throws ERR_OPTION for an unknown option or a value it does not take, no parameter, or one
+   *   given twice; ERR_TYPE for anything but parameters
    */
   constructor(parameters: Parameters | readonly GroupOptions<AdamOptions>[], options: AdamOptions = {}) {
     super('Adam', parameters, options, DEFAULTS);
@@ -177,8 +177,8 @@ export class AdamW extends AdaptiveMoments {
 
   /**
    * @param parameters `net.parameters()`, `namedParameters(net)`, or groups `{ parameters, lr, … }`
-   * @throws ERR_OPTION for an unknown option or a value it does not take, for a parameter given
-   *   twice; ERR_TYPE for anything but parameters
+   * @throws ERR_OPTION for an unknown option or a value it does not take, no parameter, or one
+   *   given twice; ERR_TYPE for anything but parameters
    */
   constructor(parameters: Parameters | readonly GroupOptions<AdamWOptions>[], options: AdamWOptions = {}) {
     super('AdamW', parameters, options, { ...DEFAULTS, weightDecay: 0.01 });

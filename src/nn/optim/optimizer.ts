@@ -105,10 +105,11 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions> {
       this.#check(all);
       return { settings: copyOf(all), entries, memories };
     });
-    checkOnce(
-      subject,
-      this.#groups.map(({ entries }) => entries),
-    );
+    const entries = this.#groups.map((group) => group.entries);
+    if (!entries.some(({ length }) => length)) {
+      throw wrongValue('ERR_OPTION', subject, 'parameters', 'one or more', 'none');
+    }
+    checkOnce(subject, entries);
     this.groups = Object.freeze(this.#groups.map((group) => this.#facade(group)));
   }
 

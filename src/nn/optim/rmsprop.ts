@@ -56,8 +56,8 @@ export class RMSprop extends Optimizer<RMSpropOptions> {
 
   /**
    * @param parameters `net.parameters()`, `namedParameters(net)`, or groups `{ parameters, lr, … }`
-   * @throws ERR_OPTION for an unknown option or a value it does not take, for a parameter given
-   *   twice; ERR_TYPE for anything but parameters
+   * @throws ERR_OPTION for an unknown option or a value it does not take, no parameter, or one
+   *   given twice; ERR_TYPE for anything but parameters
    */
   constructor(parameters: Parameters | readonly GroupOptions<RMSpropOptions>[], options: RMSpropOptions = {}) {
     super('RMSprop', parameters, options, DEFAULTS);

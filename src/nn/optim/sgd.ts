@@ -49,8 +49,8 @@ export class SGD extends Optimizer<SGDOptions> {
 
   /**
    * @param parameters `net.parameters()`, `namedParameters(net)`, or groups `{ parameters, lr, … }`
-   * @throws ERR_OPTION for an unknown option or a value it does not take, for a parameter given
-   *   twice; ERR_TYPE for anything but parameters
+   * @throws ERR_OPTION for an unknown option or a value it does not take, no parameter, or one
+   *   given twice; ERR_TYPE for anything but parameters
    */
   constructor(parameters: Parameters | readonly GroupOptions<SGDOptions>[], options: SGDOptions = {}) {
     super('SGD', parameters, options, DEFAULTS);
