@@ -3,6 +3,7 @@
 
 import { type ActivationCode, NO_ACTIVATION } from '../kernels/activations.ts';
 import type { ChannelAxis, Description, Operation, Shape } from './operation.ts';
+import { lengthsIn, sameTerms } from './same-shape.ts';
 
 /** What flows between operations. */
 export interface Value {
@@ -138,16 +139,13 @@ export class OperationGraph {
     this.nodes.splice(this.nodes.indexOf(node), 1);
   }
 
-  /** Have values the same shape, in every batch? */
+  /** Have values the same shape, whatever the inputs are? */
   areAlike(values: readonly Value[]): boolean {
-    const shapes = values.map(({ shape }) => shape);
     // nothing is known of chains, whose only sums are residuals
-    if (shapes.some((shape) => shape === undefined)) return true;
-    const [first, ...others] = shapes as Shape[];
-    // one input has one batch; other lengths that are not known may differ
-    const isSame = (length: number, other: number, axis: number) =>
-      length === other || (axis === 0 && this.inputs.length === 1 && Number.isNaN(length) && Number.isNaN(other));
-    return others.every((shape) => shape.length === first.length && shape.every((n, i) => isSame(n, first[i], i)));
+    if (values.some(({ shape }) => shape === undefined)) return true;
+    const [first, ...others] = values;
+    const lengths = lengthsIn(this);
+    return others.every((value) => sameTerms(lengths.get(value), lengths.get(first)));
   }
 
   /** Do two axes of a value mean the same one? */

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import {
   BatchNorm1d,
   BatchNorm2d,
+  Conv2d,
   Dropout,
   Graph,
   GroupNorm,
@@ -281,4 +282,43 @@ test.each([
       expect(values(got[name])).toEqual(values(want[name]));
     }
   }
+});
+
+test('sums of values that have one shape whatever the input are residuals; others broadcast', () => {
+  const conv = (i: number, o: number, kernel: number, options = {}) =>
+    new Conv2d(i, o, kernel, { seed: random.bits(), ...options });
+  const block = (stride: number, padding: number) =>
+    settled(
+      new Graph({ x: [4, null, null] }, (g, { x }) => {
+        const h = g.apply('bn1', new BatchNorm2d(6), g.apply('conv1', conv(4, 6, 3, { stride, padding }), x));
+        const short = g.apply('down', conv(4, 6, 1, { stride }), x);
+        return g.apply('act', new ReLU(), g.add(g.apply('conv2', conv(6, 6, 3, { padding: 1 }), h), short));
+      }),
+    );
+  for (const stride of [1, 2, 3]) {
+    const net = block(stride, 1);
+    using run = net.compile();
+    expect(run.operations).toEqual(['convolutions']);
+    expect(run.steps.filter((step) => step.endsWith('+ residual, relu'))).toHaveLength(1);
+    for (const [h, w] of [
+      [9, 14],
+      [8, 7],
+      [1, 3],
+    ]) {
+      const x = plain(2, 4, h, w);
+      expect(far(run(x), net.forward(x))).toBeLessThan(1e-6);
+    }
+  }
+  // without padding the sizes differ, but for an input of 3 × 3 the branch broadcasts
+  const net = block(2, 0);
+  using run = net.compile();
+  expect(run.steps).toContain('add');
+  const x = plain(2, 4, 3, 3);
+  expect(far(run(x), net.forward(x))).toBeLessThan(1e-6);
+  // batches of two inputs may differ
+  const two = new Graph({ a: [6], b: [6] }, (g, { a, b }) => g.add(a, b)).eval();
+  using sum = two.compile();
+  expect(sum.steps).toEqual(['add']);
+  const [a, b] = [plain(3, 6), plain(1, 6)];
+  expect(sum({ a, b })).toEqual(two.forward({ a, b }));
 });
