@@ -13,6 +13,7 @@ import { Graph } from '../nn/graph.ts';
 import { Linear } from '../nn/linear.ts';
 import { Network } from '../nn/network.ts';
 import type { Operation } from '../nn/operations.ts';
+import { Flatten } from '../nn/reshape.ts';
 import { LogSoftmax, Softmax } from '../nn/softmax.ts';
 import { BatchNorm } from '../norms/batch-norm.ts';
 import { BatchNorm1d } from '../norms/batch-norm-ranks.ts';
@@ -136,7 +137,13 @@ class Writer {
       const op = layer instanceof Softmax ? 'Softmax' : 'LogSoftmax';
       return this.append(op, name, [x.name], { axis: layer.axis });
     }
-    throw refusal('a layer', 'Linear, BatchNorm, an activation, Softmax or Dropout', layer.subject);
+    if (
+      layer instanceof Flatten &&
+      layer.startAxis === 1 &&
+      (layer.endAxis === -1 || layer.endAxis === x.shape.length - 1)
+    )
+      return this.append('Flatten', name, [x.name], { axis: 1 });
+    throw refusal('a layer', 'Linear, BatchNorm, an activation, Softmax, Flatten or Dropout', layer.subject);
   }
 
   /** A network's nodes; its outputs. */
@@ -172,9 +179,9 @@ function operatorOf({ name, axis = 0 }: Operation, rank: number): { op: string; 
 
 /**
  * A network as an ONNX model for inference: Linear as Gemm (MatMul and Add where rows have several
- * axes), batch norm as BatchNormalization, activations, dropout; sums, products and concatenations
- * as Add, Mul and Concat. Inputs and outputs have the names of a Graph, else `input` and `output`,
- * and the shape `[batch, ...]`; initializers carry PyTorch's names.
+ * axes), batch norm as BatchNormalization, activations, dropout, Flatten; sums, products and
+ * concatenations as Add, Mul and Concat. Inputs and outputs have the names of a Graph, else `input`
+ * and `output`, and the shape `[batch, ...]`; initializers carry PyTorch's names.
  *
  *     await writeFile('net.onnx', toOnnx(net.eval()));
  *
