@@ -5,7 +5,23 @@ import { readdirSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { nodeField, tensorField, valueField, writeModel } from '../../src/formats/onnx-write.ts';
 import { floatField, integerField, lengthField } from '../../src/formats/protobuf.ts';
-import { ActivationLayer, foldConv, foldLinear, GroupNorm, Random, ReLU, Sequential } from '../../src/index.ts';
+import {
+  ActivationLayer,
+  Flatten,
+  foldConv,
+  foldLinear,
+  GroupNorm,
+  HardSigmoid,
+  HardTanh,
+  Linear,
+  PReLU,
+  Random,
+  ReLU,
+  SELU,
+  Sequential,
+  Softmax,
+  Softsign,
+} from '../../src/index.ts';
 import {
   foldOnnx,
   fromOnnx,
@@ -15,6 +31,7 @@ import {
   onnxFiles,
   readOnnx,
   statelessNormsOf,
+  toOnnx,
   toTorch,
 } from '../../src/weights/index.ts';
 import { strangeNorms, tensorsOf } from '../../src/weights/onnx.ts';
@@ -74,6 +91,19 @@ describe('chains', () => {
       'relu',
       'RMSNorm(6)',
     ]);
+  });
+
+  test('layers of their own go out and come back: curves, slopes, Flatten, Softmax', async () => {
+    const slopes = new PReLU(6);
+    slopes.loadStateDict({ weight: { data: Float32Array.of(0.1, -0.2, 0.3, 1.5, 0, 2), shape: [6] } });
+    const net = new Sequential(
+      ...[new Flatten(), new Linear(12, 6, { seed: 1 }), slopes, new SELU(), new Softsign()],
+      ...[new HardTanh(-0.4, 0.45), new HardSigmoid({ slope: 0.3 }), new PReLU(1), new Softmax()],
+    ).eval();
+    const x = { data: Float32Array.from({ length: 36 }, (_, i) => Math.sin(i * i) * 3), shape: [3, 3, 4] };
+    const back = await loadSequential(toOnnx(net, { inputShape: [3, 4] }));
+    expect(back.layers.map(({ subject }) => subject)).toEqual(net.layers.map(({ subject }) => subject));
+    expect(relative(back.forward(x).data, net.forward(x).data)).toBeLessThan(1e-6);
   });
 
   test('an approximation is not taken for the exact GELU, nor a function that is none', async () => {
