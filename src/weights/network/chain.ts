@@ -1,5 +1,5 @@
-// A draft as layers in a row, where it is one. What is no layer of its own becomes layers: constants
-// that are added and multiplied are a batch norm of variance 1, bounds a moved ReLU.
+// A draft as layers in a row, where it is one. What is no layer of its own becomes layers:
+// constants that are added and multiplied are a batch norm of variance 1, bounds a moved ReLU.
 
 import { malformed, show } from '../../errors.ts';
 import { quote } from '../../formats/bytes.ts';
