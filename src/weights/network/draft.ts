@@ -78,14 +78,23 @@ export class Draft {
   #weights: number;
   /** How many values one of known size may have, whatever it is made of. */
   readonly #most: number;
-  /** What the node is called that is being read. */
-  label = '';
+  #label = '';
 
   /** @param room how many values may be worked out from constants */
   constructor(room: number) {
     this.#room = room;
     this.#weights = 16 * room;
     this.#most = Math.max(room, 2 ** 24);
+  }
+
+  /** What the node is called that is being read, on one line: a file may say anything. */
+  get label(): string {
+    return this.#label;
+  }
+
+  set label(name: string) {
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is meant
+    this.#label = name.slice(0, 200).replace(/[\u0000-\u001f\u007f]/g, '?');
   }
 
   #flow(shape: Shape, dtype: string, dims?: Dims, known?: Known): Flow {

@@ -225,6 +225,8 @@ class Reading {
     const isValue = (name: string) => producers.has(name) || model.inputs.has(name) || this.#graph.constants.has(name);
     for (const name of this.#outputs) {
       if (isValue(name)) continue;
+      if (name.length === 0 || this.#model.outputs.includes(name))
+        throw malformed(this.#format, `output ${quote(name)}`, 'a node that gives it', 'none', 0);
       throw wrongValue('ERR_OPTION', 'loadNetwork', 'outputs', 'names of values of the graph', quote(name));
     }
     if (this.#outputs.length === 0) throw malformed(this.#format, 'graph', 'an output', 'none', 0);
