@@ -1,5 +1,5 @@
-// Two networks that say how a picture lies: a small one for digits, which lies beside this file, and
-// PaddleOCR's for lines of text, of an npm package.
+// Two networks that say how a picture lies: a small one for digits, which lies beside this file,
+// and PaddleOCR's for lines of text, of an npm package.
 
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync } from 'node:fs';

@@ -50,7 +50,7 @@ export function inputOf({ data, width, height }: Picture, [channels, rows, colum
   return { data: values, shape: [1, channels, rows, columns] };
 }
 
-/** The two places that a place lies between, and how far it is from the first: centres on centres. */
+/** The two places that one lies between, and how far it is from the first: centres on centres. */
 function between(place: number, places: number, length: number): [number, number, number] {
   const at = Math.min(Math.max(((place + 0.5) * length) / places - 0.5, 0), length - 1);
   const first = Math.floor(at);

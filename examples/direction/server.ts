@@ -1,7 +1,7 @@
 // The network behind node:http.
 //
 //   POST /direction?width=W&height=H   4·W·H bytes, RGBA, row by row
-//                                      →  { "direction": [{ "degrees", "probability" }, …], "ms": … }
+//                                      →  { "direction": [{ "degrees", "probability" }], "ms" }
 //   GET  /                             a page that asks the same network in a worker of its own
 
 import { readFileSync } from 'node:fs';

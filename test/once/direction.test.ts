@@ -1,5 +1,6 @@
-// examples/direction end to end: behind node:http, as a Worker and in Lambda, in a page's worker, and
-// with other last layers. The small network always, that of an npm package where npm is in reach.
+// examples/direction end to end: behind node:http, as a Worker and in Lambda, in a page's worker,
+// and with other last layers. The small network always, that of an npm package where npm is in
+// reach.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

@@ -54,7 +54,7 @@ const CASES: readonly (readonly [string, Model, string])[] = [
   [
     'an output that nobody gives',
     { ...image(node('Relu', 'x', 'z')) },
-    "outputs expected names of values of the graph, got 'y'",
+    "output 'y' expected a node that gives it, got none",
   ],
   ['channels that differ', image(node('Conv', 'x odd', 'y')), 'x expected 5 channels on axis 1, got 2'],
   ['groups that do not divide', image(node('Conv', 'x w', 'y', { group: 2 })), 'groups expected'],

@@ -346,8 +346,15 @@ class Reading {
     return { inside, last };
   }
 
+  /** What several nodes that are one take. */
+  #flowBefore(call: Call, name: string): Flow {
+    const entry = this.#entryOf(name);
+    if (entry) return call.flowOf(entry);
+    throw call.fail(`a value ${quote(name)}`, 'none');
+  }
+
   #normLayer(call: Call, stateless: OnnxStatelessNorm): boolean {
-    const x = call.flowOf(this.#entryOf(stateless.input)!);
+    const x = this.#flowBefore(call, stateless.input);
     const own = stateless.shape;
     const known = (name: string | undefined): Known | undefined => {
       const entry = name ? this.#entryOf(name) : undefined;
@@ -368,7 +375,7 @@ class Reading {
   }
 
   #activation(call: Call, { input, nodes, activation, factor }: Region): void {
-    const x = call.flowOf(this.#entryOf(input)!);
+    const x = this.#flowBefore(call, input);
     this.#draft.label = call.name;
     const y = this.#draft.keep(new ActivationLayer(activation), x, call.name);
     this.#folded.push(`${activation} '${call.name}': of ${nodes.length} nodes`);
