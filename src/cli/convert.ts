@@ -8,7 +8,6 @@ import type { StateDict } from '../types.ts';
 import { checkPair } from '../weights/fold-safetensors.ts';
 import { type Foreign, readOnnx, toFlax, toKeras, toOnnx, toTfjs, toTorch } from '../weights/index.ts';
 import { type Framework, type Output, WRITERS, type Writer } from '../weights/registry.ts';
-import { rowOfOnnx } from '../weights/sequential-onnx.ts';
 import { withNorms } from '../weights/stored-norms.ts';
 import { type Report, UsageError, type Values, withOptions } from './command.ts';
 import { writeFiles, writeFileWhole } from './files.ts';
@@ -29,7 +28,11 @@ export async function convert([input, output]: string[], { from, to, rename = []
     if (source || to || rename.length)
       throw new UsageError('a network becomes an ONNX model as a whole: no --from, --to or --rename');
     const net = await networkIn('convert', input, file);
-    const row = file.kind === 'ONNX' ? rowOfOnnx(readOnnx(file.bytes, { files: file.files })) : undefined;
+    const [shape] = file.kind === 'ONNX' ? readOnnx(file.bytes, { files: file.files }).inputs.values() : [];
+    const row =
+      shape && shape.length > 1 && shape.slice(1).every((length) => length !== undefined)
+        ? (shape.slice(1) as number[])
+        : undefined;
     await writeFileWhole(output, toOnnx(net, row && { inputShape: row }), progress);
     return {
       lines: [`${net.layers.length} layers → ${output}`],

@@ -7,7 +7,6 @@ import { recognize } from '../formats/recognize.ts';
 import { readSafetensors } from '../formats/safetensors.ts';
 import { bytesInScript } from '../formats/script.ts';
 import { isInside } from '../formats/zip.ts';
-import type { CompiledNetwork } from '../infer/compile.ts';
 import type { Sequential } from '../nn/sequential.ts';
 import {
   type Foreign,
@@ -17,6 +16,7 @@ import {
   fromTorch,
   type Imported,
   type ImportOptions,
+  type LoadedNetwork,
   loadNetwork,
   loadSequential,
 } from '../weights/index.ts';
@@ -90,26 +90,21 @@ export async function networkIn(
   path: string,
   { kind, bytes, files }: WeightsFile,
 ): Promise<Sequential> {
-  if (!GRAPHS[kind])
-    throw wrongValue('ERR_FORMAT', command, basename(path), `${networkFiles()}, which has a graph`, kind);
+  if (!GRAPHS.includes(kind)) throw noGraph(command, path, kind);
   return loadSequential(bytes, { files });
 }
 
-/** The network in a file, whatever its graph: a chain where it is one. Throws ERR_FORMAT. */
-export async function graphIn(
-  command: string,
-  path: string,
-  progress: boolean,
-): Promise<{ compile(): CompiledNetwork }> {
+/** The network in a file, whatever its graph. Throws ERR_FORMAT. */
+export async function graphIn(command: string, path: string, progress: boolean): Promise<LoadedNetwork> {
   // a config beside a file of weights is no file of weights itself
   if (isKerasConfig(await readFileWhole(path))) return loadInTime(path);
-  const file = await openWeights(path, progress);
-  try {
-    return await networkIn(command, path, file);
-  } catch (error) {
-    if (!GRAPHS[file.kind] || (error as { code?: string }).code !== 'ERR_FORMAT') throw error;
-    return file.kind === 'ONNX' ? loadNetwork(file.bytes, { files: file.files }) : loadInTime(path);
-  }
+  const { kind, bytes, files } = await openWeights(path, progress);
+  if (!GRAPHS.includes(kind)) throw noGraph(command, path, kind);
+  return kind === 'ONNX' ? loadNetwork(bytes, { files }) : loadInTime(path);
+}
+
+function noGraph(command: string, path: string, kind: Format): Error {
+  return wrongValue('ERR_FORMAT', command, basename(path), `${networkFiles()}, which has a graph`, kind);
 }
 
 /** Files that a file names, each once. Throws for paths out of its folder. */

@@ -29,6 +29,11 @@ abstract class CurveLayer extends LeafLayer<Pass> {
     this.#code = codeOf(curve);
   }
 
+  /** @internal */
+  get curve(): Curve {
+    return this.#curve;
+  }
+
   outputShape(shape: readonly number[]): readonly number[] {
     return shape;
   }

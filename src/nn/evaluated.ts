@@ -1,5 +1,5 @@
-// Operations of compiled networks as operations of a graph of layers: they have a forward, and no
-// gradient.
+// Operations of compiled networks as operations of a graph of layers: they have a forward, and some
+// of them a gradient.
 
 import { wrongMoment } from '../errors.ts';
 import type { Operation as GraphOperation } from '../graph/operation.ts';
@@ -8,6 +8,7 @@ import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { within } from '../tensors/call.ts';
 import { countOf, shapeOf } from '../tensors/shape.ts';
+import { gradientOf } from './operation-gradients.ts';
 import type { Operation } from './operations.ts';
 
 /** The operation as a node of a graph. A run in evaluation is that of the compiled network. */
@@ -15,10 +16,11 @@ export function evaluated(given: GraphOperation): Operation {
   const description = descriptionOf(given.kind);
   const { runner, rounded } = description;
   const operation = rounded(given);
+  const gradient = gradientOf(given);
   return {
     name: given.kind,
-    evaluationOnly: true,
-    readsInputs: false,
+    ...(!gradient && { evaluationOnly: true }),
+    readsInputs: gradient !== undefined,
     shape: (subject, where, shapes) => runner.shape(`${subject}: ${where}`, operation, shapes),
     forward(xs, y) {
       if (countOf(shapeOf(y)) === 0) return;
@@ -47,8 +49,12 @@ export function evaluated(given: GraphOperation): Operation {
       });
     },
     handsOn: () => false,
-    backward(_dy, xs) {
+    backward(dy, xs, dxs) {
       if (xs.length === 0) return;
+      if (gradient) {
+        gradient(dy, xs, dxs);
+        return;
+      }
       throw wrongMoment('ERR_MODE', 'Graph', 'backward', 'operations with gradients', given.kind);
     },
     trace: (graph, values) => graph.append(given, values, NO_ACTIVATION, description),

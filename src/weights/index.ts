@@ -6,9 +6,10 @@ import type { Sequential } from '../nn/sequential.ts';
 import { provide } from '../wasm/source.ts';
 import type { LoadNetworkOptions } from './load-network.ts';
 import * as loading from './load-network.ts';
-import type { Files, FileUrl, LoadOptions } from './load-sequential.ts';
+import type { LoadOptions } from './load-sequential.ts';
 import * as networks from './load-sequential.ts';
 import type { LoadedNetwork } from './network/loaded-network.ts';
+import type { Files, FileUrl } from './network-source.ts';
 
 export type { Bytes } from '../formats/bytes.ts';
 export type { StoredTensor, StoredTensors, Values } from '../formats/dtypes.ts';
@@ -49,23 +50,26 @@ export type { KerasLayer } from './keras-config.ts';
 export { type KerasFile, readKeras } from './keras-file.ts';
 export { type WriteKerasOptions, writeKeras } from './keras-write.ts';
 export type { ConstantInput, LoadNetworkOptions } from './load-network.ts';
-export type { Files, FileUrl, LoadOptions } from './load-sequential.ts';
+export type { LoadOptions } from './load-sequential.ts';
 export type { LoadedNetwork, NetworkReport } from './network/loaded-network.ts';
+export type { Files, FileUrl } from './network-source.ts';
 export { fromOnnx, normsOf, type OnnxNorm } from './onnx.ts';
 export { type OnnxExportOptions, toOnnx } from './onnx-export.ts';
 export { type OnnxStatelessNorm, statelessNormsOf } from './onnx-stateless-norms.ts';
 export { fromTorch, type TorchExportOptions, toTorch } from './torch.ts';
 
 /**
- * A network from an ONNX, Keras or TF.js file with its weights, in evaluation mode. The file's
- * graph must be a chain of fully connected layers, normalizations, activations and dropout.
+ * A network from an ONNX, Keras or TF.js file with its weights, in evaluation mode: what
+ * `loadNetwork` reads, as layers in a row. The file's graph must be a chain of layers. Constants
+ * that are added and multiplied become a batch norm of variance 1, bounds a moved ReLU.
  *
  *     const net = await loadSequential('model.onnx');
  *     const run = net.compile();
  *
- * @param file bytes, or where there is a file system a path; or all files of a TF.js model by name,
- *   `model.json` among them
- * @throws ERR_FORMAT where the file is none of these, or its graph no such chain: at which node
+ * @param file bytes; a path or a file URL where there is a file system; an http URL; or files by
+ *   name, one of them the model
+ * @throws ERR_FORMAT where the file is none of these, or its graph no such chain: what of it is no
+ *   layer
  */
 export const loadSequential: (file: Bytes | string | FileUrl | Files, options?: LoadOptions) => Promise<Sequential> =
   /* @__PURE__ */ provide(networks.loadSequential, kernels);

@@ -9,15 +9,14 @@ import { recognize } from '../formats/recognize.ts';
 import { checkNames } from '../named-options.ts';
 import { type KerasFile, readKerasWith } from './keras-file.ts';
 import { isKerasConfig, kerasBeside, kerasSource, tfjsSource } from './keras-source.ts';
-import type { Files, FileUrl } from './load-sequential.ts';
 import type { Known } from './network/draft.ts';
 import { networkFromKeras } from './network/keras-network.ts';
-import type { LoadedNetwork } from './network/loaded-network.ts';
-import { networkFromOnnx } from './network/onnx-network.ts';
+import { buildNetwork, type LoadedNetwork, type Read } from './network/loaded-network.ts';
+import { networkFromOnnx, type OnnxNetworkOptions } from './network/onnx-network.ts';
 import { networkFromGraphModel } from './network/tfjs-graph-network.ts';
-import { openNetworkFiles } from './network-source.ts';
+import { type Files, type FileUrl, openNetworkFiles } from './network-source.ts';
 import { dataBeside } from './onnx-data.ts';
-import { formatOf } from './registry.ts';
+import { formatOf, networkFiles } from './registry.ts';
 import { readTfjsFiles } from './tfjs-files.ts';
 import { isGraph } from './tfjs-graph.ts';
 
@@ -92,8 +91,17 @@ export async function networkFromFiles(
   checkNames(SUBJECT, options, ['outputs', 'constants', 'files']);
   const outputs = readOutputs(options.outputs);
   const constants = readConstants(options.constants);
-  const own = { outputs, constants };
-  const files = await openNetworkFiles(SUBJECT, source, options.files);
+  return buildNetwork(await readFiles(SUBJECT, source, { outputs, constants, files: options.files }, keras));
+}
+
+/** @internal Reads a network of whatever format. */
+export async function readFiles(
+  subject: string,
+  source: Bytes | string | FileUrl | Files,
+  { files: given, ...own }: OnnxNetworkOptions,
+  keras: (bytes: Uint8Array, config?: Json) => Promise<KerasFile>,
+): Promise<Read> {
+  const files = await openNetworkFiles(subject, source, given);
   const { bytes, path } = files;
   const known = recognize(bytes);
   const isZip = bytes[0] === 0x50 && bytes[1] === 0x4b;
@@ -101,7 +109,7 @@ export async function networkFromFiles(
   const format = known ? formatOf(known.kind) : isZip ? 'Keras' : 'ONNX';
   switch (format) {
     case 'ONNX': {
-      const beside = options.files ?? files.given ?? (path === undefined ? undefined : await dataBeside(path, bytes));
+      const beside = given ?? files.given ?? (path === undefined ? undefined : await dataBeside(path, bytes));
       return networkFromOnnx(bytes, { ...own, files: beside });
     }
     case 'Keras':
@@ -112,7 +120,7 @@ export async function networkFromFiles(
     }
     default:
       if (isKerasConfig(bytes)) return networkFromKeras(await kerasBeside(files, keras), own);
-      throw malformed(SUBJECT, 'file', 'an ONNX, Keras or TF.js file', known!.text, 0);
+      throw malformed(subject, 'file', networkFiles(), known!.text, 0);
   }
 }
 

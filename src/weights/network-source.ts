@@ -4,7 +4,21 @@ import { malformed, show, wrongKind, wrongMoment } from '../errors.ts';
 import { type Bytes, bytesFrom, quote } from '../formats/bytes.ts';
 import type { TensorFiles } from '../formats/onnx-tensor.ts';
 import { isInside } from '../formats/zip.ts';
-import { type Files, type FileUrl, isUrl } from './load-sequential.ts';
+
+/** Files by name, as a model names those beside it. */
+export type Files = ReadonlyMap<string, Bytes> | Readonly<Record<string, Bytes>>;
+
+/**
+ * A URL, as far as the library reads one, so that its types need neither a browser's nor Node's.
+ */
+export interface FileUrl {
+  /** The whole URL: `file:///home/user/model.onnx`. */
+  readonly href: string;
+}
+
+function isUrl(file: object): file is FileUrl {
+  return typeof (file as { href?: unknown }).href === 'string';
+}
 
 /** The file with the network, and how to find those beside it. */
 export interface NetworkFiles {

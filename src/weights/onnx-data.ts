@@ -4,7 +4,7 @@
 import { malformed } from '../errors.ts';
 import { quote } from '../formats/bytes.ts';
 import { onnxFiles } from '../formats/onnx.ts';
-import type { FileUrl } from './load-sequential.ts';
+import type { FileUrl } from './network-source.ts';
 
 interface Host {
   getBuiltinModule?(name: string): unknown;

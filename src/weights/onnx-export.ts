@@ -8,11 +8,14 @@ import { type Activation, activationCode, FOREIGN } from '../kernels/activations
 import type { Layer } from '../layers/layer.ts';
 import { checkNames } from '../named-options.ts';
 import { ActivationLayer } from '../nn/activations.ts';
+import { HardSigmoid, HardTanh, SELU, Softsign } from '../nn/curves.ts';
 import { Dropout } from '../nn/dropout.ts';
 import { Graph } from '../nn/graph.ts';
 import { Linear } from '../nn/linear.ts';
 import { Network } from '../nn/network.ts';
 import type { Operation } from '../nn/operations.ts';
+import { PReLU } from '../nn/prelu.ts';
+import { Flatten } from '../nn/reshape.ts';
 import { LogSoftmax, Softmax } from '../nn/softmax.ts';
 import { BatchNorm } from '../norms/batch-norm.ts';
 import { BatchNorm1d } from '../norms/batch-norm-ranks.ts';
@@ -125,10 +128,25 @@ class Writer {
     return this.activate(activation, `${name}.activation`, output);
   }
 
+  curve({ curve: of }: SELU | Softsign | HardTanh | HardSigmoid, name: string, x: string): string {
+    if (of.curve === 'selu') return this.append('Selu', name, [x]);
+    if (of.curve !== 'clamp') return this.append('Softsign', name, [x]);
+    if (of.shift !== 0) return this.append('HardSigmoid', name, [x], writable({ alpha: of.slope, beta: of.shift }));
+    const bounds = [this.store(`${name}.min`, [of.low], []), this.store(`${name}.max`, [of.high], [])];
+    return this.append('Clip', name, [x, ...bounds]);
+  }
+
   layer(layer: Layer, name: string, x: Written): string {
     if (layer instanceof Linear) return this.linear(layer, name, x);
     if (layer instanceof BatchNorm) return this.norm(layer, name, x);
     if (layer instanceof ActivationLayer) return this.activate(layer.activation, name, x.name);
+    if (layer instanceof SELU || layer instanceof Softsign || layer instanceof HardTanh || layer instanceof HardSigmoid)
+      return this.curve(layer, name, x.name);
+    // slopes of channels lie on the axis that is the last one of rows
+    if (layer instanceof PReLU && (layer.channels === 1 || x.shape.length === 2)) {
+      const { data, shape } = layer.stateDict().weight;
+      return this.append('PRelu', name, [x.name, this.store(`${name}.weight`, data, shape)]);
+    }
     if (layer instanceof Dropout) {
       return this.append('Dropout', name, [x.name, this.store(`${name}.ratio`, [layer.p], [])]);
     }
@@ -136,7 +154,13 @@ class Writer {
       const op = layer instanceof Softmax ? 'Softmax' : 'LogSoftmax';
       return this.append(op, name, [x.name], { axis: layer.axis });
     }
-    throw refusal('a layer', 'Linear, BatchNorm, an activation, Softmax or Dropout', layer.subject);
+    if (
+      layer instanceof Flatten &&
+      layer.startAxis === 1 &&
+      (layer.endAxis === -1 || layer.endAxis === x.shape.length - 1)
+    )
+      return this.append('Flatten', name, [x.name], { axis: 1 });
+    throw refusal('a layer', 'Linear, BatchNorm, an activation, Softmax, Flatten or Dropout', layer.subject);
   }
 
   /** A network's nodes; its outputs. */
@@ -172,9 +196,9 @@ function operatorOf({ name, axis = 0 }: Operation, rank: number): { op: string; 
 
 /**
  * A network as an ONNX model for inference: Linear as Gemm (MatMul and Add where rows have several
- * axes), batch norm as BatchNormalization, activations, dropout; sums, products and concatenations
- * as Add, Mul and Concat. Inputs and outputs have the names of a Graph, else `input` and `output`,
- * and the shape `[batch, ...]`; initializers carry PyTorch's names.
+ * axes), batch norm as BatchNormalization, activations, dropout, Flatten; sums, products and
+ * concatenations as Add, Mul and Concat. Inputs and outputs have the names of a Graph, else `input`
+ * and `output`, and the shape `[batch, ...]`; initializers carry PyTorch's names.
  *
  *     await writeFile('net.onnx', toOnnx(net.eval()));
  *

@@ -2,26 +2,19 @@
 // hold a network. What a file is by its first bytes stands in formats/recognize.ts. Columns stand
 // by themselves, so that a bundle which loads networks carries no writers.
 
-import type { Bytes } from '../formats/bytes.ts';
 import { readNpy } from '../formats/npy.ts';
 import { readNpz, writeNpz } from '../formats/npz.ts';
 import { readOnnx } from '../formats/onnx.ts';
-import type { TensorFiles } from '../formats/onnx-tensor.ts';
 import type { FileKind } from '../formats/recognize.ts';
 import { readSafetensors, safetensorsShards, type Writable, writeSafetensors } from '../formats/safetensors.ts';
 import { openTfjs, writeTfjs } from '../formats/tfjs.ts';
-import type { Sequential } from '../nn/sequential.ts';
 import type { Exported } from './exported.ts';
 import type { Foreign, Imported, ImportOptions } from './imported.ts';
 import { fromKeras, fromTfjs, tfjsLayers } from './keras.ts';
 import { kindOf } from './keras-config.ts';
-import { type KerasFile, readKeras } from './keras-file.ts';
+import type { KerasFile } from './keras-file.ts';
 import { writeKeras } from './keras-write.ts';
-import type { LoadOptions } from './load-sequential.ts';
 import { fromOnnx, strangeNorms, tensorsOf } from './onnx.ts';
-import { sequentialFromKerasFile } from './sequential-keras-file.ts';
-import { sequentialFromOnnx } from './sequential-onnx.ts';
-import { sequentialFromTfjs } from './sequential-tfjs.ts';
 
 /** The formats, as people call them. */
 export type Format = Exclude<FileKind, keyof typeof VARIANTS | 'ZIP'>;
@@ -192,26 +185,10 @@ export const WRITERS: readonly Writer[] = [
   },
 ];
 
-/** A file with a network in it, as `loadSequential` gets it. */
-export interface NetworkSource {
-  readonly bytes: Uint8Array;
-  /** A file beside it; undefined where there is none. */
-  beside(name: string): Promise<Bytes | undefined>;
-  /** Files in which tensors of an ONNX model lie. */
-  external(): Promise<TensorFiles | undefined>;
-}
-
 /** Formats that hold networks. */
-export const GRAPHS: Readonly<
-  Partial<Record<Format, (source: NetworkSource, options: LoadOptions) => Promise<Sequential>>>
-> = {
-  ONNX: async ({ bytes, external }, options) => sequentialFromOnnx(bytes, { ...options, files: await external() }),
-  Keras: async ({ bytes }, options) => sequentialFromKerasFile(await readKeras(bytes), options),
-  'TF.js': ({ bytes, beside }, options) => sequentialFromTfjs(bytes, beside, options),
-};
+export const GRAPHS: readonly Format[] = ['ONNX', 'Keras', 'TF.js'];
 
 /** Files that hold networks, in words. */
 export function networkFiles(): string {
-  const formats = Object.keys(GRAPHS);
-  return `an ${formats.slice(0, -1).join(', ')} or ${formats.at(-1)} file`;
+  return `an ${GRAPHS.slice(0, -1).join(', ')} or ${GRAPHS.at(-1)} file`;
 }

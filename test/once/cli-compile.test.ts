@@ -49,7 +49,7 @@ test('an ONNX network, and a module beside it', async () => {
   const [{ shape }] = run.inputs;
   const input = x([3, shape!.at(-1)!]);
   expect(run(input)).toEqual(net.compile()(input));
-  expect(stdout).toContain(`x [?, ${shape!.at(-1)}] → output [?, `);
+  expect(stdout).toContain(`x [?, ${shape!.at(-1)}] → logits [?, `);
   expect(stdout).toContain('a module that loads it → a net.mjs');
   expect(runs('a net.mjs', input)).toEqual([...run(input).data]);
 });

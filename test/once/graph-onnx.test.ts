@@ -159,7 +159,7 @@ test('a Residual goes out by itself and in a chain', () => {
 test.each([
   [
     () => toOnnx(new Graph({ x: [4] }, (g, { x }) => g.apply('ln', new LayerNorm(4), x))),
-    'toOnnx: a layer expected Linear, BatchNorm, an activation, Softmax or Dropout, got LayerNorm(4)',
+    'toOnnx: a layer expected Linear, BatchNorm, an activation, Softmax, Flatten or Dropout, got LayerNorm(4)',
   ],
   [
     () =>

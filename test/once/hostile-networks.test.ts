@@ -54,7 +54,17 @@ const CASES: readonly (readonly [string, Model, string])[] = [
   [
     'an output that nobody gives',
     { ...image(node('Relu', 'x', 'z')) },
-    "outputs expected names of values of the graph, got 'y'",
+    "output 'y' expected a node that gives it, got none",
+  ],
+  [
+    'arithmetic of shapes that lacks an input',
+    image(node('Shape', 'x', 's'), node('Where', 's s', 't'), node('Reshape', 'x t', 'y')),
+    'expected input 2, got none',
+  ],
+  [
+    'an activation of several nodes whose input nobody gives',
+    image(node('Sigmoid', 'nobody', 'a'), node('Mul', 'nobody a', 'y')),
+    "'nobody'",
   ],
   ['channels that differ', image(node('Conv', 'x odd', 'y')), 'x expected 5 channels on axis 1, got 2'],
   ['groups that do not divide', image(node('Conv', 'x w', 'y', { group: 2 })), 'groups expected'],

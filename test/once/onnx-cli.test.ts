@@ -196,11 +196,11 @@ describe('convert', () => {
         15,
       );
     writeFileSync(at('norm.onnx'), model([bn('x', 'y')], [3, 2, 2], [3, 2, 2]));
-    expect(json('convert', 'norm.onnx', 'norm2.onnx').layers).toEqual(['BatchNorm(3)']);
+    expect(json('convert', 'norm.onnx', 'norm2.onnx').layers).toEqual(['BatchNorm2d(3)']);
     expect([...readOnnx(bytesOf('norm2.onnx')).inputs.values()]).toEqual([[undefined, 3, 2, 2]]);
     writeFileSync(at('flat.onnx'), model([nodeField('Flatten', 'f', ['x'], ['a']), bn('a', 'y')], [3, 1], [3]));
     json('convert', 'flat.onnx', 'flat2.onnx');
-    expect([...readOnnx(bytesOf('flat2.onnx')).inputs.values()]).toEqual([[undefined, 3]]);
+    expect([...readOnnx(bytesOf('flat2.onnx')).inputs.values()]).toEqual([[undefined, 3, 1]]);
     json('convert', onnx('affine'), 'affine2.onnx');
     const { x, y } = answers('onnx/answers.json').affine;
     const net = await loadSequential(at('affine2.onnx'));

@@ -5,15 +5,33 @@ import { readdirSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { nodeField, tensorField, valueField, writeModel } from '../../src/formats/onnx-write.ts';
 import { floatField, integerField, lengthField } from '../../src/formats/protobuf.ts';
-import { ActivationLayer, foldConv, foldLinear, GroupNorm, Random, ReLU, Sequential } from '../../src/index.ts';
+import {
+  ActivationLayer,
+  Flatten,
+  foldConv,
+  foldLinear,
+  GroupNorm,
+  HardSigmoid,
+  HardTanh,
+  Linear,
+  PReLU,
+  Random,
+  ReLU,
+  SELU,
+  Sequential,
+  Softmax,
+  Softsign,
+} from '../../src/index.ts';
 import {
   foldOnnx,
   fromOnnx,
+  loadNetwork,
   loadSequential,
   normsOf,
   onnxFiles,
   readOnnx,
   statelessNormsOf,
+  toOnnx,
   toTorch,
 } from '../../src/weights/index.ts';
 import { strangeNorms, tensorsOf } from '../../src/weights/onnx.ts';
@@ -66,23 +84,26 @@ describe('chains', () => {
       net.layers.map((layer) => (layer instanceof ActivationLayer ? layer.activation : layer.subject));
     expect(
       kinds(await loadSequential(file('activations_decomposed'))).filter((kind) => !`${kind}`.startsWith('Lin')),
-    ).toEqual([
-      'gelu',
-      'gelu',
-      'gelu-tanh',
-      'mish',
-      'hard-swish',
-      'silu',
-      // what is added before relu6 is the bias of the layer, what it is divided by is not
-      'relu6',
-      'BatchNorm1d(5)',
-    ]);
+    ).toEqual(['gelu', 'gelu', 'gelu-tanh', 'mish', 'hard-swish', 'silu', 'hard-sigmoid']);
     expect(kinds(await loadSequential(file('decomposed')))).toEqual([
       'Linear(4, 6)',
       'LayerNorm(6)',
       'relu',
       'RMSNorm(6)',
     ]);
+  });
+
+  test('layers of their own go out and come back: curves, slopes, Flatten, Softmax', async () => {
+    const slopes = new PReLU(6);
+    slopes.loadStateDict({ weight: { data: Float32Array.of(0.1, -0.2, 0.3, 1.5, 0, 2), shape: [6] } });
+    const net = new Sequential(
+      ...[new Flatten(), new Linear(12, 6, { seed: 1 }), slopes, new SELU(), new Softsign()],
+      ...[new HardTanh(-0.4, 0.45), new HardSigmoid({ slope: 0.3 }), new PReLU(1), new Softmax()],
+    ).eval();
+    const x = { data: Float32Array.from({ length: 36 }, (_, i) => Math.sin(i * i) * 3), shape: [3, 3, 4] };
+    const back = await loadSequential(toOnnx(net, { inputShape: [3, 4] }));
+    expect(back.layers.map(({ subject }) => subject)).toEqual(net.layers.map(({ subject }) => subject));
+    expect(relative(back.forward(x).data, net.forward(x).data)).toBeLessThan(1e-6);
   });
 
   test('an approximation is not taken for the exact GELU, nor a function that is none', async () => {
@@ -101,7 +122,7 @@ describe('chains', () => {
     expect((await loadSequential(model(1))).layers.length).toBe(1);
     for (const factor of [1.702, 1 + 1e-4])
       await expect(loadSequential(model(factor))).rejects.toThrow(
-        "ONNX: node 2 Mul 'y' expected 'b' as its one input: a chain, got 'x', 'b'",
+        "ONNX: graph expected a chain of layers that there are here, got multiply of 2 values ('y') (offset 0)",
       );
   });
 
@@ -121,20 +142,19 @@ describe('chains', () => {
       15,
     );
     await expect(loadSequential(model)).rejects.toThrow(
-      "ONNX: value 'y' expected factors and summands that f32 holds, got a division by 0, or larger ones (offset 0)",
+      "ONNX: node 'n' expected factors and summands that f32 holds, got a division by 0, or larger ones (offset 0)",
     );
   });
 
   test('everything that is no layer is named in one error', async () => {
     await expect(loadSequential(file('strange'))).rejects.toThrow(
-      "ONNX: graph expected a chain of layers that there are here, got Softsign (node 0 'a'), Sin (node 2 'c'), Cos (node 4 'y') (offset 0)",
+      "ONNX: graph expected a chain of layers that there are here, got sin ('c'), cos ('y') (offset 0)",
     );
-    await expect(loadSequential(file('branches'))).rejects.toThrow(
-      "ONNX: graph expected a chain of layers that there are here, got If (node 0 'choice') (offset 0)",
-    );
+    // a choice that is made already is the branch
+    expect((await loadSequential(file('branches'))).layers.length).toBeGreaterThan(0);
     const two = writeModel(
       [
-        nodeField('Conv', 'c', ['x', 'w'], ['y']),
+        nodeField('Mul', 'c', ['x', 'w'], ['y']),
         nodeField('Relu', 'r', ['y'], ['z']),
         ...['x', 'w'].map((name) => valueField(11, name, ['n', 3])),
         ...['y', 'z'].map((name) => valueField(12, name, ['n', 3])),
@@ -142,17 +162,14 @@ describe('chains', () => {
       15,
     );
     await expect(loadSequential(two)).rejects.toThrow(
-      "ONNX: graph expected a chain of layers that there are here, from one input to one output, got 2 inputs ('x', 'w'), 2 outputs ('y', 'z'), Conv (node 0 'c') (offset 0)",
+      "ONNX: graph expected a chain of layers that there are here, from one input to one output, got 2 inputs ('x', 'w'), 2 outputs ('y', 'z'), multiply of 2 values ('c') (offset 0)",
     );
   });
 
   test.each([
-    ['dropout_training', "ONNX: node 1 Dropout 'y' expected inference, got training_mode true"],
-    ['training', "ONNX: node 0 BatchNormalization 'y' expected inference, got training_mode 1"],
-    [
-      'single',
-      "ONNX: node 0 BatchNormalization 'a' expected a batch norm that there is here, got spatial 0: statistics of single values, not of channels",
-    ],
+    ['dropout_training', "ONNX: node Dropout 'y' expected inference, or a ratio of 0, got training_mode true"],
+    ['training', "ONNX: node BatchNormalization 'y' expected inference, got training_mode 1"],
+    ['single', "ONNX: node BatchNormalization 'a' expected statistics of channels, got spatial 0"],
     [
       'old6',
       'ONNX: opset_import expected version 7 or later of the operators (onnx.version_converter.convert_version(model, 13) writes one), got 6 (offset 0)',
@@ -177,7 +194,7 @@ describe('chains', () => {
       17,
     );
     await expect(loadSequential(model)).rejects.toThrow(
-      `ONNX: node 0 LayerNormalization 'ln' expected a norm that there is here, got LayerNorm: ${problem}`,
+      /^ONNX: (?:graph expected a chain of layers that there are here, got mean \('ln'\)|node LayerNormalization 'ln' expected)/,
     );
     expect(statelessNormsOf(readOnnx(model))[0].problem).toBe(problem);
     expect(fromOnnx(model).unused).toEqual(['s']);
@@ -667,10 +684,20 @@ describe('models that cost more than they are', () => {
 
   test('one weight that thousands of nodes take is not taken thousands of times', async () => {
     const weight = tensorField(5, 'W', new Float32Array(90_000), [300, 300]);
-    const gemms = many(2000, 'PRelu', ['W'], [weight]);
+    const gemms = writeModel(
+      [
+        ...Array.from({ length: 2000 }, (_, i) =>
+          nodeField('MatMul', `n${i}`, [i ? `y${i - 1}` : 'x', 'W'], [`y${i}`]),
+        ),
+        ...[weight, valueField(11, 'x', ['n', 300]), valueField(12, 'y1999', ['n', 300])],
+      ],
+      15,
+    );
     const message =
       "ONNX: model expected weights of few times its size, got more: 'W' is used time after time (offset 0)";
-    await expect(loadSequential(gemms)).rejects.toThrow(message);
+    const many = /weights of few times the size of the file, got more: 'n\d+' takes some time after time$/;
+    await expect(loadSequential(gemms)).rejects.toThrow(many);
+    await expect(loadNetwork(gemms)).rejects.toThrow(many);
     const products = writeModel(
       [
         ...Array.from({ length: 2000 }, (_, i) => nodeField('Gemm', `n${i}`, ['x', 'W', `b${i}`], [`y${i}`])),
@@ -856,7 +883,12 @@ describe('a group norm in several nodes, as PyTorch writes it before version 18'
       await expect(loadSequential(bytes)).rejects.toThrow(message);
     expect(strangeNorms(readOnnx(model({ scale: 2 })))[0]).toBe('InstanceNormalization gn1.in');
     expect(strangeNorms(readOnnx(model({ start: true })))[0]).toBe('InstanceNormalization gn1.in');
-    await refused(model({ scale: 2 }), /Reshape/);
+    const { layers } = await loadSequential(model({ scale: 2 }));
+    expect(layers.slice(0, 3).map(({ subject }) => subject)).toEqual([
+      'Reshape([3, 40])',
+      'InstanceNorm1d(3)',
+      'Reshape([6, 4, 5])',
+    ]);
     await refused(model({ start: true }), /Reshape|Shape/);
     expect(strangeNorms(readOnnx(model({ taken: true })))[0]).toBe('InstanceNormalization gn1.in');
   });

@@ -382,7 +382,7 @@ describe('Keras', () => {
 
     test('a branch is no chain, and the error says where', async () => {
       await expect(loadSequential(fixture(`keras/branched.${version}.keras`))).rejects.toThrow(
-        /^Keras: layer 1 Add 'sum' expected 'dense(_\d+)?' as its one input: a chain, got 'dense(_\d+)?', 'inputs' \(offset 0\)$/,
+        "Keras: graph expected a chain of layers that there are here, got add of 2 values ('sum') (offset 0)",
       );
     });
   });
@@ -531,17 +531,19 @@ describe('ONNX', () => {
   });
 
   test('softmax at the end is left out if asked', async () => {
-    await expect(loadSequential(fixture('onnx/softmax.onnx'))).rejects.toThrow(
-      "ONNX: node 1 Softmax 'y' expected a layer that there is here (dropSoftmax: true leaves it out at the end), got Softmax",
-    );
+    const whole = await loadSequential(fixture('onnx/softmax.onnx'));
+    expect(whole.layers.map(({ subject }) => subject)).toEqual(['Linear(6, 3)', 'Softmax']);
     expectOutputs(await loadSequential(fixture('onnx/softmax.onnx'), { dropSoftmax: true }), answer.softmax, 6, 2e-6);
   });
 
   test.each([
-    ['residual', /^ONNX: node 1 Add 'y' expected 'a' as its one input: a chain, got 'a', 'x' \(offset \d+\)$/],
-    ['other', "ONNX: graph expected a chain of layers that there are here, got Sin (node 1 'wave') (offset 0)"],
-    ['training', /^ONNX: node 0 BatchNormalization 'y' expected inference, got training_mode 1/],
-    ['captured', "ONNX: graph expected a chain of layers that there are here, got If (node 1 'y') (offset 0)"],
+    ['residual', "ONNX: graph expected a chain of layers that there are here, got add of 2 values ('y') (offset 0)"],
+    ['other', "ONNX: graph expected a chain of layers that there are here, got sin ('wave') (offset 0)"],
+    ['training', /^ONNX: node BatchNormalization 'y' expected inference, got training_mode 1/],
+    [
+      'captured',
+      "ONNX: graph expected a chain of layers that there are here, got multiply of 2 values ('z') (offset 0)",
+    ],
   ])('%s is no chain, and the error says where', async (name, message) => {
     await expect(loadSequential(fixture(`onnx/${name}.onnx`))).rejects.toThrow(message);
   });

@@ -9,6 +9,16 @@ import { foldOnnx, fromOnnx, loadSequential, normsOf, readOnnx, toOnnx } from '.
 import { goldenCases, goldenFile } from '../support/golden.ts';
 import { fixture, fixturePath, relative } from '../support/weights.ts';
 
+/** The network as a model, or why it is none: layers that have no operator there. */
+function writtenAgain(net: Sequential, inputShape: readonly number[]): Uint8Array | string {
+  try {
+    return toOnnx(net, { inputShape });
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'ERR_OPTION') throw error;
+    return (error as Error).message;
+  }
+}
+
 const TOLERANCE = 1e-5;
 
 interface Session {
@@ -74,7 +84,9 @@ async function main(): Promise<void> {
       // norms of rows are not compiled, and have no operator of their own in what is written
       if (!net.layers.some(({ subject }) => /^(?:Layer|RMS|Instance)Norm/.test(subject))) {
         report(`${name}: compiled`, relative(net.compile()(x).data, want));
-        report(`${name}: written again`, relative(await peer(toOnnx(net), x), want));
+        const written = writtenAgain(net, x.shape.slice(1));
+        if (typeof written === 'string') console.log(`${name}: not written, ${written}`);
+        else report(`${name}: written again`, relative(await peer(written, x), want));
       }
     }
     const { file: folded, folded: norms } = foldOnnx(file, { files });

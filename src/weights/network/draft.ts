@@ -50,10 +50,13 @@ export interface Symbols {
   readonly dtype: string;
 }
 
-interface Node {
+/** What makes a value. */
+export interface DraftNode {
   readonly name: string;
   readonly layer?: Layer;
   readonly operation?: Operation;
+  /** The operation of compiled networks that `operation` runs, where it is one. */
+  readonly compiled?: GraphOperation;
   readonly inputs: readonly Flow[];
   readonly output: Flow;
 }
@@ -64,22 +67,34 @@ const LONGEST_TERM = 60;
 
 export class Draft {
   readonly inputs: { readonly name: string; readonly flow: Flow }[] = [];
-  readonly #nodes: Node[] = [];
-  readonly #makers = new Map<Flow, Node>();
+  readonly #nodes: DraftNode[] = [];
+  readonly #makers = new Map<Flow, DraftNode>();
   readonly #names = new Set<string>();
   readonly #constants = new WeakMap<object, Flow>();
   #count = 0;
   /** How many values may still be worked out from constants. */
   #room: number;
+  /** How many values layers may still have as weights. */
+  #weights: number;
   /** How many values one of known size may have, whatever it is made of. */
   readonly #most: number;
-  /** What the node is called that is being read. */
-  label = '';
+  #label = '';
 
   /** @param room how many values may be worked out from constants */
   constructor(room: number) {
     this.#room = room;
+    this.#weights = 16 * room;
     this.#most = Math.max(room, 2 ** 24);
+  }
+
+  /** What the node is called that is being read, on one line: a file may say anything. */
+  get label(): string {
+    return this.#label;
+  }
+
+  set label(name: string) {
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is meant
+    this.#label = name.slice(0, 200).replace(/[\u0000-\u001f\u007f]/g, '?');
   }
 
   #flow(shape: Shape, dtype: string, dims?: Dims, known?: Known): Flow {
@@ -98,7 +113,7 @@ export class Draft {
     return flow;
   }
 
-  #append(node: Omit<Node, 'output' | 'name'>, name: string, shape: Shape, dtype: string, dims?: Dims): Flow {
+  #append(node: Omit<DraftNode, 'output' | 'name'>, name: string, shape: Shape, dtype: string, dims?: Dims): Flow {
     this.#checkGrowth(node.inputs, shape);
     const output = this.#flow(shape, dtype, dims);
     const made = { ...node, inputs: node.inputs.map(realOf), name, output };
@@ -135,6 +150,11 @@ export class Draft {
    */
   apply(layer: Layer, x: Flow, name = this.label, dims: Dims = [x.dims[0]]): Flow {
     const shape = layer.outputShape(x.shape);
+    for (const slot of Object.values(layer.stateSlots())) this.#weights -= countOf(slot.shape);
+    if (this.#weights < 0) {
+      const got = `more: '${this.label}' takes some time after time`;
+      throw wrongValue('ERR_FORMAT', SUBJECT, this.label, 'weights of few times the size of the file', got);
+    }
     return this.#append({ layer, inputs: [x] }, this.#unique(name), shape, 'F32', dims);
   }
 
@@ -191,7 +211,7 @@ export class Draft {
       inputs.map((one) => one.shape),
     );
     const folded = this.#folded(given, inputs, shape, dtype);
-    return folded ?? this.#append({ operation, inputs }, this.label, shape, dtype, dims);
+    return folded ?? this.#append({ operation, compiled: given, inputs }, this.label, shape, dtype, dims);
   }
 
   /** Worked out at once, where all inputs are constants. */
@@ -238,8 +258,8 @@ export class Draft {
   }
 
   /** The nodes that these values need, in their order. */
-  #needed(outputs: readonly Flow[]): Node[] {
-    const needed = new Set<Node>();
+  needed(outputs: readonly Flow[]): DraftNode[] {
+    const needed = new Set<DraftNode>();
     const open = outputs.map(realOf);
     for (let flow = open.pop(); flow; flow = open.pop()) {
       const node = this.#makers.get(flow);
@@ -252,7 +272,7 @@ export class Draft {
 
   /** Why the network has no gradient: the operations without one, and their nodes. */
   untrained(outputs: readonly Flow[]): { kind: string; name: string }[] {
-    const found = this.#needed(outputs).filter(
+    const found = this.needed(outputs).filter(
       ({ operation, inputs }) => operation?.evaluationOnly && inputs.length > 0,
     );
     return found.map(({ operation, name }) => ({ kind: operation!.name, name }));
@@ -260,7 +280,7 @@ export class Draft {
 
   /** Which inputs these values need. */
   neededInputs(outputs: readonly Flow[]): Set<Flow> {
-    return new Set([...this.#needed(outputs).flatMap(({ inputs }) => inputs), ...outputs.map(realOf)]);
+    return new Set([...this.needed(outputs).flatMap(({ inputs }) => inputs), ...outputs.map(realOf)]);
   }
 
   /** Builds the network's graph; returns the outputs. */
@@ -279,7 +299,7 @@ export class Draft {
       values.set(flow, value);
       return value;
     };
-    for (const { layer, operation, name, inputs: from, output } of this.#needed(outputs)) {
+    for (const { layer, operation, name, inputs: from, output } of this.needed(outputs)) {
       const given = from.map(placed);
       values.set(output, layer ? g.apply(name, layer, given[0]) : g.operate(name, operation!, given));
     }

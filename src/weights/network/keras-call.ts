@@ -220,6 +220,8 @@ export class KerasCall {
       throw this.fail(`a variable '${leaf}'`, got);
     }
     if (!/^B?F\d/.test(known.dtype)) throw this.fail(`floating-point numbers as '${leaf}'`, `type ${known.dtype}`);
+    const scales = this.weights.find(`${leaf}_scale`);
+    if (scales) throw this.fail(`'${leaf}' as it is`, `one that is quantized, with '${leaf}_scale' beside it`);
     const fits =
       known.shape.length === shape.length && known.shape.every((n, i) => Number.isNaN(shape[i]) || n === shape[i]);
     if (fits) return known;

@@ -28,7 +28,7 @@ import { newWeight } from '../keras.ts';
 import type { Flow, Known } from './draft.ts';
 import { activated } from './keras-activations.ts';
 import { floats, type KerasCall, type KerasConverter, shown } from './keras-call.ts';
-import { binary, normalize, reduce, scalar, transpose, withBias } from './onnx-layers.ts';
+import { binary, normalize, reduce, scalar, withBias } from './onnx-layers.ts';
 import { type Sym, work } from './terms.ts';
 
 const nothing = (() => {}) as never;
@@ -248,30 +248,34 @@ const batchNorm: KerasConverter = (call) => {
   if (others.length) throw call.fail('one axis', `${others.length + 1}`);
   if (axis === 0) throw call.fail('another axis than the batch', 'axis 0');
   if (rank < 2) throw call.fail('an input of rank 2 or more', `rank ${rank}`);
-  if (axis !== 1 && axis !== rank - 1) {
-    const order = [...x.shape.keys()].filter((one) => one !== axis);
-    const back = x.shape.map((_, i) => (i === axis ? rank - 1 : i > axis ? i - 1 : i));
-    return transpose(call, normed(call, transpose(call, x, [...order, axis]), true), back);
-  }
-  return normed(call, x, axis === rank - 1);
+  return normed(call, x, axis);
 };
 
-function normed(call: KerasCall, x: Flow, isLast: boolean): Flow {
+function normed(call: KerasCall, x: Flow, axis: number): Flow {
   const rank = x.shape.length;
-  const size = x.shape[isLast ? rank - 1 : 1];
+  const size = x.shape[axis];
   const [scale, center] = [call.flag('scale', true), call.flag('center', true)];
   const runningMean = call.weight('moving_mean', [size]);
   const channels = runningMean.shape[0];
   const runningVar = call.weight('moving_variance', [channels]);
   checkVariance(call, runningVar, 'moving_variance');
   const momentum = call.number('momentum', 0.99);
-  const Norm = rank <= 3 ? BatchNorm1d : rank === 4 ? BatchNorm2d : rank === 5 ? BatchNorm3d : BatchNorm;
+  const isOther = axis !== 1 && axis !== rank - 1;
+  const Norm = isOther
+    ? BatchNorm
+    : rank <= 3
+      ? BatchNorm1d
+      : rank === 4
+        ? BatchNorm2d
+        : rank === 5
+          ? BatchNorm3d
+          : BatchNorm;
   const affine = scale ? (center ? true : 'gamma') : center ? 'beta' : false;
   const layer = new Norm(channels, {
     eps: call.number('epsilon', 1e-3),
     momentum: momentum >= 0 && momentum <= 1 ? newWeight(momentum) : 0.01,
     runningVariance: 'biased',
-    layout: isLast ? 'channels-last' : 'channels-first',
+    ...(isOther ? { axis } : { layout: axis === rank - 1 ? 'channels-last' : 'channels-first' }),
     affine,
   });
   const own = {
@@ -317,13 +321,15 @@ function rows(
   const scale = gamma === undefined ? undefined : call.weight(gamma, own);
   const shift = beta === undefined ? undefined : call.weight(beta, own);
   const isTrailing = axes.every((axis, i) => axis === rank - axes.length + i);
-  if (isTrailing && !own.some(Number.isNaN) && (isRms || !shift || scale)) {
+  const isAscending = axes.every((axis, i) => i === 0 || axis > axes[i - 1]);
+  if (isAscending && !own.some(Number.isNaN)) {
+    const axis = isTrailing ? null : axes;
     const layer = isRms
-      ? new RMSNorm(own, { eps })
-      : new LayerNorm(own, { eps, affine: scale && shift ? true : scale ? 'gamma' : false });
+      ? new RMSNorm(own, { eps, axis })
+      : new LayerNorm(own, { eps, axis, affine: scale ? (shift ? true : 'gamma') : shift ? 'beta' : false });
     return call.draft.keep(call.loaded(layer as Layer, { gamma: scale, beta: shift }), x, call.name);
   }
-  if (axes.some((axis, i) => i > 0 && axis < axes[i - 1])) throw call.fail('axes in their order', `[${axes}]`);
+  if (!isAscending) throw call.fail('axes in their order', `[${axes}]`);
   const y = normalize(call, x, axes, eps, !isRms);
   const lift = ({ data, shape }: Known) => {
     const lengths = x.shape.map(() => 1);
@@ -340,7 +346,7 @@ const groupNorm: KerasConverter = (call) => {
   const { x } = call;
   const rank = x.shape.length;
   const [axis] = call.axes('axis', -1, rank);
-  if (axis !== rank - 1 && axis !== 1) throw call.fail('axis 1 or the last', `${axis}`);
+  if (axis === 0) throw call.fail('another axis than the batch', 'axis 0');
   const channels = x.shape[axis];
   if (!(channels > 0)) throw call.fail('an input with a known number of channels', `shape [${shown(x.shape)}]`);
   const given = call.whole('groups', 32, -1);
@@ -349,7 +355,7 @@ const groupNorm: KerasConverter = (call) => {
   const [scale, center] = [call.flag('scale', true), call.flag('center', true)];
   const layer = new GroupNorm(groups, channels, {
     eps: call.number('epsilon', 1e-3),
-    layout: axis === rank - 1 ? 'channels-last' : 'channels-first',
+    ...(axis === rank - 1 ? { layout: 'channels-last' } : axis === 1 ? {} : { axis }),
     affine: scale ? (center ? true : 'gamma') : center ? 'beta' : false,
   });
   const own = {

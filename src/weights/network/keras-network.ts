@@ -32,7 +32,7 @@ import { kerasOperations, missingOperation, operationKind } from './keras-operat
 import { kerasRecurrents, missingGate } from './keras-recurrent.ts';
 import { kerasShapes } from './keras-shapes.ts';
 import { FileWeights, type LayerWeights } from './keras-weights.ts';
-import { buildNetwork, type LoadedNetwork } from './loaded-network.ts';
+import type { Read } from './loaded-network.ts';
 import { reshaped } from './onnx-layers.ts';
 import { work } from './terms.ts';
 
@@ -88,8 +88,8 @@ const found = /* @__PURE__ */ new WeakMap<object, readonly MissingLayer[]>();
 /** What was missing, where an error says that something is. */
 export const missingLayers = (error: object): readonly MissingLayer[] | undefined => found.get(error);
 
-/** Builds the network. Throws ERR_FORMAT. */
-export function networkFromKeras(source: KerasSource, options: KerasNetworkOptions): LoadedNetwork {
+/** Reads the network. Throws ERR_FORMAT. */
+export function networkFromKeras(source: KerasSource, options: KerasNetworkOptions): Read {
   return new Reading(source, options).network();
 }
 
@@ -192,7 +192,7 @@ class Reading {
     return malformed(this.#source.format, part, expected, got, 0);
   }
 
-  network(): LoadedNetwork {
+  network(): Read {
     const top: Place = { model: this.#model, path: '', weightsOf: (name) => this.#weights.of(name) };
     const wanted = this.#wanted();
     this.#checkLayers(wanted.map(({ ref }) => ref));
@@ -210,13 +210,14 @@ class Reading {
     const reasons = shared.length
       ? [`weights that several calls share: ${quoteSome(shared.slice(0, 8).map(([name]) => name))}`]
       : [];
-    return buildNetwork(
-      this.#draft,
-      unique(wanted.map(({ name }) => name)),
+    return {
+      format: this.#source.format,
+      draft: this.#draft,
+      names: unique(wanted.map(({ name }) => name)),
       outputs,
-      { folded: [], unused: this.#unused(outputs), assumed: [...this.#assumed] },
+      report: { folded: [], unused: this.#unused(outputs), assumed: [...this.#assumed] },
       reasons,
-    );
+    };
   }
 
   /** Which outputs are asked for: those of the file, or layers by name. */

@@ -66,14 +66,21 @@ export class LoadedNetwork extends Graph {
   }
 }
 
+/** What a reader made of a file, whatever it is to become. */
+export interface Read {
+  /** What messages call the file. */
+  readonly format: string;
+  readonly draft: Draft;
+  /** What the outputs are called. */
+  readonly names: readonly string[];
+  readonly outputs: readonly Flow[];
+  readonly report: Pick<NetworkReport, 'folded' | 'unused' | 'assumed'>;
+  /** Why it cannot be trained, besides operations without a gradient. */
+  readonly reasons: readonly string[];
+}
+
 /** Builds the network that a draft describes. */
-export function buildNetwork(
-  draft: Draft,
-  names: readonly string[],
-  outputs: readonly Flow[],
-  report: Pick<NetworkReport, 'folded' | 'unused' | 'assumed'>,
-  reasons: readonly string[] = [],
-): LoadedNetwork {
+export function buildNetwork({ draft, names, outputs, report, reasons }: Read): LoadedNetwork {
   const without = draft.untrained(outputs);
   const kinds = [...new Set(without.map(({ kind }) => kind))];
   const shown = kinds.slice(0, 8).map((kind) => {

@@ -415,7 +415,11 @@ function rowNorm(call: Call, kind: 'layer' | 'rms'): Flow | Flow[] {
   const eps = call.number('epsilon', 1e-5);
   const own = x.shape.slice(axis);
   const weights = [1, 2].filter((i) => call.has(i)).map((i) => call.known(i));
-  const isLayer = axis >= 1 && !own.some(Number.isNaN) && weights.every((one) => one && one.shape.length <= own.length);
+  /** Do scale and bias spread over what is normalised? */
+  const fits = (shape: readonly number[]) =>
+    shape.length <= own.length &&
+    shape.every((length, i) => length === 1 || length === own[i + own.length - shape.length]);
+  const isLayer = axis >= 1 && !own.some(Number.isNaN) && weights.every((one) => one && fits(one.shape));
   if (kind === 'layer' && [1, 2].some((output) => call.uses(output))) return withStatistics(call, x, axis, eps);
   if (!isLayer) {
     const axes = own.map((_, i) => axis + i);
@@ -484,6 +488,11 @@ const groupNorm: Converter = (call) => {
   const eps = call.number('epsilon', 1e-5);
   const [gamma, beta] = [call.known(1), call.known(2)];
   if (!gamma || !beta || !(channels > 0)) throw call.fail('constant weights of a known number of channels', 'others');
+  for (const { shape } of [gamma, beta]) {
+    const size = countOf(shape);
+    if (size !== groups && size !== channels)
+      throw call.fail(`scale and bias of ${groups} groups or ${channels} channels`, `shape [${shape.join(', ')}]`);
+  }
   // before version 21 scale and bias were those of groups
   const spreadTo = ({ data }: Known) =>
     Float32Array.from({ length: channels }, (_, c) => data[Math.floor((c * data.length) / channels)]);

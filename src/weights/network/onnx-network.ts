@@ -3,20 +3,24 @@
 
 import { malformed, wrongValue } from '../../errors.ts';
 import { type Bytes, quote } from '../../formats/bytes.ts';
+import type { Values } from '../../formats/dtypes.ts';
 import { type OnnxGraph, type OnnxModel, type OnnxNode, readOnnx } from '../../formats/onnx.ts';
 import type { TensorFiles } from '../../formats/onnx-tensor.ts';
+import type { Layer } from '../../layers/layer.ts';
 import { ActivationLayer } from '../../nn/activations.ts';
+import { GroupNorm } from '../../norms/group-norm.ts';
+import { InstanceNorm1d, InstanceNorm2d, InstanceNorm3d } from '../../norms/instance-norm.ts';
 import { sizeOf } from '../onnx-constants.ts';
 import { checkOpset, type Graph, graphFor } from '../onnx-graph.ts';
 import { labelOf } from '../onnx-names.ts';
-import { type OnnxStatelessNorm, statelessNormsOf } from '../onnx-stateless-norms.ts';
+import { type OnnxStatelessNorm, spreadWeights, statelessNormsOf } from '../onnx-stateless-norms.ts';
 import { Draft, type Flow, type Known } from './draft.ts';
-import { buildNetwork, type LoadedNetwork } from './loaded-network.ts';
+import type { Read } from './loaded-network.ts';
 import { Call, type Converter, type Entry, isFlow, isSymbols, nodeLabel, type Surroundings } from './onnx-call.ts';
 import { control } from './onnx-control.ts';
 import { elementwise } from './onnx-elementwise.ts';
 import { withoutFunctions } from './onnx-functions.ts';
-import { layers, rowLayer, scalar } from './onnx-layers.ts';
+import { floats, layers, loaded, rowLayer, scalar } from './onnx-layers.ts';
 import { recurrents } from './onnx-recurrent.ts';
 import { type Region, regionsOf } from './onnx-regions.ts';
 import { shapes } from './onnx-shapes.ts';
@@ -39,8 +43,8 @@ export interface OnnxNetworkOptions {
   readonly files?: TensorFiles | undefined;
 }
 
-/** Builds the network. Throws ERR_FORMAT. */
-export function networkFromOnnx(file: Bytes, options: OnnxNetworkOptions): LoadedNetwork {
+/** Reads the network. Throws ERR_FORMAT. */
+export function networkFromOnnx(file: Bytes, options: OnnxNetworkOptions): Read {
   const read = readOnnx(file, { files: options.files });
   checkOpset(read);
   return networkOf(withoutFunctions(read), options);
@@ -58,8 +62,8 @@ export interface Dialect {
   readonly assumed: readonly string[];
 }
 
-/** Builds the network of a graph whose operators are there. Throws ERR_FORMAT. */
-export function networkOf(model: OnnxModel, options: OnnxNetworkOptions, dialect?: Dialect): LoadedNetwork {
+/** Reads the network of a graph whose operators are there. Throws ERR_FORMAT. */
+export function networkOf(model: OnnxModel, options: OnnxNetworkOptions, dialect?: Dialect): Read {
   return new Reading(model, options, dialect).network();
 }
 
@@ -149,6 +153,26 @@ function ordered({ model, producers }: Graph, outputs: readonly string[]): OnnxN
 /** Kinds of norms that are layers whose axes are the last ones. */
 const ROWS = { LayerNorm: 'layer', RMSNorm: 'rms' } as const;
 
+/** A norm of channels that is written as several nodes. */
+function channelLayer(
+  call: Call,
+  x: Flow,
+  stateless: OnnxStatelessNorm,
+  [gamma, beta]: readonly [Known | undefined, Known | undefined],
+): Flow {
+  const { kind, eps, numGroups = 1, name } = stateless;
+  const channels = stateless.channels!;
+  const Instance = [InstanceNorm1d, InstanceNorm2d, InstanceNorm3d][x.shape.length - 3];
+  const layer =
+    kind === 'GroupNorm' ? new GroupNorm(numGroups, channels, { eps }) : new Instance(channels, { eps, affine: true });
+  const own = (one: Known) => {
+    const { data } = spreadWeights(stateless, one.data as Values, one.shape);
+    return { data: floats(data), shape: [channels] };
+  };
+  const state = { ...(gamma && { gamma: own(gamma) }), ...(beta && { beta: own(beta) }) };
+  return call.draft.keep(loaded(layer as Layer, state), x, name);
+}
+
 class Reading {
   readonly #model: OnnxModel;
   readonly #graph: Graph;
@@ -201,6 +225,8 @@ class Reading {
     const isValue = (name: string) => producers.has(name) || model.inputs.has(name) || this.#graph.constants.has(name);
     for (const name of this.#outputs) {
       if (isValue(name)) continue;
+      if (name.length === 0 || this.#model.outputs.includes(name))
+        throw malformed(this.#format, `output ${quote(name)}`, 'a node that gives it', 'none', 0);
       throw wrongValue('ERR_OPTION', 'loadNetwork', 'outputs', 'names of values of the graph', quote(name));
     }
     if (this.#outputs.length === 0) throw malformed(this.#format, 'graph', 'an output', 'none', 0);
@@ -234,7 +260,7 @@ class Reading {
     return known;
   }
 
-  network(): LoadedNetwork {
+  network(): Read {
     this.#readInputs();
     const norms = this.#norms();
     const regions = regionsOf(
@@ -256,11 +282,18 @@ class Reading {
     }
     const outputs = this.#outputs.map((name) => this.#output(name));
     const { folded = [], unused, assumed = [] } = this.#dialect ?? {};
-    return buildNetwork(this.#draft, this.#outputs, outputs, {
-      folded: [...folded, ...this.#folded],
-      unused: this.#unused(outputs, unused),
-      assumed: [...assumed, ...this.#assumed],
-    });
+    return {
+      format: this.#format,
+      draft: this.#draft,
+      names: this.#outputs,
+      outputs,
+      report: {
+        folded: [...folded, ...this.#folded],
+        unused: this.#unused(outputs, unused),
+        assumed: [...assumed, ...this.#assumed],
+      },
+      reasons: [],
+    };
   }
 
   #readInputs(): void {
@@ -295,8 +328,12 @@ class Reading {
     const needed = new Set(this.#order);
     for (const stateless of statelessNormsOf(this.#model)) {
       const { nodes, problem, kind } = stateless;
-      const isRow = (kind === 'LayerNorm' || kind === 'RMSNorm') && stateless.shape !== undefined;
-      if (!nodes || problem || !isRow || !nodes.every((node) => needed.has(node) && !inside.has(node))) continue;
+      const rank = this.#graph.shapes.get(stateless.input)?.length ?? 0;
+      const isLayer =
+        kind === 'LayerNorm' || kind === 'RMSNorm'
+          ? stateless.shape !== undefined
+          : stateless.channels !== undefined && rank >= 3 && rank <= 5;
+      if (!nodes || problem || !isLayer || !nodes.every((node) => needed.has(node) && !inside.has(node))) continue;
       const lastNode = nodes.find((node) => node.outputs[0] === stateless.output);
       if (
         !lastNode ||
@@ -309,22 +346,36 @@ class Reading {
     return { inside, last };
   }
 
+  /** What several nodes that are one take. */
+  #flowBefore(call: Call, name: string): Flow {
+    const entry = this.#entryOf(name);
+    if (entry) return call.flowOf(entry);
+    throw call.fail(`a value ${quote(name)}`, 'none');
+  }
+
   #normLayer(call: Call, stateless: OnnxStatelessNorm): boolean {
-    const x = call.flowOf(this.#entryOf(stateless.input)!);
-    const own = stateless.shape!;
-    const weights = [stateless.inputs.gamma, stateless.inputs.beta].map((name) =>
-      name ? (this.#entryOf(name) as Known) : undefined,
-    );
-    const kind = ROWS[stateless.kind as keyof typeof ROWS];
+    const x = this.#flowBefore(call, stateless.input);
+    const own = stateless.shape;
+    const known = (name: string | undefined): Known | undefined => {
+      const entry = name ? this.#entryOf(name) : undefined;
+      if (!entry) return undefined;
+      // one that a node before has made
+      if (isFlow(entry) || isSymbols(entry)) return this.#graph.constants.get(name!);
+      return entry;
+    };
+    const weights = [known(stateless.inputs.gamma), known(stateless.inputs.beta)] as const;
     this.#draft.label = stateless.name;
-    const flow = rowLayer(call, x, own, stateless.eps, kind, weights[0], weights[1], stateless.name);
+    const isRow = stateless.kind === 'LayerNorm' || stateless.kind === 'RMSNorm';
+    const flow = isRow
+      ? rowLayer(call, x, own!, stateless.eps, ROWS[stateless.kind as keyof typeof ROWS], ...weights, stateless.name)
+      : channelLayer(call, x, stateless, weights);
     this.#folded.push(`${stateless.kind} '${stateless.name}': of ${stateless.nodes!.length} nodes`);
     this.#scope.set(stateless.output, flow);
     return true;
   }
 
   #activation(call: Call, { input, nodes, activation, factor }: Region): void {
-    const x = call.flowOf(this.#entryOf(input)!);
+    const x = this.#flowBefore(call, input);
     this.#draft.label = call.name;
     const y = this.#draft.keep(new ActivationLayer(activation), x, call.name);
     this.#folded.push(`${activation} '${call.name}': of ${nodes.length} nodes`);

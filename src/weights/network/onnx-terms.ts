@@ -51,6 +51,20 @@ const FORMULAS: Readonly<Record<string, Formula>> = /* @__PURE__ */ (() => ({
   Sqrt: one('sqrt'),
   Where: (terms) => work('where', ...terms),
 }))();
+/** How many inputs formulas have at the least; others have two. */
+const LEAST: Readonly<Record<string, number>> = {
+  Max: 1,
+  Min: 1,
+  Sum: 1,
+  Not: 1,
+  Neg: 1,
+  Abs: 1,
+  Floor: 1,
+  Ceil: 1,
+  Sqrt: 1,
+  Where: 3,
+};
+
 /** Whose results are rounded, where they are floats. */
 const ROUNDED = ['Add', 'Sub', 'Mul', 'Div', 'FloorDiv', 'Pow', 'Sum', 'Sqrt'];
 const TRUTHS = ['Equal', 'Less', 'Greater', 'LessOrEqual', 'GreaterOrEqual', 'And', 'Or', 'Not'];
@@ -100,6 +114,8 @@ export function asTerms(call: Call, convert: Converter): readonly (Entry | undef
   const isReduction = Object.hasOwn(REDUCTIONS, op);
   if (!isFormula && !isMove && !isReduction) return undefined;
   const count = isFormula || MOVES[op] === 'all' ? inputs.length : 1;
+  // the operator says which one is missing
+  if (isFormula && count < (LEAST[op] ?? 2)) return undefined;
   const operands: Symbols[] = [];
   let isOpen = false;
   for (let i = 0; i < count; i++) {

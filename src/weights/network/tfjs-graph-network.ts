@@ -8,7 +8,7 @@ import { showPart } from '../../formats/show-json.ts';
 import type { TfjsModel } from '../../formats/tfjs.ts';
 import { sizeOf } from '../onnx-constants.ts';
 import type { Known } from './draft.ts';
-import type { LoadedNetwork } from './loaded-network.ts';
+import type { Read } from './loaded-network.ts';
 import type { Converter } from './onnx-call.ts';
 import { networkOf } from './onnx-network.ts';
 import { TfGraph } from './tf-graph.ts';
@@ -43,13 +43,13 @@ interface Named {
 let table: Readonly<Record<string, Converter>> | undefined;
 
 /**
- * Builds the network of a GraphDef: `model.topology` has its nodes, `model.tensors` their weights,
+ * Reads the network of a GraphDef: `model.topology` has its nodes, `model.tensors` their weights,
  * `model.signature` the names of inputs and outputs. Throws ERR_FORMAT.
  */
 export function networkFromGraphModel(
   { topology, tensors, signature = null }: TfjsModel,
   { outputs: wanted, constants = new Map() }: GraphModelOptions,
-): LoadedNetwork {
+): Read {
   const nodes = nodesOf(topology);
   if (nodes.size === 0) throw malformed(FORMAT, 'modelTopology', 'nodes', 'none', 0);
   const inputs = entriesOf(signature, 'inputs');

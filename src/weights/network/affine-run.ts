@@ -1,14 +1,12 @@
 // Additions and multiplications by constants in a row, as one layer: y = (x − mean)·gamma + beta, a
 // batch norm whose variance is 1.
 
-import type { Values } from '../formats/dtypes.ts';
-import type { Layer } from '../layers/layer.ts';
-import { BatchNorm } from '../norms/batch-norm.ts';
-import { BatchNorm1d } from '../norms/batch-norm-ranks.ts';
-import type { Shape } from './onnx-constants.ts';
+import type { Layer } from '../../layers/layer.ts';
+import { BatchNorm } from '../../norms/batch-norm.ts';
+import { BatchNorm1d } from '../../norms/batch-norm-ranks.ts';
 
 /** A number for all, or one for each place of an axis. */
-export type Factor = number | { readonly values: Values; readonly axis: 'channels' | 'last' };
+export type Factor = number | { readonly values: ArrayLike<number>; readonly axis: 'channels' | 'last' };
 
 export class AffineRun {
   #axis: 'channels' | 'last' | undefined;
@@ -59,12 +57,15 @@ export class AffineRun {
     );
   }
 
-  /** The layer for values of a shape; undefined where nobody knows how many numbers it has. */
-  layer(shape: Shape | undefined, features: number | undefined): Layer | undefined {
-    const isRows = shape ? shape.length <= 2 : true;
-    const isLast = this.#axis === 'last' || (this.#axis === undefined && !isRows && shape![1] === undefined);
-    const count = this.#count ?? (isRows ? (shape?.[1] ?? features) : isLast ? shape!.at(-1) : shape![1]);
-    if (count === undefined) return undefined;
+  /**
+   * The layer for values of a shape, in which NaN is a length that is not known; undefined where
+   * nobody knows how many numbers it has.
+   */
+  layer(shape: readonly number[]): Layer | undefined {
+    const isRows = shape.length <= 2;
+    const isLast = this.#axis === 'last' || (this.#axis === undefined && !isRows && Number.isNaN(shape[1]));
+    const count = this.#count ?? shape[isLast ? shape.length - 1 : 1];
+    if (!(count >= 1)) return undefined;
     const options = { eps: 0, layout: isLast && !isRows ? 'channels-last' : 'channels-first' } as const;
     const bn = new (isRows ? BatchNorm1d : BatchNorm)(count, options);
     const full = (values: Float64Array) => ({
