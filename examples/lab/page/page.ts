@@ -188,3 +188,7 @@ function pipeline(neuron: Live['neuron']): string {
 
 for (const section of document.querySelectorAll<HTMLElement>('section[data-name]')) new Stand(section);
 byId('js').textContent = 'Everything runs in this page, in a worker: press Run.';
+// something moves at once, unless whoever looks would rather it did not
+if (!matchMedia('(prefers-reduced-motion: reduce)').matches) {
+  document.querySelector<HTMLButtonElement>('#playground [data-do=run]')!.click();
+}
