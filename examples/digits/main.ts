@@ -13,6 +13,7 @@ import { dropout } from '../lab/dropout.ts';
 import { poison } from '../lab/poison.ts';
 import { sequences } from '../lab/sequences.ts';
 import { smallBatches } from '../lab/small-batches.ts';
+import { say, spoken, type Value } from '../lab/words.ts';
 import { convnet } from './convnet.ts';
 import { loadDigits } from './data.ts';
 import { type Digits, PIXELS } from './digits.ts';
@@ -110,11 +111,11 @@ const scale = {
 };
 console.log('');
 for (const experiment of experiments) {
-  const show = async (text: string) => progress.show(text, findings.length / experiments.length);
-  const result = await experiment.run({ ...scale, show });
+  const show = async (text: Value) => progress.show(say(text), findings.length / experiments.length);
+  const result = spoken(await experiment.run({ ...scale, show }));
   progress.clear();
-  console.log(`${experiment.title}: ${result.verdict}`);
-  findings.push({ experiment, result });
+  console.log(`${say(experiment.title)}: ${result.verdict}`);
+  findings.push(result);
 }
 console.log(`\n${relative(process.cwd(), writeReport(options.report, runs, summary, findings))}`);
 

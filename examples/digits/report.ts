@@ -1,6 +1,6 @@
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Experiment, Figure, Result } from '../lab/experiment.ts';
+import type { Figure, Result } from '../lab/experiment.ts';
 import { lineChart, type Series } from './chart.ts';
 import type { ConvnetSummary } from './convnet.ts';
 import { SETTINGS } from './network.ts';
@@ -8,11 +8,8 @@ import { STYLE } from './style.ts';
 import type { Comparison, Summary } from './summary.ts';
 import type { Run } from './train.ts';
 
-/** An experiment of the lab, and what it found. */
-export interface Finding {
-  readonly experiment: Experiment;
-  readonly result: Result;
-}
+/** What an experiment of the lab found. */
+export type Finding = Result<string>;
 
 /**
  * Writes the page; whoever looks meanwhile sees the old one or the new one, never half of either.
@@ -67,14 +64,14 @@ function convnetSection({ with: on, without: off, sentence, ...net }: ConvnetSum
   return `<p>${sentence}</p><div class="charts">${chart}</div><p>Compiled: ${net.steps.join('; ')}. Largest difference from evaluation mode: ${net.difference.toExponential(1)}. ${Math.round(net.imagesPerSecond).toLocaleString('en')} images per second on one thread (evaluation mode: ${Math.round(net.evalImagesPerSecond).toLocaleString('en')}).</p>`;
 }
 
-function remedy({ experiment, result }: Finding): string {
+function remedy(result: Finding): string {
   const format = (value: number) => String(Number(value.toPrecision(3)));
   const charts = result.figures.map(({ series, ...options }) => lineChart(series, { ...options, format }));
   const tables = result.figures.map((figure) => figures(figure));
-  return `<div>${charts.join('')}<p>${result.verdict}</p><p class="soft">${experiment.setup}</p><details><summary>The figures</summary>${tables.join('')}</details></div>`;
+  return `<div>${charts.join('')}<p>${result.verdict}</p><p class="soft">${result.setup}</p><details><summary>The figures</summary>${tables.join('')}</details></div>`;
 }
 
-function figures({ series, xLabel, xTicks }: Figure): string {
+function figures({ series, xLabel, xTicks }: Figure<string>): string {
   const [{ x }] = series;
   const name = (value: number) => xTicks?.find(([at]) => at === value)?.[1] ?? `${value}`;
   const cell = ({ y, band }: Series, i: number) =>

@@ -1,5 +1,6 @@
 import { BatchNorm1d, Tanh } from 'evenkeel';
 import type { Experiment, Table } from './experiment.ts';
+import { t } from './words.ts';
 
 const ROWS = 4;
 const UNITS = 3;
@@ -17,12 +18,11 @@ const shown = (values: ArrayLike<number>): (string | number)[][] =>
 /** One batch step by step, small enough for a pencil. */
 export const anatomy: Experiment = {
   name: 'anatomy',
-  title: 'One batch, step by step',
-  question: 'What does batch norm do to a batch?',
-  setup:
-    'Four samples of three features; eps 1e-5. By hand: mean, variance (divided by 4), (x − mean)/√(variance + eps), times gamma, plus beta.',
+  title: t`One batch, step by step`,
+  question: t`What does batch norm do to a batch?`,
+  claim: t`Batch norm is arithmetic that can be done by hand.`,
   async run({ show }) {
-    await show('4 × 3');
+    await show(t`4 × 3`);
     const x = { data: Float32Array.from(BATCH), shape: [ROWS, UNITS] };
     const plain = new BatchNorm1d(UNITS, { affine: false });
     const norm = new BatchNorm1d(UNITS);
@@ -44,23 +44,24 @@ export const anatomy: Experiment = {
     const tanh = new Tanh();
     const before = tanh.forward(norm.forward(x)).data;
     const behind = norm.forward(tanh.forward(x)).data;
-    const heads = ['feature 0', 'feature 1', 'feature 2'];
+    const heads = [t`feature ${0}`, t`feature ${1}`, t`feature ${2}`];
     const tables: Table[] = [
-      { title: 'The batch', heads, rows: shown(x.data) },
-      { title: 'Mean and variance', heads, rows: [means, variances] },
-      { title: 'Normalised', heads, rows: shown(hat) },
-      { title: `Scaled by ${GAMMA.join(', ')} and shifted by ${BETA.join(', ')}`, heads, rows: shown(y) },
-      { title: 'Batch norm, then tanh', heads, rows: shown(before) },
+      { title: t`The batch`, heads, rows: shown(x.data) },
+      { title: t`Mean and variance`, heads, rows: [means, variances] },
+      { title: t`Normalised`, heads, rows: shown(hat) },
+      { title: t`Scaled by ${GAMMA.join(', ')} and shifted by ${BETA.join(', ')}`, heads, rows: shown(y) },
+      { title: t`Batch norm, then tanh`, heads, rows: shown(before) },
       {
-        title: 'tanh, then batch norm: features 0 and 2 were saturated before they were normalised',
+        title: t`tanh, then batch norm: features 0 and 2 were saturated before they were normalised`,
         heads,
         rows: shown(behind),
       },
     ];
     return {
+      setup: t`Four samples of three features; eps 1e-5. By hand: mean, variance (divided by 4), (x − mean)/√(variance + eps), times gamma, plus beta.`,
       figures: [],
       tables,
-      verdict: `All ${2 * ROWS * UNITS} values agree with those worked out by hand within ${worst.toExponential(1)}.`,
+      verdict: t`All ${2 * ROWS * UNITS} values agree with those worked out by hand within ${worst.toExponential(1)}.`,
       holds: worst < 1e-5,
     };
   },

@@ -2,12 +2,19 @@ import { BatchNorm1d, Dropout, diagnose, Linear, normal, Random, recalibrate, Se
 import { type Digits, PIXELS } from '../digits/digits.ts';
 import type { Experiment } from './experiment.ts';
 import { acrossSeeds, batchesOf, evaluate, median, pointsOf, trainOn } from './training.ts';
+import { type Text, t } from './words.ts';
 
 const STEPS = 600;
 const UNITS = 64;
 const P = 0.5;
 
 type Place = 'before' | 'behind' | 'none';
+
+const NAMES: Record<Place, Text> = {
+  before: t`dropout before batch norm`,
+  behind: t`dropout behind the last batch norm`,
+  none: t`no dropout`,
+};
 
 function build(place: Place, seed: number): Sequential {
   const dropout = (offset: number) => new Dropout(place === 'none' ? 0 : P, { seed: seed + offset });
@@ -50,9 +57,9 @@ function ratioOfNormals(seed: number): number {
 /** Dropout before batch norm: its variance in training is not that of evaluation. */
 export const dropout: Experiment = {
   name: 'dropout',
-  title: 'Dropout before batch norm',
-  question: 'What does dropout before batch norm do to its statistics?',
-  setup: `784-${UNITS}-${UNITS}-${UNITS}-10, tanh, dropout ${P} between each linear layer and its batch norm, or before the last layer; ${STEPS} steps of 60; recalibrated on 2,000 training digits.`,
+  title: t`Dropout before batch norm`,
+  question: t`What does dropout before batch norm do to its statistics?`,
+  claim: t`Dropout before batch norm spoils its statistics; behind the last one it does not.`,
   async run({ digits: { train, test }, seeds, share, show }) {
     const steps = Math.ceil(STEPS * share);
     const { every, points: x } = pointsOf(steps, 20);
@@ -61,7 +68,7 @@ export const dropout: Experiment = {
     const centred: number[] = [];
     for (const seed of seeds) {
       for (const place of ['before', 'behind', 'none'] as const) {
-        await show(`dropout ${place}, seed ${seed}`);
+        await show(t`${NAMES[place]}, seed ${seed}`);
         const net = build(place, seed);
         const states: ReturnType<Sequential['stateDict']>[] = [];
         const losses: number[] = [];
@@ -87,25 +94,26 @@ export const dropout: Experiment = {
     }
     const last = (name: keyof typeof curves) => median(curves[name].map((losses) => losses.at(-1)!)).toFixed(3);
     return {
+      setup: t`784-${UNITS}-${UNITS}-${UNITS}-10, tanh, dropout ${P} between each linear layer and its batch norm, or before the last layer; ${steps} steps of 60; recalibrated on 2,000 training digits.`,
       figures: [
         {
-          title: 'Dropout before batch norm',
+          title: t`Dropout before batch norm`,
           series: [
-            { label: 'dropout before batch norm', tone: 'b', stroke: 'dashed', ...acrossSeeds(x, curves.before) },
-            { label: 'the same, recalibrated', tone: 'a', ...acrossSeeds(x, curves.recalibrated) },
+            { label: NAMES.before, tone: 'b', stroke: 'dashed', ...acrossSeeds(x, curves.before) },
+            { label: t`the same, recalibrated`, tone: 'a', ...acrossSeeds(x, curves.recalibrated) },
             {
-              label: 'dropout behind the last batch norm',
+              label: NAMES.behind,
               tone: 'c',
               stroke: 'dotted',
               ...acrossSeeds(x, curves.behind),
             },
-            { label: 'no dropout', tone: 'd', stroke: 'mixed', ...acrossSeeds(x, curves.none) },
+            { label: NAMES.none, tone: 'd', stroke: 'mixed', ...acrossSeeds(x, curves.none) },
           ],
-          xLabel: 'training steps',
-          yLabel: 'test loss (cross entropy)',
+          xLabel: t`training steps`,
+          yLabel: t`test loss (cross entropy)`,
         },
       ],
-      verdict: `Dropout of values around 0 makes their variance in training ${median(centred).toFixed(2)} times that of evaluation (1/keep = ${1 / (1 - P)}), in this net ${median(ratios).toFixed(2)} times; with dropout before batch norm it ends with a test loss of ${last('before')}; recalibrated with dropout off ${last('recalibrated')}, with dropout behind the last batch norm ${last('behind')}, without dropout ${last('none')}.`,
+      verdict: t`Dropout of values around 0 makes their variance in training ${median(centred).toFixed(2)} times that of evaluation (1/keep = ${1 / (1 - P)}), in this net ${median(ratios).toFixed(2)} times; with dropout before batch norm it ends with a test loss of ${last('before')}; recalibrated with dropout off ${last('recalibrated')}, with dropout behind the last batch norm ${last('behind')}, without dropout ${last('none')}.`,
       holds:
         Math.abs(median(centred) * (1 - P) - 1) < 0.02 &&
         median(ratios) > 1.5 &&

@@ -1,8 +1,9 @@
-// What an experiment is: a question, how it is asked, figures, and a verdict that is made of the
-// figures.
+// What an experiment is: a question, a claim that answers it, how it is tried, figures, and a
+// verdict that is made of the figures.
 
 import type { Series } from '../digits/chart.ts';
 import type { Digits } from '../digits/digits.ts';
+import type { Text, Value } from './words.ts';
 
 export type Norm = 'none' | 'batch' | 'renorm' | 'layer' | 'group';
 export type Activation = 'tanh' | 'sigmoid' | 'relu';
@@ -21,29 +22,36 @@ export interface Controls {
   depth: number;
 }
 
-export interface Figure {
-  readonly title: string;
-  readonly series: readonly Series[];
-  readonly xLabel: string;
-  readonly yLabel: string;
-  readonly xTicks?: readonly (readonly [x: number, label: string])[];
+/** A curve of a figure; its label is a text until it is shown. */
+export type Curve<W = Value> = Omit<Series, 'label'> & { readonly label: W };
+
+export interface Figure<W = Value> {
+  readonly title: W;
+  readonly series: readonly Curve<W>[];
+  readonly xLabel: W;
+  readonly yLabel: W;
+  readonly xTicks?: readonly (readonly [x: number, label: W])[];
   readonly yRange?: readonly [number, number];
+  /** Bars from 0, instead of lines. */
+  readonly isBars?: boolean;
 }
 
 /** Numbers to be read one by one. */
-export interface Table {
-  readonly title: string;
-  readonly heads: readonly string[];
-  readonly rows: readonly (readonly (string | number)[])[];
+export interface Table<W = Value> {
+  readonly title: W;
+  readonly heads: readonly W[];
+  readonly rows: readonly (readonly (W | number)[])[];
 }
 
-export interface Result {
-  readonly figures: readonly Figure[];
-  readonly tables?: readonly Table[];
+export interface Result<W = Value> {
+  /** What was done in this run, for whoever wants to do it again. */
+  readonly setup: W;
+  readonly figures: readonly Figure<W>[];
+  readonly tables?: readonly Table<W>[];
   /** One sentence, worked out from the figures. */
-  readonly verdict: string;
-  /** Is the claim true of these figures? */
-  readonly holds: boolean;
+  readonly verdict: W;
+  /** Is the claim true of these figures? Undefined: the figures are of a clock, and not judged. */
+  readonly holds: boolean | undefined;
 }
 
 /** What an experiment is given. */
@@ -54,16 +62,17 @@ export interface Lab {
   readonly share: number;
   readonly controls: Partial<Controls>;
   /** Tells how far it is; whoever shows it may wait here, and stop by throwing. */
-  show(text: string, done?: number): Promise<void>;
+  show(text: Value, done?: number): Promise<void>;
 }
 
 export interface Experiment {
   /** `npm run lab -- NAME` */
   readonly name: string;
-  readonly title: string;
-  readonly question: string;
-  /** What is done, for whoever wants to do it again. */
-  readonly setup: string;
-  readonly controls?: readonly (keyof Controls)[];
+  readonly title: Text;
+  readonly question: Text;
+  /** What is said of batch norm; a run finds that it holds, or does not see it. */
+  readonly claim: Text;
+  /** What may be set, with the value that stands if nothing is. */
+  readonly controls?: Partial<Controls>;
   run(lab: Lab): Promise<Result>;
 }

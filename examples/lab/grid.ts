@@ -1,9 +1,9 @@
 // Nets with and without batch norm over a grid of something.
 
-import type { Series } from '../digits/chart.ts';
 import type { Digits } from '../digits/digits.ts';
-import type { Activation, Norm } from './experiment.ts';
+import type { Activation, Curve, Norm } from './experiment.ts';
 import { buildNet, evaluate, firstOf, trainOn } from './training.ts';
+import { t } from './words.ts';
 
 export interface Outcome {
   /** Mean loss of the last steps; infinite where it stopped being finite. */
@@ -43,11 +43,11 @@ export async function outcomeOf(
 }
 
 export const BOTH = [
-  { norm: 'batch', label: 'with batch norm', tone: 'a' },
-  { norm: 'none', label: 'without', tone: 'b', stroke: 'dashed' },
+  { norm: 'batch', label: t`with batch norm`, tone: 'a' },
+  { norm: 'none', label: t`without`, tone: 'b', stroke: 'dashed' },
 ] as const;
 
 /** A curve with batch norm and one without. */
-export function compared(curveOf: (norm: 'batch' | 'none') => Pick<Series, 'x' | 'y' | 'band'>): Series[] {
+export function compared(curveOf: (norm: 'batch' | 'none') => Pick<Curve, 'x' | 'y' | 'band'>): Curve[] {
   return BOTH.map(({ norm, ...line }) => ({ ...line, ...curveOf(norm) }));
 }

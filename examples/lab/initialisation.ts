@@ -1,32 +1,34 @@
 import type { Experiment } from './experiment.ts';
 import { BOTH, compared, outcomeOf } from './grid.ts';
 import { acrossSeeds, median } from './training.ts';
+import { t } from './words.ts';
 
 const SCALES = [0.01, 0.1, 0.5, 1, 2, 5, 10];
 const STEPS = 200;
+const DEFAULTS = { rate: 0.1, activation: 'tanh', depth: 3, batch: 60 } as const;
 
 /** Loss over the scale of the first weights. */
 export const initialisation: Experiment = {
   name: 'initialisation',
-  title: 'Initialisation',
-  question: 'How much does it matter how the weights begin?',
-  setup: `784-64-64-64-10, tanh, weights of 0.01 to 10 times 1/√inputs, ${STEPS} steps of 60 at a rate of 0.1.`,
-  controls: ['rate', 'activation', 'depth', 'batch'],
+  title: t`Initialisation`,
+  question: t`How much does it matter how the weights begin?`,
+  claim: t`With batch norm the scale of the initial weights matters less.`,
+  controls: DEFAULTS,
   async run({ digits, seeds, share, controls, show }) {
     const steps = Math.max(50, Math.ceil(STEPS * share));
+    const set = { ...DEFAULTS, ...controls };
     const found: Record<string, number[][]> = { batch: [], none: [] };
-    for (const { norm } of BOTH) {
+    for (const { norm, label } of BOTH) {
       for (const seed of seeds) {
         const losses: number[] = [];
         for (const scale of SCALES) {
-          await show(`${norm}, scale ${scale}, seed ${seed}`);
+          await show(t`${label}, scale ${scale}, seed ${seed}`);
           const { loss } = await outcomeOf(digits, {
             seed,
             norm,
             scale,
             steps,
-            ...controls,
-            rate: controls.rate ?? 0.1,
+            ...set,
           });
           losses.push(Math.min(loss, 10));
         }
@@ -39,16 +41,17 @@ export const initialisation: Experiment = {
       return Math.max(...losses) - Math.min(...losses);
     };
     return {
+      setup: t`784, ${set.depth} hidden layers of 64, 10; ${set.activation}, weights of ${SCALES.join(', ')} times 1/√inputs, ${steps} steps of ${set.batch} at a rate of ${set.rate}.`,
       figures: [
         {
-          title: 'Training loss at the end',
+          title: t`Training loss at the end`,
           series: compared((norm) => acrossSeeds(x, found[norm])),
-          xLabel: 'initial scale',
-          yLabel: 'loss (10: that or more)',
+          xLabel: t`initial scale`,
+          yLabel: t`loss (10: that or more)`,
           xTicks: SCALES.map((scale) => [Math.log10(scale), `${scale}`] as const),
         },
       ],
-      verdict: `Over scales of 0.01 to 10 the loss after ${steps} steps differs by ${spread('batch').toFixed(2)} with batch norm and by ${spread('none').toFixed(2)} without.`,
+      verdict: t`Over scales of 0.01 to 10 the loss after ${steps} steps differs by ${spread('batch').toFixed(2)} with batch norm and by ${spread('none').toFixed(2)} without.`,
       holds: spread('batch') < spread('none'),
     };
   },

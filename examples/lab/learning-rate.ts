@@ -1,26 +1,29 @@
 import type { Experiment } from './experiment.ts';
 import { BOTH, compared, type Outcome, outcomeOf } from './grid.ts';
 import { acrossSeeds, median } from './training.ts';
+import { t } from './words.ts';
 
 const RATES = [0.01, 0.03, 0.1, 0.3, 1, 3, 10];
 const STEPS = 500;
+const DEFAULTS = { scale: 1, activation: 'tanh', depth: 3, batch: 60 } as const;
 
 /** Steps to nine of ten over the learning rate. */
 export const learningRate: Experiment = {
   name: 'learning-rate',
-  title: 'Learning rate',
-  question: 'Does batch norm allow higher learning rates?',
-  setup: `784-64-64-64-10, tanh, weights of 1/√inputs, batches of 60; steps until 90 % of 500 held-out digits are recognised, ${STEPS} at most; where the loss stops being finite, or that is never reached, ${STEPS}.`,
-  controls: ['scale', 'activation', 'depth', 'batch'],
+  title: t`Learning rate`,
+  question: t`Does batch norm allow higher learning rates?`,
+  claim: t`Batch norm allows higher learning rates.`,
+  controls: DEFAULTS,
   async run({ digits, seeds, share, controls, show }) {
     const steps = Math.max(150, Math.ceil(STEPS * share));
+    const set = { ...DEFAULTS, ...controls };
     const found: Record<string, Outcome[][]> = { batch: [], none: [] };
-    for (const { norm } of BOTH) {
+    for (const { norm, label } of BOTH) {
       for (const seed of seeds) {
         const outcomes: Outcome[] = [];
         for (const rate of RATES) {
-          await show(`${norm}, rate ${rate}, seed ${seed}`);
-          outcomes.push(await outcomeOf(digits, { seed, norm, steps, ...controls, rate }));
+          await show(t`${label}, rate ${rate}, seed ${seed}`);
+          outcomes.push(await outcomeOf(digits, { seed, norm, steps, ...set, rate }));
         }
         found[norm].push(outcomes);
       }
@@ -31,33 +34,35 @@ export const learningRate: Experiment = {
     const best = (norm: string) => Math.min(...RATES.map((_, i) => at(norm, i)));
     const works = (norm: string) => RATES.filter((_, i) => at(norm, i) < steps);
     const highest = (norm: string) => works(norm).at(-1) ?? 0;
-    const list = (norm: string) => works(norm).join(', ') || 'none';
+    const list = (norm: string) => (works(norm).length ? works(norm).join(', ') : t`none`);
+    const quickest = (norm: string) => (best(norm) < steps ? t` (at best in ${best(norm)} steps)` : '');
     const diverged = (norm: string) =>
       RATES.filter((_, i) => found[norm].some((run) => run[i].loss === Number.POSITIVE_INFINITY));
     return {
+      setup: t`784, ${set.depth} hidden layers of 64, 10; ${set.activation}, weights of ${set.scale}/√inputs, batches of ${set.batch}; steps until 90 % of 500 held-out digits are recognised, ${steps} at most; where the loss stops being finite, or that is never reached, ${steps}.`,
       figures: [
         {
-          title: 'Steps to nine of ten held-out digits',
+          title: t`Steps to nine of ten held-out digits`,
           series: compared((norm) => acrossSeeds(x, taken(norm))),
-          xLabel: 'learning rate',
-          yLabel: `steps (${steps}: never)`,
+          xLabel: t`learning rate`,
+          yLabel: t`steps (${steps}: never)`,
           xTicks: RATES.map((rate) => [Math.log10(rate), `${rate}`] as const),
         },
       ],
       tables: [
         {
-          title: 'Loss at the end (medians)',
-          heads: ['rate', ...BOTH.map(({ label }) => label)],
+          title: t`Loss at the end (medians)`,
+          heads: [t`rate`, ...BOTH.map(({ label }) => label)],
           rows: RATES.map((rate, i) => [
             rate,
             ...BOTH.map(({ norm }) => {
               const loss = median(found[norm].map((run) => run[i].loss));
-              return Number.isFinite(loss) ? Number(loss.toFixed(3)) : 'diverged';
+              return Number.isFinite(loss) ? Number(loss.toFixed(3)) : t`diverged`;
             }),
           ]),
         },
       ],
-      verdict: `With batch norm nine of ten are reached at rates of ${list('batch')}, at best in ${best('batch')} steps; without at ${list('none')}, at best in ${best('none')}${diverged('none').length ? `; without it the loss stopped being finite at ${diverged('none').join(', ')}` : ''}.`,
+      verdict: t`With batch norm nine of ten are reached at rates of ${list('batch')}${quickest('batch')}; without at ${list('none')}${quickest('none')}${diverged('none').length ? t`; without it the loss stopped being finite at ${diverged('none').join(', ')}` : ''}.`,
       holds: highest('batch') > highest('none'),
     };
   },

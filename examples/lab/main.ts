@@ -1,4 +1,5 @@
-// npm run lab -- NAME … [--list] [--all] [--quick] [--json] [--seed N] [--check]
+// npm run lab -- NAME … [--list] [--all] [--quick] [--json] [--seed N] [--lang en|zh]
+// npm run lab -- NAME … | --all  --check | --keep
 // npm run lab -- --serve [--port N], --build FOLDER
 //
 // Runs experiments about batch norm on real digits: the question, what is done, the figures, and a
@@ -13,8 +14,10 @@ import { loadDigits } from '../digits/data.ts';
 import { Progress } from '../digits/progress.ts';
 import type { Experiment, Result } from './experiment.ts';
 import { EXPERIMENTS } from './experiments.ts';
-import { buildSite, serve } from './page/site.ts';
+import { here, keep } from './kept.ts';
 import { draw, tabulate } from './terminal.ts';
+import { afterCheck, ENOUGH, judged, UNSEEN } from './verdict.ts';
+import { LANGUAGES, say, spoken } from './words.ts';
 
 function refuse(expected: string, got: string): never {
   console.error(`lab expected ${expected}, got ${got}`);
@@ -33,95 +36,130 @@ function read() {
         quick: { type: 'boolean', default: false },
         json: { type: 'boolean', default: false },
         check: { type: 'boolean', default: false },
+        keep: { type: 'boolean', default: false },
         serve: { type: 'boolean', default: false },
         build: { type: 'string' },
         port: { type: 'string', default: '8080' },
         seed: { type: 'string' },
+        lang: { type: 'string', default: 'en' },
       },
     });
   } catch (error) {
-    refuse('NAME, --list, --all, --quick, --json, --seed N or --check', (error as Error).message);
+    refuse(
+      'NAME, --list, --all, --quick, --json, --seed N, --lang en or zh, --check, --keep, --serve, --port N or --build FOLDER',
+      (error as Error).message,
+    );
   }
 }
 const { values: options, positionals } = read();
+const language =
+  LANGUAGES.find((one) => one === options.lang) ?? refuse(`--lang with ${LANGUAGES.join(' or ')}`, options.lang);
+if (!(/^\d{1,5}$/.test(options.port) && Number(options.port) < 65_536)) {
+  refuse('--port with a number from 0 to 65535', options.port);
+}
+if (
+  options.seed !== undefined &&
+  !(options.seed !== '' && Number.isInteger(Number(options.seed)) && Number(options.seed) >= 0)
+) {
+  refuse('--seed with an integer of 0 or more', options.seed);
+}
 
 if (options.list) {
-  for (const { name, title, question } of EXPERIMENTS) console.log(`${name.padEnd(16)} ${title}: ${question}`);
-  process.exit(0);
-}
-const isPage = options.serve || options.build !== undefined;
-const chosen = options.all || isPage ? EXPERIMENTS : positionals.map(byName);
-if (chosen.length === 0) refuse(`the name of an experiment (${NAMES}), --all or --list`, 'none');
-if (!/^\d{1,5}$/.test(options.port)) refuse('--port with a number', options.port);
-if (options.seed !== undefined && !(Number.isInteger(Number(options.seed)) && Number(options.seed) >= 0)) {
-  refuse('--seed with an integer of 0 or more', options.seed);
+  for (const { name, title, question } of EXPERIMENTS) {
+    console.log(`${name.padEnd(16)} ${say(title, language)}: ${say(question, language)}`);
+  }
+} else if (options.serve || options.build !== undefined) await showPage();
+else {
+  const chosen = options.all ? EXPERIMENTS : positionals.map(byName);
+  if (chosen.length === 0) refuse(`the name of an experiment (${NAMES}), --all or --list`, 'none');
+  await runAll(chosen);
 }
 
 function byName(name: string): Experiment {
   return EXPERIMENTS.find((one) => one.name === name) ?? refuse(`one of ${NAMES}`, `'${name}'`);
 }
 
-/** Seeds that nothing was tuned with. */
-const UNSEEN = [101, 102, 103, 104, 105];
-const digits = loadDigits();
-const share = options.quick || isPage ? 0.25 : 1;
-const progress = new Progress();
-const results: Record<string, Result> = {};
-let failed = false;
-
-async function run(experiment: Experiment, seeds: readonly number[], at: number): Promise<Result> {
-  const result = await experiment.run({
-    digits,
-    seeds,
-    share,
-    controls: {},
-    async show(text, done = 0) {
-      progress.show(`${experiment.name}: ${text}`, (at + done) / chosen.length);
-    },
-  });
-  progress.clear();
-  return result;
-}
-
-for (const [at, experiment] of chosen.entries()) {
-  if (options.check) {
-    const held: string[] = [];
-    for (const seed of UNSEEN)
-      held.push(`${seed} ${(await run(experiment, [seed], at)).holds ? 'holds' : 'does not hold'}`);
-    const many = held.filter((text) => !text.includes('not')).length;
-    if (many < 4) failed = true;
-    console.log(`${experiment.name.padEnd(16)} ${many} of ${UNSEEN.length}: ${held.join(', ')}`);
-    continue;
-  }
-  const seeds = options.seed === undefined ? (options.quick || isPage ? [1] : [1, 2, 3]) : [Number(options.seed)];
-  const start = performance.now();
-  const result = await run(experiment, seeds, at);
-  results[experiment.name] = result;
-  if (options.json || isPage) continue;
-  console.log(`\n${experiment.title} (${experiment.name})\n${experiment.question}\n${experiment.setup}`);
-  for (const table of result.tables ?? []) console.log(`\n${tabulate(table)}`);
-  for (const figure of result.figures) console.log(`\n${draw(figure)}`);
-  console.log(
-    `\n${result.holds ? 'Holds.' : 'Does not hold here.'} ${result.verdict} (${((performance.now() - start) / 1000).toFixed(1)} s)`,
-  );
-}
-if (isPage) {
+/** The page stands at once, with kept results; everything else runs in it. */
+async function showPage(): Promise<void> {
+  const { buildSite, serve } = await import('./page/site.ts');
   const folder = options.build ?? fileURLToPath(new URL('../../report/lab/', import.meta.url));
-  const about = `${process.version}, one seed, a quarter of the steps, ${new Date().toISOString().slice(0, 10)}`;
-  await buildSite(folder, digits, EXPERIMENTS, results, about);
+  await buildSite(folder, loadDigits, EXPERIMENTS);
   console.log(`${relative(process.cwd(), folder)}: a folder that any host can serve`);
-  if (options.serve) {
-    const server = await serve(folder, Number(options.port));
-    console.log(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+  if (!options.serve) return;
+  const server = await serve(folder, Number(options.port)).catch((error: NodeJS.ErrnoException) =>
+    error.code === 'EADDRINUSE' ? refuse('--port with a free port', options.port) : Promise.reject(error),
+  );
+  console.log(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+}
+
+async function runAll(chosen: readonly Experiment[]): Promise<void> {
+  const digits = loadDigits();
+  const progress = new Progress();
+  const results: Record<string, Result<string>> = {};
+  const all = options.seed === undefined ? (options.quick ? [1] : [1, 2, 3]) : [Number(options.seed)];
+
+  async function run(experiment: Experiment, seeds: readonly number[], at: number): Promise<Result> {
+    const result = await experiment.run({
+      digits,
+      seeds,
+      share: options.quick ? 0.25 : 1,
+      controls: {},
+      async show(text, done = 0) {
+        progress.show(`${experiment.name}: ${say(text, language)}`, (at + done) / chosen.length);
+      },
+    });
+    progress.clear();
+    return result;
+  }
+
+  /** Each of the seeds that nothing was tuned with, alone. */
+  async function checked(experiment: Experiment, at: number): Promise<(boolean | undefined)[]> {
+    const found: (boolean | undefined)[] = [];
+    for (const seed of UNSEEN) found.push((await run(experiment, [seed], at)).holds);
+    return found;
+  }
+
+  for (const [at, experiment] of chosen.entries()) {
+    const start = performance.now();
+    const took = () => `${((performance.now() - start) / 1000).toFixed(1)} s`;
+    if (options.check || options.keep) {
+      const found = await checked(experiment, at);
+      const held = found.filter(Boolean).length;
+      const each = UNSEEN.map((seed, i) => `${seed} ${say(judged(found[i]), language)}`).join(' ');
+      const isTimed = found.every((one) => one === undefined);
+      const verdict = isTimed ? 'figures' : held >= ENOUGH ? 'holds' : 'not seen';
+      console.log(`${experiment.name.padEnd(16)} ${held} of ${UNSEEN.length}, ${verdict}: ${each} (${took()})`);
+      if (!options.keep) continue;
+      const result = await run(experiment, all, at);
+      keep(experiment.name, {
+        about: { ...here(), seeds: all, check: { held, of: UNSEEN.length } },
+        result: { ...result, holds: afterCheck(result.holds, held) },
+      });
+      console.log(
+        `${' '.repeat(16)} ${say(judged(afterCheck(result.holds, held)), language)} ${say(result.verdict, language)}`,
+      );
+      continue;
+    }
+    const result = spoken(await run(experiment, all, at), language);
+    results[experiment.name] = result;
+    if (options.json) continue;
+    console.log(
+      `\n${say(experiment.title, language)} (${experiment.name})\n${say(experiment.question, language)}\n${result.setup}`,
+    );
+    for (const table of result.tables ?? []) console.log(`\n${tabulate(table)}`);
+    for (const figure of result.figures) console.log(`\n${draw(figure)}`);
+    console.log(
+      `\n${say(experiment.claim, language)} ${say(judged(result.holds), language)} ${result.verdict} (${took()})`,
+    );
+  }
+  if (options.json) {
+    const about = {
+      backend: info().backend,
+      node: process.version,
+      quick: options.quick,
+      seeds: all,
+      date: new Date().toISOString().slice(0, 10),
+    };
+    console.log(JSON.stringify({ about, results }, null, 2));
   }
 }
-if (options.json) {
-  const about = {
-    backend: info().backend,
-    node: process.version,
-    quick: options.quick,
-    date: new Date().toISOString().slice(0, 10),
-  };
-  console.log(JSON.stringify({ about, results }, null, 2));
-}
-process.exitCode = failed ? 1 : 0;

@@ -1,16 +1,29 @@
 import type { Controls, Experiment } from './experiment.ts';
 import { buildNet, evaluate, percent, trainOn } from './training.ts';
+import { explained, type Trouble, troubleOf } from './trouble.ts';
+import { type Text, t } from './words.ts';
 
 const STEPS = 1500;
 const DEFAULTS: Controls = { scale: 1, rate: 0.2, batch: 60, norm: 'batch', activation: 'tanh', depth: 3 };
 
+const NAMES: Record<Controls['norm'], Text> = {
+  none: t`no norm`,
+  batch: t`batch norm`,
+  renorm: t`batch renorm`,
+  layer: t`layer norm`,
+  group: t`group norm`,
+};
+
+const shortly = (loss: number) =>
+  Number.isFinite(loss) ? (loss < 100 ? loss.toFixed(3) : loss.toExponential(1)) : t`not finite`;
+
 /** The paper's net with everything to be turned. */
 export const playground: Experiment = {
   name: 'playground',
-  title: 'Train it yourself',
-  question: 'What happens if …?',
-  setup: `Hidden layers of 100 units, ${STEPS} steps of gradient descent, the rate falling to 0.`,
-  controls: ['scale', 'rate', 'batch', 'norm', 'activation', 'depth'],
+  title: t`Train it yourself`,
+  question: t`What happens if …?`,
+  claim: t`This net learns: it recognises more than half of the held-out digits.`,
+  controls: DEFAULTS,
   async run({ digits: { train, test }, seeds, share, controls, show }) {
     const { scale, rate, batch, norm, activation, depth } = { ...DEFAULTS, ...controls };
     const steps = Math.ceil(STEPS * share);
@@ -18,10 +31,10 @@ export const playground: Experiment = {
     const net = buildNet({ seed: seeds[0], norm, scale, activation, depth, units: 100 });
     const found = { steps: [] as number[], loss: [] as number[], accuracy: [] as number[] };
     let recent: number[] = [];
-    let broken: { step: number; loss: number } | undefined;
-    await show('training');
-    await trainOn(net, train, { steps, size: batch, lr: rate, seed: seeds[0] }, async (step, loss) => {
-      if (!Number.isFinite(loss)) broken ??= { step, loss };
+    let broken: { step: number; trouble: Trouble } | undefined;
+    await show(t`training`);
+    await trainOn(net, train, { steps, size: batch, lr: rate, seed: seeds[0] }, async (step, loss, x) => {
+      if (!Number.isFinite(loss)) broken ??= { step, trouble: troubleOf(net, x) };
       recent.push(loss);
       if (step % every) return;
       found.steps.push(step);
@@ -29,37 +42,38 @@ export const playground: Experiment = {
       found.accuracy.push(evaluate(net, test).accuracy);
       recent = [];
       await show(
-        `step ${step} of ${steps}: loss ${found.loss.at(-1)!.toFixed(3)}, accuracy ${percent(found.accuracy.at(-1)!)}`,
+        t`step ${step} of ${steps}: loss ${shortly(found.loss.at(-1)!)}, accuracy ${percent(found.accuracy.at(-1)!)}`,
         step / steps,
       );
     });
     net.dispose();
-    const figure = (title: string, y: number[], yLabel: string) => ({
+    const figure = (title: Text, y: number[], yLabel: Text) => ({
       title,
       series: [
         {
-          label: `${norm === 'none' ? 'no norm' : `${norm} norm`}, ${activation}`,
+          label: t`${NAMES[norm]}, ${activation}`,
           tone: 'a' as const,
           x: found.steps,
           y,
         },
       ],
-      xLabel: 'training steps',
+      xLabel: t`training steps`,
       yLabel,
     });
     const end = found.accuracy.at(-1)!;
     return {
+      setup: t`784, ${depth} hidden layers of 100, 10; ${NAMES[norm]}, ${activation}, weights of ${scale}/√inputs, ${steps} steps of ${batch} at a rate of ${rate} falling to 0.`,
       figures: [
         figure(
-          'Training loss',
+          t`Training loss`,
           found.loss.map((loss) => (Number.isFinite(loss) ? loss : Number.NaN)),
-          'loss',
+          t`loss`,
         ),
-        { ...figure('Accuracy', found.accuracy, 'test accuracy'), yRange: [0, 1] as const },
+        { ...figure(t`Accuracy`, found.accuracy, t`test accuracy`), yRange: [0, 1] as const },
       ],
       verdict: broken
-        ? `At step ${broken.step} the loss is ${broken.loss}: steps of a rate of ${rate} overshoot until numbers run out of range. No step is taken after that; ${percent(end)} of the held-out digits are recognised.`
-        : `After ${steps} steps ${percent(end)} of the held-out digits are recognised.`,
+        ? t`Step ${broken.step}: ${explained(broken.trouble)} No step is taken after that; ${percent(end)} of the held-out digits are recognised.`
+        : t`After ${steps} steps ${percent(end)} of the held-out digits are recognised.`,
       holds: !broken && end > 0.5,
     };
   },

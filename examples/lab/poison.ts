@@ -2,6 +2,7 @@ import { BatchNorm1d, type BatchNormOptions, Linear, normal, Sequential, SGD, Ta
 import { PIXELS } from '../digits/digits.ts';
 import type { Experiment } from './experiment.ts';
 import { acrossSeeds, batchesOf, evaluate, lookOn, median, percent, pointsOf, restNow, stepOn } from './training.ts';
+import { t } from './words.ts';
 
 const STEPS = 300;
 const UNITS = 64;
@@ -13,9 +14,9 @@ const POLICIES = ['propagate', 'skip-update', 'throw'] as const;
  */
 export const poison: Experiment = {
   name: 'poison',
-  title: 'One poisoned batch',
-  question: 'What does one bad batch do to the running statistics?',
-  setup: `784-${UNITS}-${UNITS}-10, tanh, ${STEPS} steps of 60, learning rate 0.2 falling to 0; one pixel of one batch is not a number; no step is taken whose loss is not finite.`,
+  title: t`One poisoned batch`,
+  question: t`What does one bad batch do to the running statistics?`,
+  claim: t`One batch with a value that is not a number ruins running statistics that take everything in.`,
   async run({ digits: { train, test }, seeds, share, show }) {
     const steps = Math.ceil(STEPS * share);
     const bad = Math.ceil(steps / 3);
@@ -25,7 +26,7 @@ export const poison: Experiment = {
     for (const policy of POLICIES) {
       const bySeed: number[][] = [];
       for (const seed of seeds) {
-        await show(`${policy}, seed ${seed}`);
+        await show(t`${policy}, seed ${seed}`);
         const { net, accuracies } = await run(policy, seed);
         counted[policy] = (net.layers[1] as BatchNorm1d).nonFiniteBatches;
         net.dispose();
@@ -37,20 +38,21 @@ export const poison: Experiment = {
       median(runs.find((one) => one.policy === policy)!.bySeed.map((accuracies) => accuracies.at(-1)!));
     const last = (policy: string) => percent(end(policy));
     return {
+      setup: t`784-${UNITS}-${UNITS}-10, tanh, ${steps} steps of 60, learning rate 0.2 falling to 0; one pixel of one batch is not a number; no step is taken whose loss is not finite.`,
       figures: [
         {
-          title: 'One poisoned batch',
+          title: t`One poisoned batch`,
           series: runs.map(({ policy, bySeed }, i) => ({
             label: `onNonFinite: '${policy}'`,
             ...([{ tone: 'b', stroke: 'dashed' }, { tone: 'a' }, { tone: 'c', stroke: 'dotted' }] as const)[i],
             ...acrossSeeds(x, bySeed),
           })),
-          xLabel: 'training steps',
-          yLabel: 'test accuracy',
+          xLabel: t`training steps`,
+          yLabel: t`test accuracy`,
           yRange: [0, 1],
         },
       ],
-      verdict: `After one batch with a pixel that is not a number (step ${bad} of ${steps}) a net whose statistics take everything in ends at ${last('propagate')}, with 'skip-update' at ${last('skip-update')}, with 'throw' at ${last('throw')}; each counted ${counted.throw} such batch.`,
+      verdict: t`After one batch with a pixel that is not a number (step ${bad} of ${steps}) a net whose statistics take everything in ends at ${last('propagate')}, with 'skip-update' at ${last('skip-update')}, with 'throw' at ${last('throw')}; each counted ${counted.throw} such batch.`,
       holds: end('propagate') === 0 && end('skip-update') > 0.8 && end('throw') > 0.8,
     };
 

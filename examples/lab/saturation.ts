@@ -2,6 +2,7 @@ import { crossEntropy, type Layer, type Sequential, Tanh, type TensorLike } from
 import type { Experiment } from './experiment.ts';
 import { BOTH, compared } from './grid.ts';
 import { acrossSeeds, batchesOf, buildNet, median, percent } from './training.ts';
+import { t } from './words.ts';
 
 const SCALES = [0.1, 0.5, 1, 2, 5];
 const DEPTH = 10;
@@ -51,17 +52,17 @@ function look(net: Sequential, x: TensorLike, labels: Uint8Array): Look {
 /** What drifting and saturated activations do to gradients, before any training. */
 export const saturation: Experiment = {
   name: 'saturation',
-  title: 'Saturation',
-  question: 'What happens to activations and gradients in a deep tanh net?',
-  setup: `${DEPTH} hidden layers of 64 tanh units, weights of 0.1 to 5 times 1/√inputs, one batch of ${BATCH} digits forward and backward, no training.`,
-  controls: ['scale', 'depth'],
+  title: t`Saturation`,
+  question: t`What happens to activations and gradients in a deep tanh net?`,
+  claim: t`Batch norm keeps deep tanh layers out of saturation, and their gradients from vanishing.`,
+  controls: { scale: 5, depth: DEPTH },
   async run({ digits: { train }, seeds, controls, show }) {
     const depth = controls.depth ?? DEPTH;
     const scales = controls.scale ? [...new Set([...SCALES, controls.scale])].sort((a, b) => a - b) : SCALES;
     const found: Record<'batch' | 'none', Look[][]> = { batch: [], none: [] };
-    for (const { norm } of BOTH) {
+    for (const { norm, label } of BOTH) {
       for (const seed of seeds) {
-        await show(`${norm}, seed ${seed}`);
+        await show(t`${label}, seed ${seed}`);
         const { x, labels } = batchesOf(train, BATCH, seed).next().value!;
         found[norm].push(
           scales.map((scale) => {
@@ -88,51 +89,53 @@ export const saturation: Experiment = {
     const worstBatch = Math.max(...scales.map((_, i) => at('batch', (one) => one.saturated, i)));
     const vanishing = at('none', ratio, 0);
     return {
+      setup: t`${depth} hidden layers of 64 tanh units, weights of ${scales.join(', ')} times 1/√inputs, one batch of ${BATCH} digits forward and backward, no training.`,
       figures: [
         {
-          title: 'Values beyond ±0.97 in the last hidden layer',
+          title: t`Values beyond ±0.97 in the last hidden layer`,
           series: series((one) => one.saturated),
-          xLabel: 'initial scale',
-          yLabel: 'share of values',
+          xLabel: t`initial scale`,
+          yLabel: t`share of values`,
           xTicks: marks,
           yRange: [0, 1],
         },
         {
-          title: 'Gradient at the first hidden layer over that at the last (powers of ten)',
+          title: t`Gradient at the first hidden layer over that at the last (powers of ten)`,
           series: series(ratio),
-          xLabel: 'initial scale',
-          yLabel: 'log10 of the ratio',
+          xLabel: t`initial scale`,
+          yLabel: t`log10 of the ratio`,
           xTicks: marks,
         },
         {
-          title: `Values beyond ±0.97 layer by layer, scale ${scales[largest]}`,
+          title: t`Values beyond ±0.97 layer by layer, scale ${scales[largest]}`,
           series: byLayer((looks) => looks[largest].byLayer),
-          xLabel: 'hidden layer',
-          yLabel: 'share of values',
+          xLabel: t`hidden layer`,
+          yLabel: t`share of values`,
           xTicks: layerMarks,
           yRange: [0, 1],
         },
         {
-          title: `Gradient norm layer by layer, scale ${scales[0]} (powers of ten)`,
+          title: t`Gradient norm layer by layer, scale ${scales[0]} (powers of ten)`,
           series: byLayer((looks) => looks[0].gradients.map((norm) => Math.log10(Math.max(norm, 1e-30)))),
-          xLabel: 'hidden layer',
-          yLabel: 'log10 of the norm',
+          xLabel: t`hidden layer`,
+          yLabel: t`log10 of the norm`,
           xTicks: layerMarks,
         },
         {
-          title: `Activations of the last hidden layer, scale ${scales[largest]}`,
+          title: t`Activations of the last hidden layer, scale ${scales[largest]}`,
           series: compared((norm) =>
             acrossSeeds(
               bins,
               found[norm].map((looks) => looks[largest].histogram),
             ),
           ),
-          xLabel: 'activation',
-          yLabel: 'share of values',
+          xLabel: t`activation`,
+          isBars: true,
+          yLabel: t`share of values`,
           xTicks: [-1, -0.5, 0, 0.5, 1].map((value) => [value, `${value}`] as const),
         },
       ],
-      verdict: `At a scale of ${scales[largest]}, ${percent(at('none', (one) => one.saturated, largest))} of the last layer's values are saturated without batch norm, and never more than ${percent(worstBatch)} with it; at ${scales[0]} the gradient at the first layer is ${(10 ** vanishing).toPrecision(2)} of that at the last without it, and ${(10 ** at('batch', ratio, 0)).toPrecision(2)} of it with it.`,
+      verdict: t`At a scale of ${scales[largest]}, ${percent(at('none', (one) => one.saturated, largest))} of the last layer's values are saturated without batch norm, and never more than ${percent(worstBatch)} with it; at ${scales[0]} the gradient at the first layer is ${(10 ** vanishing).toPrecision(2)} of that at the last without it, and ${(10 ** at('batch', ratio, 0)).toPrecision(2)} of it with it.`,
       holds:
         at('none', (one) => one.saturated, largest) > 0.5 &&
         worstBatch < 0.2 &&

@@ -1,7 +1,8 @@
 import { crossEntropy, Linear, type Sequential, type TensorLike } from 'evenkeel';
 import type { Experiment } from './experiment.ts';
-import { compared } from './grid.ts';
+import { BOTH, compared } from './grid.ts';
 import { acrossSeeds, batchesOf, buildNet, median, pointsOf, trainOn } from './training.ts';
+import { t } from './words.ts';
 
 const LINES = [
   { tone: 'a' },
@@ -73,26 +74,27 @@ function predictiveness(net: Sequential, x: TensorLike, labels: Uint8Array): num
 /** Internal covariate shift, and the other explanation. */
 export const shift: Experiment = {
   name: 'shift',
-  title: 'Shifting inputs',
-  question: 'Do the inputs of hidden layers move while the layers before them learn?',
-  setup: `784-64-64-64-64-10, tanh, weights of 1.5/√inputs, ${STEPS} steps of 60 at a rate of 0.2; at 15 points ${PROBES} held-out digits are run through: how far the mean of each hidden unit's input has moved since the point before, in units of its layer's deviation, and how much the gradient changes along its own direction.`,
-  controls: ['rate'],
+  title: t`Shifting inputs`,
+  question: t`Do the inputs of hidden layers move while the layers before them learn?`,
+  claim: t`With batch norm the inputs of hidden layers move less.`,
+  controls: { rate: 0.2 },
   async run({ digits: { train, test }, seeds, share, controls, show }) {
     const steps = Math.ceil(STEPS * share);
+    const rate = controls.rate ?? 0.2;
     const { every, points: at } = pointsOf(steps, 15);
     const moved: Record<string, number[][]> = { batch: [], none: [] };
     const changes: Record<string, number[][]> = { batch: [], none: [] };
     const walks: Partial<Record<'batch' | 'none', Paths>> = {};
-    for (const kind of ['batch', 'none'] as const) {
+    for (const { norm: kind, label } of BOTH) {
       for (const seed of seeds) {
-        await show(`${kind}, seed ${seed}`);
+        await show(t`${label}, seed ${seed}`);
         const paths: Paths = Array.from({ length: DEPTH }, () => ({ mean: [], std: [] }));
         const net = buildNet({ seed, norm: kind, scale: 1.5, depth: DEPTH });
         const probe = batchesOf(test, PROBES, seed).next().value!;
         let last = inputsOf(net, probe.x);
         const shifts: number[] = [];
         const rough: number[] = [];
-        await trainOn(net, train, { steps, size: 60, lr: controls.rate ?? 0.2, seed }, (step) => {
+        await trainOn(net, train, { steps, size: 60, lr: rate, seed }, (step) => {
           if (step % every) return;
           const now = inputsOf(net, probe.x);
           const units = now.mean.length / now.std.length;
@@ -113,39 +115,40 @@ export const shift: Experiment = {
     }
     const series = (of: Record<string, number[][]>) => compared((kind) => acrossSeeds(at, of[kind]));
     const walk = (kind: 'batch' | 'none') => ({
-      title: `What one unit of each hidden layer hands on, ${kind === 'batch' ? 'with batch norm' : 'without'} (mean; band: a deviation either way)`,
+      title: t`What one unit of each hidden layer hands on, ${kind === 'batch' ? t`with batch norm` : t`without`} (mean; band: a deviation either way)`,
       series: walks[kind]!.map(({ mean: means, std }, layer) => ({
-        label: `layer ${layer + 1}`,
+        label: t`layer ${layer + 1}`,
         ...LINES[layer],
         x: at,
         y: means,
         band: { low: means.map((m, i) => m - std[i]), high: means.map((m, i) => m + std[i]) },
       })),
-      xLabel: 'training steps',
-      yLabel: 'value',
+      xLabel: t`training steps`,
+      yLabel: t`value`,
       yRange: [-1.2, 1.2] as const,
     });
     const mean = (of: Record<string, number[][]>, kind: string) =>
       median(of[kind].map((run) => run.reduce((a, b) => a + b, 0) / run.length));
     const [m1, m0, g1, g0] = [mean(moved, 'batch'), mean(moved, 'none'), mean(changes, 'batch'), mean(changes, 'none')];
     return {
+      setup: t`784-64-64-64-64-10, tanh, weights of 1.5/√inputs, ${steps} steps of 60 at a rate of ${rate} falling to 0; at ${at.length} points ${PROBES} held-out digits are run through: how far the mean of each hidden unit's input has moved since the point before, in units of its layer's deviation, and how much the gradient changes along its own direction.`,
       figures: [
         walk('batch'),
         walk('none'),
         {
-          title: 'Shift of hidden inputs between two points',
+          title: t`Shift of hidden inputs between two points`,
           series: series(moved),
-          xLabel: 'training steps',
-          yLabel: 'deviations',
+          xLabel: t`training steps`,
+          yLabel: t`deviations`,
         },
         {
-          title: 'Change of the gradient along its own direction',
+          title: t`Change of the gradient along its own direction`,
           series: series(changes),
-          xLabel: 'training steps',
-          yLabel: 'share of the gradient',
+          xLabel: t`training steps`,
+          yLabel: t`share of the gradient`,
         },
       ],
-      verdict: `Hidden inputs move by ${m1.toFixed(3)} deviations from point to point with batch norm and by ${m0.toFixed(3)} without; along its own direction the gradient changes by ${g1.toFixed(2)} of itself with it and by ${g0.toFixed(2)} without. That less shift is why batch norm helps is disputed: Santurkar et al. (2018) hold that a smoother loss is.`,
+      verdict: t`Hidden inputs move by ${m1.toFixed(3)} deviations from point to point with batch norm and by ${m0.toFixed(3)} without; along its own direction the gradient changes by ${g1.toFixed(2)} of itself with it and by ${g0.toFixed(2)} without. That less shift is why batch norm helps is disputed: Santurkar et al. (2018) hold that a smoother loss is.`,
       holds: m1 < m0,
     };
   },

@@ -8,7 +8,7 @@ const HEIGHT = 12;
 const MARKS = ['●', '○', '+', '×'];
 
 /** A chart of characters: axes with units, a mark for each series. */
-export function draw({ title, series, xLabel, yLabel, xTicks, yRange }: Figure): string {
+export function draw({ title, series, xLabel, yLabel, xTicks, yRange }: Figure<string>): string {
   const finite = series.flatMap(({ y }) => y).filter(Number.isFinite);
   const [low, high] = yRange ?? [Math.min(...finite), Math.max(...finite)];
   const xs = series.flatMap(({ x }) => x);
@@ -45,7 +45,7 @@ export function draw({ title, series, xLabel, yLabel, xTicks, yRange }: Figure):
   ].join('\n');
 }
 
-export function tabulate({ title, heads, rows }: Table): string {
+export function tabulate({ title, heads, rows }: Table<string>): string {
   const cells = [heads, ...rows.map((row) => row.map(String))];
   const widths = heads.map((_, c) => Math.max(...cells.map((row) => row[c].length)));
   const lines = cells.map((row) =>

@@ -96,7 +96,7 @@ export async function trainOn(
   net: Sequential,
   train: Digits,
   { steps, size, lr, seed, stays = false }: { steps: number; size: number; lr: number; seed: number; stays?: boolean },
-  visit: (step: number, loss: number) => void | Promise<void> = () => {},
+  visit: (step: number, loss: number, x: TensorLike) => void | Promise<void> = () => {},
 ): Promise<void> {
   const optimizer = new SGD(net.parameters(), { lr });
   const batches = batchesOf(train, size, seed);
@@ -105,7 +105,7 @@ export async function trainOn(
     if (!stays) optimizer.lr = lr * (1 - (step - 1) / steps);
     const loss = stepOn(net, optimizer, net.forward(x), labels);
     lookOn(net, x, step, loss);
-    const waits = visit(step, loss);
+    const waits = visit(step, loss, x);
     if (waits) await waits;
     if (live.rest) await restNow();
   }
@@ -156,6 +156,13 @@ export function acrossSeeds(
 
 export function median(values: readonly number[]): number {
   return [...values].sort((a, b) => a - b)[values.length >> 1];
+}
+
+/** Median, and the middle half of values, in three digits. */
+export function spread(values: readonly number[]): string {
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = (share: number) => sorted[Math.round((sorted.length - 1) * share)].toPrecision(3);
+  return `${at(0.5)} (${at(0.25)}–${at(0.75)})`;
 }
 
 export const percent = (share: number): string => `${(share * 100).toFixed(1)} %`;

@@ -1,6 +1,7 @@
 import { BatchNorm1d, Random, SGD } from 'evenkeel';
 import type { Experiment } from './experiment.ts';
 import { acrossSeeds, median } from './training.ts';
+import { t } from './words.ts';
 
 const ROWS = 64;
 const UNITS = 8;
@@ -9,15 +10,15 @@ const STEPS = 400;
 /** Can the network take the normalisation back? */
 export const undo: Experiment = {
   name: 'undo',
-  title: 'Undoing it',
-  question: 'Does batch norm take away what a layer can represent?',
-  setup: `${ROWS} samples of ${UNITS} features with means from −3 to 3 and deviations from 0.5 to 2. Once with gamma = √(variance + eps) and beta = mean; once learned from 1 and 0 by ${STEPS} steps of gradient descent (rate 0.2) on the squared distance from the input.`,
+  title: t`Undoing it`,
+  question: t`Does batch norm take away what a layer can represent?`,
+  claim: t`Gamma and beta can undo batch norm, so nothing is lost.`,
   async run({ seeds, show }) {
     const steps = Array.from({ length: STEPS / 10 + 1 }, (_, i) => i * 10);
     const given: number[] = [];
     const learned: number[][] = [];
     for (const seed of seeds) {
-      await show(`seed ${seed}`);
+      await show(t`seed ${seed}`);
       const random = new Random(seed);
       const data = Float32Array.from({ length: ROWS * UNITS }, (_, i) => {
         const c = i % UNITS;
@@ -49,15 +50,16 @@ export const undo: Experiment = {
     const worst = Math.max(...given);
     const end = median(learned.map((distances) => distances.at(-1)!));
     return {
+      setup: t`${ROWS} samples of ${UNITS} features with means from −3 to 3 and deviations from 0.5 to 2. Once with gamma = √(variance + eps) and beta = mean; once learned from 1 and 0 by ${STEPS} steps of gradient descent (rate 0.2) on the squared distance from the input.`,
       figures: [
         {
-          title: 'Root mean square distance from the input',
-          series: [{ label: 'learned from gamma 1, beta 0', tone: 'a', ...acrossSeeds(steps, learned) }],
-          xLabel: 'training steps',
-          yLabel: 'distance',
+          title: t`Root mean square distance from the input`,
+          series: [{ label: t`learned from gamma 1, beta 0`, tone: 'a', ...acrossSeeds(steps, learned) }],
+          xLabel: t`training steps`,
+          yLabel: t`distance`,
         },
       ],
-      verdict: `With gamma = √(variance + eps) and beta = mean the input comes back within ${worst.toExponential(1)} of its largest value; learned from 1 and 0 within ${end.toExponential(1)}.`,
+      verdict: t`With gamma = √(variance + eps) and beta = mean the input comes back within ${worst.toExponential(1)} of its largest value; learned from 1 and 0 within ${end.toExponential(1)}.`,
       holds: worst < 1e-6 && end < 1e-3,
     };
   },

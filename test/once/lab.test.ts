@@ -6,7 +6,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
+import { EXPERIMENTS } from '../../examples/lab/experiments.ts';
+import { readKept } from '../../examples/lab/kept.ts';
+import { readNumber } from '../../examples/lab/page/inputs.ts';
 import { draw, tabulate } from '../../examples/lab/terminal.ts';
+import { afterCheck } from '../../examples/lab/verdict.ts';
+import { say, t } from '../../examples/lab/words.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const args = (...given: string[]) => ['--import', 'tsx', 'examples/lab/main.ts', ...given];
@@ -39,7 +44,10 @@ test('are listed', () => {
 
 describe('all of them, quickly, from a seed that nothing was tuned with', () => {
   const { results } = JSON.parse(lab('--all', '--quick', '--json', '--seed', '1001')) as {
-    results: Record<string, { verdict: string; holds: boolean; figures: { series: { x: number[]; y: number[] }[] }[] }>;
+    results: Record<
+      string,
+      { verdict: string; holds?: boolean; figures: { series: { x: number[]; y: number[] }[] }[] }
+    >;
   };
   test.each(NAMES)('%s has figures and a verdict', (name) => {
     const { verdict, figures } = results[name];
@@ -72,6 +80,38 @@ test.each([
   expect([status, stderr]).toEqual([2, expect.stringMatching(message)]);
 });
 
+test('every experiment has a kept result of its present code; `npm run lab -- NAME --keep` makes it', () => {
+  const kept = readKept(NAMES);
+  expect(Object.keys(kept)).toEqual(NAMES);
+  for (const { name } of EXPERIMENTS) {
+    const { about, result } = kept[name];
+    expect(about).toMatchObject({ seeds: [1, 2, 3], check: { of: 5 } });
+    if (result.holds) expect(about.check.held).toBeGreaterThanOrEqual(4);
+  }
+});
+
+test('a claim that fewer than four of five further seeds bear out is not said to hold', () => {
+  expect([afterCheck(true, 4), afterCheck(true, 3), afterCheck(false, 5), afterCheck(undefined, 0)]).toEqual([
+    true,
+    false,
+    false,
+    undefined,
+  ]);
+});
+
+test('texts keep their values apart from their words', () => {
+  const inner = t`${2} steps`;
+  expect(t`after ${inner}: ${'x'}`).toEqual({ key: 'after {0}: {1}', values: [inner, 'x'] });
+  expect(say(t`after ${inner}: ${'x'}`)).toBe('after 2 steps: x');
+});
+
+test('what is typed in the page is answered in the words of its label', () => {
+  expect(readNumber('rate', '1e9')).toBe(1e9);
+  expect(readNumber('rate', 'NaN')).toBe('learning rate expected a number from 0.000001 to 1000000000, got NaN');
+  expect(readNumber('depth', '')).toBe('hidden layers expected a whole number from 1 to 30, got nothing');
+  expect(readNumber('batch', '1.5')).toBe('batch size expected a whole number from 1 to 1000, got 1.5');
+});
+
 test('the page is a folder that needs nothing else', () => {
   const folder = mkdtempSync(join(tmpdir(), 'evenkeel-'));
   try {
@@ -80,6 +120,7 @@ test('the page is a folder that needs nothing else', () => {
     const page = readFileSync(join(folder, 'index.html'), 'utf8');
     for (const name of NAMES) expect(page).toContain(`data-name="${name}"`);
     expect(page.match(/class="verdict"/g)!.length).toBe(NAMES.length);
+    expect(page.match(/Of 5 further seeds it held for [0-5]\./g)!.length).toBe(NAMES.length - 1);
     expect(page).not.toMatch(/NaN|undefined|Infinity|https?:\/\//);
   } finally {
     rmSync(folder, { recursive: true });

@@ -120,11 +120,13 @@ export async function examine(page: LabPage, shot?: (file: string, width: number
     const other = await run('playground', { norm: 'none', scale: '0.05', rate: '0.05' });
     check(other.text !== plain.text, 'controls change nothing');
     const wild = await run('playground', { norm: 'none', activation: 'relu', rate: '1e9' });
-    check(wild.state === 'done' && /the loss is/.test(wild.text), `a rate of 1e9: ${wild.text}`);
+    check(wild.state === 'done' && /the largest weight is now/.test(wild.text), `a rate of 1e9: ${wild.text}`);
     const single = await run('playground', { batch: '1' });
     check(/expected at least 2 values per channel, got 1/.test(single.text), `a batch of 1: ${single.text}`);
     const broken = await run('playground', { rate: 'NaN' });
-    check(/rate expected a number above 0, got NaN/.test(broken.text), `a rate of NaN: ${broken.text}`);
+    check(/learning rate expected a number from .*, got NaN/.test(broken.text), `a rate of NaN: ${broken.text}`);
+    const deep = await run('playground', { depth: '30' });
+    check(deep.state === 'done', `30 layers: ${deep.state} ${deep.text}`);
     const paused = (await call(PAUSE)) as { still: boolean; moved: boolean; gone: boolean };
     check(paused.still && paused.moved && paused.gone, `pause and reset: ${JSON.stringify(paused)}`);
     const width = (await call(WIDTH)) as { page: number; window: number };

@@ -2,15 +2,22 @@
 
 import { lineChart } from '../../digits/chart.ts';
 import type { Controls, Result } from '../experiment.ts';
+import { isNumber, readNumber } from './inputs.ts';
 import type { FromWorker, Live, ToWorker } from './protocol.ts';
-import { rendered } from './render.ts';
+import { markup, rendered } from './render.ts';
 
+const short = (value: number) => String(Number(value.toPrecision(2)));
 const byId = (id: string) => document.getElementById(id)!;
+
+/** Top of the axis of a live loss; chance is 2.3. */
+const MOST_LOSS = 5;
 
 /** One experiment's part of the page. */
 class Stand {
   readonly #name: string;
   readonly #section: HTMLElement;
+  /** What stood there when the page came. */
+  readonly #kept: string;
   #worker: Worker | undefined;
   #paused = false;
   #losses: { x: number[]; y: number[] } = { x: [], y: [] };
@@ -18,6 +25,7 @@ class Stand {
   constructor(section: HTMLElement) {
     this.#section = section;
     this.#name = section.dataset.name!;
+    this.#kept = this.#part('result').innerHTML;
     const on = (action: string, work: () => void) =>
       section.querySelector(`[data-do=${action}]`)!.addEventListener('click', work);
     on('run', () => this.#run());
@@ -47,17 +55,12 @@ class Stand {
   #controls(): Partial<Controls> | string {
     const found: Record<string, number | string> = {};
     for (const input of this.#section.querySelectorAll<HTMLInputElement | HTMLSelectElement>('[name]')) {
-      if (input.value === '') continue;
-      if (input instanceof HTMLSelectElement) found[input.name] = input.value;
+      const name = input.name as keyof Controls;
+      if (!isNumber(name)) found[name] = input.value;
       else {
-        const value = Number(input.value);
-        const isWhole = input.name === 'batch' || input.name === 'depth';
-        if (!(value > 0) || !Number.isFinite(value) || (isWhole && !Number.isInteger(value))) {
-          return `${input.name} expected ${isWhole ? 'a whole number' : 'a number'} above 0, got ${input.value}`;
-        }
-        const most = input.name === 'batch' ? 1000 : input.name === 'depth' ? 20 : Number.POSITIVE_INFINITY;
-        if (value > most) return `${input.name} expected at most ${most}, got ${input.value}`;
-        found[input.name] = value;
+        const value = readNumber(name, input.value);
+        if (typeof value === 'string') return value;
+        found[name] = value;
       }
     }
     return found as Partial<Controls>;
@@ -72,6 +75,7 @@ class Stand {
     this.#end();
     this.#losses = { x: [], y: [] };
     this.#part('live').replaceChildren();
+    this.#part('result').replaceChildren();
     this.#say('starting');
     const worker = new Worker('worker.js', { type: 'module' });
     this.#worker = worker;
@@ -90,7 +94,7 @@ class Stand {
     if (message.tell === 'ready') this.#send({ do: 'run', name: this.#name, seed: 1, controls });
     else if (message.tell === 'progress') this.#say(message.text);
     else if (message.tell === 'live') this.#draw(message.live);
-    else if (message.tell === 'result') this.#show(message.result);
+    else if (message.tell === 'result') this.#show(message.result, message.judged);
     else {
       this.#say(`It stopped: ${message.message}`, 'bad');
       this.#end('failed');
@@ -101,33 +105,25 @@ class Stand {
     if (live.step < (this.#losses.x.at(-1) ?? 0)) this.#losses = { x: [], y: [] };
     this.#losses.x.push(live.step);
     this.#losses.y.push(live.loss);
-    const finite = this.#losses.y.map((value) => (Number.isFinite(value) ? value : 0));
+    // a loss beyond the axis stands at its edge
+    const finite = this.#losses.y.map((value) => (value <= MOST_LOSS ? value : MOST_LOSS));
     const loss = lineChart([{ label: 'this net', tone: 'a', x: this.#losses.x, y: finite }], {
       title: `Loss while it trains (${Math.round(live.stepsPerSecond)} steps a second)`,
       xLabel: 'training steps',
-      yLabel: 'loss',
+      yLabel: `loss (${MOST_LOSS}: that or more)`,
+      yRange: [0, MOST_LOSS],
       format: (value) => String(Number(value.toPrecision(3))),
     });
-    const [low, high] = live.range;
-    const width = (high - low || 1) / live.histogram.length;
-    const bins = live.histogram.map((_, i) => low + (i + 0.5) * width);
-    const histogram = lineChart(
-      [{ label: 'last activation', tone: 'b', stroke: 'dashed', x: bins, y: [...live.histogram] }],
-      {
-        title: 'Histogram of the last activation',
-        xLabel: 'activation',
-        yLabel: 'share of values',
-        xTicks: [low, (low + high) / 2, high].map((value) => [value, value.toFixed(1)] as const),
-        format: (value) => String(Number(value.toPrecision(2))),
-      },
-    );
+    const histogram = bars(live.histogram, live.range);
     this.#part('live').innerHTML = `${this.#losses.x.length > 1 ? loss : ''}${histogram}${pipeline(live.neuron)}`;
     this.#section.dataset.steps = String(Math.round(live.stepsPerSecond));
   }
 
-  #show(result: Result): void {
-    this.#part('result').innerHTML = rendered(result);
-    this.#say(`Done, live in this page. ${result.verdict}`, result.holds ? '' : 'bad');
+  /** What the run found takes the place of what was there, its verdict and its setup with it. */
+  #show(result: Result<string>, judged: string): void {
+    const head = `<p class="verdict"><b>${judged}</b> ${markup(result.verdict)}</p><p class="soft">${markup(result.setup)} Live in this page, seed 1.</p>`;
+    this.#part('result').innerHTML = `${head}${rendered(result)}`;
+    this.#say(`Done, live in this page. ${judged} ${result.verdict}`, result.holds === false ? 'bad' : '');
     this.#end('done');
   }
 
@@ -141,7 +137,7 @@ class Stand {
   #reset(): void {
     this.#end('');
     this.#part('live').replaceChildren();
-    this.#part('result').innerHTML = this.#part('computed').innerHTML;
+    this.#part('result').innerHTML = this.#kept;
     this.#section.querySelector('form')!.reset();
     this.#say('');
   }
@@ -153,6 +149,20 @@ class Stand {
     this.#button('pause').disabled = true;
     this.#section.dataset.state = state;
   }
+}
+
+/** Shares of values in bins, as bars from 0. */
+function bars(shares: readonly number[], [low, high]: readonly [number, number]): string {
+  const most = Math.max(...shares, 1e-9);
+  const width = 480 / shares.length;
+  const drawn = shares.map((share, i) => {
+    const tall = (share / most) * 220;
+    return `<rect class="bar" x="${(60 + i * width).toFixed(1)}" y="${(240 - tall).toFixed(1)}" width="${(width - 2).toFixed(1)}" height="${tall.toFixed(1)}"/>`;
+  });
+  const marks = [low, (low + high) / 2, high].map(
+    (value, i) => `<text class="tick" x="${60 + i * 240}" y="262" text-anchor="middle">${short(value)}</text>`,
+  );
+  return `<figure><figcaption>Histogram of the last activation</figcaption><svg viewBox="0 0 560 300" role="img" aria-label="Histogram of the last activation from ${short(low)} to ${short(high)}; the tallest bar holds ${(most * 100).toFixed(0)} % of the values.">${drawn.join('')}<line class="axis" x1="60" x2="540" y1="240" y2="240"/>${marks.join('')}<text class="tick" x="54" y="30" text-anchor="end">${(most * 100).toFixed(0)} %</text><text class="label" x="300" y="290" text-anchor="middle">activation</text></svg></figure>`;
 }
 
 /** One neuron's values on their way through the layers: a row of dots for each stage. */
@@ -178,3 +188,7 @@ function pipeline(neuron: Live['neuron']): string {
 
 for (const section of document.querySelectorAll<HTMLElement>('section[data-name]')) new Stand(section);
 byId('js').textContent = 'Everything runs in this page, in a worker: press Run.';
+// something moves at once, unless whoever looks would rather it did not
+if (!matchMedia('(prefers-reduced-motion: reduce)').matches) {
+  document.querySelector<HTMLButtonElement>('#playground [data-do=run]')!.click();
+}

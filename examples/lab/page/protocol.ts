@@ -25,5 +25,5 @@ export type FromWorker =
   | { readonly tell: 'ready' }
   | { readonly tell: 'progress'; readonly text: string }
   | { readonly tell: 'live'; readonly live: Live }
-  | { readonly tell: 'result'; readonly result: Result }
+  | { readonly tell: 'result'; readonly result: Result<string>; readonly judged: string }
   | { readonly tell: 'error'; readonly message: string };

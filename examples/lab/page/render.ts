@@ -4,11 +4,11 @@
 import { lineChart } from '../../digits/chart.ts';
 import type { Figure, Result, Table } from '../experiment.ts';
 
-const markup = (text: string) =>
+export const markup = (text: string) =>
   text.replace(/[&<>"]/g, (c) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' })[c]!);
 const short = (value: number) => (Number.isFinite(value) ? String(Number(value.toPrecision(3))) : '–');
 
-export function rendered({ figures, tables = [] }: Result): string {
+export function rendered({ figures, tables = [] }: Result<string>): string {
   const charts = figures.map((figure) => {
     // what is not finite has no place
     const series = figure.series.map((one) => {
@@ -30,7 +30,7 @@ export function rendered({ figures, tables = [] }: Result): string {
   return `<div class="charts">${charts.join('')}</div>${tables.map(shown).join('')}`;
 }
 
-function figureTable({ title, xLabel, series, xTicks }: Figure): string {
+function figureTable({ title, xLabel, series, xTicks }: Figure<string>): string {
   const name = (value: number) => xTicks?.find(([at]) => at === value)?.[1] ?? short(value);
   const [{ x }] = series;
   return shown({
@@ -40,7 +40,7 @@ function figureTable({ title, xLabel, series, xTicks }: Figure): string {
   });
 }
 
-function shown({ title, heads, rows }: Table): string {
+function shown({ title, heads, rows }: Table<string>): string {
   const cells = (tag: string, values: readonly (string | number)[]) =>
     values.map((value) => `<${tag}>${markup(String(value))}</${tag}>`).join('');
   return `<div class="scroll"><table><caption>${markup(title)}</caption><thead><tr>${cells('th', heads)}</tr></thead><tbody>${rows.map((row) => `<tr>${cells('td', row)}</tr>`).join('')}</tbody></table></div>`;

@@ -6,6 +6,8 @@ import { PIXELS } from '../../digits/digits.ts';
 import { EXPERIMENTS } from '../experiments.ts';
 import { playground } from '../playground.ts';
 import { live } from '../training.ts';
+import { judged } from '../verdict.ts';
+import { say, spoken } from '../words.ts';
 import type { FromWorker, Live, ToWorker } from './protocol.ts';
 
 const scope = globalThis as unknown as {
@@ -101,11 +103,11 @@ async function run({ name, seed, controls }: Extract<ToWorker, { do: 'run' }>): 
       share: name === playground.name ? 1 : 0.25,
       controls,
       async show(text) {
-        tell({ tell: 'progress', text });
+        tell({ tell: 'progress', text: say(text) });
         await rest();
       },
     });
-    tell({ tell: 'result', result });
+    tell({ tell: 'result', result: spoken(result), judged: say(judged(result.holds)) });
   } catch (error) {
     tell({ tell: 'error', message: (error as Error).message });
   }

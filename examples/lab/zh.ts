@@ -1,0 +1,1 @@
+export const ZH: Readonly<Record<string, string>> = {};
