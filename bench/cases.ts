@@ -69,7 +69,9 @@ export interface CaseWork {
   readonly difference: () => number;
 }
 
-/** Cases on the same data. Their names are known before the data are made: the largest hold 400 MB. */
+/**
+ * Cases on the same data. Their names are known before the data are made: the largest hold 400 MB.
+ */
 export interface CaseGroup {
   readonly names: readonly CaseName[];
   /** The work of each case, by its op. */
@@ -95,7 +97,9 @@ export function caseGroups(): CaseGroup[] {
   ];
 }
 
-/** A batch of `dims` as the README names it: its layout, its size, and its dims with channels first. */
+/**
+ * A batch of `dims` as the README names it: its layout, its size, and its dims with channels first.
+ */
 function wordsOf(stored: readonly number[], dims: readonly number[], layout: BenchLayout): string {
   const megabytes = Number(((4 * stored.reduce((size, length) => size * length, 1)) / 1e6).toFixed(1));
   return [layout.replace('-', ' '), `${megabytes} MB`, layout === 'channels-last' && `logical ${dims.join('x')}`]

@@ -22,11 +22,12 @@ function holdsShape(text: string, part: string): boolean {
 const textOf = (name: CaseName) => normal([nameOf(name).replaceAll('|', ','), name.also].filter(Boolean).join(','));
 
 /**
- * The shape as it is stored; its dims with channels first count only for who asks for channels last.
+ * The shape as it is stored. Its dims with channels first count only in a filter that asks for
+ * channels last.
  */
 const withoutLogical = (text: string) => text.replace(/,logical[\dx]+/, '');
 
-/** Every place is another alternative to the first, or adds to it: `a, b; c` is `a, b` or `a, b, c`. */
+/** What follows a semicolon adds to what stands before the first: `a, b; c` is `a, b` or `a, b, c`. */
 function alternatives(filter: string): string[][] {
   const [first, ...rest] = filter.split(';').map((half) => half.split(',').map(normal).filter(Boolean));
   return [first, ...rest.filter((parts) => parts.length > 0).map((parts) => [...first, ...parts])];

@@ -15,7 +15,7 @@ import { Random } from '../../src/nn/random.ts';
 const names = caseGroups().flatMap((group) => group.names);
 const named = (filter: string) => [...selected(names, filter)].map((i) => nameOf(names[i]));
 
-/** First cells of the README's tables of figures; the runtimes table stands under another heading. */
+/** First cells of the README's tables of figures. */
 function readmeNames(): string[] {
   const text = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
   const section = text.slice(text.indexOf('## How fast'), text.indexOf('## Where it runs'));
