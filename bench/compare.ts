@@ -70,7 +70,7 @@ function change(name: string, before: readonly number[], after: readonly number[
   return { name, times: Math.exp(estimate), low: Math.exp(low), high: Math.exp(high), verdict };
 }
 
-/** Differences of two runs that make comparing them doubtful. The runs are compared all the same. */
+/** Differences that make a comparison doubtful. The runs are compared all the same. */
 export function differences(before: About, after: About): string[] {
   const facts: [string, (about: About) => unknown][] = [
     ['machine', ({ machine }) => machine],

@@ -27,7 +27,7 @@ const textOf = (name: CaseName) => normal([nameOf(name).replaceAll('|', ','), na
  */
 const withoutLogical = (text: string) => text.replace(/,logical[\dx]+/, '');
 
-/** What follows a semicolon adds to what stands before the first: `a, b; c` is `a, b` or `a, b, c`. */
+/** Parts behind a semicolon join those before it: `a, b; c` is `a, b` or `a, b, c`. */
 function alternatives(filter: string): string[][] {
   const [first, ...rest] = filter.split(';').map((half) => half.split(',').map(normal).filter(Boolean));
   return [first, ...rest.filter((parts) => parts.length > 0).map((parts) => [...first, ...parts])];
