@@ -19,7 +19,18 @@ function holdsShape(text: string, part: string): boolean {
   return false;
 }
 
-const textOf = (name: CaseName) => normal([nameOf(name).replaceAll('|', ','), name.also].filter(Boolean).join(','));
+/** A space before a shape stays a border: `conv2 32x64` is not `conv232x64`. */
+const textOf = (name: CaseName) =>
+  normal(
+    [
+      nameOf(name)
+        .replaceAll('|', ',')
+        .replace(/ (?=\d+x\d)/g, ','),
+      name.also,
+    ]
+      .filter(Boolean)
+      .join(','),
+  );
 
 /**
  * The shape as it is stored. Its dims with channels first count only in a filter that asks for

@@ -37,6 +37,9 @@ test('a filter takes whole shapes, × or x, and free spaces', () => {
   expect(named('1×64').every((name) => name.endsWith('vector 1x64'))).toBe(true);
   expect(named('eval|ncx').every((name) => name.startsWith('eval | ncx'))).toBe(true);
   expect(named('32×64×56×56, channels last, evaluation')).toContain('eval | nxc | resnet50/conv2 32x56x56x64');
+  const both = named('training forward, 32×64×56×56; channels last');
+  expect(both).toContain('train | ncx | resnet50/conv2 32x64x56x56');
+  expect(both).toContain('train | nxc | resnet50/conv2 32x56x56x64');
   expect(named('')).toHaveLength(names.length);
 });
 
