@@ -1,6 +1,6 @@
 // What is measured: batch norm through the layer on every shape and layout, and the other layers on
 // shapes of their own. A case hands over its own work, the same as plain loops, and a check that
-// they agree; nothing is timed that has not been checked.
+// they agree; nothing is timed that has not been checked. Names come first, without any data.
 
 import {
   BatchNorm,
@@ -23,55 +23,95 @@ import { Random } from '../src/nn/random.ts';
 import { convLayerCases, convnetCases } from './convnet-cases.ts';
 import { kernelCases } from './kernels.ts';
 import { measurePeak } from './peak.ts';
+import { plainDigitsNetwork } from './plain-networks.ts';
 import {
   SAMPLE_NORM_SHAPES,
   type SampleNormShape,
   SampleNormWorkload,
   sampleNormLayoutsOf,
 } from './sample-norm-workload.ts';
-import { type BenchLayout, type BenchShape, layoutsOf, SHAPES } from './shapes.ts';
+import { type BenchLayout, type BenchShape, extentOf, layoutsOf, SHAPES, storedShape } from './shapes.ts';
+import type { Work } from './timing.ts';
 import { relativeDifference, Workload } from './workload.ts';
 
-export interface BenchCase {
+/** What a case is called. */
+export interface CaseName {
   readonly op: string;
   /** `nxc` or `ncx` for normalizations. */
   readonly layout: string;
   readonly shape: string;
+  /** Other words that the case is found by, as the README writes them, with commas between. */
+  readonly also?: string;
+}
+
+/** What is timed of a case. */
+export interface CaseWork {
   /** Bytes that must move at the least: each input read once, each output written once. */
   readonly bytes: number;
   /** Floating-point operations, where they and not bytes are the limit. */
   readonly flops?: number;
-  readonly ours: () => unknown;
+  readonly ours: Work;
+  /** The same work in plain loops. */
   readonly plain: () => void;
   /** memory.copy of as many bytes, half of them read and half written. */
   readonly copy?: () => void;
   /** Batch norm on the same values, for its variants. */
   readonly batchNorm?: () => unknown;
+  /** The network itself, layer by layer, for compiled networks. */
+  readonly layers?: () => unknown;
+  /** A user's own function. */
+  readonly own?: Work;
   /** Flops a second of multiply-adds in registers, measured now. */
   readonly peak?: () => number;
+  /** Called once before anything is timed, for work that goes on where other work has ended. */
+  readonly before?: () => void;
   /** Largest difference between the two results, over the largest value. */
   readonly difference: () => number;
-  readonly dispose?: () => void;
 }
 
-/** All cases, each group made when its turn comes: the largest hold 400 MB. */
-export function* cases(): Generator<BenchCase> {
-  for (const shape of SHAPES) {
-    for (const layout of layoutsOf(shape)) yield* normCases(shape, layout);
-  }
-  for (const shape of SAMPLE_NORM_SHAPES) {
-    for (const layout of sampleNormLayoutsOf(shape)) yield* sampleNormCases(shape, layout);
-  }
-  for (const shape of SHAPES.filter(({ name }) => VARIED.includes(name))) {
-    for (const layout of layoutsOf(shape)) yield* variantCases(shape, layout);
-  }
-  yield* linearCases();
-  yield* activationCases();
-  yield* compiledCases();
-  yield* convnetCases();
-  yield* convLayerCases();
-  yield* kernelCases();
+/**
+ * Cases on the same data. Their names are known before the data are made: the largest hold 400 MB.
+ */
+export interface CaseGroup {
+  readonly names: readonly CaseName[];
+  /** The work of each case, by its op. */
+  make(): { readonly works: Readonly<Record<string, CaseWork>>; dispose(): void };
 }
+
+/** All cases. */
+export function caseGroups(): CaseGroup[] {
+  return [
+    ...SHAPES.flatMap((shape) => layoutsOf(shape).map((layout) => normCases(shape, layout))),
+    ...SAMPLE_NORM_SHAPES.flatMap((shape) =>
+      sampleNormLayoutsOf(shape).map((layout) => sampleNormCases(shape, layout)),
+    ),
+    ...SHAPES.filter(({ name }) => VARIED.includes(name)).flatMap((shape) =>
+      layoutsOf(shape).map((layout) => variantCases(shape, layout)),
+    ),
+    ...linearCases(),
+    activationCases(),
+    ...compiledCases(),
+    ...convnetCases(),
+    ...convLayerCases(),
+    ...kernelCases(),
+  ];
+}
+
+/**
+ * A batch of `dims` as the README names it: its layout, its size, and its dims with channels first.
+ */
+function wordsOf(stored: readonly number[], dims: readonly number[], layout: BenchLayout): string {
+  const megabytes = Number(((4 * stored.reduce((size, length) => size * length, 1)) / 1e6).toFixed(1));
+  return [layout.replace('-', ' '), `${megabytes} MB`, layout === 'channels-last' && `logical ${dims.join('x')}`]
+    .filter(Boolean)
+    .join(', ');
+}
+
+const OP_WORDS: Readonly<Record<string, string>> = {
+  eval: 'evaluation',
+  train: 'training forward',
+  backward: 'backward',
+};
 
 /**
  * A batch norm with a workload's parameters; by state dict, as a layer whose arrays nobody holds
@@ -85,10 +125,32 @@ export function layerFor({ layout, gamma, beta, runningMean, runningVar }: Workl
   return bn;
 }
 
-function normCases(shape: BenchShape, layout: BenchLayout): BenchCase[] {
+/** The README's words for an op of batch norm on a shape. */
+export function normWords(op: string, shape: BenchShape, layout: BenchLayout): string {
+  return `${OP_WORDS[op.split(',')[0]]}, ${wordsOf(storedShape(shape, layout), shape.dims, layout)}`;
+}
+
+function normCases(shape: BenchShape, layout: BenchLayout): CaseGroup {
+  const { kernel, size, channels } = extentOf(shape, layout);
+  const stored = storedShape(shape, layout);
+  const ops = [
+    'eval',
+    'eval, relu',
+    'eval, residual',
+    'eval, arrays',
+    ...(size > channels ? ['train', 'backward'] : []),
+  ];
+  const common = { layout: kernel, shape: `${shape.name} ${stored.join('x')}` };
+  return {
+    names: ops.map((op) => ({ ...common, op, also: normWords(op, shape, layout) })),
+    make: () => normWorks(shape, layout),
+  };
+}
+
+function normWorks(shape: BenchShape, layout: BenchLayout) {
   const work = new Workload(shape, layout);
   const { stored, extent, y } = work;
-  const { kernel, size, channels } = extent;
+  const { size, channels } = extent;
   const [tx, tdy, tr] = [work.x, work.dy, work.residual].map((data) => tensor(data, stored));
   const ty = zeros(stored);
   const [bn, relu] = [layerFor(work), layerFor(work, 'relu')];
@@ -96,131 +158,151 @@ function normCases(shape: BenchShape, layout: BenchLayout): BenchCase[] {
   const plainY = { data: new Float32Array(size), shape: stored };
   const agree = (data: () => Float32Array) => () => relativeDifference(data(), y);
   const onTensors = agree(() => ty.data);
-  const common = { layout: kernel, shape: `${shape.name} ${stored.join('x')}` };
-  const make = (
-    op: string,
-    traffic: number,
-    ours: () => unknown,
-    plain: () => void,
-    difference = onTensors,
-  ): BenchCase => ({
-    ...common,
-    op,
+  const make = (traffic: number, ours: () => unknown, plain: () => void, difference = onTensors): CaseWork => ({
     bytes: size * traffic,
     ours,
     plain,
     difference,
     copy: copyOf(tx, ty, size * traffic),
   });
-  const result = [
-    make(
-      'eval',
+  const works: Record<string, CaseWork> = {
+    eval: make(
       8,
       () => bn.eval().forward(tx, { out: ty }),
       () => work.evaluate(),
     ),
-    make(
-      'eval, relu',
+    'eval, relu': make(
       8,
       () => relu.eval().forward(tx, { out: ty }),
       () => work.evaluate(1),
     ),
-    make(
-      'eval, residual',
+    'eval, residual': make(
       12,
       () => bn.eval().forward(tx, { out: ty, residual: tr }),
       () => work.evaluate(0, work.residual),
     ),
-    make(
-      'eval, arrays',
+    'eval, arrays': make(
       8,
       () => bn.eval().forward(plainX, { out: plainY }),
       () => work.evaluate(),
       agree(() => plainY.data),
     ),
-  ];
+  };
   if (size > channels) {
-    result.push(
-      make(
-        'train',
-        8,
-        () => bn.train().forward(tx, { out: ty }),
-        () => work.train(),
-      ),
-      make(
-        'backward',
-        12,
-        () => bn.backward(tdy, { out: ty }),
-        () => work.backward(),
-        () => {
-          bn.train().forward(tx, { out: ty });
-          work.train();
-          bn.backward(tdy, { out: ty });
-          work.backward();
-          return onTensors();
-        },
-      ),
+    works.train = make(
+      8,
+      () => bn.train().forward(tx, { out: ty }),
+      () => work.train(),
     );
+    const backward = () => bn.backward(tdy, { out: ty });
+    // both begin where a training forward has ended
+    const trained = () => {
+      bn.train().forward(tx, { out: ty });
+      work.train();
+    };
+    works.backward = {
+      ...make(12, backward, () => work.backward()),
+      before: trained,
+      difference: () => {
+        trained();
+        backward();
+        work.backward();
+        return onTensors();
+      },
+    };
   }
-  return closing(result, () => {
-    for (const held of [tx, tdy, tr, ty, bn, relu]) held.dispose();
-  });
+  return { works, dispose: () => disposeAll(tx, tdy, tr, ty, bn, relu) };
+}
+
+function disposeAll(...held: { dispose(): void }[]): void {
+  for (const one of held) one.dispose();
+}
+
+/** What the cases of layer, RMS, group and instance norm are called. */
+export function sampleNormNames(shape: SampleNormShape, layout: BenchLayout): CaseName[] {
+  const isRows = shape.dims.length === 2;
+  const stored = isRows ? shape.dims : storedShape(shape, layout);
+  const common = {
+    layout: isRows ? 'rows' : layout === 'channels-last' ? 'nxc' : 'ncx',
+    shape: `${shape.name} ${stored.join('x')}${shape.groups ? `, ${shape.groups} groups` : ''}`,
+    also: isRows ? '' : wordsOf(stored, shape.dims, layout),
+  };
+  return [
+    { ...common, op: shape.op, also: `forward, ${common.also}` },
+    { ...common, op: `${shape.op}, backward` },
+  ];
 }
 
 /** Layer, RMS, group and instance norm. */
-function sampleNormCases(shape: SampleNormShape, layout: BenchLayout): BenchCase[] {
-  const work = new SampleNormWorkload(shape, layout);
-  const { stored, size, y } = work;
-  const [tx, tdy] = [work.x, work.dy].map((data) => tensor(data, stored));
-  const ty = zeros(stored);
-  const layer = work.layer();
-  const forward = () => layer.forward(tx as never, { out: ty });
-  const common = {
-    layout: shape.dims.length === 2 ? 'rows' : layout === 'channels-last' ? 'nxc' : 'ncx',
-    shape: `${shape.name} ${stored.join('x')}${shape.groups ? `, ${shape.groups} groups` : ''}`,
-  };
-  const difference = () => relativeDifference(ty.data, y);
-  return closing(
-    [
-      {
-        ...common,
-        op: shape.op,
-        bytes: size * 8,
-        ours: forward,
-        plain: () => work.forward(),
-        copy: copyOf(tx, ty, size * 8),
-        difference,
-      },
-      {
-        ...common,
-        op: `${shape.op}, backward`,
-        bytes: size * 12,
-        ours: () => layer.backward(tdy, { out: ty }),
-        plain: () => work.backward(),
-        copy: copyOf(tx, ty, size * 12),
-        difference: () => {
-          forward();
-          work.forward();
-          layer.backward(tdy, { out: ty });
-          work.backward();
-          return difference();
+function sampleNormCases(shape: SampleNormShape, layout: BenchLayout): CaseGroup {
+  return {
+    names: sampleNormNames(shape, layout),
+    make() {
+      const work = new SampleNormWorkload(shape, layout);
+      const { stored, size, y } = work;
+      const [tx, tdy] = [work.x, work.dy].map((data) => tensor(data, stored));
+      const ty = zeros(stored);
+      const layer = work.layer();
+      const forward = () => layer.forward(tx as never, { out: ty });
+      const backward = () => layer.backward(tdy, { out: ty });
+      const difference = () => relativeDifference(ty.data, y);
+      const trained = () => {
+        forward();
+        work.forward();
+      };
+      const works: Record<string, CaseWork> = {
+        [shape.op]: {
+          bytes: size * 8,
+          ours: forward,
+          plain: () => work.forward(),
+          copy: copyOf(tx, ty, size * 8),
+          difference,
         },
-      },
-    ],
-    () => {
-      for (const held of [tx, tdy, ty, layer]) held.dispose();
+        [`${shape.op}, backward`]: {
+          bytes: size * 12,
+          ours: backward,
+          plain: () => work.backward(),
+          copy: copyOf(tx, ty, size * 12),
+          before: trained,
+          difference: () => {
+            trained();
+            backward();
+            work.backward();
+            return difference();
+          },
+        },
+      };
+      return { works, dispose: () => disposeAll(tx, tdy, ty, layer) };
     },
-  );
+  };
 }
 
 /** Shapes on which variants of batch norm are held against batch norm itself. */
 const VARIED = ['mlp/hidden', 'resnet50/conv2 eight', 'resnet50/conv2', 'resnet50/conv3'];
 
-/** Batch renormalization, virtual batches and masks: batch norm's work and a little more. */
-function variantCases(shape: BenchShape, layout: BenchLayout): BenchCase[] {
+/** Batch renormalization and masks: batch norm's work and a little more. */
+function variantCases(shape: BenchShape, layout: BenchLayout): CaseGroup {
+  const { kernel } = extentOf(shape, layout);
+  const stored = storedShape(shape, layout);
+  const words = wordsOf(stored, shape.dims, layout);
+  const called = { renorm: 'batch renormalization', mask: 'masked batches' };
+  return {
+    names: Object.entries(called).flatMap(([name, long]) =>
+      ['train', 'backward'].map((op) => ({
+        op: `${name}, ${op}`,
+        layout: kernel,
+        shape: `${shape.name} ${stored.join('x')}`,
+        also: `${long}, ${OP_WORDS[op]}, ${words}`,
+      })),
+    ),
+    make: () => variantWorks(shape, layout),
+  };
+}
+
+function variantWorks(shape: BenchShape, layout: BenchLayout) {
   const work = new Workload(shape, layout);
   const { stored, extent, y } = work;
-  const { kernel, size } = extent;
+  const { size } = extent;
   const [tx, tdy] = [work.x, work.dy].map((data) => tensor(data, stored));
   const ty = zeros(stored);
   const bn = layerFor(work);
@@ -229,109 +311,111 @@ function variantCases(shape: BenchShape, layout: BenchLayout): BenchCase[] {
   renorm.loadStateDict(bn.stateDict());
   const masked = layerFor(work);
   const mask = { data: work.mask(), shape: stored.toSpliced(layout === 'channels-last' ? -1 : 1, 1) };
-  const common = { layout: kernel, shape: `${shape.name} ${stored.join('x')}` };
-  const difference = () => relativeDifference(ty.data, y);
-  const variant = (name: string, layer: BatchNorm, options: object, plainMask?: Uint8Array): BenchCase[] => {
+  const works: Record<string, CaseWork> = {};
+  const variant = (name: string, layer: BatchNorm, options: object, plainMask?: Uint8Array): void => {
     const forward = () => layer.train().forward(tx, { out: ty, ...options });
-    const make = (op: string, traffic: number, ours: () => unknown, plain: () => void, batchNorm: () => unknown) => ({
-      ...common,
-      op: `${name}, ${op}`,
-      bytes: size * traffic,
-      ours,
-      plain,
-      batchNorm,
-      copy: copyOf(tx, ty, size * traffic),
-      difference: () => {
+    const add = (op: string, traffic: number, ours: () => unknown, plain: () => void, batchNorm: () => unknown) => {
+      const trained = () => {
         forward();
         work.train(plainMask);
-        if (op === 'train') return difference();
-        ours();
-        plain();
-        return difference();
-      },
-    });
-    const train = () => work.train(plainMask);
-    const backward = () => work.backward(plainMask);
-    return [
-      make('train', 8, forward, train, () => bn.train().forward(tx, { out: ty })),
-      make(
-        'backward',
-        12,
-        () => layer.backward(tdy, { out: ty }),
-        backward,
-        () => bn.backward(tdy, { out: ty }),
-      ),
-    ];
+      };
+      works[`${name}, ${op}`] = {
+        bytes: size * traffic,
+        ours,
+        plain,
+        batchNorm,
+        copy: copyOf(tx, ty, size * traffic),
+        before: trained,
+        difference: () => {
+          trained();
+          if (op === 'train') return relativeDifference(ty.data, y);
+          ours();
+          plain();
+          return relativeDifference(ty.data, y);
+        },
+      };
+    };
+    add(
+      'train',
+      8,
+      forward,
+      () => work.train(plainMask),
+      () => bn.train().forward(tx, { out: ty }),
+    );
+    add(
+      'backward',
+      12,
+      () => layer.backward(tdy, { out: ty }),
+      () => work.backward(plainMask),
+      () => bn.backward(tdy, { out: ty }),
+    );
   };
   bn.train().forward(tx, { out: ty });
-  return closing([...variant('renorm', renorm, {}), ...variant('mask', masked, { mask }, mask.data)], () => {
-    for (const held of [tx, tdy, ty, bn, renorm, masked]) held.dispose();
-  });
+  variant('renorm', renorm, {});
+  variant('mask', masked, { mask }, mask.data);
+  return { works, dispose: () => disposeAll(tx, tdy, ty, bn, renorm, masked) };
 }
 
-/** Attaches the end of a group to its last case. */
-function closing(cases: BenchCase[], dispose: () => void): BenchCase[] {
-  cases.push({ ...cases.pop()!, dispose });
-  return cases;
-}
-
-function linearCases(): BenchCase[] {
+function linearCases(): CaseGroup[] {
   const sizes = [
     [192, 512, 512],
     [64, 784, 100],
     [1, 784, 100],
   ];
   return sizes.map(([rows, depth, cols]) => {
-    const random = new Random(3);
-    const x = Float32Array.from({ length: rows * depth }, () => random.normal());
-    const linear = new Linear(depth, cols, { seed: 1 });
-    const { weight, bias } = linear.stateDict();
-    const packed = new Float32Array(Math.ceil(cols / 8) * 8 * depth);
-    linearLoops.pack_f32(weight.data as Float32Array, packed, depth, cols, 1, depth);
-    const y = new Float32Array(rows * cols);
-    const [tx, ty] = [tensor(x, [rows, depth]), zeros([rows, cols])];
+    const op = rows === 1 ? 'GEMV' : 'GEMM';
     return {
-      op: rows === 1 ? 'GEMV' : 'GEMM',
-      layout: '',
-      shape: `${rows}x${depth}x${cols}`,
-      bytes: 4 * (x.length + weight.data.length + y.length),
-      flops: 2 * rows * depth * cols,
-      ours: () => linear.forward(tx, { out: ty }),
-      plain: () => linearLoops.linear_f32(x, packed, bias.data as Float32Array, y, rows, depth, cols, depth, 1, 0),
-      peak: measurePeak,
-      difference: () => relativeDifference(ty.data, y),
-      dispose: () => {
-        for (const held of [tx, ty, linear]) held.dispose();
+      names: [{ op, layout: '', shape: `${rows}x${depth}x${cols}`, also: 'linear layer' }],
+      make() {
+        const random = new Random(3);
+        const x = Float32Array.from({ length: rows * depth }, () => random.normal());
+        const linear = new Linear(depth, cols, { seed: 1 });
+        const { weight, bias } = linear.stateDict();
+        const packed = new Float32Array(Math.ceil(cols / 8) * 8 * depth);
+        linearLoops.pack_f32(weight.data as Float32Array, packed, depth, cols, 1, depth);
+        const y = new Float32Array(rows * cols);
+        const [tx, ty] = [tensor(x, [rows, depth]), zeros([rows, cols])];
+        const work: CaseWork = {
+          bytes: 4 * (x.length + weight.data.length + y.length),
+          flops: 2 * rows * depth * cols,
+          ours: () => linear.forward(tx, { out: ty }),
+          plain: () => linearLoops.linear_f32(x, packed, bias.data as Float32Array, y, rows, depth, cols, depth, 1, 0),
+          peak: measurePeak,
+          difference: () => relativeDifference(ty.data, y),
+        };
+        return { works: { [op]: work }, dispose: () => disposeAll(tx, ty, linear) };
       },
     };
   });
 }
 
-function activationCases(): BenchCase[] {
+function activationCases(): CaseGroup {
   const shape = [64, 1024];
-  const random = new Random(3);
-  const x = Float32Array.from({ length: shape[0] * shape[1] }, () => 2 * random.normal());
-  const y = new Float32Array(x.length);
-  const [tx, ty] = [tensor(x, shape), zeros(shape)];
   const layers: [Layer, number][] = [
     [new ReLU(), 1],
     [new Sigmoid(), 6],
     [new Tanh(), 7],
   ];
-  const cases = layers.map(([layer, kind]) => ({
-    op: layer.subject,
-    layout: '',
-    shape: shape.join('x'),
-    bytes: 8 * x.length,
-    ours: () => layer.forward(tx, { out: ty }),
-    plain: () => inferenceLoops.activate_f32(x, y, kind, 0, x.length),
-    copy: copyOf(tx, ty, 8 * x.length),
-    difference: () => relativeDifference(ty.data, y),
-  }));
-  return closing(cases, () => {
-    tx.dispose();
-    ty.dispose();
-  });
+  return {
+    names: layers.map(([layer]) => ({ op: layer.subject, layout: '', shape: shape.join('x'), also: 'activation' })),
+    make() {
+      const random = new Random(3);
+      const x = Float32Array.from({ length: shape[0] * shape[1] }, () => 2 * random.normal());
+      const y = new Float32Array(x.length);
+      const [tx, ty] = [tensor(x, shape), zeros(shape)];
+      const works = layers.map(([layer, kind]): [string, CaseWork] => [
+        layer.subject,
+        {
+          bytes: 8 * x.length,
+          ours: () => layer.forward(tx, { out: ty }),
+          plain: () => inferenceLoops.activate_f32(x, y, kind, 0, x.length),
+          copy: copyOf(tx, ty, 8 * x.length),
+          difference: () => relativeDifference(ty.data, y),
+        },
+      ]);
+      return { works: Object.fromEntries(works), dispose: () => disposeAll(tx, ty) };
+    },
+  };
 }
 
 /**
@@ -355,32 +439,41 @@ export function digitsInput(rows: number): Float32Array {
   return Float32Array.from({ length: rows * 784 }, () => Math.max(0, random.normal()));
 }
 
-function compiledCases(): BenchCase[] {
-  const net = digitsNetwork();
-  const run = net.compile();
-  return [1, 64].map((rows) => {
-    const x = { data: digitsInput(rows), shape: [rows, 784] };
-    const [tx, ty] = [tensor(x.data, x.shape), zeros([rows, 10])];
-    return {
-      op: 'compiled MLP',
-      layout: '',
-      shape: `batch ${rows}, 784-100-100-100-10`,
-      bytes: 4 * (784 * 100 + 2 * 100 * 100 + 100 * 10),
-      flops: 2 * rows * (784 * 100 + 2 * 100 * 100 + 100 * 10),
-      ours: () => run(tx, { out: ty }),
-      plain: () => net.forward(x), // the network itself, layer by layer
-      peak: measurePeak,
-      difference: () => relativeDifference(ty.data, net.forward(x).data),
-      dispose: () => {
-        tx.dispose();
-        ty.dispose();
-      },
-    };
-  });
+/** The name of the digits network on so many rows. */
+export function digitsName(op: string, rows: number): CaseName {
+  return {
+    op,
+    layout: '',
+    shape: `batch ${rows}, 784-100-100-100-10`,
+    also: `digits network 784-100-100-100-10, ${rows === 1 ? 'one row' : `${rows} rows`}, digits network`,
+  };
+}
+
+function compiledCases(): CaseGroup[] {
+  return [1, 64].map((rows) => ({
+    names: [digitsName('compiled MLP', rows)],
+    make() {
+      const net = digitsNetwork();
+      const run = net.compile();
+      const x = { data: digitsInput(rows), shape: [rows, 784] };
+      const [tx, ty] = [tensor(x.data, x.shape), zeros([rows, 10])];
+      const plain = plainDigitsNetwork(net, rows, x.data);
+      const work: CaseWork = {
+        bytes: 4 * (784 * 100 + 2 * 100 * 100 + 100 * 10),
+        flops: 2 * rows * (784 * 100 + 2 * 100 * 100 + 100 * 10),
+        ours: () => run(tx, { out: ty }),
+        plain: plain.work,
+        layers: () => net.forward(x),
+        peak: measurePeak,
+        difference: () => relativeDifference(ty.data, plain.y),
+      };
+      return { works: { 'compiled MLP': work }, dispose: () => disposeAll(tx, ty, run) };
+    },
+  }));
 }
 
 /** memory.copy between two tensors, as often as it takes to move `bytes`. */
-function copyOf(from: Tensor, to: Tensor, bytes: number): () => void {
+export function copyOf(from: Tensor, to: Tensor, bytes: number): () => void {
   const { kernels } = backend();
   const whole = from.size;
   const times = bytes / (whole * 8);

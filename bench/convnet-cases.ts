@@ -2,20 +2,12 @@
 // ReLU, compiled, channels last; and whole networks.
 
 import { type Tensor, tensor, zeros } from '../src/index.ts';
-import type { BenchCase } from './cases.ts';
-import {
-  type Builder,
-  type Convnet,
-  channelsFirst,
-  channelsLast,
-  foldedNorm,
-  imagesFor,
-  layersOf,
-  NETWORKS,
-} from './convnets.ts';
+import type { CaseGroup, CaseWork } from './cases.ts';
+import { type Convnet, channelsFirst, channelsLast, imagesFor, layersOf, NETWORKS } from './convnets.ts';
 import { ownConvnet } from './own-convnet.ts';
 import { measurePeak } from './peak.ts';
-import { EPS, relativeDifference } from './workload.ts';
+import { plainConvnet } from './plain-networks.ts';
+import { relativeDifference } from './workload.ts';
 
 /** A compiled network on tensors of its own. */
 function compiled(net: Convnet, layout: 'channels-last' | 'channels-first', batch: number) {
@@ -41,89 +33,57 @@ function compiled(net: Convnet, layout: 'channels-last' | 'channels-first', batc
   };
 }
 
-/** The convolution, the norm folded, and ReLU in plain loops: channels last, one image. */
-function plainLayer(net: Convnet, x: Float32Array, y: Float32Array): () => void {
-  let work = () => {};
-  const builder: Builder<null> = {
-    convNorm(_, conv) {
-      const { inChannels, outChannels, kernel, stride, padding, groups } = conv;
-      const { weight, bias } = foldedNorm(conv, EPS);
-      const [, height, width] = net.input;
-      const [own, whole] = [inChannels / groups, outChannels / groups];
-      // [out, k, k, in]
-      const w = weight.map((_, i) => {
-        const [tap, c] = [Math.floor(i / own) % (kernel * kernel), i % own];
-        return weight[(Math.floor(i / (own * kernel * kernel)) * own + c) * kernel * kernel + tap];
-      });
-      work = () => {
-        let at = 0;
-        for (let top = -padding; top + kernel <= height + padding; top += stride) {
-          for (let left = -padding; left + kernel <= width + padding; left += stride) {
-            for (let o = 0; o < outChannels; o++) {
-              const first = Math.floor(o / whole) * own;
-              let sum = bias[o];
-              for (let i = Math.max(0, top); i < Math.min(height, top + kernel); i++) {
-                for (let j = Math.max(0, left); j < Math.min(width, left + kernel); j++) {
-                  const from = (i * width + j) * inChannels + first;
-                  const by = ((o * kernel + i - top) * kernel + j - left) * own;
-                  for (let c = 0; c < own; c++) sum += x[from + c] * w[by + c];
-                }
-              }
-              y[at++] = Math.max(0, sum);
-            }
-          }
-        }
-      };
-      return null;
-    },
-    activate: () => null,
-    add: () => null,
-    maxPool: () => null,
-    classify: () => null,
-  };
-  net.build(builder, null);
-  return work;
-}
-
-export function* convLayerCases(): Generator<BenchCase> {
-  for (const net of layersOf(NETWORKS.map((make) => make()))) {
-    const { given, ty, work, dispose } = compiled(net, 'channels-last', 1);
-    const y = new Float32Array(ty.size);
-    yield {
-      op: 'conv',
-      layout: 'nxc',
-      shape: net.name,
-      bytes: 4 * (given.length + y.length),
-      flops: 2 * net.multiplyAdds,
-      ours: work,
-      plain: plainLayer(net, given, y),
-      peak: measurePeak,
-      difference: () => relativeDifference(ty.data, y),
-      dispose,
-    };
-  }
-}
-
-export function* convnetCases(): Generator<BenchCase> {
-  for (const make of NETWORKS) {
-    for (const layout of ['channels-first', 'channels-last'] as const) {
-      const net = make();
-      const { own, given, shape, ty, work, dispose } = compiled(net, layout, 1);
-      const x = { data: given, shape };
-      yield {
-        op: 'compiled',
-        layout: layout === 'channels-last' ? 'nxc' : 'ncx',
-        shape: `${net.name} 224², batch 1`,
-        bytes: 4 * (given.length + ty.size),
+/** Single layers: a convolution with its norm and ReLU, channels last, one image. */
+export function convLayerCases(): CaseGroup[] {
+  return layersOf(NETWORKS.map((make) => make())).map((net) => ({
+    names: [{ op: 'conv', layout: 'nxc', shape: net.name, also: 'convolution, channels last' }],
+    make() {
+      const { given, ty, work, dispose } = compiled(net, 'channels-last', 1);
+      const plain = plainConvnet(net, given);
+      const timed: CaseWork = {
+        bytes: 4 * (given.length + plain.y.length),
         flops: 2 * net.multiplyAdds,
         ours: work,
-        plain: () => own.forward(x), // the network itself, layer by layer
+        plain: plain.work,
         peak: measurePeak,
-        difference: () => relativeDifference(ty.data, (own.forward(x) as unknown as { data: Float32Array }).data),
-        dispose,
+        difference: () => relativeDifference(ty.data, plain.y),
       };
-    }
-  }
+      return { works: { conv: timed }, dispose };
+    },
+  }));
+}
+
+export function convnetCases(): CaseGroup[] {
+  return NETWORKS.flatMap((network) =>
+    (['channels-first', 'channels-last'] as const).map((layout) => {
+      const net = network();
+      return {
+        names: [
+          {
+            op: 'compiled',
+            layout: layout === 'channels-last' ? 'nxc' : 'ncx',
+            shape: `${net.name} 224², batch 1`,
+            also: layout.replace('-', ' '),
+          },
+        ],
+        make() {
+          const { own, given, shape, ty, work, dispose } = compiled(net, layout, 1);
+          const x = { data: given, shape };
+          const plain = plainConvnet(net, channelsLast(imagesFor(net, 1), net.input));
+          const timed: CaseWork = {
+            bytes: 4 * (given.length + ty.size),
+            flops: 2 * net.multiplyAdds,
+            ours: work,
+            plain: plain.work,
+            layers: () => own.forward(x),
+            peak: measurePeak,
+            difference: () => relativeDifference(ty.data, plain.y),
+          };
+          return { works: { compiled: timed }, dispose };
+        },
+      };
+    }),
+  );
 }
 
 /**

@@ -51,16 +51,24 @@ export interface Convnet {
   /** Multiply-adds of an image. */
   readonly multiplyAdds: number;
   build<V>(builder: Builder<V>, x: V): V;
+  /** The same without weights, whose arrays are empty: for whoever only asks for shapes. */
+  trace<V>(builder: Builder<V>, x: V): V;
 }
 
 /** Weights in the order in which they are asked for: the same in every build. */
 class Weights {
   readonly #random = new Random(11);
+  readonly #isEmpty: boolean;
   #count = 0;
   /** Multiply-adds of an image of so many pixels. */
   multiplyAdds = 0;
 
+  constructor(isEmpty = false) {
+    this.#isEmpty = isEmpty;
+  }
+
   #draw(length: number, center: number, spread: number): Float32Array {
+    if (this.#isEmpty) return new Float32Array();
     return Float32Array.from({ length }, () => center + spread * this.#random.normal());
   }
 
@@ -143,7 +151,7 @@ function mobilenet2<V>(w: Weights, b: Builder<V>, x: V): V {
 }
 
 function convnet(name: string, build: <V>(w: Weights, b: Builder<V>, x: V) => V): Convnet {
-  const counted = new Weights();
+  const counted = new Weights(true);
   const nothing: Builder<null> = {
     convNorm: () => null,
     activate: () => null,
@@ -157,6 +165,7 @@ function convnet(name: string, build: <V>(w: Weights, b: Builder<V>, x: V) => V)
     input: [3, 224, 224],
     multiplyAdds: counted.multiplyAdds,
     build: (builder, x) => build(new Weights(), builder, x),
+    trace: (builder, x) => build(new Weights(true), builder, x),
   };
 }
 
@@ -171,7 +180,7 @@ export function layer(
 ): Convnet {
   const outSide = Math.ceil(side / stride);
   const make = (w: Weights) => w.conv(outSide ** 2, inChannels, outChannels, kernel, stride, groups);
-  const counted = new Weights();
+  const counted = new Weights(true);
   make(counted);
   const kind = groups > 1 ? 'depthwise ' : '';
   const step = stride > 1 ? `/${stride}` : '';
@@ -181,6 +190,7 @@ export function layer(
     output: [outChannels, outSide, outSide],
     multiplyAdds: counted.multiplyAdds,
     build: (b, x) => b.activate(b.convNorm(x, make(new Weights())), 'relu'),
+    trace: (b, x) => b.activate(b.convNorm(x, make(new Weights(true))), 'relu'),
   };
 }
 
@@ -205,7 +215,7 @@ export function layersOf(networks: readonly Convnet[]): Convnet[] {
       maxPool: (side) => side / 2,
       classify: (side) => side,
     };
-    network.build(tracing, network.input[1]);
+    network.trace(tracing, network.input[1]);
   }
   return [...seen.values()];
 }

@@ -8,7 +8,7 @@ import { type WindowAxis, windowsOf } from '../src/kernels/pool/windows.ts';
 import { isVector, type Sizes, type Vector } from '../src/kernels/row.ts';
 import { KERNEL_NAMES, type KernelName, rowOf, TWINS, withAll } from '../src/kernels/table.ts';
 import { Random } from '../src/nn/random.ts';
-import type { BenchCase } from './cases.ts';
+import type { CaseGroup, CaseWork } from './cases.ts';
 import { relativeDifference } from './workload.ts';
 
 /**
@@ -90,27 +90,42 @@ function valuesOf({ name, type, length }: Vector, sizes: Sizes, random: Random):
   return new Type(length(sizes)).map((_, i) => draw(i) + 0.5);
 }
 
-export function* kernelCases(): Generator<BenchCase> {
-  for (const name of KERNEL_NAMES) {
+export function kernelCases(): CaseGroup[] {
+  return KERNEL_NAMES.flatMap((name) => {
     const { args } = rowOf(name);
     const optional = args.filter((arg) => isVector(arg) && arg.optional).map((arg) => arg.name);
-    yield kernelCase(name);
-    if (optional.length) yield kernelCase(name, `without ${optional.join(', ')}`, {}, optional);
+    const variants = [kernelCase(name)];
+    if (optional.length) variants.push(kernelCase(name, `without ${optional.join(', ')}`, {}, optional));
     if (name === 'activate_f32' || name === 'activate_grad_f32')
-      for (const activation of ACTIVATIONS) yield kernelCase(name, activation, activationCode('bench', activation));
-  }
+      for (const activation of ACTIVATIONS)
+        variants.push(kernelCase(name, activation, activationCode('bench', activation)));
+    return variants;
+  });
 }
 
-function kernelCase(
-  name: KernelName,
-  variant = '',
-  given: { readonly kind?: number; readonly alpha?: number } = {},
-  without: readonly string[] = [],
-): BenchCase {
-  const { args } = rowOf(name);
-  const names = args.filter((arg) => !isVector(arg) && arg.role === 'size').map((arg) => arg.name);
+function kernelCase(name: KernelName, variant = '', given: Given = {}, without: readonly string[] = []): CaseGroup {
+  const { names, sizes } = sizesOf(name);
+  const shape = [names.map((size) => sizes[size]).join('x'), variant].filter(Boolean).join(', ');
+  return { names: [{ op: 'kernel', layout: name, shape }], make: () => kernelWork(name, sizes, given, without) };
+}
+
+interface Given {
+  readonly kind?: number;
+  readonly alpha?: number;
+}
+
+/** The sizes that a kernel takes, by name, and what they are here. */
+function sizesOf(name: KernelName): { names: string[]; sizes: Sizes } {
+  const names = rowOf(name)
+    .args.filter((arg) => !isVector(arg) && arg.role === 'size')
+    .map((arg) => arg.name);
   const sizes = SIZES.find((some) => names.every((size) => size in some));
   if (!sizes) throw new Error(`${name}: no sizes for ${names.join(', ')} in bench/kernels.ts`);
+  return { names, sizes };
+}
+
+function kernelWork(name: KernelName, sizes: Sizes, given: Given, without: readonly string[]) {
+  const { args } = rowOf(name);
   const scalars: Sizes = { ...PARAMETERS, ...sizes, ...given };
   const random = new Random(7);
   const vectors = args.filter(isVector).filter((arg) => !without.includes(arg.name));
@@ -150,10 +165,7 @@ function kernelCase(
   const half = Math.ceil(bytes / 8);
   const [from, to] = [heap.alloc(4 * half), heap.alloc(4 * half)];
   const { rows, depth, cols, count, runs, run = 1, outHeight, outWidth } = scalars;
-  return {
-    op: 'kernel',
-    layout: name,
-    shape: [names.map((size) => sizes[size]).join('x'), variant].filter(Boolean).join(', '),
+  const work: CaseWork = {
     bytes,
     ...(name === 'linear_f32' && { flops: 2 * rows * depth * cols }),
     ...(hasTables && { flops: 2 * (name.includes('rows') ? 9 * 56 * 56 : count * runs * run) * cols }),
@@ -176,8 +188,9 @@ function kernelCase(
           : relativeDifference(actual, arrays[output]);
       return Math.max(...got.map(([output, actual]) => apart(output, actual)));
     },
-    dispose: () => {
-      for (const block of [...Object.values(at), from, to]) heap.free(block);
-    },
   };
+  const dispose = () => {
+    for (const block of [...Object.values(at), from, to]) heap.free(block);
+  };
+  return { works: { kernel: work }, dispose };
 }

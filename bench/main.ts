@@ -1,34 +1,27 @@
-// npm run bench [-- --filter TEXT] [--json FILE] [--time MS] [--threads N]
+// npm run bench [-- OPTIONS]: options.ts says which, or --help.
 //
 // Every case is checked against the plain loops before it is timed. Times are medians; ratios are
 // within one run, since the machine and what else it is doing differ from run to run.
 
-import { readArguments } from '../scripts/arguments.ts';
+import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { loadavg } from 'node:os';
+import { fileURLToPath } from 'node:url';
 import { close, info, setThreads } from '../src/index.ts';
 import { backend } from '../src/kernels/backend.ts';
-import { type BenchCase, cases } from './cases.ts';
-import { nameOf, type Row } from './figures.ts';
+import { type CaseGroup, type CaseName, type CaseWork, caseGroups } from './cases.ts';
+import { comparison, flaw, type Run } from './compare.ts';
+import { nameOf, type Row, rowOf } from './figures.ts';
+import { bareLoops, runLoops } from './loops.ts';
+import { readOptions, refuse } from './options.ts';
+import { ownGroup } from './own.ts';
 import { about, keep, write } from './results.ts';
-import { timeTogether, type Work } from './timing.ts';
+import { nearest, selected } from './select.ts';
+import { columns, csv, head, line, notes } from './text.ts';
+import { merged, timeTogether, type Work } from './timing.ts';
 
-const options = readArguments({
-  options: {
-    filter: { type: 'string', default: '' },
-    json: { type: 'string' },
-    time: { type: 'string', default: '120' },
-    threads: { type: 'string', default: '1' },
-  },
-});
-const threads = Number(options.threads);
-const time = Number(options.time);
-if (!(Number.isInteger(threads) && threads >= 1 && threads <= 64))
-  refuse('--threads', 'an integer from 1 to 64', options.threads);
-if (!(time > 0)) refuse('--time', 'milliseconds', options.time);
-
-function refuse(option: string, expected: string, got: string): never {
-  console.error(`${option} expected ${expected}, got '${got}'`);
-  process.exit(2);
-}
+const options = readOptions();
+const { threads, time, processes } = options;
 
 /** The same work on this thread alone. */
 function alone(work: Work): Work {
@@ -41,78 +34,169 @@ function alone(work: Work): Work {
   };
 }
 
-async function measure(bench: BenchCase): Promise<Row> {
-  const { op, layout, shape, bytes, flops, ours, plain, copy, batchNorm } = bench;
-  ours();
+async function measure(name: CaseName, work: CaseWork): Promise<Row> {
+  const { bytes, flops, ours, plain, copy, batchNorm, layers, own } = work;
+  work.before?.();
+  await ours();
   plain();
-  const difference = bench.difference();
-  if (!(difference < 1e-4)) throw new Error(`${nameOf(bench)}: differs from the plain loops by ${difference}`);
-  const works = {
+  await own?.();
+  const difference = work.difference();
+  if (!(difference < 1e-4)) throw new Error(`${nameOf(name)}: differs from the plain loops by ${difference}`);
+  const works: Record<string, Work> = {
     ours,
     plain,
     ...(copy && { copy }),
     ...(batchNorm && { batchNorm }),
-    ...(threads > 1 && { one: alone(ours) }),
+    ...(layers && { layers }),
+    ...(own && { own }),
+    ...(threads > 1 && { alone: alone(ours) }),
   };
-  const times: Record<string, { median: number; spread: number }> = await timeTogether(works, time);
-  const { median, spread } = times.ours;
-  return {
-    op,
-    layout,
-    shape,
-    bytes,
-    median,
-    spread,
-    gigabytesPerSecond: bytes / median / 1000,
-    overPlain: times.plain.median / median,
-    ...(copy && { ofCopy: times.copy.median / median }),
-    ...(batchNorm && { overBatchNorm: median / times.batchNorm.median }),
-    ...(flops && bench.peak && { ofPeak: flops / (median / 1e6) / bench.peak() }),
-    ...(threads > 1 && { overOneThread: times.one.median / median }),
-  };
+  const times = (await timeTogether(works, time, { ours: options.slower })) as Row['times'];
+  return rowOf(name, { bytes, ...(flops && { flops, peak: work.peak?.() }), times });
 }
 
-const number = (value: number | undefined, digits: number, width: number) =>
-  (value === undefined ? '' : value.toFixed(digits)).padStart(width);
+type Wanted = readonly { group: CaseGroup; names: readonly CaseName[] }[];
 
-function line(row: Row): string {
-  const { median, spread, gigabytesPerSecond, ofCopy, ofPeak, overPlain, overBatchNorm, overOneThread } = row;
-  return (
-    nameOf(row).padEnd(66) +
-    number(median, median < 100 ? 2 : 0, 10) +
-    `${number(spread * 100, 0, 6)}%` +
-    number(gigabytesPerSecond, 1, 8) +
-    number(ofCopy, 2, 9) +
-    number(ofPeak, 2, 9) +
-    number(overPlain, 1, 9) +
-    number(overBatchNorm, 2, 9) +
-    number(overOneThread, 2, 10)
-  );
-}
-
-if (threads > 1) {
-  setThreads(threads);
-  await new Promise((resolve) => setTimeout(resolve, 200)); // workers start
-}
-const head = about();
-console.log(
-  `${head.machine}; Node ${head.node}; backend ${head.backend}; ${head.date}; ${head.threads} thread(s); medians`,
-);
-if (threads !== head.threads) console.log(`one thread: ${info().threading}`);
-console.log(
-  `\n${'case'.padEnd(66)}        µs      ±    GB/s  of copy  of peak  × plain  over BN${threads > 1 ? '  × alone' : ''}`,
-);
-const rows: Row[] = [];
-for (const bench of cases()) {
-  if (nameOf(bench).includes(options.filter)) {
-    const row = await measure(bench);
-    rows.push(row);
-    console.log(line(row));
+/** Measures in this process; hands over each row as soon as there is one. */
+async function measureHere(wanted: Wanted, take: (row: Row) => void): Promise<void> {
+  if (threads > 1) {
+    setThreads(threads);
+    await new Promise((resolve) => setTimeout(resolve, 200)); // workers start
+    if (info().threads !== threads) console.error(`one thread: ${info().threading}`);
   }
-  bench.dispose?.();
+  for (const { group, names } of wanted) {
+    const { works, dispose } = group.make();
+    for (const name of names) take(await measure(name, works[name.op]));
+    dispose();
+  }
 }
-if (rows.length === 0) refuse('--filter', 'part of the name of a case', options.filter);
-const results = { about: head, rows };
-if (options.json) write(options.json, `${JSON.stringify(results, null, 2)}\n`);
-if (options.filter === '' && threads === 1) console.log(`\n${keep('own', results)}`);
-await close();
+
+/** Measures in one process after the other, each with all cases; rows in the order of cases. */
+async function measureInProcesses(count: number): Promise<Row[]> {
+  const parts: Row[][] = [];
+  for (let i = 0; i < count; i++) {
+    parts.push(await part((done) => process.stderr.write(`\rprocess ${i + 1} of ${count}, case ${done} of ${total} `)));
+  }
+  process.stderr.write(`\r${' '.repeat(50)}\r`);
+  return parts[0].map((row, i) => {
+    const rows = parts.map((part) => part[i]);
+    const names = Object.keys(row.times) as (keyof Row['times'])[];
+    const times = names.map((name) => [name, merged(rows.map(({ times }) => times[name]!))]);
+    const peaks = rows.map(({ peak }) => peak ?? 0);
+    return rowOf(row, { ...row, times: Object.fromEntries(times), peak: Math.max(...peaks) || undefined });
+  });
+}
+
+function part(progress: (done: number) => void): Promise<Row[]> {
+  const args = [...process.execArgv, fileURLToPath(import.meta.url), ...process.argv.slice(2), '--part'];
+  const { EVENKEEL_HOOKS, ...env } = process.env; // hooks for TypeScript are registered anew
+  const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'inherit'] });
+  const rows: Row[] = [];
+  let text = '';
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+    const lines = (text + chunk).split('\n');
+    text = lines.pop()!;
+    for (const one of lines) if (one.startsWith('{"op"')) progress(rows.push(JSON.parse(one)));
+  });
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code) => {
+      if (code === 0) resolve(rows);
+      else reject(new Error(`a process of the bench ended with exit code ${code}`));
+    });
+  });
+}
+
+function read(option: string, path: string): Run {
+  let run: unknown;
+  try {
+    run = JSON.parse(readFileSync(path, 'utf8'));
+  } catch (error) {
+    refuse(option, 'a file that --json wrote', `${path}: ${(error as Error).message}`);
+  }
+  const wrong = flaw(run);
+  if (wrong) refuse(option, 'a file that --json wrote', `${path}: ${wrong}`);
+  return run as Run;
+}
+
+/** The cases that --filter takes; where there are none, the nearest names end the program. */
+function wantedOf<T extends CaseName>(all: readonly T[]): Set<T> {
+  const taken = selected(all, options.filter);
+  if (taken.size === 0) {
+    const near = nearest(all, options.filter).map((name) => `\n  ${name}`);
+    refuse('--filter', 'part of the name of a case', `'${options.filter}'; the nearest names are${near.join('')}`);
+  }
+  const chosen = new Set([...taken].map((i) => all[i]));
+  if (options.list) {
+    for (const name of chosen) console.log(nameOf(name));
+    process.exit(0);
+  }
+  return chosen;
+}
+
+if (options.loops) {
+  const loops = [...wantedOf(bareLoops())];
+  console.log(`${head(about())}\n`);
+  await runLoops(loops, time);
+  process.exit(0);
+}
+const groups = options.own === undefined ? caseGroups() : [await ownGroup(options.own)];
+const chosen = wantedOf(groups.flatMap(({ names }) => names));
+const wanted: Wanted = groups
+  .map((group) => ({ group, names: group.names.filter((name) => chosen.has(name)) }))
+  .filter(({ names }) => names.length > 0);
+const total = chosen.size;
+if (options.part) {
+  await measureHere(wanted, (row) => console.log(JSON.stringify(row)));
+  await close();
+} else {
+  // files are read before anything is measured
+  const baseline = options.baseline === undefined ? undefined : read('--baseline', options.baseline);
+  const given = options.results === undefined ? undefined : read('--results', options.results);
+  if (baseline && !given && processes < 5) refuse('--processes', '5 or more with --baseline', `${processes}`);
+  await report(baseline, given);
+}
+
+async function report(baseline: Run | undefined, given: Run | undefined): Promise<void> {
+  const toTerminal = !options.csv || options.csvFile !== undefined;
+  const say = (text: string) => (toTerminal ? console.log(text) : console.error(text));
+  const { filter, slower } = options;
+  const [before] = loadavg();
+  const start = given?.about ?? {
+    ...about(),
+    threads,
+    processes,
+    options: { filter, time, slower, ...(options.own !== undefined && { own: true }) },
+  };
+  say(`${head(start)}; medians\n\n${columns(threads, options.own !== undefined)}`);
+  const rows: Row[] = given?.rows ?? [];
+  const show = (row: Row) => toTerminal && console.log(line(row));
+  if (given) rows.forEach(show);
+  else if (processes > 1) {
+    rows.push(...(await measureInProcesses(processes)));
+    rows.forEach(show);
+  } else {
+    await measureHere(wanted, (row) => {
+      rows.push(row);
+      show(row);
+    });
+  }
+  const run: Run = { about: given ? start : { ...start, load: [before, loadavg()[0]] }, rows };
+  for (const text of notes(rows, run.about)) say(text);
+  if (options.csv) {
+    if (options.csvFile === undefined) process.stdout.write(csv(rows));
+    else write(options.csvFile, csv(rows));
+  }
+  if (options.json) write(options.json, text(run));
+  if (baseline) say(`\n${comparison(baseline, run).join('\n')}`);
+  if (filter === '' && threads === 1 && options.own === undefined && !given) say(`\n${keep('own', run)}`);
+  await close();
+}
+
+/** A line for each case; figures with five digits. */
+function text({ about, rows }: Run): string {
+  const short = (_: string, value: unknown) =>
+    typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(5)) : value;
+  const lines = rows.map((row) => JSON.stringify(row, short));
+  return `{"about":${JSON.stringify(about, short)},"rows":[\n${lines.join(',\n')}\n]}\n`;
+}

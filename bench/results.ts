@@ -1,13 +1,15 @@
 // What a run leaves behind: figures in bench/results/, and one report made of whatever figures are
 // there.
 
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { arch, cpus, platform, release, totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { info } from '../src/index.ts';
 import type { About, Results } from './figures.ts';
 import { page } from './report.ts';
 
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const FOLDER = fileURLToPath(new URL('./results', import.meta.url));
 const REPORT = fileURLToPath(new URL('./report.html', import.meta.url));
 
@@ -19,7 +21,36 @@ export function about(): About {
     backend,
     threads,
     date: new Date().toISOString().slice(0, 10),
+    commit: commit(),
+    version: JSON.parse(readFileSync(`${ROOT}package.json`, 'utf8')).version,
+    caches: caches(),
+    memory: totalmem(),
+    system: `${platform()} ${release()} ${arch()}`,
+    v8: process.versions.v8,
+    flags: [...process.execArgv, ...(process.env.NODE_OPTIONS?.split(/\s+/) ?? [])].filter(Boolean),
   };
+}
+
+/** The commit that is checked out; `+` where sources differ from it; `unknown` outside of git. */
+function commit(): string {
+  const git = (...args: string[]) =>
+    execFileSync('git', args, { cwd: ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+  try {
+    return git('rev-parse', 'HEAD') + (git('status', '--porcelain', '--', 'src', 'assembly', 'bench/*.ts') ? '+' : '');
+  } catch {
+    return 'unknown';
+  }
+}
+
+/** The caches of the first core as Linux names them, such as `L2 1024K`; empty elsewhere. */
+function caches(): string[] {
+  const folder = '/sys/devices/system/cpu/cpu0/cache';
+  if (!existsSync(folder)) return [];
+  const read = (index: string, name: string) => readFileSync(`${folder}/${index}/${name}`, 'utf8').trim();
+  return readdirSync(folder)
+    .filter((name) => name.startsWith('index'))
+    .filter((index) => read(index, 'type') !== 'Instruction')
+    .map((index) => `L${read(index, 'level')} ${read(index, 'size')}`);
 }
 
 /** Keeps the figures of one kind of run, and makes the report anew. Returns its path. */

@@ -1,42 +1,67 @@
 import { Bench } from 'tinybench';
+import { median, medianInterval, quantile } from './statistics.ts';
 
 export type Work = () => unknown | Promise<unknown>;
 
+/** How long a call takes, in microseconds. */
 export interface Timing {
-  /** Microseconds, of one call. */
+  /** Of the medians of the rounds. */
   median: number;
-  /** Distance of the quartiles over the median. */
+  /** The 95 % interval of the median, by order statistics of the medians of the rounds. */
+  low: number;
+  high: number;
+  /** Distance of the quartiles of all samples, over the median. */
   spread: number;
+  /** How many samples there are, each of so many calls that the clock can tell them apart. */
+  samples: number;
+  /** The median of each round, for each process. */
+  rounds: number[][];
 }
 
 /**
  * Rounds in which the works take turns, so that whatever else the machine is doing falls on all of
  * them.
  */
-const ROUNDS = 4;
+const ROUNDS = 8;
+/** Rounds of a work of which one call takes longer than all rounds should. */
+const SLOW_ROUNDS = 2;
 /** A sample lasts at least this many milliseconds, for the clock's sake. */
 const SAMPLE = 0.05;
 
-/** Times several works side by side; `time` milliseconds each. A work that throws ends the run. */
-export async function timeTogether(works: Record<string, Work>, time: number): Promise<Record<string, Timing>> {
+/**
+ * Times several works side by side; `time` milliseconds each. A work that throws ends the run.
+ * `slower` makes a work take longer on purpose, by so many hundredths of its own time.
+ */
+export async function timeTogether(
+  works: Record<string, Work>,
+  time: number,
+  slower: Record<string, number> = {},
+): Promise<Record<string, Timing>> {
   const names = Object.keys(works);
   const repeats: Record<string, number> = {};
-  const samples: Record<string, number[]> = {};
+  const isSlow: Record<string, boolean> = {};
+  const samples: Record<string, number[][]> = {};
   for (const name of names) {
-    repeats[name] = await repeatsOf(works[name]);
+    const start = performance.now();
+    await works[name]();
+    isSlow[name] = performance.now() - start > time;
+    repeats[name] = isSlow[name] ? 1 : await repeatsOf(works[name]);
     samples[name] = [];
   }
   for (let round = 0; round < ROUNDS; round++) {
-    const bench = new Bench({ time: time / ROUNDS, warmup: false, iterations: 3, retainSamples: true, throws: true });
-    for (const name of names) bench.add(name, repeated(works[name], repeats[name]));
-    await bench.run();
-    for (const name of names) {
+    for (const name of round % 2 ? names.toReversed() : names) {
+      if (isSlow[name] && round >= SLOW_ROUNDS) continue;
+      const iterations = isSlow[name] ? 1 : 3;
+      const bench = new Bench({ time: time / ROUNDS, warmup: false, iterations, retainSamples: true, throws: true });
+      const work = repeated(works[name], repeats[name]);
+      bench.add(name, slower[name] ? longer(work, slower[name]) : work);
+      await bench.run();
       const { result } = bench.getTask(name)!;
       if (!('latency' in result) || !result.latency.samples) throw new Error(`${name} was not timed`);
-      for (const sample of result.latency.samples) samples[name].push(sample);
+      samples[name].push([...result.latency.samples].map((sample) => (sample * 1000) / repeats[name]));
     }
   }
-  return Object.fromEntries(names.map((name) => [name, summary(samples[name], repeats[name])]));
+  return Object.fromEntries(names.map((name) => [name, summary(samples[name])]));
 }
 
 function repeated(work: Work, times: number): Work {
@@ -56,8 +81,22 @@ async function rest(work: Work, times: number, first: Promise<unknown>): Promise
   return undefined;
 }
 
+/** The work, and then a wait of so many hundredths of the time that it took. */
+function longer(work: Work, percent: number): Work {
+  const wait = (start: number) => {
+    const end = start + (performance.now() - start) * (1 + percent / 100);
+    while (performance.now() < end);
+  };
+  return () => {
+    const start = performance.now();
+    const result = work();
+    if (result instanceof Promise) return result.then(() => wait(start));
+    wait(start);
+    return result;
+  };
+}
+
 async function repeatsOf(work: Work): Promise<number> {
-  await work();
   for (let times = 1; ; times *= 4) {
     const start = performance.now();
     await repeated(work, times)();
@@ -65,9 +104,23 @@ async function repeatsOf(work: Work): Promise<number> {
   }
 }
 
-function summary(samples: number[], repeats: number): Timing {
-  samples.sort((a, b) => a - b);
-  const at = (share: number) => samples[Math.floor(share * (samples.length - 1))];
-  const median = at(0.5);
-  return { median: (median * 1000) / repeats, spread: (at(0.75) - at(0.25)) / median };
+function summary(rounds: readonly number[][]): Timing {
+  const all = rounds.flat();
+  const spread = (quantile(all, 0.75) - quantile(all, 0.25)) / median(all);
+  return merged([{ rounds: [rounds.map(median)], samples: all.length, spread }]);
+}
+
+/** The timings of one work in several processes as one. */
+export function merged(parts: readonly Pick<Timing, 'rounds' | 'samples' | 'spread'>[]): Timing {
+  const rounds = parts.flatMap((part) => part.rounds);
+  const all = rounds.flat();
+  const [low, high] = medianInterval(all);
+  return {
+    median: median(all),
+    low,
+    high,
+    spread: median(parts.map(({ spread }) => spread)),
+    samples: parts.reduce((sum, part) => sum + part.samples, 0),
+    rounds,
+  };
 }

@@ -61,6 +61,11 @@ export class Workload {
     this.dgamma = new Float64Array(channels);
   }
 
+  /** Statistics of the batch, after `train`. */
+  get statistics(): { readonly mean: Float64Array; readonly variance: Float64Array } {
+    return { mean: this.#mean, variance: this.#variance };
+  }
+
   /** Evaluation into `y`. */
   evaluate(kind = 0, residual: Float32Array | null = null): void {
     const { scale, shift } = this.#vectors;

@@ -5,7 +5,7 @@
 
 import { readArguments } from '../../scripts/arguments.ts';
 import { type Sequential, tensor, zeros } from '../../src/index.ts';
-import { digitsInput, digitsNetwork, layerFor } from '../cases.ts';
+import { type CaseName, digitsInput, digitsName, digitsNetwork, layerFor, normWords } from '../cases.ts';
 import { convnetContender } from '../convnet-cases.ts';
 import { type Convnet, imagesFor, layer, NETWORKS } from '../convnets.ts';
 import { nameOf, type PeerRow } from '../figures.ts';
@@ -16,6 +16,7 @@ import {
   SampleNormWorkload,
   sampleNormLayoutsOf,
 } from '../sample-norm-workload.ts';
+import { selected } from '../select.ts';
 import { type BenchLayout, type BenchShape, layoutsOf, SHAPES } from '../shapes.ts';
 import { timeTogether } from '../timing.ts';
 import { relativeDifference, Workload } from '../workload.ts';
@@ -108,7 +109,7 @@ const rows: PeerRow[] = [];
 
 type Label = Pick<PeerRow, 'op' | 'layout' | 'shape'>;
 
-const isWanted = (label: Label) => nameOf(label).includes(options.filter);
+const isWanted = (label: Label & Pick<CaseName, 'also'>) => selected([label], options.filter).size > 0;
 
 /** Compares the outputs, then times everyone in turns. */
 async function compare(
@@ -162,7 +163,7 @@ function middle(values: number[]): number {
 async function norm(op: string, shape: BenchShape, layout: BenchLayout): Promise<void> {
   const workload = new Workload(shape, layout);
   const label = { op, layout: workload.extent.kernel, shape: `${shape.name} ${workload.stored.join('x')}` };
-  if (!isWanted(label)) return;
+  if (!isWanted({ ...label, also: normWords(op, shape, layout) })) return;
   const contenders: Record<string, Contender> = {};
   for (const peer of peers) {
     const contender = await peer.norm(op, workload);
@@ -222,8 +223,8 @@ async function sampleNorm(shape: SampleNormShape, layout: BenchLayout): Promise<
 for (const shape of pytorch ? SAMPLE_NORM_SHAPES : [])
   for (const layout of sampleNormLayoutsOf(shape)) await sampleNorm(shape, layout);
 for (const batch of [1, 64]) {
-  const label = { op: 'digits MLP', layout: '', shape: `batch ${batch}, 784-100-100-100-10` };
-  if (!isWanted(label)) continue;
+  const { also, ...label } = digitsName('digits MLP', batch);
+  if (!isWanted({ ...label, also })) continue;
   const input = digitsInput(batch);
   const contenders: Record<string, Contender> = {};
   for (const peer of peers) {
