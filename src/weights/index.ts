@@ -75,18 +75,18 @@ export const loadSequential: (file: Bytes | string | FileUrl | Files, options?: 
   /* @__PURE__ */ provide(networks.loadSequential, kernels);
 
 /**
- * The network of an ONNX file, in evaluation mode: a `Graph` whose inputs, outputs and layouts are
- * the file's, to be run, compiled, saved, or trained where all of it can be (`report`). Integer
- * inputs are whole numbers in a Float32Array.
+ * The network of an ONNX, Keras or TF.js file, in evaluation mode: a `Graph` whose inputs, outputs
+ * and layouts are the file's, to be run, compiled, saved, or trained where all of it can be
+ * (`report`). Integer inputs are whole numbers in a Float32Array.
  *
- *     const net = await loadNetwork('model.onnx');
+ *     const net = await loadNetwork('model.onnx');   // .keras, .h5, model.json
  *     const run = net.compile();
  *
  * @param source bytes, or where there is a file system a path or a file URL; or files by name, one
- *   of them `*.onnx`, beside it those that its tensors lie in
- * @throws ERR_FORMAT where the file is no ONNX model, or has operators that there are not here: all
- *   of them, how often, and where first; or nodes that say what there is not here. ERR_OPTION for
- *   `outputs` and `constants` that the graph does not have
+ *   of them the model, beside it those that its tensors lie in
+ * @throws ERR_FORMAT where the file is none of these, or has operators or layers that there are not
+ *   here: all of them, how often, and where first; or nodes that say what there is not here.
+ *   ERR_OPTION for `outputs` and `constants` that the graph does not have
  */
 export const loadNetwork: (
   source: Bytes | string | FileUrl | Files,

@@ -119,7 +119,8 @@ export class Instance {
       case 'compile':
         return this.#compile(call.seed);
       case 'step':
-        this.#optimizer(call.with, call.options).step();
+        // an optimizer takes no layer that has no parameters
+        if (layer.parameters().length) this.#optimizer(call.with, call.options).step();
         return {};
       case 'domain':
         (layer as DomainBatchNorm).domain = call.name;
