@@ -11,6 +11,6 @@ figure { margin: 0; } figcaption { font-weight: 600; } svg { width: 100%; height
 .line { fill: none; stroke-width: 2; stroke-linejoin: round; } .dashed { stroke-dasharray: 6 4; } .dotted { stroke-dasharray: 2 3; } .mixed { stroke-dasharray: 9 3 2 3; }
 .line.a { stroke: var(--a); } .line.b { stroke: var(--b); } .line.c { stroke: var(--c); } .line.d { stroke: var(--d); } .band { opacity: .16; } .band.a { fill: var(--a); } .band.b { fill: var(--b); } .band.c { fill: var(--c); } .band.d { fill: var(--d); }
 .legend { list-style: none; margin: .2rem 0 0; padding: 0; display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; font-size: .9rem; } .key { width: 30px; height: 10px; margin-right: .4rem; }
-@media (max-width: 480px) { .tick { font-size: 20px; } .label { font-size: 21px; } }
+@media (max-width: 480px) { .tick { font-size: 20px; } .label { font-size: 21px; } .label[transform] { transform: rotate(-90deg) translateY(-17px); } }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; } th, td { text-align: left; padding: .35rem .9rem .35rem 0; border-bottom: 1px solid var(--line); } td + td, th + th { text-align: right; }
 `;
