@@ -15,7 +15,7 @@ import { accuracyOn, imagesOf, trainOnImages } from './images.ts';
 import { acrossSeeds, median, percent } from './training.ts';
 import { type Text, t } from './words.ts';
 
-const DEPTHS = [8, 16, 24];
+const DEPTHS = [8, 16, 24, 32];
 const SEEN = 6000;
 const SIZE = 16;
 const CHANNELS = 8;
