@@ -4,6 +4,7 @@
 import { AdamW, accuracy, batches, CosineLR, crossEntropy, namedParameters, tensor } from 'evenkeel';
 import { type Convnet, digitConvnet } from 'evenkeel/models';
 import { type Digits, PIXELS } from './digits.ts';
+import { percent } from './report.ts';
 import { gain } from './summary.ts';
 
 const SIZE = 50;
@@ -115,8 +116,7 @@ export function convnet(digits: { train: Digits; test: Digits }, seen: number): 
     const at = accuracy.findIndex((share) => share >= target);
     return at < 0 ? undefined : images[at];
   });
-  const words = (share: number) => `${(100 * share).toFixed(2)} %`;
-  const sentence = `A convnet of four layers ends with ${words(reached.with)} with batch norm and ${words(reached.without)} without, after ${seen} images. ${
+  const sentence = `A convnet of four layers ends with ${percent(reached.with)} with batch norm and ${percent(reached.without)} without, after ${seen} images. ${
     on === undefined
       ? 'What the net without batch norm ends with, the net with it does not reach'
       : `To what the net without batch norm ends with (on ${PROBES} digits), the net without it takes ${off} images and the net with it ${on}: ${gain(off! / on)}`
