@@ -3,7 +3,7 @@
 
 import { type ActivationCode, NO_ACTIVATION } from '../kernels/activations.ts';
 import type { ChannelAxis, Description, Operation, Shape } from './operation.ts';
-import { lengthsIn, sameTerms } from './same-shape.ts';
+import { Lengths } from './same-shape.ts';
 
 /** What flows between operations. */
 export interface Value {
@@ -54,6 +54,7 @@ export class OperationGraph {
   /** What unknown ranks are taken for: 2, or any other. */
   readonly #rank: number | undefined;
   readonly #descriptions: readonly Description[];
+  readonly #lengths = new Lengths(this);
   /** Where the layer that is being traced stands, and who it is. */
   #path: readonly string[] = [];
   #subject = '';
@@ -142,10 +143,7 @@ export class OperationGraph {
   /** Have values the same shape, whatever the inputs are? */
   areAlike(values: readonly Value[]): boolean {
     // nothing is known of chains, whose only sums are residuals
-    if (values.some(({ shape }) => shape === undefined)) return true;
-    const [first, ...others] = values;
-    const lengths = lengthsIn(this);
-    return others.every((value) => sameTerms(lengths.get(value), lengths.get(first)));
+    return values.some(({ shape }) => shape === undefined) || this.#lengths.areAlike(values);
   }
 
   /** Do two axes of a value mean the same one? */

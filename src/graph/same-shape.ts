@@ -13,21 +13,39 @@ const KEEP_ALL = ['affine', 'curve', 'elementwise', 'prelu', 'channel-norm', 'ro
 /** Those of which that holds of the samples. */
 const KEEP_SAMPLES = ['conv', 'pool', 'upsample', 'pad', 'linear'];
 
-/** The terms of all values by axis; of those whose rank is not known there are none. */
-export function lengthsIn({ inputs, nodes }: OperationGraph): ReadonlyMap<Value, readonly Term[]> {
-  const found = new Map<Value, readonly Term[]>();
-  let unknown = 0;
-  // one input has one batch
-  const other = (axis: number) => (axis === 0 && inputs.length === 1 ? 'samples' : `length ${unknown++}`);
-  const termsOf = ({ shape }: Value, known?: (axis: number) => Term | undefined) =>
-    shape?.map((length, axis) => (Number.isNaN(length) ? (known?.(axis) ?? other(axis)) : length));
-  const add = (value: Value, terms: readonly Term[] | undefined) => terms && found.set(value, terms);
-  for (const input of inputs) add(input, termsOf(input));
-  for (const node of nodes) {
-    const from = found.get(node.inputs[0]);
-    add(node.output, termsOf(node.output, from && ((axis) => termBehind(node, from, axis, found))));
+/** The terms of a graph's values by axis, read once while the graph grows. */
+export class Lengths {
+  readonly #graph: OperationGraph;
+  /** Of values whose rank is not known there are none. */
+  readonly #found = new Map<Value, readonly Term[]>();
+  /** Nodes that were read. */
+  #count = 0;
+  #unknown = 0;
+
+  /** @param graph a graph to which nodes are only added */
+  constructor(graph: OperationGraph) {
+    this.#graph = graph;
   }
-  return found;
+
+  /** Have values equal lengths, as far as that can be known? */
+  areAlike([first, ...others]: readonly Value[]): boolean {
+    const { inputs, nodes } = this.#graph;
+    if (this.#count === 0) for (const input of inputs) this.#add(input);
+    for (; this.#count < nodes.length; this.#count++) {
+      const node = nodes[this.#count];
+      const from = this.#found.get(node.inputs[0]);
+      this.#add(node.output, from && ((axis) => termBehind(node, from, axis, this.#found)));
+    }
+    return others.every((value) => sameTerms(this.#found.get(value), this.#found.get(first)));
+  }
+
+  #add(value: Value, known?: (axis: number) => Term | undefined): void {
+    // one input has one batch
+    const other = (axis: number) =>
+      axis === 0 && this.#graph.inputs.length === 1 ? 'samples' : `length ${this.#unknown++}`;
+    const terms = value.shape?.map((length, axis) => (Number.isNaN(length) ? (known?.(axis) ?? other(axis)) : length));
+    if (terms) this.#found.set(value, terms);
+  }
 }
 
 /** A length of an operation's output, where it follows from those of its first input. */
@@ -66,6 +84,6 @@ function termBehind(
 }
 
 /** Are these the same lengths, as far as that can be known? */
-export function sameTerms(a: readonly Term[] | undefined, b: readonly Term[] | undefined): boolean {
+function sameTerms(a: readonly Term[] | undefined, b: readonly Term[] | undefined): boolean {
   return a !== undefined && b?.length === a.length && a.every((term, axis) => term === b[axis]);
 }

@@ -16,7 +16,7 @@ export const guide = (name: string): string => readFileSync(join(root, `docs/${n
 /** The snippets of a page. */
 export const snippetsOf = (page: string): string[] => [...page.matchAll(/```ts\n(.*?)```/gs)].map(([, code]) => code);
 
-/** Runs snippets one behind the other in a folder, on the sources: they end, and nothing is wrong. */
+/** Runs snippets one behind the other in a folder, on the sources, and expects no error. */
 export function runSnippets(folder: string, snippets: readonly string[]): void {
   const source = (name: keyof typeof SOURCES) => pathToFileURL(join(root, `src/${SOURCES[name]}.ts`)).href;
   const program = snippets
