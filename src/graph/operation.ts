@@ -45,8 +45,8 @@ export interface Fields {
   /** An integer from `least` to `most`. Throws what `fail` makes. */
   whole(value: unknown, least: number, most: number): number;
   /**
-   * Values in a tensor of the file, which a field names, for `fill` alone: they may be a view of the
-   * file.
+   * Values in a tensor of the file, which a field names, for `fill` alone: they may be a view of
+   * the file.
    */
   weight(field: string, shape: readonly number[]): Float32Array;
   /** A copy of such values. */
