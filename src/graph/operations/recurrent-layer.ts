@@ -18,6 +18,7 @@ import {
   readOperation,
   shapeOf,
   sizesOf,
+  skipOutput,
 } from './recurrent.ts';
 
 export interface RecurrentLayerOperation extends Operation {
@@ -123,7 +124,7 @@ export const runRecurrentLayer: Runner<RecurrentLayerOperation> = {
   scratch: (operation, shapes) => roomOf(operation, shapes).bytes,
   call({ backend, operation, weights, shapes, inputs: from, output, scratch }) {
     const { of, features } = operation;
-    const { cell, direction, hidden: H, batchFirst, clip, linearBeforeReset, coupled, has, gives } = of;
+    const { cell, direction, hidden: H, batchFirst, clip, linearBeforeReset, coupled, has, gives, zeros = false } = of;
     const { steps, samples, ...room } = roomOf(operation, shapes);
     const places = placesOf(operation);
     const ways = waysOf(operation);
@@ -154,6 +155,7 @@ export const runRecurrentLayer: Runner<RecurrentLayerOperation> = {
       const [to, outH, outC] = [0, gives === 'all' ? ySize : 0, gives === 'all' ? ySize + stateSize : 0].map(
         (place) => indexOf(y) + place,
       );
+      const isOut = (n: number, t: number) => 'mask' in indexed && read('mask', n * steps + t) === 0;
       for (let n = 0; n < samples; n++) {
         const given = 'lengths' in indexed ? read('lengths', n) : steps;
         lengths[n] = Math.min(Math.max(Math.trunc(given) || 0, 0), steps);
@@ -179,7 +181,7 @@ export const runRecurrentLayer: Runner<RecurrentLayerOperation> = {
             // z and r; r·h where the reset comes first
             for (let n = 0; n < samples; n++) {
               const t = isBack ? lengths[n] - 1 - s : s;
-              if (t < 0 || t >= lengths[n]) continue;
+              if (t < 0 || t >= lengths[n] || isOut(n, t)) continue;
               const [row, sum] = [products + (batchFirst ? n * steps + t : t * samples + n) * G, sums + n * 2 * H];
               for (let g = 0; g < 2 * H; g++) f32[sum + g] = act[0](f32[row + g] + f32[sum + g]);
               for (let k = 0; k < H; k++) {
@@ -192,6 +194,11 @@ export const runRecurrentLayer: Runner<RecurrentLayerOperation> = {
           for (let n = 0; n < samples; n++) {
             const t = isBack ? lengths[n] - 1 - s : s;
             if (t < 0 || t >= lengths[n]) continue;
+            if (isOut(n, t)) {
+              const before = yAt(isBack ? t + 1 : t - 1, way, n);
+              if (givesY) skipOutput(f32, to + yAt(t, way, n), to + before, H, s === 0 || zeros);
+              continue;
+            }
             const row = products + (batchFirst ? n * steps + t : t * samples + n) * G;
             const [sum, state] = [sums + n * parts[0].count, h + n * H];
             if (cell === 'rnn') {
