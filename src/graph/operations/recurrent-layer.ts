@@ -56,14 +56,14 @@ function placesOf({ of, features }: RecurrentLayerOperation) {
 }
 
 /** Shapes of the layer with weights as inputs. */
-function allShapes({ of, features, bias }: RecurrentLayerOperation, [x, ...others]: readonly Shape[]): Shape[] {
+export function allShapes({ of, features, bias }: RecurrentLayerOperation, [x, ...others]: readonly Shape[]): Shape[] {
   const ways = of.direction === 'bidirectional' ? 2 : 1;
   const rows = CELLS[of.cell].gates * of.hidden;
   const weights = [[ways, rows, features], [ways, rows, of.hidden], ...(bias ? [[ways, 2 * rows]] : [])];
   return [x, ...weights, ...others];
 }
 
-const withBias = ({ of, bias }: RecurrentLayerOperation): RecurrentOperation =>
+export const withBias = ({ of, bias }: RecurrentLayerOperation): RecurrentOperation =>
   bias ? { ...of, has: ['bias', ...of.has] } : of;
 
 /** Floats that a run works in. */

@@ -138,7 +138,7 @@ export const plainRecurrent: Plain<RecurrentOperation> = {
     const yAt = (t: number, way: number, n: number) =>
       (batchFirst ? (n * steps + t) * ways + way : (t * ways + way) * samples + n) * H;
     const stateAt = (way: number, n: number) => (batchFirst ? n * ways + way : way * samples + n) * H;
-    const [sums, h, c, next] = [G * H, H, H, H].map((size) => new Float64Array(size));
+    const [sums, h, c, next, made] = [G * H, H, H, H, H].map((size) => new Float64Array(size));
     const dot = (x: Values, i: number, w: Values, j: number, count: number) => {
       let [even, odd] = [0, 0];
       let k = 0;
@@ -197,9 +197,9 @@ export const plainRecurrent: Plain<RecurrentOperation> = {
                 const recurrent = linearBeforeReset
                   ? sums[H + k] * (product(g, h) + bias(3 * H + g))
                   : product(g, next) + bias(3 * H + g);
-                c[k] = act[1](sums[g] + recurrent);
+                made[k] = act[1](sums[g] + recurrent);
               }
-              for (let k = 0; k < H; k++) next[k] = (1 - sums[k]) * c[k] + sums[k] * h[k];
+              for (let k = 0; k < H; k++) next[k] = (1 - sums[k]) * made[k] + sums[k] * h[k];
             }
             h.set(next);
             if (givesY) y.set(h, to + yAt(t, way, n));

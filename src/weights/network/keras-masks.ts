@@ -120,7 +120,7 @@ function masksOf(call: KerasCall, outputs: number): (Mask | undefined)[] {
   return none.map((_, i) => (i < count ? mask : undefined));
 }
 
-/** What Keras 3 takes as the mask of a sum: any of them, where all have one; before: all of them. */
+/** The mask of a sum: in Keras 3 any of them, where all have one; before it all of them. */
 function merged(call: KerasCall): Mask | undefined {
   const found = call.inputs.map((flow) => call.around.masks.of(flow));
   const there = found.filter((one) => one !== undefined);
