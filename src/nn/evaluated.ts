@@ -1,13 +1,12 @@
-// Operations of compiled networks as operations of a graph of layers: they have a forward, and some
-// of them a gradient.
+// Operations of compiled networks as operations of a graph of layers, with a gradient.
 
-import { wrongMoment } from '../errors.ts';
 import type { Operation as GraphOperation } from '../graph/operation.ts';
 import { descriptionOf } from '../graph/operations/every.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { within } from '../tensors/call.ts';
 import { countOf, shapeOf } from '../tensors/shape.ts';
+import type { Backward } from './gradients/backward.ts';
 import { gradientOf } from './operation-gradients.ts';
 import type { Operation } from './operations.ts';
 
@@ -16,11 +15,10 @@ export function evaluated(given: GraphOperation): Operation {
   const description = descriptionOf(given.kind);
   const { runner, rounded } = description;
   const operation = rounded(given);
-  const gradient = gradientOf(given);
+  let gradient: Backward | undefined;
   return {
     name: given.kind,
-    ...(!gradient && { evaluationOnly: true }),
-    readsInputs: gradient !== undefined,
+    readsInputs: true,
     shape: (subject, where, shapes) => runner.shape(`${subject}: ${where}`, operation, shapes),
     forward(xs, y) {
       if (countOf(shapeOf(y)) === 0) return;
@@ -50,12 +48,8 @@ export function evaluated(given: GraphOperation): Operation {
     },
     handsOn: () => false,
     backward(dy, xs, dxs) {
-      if (xs.length === 0) return;
-      if (gradient) {
-        gradient(dy, xs, dxs);
-        return;
-      }
-      throw wrongMoment('ERR_MODE', 'Graph', 'backward', 'operations with gradients', given.kind);
+      gradient ??= gradientOf(given);
+      if (xs.length > 0) gradient(dy, xs, dxs);
     },
     trace: (graph, values) => graph.append(given, values, NO_ACTIVATION, description),
   };

@@ -1,19 +1,21 @@
-// Gradients of operations that compiled networks have beside those of layers: what moves values,
-// sums and means, functions of one value and of two. In f64, rounded once.
+// Gradients of operations that compiled networks have beside those of layers. Here are what moves
+// values, sums and means, functions of one value and of two. In f64, rounded once.
 
 import type { Operation } from '../graph/operation.ts';
 import type { BinaryFunction, BinaryOperation } from '../graph/operations/binary.ts';
 import { descriptionOf } from '../graph/operations/every.ts';
-import type { ReduceOperation } from '../graph/operations/reduce.ts';
+import { describeReduce, type ReduceOperation, type ReductionName } from '../graph/operations/reduce.ts';
 import type { UnaryFunction, UnaryOperation } from '../graph/operations/unary.ts';
 import { eachRow, walkOver } from '../tensors/broadcast.ts';
 import { countOf, shapeOf } from '../tensors/shape.ts';
 import type { TensorLike } from '../tensors/tensor.ts';
+import { type Backward, flat } from './gradients/backward.ts';
+import { scanGradient, scatterGradient, selectGradient, whereGradient } from './gradients/places.ts';
+import { matmulGradient, weightedGradient } from './gradients/products.ts';
+import { recurrentGradient, recurrentLayerGradient } from './gradients/recurrent.ts';
+import { gridSampleGradient, resizeGradient, windowGradient } from './gradients/resampling.ts';
 
-/** Sets the gradients of the inputs that have a place for them. */
-export type Backward = (dy: TensorLike, xs: readonly TensorLike[], dxs: readonly (TensorLike | undefined)[]) => void;
-
-/** f′(x); at corners what PyTorch takes. */
+/** f′(x), at corners what PyTorch takes; what jumps, as rounding does, is not here: 0. */
 const SLOPES: Readonly<Partial<Record<UnaryFunction, (x: number, a: number, b: number) => number>>> = {
   exp: Math.exp,
   log: (x) => 1 / x,
@@ -55,6 +57,8 @@ const PARTIAL: Readonly<Partial<Record<BinaryFunction, readonly [Two, Two]>>> = 
   pow: [(a, b) => (b === 0 ? 0 : b * a ** (b - 1)), (a, b) => (a === 0 && b >= 0 ? 0 : a ** b * Math.log(a))],
   max: [(a, b) => (a > b ? 1 : a < b ? 0 : 0.5), (a, b) => (a < b ? 1 : a > b ? 0 : 0.5)],
   min: [(a, b) => (a < b ? 1 : a > b ? 0 : 0.5), (a, b) => (a > b ? 1 : a < b ? 0 : 0.5)],
+  mod: [() => 1, (a, b) => -Math.floor(a / b)],
+  fmod: [() => 1, (a, b) => -Math.trunc(a / b)],
   prelu: [(a, b) => (a > 0 ? 1 : b), (a) => (a > 0 ? 0 : a)],
 };
 
@@ -63,13 +67,30 @@ const MOVES = ['transpose', 'slice', 'expand', 'shape-to', 'surround', 'reverse'
 /** Those among them whose inputs say what goes where. */
 const BY_VALUE = ['reverse', 'gather'];
 
-/** The backward of an operation; undefined where it has none. */
-export function gradientOf(operation: Operation): Backward | undefined {
+/** Gradients by kinds of operations. */
+const GRADIENTS: Readonly<Record<string, (operation: never) => Backward>> = {
+  unary,
+  binary,
+  reduce: reduced,
+  matmul: () => matmulGradient,
+  weighted: weightedGradient,
+  where: () => whereGradient,
+  scan: scanGradient,
+  select: selectGradient,
+  scatter: scatterGradient,
+  resize: resizeGradient,
+  window: windowGradient,
+  'grid-sample': gridSampleGradient,
+  recurrent: recurrentGradient,
+  'recurrent-layer': recurrentLayerGradient,
+  constant: () => flat,
+  numbers: () => flat,
+};
+
+/** The backward of an operation that networks from files have beside layers. */
+export function gradientOf(operation: Operation): Backward {
   const { kind } = operation;
-  if (MOVES.includes(kind)) return moved(operation);
-  if (kind === 'unary') return unary(operation as UnaryOperation);
-  if (kind === 'binary') return binary(operation as BinaryOperation);
-  return kind === 'reduce' ? reduced(operation as ReduceOperation) : undefined;
+  return MOVES.includes(kind) ? moved(operation) : GRADIENTS[kind](operation as never);
 }
 
 /** dx[place] = Σ dy of the outputs that the place went to: found by moving numbers of places. */
@@ -104,42 +125,48 @@ function moved(operation: Operation): Backward {
   };
 }
 
-function unary({ of, a, b }: UnaryOperation): Backward | undefined {
+function unary({ of, a, b }: UnaryOperation): Backward {
   const slope = SLOPES[of];
-  return (
-    slope &&
-    (({ data: g }, [{ data: x }], [dx]) => {
-      for (let i = 0; dx && i < g.length; i++) dx.data[i] = g[i] * slope(x[i], a, b);
-    })
-  );
+  if (!slope) return flat;
+  return ({ data: g }, [{ data: x }], [dx]) => {
+    for (let i = 0; dx && i < g.length; i++) dx.data[i] = g[i] * slope(x[i], a, b);
+  };
 }
 
-function binary({ of }: BinaryOperation): Backward | undefined {
+function binary({ of }: BinaryOperation): Backward {
   const partial = PARTIAL[of];
-  return (
-    partial &&
-    ((dy, [a, b], dxs) => {
-      const g = dy.data;
-      const shape = shapeOf(dy);
-      const walk = walkOver(shape, [shape, shapeOf(a), shapeOf(b)]);
-      dxs.forEach((dx, which) => {
-        if (!dx) return;
-        const sums = new Float64Array(dx.data.length);
-        eachRow(walk, ([i, k, l], length, [, p, q]) => {
-          for (let j = 0; j < length; j++) {
-            const at = which === 0 ? k + j * p : l + j * q;
-            sums[at] += g[i + j] * partial[which](a.data[k + j * p], b.data[l + j * q]);
-          }
-        });
-        dx.data.set(sums);
+  if (!partial) return flat;
+  return (dy, [a, b], dxs) => {
+    const g = dy.data;
+    const shape = shapeOf(dy);
+    const walk = walkOver(shape, [shape, shapeOf(a), shapeOf(b)]);
+    dxs.forEach((dx, which) => {
+      if (!dx) return;
+      const sums = new Float64Array(dx.data.length);
+      eachRow(walk, ([i, k, l], length, [, p, q]) => {
+        for (let j = 0; j < length; j++) {
+          const at = which === 0 ? k + j * p : l + j * q;
+          sums[at] += g[i + j] * partial[which](a.data[k + j * p], b.data[l + j * q]);
+        }
       });
-    })
-  );
+      dx.data.set(sums);
+    });
+  };
 }
 
-/** Sums and means; of the largest or least values each gets a share. */
-function reduced({ of, axes }: ReduceOperation): Backward | undefined {
-  if (of !== 'sum' && of !== 'mean' && of !== 'max' && of !== 'min') return undefined;
+/** ∂y/∂x of sums that are no means, from x and y; of a root of 0 it is 0, as in PyTorch. */
+const SHARES: Readonly<Partial<Record<ReductionName, (x: number, y: number) => number>>> = {
+  sum: () => 1,
+  l1: Math.sign,
+  l2: (x, y) => (y === 0 ? 0 : x / y),
+  'sum-square': (x) => 2 * x,
+  'log-sum': (_, y) => Math.exp(-y),
+  'log-sum-exp': (x, y) => Math.exp(x - y),
+};
+
+/** Sums and means; of a product the product of the others; of the largest or least each a share. */
+function reduced(operation: ReduceOperation): Backward {
+  const { of, axes } = operation;
   return ({ data: g }, [x], [dx]) => {
     if (!dx || dx.data.length === 0) return;
     const shape = shapeOf(x);
@@ -152,10 +179,24 @@ function reduced({ of, axes }: ReduceOperation): Backward | undefined {
       });
     const from = x.data;
     const to = dx.data;
-    if (of === 'sum' || of === 'mean') {
-      const share = of === 'sum' ? 1 : g.length / from.length;
+    const share = of === 'mean' ? () => g.length / from.length : SHARES[of];
+    if (share) {
+      const { value: y } = describeReduce.analyse([exactly(x)], operation, operation);
       visit((i, at) => {
-        to[i] = g[at] * share;
+        to[i] = g[at] * share(from[i], y[at]);
+      });
+      return;
+    }
+    if (of === 'prod') {
+      const product = new Float64Array(g.length).fill(1);
+      const zeros = new Float64Array(g.length);
+      visit((i, at) => {
+        if (from[i] === 0) zeros[at]++;
+        else product[at] *= from[i];
+      });
+      visit((i, at) => {
+        const isOther = zeros[at] > (from[i] === 0 ? 1 : 0);
+        to[i] = isOther ? 0 : g[at] * (from[i] === 0 ? product[at] : product[at] / from[i]);
       });
       return;
     }
@@ -172,3 +213,8 @@ function reduced({ of, axes }: ReduceOperation): Backward | undefined {
     });
   };
 }
+
+const exactly = (x: TensorLike) => {
+  const value = Float64Array.from(x.data);
+  return { shape: shapeOf(x), value, error: new Float64Array(value.length) };
+};

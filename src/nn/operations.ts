@@ -18,8 +18,6 @@ type Shape = readonly number[];
 /** An operation on values. It keeps nothing: its backward is given what its forward was. */
 export interface Operation {
   readonly name: string;
-  /** Why it has no gradient, where it has none. */
-  readonly evaluationOnly?: true;
   /** Of a concatenation, as it was given. */
   readonly axis?: number;
   /** The shape of its value; a length that is not known is NaN. Throws ERR_SHAPE, by `where`. */

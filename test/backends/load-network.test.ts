@@ -7,6 +7,7 @@ import { loadNetwork } from '../../src/weights/index.ts';
 import { errorOf } from '../support/errors.ts';
 import { EVERY_GROUP, formsOf, type Plain } from '../support/networks.ts';
 import { floats, ints, modelWithFunctions, node, onnxModel } from '../support/onnx-models.ts';
+import { fixture } from '../support/weights.ts';
 
 const x = (...shape: number[]): Plain => {
   const size = shape.reduce((product, length) => product * length, 1);
@@ -87,16 +88,27 @@ test('outputs cut the graph at inner values, and last layers are put on them wit
   expect(after['head.weight']).not.toEqual(before['head.weight']);
 });
 
-test('a network without gradients is not put into training mode', async () => {
-  const net = await loadNetwork(
-    onnxModel({ inputs: { x: [2, 3] }, outputs: ['y'], nodes: [node('Round', 'x', 'a'), node('Ceil', 'a', 'y')] }),
-  );
+test('a network whose layers are called twice is not put into training mode', async () => {
+  const net = await loadNetwork(fixture('keras-networks/graphs.keras'));
   expect(net.report.trainable).toBe(false);
-  expect(net.report.reason).toBe("no gradient of unary (2 times, first 'Round_a')");
+  expect(net.report.reason).toBe("weights that several calls share: 'base/dense_3', 'base/batch_normalization_7'");
   expect(errorOf(() => net.train())?.[2]).toBe(
-    "LoadedNetwork: train expected a network that can be trained, got no gradient of unary (2 times, first 'Round_a')",
+    "LoadedNetwork: train expected a network that can be trained, got weights that several calls share: 'base/dense_3', 'base/batch_normalization_7'",
   );
   expect(net.train(false)).toBe(net);
+});
+
+test('what training leaves as it is stands in the report', async () => {
+  const net = await loadNetwork(
+    onnxModel({
+      inputs: { x: [3, 'n', 2] },
+      outputs: ['y'],
+      constants: { w: floats([1, 8, 2]), r: floats([1, 8, 2]) },
+      nodes: [node('LSTM', 'x w r', 'a', { hidden_size: 2 }), node('Round', 'a', 'y')],
+    }),
+  );
+  expect(net.report).toMatchObject({ trainable: true, reason: null });
+  expect(net.report.assumed).toEqual(["training leaves the weights of 'LSTM_a' as they are"]);
 });
 
 test('shapes are worked out for every input: reshape by lengths, resize to another value', async () => {

@@ -209,15 +209,72 @@ describe('what is wrong is said by the name of the layer', () => {
       "TF.js: input 'in' expected a tensor of numbers, got texts (offset 0)",
     ],
     [
-      'a mask where steps would be left out',
+      'a mask of two axes before a recurrent layer',
+      chain(
+        [5, 4, 2],
+        [
+          ['Masking', { mask_value: 0 }],
+          ['Dropout', { rate: 0.5 }],
+          ['GlobalAveragePooling1D', {}],
+        ],
+      ),
+      "TF.js: layer GlobalAveragePooling1D 'l2' expected an input of rank 3, got rank 4 (offset 0)",
+    ],
+    [
+      'a mask of steps before a softmax',
       chain(
         [5, 2],
         [
           ['Masking', { mask_value: 0 }],
-          ['LSTM', { units: 2 }],
+          ['Softmax', {}],
         ],
       ),
-      "TF.js: layer LSTM 'l1' expected values without a mask, as steps that are left out are not here, got the mask of 'l0' (offset 0)",
+      "TF.js: layer Softmax 'l1' expected a mask of rank 3, as its values are, got the mask of 'l0' (offset 0)",
+    ],
+    [
+      'a mask before a layer of cuDNN',
+      chain(
+        [5, 2],
+        [
+          ['Masking', { mask_value: 0 }],
+          ['CuDNNGRU', { units: 1 }],
+        ],
+        [
+          { name: 'l1/kernel', shape: [2, 3] },
+          { name: 'l1/recurrent_kernel', shape: [1, 3] },
+          { name: 'l1/bias', shape: [6] },
+        ],
+      ),
+      "TF.js: layer CuDNNGRU 'l1' expected values without a mask, got one, which cuDNN does not take (offset 0)",
+    ],
+    [
+      'a mask that is a constant',
+      graph(
+        [
+          ['e', 'Embedding', { input_dim: 3, output_dim: 2 }, at('in')],
+          ['r', 'SimpleRNN', { units: 1 }, [[['e', 0, 0, { mask: [1, 0, 1, 1] }]]]],
+        ],
+        [['r', 0, 0]],
+        [{ name: 'e/embeddings', shape: [3, 2] }],
+      ),
+      "TF.js: layer SimpleRNN 'r' expected a value of the network as mask, got a constant (offset 0)",
+    ],
+    [
+      'a mask for a layer that takes none',
+      graph([['d', 'Dense', { units: 1 }, [[['in', 0, 0, { mask: ['in', 0, 0] }]]]]], [['d', 0, 0]], dense('d', 4, 1)),
+      "TF.js: layer Dense 'd' expected a call without a mask, got one (offset 0)",
+    ],
+    [
+      'a mask of single values before a recurrent layer',
+      graph(
+        [
+          ['e', 'Embedding', { input_dim: 3, output_dim: 2 }, at('in')],
+          ['r', 'SimpleRNN', { units: 1 }, [[['e', 0, 0, { mask: ['e', 0, 0] }]]]],
+        ],
+        [['r', 0, 0]],
+        [{ name: 'e/embeddings', shape: [3, 2] }],
+      ),
+      "TF.js: layer SimpleRNN 'r' expected a mask with a value for each sample and step, got the mask of 'r, mask' (offset 0)",
     ],
     [
       'a layer that takes itself',
@@ -325,4 +382,18 @@ test('variances below 0 are no statistics', async () => {
   await expect(loadNetwork(chain([2], [layer]))).rejects.toThrow(
     "TF.js: layer Normalization 'l0' expected variances of 0 or more as variance, got -2 at 1 (offset 0)",
   );
+});
+
+test('a layer that adds three values, as Keras 2 and TF.js write its call', async () => {
+  const net = await loadNetwork(
+    graph(
+      [
+        ['a', 'Activation', { activation: 'relu' }, at('in')],
+        ['b', 'Activation', { activation: 'linear' }, at('in')],
+        ['c', 'Add', {}, [['in', 'a', 'b'].map((name) => [name, 0, 0, {}])]],
+      ],
+      [['c', 0, 0]],
+    ),
+  );
+  expect([...net.forward({ data: Float32Array.of(1, -2, 3, -4), shape: [1, 4] }).data]).toEqual([3, -4, 9, -8]);
 });

@@ -1,4 +1,4 @@
-// Every operation, for networks from files: those of layers, and others that have no gradient.
+// Every operation, for networks from files: those of layers, and others.
 
 import type { Description } from '../operation.ts';
 import { describeBinary } from './binary.ts';
@@ -24,7 +24,8 @@ import { describeWeighted } from './weighted.ts';
 import { describeWhere } from './where.ts';
 import { describeWindow } from './window.ts';
 
-const others: readonly Description[] = [
+/** What networks from files have beside layers. */
+export const OTHERS: readonly Description[] = [
   describeBinary,
   describeConstant,
   describeGather,
@@ -53,5 +54,5 @@ const others: readonly Description[] = [
 /** The description of a kind of operations. */
 export function descriptionOf(kind: string): Description {
   const isIt = ({ runner }: Description) => runner.kind === kind;
-  return OPERATIONS.find(isIt) ?? others.find(isIt)!;
+  return OPERATIONS.find(isIt) ?? OTHERS.find(isIt)!;
 }

@@ -3,8 +3,8 @@
 
 import { wrongValue } from '../../errors.ts';
 import { countOf, differs, showSymbolic } from '../../tensors/shape.ts';
-import type { Operation } from '../operation.ts';
-import { type Plain, plainDescription, plainRunner } from '../plain.ts';
+import type { Operation, Shape } from '../operation.ts';
+import { type Plain, plainDescription, plainRunner, type Values } from '../plain.ts';
 
 export interface GridSampleOperation extends Operation {
   readonly kind: 'grid-sample';
@@ -27,7 +27,7 @@ function roundEven(x: number): number {
 }
 
 /** A place beyond the edges, as a mirror shows it. */
-function reflected(x: number, low: number, high: number): number {
+export function reflected(x: number, low: number, high: number): number {
   const range = high - low;
   if (!(range > 0)) return low;
   const beyond = x < low ? low - x : x > high ? x - high : 0;
@@ -55,6 +55,62 @@ function weigh(mode: GridSampleOperation['mode'], t: number, weights: Float64Arr
   }
 }
 
+/** Finds the values around a place, and their weights. */
+export function samplerOf({ mode, outside, alignCorners }: GridSampleOperation, shape: Shape, grid: Shape) {
+  const [samples, channels, ...lengths] = shape;
+  const depth = lengths.length;
+  const size = countOf(lengths);
+  const points = countOf(grid.slice(1, -1));
+  const taps = TAPS[mode];
+  const all = taps ** depth;
+  const [places, weights] = [new Int32Array(depth * taps), new Float64Array(depth * taps)];
+  const [froms, factors] = [new Int32Array(all), new Float64Array(all)];
+  /** Index along an axis; −1 where there is nothing. */
+  const inside = (index: number, length: number): number => {
+    if (index >= 0 && index < length) return index;
+    if (outside === 'zeros') return -1;
+    if (outside === 'border') return Math.min(Math.max(index, 0), length - 1);
+    const [low, high] = alignCorners ? [0, length - 1] : [-0.5, length - 0.5];
+    return Math.min(Math.max(Math.trunc(reflected(index, low, high)), 0), length - 1);
+  };
+  /** Fills `froms` and `factors` for the place that begins there; is it one of numbers? */
+  const aim = (g: Values, at: number): boolean => {
+    let isNumber = true;
+    for (let d = 0; d < depth; d++) {
+      const length = lengths[d];
+      const place = g[at + depth - 1 - d];
+      let exact = alignCorners ? ((place + 1) / 2) * (length - 1) : ((place + 1) * length - 1) / 2;
+      if (mode === 'nearest') exact = roundEven(exact);
+      const [low, high] = alignCorners ? [0, length - 1] : [-0.5, length - 0.5];
+      // cubic curves go on beyond the edges, and each of their values is looked for by itself
+      if (mode !== 'cubic' && (exact < low || exact > high)) {
+        if (outside === 'border') exact = Math.min(Math.max(exact, 0), length - 1);
+        else if (outside === 'reflection') exact = reflected(exact, low, high);
+      }
+      isNumber &&= !Number.isNaN(exact);
+      const first = Math.floor(exact);
+      weigh(mode, exact - first, weights, d * taps);
+      for (let k = 0; k < taps; k++) {
+        places[d * taps + k] = inside(first + k - (mode === 'cubic' ? 1 : 0), length);
+      }
+    }
+    for (let k = 0; k < all; k++) {
+      let [place, factor, rest] = [0, 1, k];
+      for (let d = 0; d < depth; d++) {
+        const tap = d * taps + (rest % taps);
+        rest = Math.floor(rest / taps);
+        if (places[tap] < 0) factor = 0;
+        else factor *= weights[tap];
+        place = place * lengths[d] + Math.max(places[tap], 0);
+      }
+      froms[k] = place;
+      factors[k] = factor;
+    }
+    return isNumber;
+  };
+  return { samples, channels, lengths, depth, size, points, taps, all, places, weights, froms, factors, aim };
+}
+
 const plain: Plain<GridSampleOperation> = {
   kind: 'grid-sample',
   arity: 2,
@@ -70,57 +126,12 @@ const plain: Plain<GridSampleOperation> = {
     const expected = `places [N, …, ${depth}] beside x [N, C, …]`;
     throw wrongValue('ERR_SHAPE', subject, 'the inputs', expected, `${showSymbolic(x)} and ${showSymbolic(places)}`);
   },
-  prepare({ mode, outside, alignCorners }, [shape, grid]) {
-    const [samples, channels, ...lengths] = shape;
-    const depth = lengths.length;
-    const size = countOf(lengths);
-    const points = countOf(grid.slice(1, -1));
-    const taps = TAPS[mode];
-    const all = taps ** depth;
-    const [places, weights] = [new Int32Array(depth * taps), new Float64Array(depth * taps)];
-    const [froms, factors] = [new Int32Array(all), new Float64Array(all)];
-    /** Index along an axis; −1 where there is nothing. */
-    const inside = (index: number, length: number): number => {
-      if (index >= 0 && index < length) return index;
-      if (outside === 'zeros') return -1;
-      if (outside === 'border') return Math.min(Math.max(index, 0), length - 1);
-      const [low, high] = alignCorners ? [0, length - 1] : [-0.5, length - 0.5];
-      return Math.min(Math.max(Math.trunc(reflected(index, low, high)), 0), length - 1);
-    };
+  prepare(operation, [shape, grid]) {
+    const { samples, channels, size, points, depth, all, froms, factors, aim } = samplerOf(operation, shape, grid);
     return ([x, g], [from, at], y, to) => {
       for (let n = 0; n < samples; n++) {
         for (let p = 0; p < points; p++) {
-          let isNumber = true;
-          for (let d = 0; d < depth; d++) {
-            const length = lengths[d];
-            const place = g[at + (n * points + p) * depth + depth - 1 - d];
-            let exact = alignCorners ? ((place + 1) / 2) * (length - 1) : ((place + 1) * length - 1) / 2;
-            if (mode === 'nearest') exact = roundEven(exact);
-            const [low, high] = alignCorners ? [0, length - 1] : [-0.5, length - 0.5];
-            // cubic curves go on beyond the edges, and each of their values is looked for by itself
-            if (mode !== 'cubic' && (exact < low || exact > high)) {
-              if (outside === 'border') exact = Math.min(Math.max(exact, 0), length - 1);
-              else if (outside === 'reflection') exact = reflected(exact, low, high);
-            }
-            isNumber &&= !Number.isNaN(exact);
-            const first = Math.floor(exact);
-            weigh(mode, exact - first, weights, d * taps);
-            for (let k = 0; k < taps; k++) {
-              places[d * taps + k] = inside(first + k - (mode === 'cubic' ? 1 : 0), length);
-            }
-          }
-          for (let k = 0; k < all; k++) {
-            let [place, factor, rest] = [0, 1, k];
-            for (let d = 0; d < depth; d++) {
-              const tap = d * taps + (rest % taps);
-              rest = Math.floor(rest / taps);
-              if (places[tap] < 0) factor = 0;
-              else factor *= weights[tap];
-              place = place * lengths[d] + Math.max(places[tap], 0);
-            }
-            froms[k] = place;
-            factors[k] = factor;
-          }
+          const isNumber = aim(g, at + (n * points + p) * depth);
           for (let c = 0; c < channels; c++) {
             const first = from + (n * channels + c) * size;
             let sum = isNumber ? 0 : Number.NaN;

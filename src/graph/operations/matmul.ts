@@ -13,7 +13,10 @@ export interface MatmulOperation extends Operation {
 }
 
 /** Vectors as matrices, and the shape of the product. Throws ERR_SHAPE. */
-function read(subject: string, [a, b]: readonly Shape[]): { a: Shape; b: Shape; outer: Shape; shape: Shape } {
+export function matricesOf(
+  subject: string,
+  [a, b]: readonly Shape[],
+): { a: Shape; b: Shape; outer: Shape; shape: Shape } {
   const wrong = () => {
     const got = `${showSymbolic(a)} and ${showSymbolic(b)}`;
     return wrongValue('ERR_SHAPE', subject, 'the inputs', 'matrices whose inner lengths agree', got);
@@ -32,7 +35,7 @@ function read(subject: string, [a, b]: readonly Shape[]): { a: Shape; b: Shape; 
 }
 
 /** Where each matrix of a broadcast operand begins. */
-function beginnings(shape: Shape, outer: Shape): Int32Array {
+export function beginnings(shape: Shape, outer: Shape): Int32Array {
   const own = shape.slice(0, -2);
   const size = countOf(shape.slice(-2));
   let places = Int32Array.of(0);
@@ -53,9 +56,9 @@ const plain: Plain<MatmulOperation> = {
   kind: 'matmul',
   arity: 2,
   name: () => 'matrix product',
-  shape: (subject, _operation, shapes) => read(subject, shapes).shape,
+  shape: (subject, _operation, shapes) => matricesOf(subject, shapes).shape,
   prepare(_operation, shapes) {
-    const { a, b, outer, shape } = read('matrix product', shapes);
+    const { a, b, outer, shape } = matricesOf('matrix product', shapes);
     const [n, k, m] = [a[a.length - 2], a[a.length - 1], b[b.length - 1]];
     const [lefts, rights] = [beginnings(a, outer), beginnings(b, outer)];
     const row = new Float64Array(m);

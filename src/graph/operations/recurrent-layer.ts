@@ -1,9 +1,10 @@
 // Recurrent layers with weights of their own, packed for the kernels of products: what comes of x
-// is worked out for all steps at once, and what comes of the state for all samples of a step. Sums
-// are in f32, gates in f64.
+// is worked out for all steps at once, and what comes of the state for all samples of a step, in
+// f32. Cell states are kept in f64.
 
-import { NO_ACTIVATION } from '../../kernels/activations.ts';
+import { type Activation, activationCode, NO_ACTIVATION } from '../../kernels/activations.ts';
 import type { Backend } from '../../kernels/create-backend.ts';
+import { activate } from '../../kernels/inference/calls.ts';
 import { linear, pack } from '../../kernels/linear/calls.ts';
 import { Call } from '../../tensors/call.ts';
 import { countOf } from '../../tensors/shape.ts';
@@ -13,11 +14,13 @@ import { type Description, MANY, type Operation, padded, type Runner, type Shape
 import {
   CELLS,
   CURVES,
+  type Gate,
   plainRecurrent,
   type RecurrentOperation,
   readOperation,
   shapeOf,
   sizesOf,
+  skipOutput,
 } from './recurrent.ts';
 
 export interface RecurrentLayerOperation extends Operation {
@@ -55,14 +58,14 @@ function placesOf({ of, features }: RecurrentLayerOperation) {
 }
 
 /** Shapes of the layer with weights as inputs. */
-function allShapes({ of, features, bias }: RecurrentLayerOperation, [x, ...others]: readonly Shape[]): Shape[] {
+export function allShapes({ of, features, bias }: RecurrentLayerOperation, [x, ...others]: readonly Shape[]): Shape[] {
   const ways = of.direction === 'bidirectional' ? 2 : 1;
   const rows = CELLS[of.cell].gates * of.hidden;
   const weights = [[ways, rows, features], [ways, rows, of.hidden], ...(bias ? [[ways, 2 * rows]] : [])];
   return [x, ...weights, ...others];
 }
 
-const withBias = ({ of, bias }: RecurrentLayerOperation): RecurrentOperation =>
+export const withBias = ({ of, bias }: RecurrentLayerOperation): RecurrentOperation =>
   bias ? { ...of, has: ['bias', ...of.has] } : of;
 
 /** Floats that a run works in. */
@@ -73,10 +76,10 @@ function roomOf(operation: RecurrentLayerOperation, shapes: readonly Shape[]) {
   const products = steps * samples * columns;
   const state = samples * of.hidden;
   // 16 bytes around each: kernels may write whole lanes
-  const [sums, h, reset] = [products, products + samples * columns, products + samples * columns + state].map(
+  const [sums, h, spare] = [products, products + samples * columns, products + samples * columns + state].map(
     (floats, i) => 4 * floats + 32 * (i + 1),
   );
-  return { steps, samples, sums, h, reset, bytes: reset + 4 * state + 32 };
+  return { steps, samples, sums, h, spare, bytes: spare + 4 * state + 32 };
 }
 
 function fill(backend: Backend, operation: RecurrentLayerOperation, at: number): void {
@@ -110,6 +113,53 @@ function fill(backend: Backend, operation: RecurrentLayerOperation, at: number):
   }
 }
 
+/** Curves that a kernel has. */
+const KERNELS: readonly string[] = ['relu', 'tanh', 'sigmoid'];
+
+/** What applies a gate to values of `heap.f32`, in place: a kernel where there is one. */
+function applied({ curve, a, b }: Gate, clip: number): (backend: Backend, from: number, count: number) => void {
+  const value: (x: number, a: number, b: number) => number = CURVES[curve];
+  const code = KERNELS.includes(curve) ? activationCode('recurrent', curve as Activation) : undefined;
+  return (backend, from, count) => {
+    const { f32 } = backend.heap;
+    if (clip > 0) for (let i = from; i < from + count; i++) f32[i] = Math.min(Math.max(f32[i], -clip), clip);
+    if (code) activate(backend, 4 * from, 4 * from, code, count);
+    else for (let i = from; i < from + count; i++) f32[i] = value(f32[i], a, b);
+  };
+}
+
+// loops of their own, which an engine compiles once each, whatever else a layer does
+
+/** z = x·y */
+function multiply(f32: Float32Array, z: number, x: number, y: number, count: number): void {
+  for (let k = 0; k < count; k++) f32[z + k] = f32[x + k] * f32[y + k];
+}
+
+/** y = x + r·y */
+function addProducts(f32: Float32Array, y: number, x: number, r: number, count: number): void {
+  for (let k = 0; k < count; k++) f32[y + k] = f32[x + k] + f32[r + k] * f32[y + k];
+}
+
+/** h = (1 − z)·x + z·h */
+function mix(f32: Float32Array, h: number, x: number, z: number, count: number): void {
+  for (let k = 0; k < count; k++) f32[h + k] = (1 - f32[z + k]) * f32[x + k] + f32[z + k] * f32[h + k];
+}
+
+/** What a gate sees of the cell's state through a peephole: y += p·c */
+function addSeen(f32: Float32Array, y: number, p: number, c: Float64Array, kept: number, count: number): void {
+  for (let k = 0; k < count; k++) f32[y + k] += f32[p + k] * c[kept + k];
+}
+
+/** c = f·c + i·g of an LSTM, kept in f64, and in the place of g: its gates lie as i, o, f and g. */
+function carry(f32: Float32Array, i: number, c: Float64Array, kept: number, count: number, coupled: boolean): void {
+  const [f, g] = [i + 2 * count, i + 3 * count];
+  for (let k = 0; k < count; k++) {
+    const forget = coupled ? 1 - f32[i + k] : f32[f + k];
+    c[kept + k] = forget * c[kept + k] + f32[i + k] * f32[g + k];
+    f32[g + k] = c[kept + k];
+  }
+}
+
 export const runRecurrentLayer: Runner<RecurrentLayerOperation> = {
   kind: 'recurrent-layer',
   arity: MANY,
@@ -123,20 +173,17 @@ export const runRecurrentLayer: Runner<RecurrentLayerOperation> = {
   scratch: (operation, shapes) => roomOf(operation, shapes).bytes,
   call({ backend, operation, weights, shapes, inputs: from, output, scratch }) {
     const { of, features } = operation;
-    const { cell, direction, hidden: H, batchFirst, clip, linearBeforeReset, coupled, has, gives } = of;
-    const { steps, samples, ...room } = roomOf(operation, shapes);
+    const { cell, direction, hidden: H, batchFirst, linearBeforeReset, coupled, has, gives, zeros = false } = of;
+    const { steps, samples, ...area } = roomOf(operation, shapes);
     const places = placesOf(operation);
     const ways = waysOf(operation);
     const { columns: G, parts } = places;
+    const [{ count: P }] = parts;
     const { curves } = CELLS[cell];
     const indexed = Object.fromEntries(has.map((name, i) => [name, 1 + i]));
-    const gate = (k: number) => {
-      const { curve, a, b } = of.gates[k];
-      const value: (x: number, a: number, b: number) => number = CURVES[curve];
-      if (!(clip > 0)) return (x: number) => value(x, a, b);
-      return (x: number) => value(Math.min(Math.max(x, -clip), clip), a, b);
-    };
-    const gates = of.gates.map((_, k) => gate(k));
+    const hasMask = has.includes('mask');
+    const hasPeepholes = has.includes('peepholes');
+    const gates = of.gates.map((gate) => applied(gate, of.clip));
     const ySize = steps * ways * samples * H;
     const stateSize = ways * samples * H;
     const yAt = (t: number, way: number, n: number) =>
@@ -144,18 +191,22 @@ export const runRecurrentLayer: Runner<RecurrentLayerOperation> = {
     const stateAt = (way: number, n: number) => (batchFirst ? n * ways + way : way * samples + n) * H;
     const c = new Float64Array(samples * H);
     const lengths = new Int32Array(samples);
+    /** The place in time of each sample at a step; −1 where it has none. */
+    const times = new Int32Array(samples);
     const givesY = gives === 'y' || gives === 'all';
     if (ySize === 0) return () => {};
     return () => {
       const { heap } = backend;
       const [memory, y] = [scratch(), output()];
-      const [sumsAt, hAt, resetAt] = [memory + room.sums, memory + room.h, memory + room.reset];
-      const read = (name: string, at: number) => (name in indexed ? heap.f32[indexOf(from[indexed[name]]()) + at] : 0);
+      const hAt = memory + area.h;
+      /** Where an optional input begins; −1 where there is none. */
+      const begin = (name: string) => (name in indexed ? indexOf(from[indexed[name]]()) : -1);
+      const [lengthsFrom, hFrom, cFrom, peepholesFrom, mask] = ['lengths', 'h', 'c', 'peepholes', 'mask'].map(begin);
       const [to, outH, outC] = [0, gives === 'all' ? ySize : 0, gives === 'all' ? ySize + stateSize : 0].map(
         (place) => indexOf(y) + place,
       );
       for (let n = 0; n < samples; n++) {
-        const given = 'lengths' in indexed ? read('lengths', n) : steps;
+        const given = lengthsFrom < 0 ? steps : heap.f32[lengthsFrom + n];
         lengths[n] = Math.min(Math.max(Math.trunc(given) || 0, 0), steps);
       }
       for (let way = 0; way < ways; way++) {
@@ -164,58 +215,86 @@ export const runRecurrentLayer: Runner<RecurrentLayerOperation> = {
         const act = gates.slice(way * curves, (way + 1) * curves);
         linear(backend, from[0](), own, own + places.bias, memory, NO_ACTIVATION, steps * samples, features, G);
         const { f32 } = heap;
-        const [products, sums, h, reset] = [memory, sumsAt, hAt, resetAt].map(indexOf);
+        const [products, room, h, spare] = [0, area.sums, area.h, area.spare].map((at) => indexOf(memory + at));
+        /**
+         * Where columns of what comes of x lie, for the samples that are at a step, one behind
+         * another: copied there, but for a lone sample.
+         */
+        const rowsAt = (place: number, first: number, count: number) => {
+          for (let n = 0; n < samples; n++) {
+            if (times[n] < 0) continue;
+            const row = products + (batchFirst ? n * steps + times[n] : times[n] * samples + n) * G + first;
+            if (samples === 1) return row;
+            f32.copyWithin(place + n * count, row, row + count);
+          }
+          return place;
+        };
         for (let n = 0; n < samples; n++) {
-          for (let k = 0; k < H; k++) {
-            f32[h + n * H + k] = read('h', stateAt(way, n) + k);
-            c[n * H + k] = read('c', stateAt(way, n) + k);
-          }
+          const [state, at] = [h + n * H, stateAt(way, n)];
+          if (hFrom < 0) f32.fill(0, state, state + H);
+          else f32.copyWithin(state, hFrom + at, hFrom + at + H);
+          if (cFrom < 0) c.fill(0, n * H, n * H + H);
+          else c.set(f32.subarray(cFrom + at, cFrom + at + H), n * H);
         }
-        const peepholes = 'peepholes' in indexed ? indexOf(from[indexed.peepholes]()) + way * 3 * H : -1;
-        const peephole = (part: number, k: number) => (peepholes < 0 ? 0 : f32[peepholes + part * H + k]);
+        const peepholes = peepholesFrom + way * 3 * H;
         for (let s = 0; s < steps; s++) {
-          linear(backend, hAt, own + parts[0].at, 0, sumsAt, NO_ACTIVATION, samples, H, parts[0].count);
-          if (cell === 'gru') {
-            // z and r; r·h where the reset comes first
-            for (let n = 0; n < samples; n++) {
-              const t = isBack ? lengths[n] - 1 - s : s;
-              if (t < 0 || t >= lengths[n]) continue;
-              const [row, sum] = [products + (batchFirst ? n * steps + t : t * samples + n) * G, sums + n * 2 * H];
-              for (let g = 0; g < 2 * H; g++) f32[sum + g] = act[0](f32[row + g] + f32[sum + g]);
-              for (let k = 0; k < H; k++) {
-                f32[reset + n * H + k] = (linearBeforeReset ? 1 : f32[sum + H + k]) * f32[h + n * H + k];
-              }
-            }
-            const third = sumsAt + 4 * 2 * H * samples;
-            linear(backend, resetAt, own + parts[1].at, own + places.last, third, NO_ACTIVATION, samples, H, H);
-          }
+          let isIdle = true;
           for (let n = 0; n < samples; n++) {
             const t = isBack ? lengths[n] - 1 - s : s;
-            if (t < 0 || t >= lengths[n]) continue;
-            const row = products + (batchFirst ? n * steps + t : t * samples + n) * G;
-            const [sum, state] = [sums + n * parts[0].count, h + n * H];
-            if (cell === 'rnn') {
-              for (let k = 0; k < H; k++) f32[state + k] = act[0](f32[row + k] + f32[sum + k]);
-            } else if (cell === 'gru') {
-              const third = sums + 2 * H * samples + n * H;
-              for (let k = 0; k < H; k++) {
-                const [z, r] = [f32[sum + k], linearBeforeReset ? f32[sum + H + k] : 1];
-                const made = act[1](f32[row + 2 * H + k] + r * f32[third + k]);
-                f32[state + k] = (1 - z) * made + z * f32[state + k];
-              }
-            } else {
-              for (let k = 0; k < H; k++) {
-                const before = c[n * H + k];
-                const [x, r] = [row + k, sum + k];
-                const i = act[0](f32[x] + f32[r] + peephole(0, k) * before);
-                const forget = f32[x + 2 * H] + f32[r + 2 * H] + peephole(2, k) * before;
-                const now = (coupled ? 1 - i : act[0](forget)) * before + i * act[1](f32[x + 3 * H] + f32[r + 3 * H]);
-                const o = act[0](f32[x + H] + f32[r + H] + peephole(1, k) * now);
-                c[n * H + k] = now;
-                f32[state + k] = o * act[2](now);
-              }
+            const isIn = t >= 0 && t < lengths[n];
+            times[n] = isIn && !(hasMask && f32[mask + n * steps + t] === 0) ? t : -1;
+            if (times[n] >= 0) isIdle = false;
+            else if (isIn && givesY) {
+              const before = yAt(isBack ? t + 1 : t - 1, way, n);
+              skipOutput(f32, to + yAt(t, way, n), to + before, H, s === 0 || zeros);
             }
-            if (givesY) f32.copyWithin(to + yAt(t, way, n), state, state + H);
+          }
+          if (isIdle) continue;
+          const sums = rowsAt(room, 0, P);
+          let third = room + P * samples;
+          linear(backend, hAt, own + parts[0].at, 0, 4 * sums, NO_ACTIVATION, samples, H, P, H, 1, 1);
+          if (cell === 'rnn') {
+            act[0](backend, sums, samples * H);
+          } else if (cell === 'gru') {
+            const packed = own + parts[1].at;
+            const last = own + places.last;
+            act[0](backend, sums, samples * P);
+            if (linearBeforeReset) {
+              linear(backend, hAt, packed, last, 4 * third, NO_ACTIVATION, samples, H, H);
+              const rows = rowsAt(spare, 2 * H, H);
+              for (let n = 0; n < samples; n++) addProducts(f32, third + n * H, rows + n * H, sums + n * P + H, H);
+            } else {
+              for (let n = 0; n < samples; n++) multiply(f32, spare + n * H, sums + n * P + H, h + n * H, H);
+              third = rowsAt(third, 2 * H, H);
+              linear(backend, 4 * spare, packed, last, 4 * third, NO_ACTIVATION, samples, H, H, H, 1, 1);
+            }
+            act[1](backend, third, samples * H);
+          }
+          for (let n = 0; n < samples; n++) {
+            if (times[n] < 0) continue;
+            const [sum, state, kept] = [sums + n * P, h + n * H, n * H];
+            if (cell === 'rnn') {
+              f32.copyWithin(state, sum, sum + H);
+            } else if (cell === 'gru') {
+              mix(f32, state, third + n * H, sum, H);
+            } else {
+              const [i, o, f, g] = [sum, sum + H, sum + 2 * H, sum + 3 * H];
+              if (hasPeepholes) {
+                addSeen(f32, i, peepholes, c, kept, H);
+                addSeen(f32, f, peepholes + 2 * H, c, kept, H);
+                act[0](backend, i, H);
+                act[0](backend, f, H);
+              } else act[0](backend, i, 3 * H);
+              act[1](backend, g, H);
+              carry(f32, i, c, kept, H, coupled);
+              if (hasPeepholes) {
+                addSeen(f32, o, peepholes + H, c, kept, H);
+                act[0](backend, o, H);
+              }
+              act[2](backend, g, H);
+              multiply(f32, state, o, g, H);
+            }
+            if (givesY) f32.copyWithin(to + yAt(times[n], way, n), state, state + H);
           }
         }
         for (let n = 0; n < samples; n++) {

@@ -38,7 +38,7 @@ export const CELLS = {
 } as const;
 
 /** Inputs behind x, W and R, in their order. */
-const OPTIONAL = ['bias', 'lengths', 'h', 'c', 'peepholes'] as const;
+const OPTIONAL = ['bias', 'lengths', 'h', 'c', 'peepholes', 'mask'] as const;
 
 export interface RecurrentOperation extends Operation {
   readonly kind: 'recurrent';
@@ -57,6 +57,11 @@ export interface RecurrentOperation extends Operation {
   readonly coupled: boolean;
   /** Which of the optional inputs there are. */
   readonly has: readonly (typeof OPTIONAL)[number][];
+  /**
+   * Of a mask, which is 0 at steps that leave the states as they are: are outputs of such steps 0?
+   * Else they are those of the step before, 0 at the first one.
+   */
+  readonly zeros?: boolean;
   /**
    * All outputs of all steps, the last of each direction, the last cell states, or these three one
    * after another.
@@ -85,6 +90,7 @@ export function sizesOf(subject: string, operation: RecurrentOperation, shapes: 
     h: state,
     c: state,
     peepholes: [ways, 3 * hidden],
+    mask: [samples, steps],
   };
   const check = (name: string, shape: Shape | undefined, expected: Shape) => {
     if (shape?.length === expected.length && !shape.some((n, i) => differs(n, expected[i]))) return;
@@ -103,6 +109,12 @@ export function shapeOf({ gives, hidden, batchFirst }: RecurrentOperation, { ste
   return batchFirst ? [samples, ways, hidden] : [ways, samples, hidden];
 }
 
+/** The output of a step that a mask leaves out: that of the step before, or 0. */
+export function skipOutput(y: Values, at: number, before: number, size: number, isZero: boolean): void {
+  if (isZero) y.fill(0, at, at + size);
+  else y.copyWithin(at, before, before + size);
+}
+
 export const plainRecurrent: Plain<RecurrentOperation> = {
   kind: 'recurrent',
   arity: MANY,
@@ -110,6 +122,7 @@ export const plainRecurrent: Plain<RecurrentOperation> = {
   shape: (subject, operation, shapes) => shapeOf(operation, sizesOf(subject, operation, shapes)),
   prepare(operation, shapes) {
     const { cell, direction, hidden: H, batchFirst, clip, linearBeforeReset, coupled, has, gives } = operation;
+    const zeros = operation.zeros ?? false;
     const { steps, samples, inputs, ways } = sizesOf(cell, operation, shapes);
     const { gates: G, curves } = CELLS[cell];
     if (countOf(shapeOf(operation, { steps, samples, inputs, ways })) === 0) return () => {};
@@ -125,7 +138,7 @@ export const plainRecurrent: Plain<RecurrentOperation> = {
     const yAt = (t: number, way: number, n: number) =>
       (batchFirst ? (n * steps + t) * ways + way : (t * ways + way) * samples + n) * H;
     const stateAt = (way: number, n: number) => (batchFirst ? n * ways + way : way * samples + n) * H;
-    const [sums, h, c, next] = [G * H, H, H, H].map((size) => new Float64Array(size));
+    const [sums, h, c, next, made] = [G * H, H, H, H, H].map((size) => new Float64Array(size));
     const dot = (x: Values, i: number, w: Values, j: number, count: number) => {
       let [even, odd] = [0, 0];
       let k = 0;
@@ -135,6 +148,7 @@ export const plainRecurrent: Plain<RecurrentOperation> = {
       }
       return k < count ? even + odd + x[i + k] * w[j + k] : even + odd;
     };
+    const givesY = gives === 'y' || gives === 'all';
     return (xs, from, y, to) => {
       const [x, w, r] = xs;
       const read = (name: string, at: number) => (name in place ? xs[place[name]][from[place[name]] + at] : 0);
@@ -152,6 +166,11 @@ export const plainRecurrent: Plain<RecurrentOperation> = {
           }
           for (let s = 0; s < length; s++) {
             const t = isBack ? length - 1 - s : s;
+            if ('mask' in place && read('mask', n * steps + t) === 0) {
+              if (givesY)
+                skipOutput(y, to + yAt(t, way, n), to + yAt(isBack ? t + 1 : t - 1, way, n), H, s === 0 || zeros);
+              continue;
+            }
             const row = from[0] + (batchFirst ? n * steps + t : t * samples + n) * inputs;
             for (let g = 0; g < G * H; g++) {
               sums[g] = dot(x, row, w, from[1] + (way * G * H + g) * inputs, inputs) + bias(g);
@@ -178,14 +197,14 @@ export const plainRecurrent: Plain<RecurrentOperation> = {
                 const recurrent = linearBeforeReset
                   ? sums[H + k] * (product(g, h) + bias(3 * H + g))
                   : product(g, next) + bias(3 * H + g);
-                c[k] = act[1](sums[g] + recurrent);
+                made[k] = act[1](sums[g] + recurrent);
               }
-              for (let k = 0; k < H; k++) next[k] = (1 - sums[k]) * c[k] + sums[k] * h[k];
+              for (let k = 0; k < H; k++) next[k] = (1 - sums[k]) * made[k] + sums[k] * h[k];
             }
             h.set(next);
-            if (gives === 'y' || gives === 'all') y.set(h, to + yAt(t, way, n));
+            if (givesY) y.set(h, to + yAt(t, way, n));
           }
-          if (gives === 'y' || gives === 'all') {
+          if (givesY) {
             for (let t = length; t < steps; t++) y.fill(0, to + yAt(t, way, n), to + yAt(t, way, n) + H);
           }
           if (gives === 'h' || gives === 'all') y.set(h, outH + stateAt(way, n));
@@ -198,12 +217,13 @@ export const plainRecurrent: Plain<RecurrentOperation> = {
 };
 
 export function readOperation({ json, fail, whole }: Pick<Fields, 'json' | 'fail' | 'whole'>): RecurrentOperation {
-  const { cell, direction, hidden, batchFirst, gates, clip, linearBeforeReset, coupled, has, gives } = json;
+  const { cell, direction, hidden, batchFirst, gates, clip, linearBeforeReset, coupled, has, gives, zeros } = json;
   if (typeof cell !== 'string' || !Object.hasOwn(CELLS, cell)) throw fail('a cell', cell);
   if (direction !== 'forward' && direction !== 'reverse' && direction !== 'bidirectional')
     throw fail('a direction', direction);
   if (![batchFirst, linearBeforeReset, coupled].every((flag) => typeof flag === 'boolean'))
     throw fail('true or false', coupled);
+  if (zeros !== undefined && typeof zeros !== 'boolean') throw fail('true or false', zeros);
   if (typeof clip !== 'number') throw fail('a clip', clip);
   if (gives !== 'y' && gives !== 'h' && gives !== 'c' && gives !== 'all') throw fail('what it gives', gives);
   const count = CELLS[cell as 'lstm'].curves * (direction === 'bidirectional' ? 2 : 1);
@@ -227,6 +247,7 @@ export function readOperation({ json, fail, whole }: Pick<Fields, 'json' | 'fail
     linearBeforeReset: linearBeforeReset as boolean,
     coupled: coupled as boolean,
     has,
+    ...(zeros !== undefined && { zeros }),
     gives,
   };
 }

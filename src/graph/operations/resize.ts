@@ -169,34 +169,38 @@ function weightsOf(
   return { taps, places, weights, outside };
 }
 
+/** Axis by axis: those that change, and what becomes of all values. */
+export function passesOf(operation: ResizeOperation, shapes: readonly Shape[]) {
+  const [x] = shapes;
+  const rank = x.length;
+  const shape = sizesOf('resize', operation, shapes, operation.region);
+  const found = lengthsOf(operation.numbers, shapes);
+  const changed = x.flatMap((length, axis) => {
+    const scale = operation.by === 'scales' ? found[axis] : shape[axis] / length;
+    if (countOf(shape) === 0 || (shape[axis] === length && scale === 1 && !operation.region)) return [];
+    return [{ axis, weights: weightsOf(operation, length, shape[axis], scale, axis, rank) }];
+  });
+  const passes: { outer: number; input: number; output: number; inner: number; weights: Weights; size: number }[] = [];
+  const lengths = [...x];
+  for (const { axis, weights } of changed) {
+    const outer = countOf(lengths.slice(0, axis));
+    const inner = countOf(lengths.slice(axis + 1));
+    const input = lengths[axis];
+    lengths[axis] = shape[axis];
+    passes.push({ outer, input, output: shape[axis], inner, weights, size: countOf(lengths) });
+  }
+  return { shape, passes, changed };
+}
+
 const plain: Plain<ResizeOperation> = {
   kind: 'resize',
   arity: MANY,
   name: ({ mode, coordinates }) => `resize, ${mode}, ${coordinates}`,
   shape: (subject, operation, shapes) => sizesOf(subject, operation, shapes, operation.region),
   prepare(operation, shapes) {
-    const [x] = shapes;
-    const rank = x.length;
-    const shape = sizesOf('resize', operation, shapes, operation.region);
+    const { shape, passes, changed } = passesOf(operation, shapes);
+    const rank = shape.length;
     if (countOf(shape) === 0) return () => {};
-    const found = lengthsOf(operation.numbers, shapes);
-    /** Axis by axis: those that change. */
-    const changed = x.flatMap((length, axis) => {
-      const scale = operation.by === 'scales' ? found[axis] : shape[axis] / length;
-      if (shape[axis] === length && scale === 1 && !operation.region) return [];
-      return [{ axis, weights: weightsOf(operation, length, shape[axis], scale, axis, rank) }];
-    });
-    // the last axes first: they are the cheapest, and rows of them lie side by side
-    const passes: { outer: number; input: number; output: number; inner: number; weights: Weights; size: number }[] =
-      [];
-    const lengths = [...x];
-    for (const { axis, weights } of changed) {
-      const outer = countOf(lengths.slice(0, axis));
-      const inner = countOf(lengths.slice(axis + 1));
-      const input = lengths[axis];
-      lengths[axis] = shape[axis];
-      passes.push({ outer, input, output: shape[axis], inner, weights, size: countOf(lengths) });
-    }
     const between = passes.slice(0, -1).map(({ size }) => new Float64Array(size));
     const size = countOf(shape);
     const outsides = changed.some(({ weights }) => weights.outside?.some((one) => one));

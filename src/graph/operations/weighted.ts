@@ -28,48 +28,55 @@ function specOf(subject: string, operation: WeightedOperation, [, w, b]: readonl
   return { ...operation, inChannels, outChannels, layout: 'channels-first' };
 }
 
+/** Sizes, and for each output place and tap the input place that it takes; −1: none. */
+export function wiringOf(operation: WeightedOperation, shapes: readonly Shape[]) {
+  const spec = specOf('conv', operation, shapes);
+  const [shape] = shapes;
+  const { transposed, inChannels, outChannels, groups, kernel, stride, dilation } = spec;
+  const outShape = convShape('conv', spec, shape);
+  const lengths = lengthsOf(spec, shape);
+  const outLengths = lengthsOf(spec, outShape);
+  const padding = paddingOf(spec, lengths);
+  const [places, outPlaces, taps] = [lengths, outLengths, kernel].map(countOf);
+  const [own, whole] = [inChannels / groups, outChannels / groups];
+  const unravel = (index: number, of: readonly number[]) => {
+    const at = of.map(() => 0);
+    for (let a = of.length - 1, rest = index; a >= 0; a--) {
+      at[a] = rest % of[a];
+      rest = Math.floor(rest / of[a]);
+    }
+    return at;
+  };
+  /**
+   * For each tap and input place the output place it goes to, or that of an output's input. −1:
+   * none.
+   */
+  const source = new Int32Array(outPlaces * taps).fill(-1);
+  for (let o = 0; o < outPlaces; o++) {
+    const at = unravel(o, outLengths);
+    for (let k = 0; k < taps; k++) {
+      const tap = unravel(k, kernel);
+      let place = 0;
+      for (let a = 0; a < at.length && place >= 0; a++) {
+        const i = transposed
+          ? (at[a] + padding[a][0] - tap[a] * dilation[a]) / stride[a]
+          : at[a] * stride[a] + tap[a] * dilation[a] - padding[a][0];
+        place = Number.isInteger(i) && i >= 0 && i < lengths[a] ? place * lengths[a] + i : -1;
+      }
+      source[o * taps + k] = place;
+    }
+  }
+  return { shape, source, places, outPlaces, taps, own, whole, inChannels, outChannels };
+}
+
 const plain: Plain<WeightedOperation> = {
   kind: 'weighted',
   arity: MANY,
   name: ({ kernel, transposed }) => `conv${transposed ? ' transposed' : ''} ${kernel.join('×')}, weights given`,
   shape: (subject, operation, shapes) => convShape(subject, specOf(subject, operation, shapes), shapes[0]),
   prepare(operation, shapes) {
-    const spec = specOf('conv', operation, shapes);
-    const [shape] = shapes;
-    const { transposed, inChannels, outChannels, groups, kernel, stride, dilation } = spec;
-    const outShape = convShape('conv', spec, shape);
-    const lengths = lengthsOf(spec, shape);
-    const outLengths = lengthsOf(spec, outShape);
-    const padding = paddingOf(spec, lengths);
-    const [places, outPlaces, taps] = [lengths, outLengths, kernel].map(countOf);
-    const [own, whole] = [inChannels / groups, outChannels / groups];
-    const unravel = (index: number, of: readonly number[]) => {
-      const at = of.map(() => 0);
-      for (let a = of.length - 1, rest = index; a >= 0; a--) {
-        at[a] = rest % of[a];
-        rest = Math.floor(rest / of[a]);
-      }
-      return at;
-    };
-    /**
-     * For each tap and input place the output place it goes to, or that of an output's input. −1:
-     * none.
-     */
-    const source = new Int32Array(outPlaces * taps).fill(-1);
-    for (let o = 0; o < outPlaces; o++) {
-      const at = unravel(o, outLengths);
-      for (let k = 0; k < taps; k++) {
-        const tap = unravel(k, kernel);
-        let place = 0;
-        for (let a = 0; a < at.length && place >= 0; a++) {
-          const i = transposed
-            ? (at[a] + padding[a][0] - tap[a] * dilation[a]) / stride[a]
-            : at[a] * stride[a] + tap[a] * dilation[a] - padding[a][0];
-          place = Number.isInteger(i) && i >= 0 && i < lengths[a] ? place * lengths[a] + i : -1;
-        }
-        source[o * taps + k] = place;
-      }
-    }
+    const { shape, source, places, outPlaces, taps, own, whole, inChannels, outChannels } = wiringOf(operation, shapes);
+    const { transposed } = operation;
     const hasBias = shapes.length > 2;
     return (xs, from, y, to) => {
       const [x, w] = xs;

@@ -63,40 +63,45 @@ function axesOf(subject: string, operation: WindowOperation, x: Shape): Axis[] {
   });
 }
 
+/** Where the values of each window lie in a plane, and how many are counted. */
+export function windowsIn(operation: WindowOperation, shape: Shape) {
+  const { kernel, stride, dilation, countsPadding } = operation;
+  const axes = axesOf('window', operation, shape);
+  const planes = shape[0] * shape[1];
+  const [size, count] = [countOf(shape.slice(2)), countOf(axes.map(({ output }) => output))];
+  const taps = countOf(kernel);
+  const begin = new Int32Array(count + 1);
+  const places: number[] = [];
+  const counted = new Float64Array(count);
+  const at = axes.map(() => 0);
+  for (let o = 0; o < count; o++) {
+    const tap = axes.map(() => 0);
+    for (let k = 0; k < taps; k++) {
+      let [place, isIn, isPadded] = [0, true, true];
+      axes.forEach(({ input, before, behind }, a) => {
+        const i = at[a] * stride[a] - before + tap[a] * dilation[a];
+        if (i < 0 || i >= input) isIn = false;
+        if (i >= input + behind) isPadded = false;
+        place = place * input + i;
+      });
+      if (isIn) places.push(place);
+      if (isIn || (countsPadding && isPadded)) counted[o]++;
+      for (let a = axes.length - 1; a >= 0 && ++tap[a] === kernel[a]; a--) tap[a] = 0;
+    }
+    begin[o + 1] = places.length;
+    for (let a = axes.length - 1; a >= 0 && ++at[a] === axes[a].output; a--) at[a] = 0;
+  }
+  return { planes, size, count, begin, list: Int32Array.from(places), counted };
+}
+
 const plain: Plain<WindowOperation> = {
   kind: 'window',
   arity: 1,
   name: ({ of, kernel }) => `${of} over windows ${kernel.join('×')}`,
   shape: (subject, operation, [x]) => [...x.slice(0, 2), ...axesOf(subject, operation, x).map(({ output }) => output)],
   prepare(operation, [shape]) {
-    const { of, kernel, stride, dilation, countsPadding, p, places: gives } = operation;
-    const axes = axesOf('window', operation, shape);
-    const planes = shape[0] * shape[1];
-    const [size, count] = [countOf(shape.slice(2)), countOf(axes.map(({ output }) => output))];
-    const taps = countOf(kernel);
-    // where the values of each window lie in a plane, and how many are counted
-    const begin = new Int32Array(count + 1);
-    const places: number[] = [];
-    const counted = new Float64Array(count);
-    const at = axes.map(() => 0);
-    for (let o = 0; o < count; o++) {
-      const tap = axes.map(() => 0);
-      for (let k = 0; k < taps; k++) {
-        let [place, isIn, isPadded] = [0, true, true];
-        axes.forEach(({ input, before, behind }, a) => {
-          const i = at[a] * stride[a] - before + tap[a] * dilation[a];
-          if (i < 0 || i >= input) isIn = false;
-          if (i >= input + behind) isPadded = false;
-          place = place * input + i;
-        });
-        if (isIn) places.push(place);
-        if (isIn || (countsPadding && isPadded)) counted[o]++;
-        for (let a = axes.length - 1; a >= 0 && ++tap[a] === kernel[a]; a--) tap[a] = 0;
-      }
-      begin[o + 1] = places.length;
-      for (let a = axes.length - 1; a >= 0 && ++at[a] === axes[a].output; a--) at[a] = 0;
-    }
-    const list = Int32Array.from(places);
+    const { of, p, places: gives } = operation;
+    const { planes, size, count, begin, list, counted } = windowsIn(operation, shape);
     if (gives) return largest(list, begin, planes, size, count, gives === 'columns' ? shape.slice(2) : undefined);
     return ([x], [from], y, to) => {
       for (let n = 0, out = to; n < planes; n++) {

@@ -26,10 +26,11 @@ export function chainOf(read: Read, dropSoftmax: boolean): Sequential {
 }
 
 /** What a node is by its name: a layer's subject without its sizes, or an operation's kind. */
-const kindOf = ({ layer, operation, compiled }: DraftNode) =>
-  layer
-    ? layer.subject.replace(/\(.*/, '')
-    : ((compiled as { of?: string } | undefined)?.of ?? compiled?.kind ?? operation!.name);
+function kindOf({ layer, operation, compiled }: DraftNode): string {
+  if (layer) return layer.subject.replace(/\(.*/, '');
+  const { of } = (compiled ?? {}) as { of?: unknown };
+  return typeof of === 'string' ? of : (compiled?.kind ?? operation!.name);
+}
 
 const isUnary = (node: DraftNode) => node.compiled?.kind === 'unary';
 

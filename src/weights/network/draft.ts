@@ -202,7 +202,7 @@ export class Draft {
     return folded ?? this.#append({ operation, inputs }, this.label, shape, a.dtype, broadcastDims(inputs));
   }
 
-  /** An operation that has no gradient. */
+  /** An operation of compiled networks. */
   operate(given: GraphOperation, inputs: readonly Flow[], dims?: Dims, dtype = inputs[0]?.dtype ?? 'F32'): Flow {
     const operation = evaluated(given);
     const shape = operation.shape(
@@ -270,12 +270,14 @@ export class Draft {
     return this.#nodes.filter((node) => needed.has(node));
   }
 
-  /** Why the network has no gradient: the operations without one, and their nodes. */
-  untrained(outputs: readonly Flow[]): { kind: string; name: string }[] {
-    const found = this.needed(outputs).filter(
-      ({ operation, inputs }) => operation?.evaluationOnly && inputs.length > 0,
-    );
-    return found.map(({ operation, name }) => ({ kind: operation!.name, name }));
+  /** Nodes whose weights are no layer's, so that training leaves them as they are. */
+  untrained(outputs: readonly Flow[]): string[] {
+    return this.needed(outputs)
+      .filter(({ compiled }) => {
+        const { kind, by } = (compiled ?? {}) as { kind?: string; by?: string };
+        return kind === 'recurrent-layer' || (kind === 'gather' && by === 'rows');
+      })
+      .map(({ name }) => name);
   }
 
   /** Which inputs these values need. */

@@ -13,6 +13,7 @@ import { countOf } from '../../tensors/shape.ts';
 import { kindOf } from '../keras-config.ts';
 import type { Flow } from './draft.ts';
 import { floats, type KerasCall, type KerasConverter, shown } from './keras-call.ts';
+import { maskedScores } from './keras-masks.ts';
 import { binary, reduce, scalar, unary } from './onnx-layers.ts';
 
 type Curve = (call: KerasCall, x: Flow) => Flow;
@@ -134,7 +135,7 @@ const relu: KerasConverter = (call) => {
 };
 
 const softmax: KerasConverter = (call) => {
-  const { x } = call;
+  const x = maskedScores(call, call.x);
   const axes = call.axes('axis', -1, x.shape.length);
   if (axes.length === 1) return call.draft.keep(new Softmax({ axis: axes[0] }), x, call.name);
   const e = unary(call, binary(call, 'sub', x, reduce(call, x, 'max', axes, true)), 'exp');

@@ -9,6 +9,7 @@ import type { Layout } from '../../types.ts';
 import { kindOf } from '../keras-config.ts';
 import { unwrapped } from '../keras-model.ts';
 import type { Draft, Flow, Known } from './draft.ts';
+import type { Masks } from './keras-masks.ts';
 import type { LayerWeights } from './keras-weights.ts';
 import { loaded } from './onnx-layers.ts';
 
@@ -35,6 +36,7 @@ export interface KerasSurroundings {
   /** The version of Keras that wrote the file; undefined where the file does not say. */
   readonly version: string | undefined;
   readonly draft: Draft;
+  readonly masks: Masks;
   assume(what: string): void;
   /** Counts values of weights, which no file may have more of than it justifies. */
   spend(values: number): void;

@@ -28,6 +28,7 @@ import { newWeight } from '../keras.ts';
 import type { Flow, Known } from './draft.ts';
 import { activated } from './keras-activations.ts';
 import { floats, type KerasCall, type KerasConverter, shown } from './keras-call.ts';
+import { maskedMean, stepsThatCount } from './keras-masks.ts';
 import { binary, normalize, reduce, scalar, withBias } from './onnx-layers.ts';
 import { type Sym, work } from './terms.ts';
 
@@ -445,6 +446,8 @@ function globalPool(of: 'max' | 'avg', axes: number): KerasConverter {
     const channels = layout === 'channels-first' ? x.dims[1] : x.dims[x.dims.length - 1];
     const isFlat = (y: Flow) =>
       keeps ? y : call.draft.apply(new Flatten(), y, `${call.name}.flatten`, [x.dims[0], channels]);
+    const mask = of === 'avg' && axes === 1 ? stepsThatCount(call) : undefined;
+    if (mask) return maskedMean(call, x, mask, keeps);
     if (of === 'avg') return isFlat(call.draft.apply(new GlobalAvgPool({ layout }), x, call.name));
     if (axes === 2) return isFlat(call.draft.apply(new AdaptiveMaxPool2d(1, { layout }), x, call.name));
     const first = layout === 'channels-first' ? 2 : 1;

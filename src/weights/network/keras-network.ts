@@ -28,6 +28,7 @@ import {
   type Operand,
 } from './keras-call.ts';
 import { kerasLayers } from './keras-layers.ts';
+import { Masks, maskFor, overSteps, underMasks, withMasks } from './keras-masks.ts';
 import { kerasOperations, missingOperation, operationKind } from './keras-operations.ts';
 import { kerasRecurrents, missingGate } from './keras-recurrent.ts';
 import { kerasShapes } from './keras-shapes.ts';
@@ -134,11 +135,6 @@ function entriesMissing(json: Json, depth: number): string[] {
   });
 }
 
-/** Layers whose answer a mask changes. */
-const TAKES_MASK =
-  /^(?:simple_rnn|gru|lstm|rnn|cu_dnn\w+|bidirectional|global_average_pooling1d|softmax|(?:additive_|multi_head_)?attention)$/;
-/** Layers behind which there is no mask any more. */
-const ENDS_MASK = /^(?:flatten|reshape|permute|conv|depthwise|separable|global|max_pooling|average_pooling|dot)/;
 /** What training changes. */
 const CHANGED_BY_TRAINING = /^batch_normalization$|dropout|noise/;
 
@@ -154,8 +150,6 @@ class Reading {
   readonly #outputs: readonly string[] | undefined;
   readonly #constants: ReadonlyMap<string, Known>;
   readonly #assumed: Set<string>;
-  /** Flows that carry a mask, and whose. */
-  readonly #masked = new Map<Flow, string>();
   /** How often layers with weights were called. */
   readonly #calls = new Map<string, number>();
   readonly #around: KerasSurroundings;
@@ -178,6 +172,7 @@ class Reading {
       format: source.format,
       version: source.version,
       draft: this.#draft,
+      masks: new Masks(),
       assume: (what) => void this.#assumed.add(what),
       spend: (values) => {
         this.#spent += values;
@@ -477,7 +472,9 @@ class Reading {
       throw this.#fail(label, 'inference', 'training=True, which a call in the model says');
     }
     if (entry.network)
-      return this.#inside(entry.network, full, inputs, (name) => place.weightsOf(`${entry.name}/${name}`));
+      return this.#inside(entry.network, full, underMasks(this.#around, inputs, rest.named?.mask, full), (name) =>
+        place.weightsOf(`${entry.name}/${name}`),
+      );
     const settings = { name: full, className: entry.className, config: entry.config, kind: kindFor(entry) };
     const weights = place.weightsOf(entry.name);
     if (weights.size > 0) this.#calls.set(full, (this.#calls.get(full) ?? 0) + 1);
@@ -504,22 +501,15 @@ class Reading {
   #convert(call: KerasCall): Flow[] {
     const { settings, kind } = call;
     if (this.#left-- <= 0) throw this.#fail('network', 'as many calls of layers as its size justifies', 'more');
-    const masked = call.inputs.map((flow) => this.#masked.get(flow)).find((one) => one !== undefined);
-    if (masked !== undefined && TAKES_MASK.test(kind)) {
-      throw call.fail('values without a mask, as steps that are left out are not here', `the mask of ${quote(masked)}`);
-    }
     const convert = Object.hasOwn(kerasConverters(), kind) ? kerasConverters()[kind] : undefined;
     this.#draft.label = call.name;
-    let flows: readonly Flow[] = [];
+    let flows: Flow[] = [];
     this.#guarded(call, () => {
-      if (WRAPPERS.includes(kind)) flows = this.#wrapped(call);
-      else if (convert) flows = [convert(call)].flat() as Flow[];
+      if (WRAPPERS.includes(kind)) flows = withMasks(call, this.#wrapped(call));
+      else if (convert) flows = withMasks(call, [convert(call)].flat() as Flow[]);
       else throw call.fail('a layer that there is here', settings.className);
     });
-    const makes = kind === 'masking' || (kind === 'embedding' && call.config.mask_zero === true);
-    const mask = makes ? settings.name : ENDS_MASK.test(kind) ? undefined : masked;
-    if (mask !== undefined) for (const flow of flows) this.#masked.set(flow, mask);
-    return [...flows];
+    return flows;
   }
 
   /** A layer for each step, or one whose kernel is normalised when it is trained. */
@@ -542,9 +532,20 @@ class Reading {
     if (rank < 3) throw call.fail('an input of rank 3 or more', `rank ${rank}`);
     // layers that see the last axis alone see every step by itself
     if (!model && ALONG_LAST.test(kindOf(inner.className)) && isLast(inner.config.axis)) return [apply(x)];
+    const { masks } = this.#around;
+    const mask = maskFor(call);
+    if (mask && !call.isNew && !Number.isNaN(x.shape[0]))
+      throw call.fail('a batch of any size where there is a mask', `${x.shape[0]}`);
     const [n, steps, ...rest] = x.dims;
-    const y = apply(reshaped(call, x, [work('mul', n, steps), ...rest]));
-    return [reshaped(call, y, [n, steps, ...y.dims.slice(1)])];
+    const flat = reshaped(call, x, [work('mul', n, steps), ...rest]);
+    if (mask?.flow && mask.flow.shape.length > 2) {
+      const within = [flat.dims[0], ...mask.flow.dims.slice(2)];
+      masks.mark(flat, { flow: reshaped(call, mask.flow, within), of: mask.of });
+    }
+    const y = apply(flat);
+    const found = reshaped(call, y, [n, steps, ...y.dims.slice(1)]);
+    overSteps(call, found, masks.of(y));
+    return [found];
   }
 
   /** What goes wrong in a layer is said with its name. */

@@ -4,11 +4,11 @@
 import type { Json } from '../../formats/json.ts';
 import { ActivationLayer } from '../../nn/activations.ts';
 import type { KerasEntry } from '../keras-model.ts';
-import type { Flow } from './draft.ts';
+import { broadcastDims, type Flow } from './draft.ts';
 import { activated, negative } from './keras-activations.ts';
 import type { KerasCall, KerasConverter, Operand } from './keras-call.ts';
 import { binary, matmul, reduce, scalar, transpose, unary } from './onnx-layers.ts';
-import { shaped, sliced } from './onnx-shapes.ts';
+import { expanded, shaped, sliced } from './onnx-shapes.ts';
 import type { Sym } from './terms.ts';
 
 /** An operation with its arguments, by place or by name. */
@@ -109,9 +109,16 @@ const curve =
   (args) =>
     activated(args.call, args.flow(0, ...X, 'features', 'logits', 'value'), name);
 
-function reduction(of: string): Make {
+const truthOf = (call: KerasCall, x: Flow) => (x.dtype === 'BOOL' ? x : unary(call, x, 'truth', 0, 0, 'BOOL'));
+const comparison = (of: string): Make => two((call, a, b) => binary(call, of, a, b, 'BOOL'));
+const like =
+  (value: number): Make =>
+  (args) =>
+    expanded(args.call, scalar(args.call, value), args.flow(0, ...X, 'input').dims);
+
+function reduction(of: string, from: (call: KerasCall, x: Flow) => Flow = (_, x) => x): Make {
   return (args) => {
-    const x = args.flow(0, ...X, 'input_tensor');
+    const x = from(args.call, args.flow(0, ...X, 'input_tensor'));
     const given = args.wholes(1, ...AXIS);
     const axes = given?.map((one) => args.call.axisOf(one, x.shape.length)).sort((a, b) => a - b) ?? null;
     return reduce(args.call, x, of, axes, args.flag(2, 'keepdims', 'keep_dims'));
@@ -355,8 +362,27 @@ const OPERATIONS = (): Readonly<Record<string, Make>> => ({
   cast: (args) => {
     const type = constantOf(args.at(1, 'dtype'));
     const x = args.flow(0, ...X);
+    if (type === 'bool') return truthOf(args.call, x);
     return typeof type === 'string' && /int/.test(type) ? unary(args.call, x, 'trunc') : x;
   },
+  equal: comparison('equal'),
+  not_equal: two((call, a, b) => unary(call, binary(call, 'equal', a, b, 'BOOL'), 'not')),
+  less: comparison('less'),
+  less_equal: comparison('less-equal'),
+  greater: comparison('greater'),
+  greater_equal: comparison('greater-equal'),
+  logical_and: comparison('and'),
+  logical_or: comparison('or'),
+  logical_xor: comparison('xor'),
+  logical_not: (args) => unary(args.call, args.flow(0, ...X), 'not', 0, 0, 'BOOL'),
+  any: reduction('max', truthOf),
+  all: reduction('min', truthOf),
+  where: (args) => {
+    const inputs = [args.flow(0, 'condition'), args.flow(1, 'x1', 'x'), args.flow(2, 'x2', 'y')];
+    return args.call.draft.operate({ kind: 'where' }, inputs, broadcastDims(inputs), inputs[1].dtype);
+  },
+  zeros_like: like(0),
+  ones_like: like(1),
 });
 
 /** TensorFlow's functions by the names that Keras 2 writes. */
@@ -382,6 +408,18 @@ const TENSORFLOW: Readonly<Record<string, string>> = {
   'math.reduce_sum': 'sum',
   'math.reduce_max': 'max',
   'math.reduce_min': 'min',
+  'math.reduce_any': 'any',
+  'math.reduce_all': 'all',
+  'math.equal': 'equal',
+  'math.not_equal': 'not_equal',
+  'math.less': 'less',
+  'math.less_equal': 'less_equal',
+  'math.greater': 'greater',
+  'math.greater_equal': 'greater_equal',
+  'math.logical_and': 'logical_and',
+  'math.logical_or': 'logical_or',
+  'math.logical_xor': 'logical_xor',
+  'math.logical_not': 'logical_not',
   'math.sigmoid': 'sigmoid',
   'math.tanh': 'tanh',
   'math.softplus': 'softplus',
@@ -409,6 +447,9 @@ const TENSORFLOW: Readonly<Record<string, string>> = {
   clip_by_value: 'clip',
   cast: 'cast',
   identity: 'identity',
+  where: 'where',
+  zeros_like: 'zeros_like',
+  ones_like: 'ones_like',
 };
 
 let table: Readonly<Record<string, Make>> | undefined;
@@ -440,7 +481,8 @@ export function operationKind(
 ): string | undefined {
   const isSaid = module !== undefined && /^keras\.(?:src\.)?ops\b/.test(module);
   const isApart =
-    EITHER.includes(kind) && nodes.some(({ args }) => args.length > 1 || (args[0] && 'constant' in args[0]));
+    EITHER.includes(kind) &&
+    nodes.some(({ args, isNew }) => isNew && (args.length > 1 || (args[0] && 'constant' in args[0])));
   const isShape = kind === 'reshape' && config.target_shape === undefined && config.newshape !== undefined;
   const isOnly = !isLayer && Object.hasOwn(operations(), kind);
   return isSaid || isApart || isShape || isOnly ? `operation ${kind}` : undefined;

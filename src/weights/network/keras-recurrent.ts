@@ -7,6 +7,7 @@ import type { Gate } from '../../graph/operations/recurrent.ts';
 import { kindOf } from '../keras-config.ts';
 import type { Flow, Known } from './draft.ts';
 import { KerasCall, type KerasConverter, type KerasSettings } from './keras-call.ts';
+import { stepsThatCount } from './keras-masks.ts';
 import type { LayerWeights } from './keras-weights.ts';
 import { reshaped, scalar } from './onnx-layers.ts';
 
@@ -107,8 +108,19 @@ function run(
     isBack,
     isTurned,
     states,
+    mask,
+    isZero = call.flag('zero_output_for_mask', false),
     isCudnn = false,
-  }: { isBack: boolean; isTurned: boolean; states: readonly Flow[]; isCudnn?: boolean },
+  }: {
+    isBack: boolean;
+    isTurned: boolean;
+    states: readonly Flow[];
+    /** Steps that count. */
+    mask: Flow | undefined;
+    /** Are outputs of other steps 0? */
+    isZero?: boolean;
+    isCudnn?: boolean;
+  },
 ): Run {
   const { cell, gates, order } = CELLS[kind];
   const hidden = call.whole('units', 0);
@@ -127,18 +139,19 @@ function run(
   const recurrent = turned(at('recurrent_kernel', [hidden, gates * hidden]), true);
   const hasTwo = own.weights.find('bias', `${kind}_cell`, call.config)?.shape.length === 2;
   const resets = kind === 'gru' && (isCudnn || call.flag('reset_after', hasTwo));
-  const w = call.constant(rowsOf(kernel, kernel.shape[0], hidden, order), [1, gates * hidden, kernel.shape[0]]);
-  const r = call.constant(rowsOf(recurrent, hidden, hidden, order), [1, gates * hidden, hidden]);
-  const given: Flow[] = [x, w, r];
+  const weight = rowsOf(kernel, kernel.shape[0], hidden, order);
+  const recurrence = rowsOf(recurrent, hidden, hidden, order);
+  call.around.spend(weight.length + recurrence.length);
+  const given: Flow[] = [x];
   const has: string[] = [];
+  let bias: Float32Array | null = null;
   if (isCudnn || call.flag('use_bias', true)) {
     const many = gates * hidden;
     const isTwo = resets && !isCudnn;
     const { data } = at('bias', isCudnn ? [2 * many] : isTwo ? [2, many] : [many]);
     const first = ordered(data, 0, hidden, order);
     const second = isCudnn || isTwo ? ordered(data, many, hidden, order) : first.map(() => 0);
-    given.push(call.constant(Float32Array.from([...first, ...second]), [1, 2 * many]));
-    has.push('bias');
+    bias = Float32Array.from([...first, ...second]);
   }
   const [n, steps] = x.dims;
   const names = kind === 'lstm' ? ['h', 'c'] : ['h'];
@@ -148,11 +161,16 @@ function run(
     given.push(reshaped(call, state, [n, 1, hidden]));
     has.push(names[i]);
   });
+  if (mask) {
+    if (isCudnn) throw call.fail('values without a mask', 'one, which cuDNN does not take');
+    given.push(mask);
+    has.push('mask');
+  }
   const inner = gateOf(call, 'activation', 'tanh');
   const outer =
     kind === 'simple_rnn' ? inner : gateOf(call, 'recurrent_activation', call.isNew ? 'sigmoid' : 'hard_sigmoid');
-  const operation = (gives: 'y' | 'h' | 'c') =>
-    ({
+  const operation = (gives: 'y' | 'h' | 'c') => {
+    const of = {
       kind: 'recurrent',
       cell,
       direction: isBack ? 'reverse' : 'forward',
@@ -163,18 +181,33 @@ function run(
       linearBeforeReset: resets,
       coupled: false,
       has,
+      ...(mask && { zeros: isZero }),
       gives,
-    }) as unknown as GraphOperation;
+    };
+    const features = kernel.shape[0];
+    return { kind: 'recurrent-layer', of, features, weight, recurrence, bias } as unknown as GraphOperation;
+  };
   const last = (gives: 'h' | 'c') => {
     const state = call.draft.operate(operation(gives), given, [n, 1, hidden], 'F32');
     return reshaped(call, state, [n, hidden]);
   };
   const h = last('h');
   const found = call.flag('return_state', false) ? [h, ...(kind === 'lstm' ? [last('c')] : [])] : [];
-  if (!call.flag('return_sequences', false)) return { y: h, states: found };
+  const isWhole = call.flag('return_sequences', false);
+  if (mask && states.length && (call.isNew || call.around.format === 'TF.js')) {
+    const { className, name } = call.settings;
+    call.assume(
+      `layer ${className} '${name}': outputs are 0 before the first step that the mask keeps, as TensorFlow has it`,
+    );
+  }
+  // the last output is the last state, but where a mask sets it to 0
+  if (!isWhole && !(mask && (isZero || states.length))) return { y: h, states: found };
   const all = call.draft.operate(operation('y'), given, [n, steps, 1, hidden], 'F32');
   const y = reshaped(call, all, [n, steps, hidden]);
-  return { y: isTurned ? reversed(call, y) : y, states: found };
+  if (isWhole) return { y: isTurned ? reversed(call, y) : y, states: found };
+  const cuts = [{ axis: 1, start: isBack ? 0 : -1, end: isBack ? 1 : 2 ** 31 - 1, step: 1 }];
+  const end = call.draft.operate({ kind: 'slice', cuts } as unknown as GraphOperation, [y], [n, 1, hidden]);
+  return { y: reshaped(call, end, [n, hidden]), states: found };
 }
 
 /** Steps from the last to the first. */
@@ -205,8 +238,9 @@ function recurrent(kind: Cell, isCudnn = false): KerasConverter {
     check(call);
     const { x, states } = sequenceOf(call);
     const isBack = call.flag('go_backwards', false);
+    const mask = stepsThatCount(call);
     // outputs come in the order of the steps, which goes backwards
-    const { y, states: last } = run(call, kind, call.weights, x, { isBack, isTurned: isBack, states, isCudnn });
+    const { y, states: last } = run(call, kind, call.weights, x, { isBack, isTurned: isBack, states, mask, isCudnn });
     return [y, ...last];
   };
 }
@@ -221,6 +255,8 @@ const cells: KerasConverter = (call) => {
   const list = call.config.cells ?? (isStack ? inner?.cells : [cell as Json]);
   if (!Array.isArray(list) || list.length === 0) throw call.fail('a cell', showJson(call.config.cell));
   if (list.length > 1 && states.length) throw call.fail('no initial states of several cells', `${states.length}`);
+  const mask = stepsThatCount(call);
+  const isZero = call.flag('zero_output_for_mask', false);
   let y = x;
   const last: Flow[] = [];
   list.forEach((one, i) => {
@@ -242,7 +278,7 @@ const cells: KerasConverter = (call) => {
     const weights = list.length > 1 ? cellWeights(call.weights, config.name, i) : call.weights;
     const part = new KerasCall(settings as KerasSettings, call.around, weights, [y]);
     const isBack = go_backwards === true;
-    const made = run(part, kind, weights, y, { isBack, isTurned: isBack && isLast, states });
+    const made = run(part, kind, weights, y, { isBack, isTurned: isBack && isLast, states, mask, isZero });
     y = made.y;
     last.push(...made.states);
   });
@@ -276,12 +312,17 @@ function directions(call: KerasCall): readonly [KerasCall, KerasCall] {
   ];
 }
 
+/** In tf.keras and Keras 3 both directions give 0 at steps that a mask leaves out. */
+const givesZeros = ({ around: { format, version } }: KerasCall) =>
+  format === 'Keras' && !/^(?:1|2\.[0-3])\.[\d.]*$/.test(version ?? '');
+
 const bidirectional: KerasConverter = (call) => {
   const { x, states } = sequenceOf(call);
   const mode =
     call.config.merge_mode === null ? 'none' : call.choice('merge_mode', 'concat', ['concat', 'sum', 'mul', 'ave']);
   const half = states.length / 2;
   if (!Number.isInteger(half)) throw call.fail('initial states of both directions', `${states.length}`);
+  const mask = stepsThatCount(call);
   const runs = directions(call).map((part, i) => {
     check(part);
     const cudnn = /^cu_?dnn_?(lstm|gru)$/.exec(part.kind)?.[1];
@@ -291,7 +332,15 @@ const bidirectional: KerasConverter = (call) => {
     // those of the backward layer are in the other order than it gives them
     const isTurned = i === 0 ? isBack : !isBack;
     const own = states.slice(i * half, (i + 1) * half);
-    return run(part, kind, part.weights, x, { isBack, isTurned, states: own, isCudnn: cudnn !== undefined });
+    const isZero = givesZeros(part) && part.flag('return_sequences', false);
+    return run(part, kind, part.weights, x, {
+      isBack,
+      isTurned,
+      states: own,
+      mask,
+      isZero,
+      isCudnn: cudnn !== undefined,
+    });
   });
   const [a, b] = runs.map(({ y }) => y);
   const last = runs.flatMap(({ states: own }) => own);

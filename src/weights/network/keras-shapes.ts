@@ -10,6 +10,7 @@ import { countOf } from '../../tensors/shape.ts';
 import type { Flow } from './draft.ts';
 import { negative } from './keras-activations.ts';
 import { floats, type KerasCall, type KerasConverter } from './keras-call.ts';
+import { leaveOutZero, maskedBy, maskedExtreme, maskedProduct } from './keras-masks.ts';
 import { binary, matmul, reduce, reshaped, scalar, surround, transpose } from './onnx-layers.ts';
 import { expanded, shaped } from './onnx-shapes.ts';
 import { productOf, type Sym, work } from './terms.ts';
@@ -181,6 +182,11 @@ const merge =
   (call) =>
     aligned(call).reduce((a, b) => join(call, a, b));
 
+const extreme =
+  (of: 'max' | 'min'): KerasConverter =>
+  (call) =>
+    call.isNew ? maskedExtreme(call, of, aligned(call)) : merge((own, a, b) => binary(own, of, a, b))(call);
+
 const concatenate: KerasConverter = (call) => {
   if (call.inputs.length < 1) throw call.fail('inputs', 'none');
   return call.draft.concat(call.inputs, call.axisOf(call.config.axis ?? -1, call.inputs[0].shape.length));
@@ -226,17 +232,14 @@ const embedding: KerasConverter = (call) => {
   const [rows, width] = [call.whole('input_dim', 0), call.whole('output_dim', 0)];
   const table = call.weight('embeddings', [rows, width]);
   const operation = { kind: 'gather', by: 'rows', axis: 0, batch: 0 } as GraphOperation;
-  return call.draft.operate(operation, [call.constant(floats(table.data), table.shape), x], [...x.dims, width], 'F32');
+  const from = [call.constant(floats(table.data), table.shape), x];
+  const y = call.draft.operate(operation, from, [...x.dims, width], 'F32');
+  if (call.flag('mask_zero', false)) leaveOutZero(call, x, y);
+  return y;
 };
 
 /** Steps of which every value is the mask's become 0. */
-const masking: KerasConverter = (call) => {
-  const { x } = call;
-  const value = scalar(call, call.number('mask_value', 0));
-  const same = binary(call, 'equal', x, value, 'F32');
-  const isMasked = reduce(call, same, 'min', [x.shape.length - 1], true);
-  return call.draft.multiply(x, call.draft.add(negative(call, isMasked), scalar(call, 1)));
-};
+const masking: KerasConverter = (call) => maskedBy(call, call.x, call.number('mask_value', 0));
 
 // ---- what does nothing in evaluation
 
@@ -299,13 +302,14 @@ export const kerasShapes = (): Readonly<Record<string, KerasConverter>> => ({
   resizing,
   add: merge((call, a, b) => call.draft.add(a, b)),
   subtract: merge((call, a, b) => call.draft.add(a, negative(call, b))),
-  multiply: merge((call, a, b) => call.draft.multiply(a, b)),
+  multiply: (call) =>
+    call.isNew ? maskedProduct(call, aligned(call)) : merge((own, a, b) => own.draft.multiply(a, b))(call),
   average(call) {
     const sum = merge((own, a, b) => own.draft.add(a, b))(call) as Flow;
     return call.draft.multiply(sum, scalar(call, 1 / call.inputs.length));
   },
-  maximum: merge((call, a, b) => binary(call, 'max', a, b)),
-  minimum: merge((call, a, b) => binary(call, 'min', a, b)),
+  maximum: extreme('max'),
+  minimum: extreme('min'),
   concatenate,
   dot,
   embedding,

@@ -1,6 +1,7 @@
 // A network from a file: a graph of layers and operations, and what became of the file.
 
 import { wrongMoment } from '../../errors.ts';
+import { quoteSome } from '../../formats/bytes.ts';
 import { evaluated } from '../../nn/evaluated.ts';
 import { GivenShape, Graph, type GraphBuilder, type Value } from '../../nn/graph.ts';
 import type { Draft, Flow } from './draft.ts';
@@ -9,7 +10,7 @@ import type { Draft, Flow } from './draft.ts';
 export interface NetworkReport {
   /** Can the network be trained? */
   readonly trainable: boolean;
-  /** Why not: operations that have no gradient, and where; null where it can. */
+  /** Why not: weights that several calls share; null where it can. */
   readonly reason: string | null;
   /** What became one: norms and activations that the file writes as several nodes. */
   readonly folded: readonly string[];
@@ -54,8 +55,7 @@ export class LoadedNetwork extends Graph {
   /**
    * Training mode, or with `false` evaluation mode. Returns the network.
    *
-   * @throws ERR_MODE for training mode of a network with operations that have no gradient
-   * (`report.reason`)
+   * @throws ERR_MODE for training mode of a network that cannot be trained (`report.reason`)
    */
   override train(on = true): this {
     const { report } = this;
@@ -75,22 +75,17 @@ export interface Read {
   readonly names: readonly string[];
   readonly outputs: readonly Flow[];
   readonly report: Pick<NetworkReport, 'folded' | 'unused' | 'assumed'>;
-  /** Why it cannot be trained, besides operations without a gradient. */
+  /** Why it cannot be trained. */
   readonly reasons: readonly string[];
 }
 
 /** Builds the network that a draft describes. */
 export function buildNetwork({ draft, names, outputs, report, reasons }: Read): LoadedNetwork {
-  const without = draft.untrained(outputs);
-  const kinds = [...new Set(without.map(({ kind }) => kind))];
-  const shown = kinds.slice(0, 8).map((kind) => {
-    const own = without.filter((one) => one.kind === kind);
-    return `${kind} (${own.length === 1 ? '' : `${own.length} times, first `}'${own[0].name}')`;
-  });
-  const more = kinds.length > 8 ? ` and ${kinds.length - 8} more` : '';
-  const operations = kinds.length ? [`no gradient of ${shown.join(', ')}${more}`] : [];
-  const all = [...operations, ...reasons];
-  const reason = all.length ? all.join('; ') : null;
+  const reason = reasons.length ? reasons.join('; ') : null;
+  const kept = reason === null ? draft.untrained(outputs) : [];
+  const assumed = kept.length
+    ? [...report.assumed, `training leaves the weights of ${quoteSome(kept.slice(0, 8))} as they are`]
+    : report.assumed;
   const entries = draft.inputs.map(({ name, flow }) => {
     const shape = flow.shape.map((length) => (Number.isNaN(length) ? null : length));
     return [name, new GivenShape(shape)] as const;
@@ -116,6 +111,6 @@ export function buildNetwork({ draft, names, outputs, report, reasons }: Read): 
         }),
       );
     },
-    { trainable: reason === null, reason, ...report },
+    { trainable: reason === null, reason, ...report, assumed },
   );
 }
