@@ -243,7 +243,9 @@ const WITH = t`With batch norm`;
 const WITHOUT = t`Without batch norm`;
 
 /** What one sees. */
-export function sentenceOf({ step, settings, batch, none }: Scene): Text {
+export function sentenceOf({ settings, batch, none }: Scene): Text {
+  // of the last point, which the figures are of
+  const step = Math.max(batch.steps.at(-1) ?? 0, none.steps.at(-1) ?? 0);
   if (batch.stopped && none.stopped) {
     return t`Both nets stopped. ${stopped(WITH, batch)} ${stopped(WITHOUT, none)}`;
   }

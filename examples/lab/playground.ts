@@ -1,5 +1,5 @@
 import type { Controls, Experiment } from './experiment.ts';
-import { CHOICES, shortly } from './page/inputs.ts';
+import { CHOICES, exactly, shortly } from './page/inputs.ts';
 import { buildNet, evaluate, percent, trainOn } from './training.ts';
 import { explained, type Trouble, troubleOf } from './trouble.ts';
 import { type Text, t } from './words.ts';
@@ -60,7 +60,7 @@ export const playground: Experiment = {
     });
     const end = found.accuracy.at(-1)!;
     return {
-      setup: t`784, ${depth} hidden layers of 100, 10; ${nameOf(norm)}, ${activation}, weights of ${scale}/√inputs, ${steps} steps of ${batch} at a rate of ${rate} falling to 0.`,
+      setup: t`784, ${depth} hidden layers of 100, 10; ${nameOf(norm)}, ${activation}, weights of ${exactly(scale)}/√inputs, ${steps} steps of ${batch} at a rate of ${exactly(rate)} falling to 0.`,
       figures: [
         figure(
           t`Training loss`,

@@ -18,7 +18,7 @@ import {
 } from '../../examples/lab/duel.ts';
 import { EXPERIMENTS } from '../../examples/lab/experiments.ts';
 import { chart, ticksIn } from '../../examples/lab/page/chart.ts';
-import { aboutOf, isRefused, readControls, shortly } from '../../examples/lab/page/inputs.ts';
+import { aboutOf, exactly, isRefused, readControls, settingsIn, shortly } from '../../examples/lab/page/inputs.ts';
 import { linkOf, readLink, settingsOf } from '../../examples/lab/page/link.ts';
 import { chartsOf, type Run } from '../../examples/lab/page/render.ts';
 import { drawn } from '../../examples/lab/page/scene.ts';
@@ -61,6 +61,8 @@ describe('inputs of the page', () => {
   test('numbers of any size are short', () => {
     const values = [0, 0.5, -0.25, 1234.5, 1e5, 1e9, 1e-6, 1.2e-7, -3.4e38, Number.NaN];
     expect(values.map(shortly).join(' ')).toBe('0 0.5 −0.25 1230 10⁵ 10⁹ 10⁻⁶ 1.2·10⁻⁷ −3.4·10³⁸ –');
+    expect([0.12345, 1e9, 123456, -2e-7].map(exactly).join(' ')).toBe('0.12345 10⁹ 1.23456·10⁵ −2·10⁻⁷');
+    expect(say(settingsIn({ rate: 1e9, norm: 'layer' }))).toBe('learning rate 10⁹, norm layer norm');
   });
 });
 
@@ -118,6 +120,9 @@ describe('charts of the page', () => {
 
   test('no values are an empty chart that says so', () => {
     expect(chart({ ...options, series: [{ ...line, x: [], y: [] }] })).toContain('one &amp; all: no values.');
+    const html = chart({ ...options, series: [{ ...line, y: [Number.NaN, Number.NaN, Number.NaN] }] });
+    expect(html).toContain('>no value that is a number<');
+    expect(html).toContain('>10</span>');
   });
 });
 

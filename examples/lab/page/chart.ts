@@ -47,7 +47,8 @@ function rangesOf({ series, xRange, yRange, isBars, xTicks }: Chart): { x: Range
   const xs = points.map(([x]) => x);
   const edges = series.flatMap(({ band }) => (band ? [...band.low, ...band.high] : [])).filter(Number.isFinite);
   const ys = [...points.map(([, y]) => y), ...(isBars ? [] : edges)];
-  const [least, most] = xs.length ? [Math.min(...xs), Math.max(...xs)] : [0, 1];
+  const all = xs.length ? xs : series.flatMap((line) => line.x);
+  const [least, most] = all.length ? [Math.min(...all), Math.max(...all)] : [0, 1];
   // a bar is as wide as what lies between two of them
   const half = isBars ? (most - least) / (2 * Math.max(1, new Set(xs).size - 1)) : 0;
   return {
@@ -166,9 +167,11 @@ export function chart(options: Chart, say: Say = english): string {
   const beside = yTicks.map(
     ([at, label]) => `<span class="y" ${styled('bottom', placed(at, y))}>${markup(label)}</span>`,
   );
+  const isEmpty = series.every((line) => line.x.length > 0 && finite(line).length === 0);
+  const empty = isEmpty ? `<span class="none">${markup(say(t`no value that is a number`))}</span>` : '';
   const legend = series.map((line) => `<li>${key(line, isBars)}${markup(line.label)}</li>`);
   return `<figure class="chart"><figcaption>${markup(title)}</figcaption><p class="axis">${markup(yLabel)}</p>
-<div class="plot" role="img" aria-label="${markup(described(options, say))}" style="--gutter:${gutter}ch"><svg viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">${grid.join('')}${drawn}<line class="ground" x1="0" x2="100" y1="100" y2="100"/></svg>${beside.join('')}${below(xTicks, x)}</div>
+<div class="plot" role="img" aria-label="${markup(described(options, say))}" style="--gutter:${gutter}ch"><svg viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">${grid.join('')}${drawn}<line class="ground" x1="0" x2="100" y1="100" y2="100"/></svg>${beside.join('')}${below(xTicks, x)}${empty}</div>
 <p class="axis under">${markup(xLabel)}</p>${isBare ? '' : `<ul class="legend">${legend.join('')}</ul>`}</figure>`;
 }
 

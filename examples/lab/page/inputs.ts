@@ -40,22 +40,30 @@ export const labelOf = (name: keyof Controls): Text => (isNumber(name) ? NUMBERS
 
 /** A value as a person reads it; choices have names. */
 export const wordFor = (name: keyof Controls, value: string | number): Value =>
-  isNumber(name) ? value : (CHOICES[name].values[value] ?? value);
+  typeof value === 'number' ? exactly(value) : isNumber(name) ? value : (CHOICES[name].values[value] ?? value);
 
 const RAISED = '⁰¹²³⁴⁵⁶⁷⁸⁹';
+
+/** A number as JavaScript writes it, with a raised power of ten. */
+function raised(text: string): string {
+  const [digits, power] = text.split('e');
+  const ten =
+    power && `10${power.startsWith('-') ? '⁻' : ''}${[...power.slice(1)].map((c) => RAISED[Number(c)]).join('')}`;
+  const factor = Number(digits);
+  return (ten ? (factor === 1 ? ten : `${factor}·${ten}`) : text).replace('-', '−');
+}
+
+/** Is a number so large or small that it is written with a power of ten? */
+const isFar = (value: number) => value !== 0 && (Math.abs(value) >= 1e5 || Math.abs(value) < 1e-3);
 
 /** A number in three digits, of whatever size: 0.05, 1.2·10⁻⁷, 10⁹. */
 export function shortly(value: number): string {
   if (!Number.isFinite(value)) return '–';
-  const size = Math.abs(value);
-  if (size !== 0 && (size >= 1e5 || size < 1e-3)) {
-    const [digits, power] = value.toExponential(1).split('e');
-    const raised = `10${power.startsWith('-') ? '⁻' : ''}${[...power.slice(1)].map((c) => RAISED[Number(c)]).join('')}`;
-    const factor = Number(digits);
-    return (factor === 1 ? raised : `${factor}·${raised}`).replace('-', '−');
-  }
-  return String(Number(value.toPrecision(3))).replace('-', '−');
+  return raised(isFar(value) ? value.toExponential(1) : String(Number(value.toPrecision(3))));
 }
+
+/** A number with all of its digits. */
+export const exactly = (value: number): string => raised(isFar(value) ? value.toExponential() : String(value));
 
 /**
  * Batch norm needs two values to take a variance of. Where the norm is not to be chosen, nets with

@@ -32,7 +32,7 @@ const PRESETS: readonly (readonly [label: Text, settings: Partial<Controls>])[] 
   [t`deep net`, { depth: 8 }],
   [t`large initial weights`, { scale: 20 }],
   [t`high learning rate`, { rate: 30 }],
-  [t`batches of two`, { batch: 2 }],
+  [t`batches of two, one layer`, { batch: 2, depth: 1, rate: 0.1 }],
 ];
 
 /** An input with its label, and what may be entered. */
@@ -102,7 +102,7 @@ function card({ name, title, question, claim, controls = {} }: Experiment, kept:
   const { kind, text } = kept ? badge(kept.result.holds, say) : { kind: '', text: say(t`Not run yet.`) };
   const inputs = fields(name, controls, say);
   return `<details class="card" id="${name}" data-name="${name}">
-<summary><span class="picture">${kept ? picture(kept.result) : net()}</span><h3>${word(title)}</h3><span class="question">${word(question)}</span><span>${word(claim)}</span><span class="badge ${kind}" data-part="badge"><b>${markup(text)}</b></span></summary>
+<summary><span class="picture" data-part="picture">${kept ? picture(kept.result) : net()}</span><h3>${word(title)}</h3><span class="question">${word(question)}</span><span>${word(claim)}</span><span class="badge ${kind}" data-part="badge"><b>${markup(text)}</b></span></summary>
 <div class="body"><form>${inputs}<div class="row wide"><button type="submit" data-do="run" aria-label="${word(t`Run: ${title}`)}">${word(t`Run`)}</button><button type="button" data-do="pause" disabled>${word(t`Pause`)}</button><button type="button" data-do="reset">${word(t`Reset`)}</button><label><input type="checkbox" data-part="compare" checked> ${word(t`draw the run before, if its settings differ`)}</label><a data-part="link" href="${linkOf(name, controls)}">${word(t`Link to these settings`)}</a></div></form>
 <p class="status" data-part="status" role="status"></p>
 <div data-part="result">${kept ? shown(kept, say) : ''}</div>

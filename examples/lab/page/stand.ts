@@ -8,7 +8,7 @@ import { Fields } from './fields.ts';
 import { isRefused, settingsIn, shortly } from './inputs.ts';
 import { type Link, linkOf, settingsOf } from './link.ts';
 import type { FromWorker, Live, ToWorker } from './protocol.ts';
-import { badge, isSame, type Run, rendered } from './render.ts';
+import { badge, isSame, picture, type Run, rendered } from './render.ts';
 
 /** Top of the axis of a live loss; chance is 2.3. */
 const MOST_LOSS = 5;
@@ -20,8 +20,7 @@ export class Stand {
   readonly #fields: Fields;
   readonly #say: Say;
   /** What stood there when the page came. */
-  readonly #kept: Readonly<Record<'result' | 'badge', string>>;
-  readonly #keptKind: string;
+  readonly #kept: readonly (readonly [part: string, html: string, kind: string])[];
   #worker: Worker | undefined;
   #paused = false;
   #losses: { x: number[]; y: number[] } = { x: [], y: [] };
@@ -36,8 +35,10 @@ export class Stand {
     this.#say = say;
     this.name = card.dataset.name!;
     this.#fields = new Fields(card.querySelector('form')!);
-    this.#kept = { result: this.#part('result').innerHTML, badge: this.#part('badge').innerHTML };
-    this.#keptKind = this.#part('badge').className;
+    this.#kept = ['picture', 'badge', 'result'].map((part) => {
+      const { innerHTML, className } = this.#part(part);
+      return [part, innerHTML, className] as const;
+    });
     const on = (action: string, work: () => void) => this.#button(action).addEventListener('click', work);
     on('pause', () => this.#pause());
     on('reset', () => this.#reset());
@@ -98,6 +99,7 @@ export class Stand {
     this.#losses = { x: [], y: [] };
     this.#part('live').replaceChildren();
     this.#part('result').replaceChildren();
+    this.#part('picture').replaceChildren();
     this.#judge('', this.#say(t`running`));
     this.#tell(t`starting`);
     const worker = new Worker('worker.js', { type: 'module' });
@@ -149,10 +151,12 @@ export class Stand {
     // a run of the same settings takes the place of the last one
     if (this.#last && !isSame(this.#last.controls, controls)) this.#before = this.#last;
     this.#last = { result, controls };
-    this.#render();
-    this.#judge(kind, this.#say(t`${text} (live)`));
-    this.#tell(t`Done. ${text} ${result.verdict}`);
     this.#end('done');
+    this.#render();
+    this.#part('picture').innerHTML = picture(result);
+    this.#judge(kind, this.#say(t`${text} (live)`));
+    // it is read out, and stands below
+    this.#tell(t`Done. ${text} ${result.verdict}`, 'off');
   }
 
   /** The last run; the one before in it, if that is asked for. */
@@ -177,9 +181,7 @@ export class Stand {
     this.#end('');
     [this.#last, this.#before] = [undefined, undefined];
     this.#part('live').replaceChildren();
-    this.#part('result').innerHTML = this.#kept.result;
-    this.#part('badge').innerHTML = this.#kept.badge;
-    this.#part('badge').className = this.#keptKind;
+    for (const [part, html, kind] of this.#kept) Object.assign(this.#part(part), { innerHTML: html, className: kind });
     this.#fields.set(this.#fields.defaults);
     this.#point();
     this.#tell('');
@@ -240,5 +242,5 @@ function liveCharts(live: Live, losses: { x: number[]; y: number[] }, say: Say):
     tone: 'a' as const,
   }));
   const neuron = rows.length ? strips(say(t`One of its neurons, a dot for each digit`), rows, say) : '';
-  return `${loss}${histogram}${neuron}`;
+  return `${loss}${live.histogram.some(Boolean) ? histogram : ''}${neuron}`;
 }

@@ -10,7 +10,7 @@ a { color: var(--a); } .off { position: absolute; width: 1px; height: 1px; overf
 .plot { position: relative; height: 9rem; margin: .55rem 1ch 1.5rem calc(var(--gutter, 0ch) + 1ch); } .plot svg { position: absolute; inset: 0; width: 100%; height: 100%; } .plot svg * { vector-effect: non-scaling-stroke; }
 .plot:has(.low) { margin-bottom: 2.7rem; } .plot span { position: absolute; line-height: 1; white-space: nowrap; color: var(--soft); font-variant-numeric: tabular-nums; font-size: .8125rem; }
 .plot .y { right: 100%; margin-right: .8ch; transform: translateY(50%); } .plot .x { top: 100%; margin-top: .35rem; transform: translateX(-50%); } .plot .low { margin-top: 1.5rem; } .plot .first { transform: none; } .plot .last { transform: translateX(-100%); }
-.ground { stroke: var(--soft); } .line.before { opacity: .6; stroke-width: 1.2; } .bar { fill: var(--a); } .bar.b { fill: var(--b); fill-opacity: .55; } .bar.c { fill: var(--c); } .bar.d { fill: var(--d); }
+.plot .none { left: 50%; top: 45%; transform: translateX(-50%); } [data-part=live]:not(:empty) { margin-top: 1.2rem; } .ground { stroke: var(--soft); } .line.before { opacity: .6; stroke-width: 1.2; } .bar { fill: var(--a); } .bar.b { fill: var(--b); fill-opacity: .55; } .bar.c { fill: var(--c); } .bar.d { fill: var(--d); }
 .dot { fill: none; stroke-width: 7px; stroke-linecap: round; stroke: var(--a); stroke-opacity: .6; } .dot.b { stroke: var(--b); } .dot.c { stroke: var(--c); } .dot.d { stroke: var(--d); }
 .strip { display: grid; grid-template-columns: 6.2em minmax(0, 1fr); align-items: start; } .strip .plot { height: 1.3rem; margin: .3rem 1.5ch 1.25rem 1ch; } .stage { padding-top: .35rem; line-height: 1.2; }
 .legend { font-size: .875rem; } .legend svg.key { width: 30px; height: 10px; }
