@@ -74,17 +74,17 @@ const PAUSE = `async () => {
 }`;
 
 /**
- * The two nets above the fold with these settings; to their end, or as far as a sentence that
- * changed.
+ * The two nets above the fold with these settings: to their end, or until their sentence says
+ * enough.
  */
-const DUEL = `async (settings, most) => {
+const DUEL = `async (settings, most, enough = '^$') => {
   const section = document.getElementById('duel');
   const part = (name) => section.querySelector('[data-part=' + name + ']').textContent;
   for (const [key, value] of Object.entries(settings)) section.querySelector('[name=' + key + ']').value = value;
   section.querySelector('[data-do=run]').click();
   const start = performance.now();
   const first = part('sentence');
-  while (section.dataset.state === 'running' && performance.now() - start < most) await new Promise((resolve) => setTimeout(resolve, 20));
+  while (section.dataset.state === 'running' && performance.now() - start < most && !new RegExp(enough).test(part('sentence'))) await new Promise((resolve) => setTimeout(resolve, 20));
   const at = [...section.querySelectorAll('.plot polyline, .plot rect')].map((e) => e.getBoundingClientRect());
   const plot = [...section.querySelectorAll('.plot')].map((e) => e.getBoundingClientRect());
   const isInside = ({ left, right, top, bottom }) => plot.some((p) => left >= p.left - 2 && right <= p.right + 2 && top >= p.top - 2 && bottom <= p.bottom + 2);
@@ -157,7 +157,7 @@ export async function examine(page: LabPage, shot?: (file: string, width: number
     await page.goto(`${origin}/`);
     await shot?.(`${folder}/wide.png`, 1100);
     // something moves at once
-    const moving = (await call(DUEL, {}, 3000)) as Duelled;
+    const moving = (await call(DUEL, {}, 60_000, '^After [1-9][0-9] steps')) as Duelled;
     check(moving.figures === 6 && moving.inside, `the duel: ${moving.figures} figures`);
     check(/^After \d+ steps /.test(moving.last) && moving.last !== moving.first, `the duel says: ${moving.last}`);
     for (const settings of [{ rate: '1e9' }, { rate: '0.5', batch: '2' }, { batch: '60', depth: '30' }]) {
