@@ -134,13 +134,9 @@ export class Stand {
     const { kind, text } = badge(result.holds, this.#say);
     const verdict = this.#say(result.verdict);
     const where = this.#say(
-      t`Live in this page: seed ${SEED}, at most a quarter of the steps, on ${trained} training digits and ${held} held-out ones.`,
-    );
-    const whole = this.#say(
       t`Live in this page: seed ${SEED}, on ${trained} training digits and ${held} held-out ones.`,
     );
-    const place = this.name === 'playground' ? whole : where;
-    this.#head = `<p class="verdict">${markup(text)} ${markup(verdict)}</p><p class="soft">${markup(this.#say(result.setup))} ${markup(place)}</p>`;
+    this.#head = `<p class="verdict">${markup(text)} ${markup(verdict)}</p><p class="soft">${markup(this.#say(result.setup))} ${markup(where)}</p>`;
     // a run of the same settings takes the place of the last one
     if (this.#last && !isSame(this.#last.controls, controls)) this.#before = this.#last;
     this.#last = { result, controls };
@@ -203,8 +199,9 @@ function liveCharts(live: Live, losses: { x: number[]; y: number[] }, say: Say):
     },
     say,
   );
-  const [low, high] = live.range;
-  const wide = (high - low || 1) / live.histogram.length;
+  const [low, top] = live.range;
+  const high = top > low ? top : low + 1;
+  const wide = (high - low) / live.histogram.length;
   const most = Math.max(...live.histogram, 0.01);
   const histogram = chart(
     {
@@ -219,7 +216,7 @@ function liveCharts(live: Live, losses: { x: number[]; y: number[] }, say: Say):
       ],
       xLabel: say(t`output of a unit`),
       yLabel: say(t`share of outputs`),
-      xRange: [low, high > low ? high : low + 1],
+      xRange: [low, high],
       yRange: [0, most],
       xTicks: [low, (low + high) / 2, high].map((at) => [at, shortly(at)] as const),
       yTicks: [0, most].map((at) => [at, percent(at)] as const),
