@@ -152,7 +152,7 @@ export async function examine(page: LabPage, shot?: (file: string, width: number
   }) as never);
   const call = (code: string, ...args: unknown[]) =>
     page.evaluate(`(${code})(${args.map((arg) => JSON.stringify(arg)).join(', ')})`);
-  const run = (name: string, controls: object = {}) => call(RUN, name, controls, 60_000) as Promise<Outcome>;
+  const run = (name: string, controls: object = {}) => call(RUN, name, controls, 300_000) as Promise<Outcome>;
   try {
     await page.goto(`${origin}/`);
     await shot?.(`${folder}/wide.png`, 1100);
@@ -161,7 +161,7 @@ export async function examine(page: LabPage, shot?: (file: string, width: number
     check(moving.figures === 6 && moving.inside, `the duel: ${moving.figures} figures`);
     check(/^After \d+ steps /.test(moving.last) && moving.last !== moving.first, `the duel says: ${moving.last}`);
     for (const settings of [{ rate: '1e9' }, { rate: '0.5', batch: '2' }, { batch: '60', depth: '30' }]) {
-      const { state, last, status, inside, text } = (await call(DUEL, settings, 120_000)) as Duelled;
+      const { state, last, status, inside, text } = (await call(DUEL, settings, 300_000)) as Duelled;
       check(state === 'done' && status === '', `the duel, ${JSON.stringify(settings)}: ${state} ${status}`);
       check(/\d % /.test(last) && inside && !/NaN|undefined|Infinity/.test(text), `the duel: ${last}`);
     }
@@ -192,7 +192,7 @@ export async function examine(page: LabPage, shot?: (file: string, width: number
     const other = await run('playground', { norm: 'none', scale: '0.05', rate: '0.05' });
     check(other.text !== plain.text, 'controls change nothing');
     check(other.address.startsWith('#playground?') && /scale=0.05/.test(other.address), `address ${other.address}`);
-    const over = (await call(AGAIN, { scale: '2' }, 60_000)) as string;
+    const over = (await call(AGAIN, { scale: '2' }, 300_000)) as string;
     check(/initial scale 2/.test(over) && /initial scale 0.05/.test(over), `two runs in one chart: ${over}`);
     const wild = await run('playground', { norm: 'none', activation: 'relu', rate: '1e9' });
     check(wild.state === 'done' && /the largest weight is now/.test(wild.text), `a rate of 1e9: ${wild.text}`);
