@@ -1,7 +1,7 @@
 import type { Experiment } from './experiment.ts';
 import { BOTH, compared, outcomeOf } from './grid.ts';
 import { acrossSeeds, median } from './training.ts';
-import { t } from './words.ts';
+import { listed, t } from './words.ts';
 
 const SCALES = [0.01, 0.1, 0.5, 1, 2, 5, 10];
 const STEPS = 200;
@@ -41,7 +41,7 @@ export const initialisation: Experiment = {
       return Math.max(...losses) - Math.min(...losses);
     };
     return {
-      setup: t`784, ${set.depth} hidden layers of 64, 10; ${set.activation}, weights of ${SCALES.join(', ')} times 1/√inputs, ${steps} steps of ${set.batch} at a rate of ${set.rate}.`,
+      setup: t`784, ${set.depth} hidden layers of 64, 10; ${set.activation}, weights of ${listed(SCALES)} times 1/√inputs, ${steps} steps of ${set.batch} at a rate of ${set.rate}.`,
       figures: [
         {
           title: t`Training loss at the end`,
