@@ -33,7 +33,6 @@ export const ZH: Readonly<Record<string, string>> = {
   Medians: '中位数',
   timing: '计时',
   milliseconds: '毫秒',
-  none: '无',
 
   // a net that diverges
   linear: '全连接',
@@ -127,6 +126,9 @@ export const ZH: Readonly<Record<string, string>> = {
   'Hidden inputs move by {0} deviations from point to point with batch norm and by {1} without; along its own direction the gradient changes by {2} of itself with it and by {3} without. That less shift is why batch norm helps is disputed: Santurkar et al. (2018) hold that a smoother loss is.':
     '两个观察点之间，隐藏层的输入在有批归一化时移动 {0} 个标准差，没有时移动 {1} 个；梯度沿自身方向的变化，有批归一化时是自身的 {2}，没有时是 {3}。漂移减少是不是批归一化有效的原因，尚有争议：Santurkar 等人（2018）认为原因是损失函数更平滑。',
 
+  'At a rate of {0} a net does not learn ({1}): its loss ends no lower than chance, and how its inputs move says nothing.':
+    '学习率为 {0} 时有网络学不会（{1}）：最后的损失不低于瞎猜，输入怎样漂移说明不了什么。',
+
   // initialisation
   Initialisation: '初始化',
   'How much does it matter how the weights begin?': '初始权重有多重要？',
@@ -139,20 +141,23 @@ export const ZH: Readonly<Record<string, string>> = {
   'Over scales of 0.01 to 10 the loss after {0} steps differs by {1} with batch norm and by {2} without.':
     '尺度从 0.01 到 10，{0} 步之后的损失，有批归一化时相差 {1}，没有时相差 {2}。',
 
+  'At a rate of {0} the loss after {1} steps is {2} or more at every scale ({3}): there is nothing to compare.':
+    '学习率为 {0} 时，{1} 步之后的损失在任何尺度下都是 {2} 或更大（{3}）：无从比较。',
+
   // learning-rate
   'Learning rate': '学习率',
   'Does batch norm allow higher learning rates?': '批归一化允许更大的学习率吗？',
   'Batch norm allows higher learning rates.': '批归一化允许更大的学习率。',
   '{0}, rate {1}, seed {2}': '{0}，学习率 {1}，随机种子 {2}',
-  ' (at best in {0} steps)': '（最快 {0} 步）',
+  'at rates of {0} (at best in {1} steps)': '学习率为 {0}（最快 {1} 步）',
+  'at no rate that was tried': '试过的学习率都达不到',
   '784, {0} hidden layers of 64, 10; {1}, weights of {2}/√inputs, batches of {3}; steps until 90 % of 500 held-out digits are recognised, {4} at most; where the loss stops being finite, or that is never reached, {5}.':
     '784，{0} 个隐藏层各 64 个单元，10；{1}，初始权重 {2}/√输入数，批大小 {3}；认出 500 个测试数字中的 90 % 所需的步数，最多 {4} 步；损失不再是有限数，或始终达不到时，记为 {5} 步。',
   'Steps to nine of ten held-out digits': '认出九成测试数字所需的步数',
   'steps ({0}: never)': '步数（{0} 表示达不到）',
   'Loss at the end (medians)': '最后的损失（中位数）',
   diverged: '发散',
-  'With batch norm nine of ten are reached at rates of {0}{1}; without at {2}{3}{4}.':
-    '有批归一化时，能认出九成数字的学习率：{0}{1}；没有时：{2}{3}{4}。',
+  'With batch norm nine of ten are reached {0}; without {1}{2}.': '认出九成数字：有批归一化时，{0}；没有时，{1}{2}。',
   '; without it the loss stopped being finite at {0}': '；没有时，以下学习率使损失不再是有限数：{0}',
 
   // depth
