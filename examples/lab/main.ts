@@ -81,7 +81,7 @@ function byName(name: string): Experiment {
 
 /** The page stands at once, with kept results; everything else runs in it. */
 async function showPage(): Promise<void> {
-  const { buildSite, serve } = await import('./page/site.ts');
+  const { buildSite, fileOf, serve } = await import('./page/site.ts');
   const folder = options.build ?? fileURLToPath(new URL('../../report/lab/', import.meta.url));
   await buildSite(folder, loadDigits, EXPERIMENTS);
   console.log(`${relative(process.cwd(), folder)}: a folder that any host can serve`);
@@ -89,7 +89,8 @@ async function showPage(): Promise<void> {
   const server = await serve(folder, Number(options.port)).catch((error: NodeJS.ErrnoException) =>
     error.code === 'EADDRINUSE' ? refuse('--port with a free port', options.port) : Promise.reject(error),
   );
-  console.log(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+  const page = language === 'en' ? '' : fileOf(language);
+  console.log(`http://127.0.0.1:${(server.address() as AddressInfo).port}/${page}`);
 }
 
 async function runAll(chosen: readonly Experiment[]): Promise<void> {

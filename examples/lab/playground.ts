@@ -1,21 +1,17 @@
 import type { Controls, Experiment } from './experiment.ts';
+import { CHOICES, exactly, shortly } from './page/inputs.ts';
 import { buildNet, evaluate, percent, trainOn } from './training.ts';
 import { explained, type Trouble, troubleOf } from './trouble.ts';
 import { type Text, t } from './words.ts';
 
 const STEPS = 1500;
+/** Share of units from which on they are spoken of. */
+const DEAD = 0.5;
 const DEFAULTS: Controls = { scale: 1, rate: 0.2, batch: 60, norm: 'batch', activation: 'tanh', depth: 3 };
 
-const NAMES: Record<Controls['norm'], Text> = {
-  none: t`no norm`,
-  batch: t`batch norm`,
-  renorm: t`batch renorm`,
-  layer: t`layer norm`,
-  group: t`group norm`,
-};
+const nameOf = (norm: Controls['norm']) => CHOICES.norm.values[norm];
 
-const shortly = (loss: number) =>
-  Number.isFinite(loss) ? (loss < 100 ? loss.toFixed(3) : loss.toExponential(1)) : t`not finite`;
+const inWords = (loss: number) => (Number.isFinite(loss) ? shortly(loss) : t`not finite`);
 
 /** The paper's net with everything to be turned. */
 export const playground: Experiment = {
@@ -32,9 +28,11 @@ export const playground: Experiment = {
     const found = { steps: [] as number[], loss: [] as number[], accuracy: [] as number[] };
     let recent: number[] = [];
     let broken: { step: number; trouble: Trouble } | undefined;
+    let dead = 0;
     await show(t`training`);
     await trainOn(net, train, { steps, size: batch, lr: rate, seed: seeds[0] }, async (step, loss, x) => {
       if (!Number.isFinite(loss)) broken ??= { step, trouble: troubleOf(net, x) };
+      else if (step === steps) ({ dead } = troubleOf(net, x));
       recent.push(loss);
       if (step % every) return;
       found.steps.push(step);
@@ -42,7 +40,7 @@ export const playground: Experiment = {
       found.accuracy.push(evaluate(net, test).accuracy);
       recent = [];
       await show(
-        t`step ${step} of ${steps}: loss ${shortly(found.loss.at(-1)!)}, accuracy ${percent(found.accuracy.at(-1)!)}`,
+        t`step ${step} of ${steps}: loss ${inWords(found.loss.at(-1)!)}, accuracy ${percent(found.accuracy.at(-1)!)}`,
         step / steps,
       );
     });
@@ -51,7 +49,7 @@ export const playground: Experiment = {
       title,
       series: [
         {
-          label: t`${NAMES[norm]}, ${activation}`,
+          label: t`${nameOf(norm)}, ${activation}`,
           tone: 'a' as const,
           x: found.steps,
           y,
@@ -62,7 +60,7 @@ export const playground: Experiment = {
     });
     const end = found.accuracy.at(-1)!;
     return {
-      setup: t`784, ${depth} hidden layers of 100, 10; ${NAMES[norm]}, ${activation}, weights of ${scale}/√inputs, ${steps} steps of ${batch} at a rate of ${rate} falling to 0.`,
+      setup: t`784, ${depth} hidden layers of 100, 10; ${nameOf(norm)}, ${activation}, weights of ${exactly(scale)}/√inputs, ${steps} steps of ${batch} at a rate of ${exactly(rate)} falling to 0.`,
       figures: [
         figure(
           t`Training loss`,
@@ -73,7 +71,9 @@ export const playground: Experiment = {
       ],
       verdict: broken
         ? t`Step ${broken.step}: ${explained(broken.trouble)} No step is taken after that; ${percent(end)} of the held-out digits are recognised.`
-        : t`After ${steps} steps ${percent(end)} of the held-out digits are recognised.`,
+        : dead >= DEAD
+          ? t`After ${steps} steps ${percent(dead)} of the hidden units are dead: they give one value for the whole batch. ${percent(end)} of the held-out digits are recognised.`
+          : t`After ${steps} steps ${percent(end)} of the held-out digits are recognised.`,
       holds: !broken && end > 0.5,
     };
   },

@@ -137,7 +137,7 @@ export const ZH: Readonly<Record<string, string>> = {
   '784, {0} hidden layers of 64, 10; {1}, weights of {2} times 1/√inputs, {3} steps of {4} at a rate of {5}.':
     '784，{0} 个隐藏层各 64 个单元，10；{1}，初始权重为 1/√输入数 的 {2} 倍，{3} 步，每步 {4} 个，学习率 {5}。',
   'Training loss at the end': '最后的训练损失',
-  'loss (10: that or more)': '损失（10 表示 10 或更大）',
+  'loss (10: that or more)': '损失（上限 10）',
   'Over scales of 0.01 to 10 the loss after {0} steps differs by {1} with batch norm and by {2} without.':
     '尺度从 0.01 到 10，{0} 步之后的损失，有批归一化时相差 {1}，没有时相差 {2}。',
 
@@ -320,4 +320,126 @@ export const ZH: Readonly<Record<string, string>> = {
   'images per second': '每秒图像数',
   'Compiled, a net with batch norm takes {0} times as long as one without; layer by layer it takes {1} times as long as compiled, and as plain loops {2} times (median; the middle half of the rounds); all give the same within {3}.':
     '编译之后，有批归一化的网络所用的时间是没有的 {0} 倍；逐层运行是编译的 {1} 倍，普通循环是 {2} 倍（中位数；括号里是各轮的中间一半）；结果之间相差不超过 {3}。',
+
+  // the page: inputs and links
+  '{0} {1}': '{0} {1}',
+  '{0}: {1}': '{0}：{1}',
+  '{0} ({1})': '{0}（{1}）',
+  'hidden layers': '隐藏层数',
+  'batch size': '批大小',
+  'times the gradient': '乘以梯度',
+  'times 1/√inputs': '乘以 1/√输入数',
+  layers: '层',
+  digits: '个数字',
+  tanh: 'tanh',
+  sigmoid: 'sigmoid',
+  ReLU: 'ReLU',
+  nothing: '空',
+  '{0}; {1} to {2}, default {3}': '{0}；{1} 到 {2}，默认 {3}',
+  '{0} expected a whole number from {1} to {2} with batch norm, got {3}':
+    '有批归一化时，{0}应为 {1} 到 {2} 的整数，得到的是 {3}',
+  '{0} expected a whole number from {1} to {2}, got {3}': '{0}应为 {1} 到 {2} 的整数，得到的是 {3}',
+  '{0} expected a number from {1} to {2}, got {3}': '{0}应为 {1} 到 {2} 的数，得到的是 {3}',
+  '{0} expected one of {1}, got {2}': '{0}应为以下之一：{1}；得到的是 {2}',
+  'The link sets {0}, which is no setting here.': '链接设置了 {0}，这里没有这个参数。',
+  'The link cannot be followed: {0}.': '无法打开这个链接：{0}。',
+  'The link names {0}, and there is no such experiment.': '链接指向 {0}，没有这个实验。',
+
+  // the page: frame
+  'Batch norm, run and seen': '批归一化：跑一遍就明白',
+  'Without JavaScript the results below can be read, and nothing runs.':
+    '没有 JavaScript 时，下面的结果可以看，但什么也不能运行。',
+  Experiments: '实验',
+  'What is said of batch normalization, tried on real digits. Each card opens in place. Its result was worked out beforehand, in whole runs; each experiment also runs here, with one seed and fewer steps, and says what was done.':
+    '关于批归一化的种种说法，用真实的手写数字来验证。卡片点开就能看。上面的结果是事先完整运行得到的；每个实验也可以在这里现场运行，只用一个随机种子，步数更少，并说明做了什么。',
+  'Seeds {0}, medians.{1} Whole run of evenkeel {2} ({3}) on Node {4}, {5}, {6}.':
+    '随机种子 {0}，取中位数。{1}完整运行：evenkeel {2}（{3}），Node {4}，{5}，{6}。',
+  ' Of {0} further seeds it held for {1}.': '另外 {0} 个随机种子中有 {1} 个成立。',
+  'Not run yet.': '还没有运行。',
+  Run: '运行',
+  'Run: {0}': '运行：{0}',
+  Pause: '暂停',
+  'Go on': '继续',
+  Reset: '重置',
+  'draw the run before, if its settings differ': '设置不同时，同时画出上一次运行',
+  'Link to these settings': '这组设置的链接',
+  'As a table': '以表格显示',
+
+  // the page: two nets at once
+  'Two nets at once': '两个网络同时训练',
+  'Two nets learn to read handwritten digits, here and now. They differ in batch norm alone.':
+    '两个网络正在这里现场学认手写数字，唯一的区别是批归一化。',
+  'Train again': '重新训练',
+  'Try:': '试试：',
+  defaults: '默认值',
+  'deep net': '深层网络',
+  'large initial weights': '很大的初始权重',
+  'high learning rate': '很大的学习率',
+  'batches of two, one layer': '批大小为 2，一层',
+  'no value that is a number': '没有一个值是数',
+  '784 pixels, hidden layers of 64 sigmoid units, 10 classes; gradient descent with a steady learning rate. Both nets begin with the same weights and see the same batches.':
+    '784 个像素，每个隐藏层 64 个 sigmoid 单元，10 个类别；梯度下降，学习率不变。两个网络的初始权重相同，看到的每一批也相同。',
+  'With batch norm': '有批归一化',
+  'Without batch norm': '没有批归一化',
+  'Two nets of the same layers, {0} of them hidden, learn from the same digits; one has batch norm.':
+    '两个网络的层相同（{0} 个隐藏层），学的数字也相同；只有一个有批归一化。',
+  '{0} the net stopped at step {1}: {2}': '{0}的网络在第 {1} 步停了：{2}',
+  'Both nets stopped. {0} {1}': '两个网络都停了。{0}{1}',
+  '{0} With it {1} of the held-out digits are recognised after {2} steps.':
+    '{0}有批归一化的网络认出 {1} 的测试数字（{2} 步之后）。',
+  '{0} Without it {1} of the held-out digits are recognised after {2} steps.':
+    '{0}没有批归一化的网络认出 {1} 的测试数字（{2} 步之后）。',
+  'After {0} steps both nets are dead: with batch norm {1} of the hidden units give one value for the whole batch, without it {2}; no digit looks different from another, and {3} and {4} are recognised.':
+    '{0} 步之后，两个网络都已失效：有批归一化时 {1} 的隐藏单元对整批数据只给出一个值，没有时 {2}；数字之间看不出区别，分别认出 {3} 和 {4}。',
+  '{0} {1} of the hidden units are dead after {2} steps: they give one value for the whole batch, so no digit looks different from another. That net recognises {3} of the held-out digits, the other {4}.':
+    '{0}的网络有 {1} 的隐藏单元在 {2} 步之后已经失效：它们对整批数据只给出一个值，数字之间看不出区别。这个网络认出 {3} 的测试数字，另一个认出 {4}。',
+  'After {0} steps neither net has begun to learn (a tenth is chance): {1} of the held-out digits are recognised with batch norm, {2} without.':
+    '{0} 步之后，两个网络都还没有学到东西（瞎猜也有一成）：有批归一化时认出 {1} 的测试数字，没有时认出 {2}。',
+  'After {0} steps the net with batch norm recognises {1} of the held-out digits, the net without it {2}.{3}':
+    '{0} 步之后，有批归一化的网络认出 {1} 的测试数字，没有的认出 {2}。{3}',
+  'After {0} steps the net without batch norm is ahead: it recognises {1} of the held-out digits, the net with it {2}.{3}':
+    '{0} 步之后，没有批归一化的网络领先：它认出 {1} 的测试数字，有批归一化的认出 {2}。{3}',
+  'After {0} steps both nets recognise about as many held-out digits, {1} with batch norm and {2} without; to {3} the net with it took {4} steps, the net without {5}.':
+    '{0} 步之后，两个网络认出的测试数字差不多：有批归一化时 {1}，没有时 {2}；要认出 {3}，有批归一化的用了 {4} 步，没有的用了 {5} 步。',
+  'After {0} steps both nets recognise about as many held-out digits: {1} with batch norm, {2} without.':
+    '{0} 步之后，两个网络认出的测试数字差不多：有批归一化时 {1}，没有时 {2}。',
+  ' Batch norm takes its mean and variance from {0} digits, and these waver.':
+    '批归一化的均值和方差只来自 {0} 个数字，波动很大。',
+  " Its last hidden layer tells digits apart: a unit's outputs spread by {0}, without batch norm by {1}.":
+    '它的最后一个隐藏层能区分数字：一个单元的输出的标准差为 {0}，没有批归一化时为 {1}。',
+  " Without batch norm {0} of the last hidden layer's outputs lie at the ends of the sigmoid, where its slope is almost 0; with it {1}.":
+    '没有批归一化时，最后一个隐藏层有 {0} 的输出落在 sigmoid 的两端，那里的斜率几乎为 0；有批归一化时为 {1}。',
+  Loss: '损失',
+  'cross entropy ({0}: that or more)': '交叉熵（上限 {0}）',
+  'held-out digits recognised': '认出的测试数字',
+  'Last hidden layer, {0}': '最后一个隐藏层，{0}',
+  'output of a unit': '单元的输出',
+  'share of outputs': '占全部输出的比例',
+  'share of outputs ({0}: that or more)': '占全部输出的比例（上限 {0}）',
+  'One of its neurons, a dot for each digit': '其中一个神经元，一个点是一个数字',
+  'linear layer': '全连接层',
+
+  // the page: an experiment that runs
+  starting: '正在启动',
+  running: '正在运行',
+  'no result': '没有结果',
+  'It stopped: {0}': '运行停止：{0}',
+  'The worker stopped: {0}': '后台线程停止：{0}',
+  'Done. {0} {1}': '完成。{0}{1}',
+  '{0} (live)': '{0}（现场运行）',
+  'Live in this page: seed {0}, at most a quarter of the steps, on {1} training digits and {2} held-out ones.':
+    '在本页现场运行：随机种子 {0}，最多四分之一的步数，{1} 个训练数字，{2} 个测试数字。',
+  'Live in this page: seed {0}, on {1} training digits and {2} held-out ones.':
+    '在本页现场运行：随机种子 {0}，{1} 个训练数字，{2} 个测试数字。',
+  'The run before, drawn thin: {0}. {1}': '上一次运行（细线）：{0}。{1}',
+  'The net that trained last ({0} steps a second)': '最近训练的网络（每秒 {0} 步）',
+  'loss ({0}: that or more)': '损失（上限 {0}）',
+  'Outputs of its last activation': '它最后一个激活层的输出',
+  outputs: '输出',
+  '{0}: {1} over {2}.': '{0}：纵轴为{1}，横轴为{2}。',
+  '{0}: no values.': '{0}：没有值。',
+  '{0}: {1} at {2}, {3} at {4}.': '{0}：{2} 处为 {1}，{4} 处为 {3}。',
+  '{0}: {1} values from {2} to {3}, mean {4}.': '{0}：{1} 个值，从 {2} 到 {3}，均值 {4}。',
+  'After {0} steps {1} of the hidden units are dead: they give one value for the whole batch. {2} of the held-out digits are recognised.':
+    '{0} 步之后，{1} 的隐藏单元已经失效：它们对整批数据只给出一个值。能认出 {2} 的测试数字。',
 };

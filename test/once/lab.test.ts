@@ -1,14 +1,10 @@
 // The experiments about batch norm, as `npm run lab` runs them.
 
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { EXPERIMENTS } from '../../examples/lab/experiments.ts';
 import { readKept } from '../../examples/lab/kept.ts';
-import { readNumber } from '../../examples/lab/page/inputs.ts';
 import { draw, tabulate } from '../../examples/lab/terminal.ts';
 import { afterCheck } from '../../examples/lab/verdict.ts';
 
@@ -96,28 +92,6 @@ test('a claim that fewer than four of five further seeds bear out is not said to
     false,
     undefined,
   ]);
-});
-
-test('what is typed in the page is answered in the words of its label', () => {
-  expect(readNumber('rate', '1e9')).toBe(1e9);
-  expect(readNumber('rate', 'NaN')).toBe('learning rate expected a number from 0.000001 to 1000000000, got NaN');
-  expect(readNumber('depth', '')).toBe('hidden layers expected a whole number from 1 to 30, got nothing');
-  expect(readNumber('batch', '1.5')).toBe('batch size expected a whole number from 1 to 1000, got 1.5');
-});
-
-test('the page is a folder that needs nothing else', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'evenkeel-'));
-  try {
-    lab('--build', folder);
-    expect(readdirSync(folder).sort()).toEqual(['digits.bin', 'index.html', 'page.js', 'worker.js']);
-    const page = readFileSync(join(folder, 'index.html'), 'utf8');
-    for (const name of NAMES) expect(page).toContain(`data-name="${name}"`);
-    expect(page.match(/class="verdict"/g)!.length).toBe(NAMES.length);
-    expect(page.match(/Of 5 further seeds it held for [0-5]\./g)!.length).toBe(NAMES.length - 1);
-    expect(page).not.toMatch(/NaN|undefined|Infinity|https?:\/\//);
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
 });
 
 test('figures and tables as text', () => {

@@ -19,7 +19,8 @@ export interface LabPage {
 
 /** Runs one experiment to its end with these controls; what its status says. */
 const RUN = `async (name, controls, most) => {
-  const section = document.querySelector('section[data-name="' + name + '"]');
+  const section = document.querySelector('details[data-name="' + name + '"]');
+  section.open = true;
   section.querySelector('[data-do=reset]').click();
   for (const [key, value] of Object.entries(controls)) section.querySelector('[name=' + key + ']').value = value;
   section.querySelector('[data-do=run]').click();
@@ -29,7 +30,17 @@ const RUN = `async (name, controls, most) => {
     if (performance.now() - start > most) throw new Error(name + ' did not end: ' + status.textContent);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
-  return { state: section.dataset.state ?? '', text: status.textContent, steps: Number(section.dataset.steps ?? 0), charts: section.querySelectorAll('[data-part=live] svg[role=img]').length };
+  return { state: section.dataset.state ?? '', text: status.textContent, steps: Number(section.dataset.steps ?? 0), charts: section.querySelectorAll('[data-part=live] figure').length, badge: section.querySelector('[data-part=badge]').textContent, address: location.hash };
+}`;
+
+/** Runs the playground once more with other settings; the legend of its first chart. */
+const AGAIN = `async (controls, most) => {
+  const card = document.getElementById('playground');
+  for (const [key, value] of Object.entries(controls)) card.querySelector('[name=' + key + ']').value = value;
+  card.querySelector('[data-do=run]').click();
+  const start = performance.now();
+  while (card.dataset.state === 'running' && performance.now() - start < most) await new Promise((resolve) => setTimeout(resolve, 20));
+  return card.querySelector('[data-part=result] .legend').textContent;
 }`;
 
 interface Outcome {
@@ -37,15 +48,18 @@ interface Outcome {
   text: string;
   steps: number;
   charts: number;
+  badge: string;
+  address: string;
 }
 
 /** Presses pause, looks whether the net stands still, and goes on. */
 const PAUSE = `async () => {
-  const section = document.querySelector('section[data-name=playground]');
+  const section = document.querySelector('details[data-name=playground]');
   const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
   section.querySelector('[data-do=reset]').click();
   section.querySelector('[data-do=run]').click();
   for (let i = 0; i < 400 && !section.querySelector('[data-part=live] svg'); i++) await wait(20);
+  const judged = section.querySelector('[data-part=result]').textContent;
   const pause = section.querySelector('[data-do=pause]');
   pause.click();
   await wait(300);
@@ -56,7 +70,45 @@ const PAUSE = `async () => {
   await wait(600);
   const three = section.querySelector('[data-part=live]').innerHTML;
   section.querySelector('[data-do=reset]').click();
-  return { still: one === two, moved: three !== two, gone: section.querySelector('[data-part=live]').innerHTML === '' };
+  return { still: one === two, moved: three !== two, gone: section.querySelector('[data-part=live]').innerHTML === '', judged };
+}`;
+
+/**
+ * The two nets above the fold with these settings; to their end, or as far as a sentence that
+ * changed.
+ */
+const DUEL = `async (settings, most) => {
+  const section = document.getElementById('duel');
+  const part = (name) => section.querySelector('[data-part=' + name + ']').textContent;
+  for (const [key, value] of Object.entries(settings)) section.querySelector('[name=' + key + ']').value = value;
+  section.querySelector('[data-do=run]').click();
+  const start = performance.now();
+  const first = part('sentence');
+  while (section.dataset.state === 'running' && performance.now() - start < most) await new Promise((resolve) => setTimeout(resolve, 20));
+  const at = [...section.querySelectorAll('.plot polyline, .plot rect')].map((e) => e.getBoundingClientRect());
+  const plot = [...section.querySelectorAll('.plot')].map((e) => e.getBoundingClientRect());
+  const isInside = ({ left, right, top, bottom }) => plot.some((p) => left >= p.left - 2 && right <= p.right + 2 && top >= p.top - 2 && bottom <= p.bottom + 2);
+  return { state: section.dataset.state, first, last: part('sentence'), status: part('status'), invalid: section.querySelectorAll('[aria-invalid]').length, address: location.hash, figures: section.querySelectorAll('figure').length, inside: at.length > 0 && at.every(isInside), text: section.textContent };
+}`;
+
+interface Duelled {
+  state: string;
+  first: string;
+  last: string;
+  status: string;
+  invalid: number;
+  address: string;
+  figures: number;
+  inside: boolean;
+  text: string;
+}
+
+/** Does as a link to these settings would. */
+const FOLLOW = `async (hash) => {
+  location.hash = hash;
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  const card = document.getElementById('speed');
+  return { open: card.open, rate: card.querySelector('[name=rate]').value, status: card.querySelector('[data-part=status]').textContent, notice: document.getElementById('notice').textContent };
 }`;
 
 /**
@@ -104,14 +156,34 @@ export async function examine(page: LabPage, shot?: (file: string, width: number
   try {
     await page.goto(`${origin}/`);
     await shot?.(`${folder}/wide.png`, 1100);
+    // something moves at once
+    const moving = (await call(DUEL, {}, 3000)) as Duelled;
+    check(moving.figures === 6 && moving.inside, `the duel: ${moving.figures} figures`);
+    check(/^After \d+ steps /.test(moving.last) && moving.last !== moving.first, `the duel says: ${moving.last}`);
+    for (const settings of [{ rate: '1e9' }, { rate: '0.5', batch: '2' }, { batch: '60', depth: '30' }]) {
+      const { state, last, status, inside, text } = (await call(DUEL, settings, 120_000)) as Duelled;
+      check(state === 'done' && status === '', `the duel, ${JSON.stringify(settings)}: ${state} ${status}`);
+      check(/\d % /.test(last) && inside && !/NaN|undefined|Infinity/.test(text), `the duel: ${last}`);
+    }
+    const refused = (await call(DUEL, { depth: '3', batch: '1', rate: '0.5' }, 1000)) as Duelled;
+    check(
+      refused.invalid === 1 && /^batch size expected a whole number from 2 to 1000 .*, got 1$/.test(refused.status),
+      `the duel with a batch of 1: ${refused.status}`,
+    );
+    const linked = (await call(FOLLOW, '#speed?rate=2')) as Record<string, unknown>;
+    check(linked.open === true && linked.rate === '2', `a link: ${JSON.stringify(linked)}`);
+    const wrong = (await call(FOLLOW, '#speed?rate=x')) as { status: string };
+    check(/learning rate expected a number from .*, got x/.test(wrong.status), `a wrong link: ${wrong.status}`);
+    const lost = (await call(FOLLOW, '#nowhere')) as { notice: string };
+    check(/nowhere/.test(lost.notice), `a link to nothing: ${lost.notice}`);
     const names = (await page.evaluate(
-      "[...document.querySelectorAll('section[data-name]')].map((s) => s.dataset.name)",
+      "[...document.querySelectorAll('details[data-name]')].map((s) => s.dataset.name)",
     )) as string[];
     // each experiment, and the playground
     check(names.length === EXPERIMENTS.length + 1, `${names.length} experiments`);
     for (const name of names) {
-      const { state, text } = await run(name);
-      check(state === 'done', `${name}: ${state} ${text}`);
+      const { state, text, badge } = await run(name);
+      check(state === 'done' && /live/.test(badge), `${name}: ${state} ${text}`);
       check(!/NaN|undefined/.test(text), `${name}: ${text}`);
     }
     const plain = await run('playground');
@@ -119,16 +191,22 @@ export async function examine(page: LabPage, shot?: (file: string, width: number
     check(plain.charts === 3, `${plain.charts} live pictures`);
     const other = await run('playground', { norm: 'none', scale: '0.05', rate: '0.05' });
     check(other.text !== plain.text, 'controls change nothing');
+    check(other.address.startsWith('#playground?') && /scale=0.05/.test(other.address), `address ${other.address}`);
+    const over = (await call(AGAIN, { scale: '2' }, 60_000)) as string;
+    check(/initial scale 2/.test(over) && /initial scale 0.05/.test(over), `two runs in one chart: ${over}`);
     const wild = await run('playground', { norm: 'none', activation: 'relu', rate: '1e9' });
     check(wild.state === 'done' && /the largest weight is now/.test(wild.text), `a rate of 1e9: ${wild.text}`);
     const single = await run('playground', { batch: '1' });
-    check(/expected at least 2 values per channel, got 1/.test(single.text), `a batch of 1: ${single.text}`);
+    check(/batch size expected a whole number from 2 .*, got 1/.test(single.text), `a batch of 1: ${single.text}`);
     const broken = await run('playground', { rate: 'NaN' });
     check(/learning rate expected a number from .*, got NaN/.test(broken.text), `a rate of NaN: ${broken.text}`);
     const deep = await run('playground', { depth: '30' });
     check(deep.state === 'done', `30 layers: ${deep.state} ${deep.text}`);
-    const paused = (await call(PAUSE)) as { still: boolean; moved: boolean; gone: boolean };
-    check(paused.still && paused.moved && paused.gone, `pause and reset: ${JSON.stringify(paused)}`);
+    const paused = (await call(PAUSE)) as { still: boolean; moved: boolean; gone: boolean; judged: string };
+    check(
+      paused.still && paused.moved && paused.gone && paused.judged === '',
+      `pause and reset: ${JSON.stringify(paused)}`,
+    );
     const width = (await call(WIDTH)) as { page: number; window: number };
     check(width.window === 360 && width.page <= width.window, `at 360 px: ${JSON.stringify(width)}`);
     await shot?.(`${folder}/narrow.png`, 360);

@@ -1,13 +1,13 @@
-// Runs experiments beside the page: the same code as on the command line.
+// Runs the duel and the experiments beside the page: the same code as on the command line.
 
 import { ActivationLayer, BatchNorm, type Layer, Linear, type Sequential } from 'evenkeel';
 import type { Digits } from '../../digits/digits.ts';
 import { PIXELS } from '../../digits/digits.ts';
+import { Duel, STEPS } from '../duel.ts';
 import { EXPERIMENTS } from '../experiments.ts';
 import { playground } from '../playground.ts';
 import { live } from '../training.ts';
-import { judged } from '../verdict.ts';
-import { say, spoken } from '../words.ts';
+import { type Text, t } from '../words.ts';
 import type { FromWorker, Live, ToWorker } from './protocol.ts';
 
 const scope = globalThis as unknown as {
@@ -18,12 +18,14 @@ const tell = (message: FromWorker) => scope.postMessage(message);
 
 /** Live pictures a second. */
 const PICTURES = 8;
+/** Milliseconds that the duel takes at least, so that one sees it go. */
+const DUEL_TIME = 15_000;
 let resume: (() => void) | undefined;
 let paused = false;
 
 /** Lets messages in; waits while the page pauses. */
-async function rest(): Promise<void> {
-  await new Promise<void>((resolve) => setTimeout(resolve, 0));
+async function rest(milliseconds = 0): Promise<void> {
+  await new Promise<void>((resolve) => setTimeout(resolve, milliseconds));
   while (paused) {
     await new Promise<void>((resolve) => {
       resume = resolve;
@@ -31,18 +33,21 @@ async function rest(): Promise<void> {
   }
 }
 
-let last = 0;
-let counted = { step: 0, at: 0 };
-live.rest = rest;
-live.step = (net, step, loss) => {
-  const now = performance.now();
-  if (step < counted.step || counted.at === 0) counted = { step, at: now };
-  if (now - last < 1000 / PICTURES) return false;
-  last = now;
-  const spent = (now - counted.at) / 1000;
-  tell({ tell: 'live', live: picture(net, step, loss, spent > 0 ? (step - counted.step) / spent : 0) });
-  return true;
-};
+/** Shows nets while experiments train them. */
+function watch(): void {
+  let last = 0;
+  let counted = { step: 0, at: 0 };
+  live.rest = rest;
+  live.step = (net, step, loss) => {
+    const now = performance.now();
+    if (step < counted.step || counted.at === 0) counted = { step, at: now };
+    if (now - last < 1000 / PICTURES) return false;
+    last = now;
+    const spent = (now - counted.at) / 1000;
+    tell({ tell: 'live', live: picture(net, step, loss, spent > 0 ? (step - counted.step) / spent : 0) });
+    return true;
+  };
+}
 
 const NEURON = 0;
 
@@ -50,7 +55,7 @@ const NEURON = 0;
 function picture(net: Sequential, step: number, loss: number, stepsPerSecond: number): Live {
   // a batch that is not finite would be counted once more by running it again
   const outputs = Number.isFinite(loss) ? live.outputs(net) : [];
-  const neuron: { stage: string; values: number[] }[] = [];
+  const neuron: { stage: Text; values: number[] }[] = [];
   for (const { layer, data, units } of outputs) {
     const stage = stageOf(layer);
     if (!stage) continue;
@@ -70,15 +75,17 @@ function picture(net: Sequential, step: number, loss: number, stepsPerSecond: nu
   return { step, loss, stepsPerSecond, histogram, range: [low, high], neuron };
 }
 
-function stageOf(layer: Layer): string | undefined {
-  if (layer instanceof Linear) return 'linear';
-  if (layer instanceof BatchNorm) return 'batch norm';
-  if (layer instanceof ActivationLayer) return 'activation';
-  return /Norm/.test(layer.subject) ? 'norm' : undefined;
+function stageOf(layer: Layer): Text | undefined {
+  if (layer instanceof Linear) return t`linear layer`;
+  if (layer instanceof BatchNorm) return t`batch norm`;
+  if (layer instanceof ActivationLayer) return t`activation`;
+  return /Norm/.test(layer.subject) ? t`norm` : undefined;
 }
 
 async function load(): Promise<{ train: Digits; test: Digits }> {
-  const bytes = new Uint8Array(await (await fetch('digits.bin')).arrayBuffer());
+  const response = await fetch('digits.bin');
+  if (!response.ok) throw new Error(`digits.bin: ${response.status} ${response.statusText}`);
+  const bytes = new Uint8Array(await response.arrayBuffer());
   const [trained, held] = new Uint32Array(bytes.buffer, 0, 2);
   let at = 8;
   const take = (count: number): Digits => {
@@ -91,33 +98,47 @@ async function load(): Promise<{ train: Digits; test: Digits }> {
   return { train: take(trained), test: take(held) };
 }
 
-const digits = load();
-
 async function run({ name, seed, controls }: Extract<ToWorker, { do: 'run' }>): Promise<void> {
-  try {
-    counted = { step: 0, at: 0 };
-    const experiment = [...EXPERIMENTS, playground].find((one) => one.name === name)!;
-    const result = await experiment.run({
-      digits: await digits,
-      seeds: [seed],
-      share: name === playground.name ? 1 : 0.25,
-      controls,
-      async show(text) {
-        tell({ tell: 'progress', text: say(text) });
-        await rest();
-      },
-    });
-    tell({ tell: 'result', result: spoken(result), judged: say(judged(result.holds)) });
-  } catch (error) {
-    tell({ tell: 'error', message: (error as Error).message });
-  }
+  const digits = await load();
+  watch();
+  const experiment = [...EXPERIMENTS, playground].find((one) => one.name === name)!;
+  const result = await experiment.run({
+    digits,
+    seeds: [seed],
+    share: name === playground.name ? 1 : 0.25,
+    controls,
+    async show(text) {
+      tell({ tell: 'progress', text });
+      await rest();
+    },
+  });
+  tell({ tell: 'result', result, trained: digits.train.count, held: digits.test.count });
 }
 
+async function duel({ settings, isStill }: Extract<ToWorker, { do: 'duel' }>): Promise<void> {
+  const nets = new Duel(await load(), settings);
+  let [due, shown] = [performance.now(), 0];
+  while (!nets.isDone) {
+    const isSeen = !isStill && performance.now() - shown >= 1000 / PICTURES;
+    nets.step(isSeen);
+    if (isSeen) {
+      shown = performance.now();
+      tell({ tell: 'scene', scene: nets.scene, isDone: false });
+    }
+    // a machine that cannot keep pace, or paused, does not hurry afterwards
+    due = Math.max(due + (isStill ? 0 : DUEL_TIME / STEPS), performance.now() - 100);
+    const wait = due - performance.now();
+    if (wait > 0 || isSeen || isStill) await rest(Math.max(0, wait));
+  }
+  tell({ tell: 'scene', scene: nets.scene, isDone: true });
+}
+
+const failed = (error: Error) => tell({ tell: 'error', message: error.message });
 scope.onmessage = ({ data }) => {
-  if (data.do === 'run') run(data);
+  if (data.do === 'run') run(data).catch(failed);
+  else if (data.do === 'duel') duel(data).catch(failed);
   else {
     paused = data.do === 'pause';
     if (!paused) resume?.();
   }
 };
-digits.then(() => tell({ tell: 'ready' }));

@@ -1,0 +1,31 @@
+// How the page looks: one scale of type at every width, and charts that fill their place.
+
+import { STYLE as SHARED } from '../../digits/style.ts';
+
+export const STYLE = `${SHARED}
+body { padding: 1.2rem 1.2rem 4rem; } h1 { margin: 0; } h2 { margin: 2rem 0 .3rem; } h3 { font-size: .875rem; margin: 0; line-height: 1.3; font-weight: 400; color: var(--soft); }
+header { display: flex; flex-wrap: wrap; gap: .2rem 2rem; align-items: baseline; justify-content: space-between; } header p { margin: 0; }
+a { color: var(--a); } .off { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+.chart { min-width: 0; font-size: .875rem; } .chart figcaption { line-height: 1.3; } .axis { margin: 0; color: var(--soft); stroke: none; } .axis.under { text-align: center; }
+.plot { position: relative; height: 9rem; margin: .55rem 1ch 1.5rem calc(var(--gutter, 0ch) + 1ch); } .plot svg { position: absolute; inset: 0; width: 100%; height: 100%; } .plot svg * { vector-effect: non-scaling-stroke; }
+.plot:has(.low) { margin-bottom: 2.7rem; } .plot span { position: absolute; line-height: 1; white-space: nowrap; color: var(--soft); font-variant-numeric: tabular-nums; font-size: .8125rem; }
+.plot .y { right: 100%; margin-right: .8ch; transform: translateY(50%); } .plot .x { top: 100%; margin-top: .35rem; transform: translateX(-50%); } .plot .low { margin-top: 1.5rem; } .plot .first { transform: none; } .plot .last { transform: translateX(-100%); }
+.plot .none { left: 50%; top: 45%; transform: translateX(-50%); } [data-part=live]:not(:empty) { margin-top: 1.2rem; } .ground { stroke: var(--soft); } .line.before { opacity: .6; stroke-width: 1.2; } .bar { fill: var(--a); } .bar.b { fill: var(--b); fill-opacity: .55; } .bar.c { fill: var(--c); } .bar.d { fill: var(--d); }
+.dot { fill: none; stroke-width: 7px; stroke-linecap: round; stroke: var(--a); stroke-opacity: .6; } .dot.b { stroke: var(--b); } .dot.c { stroke: var(--c); } .dot.d { stroke: var(--d); }
+.strip { display: grid; grid-template-columns: 6.2em minmax(0, 1fr); align-items: start; } .strip .plot { height: 1.3rem; margin: .3rem 1.5ch 1.25rem 1ch; } .stage { padding-top: .35rem; line-height: 1.2; }
+.legend { font-size: .875rem; } .legend svg.key { width: 30px; height: 10px; }
+form { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: .6rem 1rem; margin: .6rem 0; align-items: start; max-width: none; } .field { display: grid; gap: .15rem; font-size: .875rem; align-content: start; } .field label { font-weight: 600; } .field small { color: var(--soft); line-height: 1.3; font-size: .8125rem; }
+input, select, button { font: inherit; color: inherit; background: var(--paper); border: 1px solid var(--soft); border-radius: 4px; padding: .25rem .5rem; min-width: 0; } input:not([type=checkbox]), select { width: 100%; box-sizing: border-box; } button { cursor: pointer; } button:disabled { color: var(--soft); border-style: dashed; cursor: default; } [aria-invalid=true] { border: 2px solid var(--b); }
+#duel > .intro { margin: .2rem 0; max-width: none; } @media (min-width: 1100px) { #duel form { grid-template-columns: repeat(4, minmax(0, 1fr)); } } .wide { grid-column: 1 / -1; } #notice:empty { display: none; } .row { display: flex; flex-wrap: wrap; gap: .4rem .8rem; align-items: center; font-size: .875rem; margin: .4rem 0; max-width: none; } .row p { margin: 0; } .row label { display: flex; gap: .4rem; align-items: center; }
+:focus-visible { outline: 3px solid var(--a); outline-offset: 2px; }
+.status { min-height: 1.5em; margin: .3rem 0; } .body .status:empty, #duel .status:empty { min-height: 0; margin: 0; } .bad { border-left: 4px solid var(--b); padding-left: .6rem; }
+.sentence { min-height: 3.1em; margin: .3rem 0; font-weight: 600; max-width: none; } .scene { display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); gap: .8rem 1.6rem; } .scene > div { min-width: 0; display: grid; gap: .6rem; align-content: start; } .scene .axis { min-height: 1.5em; }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 16rem), 1fr)); gap: 1rem; margin-top: 1rem; }
+.card { border: 1px solid var(--line); border-radius: 8px; min-width: 0; } .card[open] { grid-column: 1 / -1; } .card > summary { cursor: pointer; padding: .8rem 1rem; display: grid; gap: .35rem; list-style: none; height: 100%; box-sizing: border-box; align-content: start; } .card > summary::-webkit-details-marker { display: none; } .card[open] > summary { grid-template-columns: 12rem minmax(0, 1fr); column-gap: 1.5rem; height: auto; border-bottom: 1px solid var(--line); } .card[open] > summary .picture { grid-row: span 4; }
+.card > summary:hover .question { text-decoration: underline; } .picture { display: block; height: 5.5rem; } .picture svg { width: 100%; height: 100%; } .picture svg * { vector-effect: non-scaling-stroke; } .card p { margin: 0; } .question { font-weight: 600; } .body { padding: .6rem 1rem 1rem; } .body p { margin: .4rem 0; }
+.badge { font-size: .875rem; } .badge b { border: 1px solid currentColor; border-radius: 4px; padding: 0 .4rem; white-space: nowrap; } .badge.holds b { border-width: 2px; border-color: var(--c); } .badge.not b { border-style: dashed; border-width: 2px; border-color: var(--b); }
+.verdict { font-weight: 600; } caption { text-align: left; font-weight: 600; padding-top: .8rem; } .charts { gap: 1.2rem 2rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); } .body table, .body summary { font-size: .875rem; }
+@media (max-width: 1100px) { .scene { grid-template-columns: repeat(2, minmax(0, 1fr)); } }
+@media (max-width: 560px) { body { padding: .8rem .8rem 3rem; } h1 { font-size: 1.35rem; } .plot { height: 7rem; } form { grid-template-columns: repeat(2, minmax(0, 1fr)); } .card[open] > summary { grid-template-columns: minmax(0, 1fr); }
+#duel { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: .3rem .8rem; } #duel > * { grid-column: 1 / -1; order: 3; } #duel > .intro, #duel > .sentence { order: 1; } #duel > .scene { display: contents; } .scene > div { order: 3; } .scene > div:nth-child(-n+2) { order: 2; } .sentence { min-height: 7.8em; margin: 0; line-height: 1.4; } .scene .axis:not(.under) { min-height: 3em; } .strip { grid-template-columns: minmax(0, 1fr); } }
+`;
