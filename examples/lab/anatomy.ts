@@ -1,6 +1,6 @@
 import { BatchNorm1d, Tanh } from 'evenkeel';
 import type { Experiment, Table } from './experiment.ts';
-import { t } from './words.ts';
+import { listed, t } from './words.ts';
 
 const ROWS = 4;
 const UNITS = 3;
@@ -22,7 +22,7 @@ export const anatomy: Experiment = {
   question: t`What does batch norm do to a batch?`,
   claim: t`Batch norm is arithmetic that can be done by hand.`,
   async run({ show }) {
-    await show(t`4 × 3`);
+    await show('4 × 3');
     const x = { data: Float32Array.from(BATCH), shape: [ROWS, UNITS] };
     const plain = new BatchNorm1d(UNITS, { affine: false });
     const norm = new BatchNorm1d(UNITS);
@@ -49,7 +49,7 @@ export const anatomy: Experiment = {
       { title: t`The batch`, heads, rows: shown(x.data) },
       { title: t`Mean and variance`, heads, rows: [means, variances] },
       { title: t`Normalised`, heads, rows: shown(hat) },
-      { title: t`Scaled by ${GAMMA.join(', ')} and shifted by ${BETA.join(', ')}`, heads, rows: shown(y) },
+      { title: t`Scaled by ${listed(GAMMA)} and shifted by ${listed(BETA)}`, heads, rows: shown(y) },
       { title: t`Batch norm, then tanh`, heads, rows: shown(before) },
       {
         title: t`tanh, then batch norm: features 0 and 2 were saturated before they were normalised`,

@@ -13,7 +13,7 @@ import {
 import type { Experiment } from './experiment.ts';
 import { accuracyOn, imagesOf, trainOnImages } from './images.ts';
 import { acrossSeeds, median, percent } from './training.ts';
-import { type Text, t } from './words.ts';
+import { listed, type Text, t } from './words.ts';
 
 const DEPTHS = [8, 16, 24, 32];
 const SEEN = 6000;
@@ -93,7 +93,7 @@ export const depth: Experiment = {
     const better = Math.max(medians[1][last], medians[2][last]);
     const isSeen = medians[0][last] > better + 0.1;
     return {
-      setup: t`${DEPTHS.join(', ')} convolutions of 3×3 and ${CHANNELS} channels with ReLU, one behind the other, on digits of 14×14; ${seen} seen in batches of ${SIZE}, momentum 0.9, learning rate ${RATE} falling to 0.`,
+      setup: t`${listed(DEPTHS)} convolutions of 3×3 and ${CHANNELS} channels with ReLU, one behind the other, on digits of 14×14; ${seen} seen in batches of ${SIZE}, momentum 0.9, learning rate ${RATE} falling to 0.`,
       figures: [
         {
           title: t`Depth`,

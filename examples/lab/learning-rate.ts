@@ -1,7 +1,7 @@
 import type { Experiment } from './experiment.ts';
 import { BOTH, compared, type Outcome, outcomeOf } from './grid.ts';
 import { acrossSeeds, median } from './training.ts';
-import { t } from './words.ts';
+import { listed, t } from './words.ts';
 
 const RATES = [0.01, 0.03, 0.1, 0.3, 1, 3, 10];
 const STEPS = 500;
@@ -34,8 +34,10 @@ export const learningRate: Experiment = {
     const best = (norm: string) => Math.min(...RATES.map((_, i) => at(norm, i)));
     const works = (norm: string) => RATES.filter((_, i) => at(norm, i) < steps);
     const highest = (norm: string) => works(norm).at(-1) ?? 0;
-    const list = (norm: string) => (works(norm).length ? works(norm).join(', ') : t`none`);
-    const quickest = (norm: string) => (best(norm) < steps ? t` (at best in ${best(norm)} steps)` : '');
+    const where = (norm: string) =>
+      works(norm).length
+        ? t`at rates of ${listed(works(norm))} (at best in ${best(norm)} steps)`
+        : t`at no rate that was tried`;
     const diverged = (norm: string) =>
       RATES.filter((_, i) => found[norm].some((run) => run[i].loss === Number.POSITIVE_INFINITY));
     return {
@@ -62,7 +64,7 @@ export const learningRate: Experiment = {
           ]),
         },
       ],
-      verdict: t`With batch norm nine of ten are reached at rates of ${list('batch')}${quickest('batch')}; without at ${list('none')}${quickest('none')}${diverged('none').length ? t`; without it the loss stopped being finite at ${diverged('none').join(', ')}` : ''}.`,
+      verdict: t`With batch norm nine of ten are reached ${where('batch')}; without ${where('none')}${diverged('none').length ? t`; without it the loss stopped being finite at ${listed(diverged('none'))}` : ''}.`,
       holds: highest('batch') > highest('none'),
     };
   },

@@ -2,7 +2,7 @@ import { crossEntropy, type Layer, type Sequential, Tanh, type TensorLike } from
 import type { Experiment } from './experiment.ts';
 import { BOTH, compared } from './grid.ts';
 import { acrossSeeds, batchesOf, buildNet, median, percent } from './training.ts';
-import { t } from './words.ts';
+import { listed, t } from './words.ts';
 
 const SCALES = [0.1, 0.5, 1, 2, 5];
 const DEPTH = 10;
@@ -89,7 +89,7 @@ export const saturation: Experiment = {
     const worstBatch = Math.max(...scales.map((_, i) => at('batch', (one) => one.saturated, i)));
     const vanishing = at('none', ratio, 0);
     return {
-      setup: t`${depth} hidden layers of 64 tanh units, weights of ${scales.join(', ')} times 1/√inputs, one batch of ${BATCH} digits forward and backward, no training.`,
+      setup: t`${depth} hidden layers of 64 tanh units, weights of ${listed(scales)} times 1/√inputs, one batch of ${BATCH} digits forward and backward, no training.`,
       figures: [
         {
           title: t`Values beyond ±0.97 in the last hidden layer`,
@@ -129,7 +129,7 @@ export const saturation: Experiment = {
               found[norm].map((looks) => looks[largest].histogram),
             ),
           ),
-          xLabel: t`activation`,
+          xLabel: t`value`,
           isBars: true,
           yLabel: t`share of values`,
           xTicks: [-1, -0.5, 0, 0.5, 1].map((value) => [value, `${value}`] as const),

@@ -2,7 +2,7 @@ import { crossEntropy, Linear, type Sequential, type TensorLike } from 'evenkeel
 import type { Experiment } from './experiment.ts';
 import { BOTH, compared } from './grid.ts';
 import { acrossSeeds, batchesOf, buildNet, median, pointsOf, trainOn } from './training.ts';
-import { t } from './words.ts';
+import { listed, t } from './words.ts';
 
 const LINES = [
   { tone: 'a' },
@@ -13,6 +13,8 @@ const LINES = [
 const STEPS = 300;
 const DEPTH = 4;
 const PROBES = 200;
+/** Of a net that takes each of the ten classes for as likely as the others. */
+const CHANCE = Math.log(10);
 
 /** Mean and deviation over steps of the first unit's input, layer by layer. */
 type Paths = { mean: number[]; std: number[] }[];
@@ -84,6 +86,7 @@ export const shift: Experiment = {
     const { every, points: at } = pointsOf(steps, 15);
     const moved: Record<string, number[][]> = { batch: [], none: [] };
     const changes: Record<string, number[][]> = { batch: [], none: [] };
+    const ends: Record<string, number[]> = { batch: [], none: [] };
     const walks: Partial<Record<'batch' | 'none', Paths>> = {};
     for (const { norm: kind, label } of BOTH) {
       for (const seed of seeds) {
@@ -94,7 +97,9 @@ export const shift: Experiment = {
         let last = inputsOf(net, probe.x);
         const shifts: number[] = [];
         const rough: number[] = [];
-        await trainOn(net, train, { steps, size: 60, lr: rate, seed }, (step) => {
+        let end = Number.POSITIVE_INFINITY;
+        await trainOn(net, train, { steps, size: 60, lr: rate, seed }, (step, loss) => {
+          end = Number.isFinite(loss) ? loss : Number.POSITIVE_INFINITY;
           if (step % every) return;
           const now = inputsOf(net, probe.x);
           const units = now.mean.length / now.std.length;
@@ -109,6 +114,7 @@ export const shift: Experiment = {
         });
         moved[kind].push(shifts);
         changes[kind].push(rough);
+        ends[kind].push(end);
         walks[kind] ??= paths;
         net.dispose();
       }
@@ -130,6 +136,8 @@ export const shift: Experiment = {
     const mean = (of: Record<string, number[][]>, kind: string) =>
       median(of[kind].map((run) => run.reduce((a, b) => a + b, 0) / run.length));
     const [m1, m0, g1, g0] = [mean(moved, 'batch'), mean(moved, 'none'), mean(changes, 'batch'), mean(changes, 'none')];
+    const lost = BOTH.filter(({ norm: kind }) => median(ends[kind]) >= CHANCE).map(({ label }) => label);
+    const found = t`Hidden inputs move by ${m1.toFixed(3)} deviations from point to point with batch norm and by ${m0.toFixed(3)} without; along its own direction the gradient changes by ${g1.toFixed(2)} of itself with it and by ${g0.toFixed(2)} without. That less shift is why batch norm helps is disputed: Santurkar et al. (2018) hold that a smoother loss is.`;
     return {
       setup: t`784-64-64-64-64-10, tanh, weights of 1.5/√inputs, ${steps} steps of 60 at a rate of ${rate} falling to 0; at ${at.length} points ${PROBES} held-out digits are run through: how far the mean of each hidden unit's input has moved since the point before, in units of its layer's deviation, and how much the gradient changes along its own direction.`,
       figures: [
@@ -148,8 +156,10 @@ export const shift: Experiment = {
           yLabel: t`share of the gradient`,
         },
       ],
-      verdict: t`Hidden inputs move by ${m1.toFixed(3)} deviations from point to point with batch norm and by ${m0.toFixed(3)} without; along its own direction the gradient changes by ${g1.toFixed(2)} of itself with it and by ${g0.toFixed(2)} without. That less shift is why batch norm helps is disputed: Santurkar et al. (2018) hold that a smoother loss is.`,
-      holds: m1 < m0,
+      verdict: lost.length
+        ? t`At a rate of ${rate} a net does not learn (${listed(lost)}): its loss ends no lower than chance, and how its inputs move says nothing.`
+        : found,
+      holds: lost.length === 0 && m1 < m0,
     };
   },
 };

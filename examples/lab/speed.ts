@@ -56,7 +56,7 @@ export const speed: Experiment = {
     const reached = median(
       accuracy.batch.map((run) => x[run.findIndex((value) => value >= end)] ?? Number.POSITIVE_INFINITY),
     );
-    const cost = t`A step takes ${spread(ratios)} times as long with batch norm (median; the middle half of ${ratios.length} rounds in turns).`;
+    const cost = t` A step takes ${spread(ratios)} times as long with batch norm (median; the middle half of ${ratios.length} rounds in turns).`;
     const steps = t`With batch norm ${reached} steps reach the ${percent(end)} that ${STEPS} steps without it end with: 1/${(STEPS / reached).toFixed(1)} of the steps.`;
     const never = t`With batch norm ${STEPS} steps end at ${percent(best)}, without it at ${percent(end)}: no step is saved.`;
     const nothing = t`Without batch norm ${STEPS} steps end at ${percent(end)}: that net has learned nothing to compare steps with (with batch norm ${percent(best)}).`;
@@ -78,7 +78,7 @@ export const speed: Experiment = {
           rows: BOTH.map(({ norm, label }) => [label, spread(times[norm])]),
         },
       ],
-      verdict: t`${end < LEARNED ? nothing : Number.isFinite(reached) ? steps : never} ${cost}`,
+      verdict: t`${end < LEARNED ? nothing : Number.isFinite(reached) ? steps : never}${cost}`,
       holds: end >= LEARNED && STEPS / reached > 1.5,
     };
   },

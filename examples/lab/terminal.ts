@@ -7,6 +7,11 @@ const HEIGHT = 12;
 /** How series are told apart. */
 const MARKS = ['●', '○', '+', '×'];
 
+/** Characters that take two columns: Chinese, Japanese, Korean, and their punctuation. */
+const WIDE = /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]/g;
+const columnsOf = (text: string) => text.length + (text.match(WIDE)?.length ?? 0);
+const filled = (text: string, width: number) => ' '.repeat(Math.max(0, width - columnsOf(text)));
+
 /** A chart of characters: axes with units, a mark for each series. */
 export function draw({ title, series, xLabel, yLabel, xTicks, yRange }: Figure<string>): string {
   const finite = series.flatMap(({ y }) => y).filter(Number.isFinite);
@@ -29,10 +34,12 @@ export function draw({ title, series, xLabel, yLabel, xTicks, yRange }: Figure<s
   const lines = grid.map((cells, row) => `${label(row)} │${cells.join('').trimEnd()}`);
   const ticks = new Array<string>(WIDTH + 8).fill(' ');
   for (const [at, text] of xTicks ?? [left, right].map((value) => [value, short(value)] as const)) {
-    const from = Math.max(0, place(at, left, right, WIDTH) - Math.floor(text.length / 2));
-    [...text].forEach((c, i) => {
-      ticks[from + i] = c;
-    });
+    let cell = Math.max(0, place(at, left, right, WIDTH) - Math.floor(columnsOf(text) / 2));
+    for (const c of text) {
+      ticks[cell] = c;
+      if (columnsOf(c) > 1) ticks[cell + 1] = '';
+      cell += columnsOf(c);
+    }
   }
   const indent = ' '.repeat(margin + 2);
   return [
@@ -47,10 +54,10 @@ export function draw({ title, series, xLabel, yLabel, xTicks, yRange }: Figure<s
 
 export function tabulate({ title, heads, rows }: Table<string>): string {
   const cells = [heads, ...rows.map((row) => row.map(String))];
-  const widths = heads.map((_, c) => Math.max(...cells.map((row) => row[c].length)));
+  const widths = heads.map((_, c) => Math.max(...cells.map((row) => columnsOf(row[c]))));
   const lines = cells.map((row) =>
     row
-      .map((cell, c) => (c === 0 ? cell.padEnd(widths[c]) : cell.padStart(widths[c])))
+      .map((cell, c) => (c === 0 ? cell + filled(cell, widths[c]) : filled(cell, widths[c]) + cell))
       .join('  ')
       .trimEnd(),
   );

@@ -7,7 +7,6 @@ import { EXPERIMENTS } from '../../examples/lab/experiments.ts';
 import { readKept } from '../../examples/lab/kept.ts';
 import { draw, tabulate } from '../../examples/lab/terminal.ts';
 import { afterCheck } from '../../examples/lab/verdict.ts';
-import { say, t } from '../../examples/lab/words.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const args = (...given: string[]) => ['--import', 'tsx', 'examples/lab/main.ts', ...given];
@@ -95,12 +94,6 @@ test('a claim that fewer than four of five further seeds bear out is not said to
   ]);
 });
 
-test('texts keep their values apart from their words', () => {
-  const inner = t`${2} steps`;
-  expect(t`after ${inner}: ${'x'}`).toEqual({ key: 'after {0}: {1}', values: [inner, 'x'] });
-  expect(say(t`after ${inner}: ${'x'}`)).toBe('after 2 steps: x');
-});
-
 test('figures and tables as text', () => {
   const figure = {
     title: 'Loss',
@@ -126,4 +119,17 @@ test('figures and tables as text', () => {
       ],
     }),
   ).toBe('T\n  a    b\n  x   10\n  yy   2');
+  // Chinese takes two columns a character
+  expect(
+    tabulate({
+      title: 'T',
+      heads: ['', '毫秒'],
+      rows: [
+        ['批归一化', 10],
+        ['tanh', 2],
+      ],
+    }),
+  ).toBe('T\n            毫秒\n  批归一化    10\n  tanh         2');
+  const [first, second] = ['累积', '总体'].map((label, i) => [10 * i, label] as const);
+  expect(draw({ ...figure, xTicks: [first, second] }).split('\n')[14]).toBe(`   累积${' '.repeat(57)}总体`);
 });

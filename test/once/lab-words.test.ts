@@ -1,0 +1,108 @@
+// What the lab says, in English and in Chinese.
+
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import ts from 'typescript';
+import { describe, expect, test } from 'vitest';
+import { EXPERIMENTS } from '../../examples/lab/experiments.ts';
+import { readKept, wordless } from '../../examples/lab/kept.ts';
+import { keyOf, say, spoken, t } from '../../examples/lab/words.ts';
+import { ZH } from '../../examples/lab/zh.ts';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+
+test('texts keep their values apart from their words', () => {
+  const inner = t`${2} steps`;
+  expect(t`after ${inner}: ${'x'}`).toEqual({ key: 'after {0}: {1}', values: [inner, 'x'] });
+  expect(say(t`after ${inner}: ${'x'}`)).toBe('after 2 steps: x');
+});
+
+/** A source with its places for values written as `#{x}`. */
+const written = (source: string) => source.replaceAll('#{', '${');
+
+/** The English sentences of the lab, file by file. */
+const SENTENCES = new Map(
+  ['', 'page/'].flatMap((folder) =>
+    readdirSync(join(root, 'examples/lab', folder))
+      .filter((name) => name.endsWith('.ts'))
+      .map((name) => [folder + name, sentencesOf(readFileSync(join(root, 'examples/lab', folder, name), 'utf8'))]),
+  ),
+);
+
+function sentencesOf(source: string): string[] {
+  const found: string[] = [];
+  const visit = (node: ts.Node): void => {
+    if (ts.isTaggedTemplateExpression(node) && ts.isIdentifier(node.tag) && node.tag.text === 't') {
+      const { template } = node;
+      const parts = ts.isNoSubstitutionTemplateLiteral(template)
+        ? [template.text]
+        : [template.head.text, ...template.templateSpans.map(({ literal }) => literal.text)];
+      found.push(keyOf(parts));
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(ts.createSourceFile('lab.ts', source, ts.ScriptTarget.Latest));
+  return found;
+}
+
+describe('in Chinese', () => {
+  const all = new Set([...SENTENCES.values()].flat());
+
+  test('every sentence has its translation, and no translation is left over', () => {
+    expect(sentencesOf(written('t`a #{t`b`} c`; t`d`; u`e`; `f`'))).toEqual(['a {0} c', 'b', 'd']);
+    expect(all.size).toBeGreaterThan(150);
+    expect([...all].filter((key) => !Object.hasOwn(ZH, key))).toEqual([]);
+    expect(Object.keys(ZH).filter((key) => !all.has(key))).toEqual([]);
+  });
+
+  test('a translation has the values of its sentence, each once', () => {
+    const placesIn = (text: string) => (text.match(/\{\d+\}/g) ?? []).sort();
+    for (const [key, text] of Object.entries(ZH)) expect([key, placesIn(text)]).toEqual([key, placesIn(key)]);
+  });
+
+  // names of code and of people stay as they are
+  const NAMES_IN_LATIN =
+    /onNonFinite|'[\w-]+'|\b(?:PyTorch|ReLU|He|ResNet|ImageNet|Wu|Santurkar|LSTM|dropout|tanh|sigmoid|gamma|beta|eps|keep|log10)\b/g;
+  const english = (text: string) => text.replace(NAMES_IN_LATIN, '').match(/[a-z]{2,}/gi) ?? [];
+
+  test.each(EXPERIMENTS)('$name says nothing in English', ({ name, title, question, claim }) => {
+    const { setup, verdict, figures, tables = [] } = spoken(readKept([name])[name].result, 'zh');
+    const texts = [
+      ...[title, question, claim].map((text) => say(text, 'zh')),
+      setup,
+      verdict,
+      ...figures.flatMap((figure) => [
+        ...[figure.title, figure.xLabel, figure.yLabel, ...figure.series.map(({ label }) => label)],
+        ...(figure.xTicks ?? []).map(([, label]) => label),
+      ]),
+      ...tables.flatMap((table) => [table.title, ...table.heads, ...table.rows.flat().map(String)]),
+    ];
+    expect(texts.length).toBeGreaterThan(5);
+    for (const text of texts) expect([text, english(text)]).toEqual([text, []]);
+  });
+
+  test('English words are found where there are any', () => {
+    expect([english('after 2 steps'), english("onNonFinite: 'throw'")]).toEqual([['after', 'steps'], []]);
+  });
+});
+
+test('kept results have the words of their code, which their fingerprints leave out', () => {
+  const [code, reworded, revalued, recoded] = [
+    'const a = t`after #{steps} steps: "#{x}"`; // why',
+    "const a = t`#{steps} steps later, it's #{x}`;",
+    'const a = t`after #{steps} steps: #{y}`;',
+    "const b = 'after' + t`after #{steps} steps: #{x}`;",
+  ].map((source) => wordless(written(source)));
+  expect(reworded).toBe(code);
+  expect(revalued).not.toBe(code);
+  expect(recoded).not.toBe(code);
+  const keysOf = (value: unknown): string[] =>
+    typeof value !== 'object' || value === null
+      ? []
+      : [...('key' in value ? [String(value.key)] : []), ...Object.values(value).flatMap(keysOf)];
+  for (const [name, { result }] of Object.entries(readKept(EXPERIMENTS.map(({ name: one }) => one)))) {
+    const own = [name, 'training', 'grid', 'images', 'words'].flatMap((file) => SENTENCES.get(`${file}.ts`)!);
+    expect(keysOf(result).filter((key) => !own.includes(key))).toEqual([]);
+  }
+});
