@@ -36,7 +36,7 @@ function compiled(net: Convnet, layout: 'channels-last' | 'channels-first', batc
 /** Single layers: a convolution with its norm and ReLU, channels last, one image. */
 export function convLayerCases(): CaseGroup[] {
   return layersOf(NETWORKS.map((make) => make())).map((net) => ({
-    names: [{ op: 'conv', layout: 'nxc', shape: net.name, also: 'convolution, channels last' }],
+    names: [{ op: 'conv', layout: 'nxc', shape: net.name, also: `convolution, channels last, ${net.also ?? ''}` }],
     make() {
       const { given, ty, work, dispose } = compiled(net, 'channels-last', 1);
       const plain = plainConvnet(net, given);

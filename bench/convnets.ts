@@ -44,6 +44,8 @@ export interface Builder<V> {
 
 export interface Convnet {
   readonly name: string;
+  /** Other names, with commas between. */
+  readonly also?: string;
   /** Of one image: channels, height, width. */
   readonly input: readonly [number, number, number];
   /** What an image becomes, where it stays one: channels, height, width. */
@@ -184,8 +186,11 @@ export function layer(
   make(counted);
   const kind = groups > 1 ? 'depthwise ' : '';
   const step = stride > 1 ? `/${stride}` : '';
+  const window = `${kind}${kernel}x${kernel}${step}`;
+  const name = `${window} ${inChannels}→${outChannels} ${side}²`;
   return {
-    name: `${kind}${kernel}x${kernel}${step} ${inChannels}→${outChannels} ${side}²`,
+    name,
+    ...(kind && { also: `${name}, ${window} ${inChannels} ${side}²` }),
     input: [inChannels, side, side],
     output: [outChannels, outSide, outSide],
     multiplyAdds: counted.multiplyAdds,

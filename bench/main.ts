@@ -10,15 +10,15 @@ import { fileURLToPath } from 'node:url';
 import { close, info, setThreads } from '../src/index.ts';
 import { backend } from '../src/kernels/backend.ts';
 import { type CaseGroup, type CaseName, type CaseWork, caseGroups } from './cases.ts';
-import { comparison, flaw, type Run } from './compare.ts';
+import { comparison, flaw, LEAST_PROCESSES, type Run } from './compare.ts';
 import { nameOf, type Row, rowOf } from './figures.ts';
 import { bareLoops, runLoops } from './loops.ts';
 import { readOptions, refuse } from './options.ts';
 import { ownGroup } from './own.ts';
-import { about, keep, write } from './results.ts';
-import { nearest, selected } from './select.ts';
+import { about, keep, obstacle, write } from './results.ts';
+import { chosenBy } from './select.ts';
 import { columns, csv, head, line, notes } from './text.ts';
-import { merged, timeTogether, type Work } from './timing.ts';
+import { merged, slowRounds, timeTogether, type Work } from './timing.ts';
 
 const options = readOptions();
 const { threads, time, processes } = options;
@@ -39,7 +39,11 @@ async function measure(name: CaseName, work: CaseWork): Promise<Row> {
   work.before?.();
   await ours();
   plain();
-  await own?.();
+  try {
+    await own?.();
+  } catch (error) {
+    refuse('--own', `a function that returns in ${options.own}`, `${error}`);
+  }
   const difference = work.difference();
   if (!(difference < 1e-4)) throw new Error(`${nameOf(name)}: differs from the plain loops by ${difference}`);
   const works: Record<string, Work> = {
@@ -51,7 +55,8 @@ async function measure(name: CaseName, work: CaseWork): Promise<Row> {
     ...(own && { own }),
     ...(threads > 1 && { alone: alone(ours) }),
   };
-  const times = (await timeTogether(works, time, { ours: options.slower })) as Row['times'];
+  const rounds = { slowRounds: slowRounds(processes), slower: { ours: options.slower } };
+  const times = (await timeTogether(works, time, rounds)) as Row['times'];
   return rowOf(name, { bytes, ...(flops && { flops, peak: work.peak?.() }), times });
 }
 
@@ -101,8 +106,10 @@ function part(progress: (done: number) => void): Promise<Row[]> {
   return new Promise((resolve, reject) => {
     child.on('error', reject);
     child.on('close', (code) => {
-      if (code === 0) resolve(rows);
-      else reject(new Error(`a process of the bench ended with exit code ${code}`));
+      if (code === 0) return resolve(rows);
+      // it has said why, unless it was killed
+      if (code === null) console.error('a process of the bench was killed');
+      process.exit(code ?? 1);
     });
   });
 }
@@ -119,14 +126,9 @@ function read(option: string, path: string): Run {
   return run as Run;
 }
 
-/** The cases that --filter takes; where there are none, the nearest names end the program. */
+/** The cases that --filter takes. With --list their names are printed, and that is all. */
 function wantedOf<T extends CaseName>(all: readonly T[]): Set<T> {
-  const taken = selected(all, options.filter);
-  if (taken.size === 0) {
-    const near = nearest(all, options.filter).map((name) => `\n  ${name}`);
-    refuse('--filter', 'part of the name of a case', `'${options.filter}'; the nearest names are${near.join('')}`);
-  }
-  const chosen = new Set([...taken].map((i) => all[i]));
+  const chosen = chosenBy(options.filter, all);
   if (options.list) {
     for (const name of chosen) console.log(nameOf(name));
     process.exit(0);
@@ -150,10 +152,18 @@ if (options.part) {
   await measureHere(wanted, (row) => console.log(JSON.stringify(row)));
   await close();
 } else {
-  // files are read before anything is measured
+  // files are read, and places for others tried, before anything is measured
   const baseline = options.baseline === undefined ? undefined : read('--baseline', options.baseline);
   const given = options.results === undefined ? undefined : read('--results', options.results);
-  if (baseline && !given && processes < 5) refuse('--processes', '5 or more with --baseline', `${processes}`);
+  if (baseline && !given && processes < LEAST_PROCESSES)
+    refuse('--processes', `${LEAST_PROCESSES} or more with --baseline`, `${processes}`);
+  for (const [option, file] of [
+    ['--json', options.json],
+    ['--csv', options.csvFile],
+  ] as const) {
+    const why = file === undefined ? undefined : obstacle(file);
+    if (why) refuse(option, 'a file that can be written', `${file}: ${why}`);
+  }
   await report(baseline, given);
 }
 

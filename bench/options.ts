@@ -16,7 +16,8 @@ export const HELP = `npm run bench -- [OPTIONS]
   --baseline FILE    compares with a run that --json wrote, and says what is beyond noise
   --results FILE     takes the figures of that run, instead of measuring
   --own FILE         times a function of yours beside ours: docs/performance.md
-  --loops            the bare loops of docs/performance.md, instead of cases
+  --loops            the bare loops of docs/performance.md, instead of cases; takes
+                     --filter, --list and --time
   --slower PERCENT   makes ours slower on purpose, to see what --baseline says
   --help             prints this
 
@@ -53,15 +54,29 @@ export function readOptions() {
     console.log(HELP);
     process.exit(0);
   }
+  const unused = args.find((arg) => /^--(json|csv|processes|threads|baseline|results|own|slower)\b/.test(arg));
+  if (values.loops && unused) refuse('--loops', 'no other options than --filter, --list and --time', unused);
   const isKept = values.json !== undefined || values.baseline !== undefined;
   return {
     ...values,
     csvFile: file,
     processes: whole('--processes', values.processes ?? (isKept ? '5' : '1'), 100),
     threads: whole('--threads', values.threads, 64),
-    time: number('--time', values.time, 'milliseconds, above 0 and at most 60000', (ms) => ms > 0 && ms <= 60_000),
+    time: milliseconds(values.time),
     slower: number('--slower', values.slower, 'a percentage from 0 to 1000', (part) => part >= 0 && part <= 1000),
   };
+}
+
+/** The command line of `npm run bench:peers`. */
+export function readPeerOptions() {
+  const values = readArguments({
+    options: {
+      filter: { type: 'string', default: '' },
+      list: { type: 'boolean', default: false },
+      time: { type: 'string', default: '150' },
+    },
+  });
+  return { ...values, time: milliseconds(values.time) };
 }
 
 export type Options = ReturnType<typeof readOptions>;
@@ -71,6 +86,9 @@ function number(option: string, text: string, expected: string, isRight: (value:
   if (text.trim() === '' || !isRight(value)) refuse(option, expected, `'${text}'`);
   return value;
 }
+
+const milliseconds = (time: string): number =>
+  number('--time', time, 'milliseconds, above 0 and at most 60000', (ms) => ms > 0 && ms <= 60_000);
 
 function whole(option: string, text: string, most: number): number {
   return number(

@@ -2,8 +2,9 @@
 // there.
 
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { arch, cpus, platform, release, totalmem } from 'node:os';
+import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { info } from '../src/index.ts';
 import type { About, Results } from './figures.ts';
@@ -66,9 +67,31 @@ export function keep<K extends keyof Results>(kind: K, results: NonNullable<Resu
   return REPORT;
 }
 
+/** A file that is not there is made; a pipe or a device is written to as it is. */
+const isPlain = (path: string) => statSync(path, { throwIfNoEntry: false })?.isFile() ?? true;
+
+const draftOf = (path: string) => `${path}.${process.pid}`;
+
 /** Whoever looks meanwhile sees the old file or the new one. */
 export function write(path: string, text: string): void {
-  const draft = `${path}.${process.pid}`;
-  writeFileSync(draft, text);
-  renameSync(draft, path);
+  if (!isPlain(path)) {
+    writeFileSync(path, text);
+    return;
+  }
+  writeFileSync(draftOf(path), text);
+  renameSync(draftOf(path), path);
+}
+
+/** Makes the folder of a file. Why the file cannot be written; undefined where it can. */
+export function obstacle(path: string): string | undefined {
+  try {
+    if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) return 'a folder';
+    mkdirSync(dirname(path), { recursive: true });
+    if (!isPlain(path)) return undefined;
+    writeFileSync(draftOf(path), '');
+    rmSync(draftOf(path));
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
 }

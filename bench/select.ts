@@ -3,6 +3,7 @@
 
 import type { CaseName } from './cases.ts';
 import { nameOf } from './figures.ts';
+import { refuse } from './options.ts';
 
 /** Without capitals and spaces; × is x. */
 function normal(text: string): string {
@@ -93,4 +94,14 @@ function likeness(a: string, b: string): number {
     shared++;
   }
   return (2 * shared) / total;
+}
+
+/** The names that --filter takes; where there are none, the nearest ones end the program. */
+export function chosenBy<T extends CaseName>(filter: string, all: readonly T[]): Set<T> {
+  const taken = selected(all, filter);
+  if (taken.size === 0) {
+    const near = nearest(all, filter).map((name) => `\n  ${name}`);
+    refuse('--filter', 'part of the name of a case', `'${filter}'; the nearest names are${near.join('')}`);
+  }
+  return new Set([...taken].map((i) => all[i]));
 }

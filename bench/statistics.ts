@@ -11,6 +11,9 @@ export function quantile(values: readonly number[], share: number): number {
 
 export const median = (values: readonly number[]): number => quantile(values, 0.5);
 
+/** Of fewer values no interval holds the median with a probability of 0.95. */
+export const LEAST_VALUES = 6;
+
 /**
  * A confidence interval of the median by order statistics: the k-th smallest and the k-th largest
  * value, with the largest k for which the interval holds the median with a probability of at least
@@ -18,8 +21,8 @@ export const median = (values: readonly number[]): number => quantile(values, 0.
  *
  *   P = 1 − 2·Σ_{i<k} (n choose i) / 2ⁿ
  *
- * With fewer than six values and 0.95 no such k exists: the interval is the range, and its own
- * confidence is less. Source: H. A. David, H. N. Nagaraja, Order Statistics, 7.1.
+ * With fewer than LEAST_VALUES values and 0.95 no such k exists: the interval is the range, and its
+ * own confidence is less. Source: H. A. David, H. N. Nagaraja, Order Statistics, 7.1.
  */
 export function medianInterval(values: readonly number[], confidence = 0.95): [low: number, high: number] {
   const sorted = values.toSorted((a, b) => a - b);

@@ -1,5 +1,5 @@
 import { Bench } from 'tinybench';
-import { median, medianInterval, quantile } from './statistics.ts';
+import { LEAST_VALUES, median, medianInterval, quantile } from './statistics.ts';
 
 export type Work = () => unknown | Promise<unknown>;
 
@@ -23,20 +23,26 @@ export interface Timing {
  * them.
  */
 const ROUNDS = 8;
-/** Rounds of a work of which one call takes longer than all rounds should. */
-const SLOW_ROUNDS = 2;
+/**
+ * Rounds, in each process, of a work of which one call takes longer than all rounds should: two,
+ * and as many as an interval needs.
+ */
+export const slowRounds = (processes: number): number => Math.max(2, Math.ceil(LEAST_VALUES / processes));
+
 /** A sample lasts at least this many milliseconds, for the clock's sake. */
 const SAMPLE = 0.05;
 
 /**
- * Times several works side by side; `time` milliseconds each. A work that throws ends the run.
- * `slower` makes a work take longer on purpose, by so many hundredths of its own time.
+ * Times several works side by side; `time` milliseconds each, but for slow ones, which are called
+ * once in each of `rounds.slowRounds` rounds. A work that throws ends the run. `rounds.slower`
+ * makes a work take longer on purpose, by so many hundredths of its own time.
  */
 export async function timeTogether(
   works: Record<string, Work>,
   time: number,
-  slower: Record<string, number> = {},
+  rounds: { slowRounds?: number; slower?: Record<string, number> } = {},
 ): Promise<Record<string, Timing>> {
+  const { slowRounds: most = slowRounds(1), slower = {} } = rounds;
   const names = Object.keys(works);
   const repeats: Record<string, number> = {};
   const isSlow: Record<string, boolean> = {};
@@ -50,7 +56,7 @@ export async function timeTogether(
   }
   for (let round = 0; round < ROUNDS; round++) {
     for (const name of round % 2 ? names.toReversed() : names) {
-      if (isSlow[name] && round >= SLOW_ROUNDS) continue;
+      if (isSlow[name] && round >= most) continue;
       const iterations = isSlow[name] ? 1 : 3;
       const bench = new Bench({ time: time / ROUNDS, warmup: false, iterations, retainSamples: true, throws: true });
       const work = repeated(works[name], repeats[name]);

@@ -1,48 +1,43 @@
-// npm run bench:peers [-- --filter TEXT] [--time MS]
+// npm run bench:peers [-- --filter TEXT] [--list] [--time MS]
 //
 // The same data through evenkeel and its peers, each on one thread, in turns within one run.
-// Outputs are compared before anything is timed.
+// Outputs are compared before anything is timed. Peers are installed where they are missing, once
+// it is known that there is something to measure.
 
-import { readArguments } from '../../scripts/arguments.ts';
+import { execFileSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import { type Sequential, tensor, zeros } from '../../src/index.ts';
-import { type CaseName, digitsInput, digitsName, digitsNetwork, layerFor, normWords } from '../cases.ts';
+import { digitsInput, digitsNetwork, layerFor } from '../cases.ts';
 import { convnetContender } from '../convnet-cases.ts';
-import { type Convnet, imagesFor, layer, NETWORKS } from '../convnets.ts';
+import { imagesFor } from '../convnets.ts';
 import { nameOf, type PeerRow } from '../figures.ts';
+import { readPeerOptions } from '../options.ts';
 import { about, keep } from '../results.ts';
-import {
-  SAMPLE_NORM_SHAPES,
-  type SampleNormShape,
-  SampleNormWorkload,
-  sampleNormLayoutsOf,
-} from '../sample-norm-workload.ts';
-import { selected } from '../select.ts';
-import { type BenchLayout, type BenchShape, layoutsOf, SHAPES } from '../shapes.ts';
-import { timeTogether } from '../timing.ts';
+import { SampleNormWorkload } from '../sample-norm-workload.ts';
+import { chosenBy } from '../select.ts';
+import { slowRounds, timeTogether } from '../timing.ts';
 import { relativeDifference, Workload } from '../workload.ts';
+import { type PeerCase, peerCases } from './cases.ts';
 import { onnxruntime } from './onnxruntime.ts';
 import type { Contender, Peer } from './peer.ts';
 import { PyTorch } from './pytorch.ts';
 import { tfjs } from './tfjs.ts';
 import { ownTraining, trainingStep } from './training.ts';
 
-const options = readArguments({
-  options: { filter: { type: 'string', default: '' }, time: { type: 'string', default: '150' } },
-});
-const time = Number(options.time);
-
-/** Shapes worth the others' time: from one row to what lies beyond cache. */
-const MEASURED = [
-  'row',
-  'tiny',
-  'resnet50/conv2 one image',
-  'resnet50/conv2 eight',
-  'resnet50/conv2',
-  'resnet50/conv5',
-];
+const options = readPeerOptions();
+const chosen = chosenBy(options.filter, peerCases());
+if (options.list) {
+  for (const name of chosen) console.log(nameOf(name));
+  process.exit(0);
+}
+const { time } = options;
+execFileSync(process.execPath, [fileURLToPath(new URL('./install.mjs', import.meta.url))], { stdio: 'inherit' });
 
 /** Looser than against the plain loops: the others compute in f32 throughout. */
 const TOLERANCE = 1e-3;
+
+/** How often everyone is timed, in turns. */
+const TURNS = 3;
 
 const OURS: Peer = {
   name: 'evenkeel',
@@ -109,8 +104,6 @@ const rows: PeerRow[] = [];
 
 type Label = Pick<PeerRow, 'op' | 'layout' | 'shape'>;
 
-const isWanted = (label: Label & Pick<CaseName, 'also'>) => selected([label], options.filter).size > 0;
-
 /** Compares the outputs, then times everyone in turns. */
 async function compare(
   label: Label,
@@ -135,8 +128,8 @@ async function compare(
   const works = Object.fromEntries(all.filter(([, { slow }]) => !slow).map(([name, { work }]) => [name, work]));
   const samples: number[] = [];
   const medians: Record<string, number[]> = {};
-  for (let turn = 0; turn < 3; turn++) {
-    const timings = await timeTogether(works, time / 3);
+  for (let turn = 0; turn < TURNS; turn++) {
+    const timings = await timeTogether(works, time / TURNS, { slowRounds: slowRounds(TURNS) });
     for (const [name, { median }] of Object.entries(timings)) (medians[name] ??= []).push(median);
     for (const [name, { work, slow }] of all) {
       if (!slow) continue;
@@ -144,7 +137,7 @@ async function compare(
       await work();
       (medians[name] ??= []).push((performance.now() - start) * 1000);
     }
-    if (external) samples.push(...(await external.time(time / 3)));
+    if (external) samples.push(...(await external.time(time / TURNS)));
   }
   const times = Object.fromEntries(Object.entries(medians).map(([name, values]) => [name, middle(values)]));
   if (external) times[external.name] = middle(samples);
@@ -160,10 +153,8 @@ function middle(values: number[]): number {
   return values.sort((a, b) => a - b)[values.length >> 1];
 }
 
-async function norm(op: string, shape: BenchShape, layout: BenchLayout): Promise<void> {
-  const workload = new Workload(shape, layout);
-  const label = { op, layout: workload.extent.kernel, shape: `${shape.name} ${workload.stored.join('x')}` };
-  if (!isWanted({ ...label, also: normWords(op, shape, layout) })) return;
+async function norm({ op, layout, shape, bench, order }: Extract<PeerCase, { kind: 'norm' }>): Promise<void> {
+  const workload = new Workload(bench, order);
   const contenders: Record<string, Contender> = {};
   for (const peer of peers) {
     const contender = await peer.norm(op, workload);
@@ -177,78 +168,51 @@ async function norm(op: string, shape: BenchShape, layout: BenchLayout): Promise
     result: await pytorch.prepare(op, workload),
     time: (milliseconds: number) => pytorch.time(milliseconds),
   };
-  await compare(label, contenders, workload.y, external);
+  await compare({ op, layout, shape }, contenders, workload.y, external);
 }
 
-for (const shape of SHAPES.filter(({ name }) => MEASURED.includes(name))) {
-  for (const layout of layoutsOf(shape)) {
-    await norm('eval', shape, layout);
-    if (shape.dims.length > 2) {
-      await norm('train', shape, layout);
-      await norm('backward', shape, layout);
-    }
-  }
-}
 /** The other norms beside PyTorch, which alone has them all. */
-async function sampleNorm(shape: SampleNormShape, layout: BenchLayout): Promise<void> {
-  const workload = new SampleNormWorkload(shape, layout);
-  const { stored, x, dy } = workload;
-  const kernel = shape.dims.length === 2 ? 'rows' : layout === 'channels-last' ? 'nxc' : 'ncx';
-  for (const op of [shape.op, `${shape.op}, backward`]) {
-    const label = { op, layout: kernel, shape: `${shape.name} ${stored.join('x')}` };
-    if (!isWanted(label)) continue;
-    const [tx, tdy, ty] = [tensor(x, stored), tensor(dy, stored), zeros(stored)];
-    const layer = workload.layer();
-    const forward = () => layer.forward(tx as never, { out: ty });
-    forward();
-    const work = op === shape.op ? forward : () => layer.backward(tdy, { out: ty });
-    workload.forward();
-    if (op !== shape.op) workload.backward();
-    const contender = {
-      work,
-      output: () => {
-        work();
-        return ty.data;
-      },
-      dispose: () => {
-        for (const held of [tx, tdy, ty, layer]) held.dispose();
-      },
-    };
-    const result = await pytorch!.prepare(op, workload);
-    const time = (milliseconds: number) => pytorch!.time(milliseconds);
-    await compare(label, { evenkeel: contender }, workload.y, { name: 'PyTorch', result, time });
+async function sampleNorm(one: Extract<PeerCase, { kind: 'sample norm' }>): Promise<void> {
+  const { op, layout, shape, bench, order } = one;
+  if (!pytorch) {
+    if (options.filter) console.log(`${nameOf(one)}: left out, as PyTorch alone has it`);
+    return;
   }
+  const workload = new SampleNormWorkload(bench, order);
+  const { stored, x, dy } = workload;
+  const [tx, tdy, ty] = [tensor(x, stored), tensor(dy, stored), zeros(stored)];
+  const layer = workload.layer();
+  const forward = () => layer.forward(tx as never, { out: ty });
+  forward();
+  const work = op === bench.op ? forward : () => layer.backward(tdy, { out: ty });
+  workload.forward();
+  if (op !== bench.op) workload.backward();
+  const contender = {
+    work,
+    output: () => {
+      work();
+      return ty.data;
+    },
+    dispose: () => {
+      for (const held of [tx, tdy, ty, layer]) held.dispose();
+    },
+  };
+  const result = await pytorch.prepare(op, workload);
+  const time = (milliseconds: number) => pytorch.time(milliseconds);
+  await compare({ op, layout, shape }, { evenkeel: contender }, workload.y, { name: 'PyTorch', result, time });
 }
 
-for (const shape of pytorch ? SAMPLE_NORM_SHAPES : [])
-  for (const layout of sampleNormLayoutsOf(shape)) await sampleNorm(shape, layout);
-for (const batch of [1, 64]) {
-  const { also, ...label } = digitsName('digits MLP', batch);
-  if (!isWanted({ ...label, also })) continue;
-  const input = digitsInput(batch);
+async function network({ op, layout, shape, rows }: Extract<PeerCase, { kind: 'network' }>): Promise<void> {
+  const input = digitsInput(rows);
   const contenders: Record<string, Contender> = {};
   for (const peer of peers) {
-    const contender = await peer.network(batch, input, net.stateDict());
+    const contender = await peer.network(rows, input, net.stateDict());
     if (contender) contenders[peer.name] = contender;
   }
-  await compare(label, contenders, net.forward({ data: input, shape: [batch, 784] }).data);
+  await compare({ op, layout, shape }, contenders, net.forward({ data: input, shape: [rows, 784] }).data);
 }
 
-/** Layers that show what a whole network does not: depthwise, 1×1, few pixels, the stem. */
-const LAYERS = [
-  layer(112, 96, 96, 3, 1, 96),
-  layer(14, 384, 384, 3, 1, 384),
-  layer(56, 64, 64, 3),
-  layer(14, 256, 256, 3),
-  layer(7, 512, 512, 3),
-  layer(56, 64, 256, 1),
-  layer(14, 64, 384, 1),
-  layer(224, 3, 64, 7, 2),
-];
-
-async function convnet(net: Convnet): Promise<void> {
-  const label = { op: 'convnet', layout: 'ncx', shape: `${net.name}, batch 1` };
-  if (!isWanted(label)) return;
+async function convnet({ op, layout, shape, net }: Extract<PeerCase, { kind: 'convnet' }>): Promise<void> {
   const images = imagesFor(net, 1);
   const contenders: Record<string, Contender> = {};
   for (const peer of peers) {
@@ -257,16 +221,11 @@ async function convnet(net: Convnet): Promise<void> {
     if (contender) contenders[peer.name] = contender;
   }
   const expected = await contenders[Object.keys(contenders)[1] ?? 'evenkeel'].output();
-  await compare(label, contenders, expected);
+  await compare({ op, layout, shape }, contenders, expected);
 }
 
-for (const make of NETWORKS) await convnet(make());
-for (const one of LAYERS) await convnet(one);
-
 /** A step of training; who lacks a gradient is named and left out. */
-async function training(): Promise<void> {
-  const label = { op: 'training step', layout: 'nxc', shape: 'convnet 28², batch 64' };
-  if (!isWanted(label)) return;
+async function training({ op, layout, shape }: Label): Promise<void> {
   const spec = trainingStep();
   const contenders: Record<string, Contender> = {
     evenkeel: ownTraining(spec, 'channels-last'),
@@ -282,10 +241,16 @@ async function training(): Promise<void> {
     result: await pytorch.prepareTraining(spec),
     time: (milliseconds: number) => pytorch.time(milliseconds),
   };
-  await compare(label, contenders, await contenders.evenkeel.output(), external);
+  await compare({ op, layout, shape }, contenders, await contenders.evenkeel.output(), external);
 }
 
-await training();
+for (const one of chosen) {
+  if (one.kind === 'norm') await norm(one);
+  else if (one.kind === 'sample norm') await sampleNorm(one);
+  else if (one.kind === 'network') await network(one);
+  else if (one.kind === 'convnet') await convnet(one);
+  else await training(one);
+}
 
 pytorch?.close();
 if (options.filter === '') console.log(`\n${keep('peers', { about: head, rows })}`);

@@ -31,6 +31,8 @@ export interface Opening {
   readonly source: Source;
   /** Settings of the library, as the pool's thread has them. */
   readonly settings: Configuration;
+  /** A Web Lock that the worker holds as long as it lives; undefined where the host has none. */
+  readonly lock?: string | undefined;
 }
 
 /** One batch: requests that follow each other along axis 0 of every input. */

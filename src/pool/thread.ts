@@ -74,19 +74,41 @@ export function startThread(listener: Listener, hasModule: boolean, file?: URL):
   const worker = file
     ? new Worker(file, { type: 'module' })
     : new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
+  const end = () => {
+    isEnding = true;
+    worker.terminate();
+  };
+  // a Web Worker that closes itself, or is killed, tells nobody: it lets go of its lock
+  const { locks } = navigator as { locks?: LockManager };
+  const lock = locks && `evenkeel pool ${crypto.randomUUID()}`;
   worker.onmessage = ({ data }: { data: Opened | Done }) => {
-    if (!isEnding) listener.message(data);
+    if (isEnding) return;
+    if (lock && !('id' in data)) locks.request(lock, () => lost('an end without a message')).catch(() => {});
+    listener.message(data);
   };
   worker.onerror = (event) => {
     lost(event.message || 'an error');
-    worker.terminate();
+    end();
   };
   return {
-    send: (message) => worker.postMessage(message),
+    send: (message) => ('source' in message ? worker.postMessage({ ...message, lock }) : post(worker, message)),
     hold: () => {},
-    async end() {
-      isEnding = true;
-      worker.terminate();
-    },
+    end: async () => end(),
   };
+}
+
+/**
+ * Sends a batch to a Web Worker. Where memory is not shared, values are copied and the copy is given
+ * away: a view would take all of the batch's memory along.
+ */
+function post(worker: Worker, job: Job): void {
+  if (typeof SharedArrayBuffer !== 'undefined') {
+    worker.postMessage(job);
+    return;
+  }
+  const inputs = job.inputs.map(({ data, shape }) => ({ data: data.slice(), shape }));
+  worker.postMessage(
+    { ...job, inputs },
+    inputs.map(({ data }) => data.buffer),
+  );
 }

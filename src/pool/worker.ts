@@ -22,7 +22,17 @@ const threads = (globalThis as { process?: NodeHost }).process?.getBuiltinModule
 const port = threads?.parentPort ?? (globalThis as unknown as Port);
 let serving: Serving | undefined;
 
+/** Takes a Web Lock, and keeps it until this worker is no more. */
+const hold = (lock: string) =>
+  new Promise<void>((resolve) => {
+    void navigator.locks.request(lock, () => {
+      resolve();
+      return new Promise(() => {});
+    });
+  });
+
 async function open(opening: Opening): Promise<void> {
+  if (opening.lock !== undefined) await hold(opening.lock);
   const found = await Serving.open(opening);
   serving = found.serving;
   port.postMessage(found.opened, []);

@@ -61,11 +61,12 @@ interface Browser {
   close(): Promise<void>;
 }
 
-async function answerOf(browser: Browser, url: string): Promise<string> {
+/** What a page shows in `#answer`, once it shows something. */
+export async function answerOf(browser: Browser, url: string): Promise<string> {
   try {
     const page = await browser.newPage();
     await page.goto(url);
-    for (let tries = 0; tries < 200; tries++) {
+    for (let tries = 0; tries < 1200; tries++) {
       const text = await page.evaluate(READ);
       if (text) return text;
       await new Promise((resolve) => setTimeout(resolve, 50));

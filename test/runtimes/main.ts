@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util';
 import { browsers } from './browsers.ts';
 import { buns } from './bun.ts';
 import { bundlers } from './bundlers.ts';
+import { commonjs } from './commonjs.ts';
 import { deno } from './deno.ts';
 import { examples } from './examples.ts';
 import { type Example, type Host, judge, type Outcome, Skipped } from './host.ts';
@@ -14,15 +15,19 @@ import { installPackage, root, work } from './install.ts';
 import { lab } from './lab.ts';
 import { next } from './next.ts';
 import { expectedAnswer, nodes } from './node.ts';
+import { pools } from './pools.ts';
 import { workers } from './workerd.ts';
 
 const { values } = parseArgs({
   options: { all: { type: 'boolean', default: false }, only: { type: 'string' }, json: { type: 'string' } },
 });
 
-const hosts = [...nodes, ...deno, ...buns, ...workers, ...next, ...browsers, ...bundlers, ...examples, ...lab].filter(
-  ({ name, heavy }) => (values.only ? name.toLowerCase().includes(values.only.toLowerCase()) : values.all || !heavy),
-);
+const all = [nodes, deno, buns, workers, next, browsers, bundlers, commonjs, pools, examples, lab];
+const hosts = all
+  .flat<(Host | Example)[][]>()
+  .filter(({ name, heavy }) =>
+    values.only ? name.toLowerCase().includes(values.only.toLowerCase()) : values.all || !heavy,
+  );
 
 mkdirSync(`${work}bundles`, { recursive: true });
 installPackage();
@@ -77,7 +82,12 @@ process.exitCode = count('failed') ? 1 : 0;
 function writeTable(): void {
   const file = `${root}README.md`;
   const text = readFileSync(file, 'utf8');
-  const words: Record<string, string> = { relaxed: 'relaxed SIMD', simd: 'fixed SIMD', js: 'plain loops' };
+  const words: Record<string, string> = {
+    relaxed: 'relaxed SIMD',
+    simd: 'fixed SIMD',
+    js: 'plain loops',
+    types: 'types alone',
+  };
   const groups = new Map<string, string[]>();
   for (const { name, state, backend } of outcomes) {
     const group = state === 'passed' ? words[backend] : state;
