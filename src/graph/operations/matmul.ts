@@ -2,11 +2,14 @@
 // broadcast.
 
 import { wrongValue } from '../../errors.ts';
+import { NO_ACTIVATION } from '../../kernels/activations.ts';
+import { linear, pack } from '../../kernels/linear/calls.ts';
 import { broadcastShape } from '../../tensors/broadcast.ts';
 import { countOf, differs, showSymbolic } from '../../tensors/shape.ts';
+import { indexOf } from '../../wasm/views.ts';
 import { gamma } from '../error-analysis.ts';
-import type { Operation, Shape } from '../operation.ts';
-import { type Plain, plainDescription, plainRunner } from '../plain.ts';
+import { type Operation, padded, type Runner, type Shape } from '../operation.ts';
+import { type Plain, plainDescription } from '../plain.ts';
 
 export interface MatmulOperation extends Operation {
   readonly kind: 'matmul';
@@ -52,11 +55,16 @@ export function beginnings(shape: Shape, outer: Shape): Int32Array {
   return places;
 }
 
+const name = () => 'matrix product';
+const shapeOf = (subject: string, _: MatmulOperation, shapes: readonly Shape[]) => matricesOf(subject, shapes).shape;
+const read = (): MatmulOperation => ({ kind: 'matmul' });
+
+/** In f64, for certificates and constants. */
 const plain: Plain<MatmulOperation> = {
   kind: 'matmul',
   arity: 2,
-  name: () => 'matrix product',
-  shape: (subject, _operation, shapes) => matricesOf(subject, shapes).shape,
+  name,
+  shape: shapeOf,
   prepare(_operation, shapes) {
     const { a, b, outer, shape } = matricesOf('matrix product', shapes);
     const [n, k, m] = [a[a.length - 2], a[a.length - 1], b[b.length - 1]];
@@ -77,10 +85,50 @@ const plain: Plain<MatmulOperation> = {
       }
     };
   },
-  read: () => ({ kind: 'matmul' }),
+  read,
 };
 
-export const runMatmul = /* @__PURE__ */ plainRunner(plain);
+/** The right matrix is packed, and the kernel of linear layers multiplies. */
+export const runMatmul: Runner<MatmulOperation> = {
+  kind: 'matmul',
+  arity: 2,
+  fuses: false,
+  overwrites: [],
+  name,
+  shape: shapeOf,
+  scratch(_operation, shapes) {
+    const { b } = matricesOf('matrix product', shapes);
+    return padded(b[b.length - 1]) * b[b.length - 2];
+  },
+  call({ backend, shapes, inputs: [left, right], output, scratch }) {
+    const { a, b, outer, shape } = matricesOf('matrix product', shapes);
+    const [n, k, m] = [a[a.length - 2], a[a.length - 1], b[b.length - 1]];
+    const [lefts, rights] = [beginnings(a, outer), beginnings(b, outer)];
+    const size = countOf(shape);
+    if (size === 0) return () => {};
+    // matrices one behind the other that share the right one are one product
+    const runs: { left: number; right: number; out: number; rows: number }[] = [];
+    lefts.forEach((begin, o) => {
+      const last = runs.at(-1);
+      if (last?.right === rights[o] && begin === last.left + last.rows * k) last.rows += n;
+      else runs.push({ left: begin, right: rights[o], out: o * n * m, rows: n });
+    });
+    return () => {
+      const [x, w, y, packed] = [left(), right(), output(), scratch()];
+      if (k === 0) {
+        backend.heap.f32.fill(0, indexOf(y), indexOf(y) + size);
+        return;
+      }
+      let there = -1;
+      for (const { left: from, right: at, out, rows } of runs) {
+        if (at !== there) pack(backend, w + 4 * at, packed, k, m, m, 1);
+        there = at;
+        linear(backend, x + 4 * from, packed, 0, y + 4 * out, NO_ACTIVATION, rows, k, m);
+      }
+    };
+  },
+  read,
+};
 
 export const describeMatmul = /* @__PURE__ */ plainDescription(plain, runMatmul, {
   group: 'arithmetic',
@@ -98,6 +146,7 @@ export const describeMatmul = /* @__PURE__ */ plainDescription(plain, runMatmul,
     const one = product(a.error, wide);
     const two = product(x, b.error);
     const size = product(x, w);
-    return one.map((e, i) => e + two[i] + gamma(2) * (size[i] + e + two[i]));
+    const rounding = gamma((a.shape[a.shape.length - 1] ?? 1) + 2);
+    return one.map((e, i) => e + two[i] + rounding * (size[i] + e + two[i]));
   },
 });
