@@ -12,6 +12,7 @@ import { examples } from './examples.ts';
 import { type Example, type Host, judge, type Outcome, Skipped } from './host.ts';
 import { installPackage, root, work } from './install.ts';
 import { lab } from './lab.ts';
+import { labLooks } from './lab-looks.ts';
 import { next } from './next.ts';
 import { expectedAnswer, nodes } from './node.ts';
 import { workers } from './workerd.ts';
@@ -20,8 +21,19 @@ const { values } = parseArgs({
   options: { all: { type: 'boolean', default: false }, only: { type: 'string' }, json: { type: 'string' } },
 });
 
-const hosts = [...nodes, ...deno, ...buns, ...workers, ...next, ...browsers, ...bundlers, ...examples, ...lab].filter(
-  ({ name, heavy }) => (values.only ? name.toLowerCase().includes(values.only.toLowerCase()) : values.all || !heavy),
+const hosts = [
+  ...nodes,
+  ...deno,
+  ...buns,
+  ...workers,
+  ...next,
+  ...browsers,
+  ...bundlers,
+  ...examples,
+  ...lab,
+  ...labLooks,
+].filter(({ name, heavy }) =>
+  values.only ? name.toLowerCase().includes(values.only.toLowerCase()) : values.all || !heavy,
 );
 
 mkdirSync(`${work}bundles`, { recursive: true });
