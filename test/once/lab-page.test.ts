@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
+import { loadDigits } from '../../examples/digits/data.ts';
 import { PIXELS } from '../../examples/digits/digits.ts';
 import {
   DEFAULTS,
@@ -196,6 +197,19 @@ describe('two nets at once', () => {
     expect(scene.batch.accuracy.at(-1)).toBeGreaterThan(0.9);
     expect(scene.none.loss[0]).not.toBe(scene.batch.loss[0]);
     expect(say(sentenceOf(scene))).toMatch(/^After 100 steps .*\d % of the held-out digits.*\.$/);
+  });
+
+  test('on real digits the net with batch norm learns while the one without still stands', () => {
+    const duel = new Duel(loadDigits(), DEFAULTS);
+    for (let step = 0; step < 120; step++) duel.step(step === 119);
+    const { batch, none } = duel.scene;
+    expect(batch.accuracy.at(-1)).toBeGreaterThan(0.8);
+    expect(none.accuracy.at(-1)).toBeLessThan(0.5);
+    expect(batch.reached).toBeLessThanOrEqual(80);
+    expect(say(sentenceOf(duel.scene))).toMatch(
+      /^After 120 steps the net with batch norm recognises \d+\.\d % of the held-out digits, the net without it \d+\.\d %\. Its last hidden layer tells digits apart: /,
+    );
+    duel.dispose();
   });
 
   test('the same settings give the same scene', () => {

@@ -74,17 +74,17 @@ const PAUSE = `async () => {
 }`;
 
 /**
- * The two nets above the fold with these settings; to their end, or as far as a sentence that
- * changed.
+ * The two nets above the fold with these settings: to their end, or until their sentence says
+ * enough.
  */
-export const DUEL = `async (settings, most) => {
+export const DUEL = `async (settings, most, enough = '^$') => {
   const section = document.getElementById('duel');
   const part = (name) => section.querySelector('[data-part=' + name + ']').textContent;
   for (const [key, value] of Object.entries(settings)) section.querySelector('[name=' + key + ']').value = value;
   section.querySelector('[data-do=run]').click();
   const start = performance.now();
   const first = part('sentence');
-  while (section.dataset.state === 'running' && performance.now() - start < most) await new Promise((resolve) => setTimeout(resolve, 20));
+  while (section.dataset.state === 'running' && performance.now() - start < most && !new RegExp(enough).test(part('sentence'))) await new Promise((resolve) => setTimeout(resolve, 20));
   const at = [...section.querySelectorAll('.plot polyline, .plot rect')].map((e) => e.getBoundingClientRect());
   const plot = [...section.querySelectorAll('.plot')].map((e) => e.getBoundingClientRect());
   const isInside = ({ left, right, top, bottom }) => plot.some((p) => left >= p.left - 2 && right <= p.right + 2 && top >= p.top - 2 && bottom <= p.bottom + 2);
@@ -163,16 +163,16 @@ export async function examine(page: LabPage, shot?: (file: string, width: number
   watched(page, origin, complaints);
   const call = (code: string, ...args: unknown[]) =>
     page.evaluate(`(${code})(${args.map((arg) => JSON.stringify(arg)).join(', ')})`);
-  const run = (name: string, controls: object = {}) => call(RUN, name, controls, 60_000) as Promise<Outcome>;
+  const run = (name: string, controls: object = {}) => call(RUN, name, controls, 300_000) as Promise<Outcome>;
   try {
     await page.goto(`${origin}/`);
     await shot?.(`${folder}/wide.png`, 1100);
     // something moves at once
-    const moving = (await call(DUEL, {}, 3000)) as Duelled;
+    const moving = (await call(DUEL, {}, 60_000, '^After [1-9][0-9] steps')) as Duelled;
     check(moving.figures === 6 && moving.inside, `the duel: ${moving.figures} figures`);
     check(/^After \d+ steps /.test(moving.last) && moving.last !== moving.first, `the duel says: ${moving.last}`);
     for (const settings of [{ rate: '1e9' }, { rate: '0.5', batch: '2' }, { batch: '60', depth: '30' }]) {
-      const { state, last, status, inside, text } = (await call(DUEL, settings, 120_000)) as Duelled;
+      const { state, last, status, inside, text } = (await call(DUEL, settings, 300_000)) as Duelled;
       check(state === 'done' && status === '', `the duel, ${JSON.stringify(settings)}: ${state} ${status}`);
       check(/\d % /.test(last) && inside && !/NaN|undefined|Infinity/.test(text), `the duel: ${last}`);
     }
@@ -203,7 +203,7 @@ export async function examine(page: LabPage, shot?: (file: string, width: number
     const other = await run('playground', { norm: 'none', scale: '0.05', rate: '0.05' });
     check(other.text !== plain.text, 'controls change nothing');
     check(other.address.startsWith('#playground?') && /scale=0.05/.test(other.address), `address ${other.address}`);
-    const over = (await call(AGAIN, { scale: '2' }, 60_000)) as string;
+    const over = (await call(AGAIN, { scale: '2' }, 300_000)) as string;
     check(/initial scale 2/.test(over) && /initial scale 0.05/.test(over), `two runs in one chart: ${over}`);
     const wild = await run('playground', { norm: 'none', activation: 'relu', rate: '1e9' });
     check(wild.state === 'done' && /the largest weight is now/.test(wild.text), `a rate of 1e9: ${wild.text}`);

@@ -4,9 +4,10 @@ import { type Scene, type Settings, sceneBefore, sentenceOf } from '../duel.ts';
 import { t, type Value } from '../words.ts';
 import type { Say } from './chart.ts';
 import { Fields } from './fields.ts';
+import { hire, type Told } from './hire.ts';
 import { isRefused } from './inputs.ts';
 import { type Link, linkOf, settingsOf } from './link.ts';
-import type { FromWorker, ToWorker } from './protocol.ts';
+import type { ToWorker } from './protocol.ts';
 import { drawn } from './scene.ts';
 
 export const NAME = 'duel';
@@ -66,11 +67,9 @@ export class Arena {
     this.#refuse('');
     this.#said = { key: '', at: Number.NEGATIVE_INFINITY };
     this.#draw(sceneBefore(settings as Settings));
-    const worker = new Worker('worker.js', { type: 'module' });
-    this.#worker = worker;
-    worker.onmessage = ({ data }: { data: FromWorker }) => this.#hear(data);
-    worker.onerror = (event) => this.#fail(event.message);
-    this.#send({ do: 'duel', settings: settings as Settings, isStill: this.#isStill });
+    this.#worker = hire({ do: 'duel', settings: settings as Settings, isStill: this.#isStill }, (told) =>
+      this.#hear(told),
+    );
   }
 
   /** Stands still while something else runs. */
@@ -93,17 +92,13 @@ export class Arena {
     return this.#section.querySelector(`[data-do=${action}]`)!;
   }
 
-  #send(message: ToWorker): void {
-    this.#worker?.postMessage(message);
-  }
-
   #refuse(why: Value): void {
     const status = this.#part('status');
     status.textContent = this.#say(why);
     status.className = why === '' ? 'status' : 'status bad';
   }
 
-  #hear(message: FromWorker): void {
+  #hear(message: Told): void {
     if (message.tell === 'error') this.#fail(message.message);
     if (message.tell !== 'scene') return;
     this.#draw(message.scene, message.isDone);
@@ -128,7 +123,7 @@ export class Arena {
   }
 
   #pause(isPaused: boolean): void {
-    this.#send({ do: isPaused ? 'pause' : 'resume' });
+    this.#worker?.postMessage({ do: isPaused ? 'pause' : 'resume' } satisfies ToWorker);
     this.#button('pause').textContent = this.#say(isPaused ? t`Go on` : t`Pause`);
     this.#section.dataset.state = isPaused ? 'paused' : 'running';
   }

@@ -26,6 +26,7 @@ export interface Live {
 }
 
 export type FromWorker =
+  | { readonly tell: 'ready' }
   | { readonly tell: 'progress'; readonly text: Value }
   | { readonly tell: 'live'; readonly live: Live }
   | { readonly tell: 'scene'; readonly scene: Scene; readonly isDone: boolean }

@@ -122,7 +122,7 @@ function page(language: Language, experiments: readonly Experiment[], results: R
 <main><p id="notice" role="alert"></p><noscript><p class="bad">${word(t`Without JavaScript the results below can be read, and nothing runs.`)}</p></noscript>
 ${duel(say)}
 <h2>${word(t`Experiments`)}</h2>
-<p>${word(t`What is said of batch normalization, tried on real digits. Each card opens in place. Its result was worked out beforehand, in whole runs; each experiment also runs here, with one seed and fewer steps, and says what was done.`)}</p>
+<p>${word(t`What is said of batch normalization, tried on real digits. Each card opens in place. Its result was worked out beforehand, in whole runs; each experiment also runs here, with one seed, fewer digits and mostly fewer steps, and says what was done.`)}</p>
 <div class="cards">${experiments.map((experiment) => card(experiment, results[experiment.name], say)).join('\n')}
 ${card(playground, undefined, say)}</div></main>
 <script type="module" src="page.js"></script></body></html>

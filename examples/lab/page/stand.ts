@@ -5,9 +5,10 @@ import { percent } from '../training.ts';
 import { t, type Value } from '../words.ts';
 import { around, chart, markup, type Say, strips } from './chart.ts';
 import { Fields } from './fields.ts';
+import { hire, type Told } from './hire.ts';
 import { isRefused, settingsIn, shortly } from './inputs.ts';
 import { type Link, linkOf, settingsOf } from './link.ts';
-import type { FromWorker, Live, ToWorker } from './protocol.ts';
+import type { Live, ToWorker } from './protocol.ts';
 import { badge, isSame, picture, type Run, rendered } from './render.ts';
 
 /** Top of the axis of a live loss; chance is 2.3. */
@@ -102,17 +103,9 @@ export class Stand {
     this.#part('picture').replaceChildren();
     this.#judge('', this.#say(t`running`));
     this.#tell(t`starting`);
-    const worker = new Worker('worker.js', { type: 'module' });
-    this.#worker = worker;
-    worker.onmessage = ({ data }: { data: FromWorker }) => this.#hear(data, controls);
-    worker.onerror = (event) => this.#fail(t`The worker stopped: ${event.message}`);
-    this.#send({ do: 'run', name: this.name, seed: SEED, controls });
+    this.#worker = hire({ do: 'run', name: this.name, seed: SEED, controls }, (told) => this.#hear(told, controls));
     this.#button('pause').disabled = false;
     this.#card.dataset.state = 'running';
-  }
-
-  #send(message: ToWorker): void {
-    this.#worker?.postMessage(message);
   }
 
   #fail(text: Value): void {
@@ -121,7 +114,7 @@ export class Stand {
     this.#end('failed');
   }
 
-  #hear(message: FromWorker, controls: Partial<Controls>): void {
+  #hear(message: Told, controls: Partial<Controls>): void {
     if (message.tell === 'progress') this.#tell(message.text);
     else if (message.tell === 'live') this.#draw(message.live);
     else if (message.tell === 'result') this.#show(message, controls);
@@ -137,17 +130,13 @@ export class Stand {
     this.#card.dataset.steps = String(Math.round(live.stepsPerSecond));
   }
 
-  #show({ result, trained, held }: Extract<FromWorker, { tell: 'result' }>, controls: Partial<Controls>): void {
+  #show({ result, trained, held }: Extract<Told, { tell: 'result' }>, controls: Partial<Controls>): void {
     const { kind, text } = badge(result.holds, this.#say);
     const verdict = this.#say(result.verdict);
     const where = this.#say(
-      t`Live in this page: seed ${SEED}, at most a quarter of the steps, on ${trained} training digits and ${held} held-out ones.`,
-    );
-    const whole = this.#say(
       t`Live in this page: seed ${SEED}, on ${trained} training digits and ${held} held-out ones.`,
     );
-    const place = this.name === 'playground' ? whole : where;
-    this.#head = `<p class="verdict">${markup(text)} ${markup(verdict)}</p><p class="soft">${markup(this.#say(result.setup))} ${markup(place)}</p>`;
+    this.#head = `<p class="verdict">${markup(text)} ${markup(verdict)}</p><p class="soft">${markup(this.#say(result.setup))} ${markup(where)}</p>`;
     // a run of the same settings takes the place of the last one
     if (this.#last && !isSame(this.#last.controls, controls)) this.#before = this.#last;
     this.#last = { result, controls };
@@ -172,7 +161,7 @@ export class Stand {
 
   #pause(): void {
     this.#paused = !this.#paused;
-    this.#send({ do: this.#paused ? 'pause' : 'resume' });
+    this.#worker?.postMessage({ do: this.#paused ? 'pause' : 'resume' } satisfies ToWorker);
     this.#button('pause').textContent = this.#say(this.#paused ? t`Go on` : t`Pause`);
     this.#card.dataset.state = this.#paused ? 'paused' : 'running';
   }
@@ -210,8 +199,9 @@ function liveCharts(live: Live, losses: { x: number[]; y: number[] }, say: Say):
     },
     say,
   );
-  const [low, high] = live.range;
-  const wide = (high - low || 1) / live.histogram.length;
+  const [low, top] = live.range;
+  const high = top > low ? top : low + 1;
+  const wide = (high - low) / live.histogram.length;
   const most = Math.max(...live.histogram, 0.01);
   const histogram = chart(
     {
@@ -226,7 +216,7 @@ function liveCharts(live: Live, losses: { x: number[]; y: number[] }, say: Say):
       ],
       xLabel: say(t`output of a unit`),
       yLabel: say(t`share of outputs`),
-      xRange: [low, high > low ? high : low + 1],
+      xRange: [low, high],
       yRange: [0, most],
       xTicks: [low, (low + high) / 2, high].map((at) => [at, shortly(at)] as const),
       yTicks: [0, most].map((at) => [at, percent(at)] as const),

@@ -142,3 +142,4 @@ scope.onmessage = ({ data }) => {
     if (!paused) resume?.();
   }
 };
+tell({ tell: 'ready' });
