@@ -350,8 +350,8 @@ export const ZH: Readonly<Record<string, string>> = {
   'Without JavaScript the results below can be read, and nothing runs.':
     '没有 JavaScript 时，下面的结果可以看，但什么也不能运行。',
   Experiments: '实验',
-  'What is said of batch normalization, tried on real digits. Each card opens in place. Its result was worked out beforehand, in whole runs; each experiment also runs here, with one seed and fewer steps, and says what was done.':
-    '关于批归一化的种种说法，用真实的手写数字来验证。卡片点开就能看。上面的结果是事先完整运行得到的；每个实验也可以在这里现场运行，只用一个随机种子，步数更少，并说明做了什么。',
+  'What is said of batch normalization, tried on real digits. Each card opens in place. Its result was worked out beforehand, in whole runs; each experiment also runs here, with one seed, fewer digits and mostly fewer steps, and says what was done.':
+    '关于批归一化的种种说法，用真实的手写数字来验证。卡片点开就能看。上面的结果是事先完整运行得到的；每个实验也可以在这里现场运行，只用一个随机种子，数字更少，步数多半也更少，并说明做了什么。',
   'Seeds {0}, medians.{1} Whole run of evenkeel {2} ({3}) on Node {4}, {5}, {6}.':
     '随机种子 {0}，取中位数。{1}完整运行：evenkeel {2}（{3}），Node {4}，{5}，{6}。',
   ' Of {0} further seeds it held for {1}.': '另外 {0} 个随机种子中有 {1} 个成立。',
@@ -424,11 +424,8 @@ export const ZH: Readonly<Record<string, string>> = {
   running: '正在运行',
   'no result': '没有结果',
   'It stopped: {0}': '运行停止：{0}',
-  'The worker stopped: {0}': '后台线程停止：{0}',
   'Done. {0} {1}': '完成。{0}{1}',
   '{0} (live)': '{0}（现场运行）',
-  'Live in this page: seed {0}, at most a quarter of the steps, on {1} training digits and {2} held-out ones.':
-    '在本页现场运行：随机种子 {0}，最多四分之一的步数，{1} 个训练数字，{2} 个测试数字。',
   'Live in this page: seed {0}, on {1} training digits and {2} held-out ones.':
     '在本页现场运行：随机种子 {0}，{1} 个训练数字，{2} 个测试数字。',
   'The run before, drawn thin: {0}. {1}': '上一次运行（细线）：{0}。{1}',

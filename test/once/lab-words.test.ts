@@ -9,6 +9,7 @@ import { EXPERIMENTS } from '../../examples/lab/experiments.ts';
 import { readKept, wordless } from '../../examples/lab/kept.ts';
 import { keyOf, say, spoken, t } from '../../examples/lab/words.ts';
 import { ZH } from '../../examples/lab/zh.ts';
+import { englishIn } from '../support/english.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
@@ -61,11 +62,6 @@ describe('in Chinese', () => {
     for (const [key, text] of Object.entries(ZH)) expect([key, placesIn(text)]).toEqual([key, placesIn(key)]);
   });
 
-  // names of code and of people stay as they are
-  const NAMES_IN_LATIN =
-    /onNonFinite|'[\w-]+'|\b(?:PyTorch|ReLU|He|ResNet|ImageNet|Wu|Santurkar|LSTM|dropout|tanh|sigmoid|gamma|beta|eps|keep|log10)\b/g;
-  const english = (text: string) => text.replace(NAMES_IN_LATIN, '').match(/[a-z]{2,}/gi) ?? [];
-
   test.each(EXPERIMENTS)('$name says nothing in English', ({ name, title, question, claim }) => {
     const { setup, verdict, figures, tables = [] } = spoken(readKept([name])[name].result, 'zh');
     const texts = [
@@ -79,11 +75,11 @@ describe('in Chinese', () => {
       ...tables.flatMap((table) => [table.title, ...table.heads, ...table.rows.flat().map(String)]),
     ];
     expect(texts.length).toBeGreaterThan(5);
-    for (const text of texts) expect([text, english(text)]).toEqual([text, []]);
+    for (const text of texts) expect([text, englishIn(text)]).toEqual([text, []]);
   });
 
   test('English words are found where there are any', () => {
-    expect([english('after 2 steps'), english("onNonFinite: 'throw'")]).toEqual([['after', 'steps'], []]);
+    expect([englishIn('after 2 steps'), englishIn("onNonFinite: 'throw'")]).toEqual([['after', 'steps'], []]);
   });
 });
 

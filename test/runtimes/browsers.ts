@@ -86,10 +86,13 @@ export async function launchChromium(): Promise<Launched> {
   return chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-quic'] });
 }
 
-export async function launchFirefox(): Promise<Launched> {
+/** `isDark`: as for whoever prefers dark pages. */
+export async function launchFirefox({ isDark = false } = {}): Promise<Launched> {
   const executablePath = await debian('/usr/bin/firefox-esr', 'firefox-esr');
   const puppeteer = createRequire(await packages('puppeteer', 'puppeteer-core@24'))('puppeteer-core');
-  return puppeteer.launch({ browser: 'firefox', executablePath, headless: true });
+  // 0: dark, 1: light
+  const extraPrefsFirefox = { 'layout.css.prefers-color-scheme.content-override': Number(!isDark) };
+  return puppeteer.launch({ browser: 'firefox', executablePath, headless: true, extraPrefsFirefox });
 }
 
 const chromium: Visit = async (url) => answerOf(await launchChromium(), url);

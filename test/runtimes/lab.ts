@@ -18,7 +18,7 @@ export interface LabPage {
 }
 
 /** Runs one experiment to its end with these controls; what its status says. */
-const RUN = `async (name, controls, most) => {
+export const RUN = `async (name, controls, most) => {
   const section = document.querySelector('details[data-name="' + name + '"]');
   section.open = true;
   section.querySelector('[data-do=reset]').click();
@@ -43,7 +43,7 @@ const AGAIN = `async (controls, most) => {
   return card.querySelector('[data-part=result] .legend').textContent;
 }`;
 
-interface Outcome {
+export interface Outcome {
   state: string;
   text: string;
   steps: number;
@@ -77,7 +77,7 @@ const PAUSE = `async () => {
  * The two nets above the fold with these settings: to their end, or until their sentence says
  * enough.
  */
-const DUEL = `async (settings, most, enough = '^$') => {
+export const DUEL = `async (settings, most, enough = '^$') => {
   const section = document.getElementById('duel');
   const part = (name) => section.querySelector('[data-part=' + name + ']').textContent;
   for (const [key, value] of Object.entries(settings)) section.querySelector('[name=' + key + ']').value = value;
@@ -91,7 +91,7 @@ const DUEL = `async (settings, most, enough = '^$') => {
   return { state: section.dataset.state, first, last: part('sentence'), status: part('status'), invalid: section.querySelectorAll('[aria-invalid]').length, address: location.hash, figures: section.querySelectorAll('figure').length, inside: at.length > 0 && at.every(isInside), text: section.textContent };
 }`;
 
-interface Duelled {
+export interface Duelled {
   state: string;
   first: string;
   last: string;
@@ -127,12 +127,12 @@ const WIDTH = `async () => {
   return sizes;
 }`;
 
-function check(holds: boolean, complaint: string): void {
+export function check(holds: boolean, complaint: string): void {
   if (!holds) throw new Error(complaint);
 }
 
-/** Everything that the page promises. */
-export async function examine(page: LabPage, shot?: (file: string, width: number) => Promise<unknown>): Promise<void> {
+/** The page as a folder, and a server of it. */
+export async function served(): Promise<{ folder: string; origin: string; close(): void }> {
   const folder = `${work}lab`;
   mkdirSync(folder, { recursive: true });
   execFileSync(process.execPath, ['--import', 'tsx', 'examples/lab/main.ts', '--build', folder], {
@@ -140,8 +140,12 @@ export async function examine(page: LabPage, shot?: (file: string, width: number
     stdio: 'pipe',
   });
   const server = await serve(folder, 0);
-  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const complaints: string[] = [];
+  const { port } = server.address() as AddressInfo;
+  return { folder, origin: `http://127.0.0.1:${port}`, close: () => server.close() };
+}
+
+/** Adds to the complaints what a page reports, and what it asks others for. */
+export function watched(page: LabPage, origin: string, complaints: string[]): void {
   page.on('console', ((message: { type(): string; text(): string }) => {
     if (message.type() === 'error') complaints.push(message.text());
   }) as never);
@@ -150,6 +154,13 @@ export async function examine(page: LabPage, shot?: (file: string, width: number
     if (!/^(data|blob):/.test(request.url()) && !request.url().startsWith(origin))
       complaints.push(`asked for ${request.url()}`);
   }) as never);
+}
+
+/** Everything that the page promises. */
+export async function examine(page: LabPage, shot?: (file: string, width: number) => Promise<unknown>): Promise<void> {
+  const { folder, origin, close } = await served();
+  const complaints: string[] = [];
+  watched(page, origin, complaints);
   const call = (code: string, ...args: unknown[]) =>
     page.evaluate(`(${code})(${args.map((arg) => JSON.stringify(arg)).join(', ')})`);
   const run = (name: string, controls: object = {}) => call(RUN, name, controls, 300_000) as Promise<Outcome>;
@@ -212,7 +223,7 @@ export async function examine(page: LabPage, shot?: (file: string, width: number
     await shot?.(`${folder}/narrow.png`, 360);
     check(complaints.length === 0, complaints.slice(0, 3).join('; '));
   } finally {
-    server.close();
+    close();
   }
 }
 

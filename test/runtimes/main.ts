@@ -13,6 +13,7 @@ import { examples } from './examples.ts';
 import { type Example, type Host, judge, type Outcome, Skipped } from './host.ts';
 import { installPackage, root, work } from './install.ts';
 import { lab } from './lab.ts';
+import { labLooks } from './lab-looks.ts';
 import { next } from './next.ts';
 import { expectedAnswer, nodes } from './node.ts';
 import { pools } from './pools.ts';
@@ -22,7 +23,7 @@ const { values } = parseArgs({
   options: { all: { type: 'boolean', default: false }, only: { type: 'string' }, json: { type: 'string' } },
 });
 
-const all = [nodes, deno, buns, workers, next, browsers, bundlers, commonjs, pools, examples, lab];
+const all = [nodes, deno, buns, workers, next, browsers, bundlers, commonjs, pools, examples, lab, labLooks];
 const hosts = all
   .flat<(Host | Example)[][]>()
   .filter(({ name, heavy }) =>
