@@ -87,6 +87,8 @@ export function startThread(listener: Listener, hasModule: boolean, file?: URL):
     listener.message(data);
   };
   worker.onerror = (event) => {
+    // otherwise it becomes an error of the page
+    event.preventDefault();
     lost(event.message || 'an error');
     end();
   };
@@ -98,8 +100,8 @@ export function startThread(listener: Listener, hasModule: boolean, file?: URL):
 }
 
 /**
- * Sends a batch to a Web Worker. Where memory is not shared, values are copied and the copy is given
- * away: a view would take all of the batch's memory along.
+ * Sends a batch to a Web Worker. Where memory is not shared, values are copied and the copy is
+ * given away: a view would take all of the batch's memory along.
  */
 function post(worker: Worker, job: Job): void {
   if (typeof SharedArrayBuffer !== 'undefined') {
