@@ -14,14 +14,26 @@ import { installPackage, root, work } from './install.ts';
 import { lab } from './lab.ts';
 import { next } from './next.ts';
 import { expectedAnswer, nodes } from './node.ts';
+import { pictures } from './pictures.ts';
 import { workers } from './workerd.ts';
 
 const { values } = parseArgs({
   options: { all: { type: 'boolean', default: false }, only: { type: 'string' }, json: { type: 'string' } },
 });
 
-const hosts = [...nodes, ...deno, ...buns, ...workers, ...next, ...browsers, ...bundlers, ...examples, ...lab].filter(
-  ({ name, heavy }) => (values.only ? name.toLowerCase().includes(values.only.toLowerCase()) : values.all || !heavy),
+const hosts = [
+  ...nodes,
+  ...deno,
+  ...buns,
+  ...workers,
+  ...next,
+  ...browsers,
+  ...bundlers,
+  ...examples,
+  ...pictures,
+  ...lab,
+].filter(({ name, heavy }) =>
+  values.only ? name.toLowerCase().includes(values.only.toLowerCase()) : values.all || !heavy,
 );
 
 mkdirSync(`${work}bundles`, { recursive: true });
