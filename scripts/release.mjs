@@ -16,10 +16,11 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
  * Why a version must not be published.
  *
  * `changes` are those that are not committed (`git status --porcelain`), `tags` those of the commit
- * (`git tag --points-at HEAD`). `modules` has the hashes of each compiled file of dist/: as it lies
- * there, and of each build from the sources.
+ * (`git tag --points-at HEAD`). `measured` is the version that the figures of the bench's history
+ * are of, undefined where there are none. `modules` has the hashes of each compiled file of dist/:
+ * as it lies there, and of each build from the sources.
  */
-export function refusals({ manifest, changelog, changes, tags, modules }) {
+export function refusals({ manifest, changelog, changes, tags, measured, modules }) {
   const { repository, version } = manifest;
   const reasons = [];
   if (!addressOf(repository))
@@ -30,11 +31,22 @@ export function refusals({ manifest, changelog, changes, tags, modules }) {
   const versions = tags.split(/\s+/).filter((tag) => /^v\d/.test(tag));
   if (versions.length !== 1 || versions[0] !== `v${version}`)
     reasons.push(`the commit has no tag v${version} and no other version's, but ${versions.join(', ') || 'none'}`);
+  const history = historyOf(version);
+  if (measured !== version) reasons.push(`${history} has no figures of ${version}: npm run bench -- --json ${history}`);
   for (const [file, { built, shipped }] of Object.entries(modules)) {
     if (new Set(built).size !== 1) reasons.push(`two builds of dist/${file} differ`);
     else if (built[0] !== shipped) reasons.push(`dist/${file} is not what the sources build`);
   }
   return reasons;
+}
+
+/** Where a version's figures lie, for `npm run bench -- --baseline`. */
+const historyOf = (version) => `bench/history/${version}.json`;
+
+/** The version of the figures in the bench's history. */
+function measuredOf({ version }) {
+  const path = join(root, historyOf(version));
+  return existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')).about?.version : undefined;
 }
 
 /** Hashes of the kernels in dist/, and of two builds in folders of their own. */
@@ -82,7 +94,10 @@ function main(args) {
   const refused = (modules) => {
     const changes = run('git', 'status', '--porcelain');
     const tags = run('git', 'tag', '--points-at', 'HEAD');
-    const reasons = refusals({ manifest, changelog: read('CHANGELOG.md'), changes, tags, modules });
+    const reasons = refusals({
+      ...{ manifest, changelog: read('CHANGELOG.md'), changes, tags, modules },
+      measured: measuredOf(manifest),
+    });
     for (const reason of reasons) console.error(`not released: ${reason}`);
     if (reasons.length) process.exitCode = 1;
     return reasons.length > 0;

@@ -11,10 +11,10 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 /** What is bundled, and the most it may weigh, in bytes. */
 export const BUDGETS = [
   { name: 'batch norm in evaluation', code: "export { batchNorm } from 'evenkeel'", budget: 12_400 },
-  { name: 'compiled networks', code: "export { load } from 'evenkeel/infer'", budget: 20_600 },
+  { name: 'compiled networks', code: "export { load } from 'evenkeel/infer'", budget: 20_800 },
   { name: 'the same without WebAssembly', code: "export { batchNorm } from 'evenkeel/js'", budget: 6_600 },
   { name: 'the BatchNorm layer', code: "export { BatchNorm2d } from 'evenkeel'", budget: 38_000 },
-  { name: 'ResNet', code: "export { resnet } from 'evenkeel/models'", budget: 97_700 },
+  { name: 'ResNet', code: "export { resnet } from 'evenkeel/models'", budget: 97_900 },
   { name: 'all of evenkeel', code: "export * from 'evenkeel'", budget: 153_700 },
   {
     name: 'reading safetensors',

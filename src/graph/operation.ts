@@ -44,7 +44,12 @@ export interface Fields {
   fail(expected: string, got: unknown): Error;
   /** An integer from `least` to `most`. Throws what `fail` makes. */
   whole(value: unknown, least: number, most: number): number;
-  /** Values in a tensor of the file, which a field names. */
+  /**
+   * Values in a tensor of the file, which a field names, for `fill` alone: they may be a view of
+   * the file.
+   */
+  weight(field: string, shape: readonly number[]): Float32Array;
+  /** A copy of such values. */
   vector(field: string, shape: readonly number[]): Float32Array;
   /** The same; null where the file says so, or has no such field. */
   optional(field: string, shape: readonly number[]): Float32Array | null;
@@ -168,6 +173,16 @@ const LANES = 8;
 
 /** Bytes of a vector of f32 in memory: whole lanes of a packed panel. */
 export const padded = (values: number) => Math.ceil(values / LANES) * LANES * 4;
+
+/** Bytes that lie in a core's own cache beside what is written. */
+const PIECE = 1 << 17;
+
+/**
+ * How many rows of a matrix are packed at once: whole panels, so that the rows of millions of
+ * weights pass through one small piece of memory.
+ */
+export const rowsAtOnce = (rows: number, columns: number) =>
+  Math.min(rows, Math.max(LANES, PIECE / 4 / columns - ((PIECE / 4 / columns) % LANES)));
 
 /** Ranks as a file has them: null for no end. */
 export const jsonRanks = ([least, most]: readonly [number, number]) => [least, Number.isFinite(most) ? most : null];

@@ -79,7 +79,7 @@ export class Heap {
   }
 
   /** Are these values a view of linear memory, as it is or as it was? */
-  holds({ buffer }: Float32Array): boolean {
+  holds({ buffer }: Pick<ArrayBufferView, 'buffer'>): boolean {
     return this.#buffers.has(buffer);
   }
 

@@ -15,6 +15,7 @@ import {
 import { checksumOf } from '../../src/infer/file.ts';
 import { load } from '../../src/infer/load.ts';
 import { merging, norms } from '../../src/infer/operations.ts';
+import { backend } from '../../src/kernels/backend.ts';
 import { readSafetensors, writeSafetensors } from '../../src/weights/index.ts';
 import { fixture } from '../support/weights.ts';
 
@@ -310,4 +311,44 @@ test('names of inputs and outputs are shown in part', () => {
   expect(messages[2]).toContain(`x expected a tensor '${start}x?…', got undefined`);
   expect(messages[3]).toMatch(/, x: options expected 'x\?\?x.*, …, got 'other'$/);
   for (const message of messages) expect([message.length < 2000, /[\n\u0085]/.test(message)]).toEqual([true, false]);
+});
+
+describe('weights of a loaded network are its own', () => {
+  const x = { data: Float32Array.of(1, -2, 3), shape: [1, 3] };
+  const expected = net.forward(x).data;
+  const close = (got: Float32Array) => {
+    expect(got.length).toBe(expected.length);
+    for (const [i, value] of got.entries()) expect(Math.abs(value - expected[i])).toBeLessThan(1e-6);
+  };
+
+  test.each([0, 1, 2, 3])('from a file %i bytes behind a multiple of four, which changes afterwards', (offset) => {
+    const bytes = new Uint8Array(file.length + offset).subarray(offset);
+    bytes.set(file);
+    using run = load(bytes);
+    bytes.fill(0);
+    close(run(x).data);
+  });
+
+  test('from a file in linear memory, which grows', () => {
+    const wide = new Sequential(new Linear(1024, 1024, { seed: 1 })).eval();
+    const row = { data: Float32Array.from({ length: 1024 }, (_, i) => Math.sin(i)), shape: [1, 1024] };
+    const saved = wide.compile().save();
+    using held = tensor(new Float32Array(saved.length / 4), [saved.length / 4]);
+    const bytes = new Uint8Array(held.data.buffer, held.data.byteOffset, saved.length);
+    bytes.set(saved);
+    const { buffer } = backend().heap;
+    using run = load(bytes);
+    expect(backend().heap.buffer).not.toBe(buffer);
+    expect(run(row).data).toEqual(load(saved)(row).data);
+  });
+
+  test('from a file whose weights for other ranks are packed at the first such run', () => {
+    const deep = new Sequential(new Linear(3, 3, { seed: 1 }), new BatchNorm1d(3)).eval();
+    const sequence = { data: Float32Array.from({ length: 18 }, (_, i) => Math.sin(i)), shape: [2, 3, 3] };
+    const compiled = deep.compile();
+    const bytes = compiled.save();
+    using run = load(bytes);
+    bytes.fill(0);
+    expect(run(sequence).data).toEqual(compiled(sequence).data);
+  });
 });

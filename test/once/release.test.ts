@@ -20,6 +20,7 @@ describe('a release is refused', () => {
     changelog: '# Changelog\n\n## 1.2.3\n',
     changes: '',
     tags: 'v1.2.3\n',
+    measured: '1.2.3' as string | undefined,
     modules: { 'wasm/simd.wasm': { shipped: 'a', built: ['a', 'a'] } },
   };
   const reasons = (changed: Partial<typeof ready>) => refusals({ ...ready, ...changed });
@@ -52,6 +53,12 @@ describe('a release is refused', () => {
     expect(reasons({ tags: '1.2.3\nlatest\n' })).toEqual(refusal('none'));
     expect(reasons({ tags: 'v1.2.4\n' })).toEqual(refusal('v1.2.4'));
     expect(reasons({ tags: 'v1.2.2\nv1.2.3\n' })).toEqual(refusal('v1.2.2, v1.2.3'));
+  });
+
+  test('without figures of the version for the next ones to be held against', () => {
+    const path = 'bench/history/1.2.3.json';
+    const refusal = [`${path} has no figures of 1.2.3: npm run bench -- --json ${path}`];
+    for (const measured of [undefined, '1.2.2']) expect(reasons({ measured })).toEqual(refusal);
   });
 
   test('with kernels that the sources do not build bit for bit', () => {

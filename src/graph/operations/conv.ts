@@ -36,6 +36,7 @@ import {
   type Operation,
   padded,
   type Runner,
+  rowsAtOnce,
   type Shape,
 } from '../operation.ts';
 import {
@@ -147,12 +148,22 @@ export const runConv: Runner<Rounded> = {
   },
   bytes: (operation) => weightBytes(operation) + 2 * padded(operation.outChannels),
   fill(backend, operation, at) {
-    const { weight, bias, kernel, outChannels } = operation;
+    const { weight, bias, kernel, outChannels, groups, transposed } = operation;
+    const channels = channelsOf(operation);
+    // panels of one product lie one behind the other
+    const isOne = groups === 1 && !transposed && !isDepthwise(channels);
+    const columns = weight.length / outChannels;
+    const rows = isOne ? rowsAtOnce(outChannels, columns) : outChannels;
+    const places = placesBy(operation);
     const call = new Call(backend);
     try {
-      const from = call.scratch(weight.length * 4);
-      store(backend.heap, from, weight);
-      packWeights(backend, from, at, channelsOf(operation), countOf(kernel), placesBy(operation), towardsOf(operation));
+      const from = call.scratch(rows * columns * 4);
+      for (let o = 0; o < outChannels; o += rows) {
+        const piece = weight.subarray(o * columns, (o + rows) * columns);
+        store(backend.heap, from, piece);
+        const own = isOne ? { ...channels, outChannels: piece.length / columns } : channels;
+        packWeights(backend, from, at + o * columns * 4, own, countOf(kernel), places, towardsOf(operation));
+      }
     } finally {
       call.end();
     }
@@ -256,7 +267,7 @@ function readOperation(fields: Fields): Rounded {
     groups,
     layout,
   };
-  const weight = fields.vector('weight', weightShape(spec));
+  const weight = fields.weight('weight', weightShape(spec));
   return { kind: 'conv', ...spec, weight, bias: fields.optional('bias', [outChannels]) };
 }
 

@@ -7,7 +7,7 @@ import { Call } from '../../tensors/call.ts';
 import { countOf, linearShape } from '../../tensors/shape.ts';
 import { store } from '../../wasm/views.ts';
 import { gamma, U, type Valued } from '../error-analysis.ts';
-import { type Description, type Operation, padded, type Runner } from '../operation.ts';
+import { type Description, type Operation, padded, type Runner, rowsAtOnce } from '../operation.ts';
 import { copyOf, fitsF32, foldedBefore, foldedBehind, roundingOf, singles, type WeightAxes } from '../weights.ts';
 
 export interface LinearOperation<V extends ArrayLike<number> = ArrayLike<number>> extends Operation {
@@ -39,9 +39,13 @@ export const runLinear: Runner<Rounded> = {
     const { weight, bias, inFeatures, outFeatures } = operation;
     const call = new Call(backend);
     try {
-      const from = call.scratch(weight.length * 4);
-      store(backend.heap, from, weight);
-      pack(backend, from, at, inFeatures, outFeatures, 1, inFeatures);
+      const rows = rowsAtOnce(outFeatures, inFeatures);
+      const from = call.scratch(rows * inFeatures * 4);
+      for (let o = 0; o < outFeatures; o += rows) {
+        const piece = weight.subarray(o * inFeatures, (o + rows) * inFeatures);
+        store(backend.heap, from, piece);
+        pack(backend, from, at + o * inFeatures * 4, inFeatures, piece.length / inFeatures, 1, inFeatures);
+      }
     } finally {
       call.end();
     }
@@ -60,7 +64,7 @@ export const runLinear: Runner<Rounded> = {
   },
   read(fields) {
     const [inFeatures, outFeatures] = [fields.json.in, fields.json.out].map((n) => fields.whole(n, 1, 2 ** 24));
-    const weight = fields.vector('weight', [outFeatures, inFeatures]);
+    const weight = fields.weight('weight', [outFeatures, inFeatures]);
     return { kind: 'linear', inFeatures, outFeatures, weight, bias: fields.optional('bias', [outFeatures]) };
   },
 };

@@ -247,8 +247,8 @@ export const runRecurrentLayer: Runner<RecurrentLayerOperation> = {
       kind: 'recurrent-layer',
       of,
       features,
-      weight: fields.vector('weight', [ways, rows, features]),
-      recurrence: fields.vector('recurrence', [ways, rows, of.hidden]),
+      weight: fields.weight('weight', [ways, rows, features]),
+      recurrence: fields.weight('recurrence', [ways, rows, of.hidden]),
       bias: fields.optional('bias', [ways, 2 * rows]),
     };
   },

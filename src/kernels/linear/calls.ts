@@ -7,6 +7,14 @@ import { WORTHWHILE_PRODUCT } from '../part.ts';
 import { withLinear } from './part.ts';
 
 /**
+ * Sums over the bytes of `size` values at x, modulo 2³²: of all n = 4·size of them, and with the
+ * weights n, n − 1 … 1. They go to `totals`, as two values of f64.
+ */
+export function byteSums(backend: Backend, x: number, totals: number, size: number): void {
+  withLinear(backend).kernels.byte_sums_f32(x, totals, size);
+}
+
+/**
  * y = f(x·w + bias): x [rows, depth], by default row-major; w [depth, cols] as `pack` leaves it; y
  * [rows, cols]. With `onto` 1 what y held is added before f.
  */

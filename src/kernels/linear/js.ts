@@ -2,6 +2,17 @@
 
 type F32 = Float32Array;
 
+export function byte_sums_f32(x: F32, totals: Float64Array, size: number): void {
+  const bytes = new Uint8Array(x.buffer, x.byteOffset, 4 * size);
+  let [sum, weighted] = [0, 0];
+  for (let i = 0; i < bytes.length; i++) {
+    sum = (sum + bytes[i]) | 0;
+    weighted = (weighted + sum) | 0;
+  }
+  totals[0] = sum >>> 0;
+  totals[1] = weighted >>> 0;
+}
+
 export function linear_f32(
   x: F32,
   packed: F32,

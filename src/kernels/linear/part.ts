@@ -5,6 +5,7 @@ import type { Part, Twin } from '../part.ts';
 import * as js from './js.ts';
 
 const TWINS = {
+  byte_sums_f32: ['fd', js.byte_sums_f32],
   linear_f32: ['ffff', js.linear_f32],
   pack_f32: ['ff', js.pack_f32],
 } as const satisfies Record<string, Twin>;

@@ -1,11 +1,12 @@
 // One row per kernel of products; see ../inference/table.ts.
 
 import { WORTHWHILE_PRODUCT } from '../part.ts';
-import { optional, parameters, type Row, read, sizes, write } from '../row.ts';
+import { flat, optional, parameters, type Row, read, sizes, sums, write } from '../row.ts';
 
 // made by a function, so that a bundle without these kernels is without their rows
 const table = () =>
   ({
+    byte_sums_f32: { args: [read('x', flat), sums('totals', () => 2), ...sizes('size')] },
     linear_f32: {
       split: {
         along: 'rows',
