@@ -14,7 +14,10 @@ const MOST_PIXELS = 2 ** 26;
 const PNG = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
 
 /** The parts of `sharp` that are used here. */
-type Sharp = (bytes: Uint8Array) => {
+type Sharp = (
+  bytes: Uint8Array,
+  options: { limitInputPixels: number },
+) => {
   rotate(): ReturnType<Sharp>;
   removeAlpha(): ReturnType<Sharp>;
   toColourspace(name: 'srgb'): ReturnType<Sharp>;
@@ -39,12 +42,10 @@ export async function decodePicture(name: string, bytes: Uint8Array): Promise<Pi
     const what = isPng ? 'a PNG of another kind than 8 bits without interlacing' : 'a picture that is no PNG';
     throw new Error(`${name} is ${what}, which needs sharp: npm install sharp`);
   }
-  const { data, info } = await sharp(bytes)
-    .rotate()
-    .removeAlpha()
-    .toColourspace('srgb')
-    .raw()
-    .toBuffer({ resolveWithObject: true });
+  const decoded = sharp(bytes, { limitInputPixels: MOST_PIXELS }).rotate().removeAlpha().toColourspace('srgb').raw();
+  const { data, info } = await decoded.toBuffer({ resolveWithObject: true }).catch((error: Error) => {
+    throw new Error(`${name} is no picture that sharp reads: ${error.message}`);
+  });
   const { width, height, channels } = info;
   if (channels === 3) return { width, height, data };
   const grey = new Uint8Array(width * height * 3);

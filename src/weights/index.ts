@@ -2,12 +2,12 @@
 
 import * as kernels from '#wasm';
 import type { Bytes } from '../formats/bytes.ts';
-import type { Sequential } from '../nn/sequential.ts';
 import { provide } from '../wasm/source.ts';
 import type { LoadNetworkOptions } from './load-network.ts';
 import * as loading from './load-network.ts';
 import type { LoadOptions } from './load-sequential.ts';
 import * as networks from './load-sequential.ts';
+import type { LoadedSequential } from './network/chain.ts';
 import type { LoadedNetwork } from './network/loaded-network.ts';
 import type { Files, FileUrl } from './network-source.ts';
 
@@ -51,6 +51,7 @@ export { type KerasFile, readKeras } from './keras-file.ts';
 export { type WriteKerasOptions, writeKeras } from './keras-write.ts';
 export type { ConstantInput, LoadNetworkOptions } from './load-network.ts';
 export type { LoadOptions } from './load-sequential.ts';
+export type { LoadedSequential } from './network/chain.ts';
 export type { LoadedNetwork, NetworkReport } from './network/loaded-network.ts';
 export type { Files, FileUrl } from './network-source.ts';
 export { fromOnnx, normsOf, type OnnxNorm } from './onnx.ts';
@@ -61,7 +62,8 @@ export { fromTorch, type TorchExportOptions, toTorch } from './torch.ts';
 /**
  * A network from an ONNX, Keras or TF.js file with its weights, in evaluation mode: what
  * `loadNetwork` reads, as layers in a row. The file's graph must be a chain of layers. Constants
- * that are added and multiplied become a batch norm of variance 1, bounds a moved ReLU.
+ * that are added and multiplied become a batch norm of variance 1, bounds a moved ReLU. `report`
+ * says what became of the file.
  *
  *     const net = await loadSequential('model.onnx');
  *     const run = net.compile();
@@ -71,8 +73,10 @@ export { fromTorch, type TorchExportOptions, toTorch } from './torch.ts';
  * @throws ERR_FORMAT where the file is none of these, or its graph no such chain: what of it is no
  *   layer
  */
-export const loadSequential: (file: Bytes | string | FileUrl | Files, options?: LoadOptions) => Promise<Sequential> =
-  /* @__PURE__ */ provide(networks.loadSequential, kernels);
+export const loadSequential: (
+  file: Bytes | string | FileUrl | Files,
+  options?: LoadOptions,
+) => Promise<LoadedSequential> = /* @__PURE__ */ provide(networks.loadSequential, kernels);
 
 /**
  * The network of an ONNX, Keras or TF.js file, in evaluation mode: a `Graph` whose inputs, outputs

@@ -3,10 +3,9 @@
 import type { Bytes } from '../formats/bytes.ts';
 import type { TensorFiles } from '../formats/onnx-tensor.ts';
 import { checkNames } from '../named-options.ts';
-import type { Sequential } from '../nn/sequential.ts';
 import { readKerasWith } from './keras-file.ts';
 import { readFiles } from './load-network.ts';
-import { chainOf } from './network/chain.ts';
+import { chainOf, type LoadedSequential } from './network/chain.ts';
 import type { Files, FileUrl } from './network-source.ts';
 
 /** Options of `loadSequential`. */
@@ -26,6 +25,7 @@ const SUBJECT = 'loadSequential';
  * A network from an ONNX, Keras or TF.js file as a `Sequential`, with its weights, in evaluation
  * mode. It is read as `loadNetwork` reads it. Its graph is a chain of layers that there are here.
  * Constants that are added and multiplied become a batch norm of variance 1, bounds a moved ReLU.
+ * Its `report` says what became of the file.
  *
  * @param file what `loadNetwork` takes: bytes; a path or a file URL where there is a file system;
  *   an http URL; or files by name, one of them the model
@@ -35,7 +35,7 @@ const SUBJECT = 'loadSequential';
 export async function loadSequential(
   file: Bytes | string | FileUrl | Files,
   options: LoadOptions = {},
-): Promise<Sequential> {
+): Promise<LoadedSequential> {
   checkNames(SUBJECT, options, ['dropSoftmax', 'files']);
   const { dropSoftmax = false, files } = options;
   return chainOf(await readFiles(SUBJECT, file, { files }, readKerasWith), dropSoftmax);

@@ -145,6 +145,7 @@ describe('networks', () => {
 
   test('norms of rows have what their configs say', async () => {
     const net = await loadSequential(fixture('keras-kinds/rows.keras'));
+    expect(net.report).toEqual({ trainable: true, reason: null, folded: [], unused: [], assumed: [] });
     expect(net.layers.map(({ subject }) => subject)).toEqual([
       'LayerNorm(6)',
       'Linear(6, 8)',

@@ -1,14 +1,18 @@
 // The functions of examples/serverless as they are deployed: the same digits, the same answers on
 // each host.
 
-import { cpSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
+import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 import { loadDigits } from '../../examples/digits/data.ts';
 import { PIXELS } from '../../examples/digits/digits.ts';
-import type { Example } from './host.ts';
-import { sh } from './host.ts';
+import { compileFor } from '../../examples/direction/functions/bundle.ts';
+import { type Model, openDirection, packaged, SMALL } from '../../examples/direction/model.ts';
+import type { Direction, Picture } from '../../examples/direction/pixels.ts';
+import { digitAt, pictureOf } from '../../examples/direction/turned.ts';
+import { type Example, Skipped, sh } from './host.ts';
 import { app, packages, root, work } from './install.ts';
 import { invoke } from './lambda.ts';
 import { serving, wranglerBundle } from './workerd.ts';
@@ -60,7 +64,77 @@ const ask = async (send: (body: Uint8Array<ArrayBuffer>) => Promise<Response>, b
   return judged(answers, backend);
 };
 
+/** The most that Cloudflare takes of a Worker on its free plan, gzip. */
+const WORKER_LIMIT = 3_000_000;
+
+/** A network of examples/direction as a Worker: what wrangler uploads, and what workerd answers. */
+async function direction(model: Model, pictures: readonly Picture[]): Promise<string> {
+  const { direction: expectedOf } = await openDirection(model);
+  await compileFor(model);
+  const to = `${work}direction/`;
+  rmSync(to, { recursive: true, force: true });
+  cpSync(`${root}examples/direction/functions`, `${to}functions`, { recursive: true });
+  cpSync(`${root}examples/direction/pixels.ts`, `${to}pixels.ts`);
+  cpSync(`${app}node_modules`, `${to}node_modules`, { recursive: true });
+  const out = `${to}out/`;
+  await wranglerBundle(`${to}functions`, 'wrangler.json', out);
+  const uploaded = readdirSync(out).filter((name) => !/\.(?:map|md)$/.test(name));
+  const size = uploaded.reduce((sum, name) => sum + gzipSync(readFileSync(out + name)).length, 0);
+  if (!(size <= WORKER_LIMIT)) throw new Error(`${size} bytes of gzip, more than ${WORKER_LIMIT}`);
+  return serving(out, 'worker.js', async (url) => {
+    let backend = '';
+    for (const { data, width, height } of pictures) {
+      const body = Uint8Array.from(data);
+      const response = await fetch(`${url}?width=${width}&height=${height}`, { method: 'POST', body });
+      const told = (await response.json()) as { direction: Direction; backend: string };
+      const expected = expectedOf({ data, width, height });
+      // weights of the function have half the digits
+      const isAlike = told.direction.every(
+        ({ degrees, probability }, i) =>
+          degrees === expected[i].degrees && Math.abs(probability - expected[i].probability) < 5e-3,
+      );
+      if (!isAlike) throw new Error(`${JSON.stringify(told.direction)}, expected ${JSON.stringify(expected)}`);
+      backend = told.backend;
+    }
+    const short = await fetch(`${url}?width=3&height=2`, { method: 'POST', body: 'x' });
+    if (short.status !== 400) throw new Error(`a byte: status ${short.status}`);
+    if (backend !== 'relaxed') throw new Error(`backend ${backend}, expected relaxed`);
+    console.log(`  ${uploaded.length} files, ${Math.round(size / 1000)} kB of gzip`);
+    return backend;
+  });
+}
+
+/** Something like a line of text: strokes on white. */
+const line: Picture = {
+  data: Uint8Array.from({ length: 4 * 150 * 40 }, (_, i) => {
+    const [x, y] = [(i >> 2) % 150, Math.floor((i >> 2) / 150)];
+    return i % 4 !== 3 && y > 8 && y < 32 && (x * 7 + (y >> 3) * 5) % 13 < 4 ? 20 : 255;
+  }),
+  width: 150,
+  height: 40,
+};
+
+function directionModel(): Model {
+  try {
+    return packaged();
+  } catch (error) {
+    throw new Skipped(`npm is out of reach: ${(error as Error).message.split('\n')[0]}`);
+  }
+}
+
 export const examples: Example[] = [
+  {
+    name: 'direction example, small (wrangler, workerd)',
+    run: () =>
+      direction(
+        SMALL,
+        [0, 1, 2, 3].map((i) => pictureOf(digitAt(digits, i, i % 2 === 1))),
+      ),
+  },
+  {
+    name: "direction example, PaddleOCR's (wrangler, workerd)",
+    run: () => direction(directionModel(), [line]),
+  },
   {
     name: 'Lambda example (Runtime API emulator)',
     run: async () => {

@@ -16,6 +16,7 @@ import { lab } from './lab.ts';
 import { labLooks } from './lab-looks.ts';
 import { next } from './next.ts';
 import { expectedAnswer, nodes } from './node.ts';
+import { pictures } from './pictures.ts';
 import { pools } from './pools.ts';
 import { workers } from './workerd.ts';
 
@@ -23,7 +24,7 @@ const { values } = parseArgs({
   options: { all: { type: 'boolean', default: false }, only: { type: 'string' }, json: { type: 'string' } },
 });
 
-const all = [nodes, deno, buns, workers, next, browsers, bundlers, commonjs, pools, examples, lab, labLooks];
+const all = [nodes, deno, buns, workers, next, browsers, bundlers, commonjs, pools, examples, pictures, lab, labLooks];
 const hosts = all
   .flat<(Host | Example)[][]>()
   .filter(({ name, heavy }) =>

@@ -11,9 +11,9 @@ const DATE = '2026-11-01';
 /** Serves a folder with workerd, a worker and the modules beside it, as long as `use` takes. */
 export async function serving<T>(folder: string, main: string, use: (url: string) => Promise<T>): Promise<T> {
   const port = await freePort();
-  const names = [main, ...readdirSync(folder).filter((name) => name.endsWith('.wasm'))];
-  const list = names
-    .map((name) => `(name = "${name}", ${name === main ? 'esModule' : 'wasm'} = embed "${name}")`)
+  const kindOf = (name: string) => (name === main ? 'esModule' : name.endsWith('.wasm') ? 'wasm' : 'data');
+  const list = [main, ...readdirSync(folder).filter((name) => /\.(?:wasm|evenkeel)$/.test(name))]
+    .map((name) => `(name = "${name}", ${kindOf(name)} = embed "${name}")`)
     .join(', ');
   writeFileSync(
     `${folder}config.capnp`,

@@ -13,7 +13,7 @@ import { LogSoftmax, Softmax } from '../../nn/softmax.ts';
 import { countOf } from '../../tensors/shape.ts';
 import { AffineRun, type Factor } from './affine-run.ts';
 import type { DraftNode, Flow } from './draft.ts';
-import type { Read } from './loaded-network.ts';
+import type { NetworkReport, Read } from './loaded-network.ts';
 import { floats, loaded } from './onnx-layers.ts';
 
 /**
@@ -21,9 +21,16 @@ import { floats, loaded } from './onnx-layers.ts';
  *
  * @throws ERR_FORMAT where it is none
  */
-export function chainOf(read: Read, dropSoftmax: boolean): Sequential {
-  return new Chain(read).build(dropSoftmax);
+export function chainOf(read: Read, dropSoftmax: boolean): LoadedSequential {
+  const report = { trainable: true, reason: null, ...read.report };
+  return Object.assign(new Chain(read).build(dropSoftmax), { report });
 }
+
+/** The layers of a file in a row, which `loadSequential` returns. */
+export type LoadedSequential = Sequential & {
+  /** What became of the file. A chain can always be trained. */
+  readonly report: NetworkReport;
+};
 
 /** What a node is by its name: a layer's subject without its sizes, or an operation's kind. */
 function kindOf({ layer, operation, compiled }: DraftNode): string {
