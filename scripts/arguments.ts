@@ -8,7 +8,8 @@ export function readArguments<const T extends ParseArgsConfig>(config: T): Retur
   try {
     return parseArgs(config).values;
   } catch (error) {
-    console.error((error as Error).message);
+    const known = Object.keys(config.options ?? {}).map((name) => `--${name}`);
+    console.error(`${(error as Error).message}\noptions: ${known.join(', ')}`);
     process.exit(2);
   }
 }

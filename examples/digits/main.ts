@@ -20,7 +20,7 @@ import { type Digits, PIXELS } from './digits.ts';
 import { SETTINGS } from './network.ts';
 import { Progress } from './progress.ts';
 import { type Finding, percent, writeReport } from './report.ts';
-import { answerOf, compare, type Summary } from './summary.ts';
+import { answerOf, compare, type Summary, WHY_SATURATED } from './summary.ts';
 import { accuracyOf, type Run, train } from './train.ts';
 
 const options = readArguments({
@@ -71,6 +71,7 @@ console.log(`\n${answer}\n`);
 for (const { activation, sentence, saturation } of comparisons) {
   console.log(`${activation}: ${sentence}${saturation ? `\n${saturation}` : ''}`);
 }
+if (comparisons.some(({ saturation }) => saturation)) console.log(WHY_SATURATED);
 
 const best = runs.reduce((a, b) => (b.accuracy.at(-1)! > a.accuracy.at(-1)! ? b : a));
 const compiled = checkAndRun(best, digits.test);

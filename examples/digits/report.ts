@@ -5,7 +5,7 @@ import { lineChart, type Series } from './chart.ts';
 import type { ConvnetSummary } from './convnet.ts';
 import { SETTINGS } from './network.ts';
 import { STYLE } from './style.ts';
-import type { Comparison, Summary } from './summary.ts';
+import { type Comparison, type Summary, WHY_SATURATED } from './summary.ts';
 import type { Run } from './train.ts';
 
 /** What an experiment of the lab found. */
@@ -38,6 +38,7 @@ ${answerChart(runs)}
 <p class="soft">${summary.about}</p>
 <p>The network of Ioffe &amp; Szegedy (2015, section 4.1): 784 inputs, three hidden layers of 100 units, 10 classes, mini-batches of 60, small Gaussian weights. Trained twice from the same seeds on 8,000 MNIST digits, with batch norm between each linear layer and its activation, and without. Accuracy is on the ${summary.held} held-out digits.</p>
 ${summary.comparisons.map((comparison) => section(runs, comparison)).join('\n')}
+${summary.comparisons.some(({ saturation }) => saturation) ? `<p>${WHY_SATURATED}</p>` : ''}
 <h2>The best net, compiled</h2>
 <p>Batch norm folded into the linear layers, activations fused: ${best.steps.join('; ')}. Largest difference from evaluation mode: ${best.difference.toExponential(1)}. Test accuracy ${percent(best.accuracy)} with ${best.name}, ${Math.round(best.imagesPerSecond).toLocaleString('en')} images per second on one thread (evaluation mode: ${Math.round(best.evalImagesPerSecond).toLocaleString('en')}).</p>
 <h2>A small convnet</h2>
@@ -92,7 +93,9 @@ function answerChart(runs: readonly Run[]): string {
       return { label, tone: tones[activation][batchNorm ? 0 : 1], ...(!batchNorm && { stroke: 'dashed' }), x, y };
     }),
   );
-  const title = 'Accuracy on held-out digits while the nets train (medians of the seeds)';
+  const seeds = new Set(runs.map(({ seed }) => seed)).size;
+  const medians = seeds > 1 ? ` (medians of ${seeds} seeds)` : '';
+  const title = `Accuracy on held-out digits while the nets train${medians}`;
   return `<div class="answer">${lineChart(series, { title, ...ACCURACY })}</div>`;
 }
 

@@ -26,7 +26,7 @@ export interface Comparison {
   /** Steps without batch norm over steps with it; undefined where the target is not reached. */
   ratio: number | undefined;
   sentence: string;
-  /** Why more units are saturated with batch norm, where it is so. */
+  /** How many units saturate, where batch norm makes them more. */
   saturation: string | undefined;
 }
 
@@ -96,14 +96,18 @@ export function answerOf(comparisons: readonly Comparison[]): string {
   return `With batch norm ${parts.join('; ')}.`;
 }
 
+/** How many units saturate, where batch norm makes them more. */
+function saturationOf(on: Side, off: Side): string | undefined {
+  if (!(on.saturatedUnits > off.saturatedUnits && on.spread > off.spread)) return undefined;
+  return `At the end ${on.saturatedUnits.toFixed(2)} of the 100 units are saturated with batch norm and ${off.saturatedUnits.toFixed(2)} without: between the 15th and the 85th percentile of the digits, inputs of activations lie ${on.spread.toFixed(1)} apart with it and ${off.spread.toFixed(1)} without.`;
+}
+
 /**
  * A unit saturates for digits whose input lies far out, so a wider spread saturates more. That is
  * not the saturation that hinders learning, of the same units for all digits.
  */
-function saturationOf(on: Side, off: Side): string | undefined {
-  if (!(on.saturatedUnits > off.saturatedUnits && on.spread > off.spread)) return undefined;
-  return `At the end ${on.saturatedUnits.toFixed(2)} of the 100 units are saturated with batch norm and ${off.saturatedUnits.toFixed(2)} without. The reason is that batch norm keeps inputs of activations spread out: between the 15th and the 85th percentile of the digits lie ${on.spread.toFixed(1)} with it and ${off.spread.toFixed(1)} without. Inputs close to 0 use the nearly linear middle of an activation alone; inputs spread out use all of it, and its ends for the few digits that lie farthest. Saturation hinders learning where the same units saturate for all digits, as gradients then stop.`;
-}
+export const WHY_SATURATED =
+  'Why more units saturate with batch norm: it keeps inputs of activations spread out. Inputs close to 0 use the nearly linear middle of an activation alone; inputs spread out use all of it, and its ends for the few digits that lie farthest. Saturation hinders learning where the same units saturate for all digits, as gradients then stop.';
 
 function sideOf(run: Run, target: number): Side {
   const reached = run.accuracy.findIndex((accuracy) => accuracy >= target);

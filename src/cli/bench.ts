@@ -30,13 +30,14 @@ export async function bench([path]: string[], values: Values): Promise<Report> {
     times.sort((a, b) => a - b);
     const at = (share: number) => times[Math.min(times.length - 1, Math.floor(share * times.length))];
     const [median, low, high] = [at(0.5), at(0.1), at(0.9)];
+    const perSecond = 1000 / median;
     const shapes = Object.fromEntries(Object.entries(inputs).map(([name, { shape }]) => [name, shape]));
     const multiplyAdds = run.plan(shapes).reduce((sum, step) => sum + step.multiplyAdds, 0);
     const shown = Object.entries(shapes).map(([name, shape]) => `${name} [${shape.join(', ')}]`);
     return {
       lines: [
         `${shown.join(', ')}, ${threads} thread${threads === 1 ? '' : 's'}, ${times.length} runs`,
-        `median ${median.toFixed(3)} ms, 80 % from ${low.toFixed(3)} to ${high.toFixed(3)} ms; ${(1000 / median).toFixed(1)} per second`,
+        `median ${median.toFixed(3)} ms, 80 % from ${low.toFixed(3)} to ${high.toFixed(3)} ms; ${perSecond.toLocaleString('en', { maximumFractionDigits: 1 })} per second`,
         `${multiplyAdds.toLocaleString('en')} multiply-adds, ${(multiplyAdds / median / 1e6).toFixed(2)}·10^9 per second`,
         `loaded in ${loadMs.toFixed(0)} ms, compiled in ${compileMs.toFixed(0)} ms`,
         ...assumed.map((what) => `assumed: ${what}`),

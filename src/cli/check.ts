@@ -8,7 +8,7 @@ import { dataBeside } from '../weights/onnx-data.ts';
 import { formatOf } from '../weights/registry.ts';
 import type { Report, Values } from './command.ts';
 import { readFileWhole } from './files.ts';
-import { openNetwork, showPort } from './network.ts';
+import { needsOf, openNetwork, showPort } from './network.ts';
 
 /** Does a network run here? Operators that are missing, weights, and what a run costs. */
 export async function check([path]: string[], values: Values): Promise<Report> {
@@ -69,9 +69,7 @@ export async function check([path]: string[], values: Values): Promise<Report> {
       plan
         ? `${bytesOfWeights!.toLocaleString('en')} bytes of weights, ${multiplyAdds!.toLocaleString('en')} multiply-adds for a batch of one`
         : 'multiply-adds depend on lengths that are not fixed (evenkeel bench with --size or --input says them)',
-      ...(run.operations.length
-        ? [`load needs operations: [${run.operations.join(', ')}], from 'evenkeel/infer'`]
-        : []),
+      ...needsOf(run.operations),
       report.trainable ? 'can be trained' : `cannot be trained: ${report.reason}`,
       ...report.folded.map((what) => `read as one: ${what}`),
       ...report.unused.map((what) => `unused: ${what}`),

@@ -3,6 +3,7 @@
 import { basename } from 'node:path';
 import { type Report, UsageError, type Values, withOptions } from './command.ts';
 import { isStdout, writeFiles } from './files.ts';
+import { needsOf } from './network.ts';
 import { graphIn } from './weights-file.ts';
 
 /** A network in a file becomes a compiled one, with `--module` beside a module that loads it. */
@@ -20,13 +21,11 @@ export async function compile([input, output]: string[], { module, f16 = false, 
   const { steps, operations, inputs, outputs } = run;
   const shapeOf = ({ name, shape }: (typeof inputs)[number]) =>
     `${name} ${shape ? `[${shape.map((length) => length ?? '?').join(', ')}]` : 'of any shape'}`;
-  const needs = operations.map((name) => `load needs operations: [${name}], from 'evenkeel/infer'`);
   return {
     lines: [
       `${inputs.map(shapeOf).join(', ')} → ${outputs.map(shapeOf).join(', ')}, ${bytes.length.toLocaleString('en')} bytes → ${output}`,
       ...steps.map((step, i) => `  ${i}  ${step}`),
-      ...needs,
-      ...(beside ? [`a module that loads it → ${beside}`] : []),
+      ...(beside ? [`a module that loads it → ${beside}`] : needsOf(operations)),
     ],
     data: { in: input, out: output, module: beside ?? null, bytes: bytes.length, inputs, outputs, steps, operations },
   };

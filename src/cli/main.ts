@@ -105,18 +105,18 @@ const INPUTS = ['input', 'size', 'mean', 'std', 'layout'];
 /** Which options each command takes, beside those that all do. */
 const TAKES: Record<
   string,
-  { files: number; options: readonly string[]; run: (files: string[], values: Values) => Promise<Report> }
+  { takes: string; options: readonly string[]; run: (files: string[], values: Values) => Promise<Report> }
 > = {
-  inspect: { files: 1, options: [], run: inspect },
-  fold: { files: 2, options: ['pair', 'eps', 'transposed'], run: fold },
-  compile: { files: 2, options: ['module', 'f16'], run: compile },
-  check: { files: 1, options: [], run: check },
-  run: { files: 1, options: [...INPUTS, 'labels', 'top', 'profile'], run },
-  bench: { files: 1, options: [...INPUTS, 'threads'], run: bench },
-  convert: { files: 2, options: ['from', 'to', 'rename'], run: convert },
-  shard: { files: 2, options: ['store'], run: shard },
-  merge: { files: 1, options: ['store', 'out'], run: merge },
-  worker: { files: 1, options: ['connection', 'queue', 'store', 'threads', 'lock'], run: worker },
+  inspect: { takes: 'FILE', options: [], run: inspect },
+  fold: { takes: 'IN OUT', options: ['pair', 'eps', 'transposed'], run: fold },
+  compile: { takes: 'IN OUT', options: ['module', 'f16'], run: compile },
+  check: { takes: 'FILE', options: [], run: check },
+  run: { takes: 'FILE', options: [...INPUTS, 'labels', 'top', 'profile'], run },
+  bench: { takes: 'FILE', options: [...INPUTS, 'threads'], run: bench },
+  convert: { takes: 'IN OUT', options: ['from', 'to', 'rename'], run: convert },
+  shard: { takes: 'MANIFEST INDEX', options: ['store'], run: shard },
+  merge: { takes: 'MANIFEST', options: ['store', 'out'], run: merge },
+  worker: { takes: 'TASK', options: ['connection', 'queue', 'store', 'threads', 'lock'], run: worker },
 };
 
 async function main(): Promise<void> {
@@ -128,8 +128,8 @@ async function main(): Promise<void> {
   if (name === undefined) throw new UsageError('which command? evenkeel --help lists them');
   const command = Object.hasOwn(TAKES, name) ? TAKES[name] : undefined;
   if (!command) throw new UsageError(`no command '${name}'; evenkeel --help lists them`);
-  if (files.length !== command.files)
-    throw new UsageError(`${name} takes ${command.files} file${command.files > 1 ? 's' : ''}, not ${files.length}`);
+  const { length } = command.takes.split(' ');
+  if (files.length !== length) throw new UsageError(`${name} takes ${command.takes}: ${length}, not ${files.length}`);
   const other = Object.keys(values).find((option) => !['json', 'progress', ...command.options].includes(option));
   if (other) throw new UsageError(`${name} takes no --${other}`);
   const { lines, data, wrong } = await command.run(files, values);

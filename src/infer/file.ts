@@ -31,6 +31,8 @@ const LONGEST_HEADER = 1 << 21;
  */
 const MOST_EXPANSION = 10;
 const HARMLESS = 1 << 26;
+/** More groups of operations there are none. */
+const MOST_GROUPS = 16;
 /** More inputs or outputs are nothing that anybody runs. */
 const MOST_PORTS = 4096;
 
@@ -50,7 +52,7 @@ export function readProgram(file: Bytes, runners: readonly Runner[]): Program {
   // what lies in linear memory would be gone as soon as that grows
   const bytes = backend().heap.holds(given) ? given.slice() : given;
   const known = kindOf(bytes);
-  if (known) throw wrong('file', 'what save() writes', known, 0);
+  if (known) throw wrong('file', 'what save() or evenkeel compile writes', known, 0);
   const length = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true);
   const most = Math.min(LONGEST_HEADER, bytes.length - 8);
   if (length > most) throw wrong('header length', `at most ${most}`, `${length}`, 0);
@@ -63,6 +65,9 @@ export function readProgram(file: Bytes, runners: readonly Runner[]): Program {
   const sum = version === '1' ? undefined : checksumOf(bytes);
   if (checksum !== sum) throw wrong('checksum', show(sum), shown(checksum), CHECKSUM_AT);
   const json = parse('program', new TextEncoder().encode(typeof program === 'string' ? program : ''));
+  // what the file says goes into a message only where it may be a name
+  const named = Array.from(`${program}`.matchAll(/"group":"(\w{1,20})"/g), ([, name]) => name);
+  const groups = [...new Set(named)].slice(0, MOST_GROUPS).join(', ');
   let at = 0;
   const tensors = new Map<unknown, Json>();
   for (const name of Object.keys(header)) {
@@ -103,7 +108,7 @@ export function readProgram(file: Bytes, runners: readonly Runner[]): Program {
     return given.map((item, i) => {
       // weights of the general program are packed when it is first needed: other bytes may lie
       // there by then
-      const step = stepFrom(record(item), i + count, `${label}[${i}]`, vector, label === 'flat', runners);
+      const step = stepFrom(record(item), i + count, `${label}[${i}]`, vector, label === 'flat', runners, groups);
       // weights that the file does not have stand in memory as well: the ones and zeros of a norm
       // without gamma
       packed -= step.runner.bytes?.(step.operation, step.inputs.length) ?? 0;
@@ -250,6 +255,7 @@ function stepFrom(
   vector: Vector,
   views: boolean,
   runners: readonly Runner[],
+  groups: string,
 ): Step {
   const fail = (expected: string, got: unknown) => wrong(part, expected, shown(got));
   const whole = (value: unknown, least: number, most: number) => {
@@ -269,10 +275,8 @@ function stepFrom(
   const { kind, group } = step;
   const runner = runners.find((one) => one.kind === kind);
   if (!runner) {
-    // what the file says goes into a message only where it may be a name
-    const known = typeof group === 'string' && /^\w+$/.test(group) ? group : undefined;
-    throw known
-      ? fail(`an operation of load's options (operations: [${known}], of evenkeel/infer)`, kind)
+    throw group
+      ? fail(`an operation of load's options (operations: [${groups}], of evenkeel/infer)`, kind)
       : fail(showChoices(runners.map((one) => one.kind)), kind);
   }
   const { x, add, inputs = add === -1 ? [x] : [x, add] } = step;

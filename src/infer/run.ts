@@ -1,7 +1,7 @@
 // Runs a program: weights packed once, values in as little memory as their lives allow, and for
 // each shape a list of calls that is worked out once.
 
-import { show, showChoices, showShape, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
+import { isList, show, showChoices, showShape, wrongKind, wrongMoment, wrongValue } from '../errors.ts';
 import { NO_ACTIVATION } from '../kernels/activations.ts';
 import { backend } from '../kernels/backend.ts';
 import { activate } from '../kernels/inference/calls.ts';
@@ -322,14 +322,15 @@ export function tensorsOf(argument: string, ports: readonly Port[], given: unkno
   // an input may be called data
   const isTensor = (one: unknown): boolean =>
     typeof one === 'object' && one !== null && 'data' in one && (ArrayBuffer.isView(one.data) || !isTensor(one.data));
-  const isRecord = typeof given === 'object' && given && !(given instanceof Tensor) && !isTensor(given);
+  const isRecord =
+    typeof given === 'object' && given && !isList(given) && !(given instanceof Tensor) && !isTensor(given);
   if (!isRecord && ports.length === 1) return [given as TensorLike];
   const subject = `${SUBJECT}, ${argument}`;
   checkRecord(subject, given);
   for (const name in given as object) {
     if (names.includes(name)) continue;
     const choices = showChoices(ports.slice(0, MOST_SHOWN).map(labelOf));
-    throw wrongKind('ERR_OPTION', subject, 'options', choices + (ports.length > MOST_SHOWN ? ', …' : ''), show(name));
+    throw wrongKind('ERR_OPTION', subject, 'names', choices + (ports.length > MOST_SHOWN ? ', …' : ''), show(name));
   }
   return ports.map((port) => {
     const tensor = (given as Named<TensorLike>)[port.name];

@@ -17,6 +17,7 @@ import {
   RMSNorm,
   Sequential,
   Sigmoid,
+  Softmax,
   Tanh,
   tensor,
   zeros,
@@ -458,6 +459,10 @@ test('a file whose operations were not passed says what to import', () => {
   expect(() => load(run.save())).toThrow(
     "evenkeel-compiled: flat[1] expected an operation of load's options (operations: [norms], of evenkeel/infer), got 'row-norm' (offset 8)",
   );
+  using more = evaluated(new LayerNorm(4), new Softmax()).compile();
+  expect(() => load(more.save())).toThrow(
+    "evenkeel-compiled: flat[0] expected an operation of load's options (operations: [norms, softmax], of evenkeel/infer), got 'row-norm' (offset 8)",
+  );
   expect(() => load(run.save(), { operations: norms as never })).toThrow(
     "load: operations expected groups of 'evenkeel/infer'",
   );
@@ -520,7 +525,7 @@ describe('a compiled file', () => {
 
   test('says what is wrong', () => {
     expect(() => load(new Uint8Array(4))).toThrow(
-      'evenkeel-compiled: file expected what save() writes, got other bytes (offset 0)',
+      'evenkeel-compiled: file expected what save() or evenkeel compile writes, got other bytes (offset 0)',
     );
     expect(() => load('x' as never)).toThrow('evenkeel-compiled: file expected a Uint8Array or an ArrayBuffer');
   });

@@ -145,8 +145,8 @@ describe('several inputs and outputs', () => {
 
   test.each([
     ['one of two', { image: xs.image }, "compiled network: x expected a tensor 'scale', got undefined"],
-    ['one more', { ...xs, mask: xs.scale }, "compiled network, x: options expected 'image' or 'scale', got 'mask'"],
-    ['a bare one', xs.image, "compiled network, x: options expected 'image' or 'scale', got 'data'"],
+    ['one more', { ...xs, mask: xs.scale }, "compiled network, x: names expected 'image' or 'scale', got 'mask'"],
+    ['a bare one', xs.image, "compiled network, x: names expected 'image' or 'scale', got 'data'"],
     [
       'other channels',
       { image: plain(3, 5, 4, 5), scale: xs.scale },

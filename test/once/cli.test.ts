@@ -66,8 +66,8 @@ describe('usage', () => {
   test.each([
     [[], 'evenkeel: which command? evenkeel --help lists them'],
     [['melt'], "evenkeel: no command 'melt'; evenkeel --help lists them"],
-    [['inspect'], 'evenkeel: inspect takes 1 file, not 0'],
-    [['fold', 'a'], 'evenkeel: fold takes 2 files, not 1'],
+    [['inspect'], 'evenkeel: inspect takes FILE: 1, not 0'],
+    [['fold', 'a'], 'evenkeel: fold takes IN OUT: 2, not 1'],
     [['inspect', 'a', '--pair', 'a=b'], 'evenkeel: inspect takes no --pair'],
     [['inspect', 'a', '--loud'], "evenkeel: Unknown option '--loud'"],
     [

@@ -124,7 +124,9 @@ describe('another file', () => {
     ['a pointer', text('version https://git-lfs.github.com/spec/v1\n'), 'a Git LFS pointer'],
     ['noise', Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8, 9, 10), 'other bytes'],
   ])('%s is named', (_, bytes, got) => {
-    expect(() => load(bytes)).toThrow(`evenkeel-compiled: file expected what save() writes, got ${got} (offset 0)`);
+    expect(() => load(bytes)).toThrow(
+      `evenkeel-compiled: file expected what save() or evenkeel compile writes, got ${got} (offset 0)`,
+    );
   });
 
   /** A file of version 1 around a program. */
@@ -309,7 +311,7 @@ test('names of inputs and outputs are shown in part', () => {
   expect(messages[0]).toContain(`: ${start}x?… expected shape [null, 3], got [2, 4]`);
   expect(messages[1]).toContain(`: ${start}x?….data expected `);
   expect(messages[2]).toContain(`x expected a tensor '${start}x?…', got undefined`);
-  expect(messages[3]).toMatch(/, x: options expected 'x\?\?x.*, …, got 'other'$/);
+  expect(messages[3]).toMatch(/, x: names expected 'x\?\?x.*, …, got 'other'$/);
   for (const message of messages) expect([message.length < 2000, /[\n\u0085]/.test(message)]).toEqual([true, false]);
 });
 
