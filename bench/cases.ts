@@ -127,7 +127,7 @@ export function layerFor({ layout, gamma, beta, runningMean, runningVar }: Workl
 
 /** The README's words for an op of batch norm on a shape. */
 export function normWords(op: string, shape: BenchShape, layout: BenchLayout): string {
-  return `${OP_WORDS[op.split(',')[0]]}, ${wordsOf(storedShape(shape, layout), shape.dims, layout)}`;
+  return `batch norm, ${OP_WORDS[op.split(',')[0]]}, ${wordsOf(storedShape(shape, layout), shape.dims, layout)}`;
 }
 
 function normCases(shape: BenchShape, layout: BenchLayout): CaseGroup {

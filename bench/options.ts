@@ -7,6 +7,7 @@ export const HELP = `npm run bench -- [OPTIONS]
   --filter TEXT      cases by name, as --list prints them or as the README writes them:
                      'eval | ncx', '1×1024', 'group norm, 32×256×28×28; channels last'
   --list             prints the names of the cases, or of those that --filter takes
+                     (ncx: channels first, nxc: channels last)
   --json FILE        writes all times, with the commit, the machine and its caches
   --csv [FILE]       the table as comma-separated values, to FILE or instead of the table
   --time MS          milliseconds for each of ours, plain loops and copy, in each process (120)

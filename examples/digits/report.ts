@@ -23,7 +23,8 @@ export function writeReport(
   const path = join(folder, 'index.html');
   const draft = join(folder, `.index.${process.pid}.html`);
   mkdirSync(folder, { recursive: true });
-  writeFileSync(draft, page(runs, summary, findings));
+  // no line ends between a number and its percent sign
+  writeFileSync(draft, page(runs, summary, findings).replace(/(\d) %/g, '$1\u00a0%'));
   renameSync(draft, path);
   return path;
 }
@@ -31,12 +32,12 @@ export function writeReport(
 function page(runs: readonly Run[], summary: Summary, findings: readonly Finding[]): string {
   const { best } = summary;
   return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Batch normalization on real digits</title><style>${STYLE}.answer { max-width: 38rem; }</style></head><body>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Batch normalization on real digits</title><style>${STYLE}.answer { max-width: 46rem; }</style></head><body>
 <h1>Batch normalization on real digits</h1>
 <p><strong>${summary.answer}</strong></p>
 ${answerChart(runs)}
 <p class="soft">${summary.about}</p>
-<p>The network of Ioffe &amp; Szegedy (2015, section 4.1): 784 inputs, three hidden layers of 100 units, 10 classes, mini-batches of 60, small Gaussian weights. Trained twice from the same seeds on 8,000 MNIST digits, with batch norm between each linear layer and its activation, and without. Accuracy is on the ${summary.held} held-out digits.</p>
+<p>The network of Ioffe &amp; Szegedy (2015, section 4.1): 784 inputs, three hidden layers of 100 units, 10 classes, mini-batches of 60, small Gaussian weights. Trained twice from the same seeds on 8,000 MNIST digits, with batch norm between each linear layer and its activation, and without. Accuracy is on the ${summary.held.toLocaleString('en')} held-out digits.</p>
 ${summary.comparisons.map((comparison) => section(runs, comparison)).join('\n')}
 ${summary.comparisons.some(({ saturation }) => saturation) ? `<p>${WHY_SATURATED}</p>` : ''}
 <h2>The best net, compiled</h2>

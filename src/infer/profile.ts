@@ -84,6 +84,8 @@ function textOf(steps: readonly StepProfile[], ms: number, runs: number): string
     return [`${i}`, step, layers, shape.join('×'), own.toFixed(3), (100 * share).toFixed(1), rate];
   });
   const head = ['', 'step', 'made of', 'shape', 'ms', '%', '10^9 multiply-adds/s'];
+  const around = Math.max(0, ms - steps.reduce((sum, step) => sum + step.ms, 0));
+  const rest = ['', 'around the steps: checks, copies', '', '', around.toFixed(3), '', ''];
   const totals = ['', `in all, median of ${runs} runs`, '', '', ms.toFixed(3), '', ''];
-  return tableOf([head, ...rows, totals], [0, 4, 5, 6]).join('\n');
+  return tableOf([head, ...rows, rest, totals], [0, 4, 5, 6]).join('\n');
 }

@@ -65,7 +65,15 @@ export function writeState(
   const names = Object.keys(slots);
   const unexpected = Object.keys(state).filter((name) => !Object.hasOwn(slots, name));
   if (strict && unexpected.length) {
-    throw wrongValue('ERR_STATE', subject, 'state', `only ${names.join(', ') || 'no entries'}`, `'${unexpected[0]}'`);
+    const isTorch = Object.keys(state).some((name) => name.endsWith('running_mean'));
+    throw wrongValue(
+      'ERR_STATE',
+      subject,
+      'state',
+      `only ${names.join(', ') || 'no entries'}`,
+      `'${unexpected[0]}'`,
+      isTorch ? 'fromTorch of evenkeel/weights reads names of PyTorch' : undefined,
+    );
   }
   const missing = names.filter((name) => !Object.hasOwn(state, name));
   const checked = names

@@ -5,11 +5,18 @@ import { BadRequest, classify } from '../shared/classify.js';
 
 export async function handler({ body = '', isBase64Encoded = false }) {
   try {
-    const grey = isBase64Encoded ? Uint8Array.from(atob(body), (c) => c.charCodeAt(0)) : new Uint8Array(0);
-    return answer(200, classify(grey));
+    return answer(200, classify(isBase64Encoded ? bytesOf(body) : new Uint8Array(0)));
   } catch (error) {
     if (!(error instanceof BadRequest)) throw error;
     return answer(400, { error: error.message });
+  }
+}
+
+function bytesOf(base64) {
+  try {
+    return Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+  } catch {
+    throw new BadRequest('the body is not base64');
   }
 }
 
