@@ -16,9 +16,9 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
  * Why a version must not be published.
  *
  * `changes` are those that are not committed (`git status --porcelain`), `tags` those of the commit
- * (`git tag --points-at HEAD`). `measured` is the version that the figures of the bench's history are
- * of, undefined where there are none. `modules` has the hashes of each compiled file of dist/: as it lies
- * there, and of each build from the sources.
+ * (`git tag --points-at HEAD`). `measured` is the version that the figures of the bench's history
+ * are of, undefined where there are none. `modules` has the hashes of each compiled file of dist/:
+ * as it lies there, and of each build from the sources.
  */
 export function refusals({ manifest, changelog, changes, tags, measured, modules }) {
   const { repository, version } = manifest;
