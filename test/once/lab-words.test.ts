@@ -1,12 +1,15 @@
 // What the lab says, in English and in Chinese.
 
-import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 import { describe, expect, test } from 'vitest';
 import { EXPERIMENTS } from '../../examples/lab/experiments.ts';
 import { readKept, wordless } from '../../examples/lab/kept.ts';
+import { serve } from '../../examples/lab/page/site.ts';
 import { keyOf, say, spoken, t } from '../../examples/lab/words.ts';
 import { ZH } from '../../examples/lab/zh.ts';
 import { englishIn } from '../support/english.ts';
@@ -100,5 +103,26 @@ test('kept results have the words of their code, which their fingerprints leave 
   for (const [name, { result }] of Object.entries(readKept(EXPERIMENTS.map(({ name: one }) => one)))) {
     const own = [name, 'training', 'grid', 'images', 'words'].flatMap((file) => SENTENCES.get(`${file}.ts`)!);
     expect(keysOf(result).filter((key) => !own.includes(key))).toEqual([]);
+  }
+});
+
+test('the page is served in the language that a browser likes best', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'evenkeel-'));
+  writeFileSync(join(folder, 'index.html'), 'English');
+  writeFileSync(join(folder, 'zh.html'), '中文');
+  const server = await serve(folder, 0);
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+  const get = async (path: string, language: string) =>
+    (await fetch(url + path, { headers: { 'accept-language': language } })).text();
+  try {
+    expect(await get('', 'zh-CN,zh;q=0.9,en;q=0.8')).toBe('中文');
+    expect(await get('', 'fr-FR, zh-TW;q=0.5')).toBe('中文');
+    expect(await get('', 'en-GB,en;q=0.9,zh;q=0.8')).toBe('English');
+    expect(await get('', 'fr')).toBe('English');
+    expect(await get('index.html', 'zh')).toBe('English');
+    expect(await get('zh.html', 'en')).toBe('中文');
+  } finally {
+    server.close();
+    rmSync(folder, { recursive: true });
   }
 });

@@ -61,7 +61,13 @@ export function drawn(scene: Scene, say: Say): string {
     {
       ...common,
       title: say(t`Accuracy`),
-      series: lines(scene, (side) => side.accuracy, percent, say),
+      // a number and its unit stay on one line
+      series: lines(
+        scene,
+        (side) => side.accuracy,
+        (value) => percent(value).replace(' ', '\u00a0'),
+        say,
+      ),
       yLabel: say(t`held-out digits recognised`),
       yRange: [0, 1],
       yTicks: [0, 0.5, 1].map((at) => [at, `${at * 100} %`] as const),

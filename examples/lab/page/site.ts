@@ -176,16 +176,24 @@ const TYPES: Record<string, string> = {
   '.bin': 'application/octet-stream',
 };
 
+/** The page in the language that a browser likes best, of those that there are. */
+function pageFor(accepted = ''): string {
+  const liked = accepted.split(',').map((one) => one.trim().slice(0, 2).toLowerCase());
+  const found = liked.flatMap((one) => LANGUAGES.filter((language) => language === one));
+  return fileOf(found[0] ?? 'en');
+}
+
 /** Serves a folder, and nothing beside it. */
 export function serve(folder: string, port: number): Promise<Server> {
   const server = createServer((request, response) => {
     try {
       const { pathname } = new URL(request.url ?? '/', 'http://here');
-      const path = normalize(pathname === '/' ? '/index.html' : decodeURIComponent(pathname));
+      const asked = pathname === '/' ? `/${pageFor(request.headers['accept-language'])}` : decodeURIComponent(pathname);
+      const path = normalize(asked);
       const type = TYPES[extname(path)];
       if (!type) throw new Error('no such file');
       const body = readFileSync(join(folder, path));
-      response.writeHead(200, { 'content-type': type }).end(body);
+      response.writeHead(200, { 'content-type': type, vary: 'accept-language' }).end(body);
     } catch {
       response.writeHead(404).end('not found');
     }

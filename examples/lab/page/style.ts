@@ -3,7 +3,7 @@
 import { STYLE as SHARED } from '../../digits/style.ts';
 
 export const STYLE = `${SHARED}
-body { padding: 1.2rem 1.2rem 4rem; } h1 { margin: 0; } h2 { margin: 2rem 0 .3rem; } h3 { font-size: .875rem; margin: 0; line-height: 1.3; font-weight: 400; color: var(--soft); }
+body { padding: 1.2rem 1.2rem 4rem; } h1 { margin: 0; } p, h3, figcaption, .card > summary span { text-wrap: pretty; } h2 { margin: 2rem 0 .3rem; } h3 { font-size: .875rem; margin: 0; line-height: 1.3; font-weight: 400; color: var(--soft); }
 header { display: flex; flex-wrap: wrap; gap: .2rem 2rem; align-items: baseline; justify-content: space-between; } header p { margin: 0; }
 a { color: var(--a); } .off { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .chart { min-width: 0; font-size: .875rem; } .chart figcaption { line-height: 1.3; } .axis { margin: 0; color: var(--soft); stroke: none; } .axis.under { text-align: center; }
