@@ -56,6 +56,15 @@ describe('the package', () => {
     for (const target of targets) expect([target, existsSync(join(root, target as string))]).toEqual([target, true]);
     expect(manifest.dependencies).toBeUndefined();
   });
+
+  test('resolution that knows no exports finds the same types', () => {
+    const { types, typesVersions, exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+    const entries = Object.entries(exports as Record<string, { types?: string }>);
+    const typed = entries.filter(([name, { types }]) => types && !name.endsWith('.wasm'));
+    const older = Object.entries(typesVersions['*'] as Record<string, string[]>);
+    const found = [['.', types], ...older.map(([name, [file]]) => [`./${name}`, file])];
+    expect(found).toEqual(typed.map(([name, { types }]) => [name, types]));
+  });
 });
 
 describe('installed from its tarball in an empty folder', () => {

@@ -78,7 +78,7 @@ export async function answerOf(browser: Browser, url: string): Promise<string> {
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: two drivers, neither installed with the project
-type Launched = any;
+export type Launched = any;
 
 export async function launchChromium(): Promise<Launched> {
   const executablePath = await debian('/usr/bin/chromium-headless-shell', 'chromium-headless-shell');

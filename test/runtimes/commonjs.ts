@@ -107,7 +107,14 @@ async function jest(major: number, manager: 'npm' | 'pnpm'): Promise<Answer> {
   for (const [name, text] of Object.entries(TESTS)) writeFileSync(folder + name, text);
   const run = (config: string, test: Test, flag: string) => {
     writeFileSync(`${folder}jest.config.js`, config);
-    const args = [`${tools}node_modules/jest/bin/jest.js`, '--ci', '--runInBand', '--cacheDirectory', `${folder}cache`];
+    const args = [
+      `${tools}node_modules/jest/bin/jest.js`,
+      '--ci',
+      '--runInBand',
+      '--testTimeout=300000',
+      '--cacheDirectory',
+      `${folder}cache`,
+    ];
     const env = { ...process.env, NODE_OPTIONS: flag };
     return sh(process.execPath, [...args, test], { cwd: folder, env, timeout: 300_000 });
   };

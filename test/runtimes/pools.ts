@@ -5,7 +5,7 @@ import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'no
 import { createServer } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
-import { answerOf, launchChromium, launchFirefox } from './browsers.ts';
+import { answerOf, type Launched, launchChromium, launchFirefox } from './browsers.ts';
 import { type Example, listening, Skipped, sh } from './host.ts';
 import { app, packages, work } from './install.ts';
 
@@ -41,7 +41,7 @@ export default Object.assign(run, {
 const TYPES: Readonly<Record<string, string>> = { html: 'text/html', js: 'text/javascript', mjs: 'text/javascript' };
 
 /** Serves a folder, the modules and files that the page asks for, and keeps what it puts. */
-async function visited(folder: string, isIsolated: boolean, launch: () => Promise<unknown>): Promise<string> {
+async function visited(folder: string, isIsolated: boolean, launch: () => Promise<Launched>): Promise<string> {
   const files = new Map<string, Buffer>([
     ['/hostile.mjs', Buffer.from(HOSTILE)],
     ['/broken.safetensors', Buffer.from('no such thing')],
@@ -197,7 +197,7 @@ webpack(${JSON.stringify(config)}, (error, stats) => {
 const page = (
   name: string,
   bundle: () => Promise<string>,
-  launch: () => Promise<unknown> = launchChromium,
+  launch: () => Promise<Launched> = launchChromium,
   isIsolated = false,
 ): Example => ({
   name: `Pool, ${name}`,
