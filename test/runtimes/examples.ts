@@ -1,7 +1,7 @@
 // The functions of examples/serverless as they are deployed: the same digits, the same answers on
 // each host.
 
-import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 import { gzipSync } from 'node:zlib';
@@ -76,6 +76,8 @@ async function direction(model: Model, pictures: readonly Picture[]): Promise<st
   cpSync(`${root}examples/direction/functions`, `${to}functions`, { recursive: true });
   cpSync(`${root}examples/direction/pixels.ts`, `${to}pixels.ts`);
   cpSync(`${app}node_modules`, `${to}node_modules`, { recursive: true });
+  // a project of its own, in which `evenkeel` is the package and not the project around it
+  writeFileSync(`${to}package.json`, '{ "type": "module", "private": true }');
   const out = `${to}out/`;
   await wranglerBundle(`${to}functions`, 'wrangler.json', out);
   const uploaded = readdirSync(out).filter((name) => !/\.(?:map|md)$/.test(name));

@@ -26,9 +26,7 @@ const SLOPES: Readonly<Record<GateCurve, (x: number, a: number, b: number) => nu
   softplus: (x) => sigmoid(x),
 };
 
-/**
- * Adds dpre ⊗ v to the gradient of a matrix's rows, and their transpose times dpre to that of v.
- */
+/** Adds dpre ⊗ v to the gradient of rows of a matrix, and their transpose times dpre to v's. */
 function product(
   matrix: Values,
   first: number,
