@@ -207,7 +207,8 @@ test('a plan, a profile and half precision', async () => {
   const profile = run.profile(x(1, 2, 8, 8), { runs: 3 });
   expect(profile.steps.map(({ step }) => step)).toEqual(run.steps);
   expect(JSON.parse(JSON.stringify(profile)).runs).toBe(3);
-  expect(String(profile).split('\n')).toHaveLength(run.steps.length + 2);
+  expect(String(profile).split('\n')).toHaveLength(run.steps.length + 3);
+  expect(String(profile)).toMatch(/around the steps: checks, copies +\d+\.\d{3}\n +in all, median of 3 runs/);
   const on = tensor(x(1, 2, 8, 8).data, [1, 2, 8, 8]);
   run.profile(on as never, { runs: 2 });
   on.dispose();
