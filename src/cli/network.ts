@@ -39,7 +39,7 @@ export async function openNetwork(path: string): Promise<OpenNetwork> {
   return { run, report: net.report, loadMs: loaded - start, compileMs: performance.now() - loaded };
 }
 
-/** What `load` has to be given for a compiled network, in a line; no line where it needs nothing. */
+/** What `load` has to be given for a compiled network: a line, or none where it needs nothing. */
 export const needsOf = (operations: readonly string[]): string[] =>
   operations.length ? [`load needs operations: [${operations.join(', ')}], from 'evenkeel/infer'`] : [];
 
