@@ -128,6 +128,7 @@ async function lookAll(open: Open): Promise<void> {
 export const labLooks: Example[] = [
   {
     name: 'Lab page for everyone, Chromium',
+    heavy: true,
     run: async () => {
       const browser = await launchChromium();
       try {
