@@ -7,7 +7,7 @@ import type { CaseName } from './cases.ts';
 import { nameOf } from './figures.ts';
 import { measurePeak } from './peak.ts';
 import { type Timing, timeTogether, type Work } from './timing.ts';
-import { relativeDifference } from './workload.ts';
+import { relativeDifference, TOLERANCE } from './workload.ts';
 
 interface Loop extends CaseName {
   /** Measures; what is printed behind the name. */
@@ -128,7 +128,7 @@ async function design(samples: number, choose: (typeof DESIGNS)[string], time: n
   const work = () => loop(x, y, sums, samples, CHANNELS, INNER, slab);
   work();
   const difference = relativeDifference(new Float32Array(memory.buffer, y, size), normalized(values, samples));
-  if (!(difference < 1e-4)) throw new Error(`the design differs from plain loops by ${difference}`);
+  if (!(difference < TOLERANCE)) throw new Error(`the design differs from plain loops by ${difference}`);
   const { timing, copy } = await timeTogether({ timing: work, copy: () => loops.copy(x, y, 4 * size) }, time);
   const slabs = slab === CHANNELS ? '' : `, slabs of ${slab} channel(s)`;
   return `${(copy.median / timing.median).toFixed(2)} of memory.copy, ${(timing.median / 1000).toFixed(2)} ms${slabs}  ${percent(timing)}`;

@@ -19,6 +19,7 @@ import { about, keep, obstacle, write } from './results.ts';
 import { chosenBy } from './select.ts';
 import { columns, csv, head, line, notes } from './text.ts';
 import { merged, slowRounds, timeTogether, type Work } from './timing.ts';
+import { TOLERANCE } from './workload.ts';
 
 const options = readOptions();
 const { threads, time, processes } = options;
@@ -45,7 +46,7 @@ async function measure(name: CaseName, work: CaseWork): Promise<Row> {
     refuse('--own', `a function that returns in ${options.own}`, `${error}`);
   }
   const difference = work.difference();
-  if (!(difference < 1e-4)) throw new Error(`${nameOf(name)}: differs from the plain loops by ${difference}`);
+  if (!(difference < TOLERANCE)) throw new Error(`${nameOf(name)}: differs from the plain loops by ${difference}`);
   const works: Record<string, Work> = {
     ours,
     plain,

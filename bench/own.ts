@@ -6,12 +6,9 @@ import { tensor, zeros } from '../src/index.ts';
 import { type CaseGroup, type CaseWork, copyOf, layerFor } from './cases.ts';
 import { refuse } from './options.ts';
 import { type BenchLayout, storedShape } from './shapes.ts';
-import { EPS, relativeDifference, Workload } from './workload.ts';
+import { EPS, relativeDifference, TOLERANCE, Workload } from './workload.ts';
 
 const OPS = ['eval', 'train', 'backward'] as const;
-
-/** How far a function may lie from the plain loops, over the largest value. */
-const TOLERANCE = 1e-4;
 
 /** What a user's function is called with. Vectors have a value for each channel. */
 export interface OwnArguments {

@@ -246,6 +246,9 @@ export class Workload {
   }
 }
 
+/** How far a result may lie from the plain loops, over the largest value. */
+export const TOLERANCE = 1e-4;
+
 /** Largest difference of two results, over the largest value. */
 export function relativeDifference(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
   let worst = 0;

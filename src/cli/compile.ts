@@ -3,7 +3,7 @@
 import { basename } from 'node:path';
 import { type Report, UsageError, type Values, withOptions } from './command.ts';
 import { isStdout, writeFiles } from './files.ts';
-import { needsOf } from './network.ts';
+import { needsOf, showPort } from './network.ts';
 import { graphIn } from './weights-file.ts';
 
 /** A network in a file becomes a compiled one, with `--module` beside a module that loads it. */
@@ -19,11 +19,9 @@ export async function compile([input, output]: string[], { module, f16 = false, 
   if (beside) files.push([beside, new TextEncoder().encode(moduleFor(basename(output), run.operations))]);
   await writeFiles(files, progress);
   const { steps, operations, inputs, outputs } = run;
-  const shapeOf = ({ name, shape }: (typeof inputs)[number]) =>
-    `${name} ${shape ? `[${shape.map((length) => length ?? '?').join(', ')}]` : 'of any shape'}`;
   return {
     lines: [
-      `${inputs.map(shapeOf).join(', ')} → ${outputs.map(shapeOf).join(', ')}, ${bytes.length.toLocaleString('en')} bytes → ${output}`,
+      `${inputs.map(showPort).join(', ')} → ${outputs.map(showPort).join(', ')}, ${bytes.length.toLocaleString('en')} bytes → ${output}`,
       ...steps.map((step, i) => `  ${i}  ${step}`),
       ...(beside ? [`a module that loads it → ${beside}`] : needsOf(operations)),
     ],

@@ -2,7 +2,7 @@
 // with. No kernel of this library.
 
 import { show, showShape, wrongValue } from '../errors.ts';
-import { shapeOf } from '../tensors/shape.ts';
+import { shapeOf, unravel } from '../tensors/shape.ts';
 import type { PlainTensor } from '../types.ts';
 import type { ConvWeights, Geometry } from './geometry.ts';
 
@@ -138,14 +138,4 @@ function paddingOf(
     before: both,
     after: both,
   }));
-}
-
-function unravel(index: number, sizes: readonly number[]): number[] {
-  const at: number[] = [];
-  let rest = index;
-  for (let a = sizes.length - 1; a >= 0; a--) {
-    at.unshift(rest % sizes[a]);
-    rest = Math.floor(rest / sizes[a]);
-  }
-  return at;
 }

@@ -182,7 +182,7 @@ const PIECE = 1 << 17;
  * weights pass through one small piece of memory.
  */
 export const rowsAtOnce = (rows: number, columns: number) =>
-  Math.min(rows, Math.max(LANES, PIECE / 4 / columns - ((PIECE / 4 / columns) % LANES)));
+  Math.min(rows, Math.max(LANES, Math.floor(PIECE / (4 * LANES * columns)) * LANES));
 
 /** Ranks as a file has them: null for no end. */
 export const jsonRanks = ([least, most]: readonly [number, number]) => [least, Number.isFinite(most) ? most : null];

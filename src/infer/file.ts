@@ -65,9 +65,11 @@ export function readProgram(file: Bytes, runners: readonly Runner[]): Program {
   const sum = version === '1' ? undefined : checksumOf(bytes);
   if (checksum !== sum) throw wrong('checksum', show(sum), shown(checksum), CHECKSUM_AT);
   const json = parse('program', new TextEncoder().encode(typeof program === 'string' ? program : ''));
-  // what the file says goes into a message only where it may be a name
-  const named = Array.from(`${program}`.matchAll(/"group":"(\w{1,20})"/g), ([, name]) => name);
-  const groups = [...new Set(named)].slice(0, MOST_GROUPS).join(', ');
+  // all groups that the file needs; what it says goes into a message only where it may be a name
+  const groupsOf = () => {
+    const named = Array.from(`${program}`.matchAll(/"group":"(\w{1,20})"/g), ([, name]) => name);
+    return [...new Set(named)].slice(0, MOST_GROUPS).join(', ');
+  };
   let at = 0;
   const tensors = new Map<unknown, Json>();
   for (const name of Object.keys(header)) {
@@ -108,7 +110,7 @@ export function readProgram(file: Bytes, runners: readonly Runner[]): Program {
     return given.map((item, i) => {
       // weights of the general program are packed when it is first needed: other bytes may lie
       // there by then
-      const step = stepFrom(record(item), i + count, `${label}[${i}]`, vector, label === 'flat', runners, groups);
+      const step = stepFrom(record(item), i + count, `${label}[${i}]`, vector, label === 'flat', runners, groupsOf);
       // weights that the file does not have stand in memory as well: the ones and zeros of a norm
       // without gamma
       packed -= step.runner.bytes?.(step.operation, step.inputs.length) ?? 0;
@@ -255,7 +257,7 @@ function stepFrom(
   vector: Vector,
   views: boolean,
   runners: readonly Runner[],
-  groups: string,
+  groupsOf: () => string,
 ): Step {
   const fail = (expected: string, got: unknown) => wrong(part, expected, shown(got));
   const whole = (value: unknown, least: number, most: number) => {
@@ -276,7 +278,7 @@ function stepFrom(
   const runner = runners.find((one) => one.kind === kind);
   if (!runner) {
     throw group
-      ? fail(`an operation of load's options (operations: [${groups}], of evenkeel/infer)`, kind)
+      ? fail(`an operation of load's options (operations: [${groupsOf()}], of evenkeel/infer)`, kind)
       : fail(showChoices(runners.map((one) => one.kind)), kind);
   }
   const { x, add, inputs = add === -1 ? [x] : [x, add] } = step;

@@ -125,6 +125,17 @@ export function countOf(shape: readonly number[]): number {
   return shape.reduce((size, length) => size * length, 1);
 }
 
+/** The place along each axis of a value, by its number in row-major order. */
+export function unravel(index: number, lengths: readonly number[]): number[] {
+  const at: number[] = [];
+  let rest = index;
+  for (let a = lengths.length - 1; a >= 0; a--) {
+    at.unshift(rest % lengths[a]);
+    rest = Math.floor(rest / lengths[a]);
+  }
+  return at;
+}
+
 /**
  * The output shape of a linear map: `[N, ..., inFeatures]` → `[N, ..., outFeatures]`. Throws
  * ERR_SHAPE.

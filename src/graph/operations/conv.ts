@@ -25,7 +25,7 @@ import {
 } from '../../layers/conv-passes.ts';
 import { type ConvPlan, isDepthwise, placesOf, planOf, type Towards } from '../../layers/conv-plan.ts';
 import { Call } from '../../tensors/call.ts';
-import { countOf } from '../../tensors/shape.ts';
+import { countOf, unravel } from '../../tensors/shape.ts';
 import { store } from '../../wasm/views.ts';
 import { gamma, U, type Valued } from '../error-analysis.ts';
 import {
@@ -510,14 +510,4 @@ function boundOfWindows(exact: Exact, { weight }: Rounded, { shape, value, error
     for (let k = 0; k < 3; k++) for (let l = 0; l < 3; l++) sum += tile[o * 16 + (k + (i & 1)) * 4 + l + (j & 1)];
     return terms * sum;
   };
-}
-
-function unravel(index: number, lengths: readonly number[]): number[] {
-  const at: number[] = [];
-  let rest = index;
-  for (let a = lengths.length - 1; a >= 0; a--) {
-    at.unshift(rest % lengths[a]);
-    rest = Math.floor(rest / lengths[a]);
-  }
-  return at;
 }

@@ -181,8 +181,6 @@ export const runRecurrentLayer: Runner<RecurrentLayerOperation> = {
     const [{ count: P }] = parts;
     const { curves } = CELLS[cell];
     const indexed = Object.fromEntries(has.map((name, i) => [name, 1 + i]));
-    const hasMask = has.includes('mask');
-    const hasPeepholes = has.includes('peepholes');
     const gates = of.gates.map((gate) => applied(gate, of.clip));
     const ySize = steps * ways * samples * H;
     const stateSize = ways * samples * H;
@@ -242,7 +240,7 @@ export const runRecurrentLayer: Runner<RecurrentLayerOperation> = {
           for (let n = 0; n < samples; n++) {
             const t = isBack ? lengths[n] - 1 - s : s;
             const isIn = t >= 0 && t < lengths[n];
-            times[n] = isIn && !(hasMask && f32[mask + n * steps + t] === 0) ? t : -1;
+            times[n] = isIn && !(mask >= 0 && f32[mask + n * steps + t] === 0) ? t : -1;
             if (times[n] >= 0) isIdle = false;
             else if (isIn && givesY) {
               const before = yAt(isBack ? t + 1 : t - 1, way, n);
@@ -279,7 +277,7 @@ export const runRecurrentLayer: Runner<RecurrentLayerOperation> = {
               mix(f32, state, third + n * H, sum, H);
             } else {
               const [i, o, f, g] = [sum, sum + H, sum + 2 * H, sum + 3 * H];
-              if (hasPeepholes) {
+              if (peepholesFrom >= 0) {
                 addSeen(f32, i, peepholes, c, kept, H);
                 addSeen(f32, f, peepholes + 2 * H, c, kept, H);
                 act[0](backend, i, H);
@@ -287,7 +285,7 @@ export const runRecurrentLayer: Runner<RecurrentLayerOperation> = {
               } else act[0](backend, i, 3 * H);
               act[1](backend, g, H);
               carry(f32, i, c, kept, H, coupled);
-              if (hasPeepholes) {
+              if (peepholesFrom >= 0) {
                 addSeen(f32, o, peepholes + H, c, kept, H);
                 act[0](backend, o, H);
               }

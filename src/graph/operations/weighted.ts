@@ -2,7 +2,7 @@
 
 import { wrongValue } from '../../errors.ts';
 import { type ConvSpec, convShape, lengthsOf, paddingOf } from '../../layers/conv-geometry.ts';
-import { countOf, differs, showSymbolic } from '../../tensors/shape.ts';
+import { countOf, differs, showSymbolic, unravel } from '../../tensors/shape.ts';
 import { MANY, type Operation, type Shape } from '../operation.ts';
 import { type Plain, plainDescription, plainRunner } from '../plain.ts';
 
@@ -39,14 +39,6 @@ export function wiringOf(operation: WeightedOperation, shapes: readonly Shape[])
   const padding = paddingOf(spec, lengths);
   const [places, outPlaces, taps] = [lengths, outLengths, kernel].map(countOf);
   const [own, whole] = [inChannels / groups, outChannels / groups];
-  const unravel = (index: number, of: readonly number[]) => {
-    const at = of.map(() => 0);
-    for (let a = of.length - 1, rest = index; a >= 0; a--) {
-      at[a] = rest % of[a];
-      rest = Math.floor(rest / of[a]);
-    }
-    return at;
-  };
   /**
    * For each tap and input place the output place it goes to, or that of an output's input. −1:
    * none.
