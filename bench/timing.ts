@@ -33,9 +33,10 @@ export const slowRounds = (processes: number): number => Math.max(2, Math.ceil(L
 const SAMPLE = 0.05;
 
 /**
- * Times several works side by side; `time` milliseconds each, but for slow ones, which are called
- * once in each of `rounds.slowRounds` rounds. A work that throws ends the run. `rounds.slower`
- * makes a work take longer on purpose, by so many hundredths of its own time.
+ * Times several works side by side; `time` milliseconds each, at least three samples a round, or
+ * one of a call that is longer than a round. Slow works, of which one call takes longer than `time`,
+ * are called once in each of `rounds.slowRounds` rounds. A work that throws ends the run.
+ * `rounds.slower` makes a work take longer on purpose, by so many hundredths of its own time.
  */
 export async function timeTogether(
   works: Record<string, Work>,
@@ -45,19 +46,19 @@ export async function timeTogether(
   const { slowRounds: most = slowRounds(1), slower = {} } = rounds;
   const names = Object.keys(works);
   const repeats: Record<string, number> = {};
-  const isSlow: Record<string, boolean> = {};
+  const taken: Record<string, number> = {};
   const samples: Record<string, number[][]> = {};
   for (const name of names) {
     const start = performance.now();
     await works[name]();
-    isSlow[name] = performance.now() - start > time;
-    repeats[name] = isSlow[name] ? 1 : await repeatsOf(works[name]);
+    taken[name] = performance.now() - start;
+    repeats[name] = taken[name] > time ? 1 : await repeatsOf(works[name]);
     samples[name] = [];
   }
   for (let round = 0; round < ROUNDS; round++) {
     for (const name of round % 2 ? names.toReversed() : names) {
-      if (isSlow[name] && round >= most) continue;
-      const iterations = isSlow[name] ? 1 : 3;
+      if (taken[name] > time && round >= most) continue;
+      const iterations = taken[name] > time / ROUNDS ? 1 : 3;
       const bench = new Bench({ time: time / ROUNDS, warmup: false, iterations, retainSamples: true, throws: true });
       const work = repeated(works[name], repeats[name]);
       bench.add(name, slower[name] ? longer(work, slower[name]) : work);
