@@ -35,8 +35,9 @@ const SAMPLE = 0.05;
 /**
  * Times several works side by side; `time` milliseconds each, at least three samples a round, or
  * one of a call that is longer than a round. Slow works, of which one call takes longer than `time`,
- * are called once in each of `rounds.slowRounds` rounds. A work that throws ends the run.
- * `rounds.slower` makes a work take longer on purpose, by so many hundredths of its own time.
+ * are called once in each of `rounds.slowRounds` rounds; the call that showed it is the first. A
+ * work that throws ends the run. `rounds.slower` makes a work take longer on purpose, by so many
+ * hundredths of its own time.
  */
 export async function timeTogether(
   works: Record<string, Work>,
@@ -48,20 +49,21 @@ export async function timeTogether(
   const repeats: Record<string, number> = {};
   const taken: Record<string, number> = {};
   const samples: Record<string, number[][]> = {};
+  const slowed = (name: string, work: Work) => (slower[name] ? longer(work, slower[name]) : work);
   for (const name of names) {
     const start = performance.now();
-    await works[name]();
+    await slowed(name, works[name])();
     taken[name] = performance.now() - start;
-    repeats[name] = taken[name] > time ? 1 : await repeatsOf(works[name]);
-    samples[name] = [];
+    const isSlow = taken[name] > time;
+    repeats[name] = isSlow ? 1 : await repeatsOf(works[name]);
+    samples[name] = isSlow ? [[taken[name] * 1000]] : [];
   }
   for (let round = 0; round < ROUNDS; round++) {
     for (const name of round % 2 ? names.toReversed() : names) {
-      if (taken[name] > time && round >= most) continue;
+      if (taken[name] > time && samples[name].length >= most) continue;
       const iterations = taken[name] > time / ROUNDS ? 1 : 3;
       const bench = new Bench({ time: time / ROUNDS, warmup: false, iterations, retainSamples: true, throws: true });
-      const work = repeated(works[name], repeats[name]);
-      bench.add(name, slower[name] ? longer(work, slower[name]) : work);
+      bench.add(name, slowed(name, repeated(works[name], repeats[name])));
       await bench.run();
       const { result } = bench.getTask(name)!;
       if (!('latency' in result) || !result.latency.samples) throw new Error(`${name} was not timed`);
