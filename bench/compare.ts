@@ -14,7 +14,7 @@ export interface Change {
   times: number;
   low: number;
   high: number;
-  /** `unclear` where a change by a tenth would not have been seen either. */
+  /** `same` where a change by a tenth is ruled out, `unclear` where nothing can be said. */
   verdict: 'slower' | 'faster' | 'same' | 'unclear';
 }
 
@@ -22,8 +22,8 @@ export interface Change {
 const SIGNIFICANCE = 0.01;
 /** The least change that is reported, as a share. */
 const LEAST = 0.05;
-/** Half of an interval from which on a change by a tenth would be missed. */
-const UNCLEAR = 0.1;
+/** The change that is ruled out where none is reported. */
+const RULED_OUT = 0.1;
 /** With fewer processes on either side no difference can be told from chance. */
 export const LEAST_PROCESSES = 5;
 
@@ -47,7 +47,8 @@ function levels({ times }: Row): number[] {
  *   times  = exp(median of all level′ − level)     Hodges and Lehmann
  *
  * A change counts where the ranks of the levels differ by chance with a probability of 0.01 at most
- * (Wilcoxon, exact) and the times differ by 5 % or more.
+ * (Wilcoxon, exact), the times differ by 5 % or more, and by more than the interval is wide: a
+ * machine that is this restless from process to process is another one an hour later, too.
  */
 export function changes(before: Run, after: Run): Change[] {
   const known = new Map(before.rows.map((row) => [nameOf(row), row]));
@@ -59,12 +60,14 @@ export function changes(before: Run, after: Run): Change[] {
 
 function change(name: string, before: readonly number[], after: readonly number[]): Change {
   const { estimate, low, high } = shift(before, after);
-  const differs = rankTest(before, after) <= SIGNIFICANCE && Math.abs(estimate) >= Math.log(1 + LEAST);
+  const width = high - low;
+  const size = Math.abs(estimate);
+  const differs = rankTest(before, after) <= SIGNIFICANCE && size >= Math.log(1 + LEAST) && size > width;
   const verdict = differs
     ? estimate > 0
       ? 'slower'
       : 'faster'
-    : (high - low) / 2 > Math.log(1 + UNCLEAR)
+    : Math.max(high, -low) > Math.log(1 + RULED_OUT)
       ? 'unclear'
       : 'same';
   return { name, times: Math.exp(estimate), low: Math.exp(low), high: Math.exp(high), verdict };
@@ -103,8 +106,8 @@ export function comparison(before: Run, after: Run): string[] {
       ({ name, times, low, high, verdict }) =>
         `  ${verdict}  ${name.padEnd(66)} ${percent(times).padStart(9)}  (${percent(low)} to ${percent(high)})`,
     ),
-    `  ${of('slower').length} slower and ${of('faster').length} faster beyond noise, ${of('same').length} without a change of ${100 * LEAST} %,` +
-      ` ${of('unclear').length} too noisy to tell a change of ${100 * UNCLEAR} %, of ${all.length} cases`,
+    `  ${of('slower').length} slower and ${of('faster').length} faster beyond noise, ${of('same').length} without a change of ${100 * RULED_OUT} %,` +
+      ` ${of('unclear').length} too noisy to tell, of ${all.length} cases`,
     ...(missing ? [`  ${missing} cases of the earlier run were not measured now`] : []),
     ...(added ? [`  ${added} cases are not in the earlier run`] : []),
   ];
