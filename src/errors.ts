@@ -125,6 +125,18 @@ export function blaming(subject: string, error: unknown): unknown {
   return reworded(error, (message) => `${subject}${message.slice(message.indexOf(': '))}`);
 }
 
+/**
+ * An error of a file's content with the file's name in what stands behind it: `(offset 3, loading
+ * 'net.onnx')`. Anything else as it is, as are files without a name.
+ */
+export function inFile(name: string | undefined, error: unknown): unknown {
+  if (name === undefined || (error as Partial<EvenkeelError> | null)?.code !== 'ERR_FORMAT') return error;
+  const place = `loading ${show(name)})`;
+  return reworded(error, (message) => {
+    return message.endsWith(')') ? `${message.slice(0, -1)}, ${place}` : `${message} (${place}`;
+  });
+}
+
 /** An error of this library with another message; anything else as it is. */
 function reworded(error: unknown, change: (message: string) => string): unknown {
   const { code, message } = (error ?? {}) as Partial<EvenkeelError>;

@@ -1,9 +1,5 @@
-// npm run lab -- NAME … [--list] [--all] [--quick] [--json] [--seed N] [--lang en|zh]
-// npm run lab -- NAME … | --all  --check | --keep
-// npm run lab -- --serve [--port N], --build FOLDER
-//
-// Runs experiments about batch norm on real digits: the question, what is done, the figures, and a
-// verdict that is worked out of them.
+// npm run lab: runs experiments about batch norm on real digits (the question, what is done, the
+// figures, and a verdict that is worked out of them), or builds their page.
 
 import type { AddressInfo } from 'node:net';
 import { relative } from 'node:path';
@@ -24,6 +20,22 @@ function refuse(expected: string, got: string): never {
   process.exit(2);
 }
 
+const HELP = `npm run lab -- NAME … [OPTIONS]   runs experiments in the terminal
+npm run lab -- --serve           their page, at http://127.0.0.1:8080/
+
+  --list             names and questions of the experiments
+  --all              every experiment
+  --quick            a quarter of the steps, one seed
+  --seed N           that seed alone (1, 2 and 3)
+  --json             figures as JSON
+  --lang en|zh       English or Chinese (en)
+  --check            runs them with five seeds that nothing was tuned with
+  --keep             the same, and keeps the results that the page shows
+  --serve            serves the page
+  --port N           at another port (8080)
+  --build FOLDER     writes the page into a folder that any host can serve
+  --help             prints this`;
+
 const NAMES = EXPERIMENTS.map(({ name }) => name).join(', ');
 
 function read() {
@@ -42,16 +54,20 @@ function read() {
         port: { type: 'string', default: '8080' },
         seed: { type: 'string' },
         lang: { type: 'string', default: 'en' },
+        help: { type: 'boolean', default: false },
       },
     });
   } catch (error) {
-    refuse(
-      'NAME, --list, --all, --quick, --json, --seed N, --lang en or zh, --check, --keep, --serve, --port N or --build FOLDER',
-      (error as Error).message,
-    );
+    refuse('NAME or an option that --help lists', (error as Error).message);
   }
 }
+// a pipe whose reader has ended (| head) is no error
+process.stdout.on('error', () => process.exit(0));
 const { values: options, positionals } = read();
+if (options.help) {
+  console.log(HELP);
+  process.exit(0);
+}
 const language =
   LANGUAGES.find((one) => one === options.lang) ?? refuse(`--lang with ${LANGUAGES.join(' or ')}`, options.lang);
 if (!(/^\d{1,5}$/.test(options.port) && Number(options.port) < 65_536)) {

@@ -35,20 +35,20 @@ export const undo: Experiment = {
 
       const learner = new BatchNorm1d(UNITS);
       const optimizer = new SGD(learner.parameters(), { lr: 0.2 });
-      const distances: number[] = [];
+      const powers: number[] = [];
       for (let step = 0; step <= STEPS; step++) {
         const out = learner.forward(x).data;
         if (step % 10 === 0) {
-          distances.push(Math.sqrt(data.reduce((sum, value, i) => sum + (value - out[i]) ** 2, 0) / data.length));
+          powers.push(Math.log10(data.reduce((sum, value, i) => sum + (value - out[i]) ** 2, 0) / data.length) / 2);
         }
         learner.zeroGrad();
         learner.backward({ data: out.map((value, i) => (2 * (value - data[i])) / ROWS), shape: x.shape });
         optimizer.step();
       }
-      learned.push(distances);
+      learned.push(powers);
     }
     const worst = Math.max(...given);
-    const end = median(learned.map((distances) => distances.at(-1)!));
+    const end = 10 ** median(learned.map((powers) => powers.at(-1)!));
     return {
       setup: t`${ROWS} samples of ${UNITS} features with means from −3 to 3 and deviations from 0.5 to 2. Once with gamma = √(variance + eps) and beta = mean; once learned from 1 and 0 by ${STEPS} steps of gradient descent (rate 0.2) on the squared distance from the input.`,
       figures: [
@@ -56,7 +56,7 @@ export const undo: Experiment = {
           title: t`Root mean square distance from the input`,
           series: [{ label: t`learned from gamma 1, beta 0`, tone: 'a', ...acrossSeeds(steps, learned) }],
           xLabel: t`training steps`,
-          yLabel: t`distance`,
+          yLabel: t`power of ten`,
         },
       ],
       verdict: t`With gamma = √(variance + eps) and beta = mean the input comes back within ${worst.toExponential(1)} of its largest value; learned from 1 and 0 within ${end.toExponential(1)}.`,

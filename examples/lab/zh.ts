@@ -86,7 +86,7 @@ export const ZH: Readonly<Record<string, string>> = {
     '{0} 个样本，{1} 个特征，均值从 −3 到 3，标准差从 0.5 到 2。一次直接取 gamma = √(方差 + eps)、beta = 均值；一次从 1 和 0 出发，用 {2} 步梯度下降（学习率 0.2）缩小与输入之间距离的平方。',
   'Root mean square distance from the input': '与输入的均方根距离',
   'learned from gamma 1, beta 0': '从 gamma = 1、beta = 0 学起',
-  distance: '距离',
+  'power of ten': '10 的幂次',
   'With gamma = √(variance + eps) and beta = mean the input comes back within {0} of its largest value; learned from 1 and 0 within {1}.':
     '取 gamma = √(方差 + eps)、beta = 均值，输入就原样返回，误差不超过最大值的 {0}；从 1 和 0 学起，误差为 {1}。',
 

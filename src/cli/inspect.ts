@@ -17,6 +17,7 @@ const MOST_NAMES = 20;
 
 export async function inspect([path]: string[], { progress }: Values): Promise<Report> {
   const file = await openWeights(path, progress);
+  if (file.isCompiled) return inspectCompiled(path, file);
   const imported = file.import({ allowNonFinite: true, lenient: true });
   const { missing, unused } = imported;
   const other = new Set(
@@ -38,21 +39,11 @@ export async function inspect([path]: string[], { progress }: Values): Promise<R
     );
   const marked = new Set(norms.flatMap(({ name, kind }) => (kind === 'batch norm' ? [name] : [])));
   const others = [...training].filter((name) => !marked.has(name));
-  const tensors = [...file.tensors].map(([name, tensor]) => ({
-    name,
-    dtype: tensor.dtype ?? 'F32',
-    shape: tensor.shape,
-  }));
-  const values = tensors.reduce((sum, { shape }) => sum + shape.reduce((product, length) => product * length, 1), 0);
+  const tensors = tensorsOf(file);
   const wrong = norms.reduce((sum, { findings }) => sum + findings.length, others.length);
   const count = norms.length + file.otherNorms.length;
   const lines = [
-    `${basename(path)}: ${file.kind}${filesOf(file)}, ${file.framework} names, ${plural(tensors.length, 'tensor')}, ${values.toLocaleString('en')} values`,
-    '',
-    ...columns([
-      ['tensor', 'type', 'shape'],
-      ...tensors.map(({ name, dtype, shape }) => [name, dtype, `[${shape.join(', ')}]`]),
-    ]),
+    ...tableOf(`${basename(path)}: ${file.kind}${filesOf(file)}, ${file.framework} names`, tensors),
     '',
     plural(count, 'normalization layer'),
     ...norms.flatMap((norm) => [
@@ -83,6 +74,35 @@ export async function inspect([path]: string[], { progress }: Values): Promise<R
     },
     ...(!understood && { wrong: unknown('inspect', path, unused) }),
   };
+}
+
+interface Row {
+  readonly name: string;
+  readonly dtype: string;
+  readonly shape: readonly number[];
+}
+
+const tensorsOf = ({ tensors }: WeightsFile): Row[] =>
+  [...tensors].map(([name, { dtype = 'F32', shape }]) => ({ name, dtype, shape }));
+
+/** Tensors as a table, below what the file is. */
+function tableOf(head: string, tensors: readonly Row[]): string[] {
+  const values = tensors.reduce((sum, { shape }) => sum + shape.reduce((product, length) => product * length, 1), 0);
+  return [
+    `${head}, ${plural(tensors.length, 'tensor')}, ${values.toLocaleString('en')} values`,
+    '',
+    ...columns([
+      ['tensor', 'type', 'shape'],
+      ...tensors.map(({ name, dtype, shape }) => [name, dtype, `[${shape.join(', ')}]`]),
+    ]),
+  ];
+}
+
+/** A compiled network: steps with folded weights, of which none is a layer or a norm any more. */
+function inspectCompiled(path: string, file: WeightsFile): Report {
+  const tensors = tensorsOf(file);
+  const head = `${basename(path)}: ${file.kind}, a compiled network of evenkeel: load() of evenkeel/infer runs it`;
+  return { lines: tableOf(head, tensors), data: { file: path, kind: file.kind, compiled: true, tensors } };
 }
 
 /** The files that belong to a file, after its kind. */

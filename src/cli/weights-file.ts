@@ -44,6 +44,8 @@ export interface WeightsFile extends Contents {
   /** Whose names these are. */
   readonly framework: Framework;
   readonly otherNorms: readonly string[];
+  /** Is it what `save()` of a compiled network writes? */
+  readonly isCompiled: boolean;
   /** In our names. */
   import(options?: ImportOptions): Imported;
 }
@@ -81,6 +83,7 @@ export async function openWeights(path: string, always = false): Promise<Weights
     bytes,
     framework,
     otherNorms: contents.otherNorms ?? [],
+    isCompiled: known?.kind === 'compiled',
   };
 }
 

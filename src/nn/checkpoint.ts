@@ -1,6 +1,6 @@
 // Checkpoints: the state of everything that training depends on, in one safetensors file.
 
-import { show, wrongKind, wrongValue } from '../errors.ts';
+import { inFile, show, wrongKind, wrongValue } from '../errors.ts';
 import { type Bytes, bytesFrom } from '../formats/bytes.ts';
 import { readSafetensors, type Writable, writeSafetensors } from '../formats/safetensors.ts';
 import { Layer } from '../layers/layer.ts';
@@ -191,8 +191,44 @@ export async function loadCheckpoint(
   const subject = 'loadCheckpoint';
   const wanted = readParts(subject, parts);
   const isBytes = ArrayBuffer.isView(file) || Object.prototype.toString.call(file) === '[object ArrayBuffer]';
-  const bytes = isBytes ? file : await hostFiles(subject, file as string | FileLocation).read();
-  const { tensors, metadata } = readSafetensors(bytesFrom(subject, bytes as Bytes));
+  const host = isBytes ? undefined : hostFiles(subject, file as string | FileLocation);
+  const bytes = bytesFrom(subject, (await host?.read()) ?? (file as Bytes));
+  let saved: Saved;
+  try {
+    saved = savedIn(subject, bytes);
+  } catch (error) {
+    throw inFile(host?.path, error);
+  }
+  const { states, metadata } = saved;
+  const names = [...states.keys()];
+  for (const [name] of wanted) {
+    if (!states.has(name))
+      throw wrongValue('ERR_STATE', subject, 'file', `a part '${name}'`, names.map(show).join(', ') || 'none');
+  }
+  const undo: (() => void)[] = [];
+  for (const [name, part] of wanted) {
+    const before = part.stateDict();
+    try {
+      part.loadStateDict(states.get(name)!);
+    } catch (error) {
+      for (const back of undo.reverse()) back();
+      if (error instanceof Error) error.message = `${subject}, ${name}: ${error.message}`;
+      throw error;
+    }
+    undo.push(() => part.loadStateDict(before));
+  }
+  const asked = new Set(wanted.map(([name]) => name));
+  return { metadata, unused: names.filter((name) => !asked.has(name)) };
+}
+
+/** What a checkpoint holds: the state of each part, and texts. */
+interface Saved {
+  readonly states: ReadonlyMap<string, StateDict>;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+function savedIn(subject: string, bytes: Uint8Array): Saved {
+  const { tensors, metadata } = readSafetensors(bytes);
   const { [MARK]: mark, [PARTS]: list, ...own } = metadata;
   const fail = (argument: string, expected: string, got: string) =>
     wrongValue('ERR_FORMAT', subject, argument, expected, got);
@@ -211,24 +247,7 @@ export async function loadCheckpoint(
       writable: true,
     });
   }
-  for (const [name] of wanted) {
-    if (!states.has(name))
-      throw wrongValue('ERR_STATE', subject, 'file', `a part '${name}'`, names.map(show).join(', ') || 'none');
-  }
-  const undo: (() => void)[] = [];
-  for (const [name, part] of wanted) {
-    const before = part.stateDict();
-    try {
-      part.loadStateDict(states.get(name)!);
-    } catch (error) {
-      for (const back of undo.reverse()) back();
-      if (error instanceof Error) error.message = `${subject}, ${name}: ${error.message}`;
-      throw error;
-    }
-    undo.push(() => part.loadStateDict(before));
-  }
-  const asked = new Set(wanted.map(([name]) => name));
-  return { metadata: own, unused: names.filter((name) => !asked.has(name)) };
+  return { states, metadata: own };
 }
 
 function namesIn(list: string | undefined): string[] | undefined {
@@ -261,11 +280,14 @@ interface FileSystem {
   stat(path: string): Promise<{ readonly mode: number }>;
 }
 
+interface HostFile {
+  readonly path: string;
+  read(): Promise<Uint8Array>;
+  write(bytes: Uint8Array): Promise<void>;
+}
+
 /** The host's file at a path. */
-function hostFiles(
-  subject: string,
-  file: string | FileLocation,
-): { read(): Promise<Uint8Array>; write(bytes: Uint8Array): Promise<void> } {
+function hostFiles(subject: string, file: string | FileLocation): HostFile {
   const isUrl = typeof file === 'object' && file !== null && typeof file.href === 'string';
   if (typeof file !== 'string' && !isUrl)
     throw wrongKind('ERR_TYPE', subject, 'file', 'a path, a URL or bytes', show(file));
@@ -275,6 +297,7 @@ function hostFiles(
   const url = host!.getBuiltinModule!('node:url') as { fileURLToPath(url: FileLocation): string };
   const given = typeof file === 'string' ? file : url.fileURLToPath(file);
   return {
+    path: given,
     read: () => fs.readFile(given),
     write: async (bytes) => {
       // a link stays a link
@@ -297,7 +320,9 @@ function hostFiles(
         await fs.rename(temporary, path);
       } catch (error) {
         await fs.rm(temporary, { force: true });
-        throw error;
+        // the host names a file that nobody has heard of
+        const { message } = error as Error;
+        throw Object.assign(error as Error, { message: message.replaceAll(temporary, given), path: given });
       }
     },
   };

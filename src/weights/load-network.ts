@@ -1,7 +1,7 @@
 // Files as networks. Each format has a reader that brings its graph into a draft
 // (network/draft.ts).
 
-import { isList, malformed, show, showShape, wrongKind, wrongValue } from '../errors.ts';
+import { inFile, isList, malformed, show, showShape, wrongKind, wrongValue } from '../errors.ts';
 import { type Bytes, quote } from '../formats/bytes.ts';
 import type { Json } from '../formats/json.ts';
 import type { TensorFiles } from '../formats/onnx-tensor.ts';
@@ -14,7 +14,7 @@ import { networkFromKeras } from './network/keras-network.ts';
 import { buildNetwork, type LoadedNetwork, type Read } from './network/loaded-network.ts';
 import { networkFromOnnx, type OnnxNetworkOptions } from './network/onnx-network.ts';
 import { networkFromGraphModel } from './network/tfjs-graph-network.ts';
-import { type Files, type FileUrl, openNetworkFiles } from './network-source.ts';
+import { type Files, type FileUrl, type NetworkFiles, openNetworkFiles } from './network-source.ts';
 import { dataBeside } from './onnx-data.ts';
 import { formatOf, networkFiles } from './registry.ts';
 import { readTfjsFiles } from './tfjs-files.ts';
@@ -86,7 +86,7 @@ export async function loadNetwork(
 export async function networkFromFiles(
   source: Bytes | string | FileUrl | Files,
   options: LoadNetworkOptions,
-  keras: (bytes: Uint8Array, config?: Json) => Promise<KerasFile>,
+  keras: KerasReader,
 ): Promise<LoadedNetwork> {
   checkNames(SUBJECT, options, ['outputs', 'constants', 'files']);
   const outputs = readOutputs(options.outputs);
@@ -98,10 +98,25 @@ export async function networkFromFiles(
 export async function readFiles(
   subject: string,
   source: Bytes | string | FileUrl | Files,
-  { files: given, ...own }: OnnxNetworkOptions,
-  keras: (bytes: Uint8Array, config?: Json) => Promise<KerasFile>,
+  options: OnnxNetworkOptions,
+  keras: KerasReader,
 ): Promise<Read> {
-  const files = await openNetworkFiles(subject, source, given);
+  const files = await openNetworkFiles(subject, source, options.files);
+  try {
+    return await readOpen(subject, files, options, keras);
+  } catch (error) {
+    throw inFile(files.name, error);
+  }
+}
+
+type KerasReader = (bytes: Uint8Array, config?: Json) => Promise<KerasFile>;
+
+async function readOpen(
+  subject: string,
+  files: NetworkFiles,
+  { files: given, ...own }: OnnxNetworkOptions,
+  keras: KerasReader,
+): Promise<Read> {
   const { bytes, path } = files;
   const known = recognize(bytes);
   const isZip = bytes[0] === 0x50 && bytes[1] === 0x4b;

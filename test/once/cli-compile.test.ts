@@ -52,6 +52,10 @@ test('an ONNX network, and a module beside it', async () => {
   expect(stdout).toContain(`x [?, ${shape!.at(-1)}] → logits [?, `);
   expect(stdout).toContain('a module that loads it → a net.mjs');
   expect(runs('a net.mjs', input)).toEqual([...run(input).data]);
+  const { stdout: inside, stderr } = evenkeel('inspect', 'a net.evenkeel');
+  expect(stderr).toBe('');
+  expect(inside).toContain('a net.evenkeel: safetensors, a compiled network of evenkeel: load() of evenkeel/infer');
+  expect(inside).toContain('flat.0.weight');
 });
 
 test('norms of rows bring their group', async () => {

@@ -674,8 +674,21 @@ describe('checkpoints', () => {
     expect(readdirSync(folder).toSorted()).toEqual(['a.safetensors', 'link.safetensors']);
     await loadCheckpoint(new URL(`file://${file}`), all);
     const lost = join(folder, 'nowhere', 'a.safetensors');
-    expect((await rejectionOf(saveCheckpoint(lost, all)))?.[1]).toBe('ENOENT');
+    await expect(saveCheckpoint(lost, all)).rejects.toMatchObject({
+      code: 'ENOENT',
+      message: expect.stringContaining(`'${lost}'`),
+      path: lost,
+    });
     expect(existsSync(join(folder, 'nowhere'))).toBe(false);
+  });
+
+  test('with another content are named', async () => {
+    const other = join(folder, 'other.safetensors');
+    writeFileSync(other, writeSafetensors({}));
+    await expect(loadCheckpoint(other, parts())).rejects.toThrow(
+      `loadCheckpoint: file expected 'evenkeel checkpoint 1', got another safetensors file (loading '${other}')`,
+    );
+    rmSync(other);
   });
 
   const refused: Record<string, [load: () => Promise<unknown>, code: string, message: string]> = {

@@ -26,7 +26,7 @@ import {
 import { type ConvPlan, isDepthwise, placesOf, planOf, type Towards } from '../../layers/conv-plan.ts';
 import { Call } from '../../tensors/call.ts';
 import { countOf, unravel } from '../../tensors/shape.ts';
-import { store } from '../../wasm/views.ts';
+import { floats, store } from '../../wasm/views.ts';
 import { gamma, U, type Valued } from '../error-analysis.ts';
 import {
   axisOf,
@@ -58,15 +58,18 @@ export interface ConvOperation<V extends ArrayLike<number> = ArrayLike<number>> 
   readonly bias: V | null;
 }
 
-type Rounded = ConvOperation<Float32Array>;
 /**
- * Weights that a map of the output channels is folded into stay as they are, beside their factors:
- * millions of doubles would take longer to write than the rest of a compilation.
+ * Weights that a map of the output channels is folded into stay as they are, beside their factors,
+ * until they are packed: to write millions of them once more takes longer than the rest of a
+ * compilation.
  */
-interface Exact extends ConvOperation {
+interface Factors {
   /** What the weights of each output channel are still to be multiplied by. */
   readonly factors?: Float64Array;
 }
+
+type Rounded = ConvOperation<Float32Array> & Factors;
+type Exact = ConvOperation & Factors;
 
 const towardsOf = ({ transposed }: ConvSpec): Towards => (transposed ? 'input' : 'output');
 
@@ -148,7 +151,7 @@ export const runConv: Runner<Rounded> = {
   },
   bytes: (operation) => weightBytes(operation) + 2 * padded(operation.outChannels),
   fill(backend, operation, at) {
-    const { weight, bias, kernel, outChannels, groups, transposed } = operation;
+    const { weight, bias, kernel, outChannels, groups, transposed, factors } = operation;
     const channels = channelsOf(operation);
     // panels of one product lie one behind the other
     const isOne = groups === 1 && !transposed && !isDepthwise(channels);
@@ -160,7 +163,8 @@ export const runConv: Runner<Rounded> = {
       const from = call.scratch(rows * columns * 4);
       for (let o = 0; o < outChannels; o += rows) {
         const piece = weight.subarray(o * columns, (o + rows) * columns);
-        store(backend.heap, from, piece);
+        if (factors) multiply(floats(backend.heap, from, piece.length), operation, factors, o);
+        else store(backend.heap, from, piece);
         const own = isOne ? { ...channels, outChannels: piece.length / columns } : channels;
         packWeights(backend, from, at + o * columns * 4, own, countOf(kernel), places, towardsOf(operation));
       }
@@ -276,17 +280,25 @@ function axesOf({ weight, transposed, groups, ...spec }: Exact): WeightAxes {
   return convGeometry('compile', { weight, shape, transposed, groups });
 }
 
-/** The operation with its factors in the weights. */
+/** The operation with its factors in the weights, in f64. */
 function whole(exact: Exact): Exact {
-  if (!exact.factors) return exact;
   const { factors, ...rest } = exact;
+  if (!factors) return exact;
   const weight = new Float64Array(rest.weight.length);
   multiply(weight, exact, factors);
   return { ...rest, weight };
 }
 
-/** Weights times the factors of their output channels. */
-function multiply(out: Float32Array | Float64Array, exact: Exact, factors: Float64Array): void {
+/** The same, rounded to f32. */
+function single(exact: Exact): Rounded {
+  const { factors, ...rest } = exact;
+  const weight = factors ? new Float32Array(rest.weight.length) : singles(rest.weight);
+  if (factors) multiply(weight, exact, factors);
+  return { ...rest, weight, bias: rest.bias && singles(rest.bias) };
+}
+
+/** Weights times the factors of their output channels: as many as `out` has, from a channel on. */
+function multiply(out: Float32Array | Float64Array, exact: Exact, factors: Float64Array, first = 0): void {
   const { weight, transposed, outChannels } = exact;
   if (transposed) {
     const { outOf } = axesOf(exact);
@@ -294,9 +306,9 @@ function multiply(out: Float32Array | Float64Array, exact: Exact, factors: Float
     return;
   }
   const row = weight.length / outChannels;
-  for (let o = 0, i = 0; o < outChannels; o++) {
+  for (let o = first, i = 0, from = first * row; i < out.length; o++) {
     const factor = factors[o];
-    for (const end = i + row; i < end; i++) out[i] = weight[i] * factor;
+    for (const end = i + row; i < end; i++, from++) out[i] = weight[from] * factor;
   }
 }
 
@@ -348,29 +360,31 @@ export const describeConv: Description<Exact, Rounded> = {
     bias: given.bias && copyOf(given.bias),
   }),
   rounded(exact) {
-    const { factors, ...rest } = exact;
-    const weight = factors ? new Float32Array(rest.weight.length) : singles(rest.weight);
-    if (factors) multiply(weight, exact, factors);
-    return { ...rest, weight, bias: rest.bias && singles(rest.bias) };
+    const { weight, bias } = exact;
+    return weight instanceof Float32Array ? { ...exact, weight, bias: bias && singles(bias) } : single(exact);
   },
-  rounding(exact, { weight }) {
+  rounding(exact, operation) {
+    const { weight } = single(operation);
     const most = roundingOf(whole(exact).weight, weight, axesOf(exact)).reduce((a, b) => Math.max(a, b), 0);
     return most > 0 ? most : null;
   },
-  json: ({ weight, bias, kind, inChannels, outChannels, ...spec }, store) => ({
-    in: inChannels,
-    out: outChannels,
-    ...spec,
-    weight: store(weight, weightShape({ inChannels, outChannels, ...spec }), 'weight'),
-    bias: store(bias, [outChannels], 'bias'),
-  }),
+  json(operation, store) {
+    const { weight, bias, kind, inChannels, outChannels, ...spec } = single(operation);
+    return {
+      in: inChannels,
+      out: outChannels,
+      ...spec,
+      weight: store(weight, weightShape({ inChannels, outChannels, ...spec }), 'weight'),
+      bias: store(bias, [outChannels], 'bias'),
+    };
+  },
   bytes: ({ weight, bias }) => 4 * (weight.length + (bias?.length ?? 0)),
   work: () => null,
   multiplyAdds: (operation, [x], y) =>
     operation.weight.length * x[0] * countOf(lengthsOf(operation, operation.transposed ? x : y)),
   // of the output; of the input where outputs see unlike parts of the window
   workWords: ({ weight, transposed }) => `${weight.length.toLocaleString('en')} per ${transposed ? 'input ' : ''}pixel`,
-  analyse: ([x], exact, used) => analyseConv(x, whole(exact), used),
+  analyse: ([x], exact, used) => analyseConv(x, whole(exact), single(used)),
   input: ({ inChannels, layout }) => ({ axis: axisOf(layout), count: inChannels }),
   output: ({ outChannels, layout }) => ({ axis: axisOf(layout), count: outChannels }),
   foldBack,

@@ -55,8 +55,11 @@ export function isNormOrBias(parameter: Parameter): boolean {
  * @throws ERR_TYPE for anything but parameters
  */
 export function readParameters(subject: string, argument: string, given: unknown, first = 0): Entry[] {
-  const fail = () =>
-    wrongKind('ERR_TYPE', subject, argument, 'an array of { data, grad } of equal lengths', show(given));
+  const fail = () => {
+    const isLayer = typeof (given as { parameters?: unknown } | null)?.parameters === 'function';
+    const way = isLayer ? 'its parameters() are one' : undefined;
+    return wrongKind('ERR_TYPE', subject, argument, 'an array of { data, grad } of equal lengths', show(given), way);
+  };
   if (!Array.isArray(given)) throw fail();
   return Array.from(given, (one: unknown, i) => {
     const isPair = Array.isArray(one) && one.length === 2 && typeof one[0] === 'string';
