@@ -9,6 +9,13 @@ import { quote } from './bytes.ts';
 export type Values = Float32Array<ArrayBuffer> | Float64Array<ArrayBuffer>;
 
 /** A tensor of a file. Its values are converted, and copied, when `data` is read. */
+/** Whole numbers that stand for values. */
+export interface Coded {
+  readonly codes: Uint8Array | Uint16Array;
+  /** Puts the value in the place of each code. */
+  decode(codes: Float32Array): void;
+}
+
 export interface StoredTensor {
   /** The type in the file, in the words of safetensors: `'F32'`, `'BF16'`, `'I64'` … */
   readonly dtype: string;
@@ -16,6 +23,10 @@ export interface StoredTensor {
   readonly shape: readonly number[];
   /** Throws ERR_FORMAT, by the tensor's name, where there is no such type of number here. */
   readonly data: Values;
+  /**
+   * @internal What `data` is made of, where that is shorter: to be put in another order first.
+   */
+  readonly coded?: Coded | undefined;
 }
 
 /**

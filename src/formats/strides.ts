@@ -1,5 +1,7 @@
 // Values in another order.
 
+type Gathered = Float32Array | Float64Array | Uint8Array | Uint16Array;
+
 /**
  * Values row by row, of an array in which steps along its axes are so many values long.
  *
@@ -18,7 +20,7 @@ export function gathered<V extends Float32Array<ArrayBuffer> | Float64Array<Arra
 /** The same into another array, of as many values. */
 export function gatherInto(
   out: Float32Array | Float64Array,
-  values: Float32Array | Float64Array,
+  values: Gathered,
   shape: readonly number[],
   strides: readonly number[],
 ): void {
@@ -67,11 +69,7 @@ const LEAST_ROW = 8;
  * Reads rows as they lie, a line at a time, where the axis of the rows is not the last one; false
  * where there is no such axis.
  */
-function readInRows(
-  out: Float32Array | Float64Array,
-  values: Float32Array | Float64Array,
-  axes: readonly Axis[],
-): boolean {
+function readInRows(out: Float32Array | Float64Array, values: Gathered, axes: readonly Axis[]): boolean {
   const place = axes.findIndex(({ stride, length }) => stride === 1 && length >= LEAST_ROW);
   if (place < 0 || place === axes.length - 1) return false;
   const { length } = axes[place];
@@ -110,7 +108,7 @@ const TILE = 32;
 
 /** The two innermost axes, tile by tile. */
 function turned(
-  values: Float32Array | Float64Array,
+  values: Gathered,
   from: number,
   rows: Axis,
   columns: Axis,

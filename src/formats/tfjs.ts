@@ -4,7 +4,15 @@
 import { malformed, show, wrongValue } from '../errors.ts';
 import { checkRecord } from '../named-options.ts';
 import { type Bytes, bytesFrom, concat, mostNamed, quote } from './bytes.ts';
-import { bytesPerValue, decode, encode, type StoredTensor, type StoredTensors } from './dtypes.ts';
+import {
+  bytesPerValue,
+  type Coded,
+  decode,
+  encode,
+  type StoredTensor,
+  type StoredTensors,
+  type Values,
+} from './dtypes.ts';
 import { asRecord, type Json, parseJson } from './json.ts';
 import { isScript, modelInScript } from './script.ts';
 import { showPart } from './show-json.ts';
@@ -175,37 +183,45 @@ function textsSize(count: number, bytes: Shards, at: number): number {
 function tensorOf(weight: Stored, bytes: Shards, from: number, to: number): StoredTensor {
   const { name, shape, dtype, scale, min, whole } = weight;
   const quantised = scale !== 1 || min !== 0;
+  const meaningOf = (code: number) => {
+    const value = code * scale + min;
+    return whole ? Math.round(value) : value;
+  };
   return {
     dtype: quantised ? 'F32' : dtype,
     shape,
     get data() {
-      const stored = bytes.slice(from, to);
-      if (!quantised) return decode(FORMAT, name, dtype, stored, from);
-      const scaledOf = (number: number) => {
-        const value = number * scale + min;
-        return whole ? Math.round(value) : value;
-      };
-      if (dtype === 'U8') return looked(stored, scaledOf);
-      const values = wholesOf(dtype, stored) ?? decode(FORMAT, name, dtype, stored, from);
-      const scaled = new Float32Array(values.length);
-      for (let i = 0; i < scaled.length; i++) {
-        scaled[i] = scaledOf(values[i]);
-      }
-      return scaled;
+      const { coded } = this;
+      const stored = coded?.codes ?? decode(FORMAT, name, dtype, bytes.slice(from, to), from);
+      if (!quantised) return stored as Values;
+      const values = new Float32Array(stored.length);
+      if (coded) {
+        values.set(stored);
+        coded.decode(values);
+      } else for (let i = 0; i < values.length; i++) values[i] = meaningOf(stored[i]);
+      return values;
+    },
+    get coded(): Coded | undefined {
+      const codes = quantised ? codesOf(dtype, bytes.slice(from, to)) : undefined;
+      return codes && { codes, decode: (values) => looked(values, meaningOf, 2 ** (8 * codes.BYTES_PER_ELEMENT)) };
     },
   };
 }
 
-/** A function of bytes, of which there are 256. */
-function looked(bytes: Uint8Array, scaledOf: (byte: number) => number): Float32Array<ArrayBuffer> {
-  const table = Float32Array.from({ length: 256 }, (_, byte) => scaledOf(byte));
-  const values = new Float32Array(bytes.length);
-  for (let i = 0; i < bytes.length; i++) values[i] = table[bytes[i]];
-  return values;
+/** Puts values in the place of their codes, of which there are `count`: by a table, where it is short. */
+function looked(codes: Float32Array, meaning: (code: number) => number, count: number): void {
+  if (codes.length < count) {
+    for (let i = 0; i < codes.length; i++) codes[i] = meaning(codes[i]);
+    return;
+  }
+  const table = new Float32Array(count);
+  for (let code = 0; code < count; code++) table[code] = meaning(code);
+  for (let i = 0; i < codes.length; i++) codes[i] = table[codes[i]];
 }
 
 /** Quantised numbers as they lie in the file, where this host reads them as they are. */
-function wholesOf(dtype: string, bytes: Uint8Array): Uint16Array | undefined {
+function codesOf(dtype: string, bytes: Uint8Array): Uint8Array | Uint16Array | undefined {
+  if (dtype === 'U8') return bytes;
   const isLittle = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
   return dtype === 'U16' && isLittle ? new Uint16Array(bytes.slice().buffer) : undefined;
 }

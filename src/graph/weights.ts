@@ -60,17 +60,20 @@ export function biasBehind(
 
 /** The largest absolute value; NaN where there is one. */
 export function largestOf(values: ArrayLike<number>): number {
-  // four chains: one alone waits for itself
-  let [a, b, c, d] = [0, 0, 0, 0];
-  let i = 0;
-  for (; i + 4 <= values.length; i += 4) {
-    a = Math.max(a, Math.abs(values[i]));
-    b = Math.max(b, Math.abs(values[i + 1]));
-    c = Math.max(c, Math.abs(values[i + 2]));
-    d = Math.max(d, Math.abs(values[i + 3]));
+  // bits without the sign are in the order of magnitudes, those of NaN above all: whole numbers
+  // compare in a third of the time, and weights are millions
+  if (values instanceof Float32Array) {
+    const bits = new Int32Array(values.buffer, values.byteOffset, values.length);
+    let most = 0;
+    for (let i = 0; i < bits.length; i++) {
+      const magnitude = bits[i] & 0x7fffffff;
+      if (magnitude > most) most = magnitude;
+    }
+    return new Float32Array(Int32Array.of(most).buffer)[0];
   }
-  for (; i < values.length; i++) a = Math.max(a, Math.abs(values[i]));
-  return Math.max(a, b, c, d);
+  let most = 0;
+  for (let i = 0; i < values.length; i++) most = Math.max(most, Math.abs(values[i]));
+  return most;
 }
 
 /** Weights that do what a map of its input channels and then a layer do. */

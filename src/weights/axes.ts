@@ -1,7 +1,7 @@
 // The order of axes in kernels.
 
 import { wrongValue } from '../errors.ts';
-import type { Values } from '../formats/dtypes.ts';
+import type { Coded, Values } from '../formats/dtypes.ts';
 import { gathered, gatherInto, stridesOf } from '../formats/strides.ts';
 
 /** Moves axes: the result's axis i is the given one's axis `order[i]`. */
@@ -46,8 +46,17 @@ export function fromDepthwise(values: Values, shape: readonly number[]): { data:
   return { data, shape: [moved[0] * moved[1], 1, ...moved.slice(2)] };
 }
 
+/** A kernel as a file has it. */
+interface Kernel {
+  readonly shape: readonly number[];
+  readonly data: ArrayLike<number>;
+  readonly coded?: Coded | undefined;
+}
+
 /** `fromKernel`, or `fromDepthwise`, into an array that is there. */
-export function kernelInto(out: Float32Array, values: Values, shape: readonly number[], isDepthwise: boolean): void {
+export function kernelInto(out: Float32Array, kernel: Kernel, isDepthwise: boolean): void {
+  const { shape, coded } = kernel;
+  const values = coded?.codes ?? (kernel.data as Values);
   if (values.length !== out.length) {
     throw wrongValue('ERR_FORMAT', 'weights', 'kernel', `${out.length} values`, `${values.length}`);
   }
@@ -61,6 +70,7 @@ export function kernelInto(out: Float32Array, values: Values, shape: readonly nu
     order.map((axis) => shape[axis]),
     order.map((axis) => strides[axis]),
   );
+  coded?.decode(out);
 }
 
 function outputsFirst(rank: number): number[] {

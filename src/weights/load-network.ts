@@ -105,7 +105,8 @@ export async function readFiles(
   try {
     return await readOpen(subject, files, options, keras);
   } catch (error) {
-    throw inFile(files.name, error);
+    // names in a record are its owner's
+    throw inFile(files.given === source ? undefined : files.name, error);
   }
 }
 

@@ -3,6 +3,7 @@
 // format has is brought here by converters, one for each operator; nothing here knows a format.
 
 import { wrongValue } from '../../errors.ts';
+import type { Coded } from '../../formats/dtypes.ts';
 import type { Length } from '../../graph/lengths.ts';
 import type { Description, Operation as GraphOperation } from '../../graph/operation.ts';
 import { describeAdd, describeMultiply } from '../../graph/operations/broadcast.ts';
@@ -25,6 +26,8 @@ export interface Known {
   readonly dtype: string;
   readonly shape: Shape;
   readonly data: ArrayLike<number>;
+  /** What `data` is made of, where that is shorter. */
+  readonly coded?: Coded | undefined;
 }
 
 /** A value that comes at run time, or a constant that is one of its operands. */

@@ -79,12 +79,13 @@ interface Kernel {
 }
 
 /** `[...window, in, out]`, depthwise `[...window, in, multiplier]`. */
-function kernelOf({ data, shape }: Known, isDepthwise: boolean): Kernel {
+function kernelOf(known: Known, isDepthwise: boolean): Kernel {
+  const { shape } = known;
   const [last, second] = [shape[shape.length - 1], shape[shape.length - 2]];
   const outer = isDepthwise ? [second * last, 1] : [last, second];
   return {
     shape: [...outer, ...shape.slice(0, -2)],
-    into: (values) => kernelInto(values, data as Values, shape, isDepthwise),
+    into: (values) => kernelInto(values, known, isDepthwise),
   };
 }
 

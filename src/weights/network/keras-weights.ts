@@ -73,6 +73,7 @@ export class LayerWeights {
         data ??= tensor.data as ArrayLike<number>;
         return data;
       },
+      coded: tensor.coded,
     };
   }
 

@@ -216,10 +216,15 @@ const lrn: Converter = (call) => {
   return call.draft.multiply(x, binary(call, 'pow', base, scalar(call, -beta)));
 };
 
+/** The least number above 0 in f32. */
+const LEAST = 2 ** -149;
+
+/** x/‖x‖, and 0 where all is 0. */
 const lpNorm: Converter = (call) => {
   const x = call.flow(0);
   const axis = call.axis(call.whole('axis', -1), x.shape.length);
-  return binary(call, 'div', x, reduce(call, x, call.whole('p', 2, 1, 2) === 1 ? 'l1' : 'l2', [axis], true));
+  const norm = reduce(call, x, call.whole('p', 2, 1, 2) === 1 ? 'l1' : 'l2', [axis], true);
+  return binary(call, 'div', x, binary(call, 'max', norm, scalar(call, LEAST)));
 };
 
 const where: Converter = (call) => {

@@ -1,7 +1,6 @@
 // Convolutions, products, norms and pooling of TensorFlow, channels last where the file has them
 // there.
 
-import type { Values } from '../../formats/dtypes.ts';
 import type { Operation as GraphOperation } from '../../graph/operation.ts';
 import type { Around } from '../../layers/conv-geometry.ts';
 import type { Layer } from '../../layers/layer.ts';
@@ -124,7 +123,7 @@ const conv =
       groups,
       layout,
       bias: bias !== undefined,
-      init: ((values: Float32Array) => kernelInto(values, weight.data as Values, weight.shape, isDepthwise)) as never,
+      init: ((values: Float32Array) => kernelInto(values, weight, isDepthwise)) as never,
     });
     return call.draft.apply(withBias(layer, bias), x, call.name, dims);
   };
@@ -190,7 +189,7 @@ const convTranspose: Converter = (call) => {
     outputPadding,
     layout,
     bias: false,
-    init: ((values: Float32Array) => kernelInto(values, weight.data as Values, weight.shape, false)) as never,
+    init: ((values: Float32Array) => kernelInto(values, weight, false)) as never,
   });
   const whole = kernel.map((_, a) => {
     const steps = work('mul', work('sub', x.dims[at + a], 1), stride[a]);
