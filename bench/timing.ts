@@ -34,10 +34,10 @@ const SAMPLE = 0.05;
 
 /**
  * Times several works side by side; `time` milliseconds each, at least three samples a round, or
- * one of a call that is longer than a round. Slow works, of which one call takes longer than `time`,
- * are called once in each of `rounds.slowRounds` rounds; the call that showed it is the first. A
- * work that throws ends the run. `rounds.slower` makes a work take longer on purpose, by so many
- * hundredths of its own time.
+ * one of a call that is longer than a round. Slow works, of which one call takes longer than
+ * `time`, are called once in each of `rounds.slowRounds` rounds; the call that showed it is the
+ * first. A work that throws ends the run. `rounds.slower` makes a work take longer on purpose, by
+ * so many hundredths of its own time.
  */
 export async function timeTogether(
   works: Record<string, Work>,

@@ -8,7 +8,6 @@ import { quote } from './bytes.ts';
 /** Values as the library takes them. */
 export type Values = Float32Array<ArrayBuffer> | Float64Array<ArrayBuffer>;
 
-/** A tensor of a file. Its values are converted, and copied, when `data` is read. */
 /** Whole numbers that stand for values. */
 export interface Coded {
   readonly codes: Uint8Array | Uint16Array;
@@ -16,6 +15,7 @@ export interface Coded {
   decode(codes: Float32Array): void;
 }
 
+/** A tensor of a file. Its values are converted, and copied, when `data` is read. */
 export interface StoredTensor {
   /** The type in the file, in the words of safetensors: `'F32'`, `'BF16'`, `'I64'` … */
   readonly dtype: string;
