@@ -43,6 +43,8 @@ export interface KerasEntry {
   readonly nodes: readonly KerasNode[];
   /** The network that it is, where it is one. */
   readonly network: KerasModel | undefined;
+  /** Layers of one number are one object, in whatever network they stand. */
+  readonly sharedId: number | undefined;
 }
 
 /** A network of a config. */
@@ -103,6 +105,7 @@ export function modelFrom(format: string, json: Json, depth = 0): KerasModel {
       module: typeof entry.module === 'string' ? entry.module : undefined,
       nodes: isChain ? [] : nodesOf(format, name, entry.inbound_nodes ?? [], names),
       network: listOf(entry) ? modelFrom(format, entry, depth + 1) : undefined,
+      sharedId: typeof entry.shared_object_id === 'number' ? entry.shared_object_id : undefined,
     };
     byName.set(name, made);
     isNew ||= isNewStyle(entry.inbound_nodes);

@@ -55,6 +55,17 @@ describe('networks that Keras wrote give what Keras gives', () => {
   }
 });
 
+test('a kernel with a change of low rank beside it is refused, as the file has no sum', async () => {
+  await expect(loadNetwork(gunzipSync(fixture('keras-networks/lora.h5.gz')))).rejects.toThrow(
+    "Keras: layer Dense 'q' expected 'kernel' as it is, got one with 'lora_kernel_a' beside it",
+  );
+});
+
+test('layers that stand in two networks share their weights', async () => {
+  const net = await loadNetwork(fixture('keras-networks/rare.keras'));
+  expect(net.report).toMatchObject({ trainable: false, reason: expect.stringContaining("'code'") });
+});
+
 describe('layers models of TF.js give what TF.js gives', () => {
   const answers = answersOf('tfjs-layers/answers.json') as Record<string, Answer>;
   for (const [name, answer] of Object.entries(answers)) {

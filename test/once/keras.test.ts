@@ -401,11 +401,6 @@ describe('configs that are no chain, or say what there is not here', () => {
 
   test.each([
     [
-      layer('LayerNormalization', 'n', { axis: [3, 1], batch_input_shape: four }),
-      'axes in their order, got [3,1]',
-      [2, 2],
-    ],
-    [
       layer('LayerNormalization', 'n', { axis: 0, batch_input_shape: four }),
       'other axes than the batch, got axis 0',
       [2],

@@ -48,6 +48,7 @@ const CURVES = (): Readonly<Record<string, Curve>> => ({
   leaky_relu: plain({ name: 'leaky-relu', slope: 0.2 }),
   hard_sigmoid: (call, x) =>
     call.draft.keep(call.isNew ? new ActivationLayer('hard-sigmoid') : new HardSigmoid({ slope: 0.2 }), x),
+  sparse_sigmoid: layer(() => new HardSigmoid({ slope: 0.5 })),
   hard_silu: plain('hard-swish'),
   hard_swish: plain('hard-swish'),
   hard_tanh: layer(() => new HardTanh(-1, 1)),

@@ -224,6 +224,10 @@ export class KerasCall {
     if (!/^B?F\d/.test(known.dtype)) throw this.fail(`floating-point numbers as '${leaf}'`, `type ${known.dtype}`);
     const scales = this.weights.find(`${leaf}_scale`);
     if (scales) throw this.fail(`'${leaf}' as it is`, `one that is quantized, with '${leaf}_scale' beside it`);
+    if (this.weights.find(`lora_${leaf}_a`)) {
+      const got = `one with 'lora_${leaf}_a' beside it, which is added to it: a .keras file has the sum`;
+      throw this.fail(`'${leaf}' as it is`, got);
+    }
     const fits =
       known.shape.length === shape.length && known.shape.every((n, i) => Number.isNaN(shape[i]) || n === shape[i]);
     if (fits) return known;

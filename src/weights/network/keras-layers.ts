@@ -317,21 +317,36 @@ function rows(
   { gamma, beta, isRms }: { gamma: string | undefined; beta: string | undefined; isRms: boolean },
 ): Flow {
   const rank = x.shape.length;
-  const axes = call.axes('axis', -1, rank);
+  const given = call.axes('axis', -1, rank);
+  if (given.includes(0)) throw call.fail('other axes than the batch', 'axis 0');
+  const axes = [...given].sort((a, b) => a - b);
   const own = axes.map((axis) => x.shape[axis]);
-  if (axes.includes(0)) throw call.fail('other axes than the batch', 'axis 0');
-  const scale = gamma === undefined ? undefined : call.weight(gamma, own);
-  const shift = beta === undefined ? undefined : call.weight(beta, own);
+  // in the order of the setting; Keras reads them as if in that of the input
+  const weight = (leaf: string | undefined): Known | undefined => {
+    if (leaf === undefined) return undefined;
+    const known = call.weight(
+      leaf,
+      given.map((axis) => x.shape[axis]),
+    );
+    const { dtype, shape } = known;
+    return axes.some((axis, i) => axis !== given[i])
+      ? { dtype, shape: axes.map((axis) => shape[given.indexOf(axis)]), data: known.data }
+      : known;
+  };
+  const [scale, shift] = [weight(gamma), weight(beta)];
   const isTrailing = axes.every((axis, i) => axis === rank - axes.length + i);
-  const isAscending = axes.every((axis, i) => i === 0 || axis > axes[i - 1]);
-  if (isAscending && !own.some(Number.isNaN)) {
+  if (isRms && !isTrailing) {
+    // Keras multiplies by the scale as it is, which falls on the last axes
+    const y = normalize(call, x, axes, eps, false);
+    return scale ? call.draft.multiply(y, call.constant(floats(scale.data), scale.shape)) : y;
+  }
+  if (!own.some(Number.isNaN)) {
     const axis = isTrailing ? null : axes;
     const layer = isRms
       ? new RMSNorm(own, { eps, axis })
       : new LayerNorm(own, { eps, axis, affine: scale ? (shift ? true : 'gamma') : shift ? 'beta' : false });
     return call.draft.keep(call.loaded(layer as Layer, { gamma: scale, beta: shift }), x, call.name);
   }
-  if (!isAscending) throw call.fail('axes in their order', `[${axes}]`);
   const y = normalize(call, x, axes, eps, !isRms);
   const lift = ({ data, shape }: Known) => {
     const lengths = x.shape.map(() => 1);

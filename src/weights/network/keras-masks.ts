@@ -42,7 +42,7 @@ const PASSES_NOW = new Set(['normalization', 'rescaling']);
 const RECURRENT = new Set(['simple_rnn', 'gru', 'lstm', 'rnn', 'bidirectional', 'cu_dnngru', 'cu_dnnlstm']);
 const MERGES = new Set(['add', 'subtract', 'multiply', 'average', 'maximum', 'minimum']);
 /** Layers that make a mask, or work out by themselves what becomes of one. */
-const OWN = new Set(['masking', 'embedding', 'time_distributed']);
+const OWN = new Set(['masking', 'embedding', 'time_distributed', 'spectral_normalization']);
 /** Layers that a call may give a mask. */
 const TAKES = new Set([
   ...RECURRENT,

@@ -142,6 +142,26 @@ const CHANGED_BY_TRAINING = /^batch_normalization$|dropout|noise/;
 type Values = Map<string, readonly Flow[]>;
 type Place = { readonly model: KerasModel; readonly path: string; weightsOf(name: string): LayerWeights };
 
+/** Networks that one layer may stand in. */
+const MOST_PLACES = 64;
+
+/** Places of layers that have a number, by that. */
+function sharedPlaces(model: KerasModel): ReadonlyMap<number, readonly string[]> {
+  const found = new Map<number, string[]>();
+  const visit = ({ entries }: KerasModel, path: string) => {
+    for (const { name, network, sharedId } of entries) {
+      if (network) visit(network, `${path}${name}/`);
+      else if (sharedId !== undefined) {
+        const places = found.get(sharedId) ?? [];
+        if (places.length < MOST_PLACES) places.push(path + name);
+        found.set(sharedId, places);
+      }
+    }
+  };
+  visit(model, '');
+  return found;
+}
+
 class Reading {
   readonly #source: KerasSource;
   readonly #model: KerasModel;
@@ -152,6 +172,7 @@ class Reading {
   readonly #assumed: Set<string>;
   /** How often layers with weights were called. */
   readonly #calls = new Map<string, number>();
+  #shared: ReadonlyMap<number, readonly string[]> | undefined;
   readonly #around: KerasSurroundings;
   readonly #needed = new Set<string>();
   #left: number;
@@ -476,9 +497,19 @@ class Reading {
         place.weightsOf(`${entry.name}/${name}`),
       );
     const settings = { name: full, className: entry.className, config: entry.config, kind: kindFor(entry) };
-    const weights = place.weightsOf(entry.name);
-    if (weights.size > 0) this.#calls.set(full, (this.#calls.get(full) ?? 0) + 1);
+    const own = place.weightsOf(entry.name);
+    const places = this.#placesOf(entry, full);
+    // what stands in several networks is saved once
+    const weights = own.size ? own : (places.map((path) => this.#weights.of(path)).find(({ size }) => size > 0) ?? own);
+    if (weights.size > 0) this.#calls.set(places[0], (this.#calls.get(places[0]) ?? 0) + 1);
     return this.#convert(new KerasCall(settings, this.#around, weights, inputs, rest));
+  }
+
+  /** Where a layer stands, by the names of networks around it: its own place, or all of them. */
+  #placesOf({ sharedId }: KerasEntry, full: string): readonly string[] {
+    if (sharedId === undefined) return [full];
+    this.#shared ??= sharedPlaces(this.#model);
+    return this.#shared.get(sharedId) ?? [full];
   }
 
   /** A network in a network, on values. */

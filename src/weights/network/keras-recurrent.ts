@@ -298,17 +298,15 @@ function directions(call: KerasCall): readonly [KerasCall, KerasCall] {
   const backward = hasOwn ? call.inner('backward_layer', call.settings.name) : forward;
   const isBack = forward.config.go_backwards === true;
   const turned = hasOwn ? backward : { ...backward, config: { ...backward.config, go_backwards: !isBack } };
+  // a backward layer that is given keeps its name
+  const ownName = asRecord(asRecord(call.config.backward_layer)?.config)?.name;
+  const weightsOf = (way: RegExp, name?: Json) => {
+    const found = call.weights.within((scope) => way.test(scope));
+    return found.size || typeof name !== 'string' ? found : call.weights.of(name);
+  };
   return [
-    call.on(
-      call.inputs,
-      forward,
-      call.weights.within((scope) => /^forward_/.test(scope)),
-    ),
-    call.on(
-      call.inputs,
-      turned,
-      call.weights.within((scope) => /^backward_/.test(scope)),
-    ),
+    call.on(call.inputs, forward, weightsOf(/^forward_/)),
+    call.on(call.inputs, turned, weightsOf(/^backward_/, ownName)),
   ];
 }
 
