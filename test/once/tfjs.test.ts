@@ -89,10 +89,12 @@ describe('layers models as networks', () => {
     const at = join(mkdtempSync(join(tmpdir(), 'evenkeel-')), 'model.json');
     writeFileSync(at, text({ modelTopology: {}, weightsManifest: [{ paths: ['../x.bin'], weights: [] }] }));
     await expect(loadSequential(at)).rejects.toThrow(
-      "TF.js: shard '../x.bin' expected a file beside the model, got a path out of its folder (offset 0)",
+      "TF.js: shard '../x.bin' expected a file beside the model, got a path out of its folder (offset 0, loading 'model.json')",
     );
     writeFileSync(at, text({ modelTopology: {}, weightsManifest: [{ paths: ['x.bin'], weights: [] }] }));
-    await expect(loadSequential(at)).rejects.toThrow("TF.js: shard 'x.bin' expected its bytes, got none (offset 0)");
+    await expect(loadSequential(at)).rejects.toThrow(
+      "TF.js: shard 'x.bin' expected its bytes, got none (offset 0, loading 'model.json')",
+    );
   });
 
   test('files without a model among them', async () => {

@@ -1,5 +1,6 @@
-// The first answer of a library in a process of its own: from the files to the result, after both
-// libraries' modules are there. Arguments: evenkeel or tfjs, the model, shapes of its inputs.
+// The first answer of a library in a process of its own: from the files to the result, after the
+// library's modules are there. The package is taken as it was built, as a program has it.
+// Arguments: evenkeel or tfjs, the model, shapes of its inputs.
 
 const [who, path, given] = process.argv.slice(2);
 const x = (JSON.parse(given) as number[][]).map((shape) => ({
@@ -8,8 +9,8 @@ const x = (JSON.parse(given) as number[][]).map((shape) => ({
 }));
 
 async function evenkeel(): Promise<() => Promise<unknown>> {
-  const { loadNetwork } = await import('../../src/weights/index.ts');
-  await import('../../src/index.ts');
+  const { loadNetwork } = await import('evenkeel/weights');
+  await import('evenkeel');
   return async () => {
     const network = await loadNetwork(path);
     const run = network.compile();
