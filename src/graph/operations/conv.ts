@@ -68,7 +68,11 @@ interface Factors {
   readonly factors?: Float64Array;
 }
 
-type Rounded = ConvOperation<Float32Array> & Factors;
+/** Files have weights alone, and programs that load them nothing that multiplies. */
+interface Rounded extends ConvOperation<Float32Array>, Factors {
+  /** Writes weights times factors, of as many output channels as there is room for. */
+  write?(out: Float32Array, first: number): void;
+}
 type Exact = ConvOperation & Factors;
 
 const towardsOf = ({ transposed }: ConvSpec): Towards => (transposed ? 'input' : 'output');
@@ -151,7 +155,7 @@ export const runConv: Runner<Rounded> = {
   },
   bytes: (operation) => weightBytes(operation) + 2 * padded(operation.outChannels),
   fill(backend, operation, at) {
-    const { weight, bias, kernel, outChannels, groups, transposed, factors } = operation;
+    const { weight, bias, kernel, outChannels, groups, transposed } = operation;
     const channels = channelsOf(operation);
     // panels of one product lie one behind the other
     const isOne = groups === 1 && !transposed && !isDepthwise(channels);
@@ -163,7 +167,7 @@ export const runConv: Runner<Rounded> = {
       const from = call.scratch(rows * columns * 4);
       for (let o = 0; o < outChannels; o += rows) {
         const piece = weight.subarray(o * columns, (o + rows) * columns);
-        if (factors) multiply(floats(backend.heap, from, piece.length), operation, factors, o);
+        if (operation.write) operation.write(floats(backend.heap, from, piece.length), o);
         else store(backend.heap, from, piece);
         const own = isOne ? { ...channels, outChannels: piece.length / columns } : channels;
         packWeights(backend, from, at + o * columns * 4, own, countOf(kernel), places, towardsOf(operation));
@@ -291,7 +295,7 @@ function whole(exact: Exact): Exact {
 
 /** The same, rounded to f32. */
 function single(exact: Exact): Rounded {
-  const { factors, ...rest } = exact;
+  const { factors, write: _, ...rest }: Exact & Pick<Rounded, 'write'> = exact;
   const weight = factors ? new Float32Array(rest.weight.length) : singles(rest.weight);
   if (factors) multiply(weight, exact, factors);
   return { ...rest, weight, bias: rest.bias && singles(rest.bias) };
@@ -360,8 +364,10 @@ export const describeConv: Description<Exact, Rounded> = {
     bias: given.bias && copyOf(given.bias),
   }),
   rounded(exact) {
-    const { weight, bias } = exact;
-    return weight instanceof Float32Array ? { ...exact, weight, bias: bias && singles(bias) } : single(exact);
+    const { weight, bias, factors } = exact;
+    if (!(weight instanceof Float32Array)) return single(exact);
+    const own = { ...exact, weight, bias: bias && singles(bias) };
+    return factors ? { ...own, write: (out, first) => multiply(out, exact, factors, first) } : own;
   },
   rounding(exact, operation) {
     const { weight } = single(operation);
