@@ -105,7 +105,7 @@ export function here(): Pick<About, 'version' | 'commit' | 'node' | 'cpu' | 'dat
   const [cpu] = cpus();
   return {
     version,
-    commit: git('status', '--porcelain', 'src', 'assembly') ? `${commit} with changes` : commit,
+    commit: git('status', '--porcelain', 'src', 'assembly') ? `${commit}+` : commit,
     node: process.version,
     cpu: cpu ? cpu.model.trim() : 'unknown',
     date: new Date().toISOString().slice(0, 10),
