@@ -83,7 +83,7 @@ export function bytesPerValue(dtype: string): number | undefined {
   return Object.hasOwn(TYPES, dtype) ? TYPES[dtype].bytes : undefined;
 }
 
-const littleEndian = () => new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
+export const littleEndian = () => new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
 
 /**
  * Converts values; `offset` is where they lie in the file.

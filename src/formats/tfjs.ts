@@ -9,6 +9,7 @@ import {
   type Coded,
   decode,
   encode,
+  littleEndian,
   type StoredTensor,
   type StoredTensors,
   type Values,
@@ -222,8 +223,7 @@ function looked(codes: Float32Array, meaning: (code: number) => number, count: n
 /** Quantised numbers as they lie in the file, where this host reads them as they are. */
 function codesOf(dtype: string, bytes: Uint8Array): Uint8Array | Uint16Array | undefined {
   if (dtype === 'U8') return bytes;
-  const isLittle = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
-  return dtype === 'U16' && isLittle ? new Uint16Array(bytes.slice().buffer) : undefined;
+  return dtype === 'U16' && littleEndian() ? new Uint16Array(bytes.slice().buffer) : undefined;
 }
 
 type ShardFiles = ReadonlyMap<string, Bytes> | Readonly<Record<string, Bytes>>;

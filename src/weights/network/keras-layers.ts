@@ -328,10 +328,7 @@ function rows(
       leaf,
       given.map((axis) => x.shape[axis]),
     );
-    const { dtype, shape } = known;
-    return axes.some((axis, i) => axis !== given[i])
-      ? { dtype, shape: axes.map((axis) => shape[given.indexOf(axis)]), data: known.data }
-      : known;
+    return { ...known, shape: axes.map((axis) => known.shape[given.indexOf(axis)]) };
   };
   const [scale, shift] = [weight(gamma), weight(beta)];
   const isTrailing = axes.every((axis, i) => axis === rank - axes.length + i);

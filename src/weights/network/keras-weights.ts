@@ -73,7 +73,9 @@ export class LayerWeights {
         data ??= tensor.data as ArrayLike<number>;
         return data;
       },
-      coded: tensor.coded,
+      get coded() {
+        return tensor.coded;
+      },
     };
   }
 
