@@ -1,11 +1,13 @@
 // Two runs held against each other: which cases differ by more than noise.
 
 import { type About, nameOf, type Row } from './figures.ts';
-import { median, rankTest, shift } from './statistics.ts';
+import { meanInterval, median, rankTest, shift } from './statistics.ts';
 
 export interface Run {
   about: About;
   rows: Row[];
+  /** The program that was measured; none where rows were taken from another file. */
+  program?: string;
 }
 
 export interface Change {
@@ -59,17 +61,37 @@ export function changes(before: Run, after: Run): Change[] {
 }
 
 function change(name: string, before: readonly number[], after: readonly number[]): Change {
-  const { estimate, low, high } = shift(before, after);
-  const width = high - low;
-  const size = Math.abs(estimate);
-  const differs = rankTest(before, after) <= SIGNIFICANCE && size >= Math.log(1 + LEAST) && size > width;
-  const verdict = differs
-    ? estimate > 0
-      ? 'slower'
-      : 'faster'
-    : Math.max(high, -low) > Math.log(1 + RULED_OUT)
-      ? 'unclear'
-      : 'same';
+  const found = shift(before, after);
+  const isBeyond = Math.abs(found.estimate) > found.high - found.low;
+  return judged(name, found, isBeyond && rankTest(before, after) <= SIGNIFICANCE);
+}
+
+/**
+ * What changed, for each case that took turns with the same case of an earlier program:
+ *
+ *   level  = median of ln(ours / before) of the rounds of one process
+ *   times  = exp(mean of all levels)
+ *
+ * A change counts where Student's interval of the mean, with a confidence of 0.99, leaves 0 out,
+ * and the times differ by 5 % or more.
+ */
+export function changesInTurns(rows: readonly Row[]): Change[] {
+  return rows.flatMap((row) => {
+    const { ours, before } = row.times;
+    if (!before) return [];
+    const levels = ours.rounds.map((rounds, p) =>
+      median(before.rounds[p].map((time, round) => Math.log(rounds[round] / time))),
+    );
+    const { low, high } = meanInterval(levels, 1 - SIGNIFICANCE);
+    return [judged(nameOf(row), meanInterval(levels), low > 0 || high < 0)];
+  });
+}
+
+/** `differs` says whether chance can be left out. */
+function judged(name: string, { estimate, low, high }: ReturnType<typeof shift>, differs: boolean): Change {
+  const isLarge = Math.abs(estimate) >= Math.log(1 + LEAST);
+  const mayBeTenth = Math.max(high, -low) > Math.log(1 + RULED_OUT);
+  const verdict = differs && isLarge ? (estimate > 0 ? 'slower' : 'faster') : mayBeTenth ? 'unclear' : 'same';
   return { name, times: Math.exp(estimate), low: Math.exp(low), high: Math.exp(high), verdict };
 }
 
@@ -90,18 +112,24 @@ export function differences(before: About, after: About): string[] {
     .map(([name, of]) => `${name}: ${of(before) ?? 'unknown'} before, ${of(after) ?? 'unknown'} now`);
 }
 
-/** The comparison as it is printed. */
-export function comparison(before: Run, after: Run): string[] {
-  const all = changes(before, after);
+/**
+ * The comparison as it is printed.
+ *
+ * @param inTurns whether the program of the earlier run was measured again, beside this one
+ */
+export function comparison(before: Run, after: Run, inTurns: boolean): string[] {
+  const all = inTurns ? changesInTurns(after.rows) : changes(before, after);
   const percent = (times: number) => `${times >= 1 ? '+' : '−'}${Math.abs((times - 1) * 100).toFixed(1)} %`;
   const of = (verdict: Change['verdict']) => all.filter((one) => one.verdict === verdict);
   const reported = [...of('slower'), ...of('faster')].sort((a, b) => b.times - a.times);
   const [old, now] = [before.about.commit ?? 'unknown', after.about.commit ?? 'unknown'].map(short);
-  const missing = before.rows.length - all.length;
+  const measured = new Set(after.rows.map(nameOf));
+  const missing = before.rows.filter((row) => !measured.has(nameOf(row))).length;
   const added = after.rows.length - all.length;
+  const how = inTurns ? 'whose program took turns with this one' : 'by the times of then';
   return [
-    `Compared with ${old} of ${before.about.date}${old === now ? ', the same commit' : ''}:`,
-    ...differences(before.about, after.about).map((text) => `  ${text}`),
+    `Compared with ${old} of ${before.about.date}${old === now ? ', the same commit' : ''}, ${how}:`,
+    ...(inTurns ? [] : differences(before.about, after.about).map((text) => `  ${text}`)),
     ...reported.map(
       ({ name, times, low, high, verdict }) =>
         `  ${verdict}  ${name.padEnd(66)} ${percent(times).padStart(9)}  (${percent(low)} to ${percent(high)})`,
@@ -122,6 +150,7 @@ export function flaw(value: unknown): string | undefined {
   const run = value as Partial<Run> | null;
   if (typeof run !== 'object' || run === null || !Array.isArray(run.rows) || typeof run.about !== 'object')
     return 'no figures of npm run bench';
+  if (run.program !== undefined && typeof run.program !== 'string') return 'a program that is no text';
   const isTiming = (timing: unknown) => {
     const rounds = (timing as { rounds?: unknown } | undefined)?.rounds;
     const isPositive = (x: unknown) => typeof x === 'number' && x > 0 && Number.isFinite(x);

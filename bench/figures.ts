@@ -31,8 +31,8 @@ export interface About {
   peers?: Record<string, string>;
 }
 
-/** What is timed of a case, in turns. */
-export type Timed = 'ours' | 'plain' | 'copy' | 'batchNorm' | 'layers' | 'alone' | 'own';
+/** What is timed of a case, in turns; `before` is ours of an earlier run's program. */
+export type Timed = 'before' | 'ours' | 'plain' | 'copy' | 'batchNorm' | 'layers' | 'alone' | 'own';
 
 /** One case of `npm run bench`. */
 export interface Row {

@@ -8,13 +8,15 @@ export const HELP = `npm run bench -- [OPTIONS]
                      'eval | ncx', '1×1024', 'group norm, 32×256×28×28; channels last'
   --list             prints the names of the cases, or of those that --filter takes
                      (ncx: channels first, nxc: channels last)
-  --json FILE        writes all times, with the commit, the machine and its caches
+  --json FILE        writes all times, with the commit, the machine and its caches, and the
+                     program that was measured
   --csv [FILE]       the table as comma-separated values, to FILE or instead of the table
   --time MS          milliseconds for each of ours, plain loops and copy, in each process (120)
   --processes N      measures in N processes, one after the other
                      (1; with --json or --baseline 5)
   --threads N        measures on N threads, beside one (1)
-  --baseline FILE    compares with a run that --json wrote, and says what is beyond noise
+  --baseline FILE    compares with a run that --json wrote, and says what is beyond noise: the
+                     program in FILE runs again, in turns with this one
   --results FILE     takes the figures of that run, instead of measuring
   --own FILE         times a function of yours beside ours: docs/performance.md
   --loops            the bare loops of docs/performance.md, instead of cases; takes

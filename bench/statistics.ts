@@ -88,6 +88,43 @@ export function shift(a: readonly number[], b: readonly number[], confidence = 0
   return { estimate: median(differences), low: differences[place], high: differences[differences.length - 1 - place] };
 }
 
+/**
+ * The mean of a few values, and Student's interval for it: mean ± t·s/√n, where |T| of n − 1
+ * degrees of freedom is below t with a probability of `confidence`.
+ */
+export function meanInterval(values: readonly number[], confidence = 0.95) {
+  const n = values.length;
+  const estimate = values.reduce((sum, value) => sum + value, 0) / n;
+  const variance = values.reduce((sum, value) => sum + (value - estimate) ** 2, 0) / (n - 1);
+  const half = studentQuantile(n - 1, confidence) * Math.sqrt(variance / n);
+  return { estimate, low: estimate - half, high: estimate + half };
+}
+
+/**
+ * The t below which |T| lies with a probability of p. With t = √ν·tan θ
+ *
+ *   P(|T| < t) = A(ν − 1, θ) / A(ν − 1, π/2)      A(n, θ) = ∫₀^θ cosⁿ
+ *   A(n, θ) = (cosⁿ⁻¹θ·sin θ + (n − 1)·A(n − 2, θ)) / n
+ *
+ * Source: M. Abramowitz, I. A. Stegun, Handbook of Mathematical Functions, 26.7.3 and 26.7.4.
+ */
+export function studentQuantile(freedom: number, p: number): number {
+  const area = (n: number, angle: number): number =>
+    n === 0
+      ? angle
+      : n === 1
+        ? Math.sin(angle)
+        : (Math.cos(angle) ** (n - 1) * Math.sin(angle) + (n - 1) * area(n - 2, angle)) / n;
+  const wanted = p * area(freedom - 1, Math.PI / 2);
+  let [low, high] = [0, Math.PI / 2];
+  for (let i = 0; i < 60; i++) {
+    const middle = (low + high) / 2;
+    if (area(freedom - 1, middle) < wanted) low = middle;
+    else high = middle;
+  }
+  return Math.sqrt(freedom) * Math.tan(low);
+}
+
 /** Orders of n and m values with so many pairs the wrong way round: Mann and Whitney's counts. */
 function subsetsBySum(n: number, m: number): number[] {
   // partitions into at most n parts, each at most m

@@ -8,12 +8,12 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, test } from 'vitest';
 import { caseGroups } from '../../bench/cases.ts';
-import { changes, flaw, type Run } from '../../bench/compare.ts';
+import { changes, changesInTurns, flaw, type Run } from '../../bench/compare.ts';
 import { nameOf, rowOf } from '../../bench/figures.ts';
 import { bareLoops } from '../../bench/loops.ts';
 import { peerCases } from '../../bench/peers/cases.ts';
 import { nearest, selected } from '../../bench/select.ts';
-import { medianInterval, rankTest, shift } from '../../bench/statistics.ts';
+import { meanInterval, medianInterval, rankTest, shift, studentQuantile } from '../../bench/statistics.ts';
 import { csv } from '../../bench/text.ts';
 import { merged, slowRounds, timeTogether } from '../../bench/timing.ts';
 import { Random } from '../../src/nn/random.ts';
@@ -127,6 +127,25 @@ test('the rank test is exact', () => {
   expect(shift([1, 2, 3, 4, 5], [11, 12, 13, 14, 15]).estimate).toBe(10);
 });
 
+test("Student's quantiles are those of the tables, and an interval is as sure as it says", () => {
+  const table = [
+    [1, 0.95, 12.706],
+    [2, 0.95, 4.303],
+    [4, 0.95, 2.776],
+    [4, 0.99, 4.604],
+    [9, 0.99, 3.25],
+    [30, 0.95, 2.042],
+  ];
+  for (const [freedom, p, t] of table) expect(studentQuantile(freedom, p)).toBeCloseTo(t, 3);
+  const random = new Random(5);
+  let held = 0;
+  for (let i = 0; i < 4000; i++) {
+    const { low, high } = meanInterval(Array.from({ length: 5 }, () => random.normal()));
+    held += Number(low <= 0 && 0 <= high);
+  }
+  expect(Math.abs(held / 4000 - 0.95)).toBeLessThan(0.015);
+});
+
 /** A run of five processes on a machine of its own speed, with noise. */
 function run(seed: number, factor: number, noise: number): Run {
   const random = new Random(seed);
@@ -160,6 +179,33 @@ test('what is a tenth slower is reported, and named unclear where noise hides it
   const verdicts = (noise: number) => changes(run(1, 1, noise), run(2, 1.1, noise)).map(({ verdict }) => verdict);
   expect(verdicts(0.01).every((verdict) => verdict === 'slower')).toBe(true);
   expect(verdicts(0.5).filter((verdict) => verdict === 'unclear').length).toBeGreaterThan(150);
+});
+
+/** Cases of which ours and that of an earlier program took turns on a machine whose clock moves. */
+function turns(factor: number, noise: number): Run['rows'] {
+  const random = new Random(9);
+  return Array.from({ length: 300 }, (_, i) => {
+    const pairs = Array.from({ length: 5 }, () => {
+      const own = factor * Math.exp(noise * random.normal()); // how the two lie in memory
+      return Array.from({ length: 8 }, () => {
+        const clock = Math.exp(0.3 * random.normal());
+        return [10 * own, 10].map((time) => time * clock * Math.exp(noise * random.normal()));
+      });
+    });
+    const timing = (at: number) =>
+      merged(pairs.map((rounds) => ({ rounds: [rounds.map((pair) => pair[at])], samples: 800, spread: noise })));
+    const times = { ours: timing(0), before: timing(1), plain: timing(0) };
+    return rowOf({ op: 'case', layout: '', shape: `${i}` }, { bytes: 1, times });
+  });
+}
+
+test('programs in turns: a tenth is reported, and nothing where nothing changed, whatever the clock', () => {
+  const reported = (factor: number, noise: number) =>
+    changesInTurns(turns(factor, noise)).filter(({ verdict }) => verdict === 'slower' || verdict === 'faster').length;
+  for (const noise of [0.01, 0.05, 0.3]) expect(reported(1, noise)).toBeLessThan(15);
+  expect(reported(1.1, 0.01)).toBe(300);
+  expect(reported(1.1, 0.02)).toBeGreaterThan(285);
+  expect(changesInTurns(run(1, 1, 0.01).rows)).toEqual([]);
 });
 
 test('files of other kinds are no baseline', () => {
@@ -259,6 +305,32 @@ describe('options and files of the bench', () => {
     expect(rows.map(nameOf)).toEqual(named('1×64'));
     expect(readFileSync(csvFile, 'utf8').split('\n')).toHaveLength(rows.length + 2);
     for (const name of ['a/b', 'c']) expect(readdirSync(join(folder, name))).toHaveLength(1);
+  });
+
+  test('the program that was measured runs again beside a later one, and is a program', () => {
+    const json = join(folder, 'before.json');
+    const args = ['--filter', '1×64', '--time', '1'];
+    expect(bench('main', ...args, '--json', json).status).toBe(0);
+    const { program, ...rest } = JSON.parse(readFileSync(json, 'utf8')) as Run;
+    const after = join(folder, 'after.json');
+    const { status, stdout } = bench('main', ...args, '--baseline', json, '--json', after);
+    const times = (JSON.parse(readFileSync(after, 'utf8')) as Run).rows.map((row) => row.times);
+    expect([status, times.length]).toEqual([0, rest.rows.length]);
+    const lengths = (rounds: readonly number[][]) => rounds.map(({ length }) => length);
+    for (const { ours, before } of times) expect(lengths(before!.rounds)).toEqual(lengths(ours.rounds));
+    expect(stdout).toMatch(/^Compared with .*, whose program took turns with this one:$/m);
+    expect(stdout).toMatch(new RegExp(` too noisy to tell, of ${times.length} cases$`, 'm'));
+
+    const copy = join(folder, 'copy.json');
+    const kept = bench('main', '--results', json, '--json', copy, '--baseline', json);
+    expect([kept.status, JSON.parse(readFileSync(copy, 'utf8'))]).toEqual([0, rest]);
+    expect(kept.stdout).toMatch(/^Compared with .*, by the times of then:$/m);
+
+    const broken = fileOf('broken.json', JSON.stringify({ ...rest, program: 'AAAA' }));
+    const refused = bench('main', ...args, '--baseline', broken);
+    expect([refused.status, refused.stdout]).toEqual([2, '']);
+    expect(refused.stderr).toMatch(/^--baseline expected a file that --json wrote, got .*: its program: /);
+    expect(readdirSync(join(root, 'build')).filter((name) => name.startsWith('bench-'))).toEqual([]);
   });
 });
 
