@@ -136,8 +136,8 @@ export function comparison(before: Run, after: Run, inTurns: boolean): string[] 
     ),
     `  ${of('slower').length} slower and ${of('faster').length} faster beyond noise, ${of('same').length} without a change of ${100 * RULED_OUT} %,` +
       ` ${of('unclear').length} too noisy to tell, of ${all.length} cases`,
-    ...(missing ? [`  ${missing} cases of the earlier run were not measured now`] : []),
-    ...(added ? [`  ${added} cases are not in the earlier run`] : []),
+    ...(missing ? [`  ${missing} of the earlier run not measured now`] : []),
+    ...(added ? [`  ${added} not in the earlier run`] : []),
   ];
 }
 

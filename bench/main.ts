@@ -114,11 +114,12 @@ async function report(baseline: Run | undefined, given: Run | undefined): Promis
 
 /** How far the processes are, in one line of the terminal; rows come at the end. */
 function progress(at: number, done: number): void {
-  process.stderr.write(`\rprocess ${at + 1} of ${processes}, case ${done} of ${chosen.length} `);
+  if (process.stderr.isTTY)
+    process.stderr.write(`\rprocess ${at + 1} of ${processes}, case ${done} of ${chosen.length} `);
 }
 
 function clear(): void {
-  if (processes > 1) process.stderr.write(`\r${' '.repeat(50)}\r`);
+  if (processes > 1 && process.stderr.isTTY) process.stderr.write(`\r${' '.repeat(50)}\r`);
 }
 
 /** A line for each case; figures with five digits. */

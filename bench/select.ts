@@ -53,14 +53,17 @@ function alternatives(filter: string): string[][] {
 export function selected(names: readonly CaseName[], filter: string): Set<number> {
   const all = names.map((_, i) => i);
   if (normal(filter) === '') return new Set(all);
-  if (filter.includes('|')) return new Set(all.filter((i) => normal(nameOf(names[i])).includes(normal(filter))));
+  const printed = names.map((name) => normal(nameOf(name)));
+  if (filter.includes('|')) return new Set(all.filter((i) => printed[i].includes(normal(filter))));
   const texts = names.map(textOf);
   const taken = (wholeShapes: boolean) =>
     alternatives(filter).flatMap((parts) => {
       const isLast = parts.includes('channelslast');
       return all.filter((i) => {
         const text = isLast ? texts[i].replace('logical', '') : withoutLogical(texts[i]);
-        return parts.every((part) => (wholeShapes && SHAPE.test(part) ? holdsShape(text, part) : text.includes(part)));
+        return parts.every((part) =>
+          wholeShapes && SHAPE.test(part) ? holdsShape(text, part) : text.includes(part) || printed[i].includes(part),
+        );
       });
     });
   const whole = taken(true);

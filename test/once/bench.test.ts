@@ -90,6 +90,7 @@ test('a filter takes whole shapes, × or x, and free spaces', () => {
   const both = named('training forward, 32×64×56×56; channels last');
   expect(both).toContain('train | ncx | resnet50/conv2 32x64x56x56');
   expect(both).toContain('train | nxc | resnet50/conv2 32x56x56x64');
+  expect(named('vector 1x64')).toEqual(named('| vector 1x64'));
   expect(named('')).toHaveLength(names.length);
 });
 
