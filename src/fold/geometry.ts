@@ -64,8 +64,8 @@ export interface Geometry extends WeightAxes {
 export function linearGeometry(subject: string, given: LinearWeights): Geometry {
   checkWeights(subject, given);
   if (given.shape.length !== 2) throw wrongShape(subject, 'rank 2', given.shape);
-  const { weight, shape, layout } = given;
-  return geometryOf(subject, { weight, shape, layout, groups: 1, transposed: false, depthwise: false });
+  const { shape, layout } = given;
+  return geometryOf(subject, { shape, layout, groups: 1, transposed: false, depthwise: false });
 }
 
 /** Reads the shape of a convolution layer's weights. Throws ERR_SHAPE, ERR_TYPE, ERR_OPTION. */
@@ -76,7 +76,8 @@ export function convGeometry(subject: string, given: ConvWeights): Geometry {
   return geometryOf(subject, given);
 }
 
-function geometryOf(subject: string, given: ConvWeights): Geometry {
+/** The same from the shape alone, whose rank is known. */
+export function geometryOf(subject: string, given: Omit<ConvWeights, 'weight'>): Geometry {
   const { shape, layout = 'torch', transposed = false, depthwise = false, groups = 1 } = given;
   checkChoice(subject, 'layout', layout, ['torch', 'keras']);
   if (!Number.isInteger(groups) || groups < 1) {

@@ -11,6 +11,8 @@ export type Values = Float32Array<ArrayBuffer> | Float64Array<ArrayBuffer>;
 /** Whole numbers that stand for values. */
 export interface Coded {
   readonly codes: Uint8Array | Uint16Array;
+  /** What no absolute value exceeds. */
+  readonly most: number;
   /** Puts the value in the place of each code. */
   decode(codes: Float32Array): void;
 }

@@ -204,7 +204,10 @@ function tensorOf(weight: Stored, bytes: Shards, from: number, to: number): Stor
     },
     get coded(): Coded | undefined {
       const codes = quantised ? codesOf(dtype, bytes.slice(from, to)) : undefined;
-      return codes && { codes, decode: (values) => looked(values, meaningOf, 2 ** (8 * codes.BYTES_PER_ELEMENT)) };
+      if (!codes) return undefined;
+      const count = 2 ** (8 * codes.BYTES_PER_ELEMENT);
+      const most = Math.max(Math.abs(meaningOf(0)), Math.abs(meaningOf(count - 1)));
+      return { codes, most, decode: (values) => looked(values, meaningOf, count) };
     },
   };
 }

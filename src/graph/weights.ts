@@ -2,6 +2,7 @@
 // = (b − center)·scale + shift; before one W′ = W·scale by input channel and b′ = b + Σ W·(shift −
 // center·scale).
 
+import { allOf, held, type Stored } from '../tensors/stored.ts';
 import type { ChannelMap } from './operation.ts';
 
 /** Which channels a weight belongs to. */
@@ -23,9 +24,16 @@ interface GivenWeights {
   readonly bias?: ArrayLike<number> | null | undefined;
 }
 
-/** A copy of weights, without loss: of singles as they are, as most are never folded. */
-export const copyOf = (values: ArrayLike<number>): Float32Array | Float64Array =>
-  values instanceof Float32Array ? values.slice() : Float64Array.from(values);
+/** Weights that were never folded, or what folding has made of them. */
+export type ExactValues = Stored | Float64Array;
+
+/** Weights as they are, to be read by index. */
+export const valuesOf = (weight: ExactValues): Float32Array | Float64Array =>
+  weight instanceof Float64Array ? weight : allOf(weight);
+
+/** Weights rounded to f32, to be written where they are to be. */
+export const roundedOf = (weight: ExactValues): Stored =>
+  weight instanceof Float64Array ? held(Float32Array.from(weight)) : weight;
 
 /** Weights in f32; the same where they are it already. */
 export const singles = (values: ArrayLike<number>): Float32Array =>
@@ -75,6 +83,10 @@ export function largestOf(values: ArrayLike<number>): number {
   for (let i = 0; i < values.length; i++) most = Math.max(most, Math.abs(values[i]));
   return most;
 }
+
+/** What no absolute value of weights exceeds; NaN where there is one. */
+export const mostOf = (weight: ExactValues): number =>
+  weight instanceof Float64Array ? largestOf(weight) : (weight.most ?? largestOf(allOf(weight)));
 
 /** Weights that do what a map of its input channels and then a layer do. */
 export function foldedBefore(

@@ -1,3 +1,4 @@
+import type { Stored } from '../tensors/stored.ts';
 import { Values } from '../tensors/values.ts';
 import type { Parameter } from '../types.ts';
 import type { StateSlot } from './state.ts';
@@ -10,16 +11,23 @@ export class LearnedParameter implements Parameter {
   readonly shape: readonly number[];
   /** Learned scale or shift of a norm; undefined for weights and biases. */
   readonly kind: 'gamma' | 'beta' | undefined;
-  readonly grad: Float32Array;
   /** @internal */
   readonly values: Values;
   frozen = false;
+  readonly #length: number;
+  #grad: Float32Array | undefined;
 
-  constructor(shape: readonly number[], initial: Float32Array, kind?: 'gamma' | 'beta') {
+  constructor(shape: readonly number[], initial: Float32Array | Stored, kind?: 'gamma' | 'beta') {
     this.kind = kind;
     this.shape = Object.freeze([...shape]);
     this.values = new Values(initial);
-    this.grad = new Float32Array(initial.length);
+    this.#length = initial.length;
+  }
+
+  /** Made when it is asked for: networks that only run have none. */
+  get grad(): Float32Array {
+    this.#grad ??= new Float32Array(this.#length);
+    return this.#grad;
   }
 
   get data(): Float32Array {

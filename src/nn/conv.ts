@@ -280,7 +280,7 @@ export abstract class ConvLayer<R extends number = number> extends LeafLayer<Con
   }
 
   override trace(graph: OperationGraph, x: Value): Value {
-    const [weight, bias] = [this.#weight.values.now, this.#bias?.values.now ?? null];
+    const [weight, bias] = [this.#weight.values.kept, this.#bias?.values.now.slice() ?? null];
     const operation: ConvOperation = { kind: 'conv', ...this.#spec, weight, bias };
     return graph.append(operation, [x]);
   }

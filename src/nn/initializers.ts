@@ -1,5 +1,6 @@
 import { show, wrongValue } from '../errors.ts';
 import { callable } from '../named-options.ts';
+import type { Stored } from '../tensors/stored.ts';
 import type { Random } from './random.ts';
 
 /**
@@ -74,6 +75,18 @@ export function heNormal(): Initializer {
 export function torchUniform(): Initializer {
   return (values, fanIn, _fanOut, random) => uniform(values, 1 / Math.sqrt(fanIn), random);
 }
+
+/**
+ * @internal Weights that begin as they are stored. A layer takes them when they are asked for, so
+ * they must stay as they are.
+ */
+export interface StoredInitializer extends Initializer {
+  readonly stored: Stored;
+}
+
+/** @internal */
+export const startingAs = (stored: Stored): StoredInitializer =>
+  Object.assign((values: Float32Array) => stored.write(values, 0), { stored });
 
 /** How weights begin, as an option; none: as the layer says. */
 export const initializer = () => callable<Initializer>('an initializer');

@@ -2,7 +2,7 @@
 
 import { LearnedParameter } from '../layers/parameter.ts';
 import { countOf } from '../tensors/shape.ts';
-import { type Initializer, torchUniform } from './initializers.ts';
+import { type Initializer, type StoredInitializer, torchUniform } from './initializers.ts';
 import { Random } from './random.ts';
 
 /** What a layer learns. */
@@ -27,8 +27,9 @@ export function learn(
   { bias, init, seed }: LearnedSettings,
 ): Learned {
   const random = new Random(seed);
-  const weight = new Float32Array(countOf(shape));
-  (init ?? torchUniform())(weight, fanIn, fanOut, random);
+  const { stored } = (init ?? {}) as Partial<StoredInitializer>;
+  const weight = stored ?? new Float32Array(countOf(shape));
+  if (weight instanceof Float32Array) (init ?? torchUniform())(weight, fanIn, fanOut, random);
   const values = new Float32Array(outputs);
   if (bias && !init) torchUniform()(values, fanIn, fanOut, random);
   return {

@@ -197,7 +197,7 @@ export class Linear extends LeafLayer<LinearPass> {
 
   override trace(graph: OperationGraph, x: Value): Value {
     const { inFeatures, outFeatures } = this;
-    const [weight, bias] = [this.#weight.values.now, this.#bias?.values.now ?? null];
+    const [weight, bias] = [this.#weight.values.kept, this.#bias?.values.now.slice() ?? null];
     const operation: LinearOperation = { kind: 'linear', inFeatures, outFeatures, weight, bias };
     return graph.append(operation, [x]);
   }

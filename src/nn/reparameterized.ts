@@ -7,6 +7,8 @@ import { Layer } from '../layers/layer.ts';
 import { addToGradient, LearnedParameter } from '../layers/parameter.ts';
 import type { StateSlots } from '../layers/state.ts';
 import { integer, number, readSchema, seed as seedOption } from '../named-options.ts';
+import { countOf } from '../tensors/shape.ts';
+import { held } from '../tensors/stored.ts';
 import type { Result, TensorLike } from '../tensors/tensor.ts';
 import type { Snapshot } from '../tensors/values.ts';
 import type { Parameter } from '../types.ts';
@@ -95,7 +97,7 @@ abstract class Reparameterized extends Layer {
     this.matrix = matrixOf(weight, transposed, groups, byGroup);
     this.#inner = weight;
     this.#weight = new LearnedParameter(weight.shape, weight.read());
-    this.#spare = new Float32Array(weight.grad.length);
+    this.#spare = new Float32Array(countOf(weight.shape));
   }
 
   /** The learned weight, of the layer's shape. */
@@ -201,7 +203,7 @@ abstract class Reparameterized extends Layer {
     this.make(this.learned, weight, false);
     // what the layer appends, with this weight in the place of the one that its last forward had
     const append: OperationGraph['append'] = (operation, ...more) =>
-      graph.append(Object.assign({ ...operation }, { weight }), ...more);
+      graph.append(Object.assign({ ...operation }, { weight: held(weight) }), ...more);
     return this.layer.trace({ append } as OperationGraph, x);
   }
 

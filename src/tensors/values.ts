@@ -1,36 +1,50 @@
+import { copied, held, type Stored } from './stored.ts';
+
 /**
  * Values that belong to a layer and that users may read and write. They lie outside linear memory,
  * so that an array once handed out stays good whatever memory does.
  *
  * Who has kept something worked out from the values asks `isSame`: as long as nobody holds the
  * array, that compares one number.
+ *
+ * Values that are stored elsewhere are taken into an array when somebody asks for one. A network
+ * that is only compiled never does.
  */
 export class Values {
-  readonly #values: Float32Array;
-  readonly #bits: Int32Array;
+  #stored: Stored | undefined;
+  #values: Float32Array | undefined;
   #version = 0;
   #exposed = false;
 
-  constructor(values: Float32Array) {
-    this.#values = values;
-    this.#bits = bitsOf(values);
+  constructor(values: Float32Array | Stored) {
+    if (values instanceof Float32Array) this.#values = values;
+    else this.#stored = values;
   }
 
   /** For users: whoever has this may write to it at any time. */
   get open(): Float32Array {
     this.#exposed = true;
-    return this.#values;
+    return this.now;
   }
 
   /** For reading, by code that does not keep it. */
   get now(): Float32Array {
+    if (!this.#values) {
+      this.#values = copied(this.#stored!);
+      this.#stored = undefined;
+    }
     return this.#values;
   }
 
   /** For writing, by code that does not keep it. */
   get writable(): Float32Array {
     this.#version++;
-    return this.#values;
+    return this.now;
+  }
+
+  /** For keeping: what the values are now, whatever becomes of them. */
+  get kept(): Stored {
+    return this.#stored ?? held(this.now.slice());
   }
 
   /**
@@ -43,14 +57,14 @@ export class Values {
 
   /** A copy to compare with later. */
   snapshot(): Snapshot {
-    const values = this.#values.slice();
+    const values = this.now.slice();
     return { version: this.#version, values, bits: bitsOf(values) };
   }
 
   isSame({ version, bits }: Snapshot): boolean {
     if (this.#version !== version) return false;
     if (!this.#exposed) return true;
-    const now = this.#bits;
+    const now = bitsOf(this.now);
     for (let i = 0; i < bits.length; i++) if (now[i] !== bits[i]) return false;
     return true;
   }

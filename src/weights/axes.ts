@@ -3,6 +3,7 @@
 import { wrongValue } from '../errors.ts';
 import type { Coded, Values } from '../formats/dtypes.ts';
 import { gathered, gatherInto, stridesOf } from '../formats/strides.ts';
+import type { Stored } from '../tensors/stored.ts';
 
 /** Moves axes: the result's axis i is the given one's axis `order[i]`. */
 export function permute(
@@ -46,6 +47,11 @@ export function fromDepthwise(values: Values, shape: readonly number[]): { data:
   return { data, shape: [moved[0] * moved[1], 1, ...moved.slice(2)] };
 }
 
+/** A kernel as a layer's weight, of this shape. */
+export interface StoredKernel extends Stored {
+  readonly shape: readonly number[];
+}
+
 /** A kernel as a file has it. */
 interface Kernel {
   readonly shape: readonly number[];
@@ -53,25 +59,40 @@ interface Kernel {
   readonly coded?: Coded | undefined;
 }
 
-/** `fromKernel`, or `fromDepthwise`, into an array that is there. */
-export function kernelInto(out: Float32Array, kernel: Kernel, isDepthwise: boolean): void {
+/**
+ * A kernel as a layer's weight: `[out, in, ...window]` of `[...window, in, out]`, and
+ * `[in·multiplier, 1, ...window]` of a depthwise `[...window, in, multiplier]`. Values are put in
+ * this order when they are written, by whole rows of the first axis.
+ */
+export function storedKernel(kernel: Kernel, isDepthwise: boolean): StoredKernel {
   const { shape, coded } = kernel;
-  const values = coded?.codes ?? (kernel.data as Values);
-  if (values.length !== out.length) {
-    throw wrongValue('ERR_FORMAT', 'weights', 'kernel', `${out.length} values`, `${values.length}`);
+  // read now: what is wrong with a file is said while it is loaded
+  const values = coded?.codes ?? typed(kernel.data);
+  const count = shape.reduce((product, length) => product * length, 1);
+  if (values.length !== count) {
+    throw wrongValue('ERR_FORMAT', 'weights', 'kernel', `${count} values`, `${values.length}`);
   }
   const rank = shape.length;
-  const inner = Array.from({ length: rank - 2 }, (_, axis) => axis);
-  const order = isDepthwise ? outputsFirst(rank) : [rank - 1, rank - 2, ...inner];
-  const strides = stridesOf(shape);
-  gatherInto(
-    out,
-    values,
-    order.map((axis) => shape[axis]),
-    order.map((axis) => strides[axis]),
-  );
-  coded?.decode(out);
+  const [given, made] = shape.slice(-2);
+  const [outer, inner] = isDepthwise ? [given * made, 1] : [made, given];
+  const own = [outer, inner, ...shape.slice(0, -2)];
+  const steps = stridesOf(shape);
+  const strides = [steps[rank - 1], steps[rank - 2], ...steps.slice(0, -2)];
+  const row = count / outer;
+  return {
+    length: count,
+    shape: own,
+    ...(coded && { most: coded.most }),
+    write(out, first) {
+      if (out.length === 0) return;
+      gatherInto(out, values.subarray(first / row), [out.length / row, ...own.slice(1)], strides);
+      coded?.decode(out);
+    },
+  };
 }
+
+const typed = (data: ArrayLike<number>): Values =>
+  data instanceof Float32Array || data instanceof Float64Array ? (data as Values) : Float64Array.from(data);
 
 function outputsFirst(rank: number): number[] {
   return [rank - 2, rank - 1, ...Array.from({ length: rank - 2 }, (_, axis) => axis)];

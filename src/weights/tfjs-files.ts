@@ -13,11 +13,13 @@ export const SCRIPTS = ['.js', '.min.js', '.cjs', '.mjs'];
  * Reads a model.json, or a script with one, and the shards that it names.
  *
  * @param beside finds a file by the name that the model gives it; undefined where there is none
+ * @param isOwn whether nobody else has what `beside` finds: weights may be read from it later
  * @throws ERR_FORMAT
  */
 export async function readTfjsFiles(
   model: Bytes,
   beside: (name: string) => Promise<Bytes | undefined>,
+  isOwn: boolean,
 ): Promise<TfjsModel> {
   const { paths, read } = openTfjs(model);
   const shards = new Map<string, Uint8Array>();
@@ -31,7 +33,8 @@ export async function readTfjsFiles(
     some.forEach((path, i) => {
       if (!found[i]) return;
       const { name, bytes } = found[i];
-      shards.set(path, /\.[cm]?js$/.test(name) ? bytesInScript('TF.js', name, bytes) : bytes);
+      const isScript = /\.[cm]?js$/.test(name);
+      shards.set(path, isScript ? bytesInScript('TF.js', name, bytes) : isOwn ? bytes : bytes.slice());
     });
   }
   return read(shards);

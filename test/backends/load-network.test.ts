@@ -67,6 +67,28 @@ test('a network has the names and shapes of the file, in evaluation mode, and sa
   }
 });
 
+test('weights wait in the file: compiled before or after they are read, changed or not', async () => {
+  const net = await loadNetwork(small());
+  const image = x(2, 2, 5, 4);
+  const logits = (run: (x: never) => unknown) => [...(run(image as never) as Plain).data];
+  const before = net.compile();
+  const expected = logits(before as never);
+  expect(
+    logits(((x: never) => net.forward(x)) as never).map((value, i) => Math.abs(value - expected[i]) < 1e-5),
+  ).toEqual(expected.map(() => true));
+  const conv = net.layers.get('conv') as unknown as { weight: { data: Float32Array; grad: Float32Array } };
+  expect(conv.weight.grad).toBe(conv.weight.grad);
+  const after = net.compile();
+  conv.weight.data.fill(0);
+  expect(logits(before as never)).toEqual(expected);
+  expect(logits(after as never)).toEqual(expected);
+  expect(logits(net.compile() as never)).not.toEqual(expected);
+  // a file that is loaded twice is changed by neither
+  const [first, second] = [await loadNetwork(small()), await loadNetwork(small())];
+  (first.layers.get('conv') as unknown as typeof conv).weight.data.fill(0);
+  expect(logits(second.compile() as never)).toEqual(expected);
+});
+
 test('outputs cut the graph at inner values, and last layers are put on them with norms frozen', async () => {
   const trunk = await loadNetwork(small(), { outputs: ['e'] });
   expect(trunk.outputs).toEqual([{ name: 'e', shape: [null, 3] }]);

@@ -1,6 +1,6 @@
 // Convolutions, and transposed ones, of one to three axes.
 
-import { convGeometry } from '../../fold/geometry.ts';
+import { geometryOf } from '../../fold/geometry.ts';
 import { NO_ACTIVATION } from '../../kernels/activations.ts';
 import { clampOf, sumRuns, transpose } from '../../kernels/conv/calls.ts';
 import { activate, affine } from '../../kernels/inference/calls.ts';
@@ -26,6 +26,7 @@ import {
 import { type ConvPlan, isDepthwise, placesOf, planOf, type Towards } from '../../layers/conv-plan.ts';
 import { Call } from '../../tensors/call.ts';
 import { countOf, unravel } from '../../tensors/shape.ts';
+import { allOf, held, type Stored } from '../../tensors/stored.ts';
 import { floats, store } from '../../wasm/views.ts';
 import { gamma, U, type Valued } from '../error-analysis.ts';
 import {
@@ -41,21 +42,28 @@ import {
 } from '../operation.ts';
 import {
   biasBehind,
-  copyOf,
+  type ExactValues,
   fitsF32,
   foldedBefore,
   largestOf,
+  mostOf,
+  roundedOf,
   roundingOf,
   singles,
+  valuesOf,
   type WeightAxes,
 } from '../weights.ts';
 
-export interface ConvOperation<V extends ArrayLike<number> = ArrayLike<number>> extends Operation, ConvSpec {
+export interface ConvOperation<W extends ExactValues = ExactValues> extends Operation, ConvSpec {
   readonly kind: 'conv';
   /** `[out, in/groups, ...kernel]`, transposed `[in, out/groups, ...kernel]`. */
-  readonly weight: V;
+  readonly weight: W;
   /** `[out]`. */
-  readonly bias: V | null;
+  readonly bias: Float32Array | Float64Array | null;
+}
+
+interface Rounded extends ConvOperation<Stored> {
+  readonly bias: Float32Array | null;
 }
 
 /**
@@ -63,17 +71,10 @@ export interface ConvOperation<V extends ArrayLike<number> = ArrayLike<number>> 
  * until they are packed: to write millions of them once more takes longer than the rest of a
  * compilation.
  */
-interface Factors {
+interface Exact extends ConvOperation {
   /** What the weights of each output channel are still to be multiplied by. */
   readonly factors?: Float64Array;
 }
-
-/** Files have weights alone, and programs that load them nothing that multiplies. */
-interface Rounded extends ConvOperation<Float32Array>, Factors {
-  /** Writes weights times factors, of as many output channels as there is room for. */
-  write?(out: Float32Array, first: number): void;
-}
-type Exact = ConvOperation & Factors;
 
 const towardsOf = ({ transposed }: ConvSpec): Towards => (transposed ? 'input' : 'output');
 
@@ -166,10 +167,9 @@ export const runConv: Runner<Rounded> = {
     try {
       const from = call.scratch(rows * columns * 4);
       for (let o = 0; o < outChannels; o += rows) {
-        const piece = weight.subarray(o * columns, (o + rows) * columns);
-        if (operation.write) operation.write(floats(backend.heap, from, piece.length), o);
-        else store(backend.heap, from, piece);
-        const own = isOne ? { ...channels, outChannels: piece.length / columns } : channels;
+        const count = Math.min(rows, outChannels - o);
+        weight.write(floats(backend.heap, from, count * columns), o * columns);
+        const own = isOne ? { ...channels, outChannels: count } : channels;
         packWeights(backend, from, at + o * columns * 4, own, countOf(kernel), places, towardsOf(operation));
       }
     } finally {
@@ -275,44 +275,39 @@ function readOperation(fields: Fields): Rounded {
     groups,
     layout,
   };
-  const weight = fields.weight('weight', weightShape(spec));
+  const weight = held(fields.weight('weight', weightShape(spec)));
   return { kind: 'conv', ...spec, weight, bias: fields.optional('bias', [outChannels]) };
 }
 
-function axesOf({ weight, transposed, groups, ...spec }: Exact): WeightAxes {
-  const shape = weightShape({ ...spec, transposed, groups });
-  return convGeometry('compile', { weight, shape, transposed, groups });
+const axesOf = (operation: ConvSpec): WeightAxes => {
+  const { transposed, groups } = operation;
+  return geometryOf('compile', { shape: weightShape(operation), transposed, groups });
+};
+
+/** A convolution whose weights are read by index. */
+interface Plain extends Omit<ConvOperation, 'weight'> {
+  readonly weight: Float32Array | Float64Array;
 }
 
-/** The operation with its factors in the weights, in f64. */
-function whole(exact: Exact): Exact {
+/** The operation with its factors in the weights. */
+function whole(exact: Exact): Plain & { readonly weight: Float64Array } {
   const { factors, ...rest } = exact;
-  if (!factors) return exact;
-  const weight = new Float64Array(rest.weight.length);
-  multiply(weight, exact, factors);
+  const weight = new Float64Array(valuesOf(rest.weight));
+  if (factors) multiply(weight, exact, factors);
   return { ...rest, weight };
 }
 
-/** The same, rounded to f32. */
-function single(exact: Exact): Rounded {
-  const { factors, write: _, ...rest }: Exact & Pick<Rounded, 'write'> = exact;
-  const weight = factors ? new Float32Array(rest.weight.length) : singles(rest.weight);
-  if (factors) multiply(weight, exact, factors);
-  return { ...rest, weight, bias: rest.bias && singles(rest.bias) };
-}
-
-/** Weights times the factors of their output channels: as many as `out` has, from a channel on. */
+/** Multiplies weights, the first of which is `first` of all, by the factors of their channels. */
 function multiply(out: Float32Array | Float64Array, exact: Exact, factors: Float64Array, first = 0): void {
-  const { weight, transposed, outChannels } = exact;
-  if (transposed) {
+  if (exact.transposed) {
     const { outOf } = axesOf(exact);
-    for (let i = 0; i < out.length; i++) out[i] = weight[i] * factors[outOf(i)];
+    for (let i = 0; i < out.length; i++) out[i] *= factors[outOf(first + i)];
     return;
   }
-  const row = weight.length / outChannels;
-  for (let o = first, i = 0, from = first * row; i < out.length; o++) {
+  const row = exact.weight.length / exact.outChannels;
+  for (let o = first / row, i = 0; i < out.length; o++) {
     const factor = factors[o];
-    for (const end = i + row; i < end; i++, from++) out[i] = weight[from] * factor;
+    for (const end = i + row; i < end; i++) out[i] *= factor;
   }
 }
 
@@ -323,9 +318,8 @@ function foldBack(exact: Exact, map: ChannelMap): Exact | string {
   const factors = Float64Array.from(map.scale, (value, o) => (given ? given[o] * value : value));
   const bias = biasBehind(exact.bias, exact.outChannels, map);
   const own = { ...exact, bias, factors };
-  if (largestOf(exact.weight) * largestOf(factors) <= LARGEST && fitsF32(bias)) return own;
-  const { weight } = whole(own);
-  return withWeights(exact, { weight: weight as Float64Array, bias });
+  if (mostOf(exact.weight) * largestOf(factors) <= LARGEST && fitsF32(bias)) return own;
+  return withWeights(exact, { weight: whole(own).weight, bias });
 }
 
 /**
@@ -358,29 +352,27 @@ export const describeConv: Description<Exact, Rounded> = {
   runner: runConv,
   group: 'convolutions',
   noun: 'a convolution',
-  exact: (given) => ({
-    ...given,
-    weight: copyOf(given.weight),
-    bias: given.bias && copyOf(given.bias),
-  }),
-  rounded(exact) {
-    const { weight, bias, factors } = exact;
-    if (!(weight instanceof Float32Array)) return single(exact);
-    const own = { ...exact, weight, bias: bias && singles(bias) };
-    return factors ? { ...own, write: (out, first) => multiply(out, exact, factors, first) } : own;
+  exact: (given) => given,
+  rounded({ factors, ...exact }) {
+    const { weight, bias } = exact;
+    const stored = roundedOf(weight);
+    const write = (out: Float32Array, first: number) => {
+      stored.write(out, first);
+      multiply(out, exact, factors!, first);
+    };
+    const own = factors ? { length: stored.length, write } : stored;
+    return { ...exact, weight: own, bias: bias && singles(bias) };
   },
-  rounding(exact, operation) {
-    const { weight } = single(operation);
-    const most = roundingOf(whole(exact).weight, weight, axesOf(exact)).reduce((a, b) => Math.max(a, b), 0);
+  rounding(exact, { weight }) {
+    const most = roundingOf(whole(exact).weight, allOf(weight), axesOf(exact)).reduce((a, b) => Math.max(a, b), 0);
     return most > 0 ? most : null;
   },
-  json(operation, store) {
-    const { weight, bias, kind, inChannels, outChannels, ...spec } = single(operation);
+  json({ weight, bias, kind, inChannels, outChannels, ...spec }, store) {
     return {
       in: inChannels,
       out: outChannels,
       ...spec,
-      weight: store(weight, weightShape({ inChannels, outChannels, ...spec }), 'weight'),
+      weight: store(allOf(weight), weightShape({ inChannels, outChannels, ...spec }), 'weight'),
       bias: store(bias, [outChannels], 'bias'),
     };
   },
@@ -390,7 +382,7 @@ export const describeConv: Description<Exact, Rounded> = {
     operation.weight.length * x[0] * countOf(lengthsOf(operation, operation.transposed ? x : y)),
   // of the output; of the input where outputs see unlike parts of the window
   workWords: ({ weight, transposed }) => `${weight.length.toLocaleString('en')} per ${transposed ? 'input ' : ''}pixel`,
-  analyse: ([x], exact, used) => analyseConv(x, whole(exact), single(used)),
+  analyse: ([x], exact, used) => analyseConv(x, whole(exact), { ...used, weight: allOf(used.weight) }),
   input: ({ inChannels, layout }) => ({ axis: axisOf(layout), count: inChannels }),
   output: ({ outChannels, layout }) => ({ axis: axisOf(layout), count: outChannels }),
   foldBack,
@@ -401,7 +393,7 @@ export const describeConv: Description<Exact, Rounded> = {
  * The convolution in f64, and what working it out in f32 with other weights than the exact ones may
  * add.
  */
-function analyseConv({ shape, value, error }: Valued, exact: Exact, used: Rounded): Valued {
+function analyseConv({ shape, value, error }: Valued, exact: Plain, used: Plain): Valued {
   const { transposed, inChannels, outChannels, groups, kernel, stride, dilation, layout } = exact;
   const outShape = convShape('certificate', exact, shape);
   const lengths = lengthsOf(exact, shape);
@@ -482,7 +474,7 @@ function alongBoth(side: number, of: (row: number, col: number) => number, by: (
  * (assembly/kernels/winograd-nxc.ts), by sample, place and channel: at most γ of the terms times
  * Aᵀ[(G·|w|·Gᵀ) ∘ (Bᵀ·|x|·B)]A with absolute values throughout.
  */
-function boundOfWindows(exact: Exact, { weight }: Rounded, { shape, value, error }: Valued) {
+function boundOfWindows(exact: ConvSpec, { weight }: Plain, { shape, value, error }: Valued) {
   const outShape = convShape('certificate', exact, shape);
   const { windows } = planOf(gridOf(exact, shape, outShape), towardsOf(exact));
   if (!windows) return undefined;

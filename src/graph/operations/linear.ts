@@ -5,22 +5,35 @@ import { activate } from '../../kernels/inference/calls.ts';
 import { linear, pack } from '../../kernels/linear/calls.ts';
 import { Call } from '../../tensors/call.ts';
 import { countOf, linearShape } from '../../tensors/shape.ts';
-import { store } from '../../wasm/views.ts';
+import { allOf, held, type Stored } from '../../tensors/stored.ts';
+import { floats, store } from '../../wasm/views.ts';
 import { gamma, U, type Valued } from '../error-analysis.ts';
 import { type Description, type Operation, padded, type Runner, rowsAtOnce } from '../operation.ts';
-import { copyOf, fitsF32, foldedBefore, foldedBehind, roundingOf, singles, type WeightAxes } from '../weights.ts';
+import {
+  type ExactValues,
+  fitsF32,
+  foldedBefore,
+  foldedBehind,
+  roundedOf,
+  roundingOf,
+  singles,
+  valuesOf,
+  type WeightAxes,
+} from '../weights.ts';
 
-export interface LinearOperation<V extends ArrayLike<number> = ArrayLike<number>> extends Operation {
+export interface LinearOperation<W extends ExactValues = ExactValues> extends Operation {
   readonly kind: 'linear';
   readonly inFeatures: number;
   readonly outFeatures: number;
   /** `[outFeatures, inFeatures]`. */
-  readonly weight: V;
+  readonly weight: W;
   /** `[outFeatures]`. */
-  readonly bias: V | null;
+  readonly bias: Float32Array | Float64Array | null;
 }
 
-type Rounded = LinearOperation<Float32Array>;
+interface Rounded extends LinearOperation<Stored> {
+  readonly bias: Float32Array | null;
+}
 type Exact = LinearOperation;
 
 const biasAt = ({ inFeatures, outFeatures }: Rounded, at: number) => at + padded(outFeatures) * inFeatures;
@@ -42,9 +55,9 @@ export const runLinear: Runner<Rounded> = {
       const rows = rowsAtOnce(outFeatures, inFeatures);
       const from = call.scratch(rows * inFeatures * 4);
       for (let o = 0; o < outFeatures; o += rows) {
-        const piece = weight.subarray(o * inFeatures, (o + rows) * inFeatures);
-        store(backend.heap, from, piece);
-        pack(backend, from, at + o * inFeatures * 4, inFeatures, piece.length / inFeatures, 1, inFeatures);
+        const count = Math.min(rows, outFeatures - o);
+        weight.write(floats(backend.heap, from, count * inFeatures), o * inFeatures);
+        pack(backend, from, at + o * inFeatures * 4, inFeatures, count, 1, inFeatures);
       }
     } finally {
       call.end();
@@ -64,10 +77,13 @@ export const runLinear: Runner<Rounded> = {
   },
   read(fields) {
     const [inFeatures, outFeatures] = [fields.json.in, fields.json.out].map((n) => fields.whole(n, 1, 2 ** 24));
-    const weight = fields.weight('weight', [outFeatures, inFeatures]);
+    const weight = held(fields.weight('weight', [outFeatures, inFeatures]));
     return { kind: 'linear', inFeatures, outFeatures, weight, bias: fields.optional('bias', [outFeatures]) };
   },
 };
+
+/** The operation with weights that are read by index. */
+const plain = (exact: Exact) => ({ ...exact, weight: valuesOf(exact.weight) });
 
 const axesOf = ({ inFeatures, outFeatures }: Exact): WeightAxes => ({
   outChannels: outFeatures,
@@ -86,38 +102,32 @@ function withWeights(exact: Exact, { weight, bias }: { weight: Float64Array; bia
 export const describeLinear: Description<Exact, Rounded> = {
   runner: runLinear,
   noun: 'a linear layer',
-  exact: (given) => ({
-    ...given,
-    weight: copyOf(given.weight),
-    bias: given.bias && copyOf(given.bias),
-  }),
-  rounded: ({ weight, bias, ...exact }) => ({
-    ...exact,
-    weight: singles(weight),
-    bias: bias && singles(bias),
-  }),
+  exact: (given) => given,
+  rounded: (exact) => ({ ...exact, weight: roundedOf(exact.weight), bias: exact.bias && singles(exact.bias) }),
   rounding(exact, { weight }) {
-    const most = roundingOf(exact.weight, weight, axesOf(exact)).reduce((a, b) => Math.max(a, b), 0);
+    const most = roundingOf(valuesOf(exact.weight), allOf(weight), axesOf(exact)).reduce((a, b) => Math.max(a, b), 0);
     return most > 0 ? most : null;
   },
   json: ({ inFeatures, outFeatures, weight, bias }, store) => ({
     in: inFeatures,
     out: outFeatures,
-    weight: store(weight, [outFeatures, inFeatures], 'weight'),
+    weight: store(allOf(weight), [outFeatures, inFeatures], 'weight'),
     bias: store(bias, [outFeatures], 'bias'),
   }),
   bytes: ({ weight, bias }) => 4 * (weight.length + (bias?.length ?? 0)),
   work: ({ weight }) => weight.length,
   multiplyAdds: ({ weight, outFeatures }, _shapes, y) => (weight.length / outFeatures) * countOf(y),
-  analyse: ([x], exact, used) => analyseLinear(x, exact, used),
+  analyse: ([x], exact, used) => analyseLinear(x, plain(exact), plain(used)),
   input: ({ inFeatures }) => ({ axis: -1, count: inFeatures }),
   output: ({ outFeatures }) => ({ axis: -1, count: outFeatures }),
-  foldBack: (exact, map) => withWeights(exact, foldedBehind(exact, axesOf(exact), map)),
-  foldForward: (exact, map) => withWeights(exact, foldedBefore(exact, axesOf(exact), map)),
+  foldBack: (exact, map) => withWeights(exact, foldedBehind(plain(exact), axesOf(exact), map)),
+  foldForward: (exact, map) => withWeights(exact, foldedBefore(plain(exact), axesOf(exact), map)),
 };
 
+type Plain = ReturnType<typeof plain>;
+
 /** W·x + b, worked out in f32 with other weights than the exact ones. */
-function analyseLinear({ shape, value, error }: Valued, exact: Exact, used: Rounded): Valued {
+function analyseLinear({ shape, value, error }: Valued, exact: Plain, used: Plain): Valued {
   const { inFeatures, outFeatures } = exact;
   const rows = value.length / inFeatures;
   const out = { value: new Float64Array(rows * outFeatures), error: new Float64Array(rows * outFeatures) };

@@ -1,10 +1,9 @@
 // Dense layers, convolutions, norms and pooling of Keras.
 
-import type { Values } from '../../formats/dtypes.ts';
 import type { Around } from '../../layers/conv-geometry.ts';
 import type { Layer } from '../../layers/layer.ts';
 import { Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d } from '../../nn/conv.ts';
-import type { Initializer } from '../../nn/initializers.ts';
+import { startingAs } from '../../nn/initializers.ts';
 import { Linear } from '../../nn/linear.ts';
 import {
   AdaptiveMaxPool2d,
@@ -23,7 +22,7 @@ import { GroupNorm } from '../../norms/group-norm.ts';
 import { LayerNorm } from '../../norms/layer-norm.ts';
 import { RMSNorm } from '../../norms/rms-norm.ts';
 import { countOf } from '../../tensors/shape.ts';
-import { fromKernel, kernelInto } from '../axes.ts';
+import { type StoredKernel, storedKernel } from '../axes.ts';
 import { newWeight } from '../keras.ts';
 import type { Flow, Known } from './draft.ts';
 import { activated } from './keras-activations.ts';
@@ -32,7 +31,6 @@ import { maskedMean, stepsThatCount } from './keras-masks.ts';
 import { binary, normalize, reduce, scalar, withBias } from './onnx-layers.ts';
 import { type Sym, work } from './terms.ts';
 
-const nothing = (() => {}) as never;
 const CONVS = [Conv1d, Conv2d, Conv3d] as const;
 const TRANSPOSED = [ConvTranspose1d, ConvTranspose2d] as const;
 
@@ -72,28 +70,17 @@ function paddingOf(call: KerasCall, windows: Windows, canBeCausal: boolean): rea
   return windows.kernel.map((_, a): Around => [padding === 'causal' ? extentOf(windows, a) - 1 : 0, 0]);
 }
 
-/** A kernel as a layer's weight has it, which is written where it is to be. */
-interface Kernel {
-  readonly shape: readonly number[];
-  readonly into: Initializer;
-}
-
-/** `[...window, in, out]`, depthwise `[...window, in, multiplier]`. */
-function kernelOf(known: Known, isDepthwise: boolean): Kernel {
-  const { shape } = known;
-  const [last, second] = [shape[shape.length - 1], shape[shape.length - 2]];
-  const outer = isDepthwise ? [second * last, 1] : [last, second];
-  return {
-    shape: [...outer, ...shape.slice(0, -2)],
-    into: (values) => kernelInto(values, known, isDepthwise),
-  };
+/** A kernel as a layer's weight, for which the file has room. */
+function stored(call: KerasCall, kernel: Known, isDepthwise: boolean): StoredKernel {
+  call.around.spend(countOf(kernel.shape));
+  return storedKernel(kernel, isDepthwise);
 }
 
 /** A convolution whose kernel is read already. */
 function convolve(
   call: KerasCall,
   x: Flow,
-  weight: Kernel,
+  weight: StoredKernel,
   bias: Known | undefined,
   windows: Windows,
   padding: readonly Around[] | 'same',
@@ -109,9 +96,8 @@ function convolve(
     groups,
     layout: call.layout,
     bias: bias !== undefined,
-    init: weight.into,
+    init: startingAs(weight),
   });
-  call.around.spend(countOf(weight.shape));
   const lengths = spatial(call, x).map((length, a) => windowsAlong(windows, length, a, padding));
   const dims = withSpatial(call, x, lengths, filters);
   return call.draft.apply(withBias(layer as Layer, bias && floats(bias.data)), x, name, dims);
@@ -128,7 +114,7 @@ function conv(axes: number): KerasConverter {
       throw call.fail('groups that divide the channels', `${groups} groups, ${channels} in, ${filters} out`);
     const kernel = call.weight('kernel', [...windows.kernel, channels / groups, filters]);
     const bias = call.optional('bias', call.flag('use_bias', true), [filters]);
-    const weight = kernelOf(kernel, false);
+    const weight = stored(call, kernel, false);
     const padding = paddingOf(call, windows, axes === 1);
     const y = convolve(call, x, weight, bias, windows, padding, groups, call.name);
     return activated(call, y, call.config.activation);
@@ -148,7 +134,7 @@ function depthwise(axes: number): KerasConverter {
     const kernel = call.weight('depthwise_kernel', shape, 'kernel');
     const multiplier = kernel.shape[kernel.shape.length - 1];
     const bias = call.optional('bias', call.flag('use_bias', true), [channels * multiplier]);
-    const weight = kernelOf(kernel, true);
+    const weight = stored(call, kernel, true);
     const padding = paddingOf(call, windows, axes === 1);
     const y = convolve(call, x, weight, bias, windows, padding, channels, call.name);
     return activated(call, y, call.config.activation);
@@ -167,10 +153,10 @@ function separable(axes: number): KerasConverter {
     const outer = call.weight('pointwise_kernel', [...one, channels * multiplier, filters]);
     const bias = call.optional('bias', call.flag('use_bias', true), [filters]);
     const padding = paddingOf(call, windows, axes === 1);
-    const first = kernelOf(inner, true);
+    const first = stored(call, inner, true);
     const h = convolve(call, x, first, undefined, windows, padding, channels, `${call.name}.depthwise`);
     const point = { kernel: one, stride: one, dilation: one };
-    const second = kernelOf(outer, false);
+    const second = stored(call, outer, false);
     const none = one.map((): Around => [0, 0]);
     const y = convolve(call, h, second, bias, point, none, 1, `${call.name}.pointwise`);
     return activated(call, y, call.config.activation);
@@ -215,15 +201,14 @@ function convTranspose(axes: number): KerasConverter {
       outputPadding: more,
       layout: call.layout,
       bias: bias !== undefined,
-      init: nothing,
+      init: startingAs(stored(call, weight, false)),
     });
     const lengths = spatial(call, x).map((length, a) => {
       const whole = work('add', work('mul', work('sub', length, 1), stride[a]), extentOf(windows, a));
       return work('add', whole, more[a] - cuts[a][0] - cuts[a][1]);
     });
-    const own = { weight: fromKernel(weight.data as Values, weight.shape), bias };
     const dims = withSpatial(call, x, lengths, filters);
-    const y = call.draft.apply(call.loaded(layer as Layer, own), x, call.name, dims);
+    const y = call.draft.apply(withBias(layer as Layer, bias && floats(bias.data)), x, call.name, dims);
     return activated(call, y, call.config.activation);
   };
 }
@@ -235,9 +220,10 @@ const dense: KerasConverter = (call) => {
   const kernel = call.weight('kernel', [x.shape[x.shape.length - 1], units]);
   const [features] = kernel.shape;
   const bias = call.optional('bias', call.flag('use_bias', true), [units]);
-  const layer = new Linear(features, units, { bias: bias !== undefined, init: nothing });
-  const own = { weight: fromKernel(kernel.data as Values, kernel.shape), bias };
-  const y = call.draft.apply(call.loaded(layer, own), x, call.name, [...x.dims.slice(0, -1), units]);
+  const weight = stored(call, kernel, false);
+  const layer = new Linear(features, units, { bias: bias !== undefined, init: startingAs(weight) });
+  const dims = [...x.dims.slice(0, -1), units];
+  const y = call.draft.apply(withBias(layer as Layer, bias && floats(bias.data)), x, call.name, dims);
   return activated(call, y, call.config.activation);
 };
 

@@ -5,6 +5,7 @@ import type { Operation as GraphOperation } from '../../graph/operation.ts';
 import type { Around } from '../../layers/conv-geometry.ts';
 import type { Layer } from '../../layers/layer.ts';
 import { Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d } from '../../nn/conv.ts';
+import { startingAs } from '../../nn/initializers.ts';
 import { Linear } from '../../nn/linear.ts';
 import { AvgPool1d, AvgPool2d, AvgPool3d, GlobalAvgPool, MaxPool1d, MaxPool2d, MaxPool3d } from '../../nn/pool.ts';
 import { BatchNorm } from '../../norms/batch-norm.ts';
@@ -14,6 +15,7 @@ import { InstanceNorm1d, InstanceNorm2d, InstanceNorm3d } from '../../norms/inst
 import { LayerNorm } from '../../norms/layer-norm.ts';
 import { RMSNorm } from '../../norms/rms-norm.ts';
 import { countOf } from '../../tensors/shape.ts';
+import { held } from '../../tensors/stored.ts';
 import { fromKernel } from '../axes.ts';
 import type { Flow, Known } from './draft.ts';
 import { broadcastDim, broadcastDims, lengthsFor } from './draft.ts';
@@ -23,8 +25,8 @@ import { isSame, productOf, type Sym, work } from './terms.ts';
 export const floats = (values: ArrayLike<number>): Float32Array =>
   values instanceof Float32Array ? values : Float32Array.from(values);
 
-/** What a layer's weight begins with: these values, of which it takes as many. */
-export const startingWith = (values: ArrayLike<number>) => ((weight: Float32Array) => weight.set(values)) as never;
+/** What a layer's weight begins with: values of the file, to which nobody writes. */
+export const startingWith = (values: ArrayLike<number>) => startingAs(held(floats(values)));
 
 interface Windows {
   readonly kernel: readonly number[];

@@ -5,13 +5,14 @@ import type { Operation as GraphOperation } from '../../graph/operation.ts';
 import type { Around } from '../../layers/conv-geometry.ts';
 import type { Layer } from '../../layers/layer.ts';
 import { Conv2d, ConvTranspose2d } from '../../nn/conv.ts';
+import { startingAs } from '../../nn/initializers.ts';
 import { AvgPool2d, MaxPool2d } from '../../nn/pool.ts';
 import { PReLU } from '../../nn/prelu.ts';
 import { BatchNorm } from '../../norms/batch-norm.ts';
 import { BatchNorm1d, BatchNorm2d, BatchNorm3d } from '../../norms/batch-norm-ranks.ts';
 import { countOf } from '../../tensors/shape.ts';
 import type { Layout } from '../../types.ts';
-import { kernelInto } from '../axes.ts';
+import { storedKernel } from '../axes.ts';
 import type { Flow } from './draft.ts';
 import type { Call, Converter } from './onnx-call.ts';
 import {
@@ -123,7 +124,7 @@ const conv =
       groups,
       layout,
       bias: bias !== undefined,
-      init: ((values: Float32Array) => kernelInto(values, weight, isDepthwise)) as never,
+      init: startingAs(storedKernel(weight, isDepthwise)),
     });
     return call.draft.apply(withBias(layer, bias), x, call.name, dims);
   };
@@ -189,7 +190,7 @@ const convTranspose: Converter = (call) => {
     outputPadding,
     layout,
     bias: false,
-    init: ((values: Float32Array) => kernelInto(values, weight, false)) as never,
+    init: startingAs(storedKernel(weight, false)),
   });
   const whole = kernel.map((_, a) => {
     const steps = work('mul', work('sub', x.dims[at + a], 1), stride[a]);

@@ -1,0 +1,29 @@
+// Values that stay where they are until they are needed, such as the weights of a file.
+
+/** Values in f32 that never change, and are written where they are to be. */
+export interface Stored {
+  readonly length: number;
+  /** Writes as many as there is room for, from one of them on. */
+  write(out: Float32Array, first: number): void;
+  /** All of them, where they lie as such in memory. Nobody writes to it. */
+  readonly data?: Float32Array;
+  /** What no absolute value exceeds, where that is known. */
+  readonly most?: number;
+}
+
+/** Values in memory, to which nobody writes any more. */
+export const held = (data: Float32Array): Stored => ({
+  length: data.length,
+  write: (out, first) => out.set(data.subarray(first, first + out.length)),
+  data,
+});
+
+/** All values, in an array to which nobody writes. */
+export const allOf = (stored: Stored): Float32Array => stored.data ?? copied(stored);
+
+/** All values, in an array of their own. */
+export function copied(stored: Stored): Float32Array {
+  const values = new Float32Array(stored.length);
+  stored.write(values, 0);
+  return values;
+}
