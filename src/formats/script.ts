@@ -104,12 +104,20 @@ function unescaped(text: string): string {
   });
 }
 
+/** Bytes whose search is that of Node, where there is one: it takes a tenth of the time. */
+function searched(bytes: Uint8Array): Uint8Array {
+  const { Buffer } = globalThis as { Buffer?: { from(...bytes: [ArrayBufferLike, number, number]): unknown } };
+  return (Buffer?.from(bytes.buffer, bytes.byteOffset, bytes.length) as Uint8Array | undefined) ?? bytes;
+}
+
 /**
  * The bytes that a script's longest text stands for, which is base64.
  *
+ * @param isOwn whether they may be written into the script, which nobody needs any more
  * @throws ERR_FORMAT where there is no such text, or what it has is no base64
  */
-export function bytesInScript(format: string, name: string, script: Uint8Array): Uint8Array {
+export function bytesInScript(format: string, name: string, given: Uint8Array, isOwn = false): Uint8Array {
+  const script = searched(given);
   let [start, end] = [0, 0];
   // places of the next such bytes, found when they are asked for
   const next = [BACKSLASH, NEWLINE].map((byte) => {
@@ -142,16 +150,18 @@ export function bytesInScript(format: string, name: string, script: Uint8Array):
     at = to;
   }
   if (end - start < LEAST_LITERAL) throw malformed(format, `shard ${quote(name)}`, 'a script with base64', 'none', 0);
-  return fromBase64(format, name, script.subarray(start, end), start);
+  return fromBase64(format, name, given.subarray(start, end), start, isOwn);
 }
 
-function fromBase64(format: string, name: string, text: Uint8Array, base: number): Uint8Array {
+function fromBase64(format: string, name: string, text: Uint8Array, base: number, isOwn: boolean): Uint8Array {
   let length = text.length;
   while (length > 0 && text[length - 1] === 0x3d && text.length - length < 2) length--;
   const values = new Uint8Array(256).fill(255);
   const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
   for (let i = 0; i < 64; i++) values[alphabet.charCodeAt(i)] = i;
-  const bytes = new Uint8Array(Math.floor((length * 3) / 4));
+  const size = Math.floor((length * 3) / 4);
+  // no byte is written before the letters of its place are read
+  const bytes = isOwn ? text.subarray(0, size) : new Uint8Array(size);
   let [bits, held, at] = [0, 0, 0];
   // four letters are three bytes; what is none is met again, one by one
   let begin = 0;

@@ -34,7 +34,7 @@ export async function readTfjsFiles(
       if (!found[i]) return;
       const { name, bytes } = found[i];
       const isScript = /\.[cm]?js$/.test(name);
-      shards.set(path, isScript ? bytesInScript('TF.js', name, bytes) : isOwn ? bytes : bytes.slice());
+      shards.set(path, isScript ? bytesInScript('TF.js', name, bytes, isOwn) : isOwn ? bytes : bytes.slice());
     });
   }
   return read(shards);

@@ -7,9 +7,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { gunzipSync } from 'node:zlib';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import '../../src/index.ts';
-import { isScript, modelInScript } from '../../src/formats/script.ts';
+import { bytesInScript, isScript, modelInScript } from '../../src/formats/script.ts';
+import { Random } from '../../src/nn/random.ts';
 import { type LoadedNetwork, loadNetwork } from '../../src/weights/index.ts';
 import { answers, fixture, fixturePath, relative } from '../support/weights.ts';
 
@@ -63,6 +64,39 @@ describe('a layers model of TF.js', () => {
   test('at a path, and a file URL', async () => {
     check(await loadNetwork(fixturePath('tfjs-layers/words.json')));
     check(await loadNetwork(pathToFileURL(fixturePath('tfjs-layers/words.json'))));
+  });
+
+  test('base64 of scripts is read in its place or elsewhere, with and without Node, whatever stands in it', () => {
+    const random = new Random(4);
+    const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
+    const others = '=-_ ~\u00e9\u0100';
+    let refused = 0;
+    for (let i = 0; i < 400; i++) {
+      const length = 16 + Math.floor(random.uniform() * 12);
+      const wrong = i % 3 ? -1 : Math.floor(random.uniform() * (length + 3));
+      const literal = Array.from({ length }, (_, k) => {
+        const from = k === wrong ? others : letters;
+        return from[Math.floor(random.uniform() * from.length)];
+      }).join('');
+      const script = text(`"use strict";module.exports="${literal}${'='.repeat(i % 4)}";it's="b"`);
+      const read = (isOwn: boolean) => {
+        try {
+          return [...bytesInScript('TF.js', 'a', script.slice(), isOwn)];
+        } catch (error) {
+          refused++;
+          return (error as Error).message;
+        }
+      };
+      const found = read(false);
+      if (typeof found !== 'string') expect(found).toEqual([...Buffer.from(literal, 'base64')]);
+      expect(read(true)).toEqual(found);
+      vi.stubGlobal('Buffer', undefined);
+      const withoutHost = read(false);
+      vi.unstubAllGlobals();
+      expect(withoutHost).toEqual(found);
+    }
+    expect(refused).toBeGreaterThan(150);
+    expect(refused).toBeLessThan(1050);
   });
 
   test('in scripts, as packages ship them, of which nothing is run', async () => {
