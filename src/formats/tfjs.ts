@@ -214,7 +214,7 @@ function tensorOf(weight: Stored, bytes: Shards, from: number, to: number): Stor
 
 /** Puts values in the place of codes below `count`: by a table, where it is the shorter one. */
 function looked(codes: Float32Array, meaning: (code: number) => number, count: number): void {
-  if (codes.length < count) {
+  if (codes.length < 4 * count) {
     for (let i = 0; i < codes.length; i++) codes[i] = meaning(codes[i]);
     return;
   }
