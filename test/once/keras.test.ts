@@ -391,6 +391,23 @@ describe('configs that are no chain, or say what there is not here', () => {
     expect(net.layers.map(({ subject }) => subject)).toEqual(['Linear(2, 2)', 'Linear(2, 2)']);
   });
 
+  test('what a layer computes in: quantised weights are refused, other floats named', async () => {
+    const policy = (config: unknown) => ({
+      dtype: { module: 'keras.dtype_policies', class_name: 'a policy', config, registered_name: null },
+    });
+    const mode = policy({ mode: 'int8', source_name: 'float32' });
+    const quantised = legacy(sequential(layer('Dense', 'a', { ...bias, ...mode })), dense('a'));
+    await expect(quantised.then(loadSequential)).rejects.toThrow(
+      "Keras: layer Dense 'a' expected 'kernel' as it is, got one that is quantized: int8_from_float32 (offset 0)",
+    );
+    for (const given of [policy({ name: 'mixed_float16' }), { dtype: 'mixed_float16' }]) {
+      const net = await loadSequential(
+        await legacy(sequential(layer('Dense', 'a', { ...bias, ...given })), dense('a')),
+      );
+      expect(net.report?.assumed).toContain('float32 where layers compute in mixed_float16');
+    }
+  });
+
   test('a variable more than the layer has: a quantised kernel is not taken for its numbers', async () => {
     const config = sequential(layer('Dense', 'a', bias));
     const tensors = { ...dense('a'), 'a/a/kernel_scale:0': { data: [0.5, 0.5], shape: [2] } };

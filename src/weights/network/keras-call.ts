@@ -213,6 +213,8 @@ export class KerasCall {
 
   /** A variable of a shape; NaN is any length. */
   weight(leaf: string, shape: readonly number[], otherwise?: string): Known {
+    const policy = policyOf(this.config);
+    if (isQuantized(policy)) throw this.fail(`'${leaf}' as it is`, `one that is quantized: ${policy}`);
     const known =
       this.weights.find(leaf, this.kind, this.config) ??
       (otherwise === undefined ? undefined : this.weights.find(otherwise, this.kind, this.config));
@@ -270,6 +272,17 @@ export class KerasCall {
     return { name, className: record.class_name, config: unwrapped(config) };
   }
 }
+
+/** The types that a layer stores and computes in: `mixed_bfloat16`, `int8_from_float32`. */
+export function policyOf({ dtype }: KerasSettings['config']): string {
+  if (typeof dtype === 'string') return dtype;
+  const { config } = asRecord(dtype ?? null) ?? {};
+  const { name, mode, source_name: source } = asRecord(config ?? null) ?? {};
+  if (typeof mode === 'string') return `${mode}_from_${source}`;
+  return typeof name === 'string' ? name : 'float32';
+}
+
+export const isQuantized = (policy: string): boolean => policy.includes('_from_');
 
 export interface WeightValues {
   readonly data: ArrayLike<number>;

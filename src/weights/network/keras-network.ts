@@ -21,11 +21,13 @@ import {
 import { Draft, type Flow, type Known } from './draft.ts';
 import { activationLayers, missingActivation } from './keras-activations.ts';
 import {
+  isQuantized,
   KerasCall,
   type KerasConverter,
   type KerasSettings,
   type KerasSurroundings,
   type Operand,
+  policyOf,
 } from './keras-call.ts';
 import { kerasLayers } from './keras-layers.ts';
 import { Masks, maskFor, overSteps, underMasks, withMasks } from './keras-masks.ts';
@@ -502,6 +504,9 @@ class Reading {
     // what stands in several networks is saved once
     const weights = own.size ? own : (places.map((path) => this.#weights.of(path)).find(({ size }) => size > 0) ?? own);
     if (weights.size > 0) this.#calls.set(places[0], (this.#calls.get(places[0]) ?? 0) + 1);
+    const policy = policyOf(entry.config);
+    if (/float(?:16|64)/.test(policy) && !isQuantized(policy))
+      this.#assumed.add(`float32 where layers compute in ${policy}`);
     return this.#convert(new KerasCall(settings, this.#around, weights, inputs, rest));
   }
 
