@@ -80,8 +80,10 @@ export function changesInTurns(rows: readonly Row[]): Change[] {
     const { ours, before } = row.times;
     if (!before) return [];
     const levels = ours.rounds.map((rounds, p) =>
+      // both have as many rounds: one that is missing makes the level NaN, and an error
       median(before.rounds[p].map((time, round) => Math.log(rounds[round] / time))),
     );
+    if (!levels.every(Number.isFinite)) throw new Error(`${nameOf(row)}: rounds of before and ours differ in number`);
     const { low, high } = meanInterval(levels, 1 - SIGNIFICANCE);
     return [judged(nameOf(row), meanInterval(levels), low > 0 || high < 0)];
   });

@@ -109,7 +109,8 @@ async function report(baseline: Run | undefined, given: Run | undefined): Promis
   }
   if (options.json) write(options.json, text(run));
   if (baseline) say(`\n${comparison(baseline, run, earlier !== undefined).join('\n')}`);
-  if (filter === '' && threads === 1 && options.own === undefined && !given) say(`\n${keep('own', run)}`);
+  if (filter === '' && threads === 1 && options.own === undefined && !given)
+    say(`\n${keep('own', { about: run.about, rows })}`);
 }
 
 /** How far the processes are, in one line of the terminal; rows come at the end. */

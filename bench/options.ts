@@ -16,7 +16,8 @@ export const HELP = `npm run bench -- [OPTIONS]
                      (1; with --json or --baseline 5)
   --threads N        measures on N threads, beside one (1)
   --baseline FILE    compares with a run that --json wrote, and says what is beyond noise: the
-                     program in FILE runs again, in turns with this one
+                     program in FILE runs again, in turns with this one (with --threads or
+                     --results the times of then are compared)
   --results FILE     takes the figures of that run, instead of measuring
   --own FILE         times a function of yours beside ours: docs/performance.md
   --loops            the bare loops of docs/performance.md, instead of cases; takes

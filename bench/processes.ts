@@ -30,7 +30,7 @@ export const unpacked = (text: string): string => brotliDecompressSync(Buffer.fr
 
 let files = 0;
 
-/** A file that lives as long as this process, in a folder from which the program finds others. */
+/** A file for as long as this process lives, as deep in the project as the bench. */
 function fileOf(program: string): string {
   const file = `${ROOT}build/bench-${process.pid}-${files++}.mjs`;
   mkdirSync(`${ROOT}build`, { recursive: true });
@@ -53,8 +53,8 @@ export async function measure(
   take: (row: Row) => void,
   progress: (process: number, done: number) => void,
 ): Promise<void> {
-  // files go
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
+  // an end by a signal is an exit as well, which removes the files
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1));
   const file = fileOf(program);
   const whole = { ...order, ...(before !== undefined && { before: fileOf(before) }) };
   if (order.processes === 1) return part(file, { ...whole, process: 0 }, take);

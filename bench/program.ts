@@ -71,8 +71,8 @@ function sameGroup(groups: readonly CaseGroup[], cases: readonly CaseName[]): Ca
 async function measure(name: CaseName, work: CaseWork, earlier: CaseWork | undefined, order: Order): Promise<Row> {
   const { bytes, flops, ours, plain, copy, batchNorm, layers, own } = work;
   const { time, processes, threads, slower } = order;
-  await check(name, work, order);
-  if (earlier) await check(name, earlier, order);
+  await check(nameOf(name), work, order);
+  if (earlier) await check(`${nameOf(name)} of the earlier program`, earlier, order);
   // before and ours are neighbours: what the machine does meanwhile falls on both
   const works: Record<string, Work> = {
     ...(earlier && { before: earlier.ours }),
@@ -84,13 +84,14 @@ async function measure(name: CaseName, work: CaseWork, earlier: CaseWork | undef
     ...(own && { own }),
     ...(threads > 1 && { alone: alone(ours) }),
   };
-  const rounds = { slowRounds: slowRounds(processes), slower: { ours: slower } };
+  const alike = earlier ? ['before', 'ours'] : [];
+  const rounds = { slowRounds: slowRounds(processes), slower: { ours: slower }, alike };
   const times = (await timeTogether(works, time, rounds)) as Row['times'];
   return rowOf(name, { bytes, ...(flops && { flops, peak: work.peak?.() }), times });
 }
 
 /** Holds the results of a work against those of its plain loops. */
-async function check(name: CaseName, work: CaseWork, { own: file }: Order): Promise<void> {
+async function check(name: string, work: CaseWork, { own: file }: Order): Promise<void> {
   const { before, ours, plain, own } = work;
   before?.();
   await ours();
@@ -101,7 +102,7 @@ async function check(name: CaseName, work: CaseWork, { own: file }: Order): Prom
     refuse('--own', `a function that returns in ${file}`, `${error}`);
   }
   const difference = work.difference();
-  if (!(difference < TOLERANCE)) throw new Error(`${nameOf(name)}: differs from the plain loops by ${difference}`);
+  if (!(difference < TOLERANCE)) throw new Error(`${name}: differs from the plain loops by ${difference}`);
 }
 
 /** The same work on this thread alone. */

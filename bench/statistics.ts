@@ -1,5 +1,6 @@
 // What can be said about times that scatter: medians and their intervals, and whether two runs
-// differ. Nothing assumes a distribution; times have long tails.
+// differ. Times have long tails: of them nothing assumes a distribution, but of the mean over
+// processes.
 
 /** The value below which a share of the values lies, between neighbours in proportion. */
 export function quantile(values: readonly number[], share: number): number {

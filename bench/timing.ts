@@ -37,14 +37,15 @@ const SAMPLE = 0.05;
  * one of a call that is longer than a round. Slow works, of which one call takes longer than
  * `time`, are called once in each of `rounds.slowRounds` rounds; the call that showed it is the
  * first. A work that throws ends the run. `rounds.slower` makes a work take longer on purpose, by
- * so many hundredths of its own time.
+ * so many hundredths of its own time. Works of `rounds.alike` are slow together, so that they have
+ * as many rounds.
  */
 export async function timeTogether(
   works: Record<string, Work>,
   time: number,
-  rounds: { slowRounds?: number; slower?: Record<string, number> } = {},
+  rounds: { slowRounds?: number; slower?: Record<string, number>; alike?: readonly string[] } = {},
 ): Promise<Record<string, Timing>> {
-  const { slowRounds: most = slowRounds(1), slower = {} } = rounds;
+  const { slowRounds: most = slowRounds(1), slower = {}, alike = [] } = rounds;
   const names = Object.keys(works);
   const repeats: Record<string, number> = {};
   const taken: Record<string, number> = {};
@@ -54,9 +55,14 @@ export async function timeTogether(
     const start = performance.now();
     await slowed(name, works[name])();
     taken[name] = performance.now() - start;
+  }
+  const longest = Math.max(...alike.map((name) => taken[name]));
+  for (const name of names) {
+    const first = taken[name];
+    if (alike.includes(name)) taken[name] = longest;
     const isSlow = taken[name] > time;
     repeats[name] = isSlow ? 1 : await repeatsOf(works[name]);
-    samples[name] = isSlow ? [[taken[name] * 1000]] : [];
+    samples[name] = isSlow ? [[first * 1000]] : [];
   }
   for (let round = 0; round < ROUNDS; round++) {
     for (const name of round % 2 ? names.toReversed() : names) {

@@ -84,7 +84,7 @@ export function largestOf(values: ArrayLike<number>): number {
   return most;
 }
 
-/** What no absolute value of weights exceeds; NaN where there is one. */
+/** What no absolute value of weights exceeds, up to rounding; NaN where a weight is NaN. */
 export const mostOf = (weight: ExactValues): number =>
   weight instanceof Float64Array ? largestOf(weight) : (weight.most ?? largestOf(allOf(weight)));
 

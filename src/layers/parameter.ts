@@ -4,8 +4,8 @@ import type { Parameter } from '../types.ts';
 import type { StateSlot } from './state.ts';
 
 /**
- * A learned parameter: values, and the gradient that `backward` adds to. Both are arrays for as
- * long as the layer lives.
+ * A learned parameter: values, and the gradient that `backward` adds to. Each is one array for as
+ * long as the layer lives, made when it is asked for.
  */
 export class LearnedParameter implements Parameter {
   readonly shape: readonly number[];

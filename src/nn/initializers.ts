@@ -77,16 +77,18 @@ export function torchUniform(): Initializer {
 }
 
 /**
- * @internal Weights that begin as they are stored. A layer takes them when they are asked for, so
- * they must stay as they are.
+ * @internal Weights that begin as they are stored: the parameter takes that over, and nobody else
+ * keeps it.
  */
 export interface StoredInitializer extends Initializer {
-  readonly stored: Stored;
+  stored: Stored | undefined;
 }
 
 /** @internal */
-export const startingAs = (stored: Stored): StoredInitializer =>
-  Object.assign((values: Float32Array) => stored.write(values, 0), { stored });
+export function startingAs(stored: Stored): StoredInitializer {
+  const init: StoredInitializer = Object.assign((values: Float32Array) => init.stored?.write(values, 0), { stored });
+  return init;
+}
 
 /** How weights begin, as an option; none: as the layer says. */
 export const initializer = () => callable<Initializer>('an initializer');

@@ -2,6 +2,7 @@
 
 import { LearnedParameter } from '../layers/parameter.ts';
 import { countOf } from '../tensors/shape.ts';
+import type { Stored } from '../tensors/stored.ts';
 import { type Initializer, type StoredInitializer, torchUniform } from './initializers.ts';
 import { Random } from './random.ts';
 
@@ -27,8 +28,7 @@ export function learn(
   { bias, init, seed }: LearnedSettings,
 ): Learned {
   const random = new Random(seed);
-  const { stored } = (init ?? {}) as Partial<StoredInitializer>;
-  const weight = stored ?? new Float32Array(countOf(shape));
+  const weight = taken(init) ?? new Float32Array(countOf(shape));
   if (weight instanceof Float32Array) (init ?? torchUniform())(weight, fanIn, fanOut, random);
   const values = new Float32Array(outputs);
   if (bias && !init) torchUniform()(values, fanIn, fanOut, random);
@@ -36,4 +36,11 @@ export function learn(
     weight: new LearnedParameter(shape, weight),
     bias: bias ? new LearnedParameter([outputs], values) : undefined,
   };
+}
+
+/** What an initializer has stored, which then is the parameter's. */
+function taken(init: (Initializer & Partial<StoredInitializer>) | undefined): Stored | undefined {
+  const stored = init?.stored;
+  if (init && stored) init.stored = undefined;
+  return stored;
 }

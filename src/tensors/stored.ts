@@ -3,11 +3,11 @@
 /** Values in f32 that never change, and are written where they are to be. */
 export interface Stored {
   readonly length: number;
-  /** Writes as many as there is room for, from one of them on. */
+  /** Writes as many as there is room for, from one of them on: whole rows of the first axis. */
   write(out: Float32Array, first: number): void;
   /** All of them, where they lie as such in memory. Nobody writes to it. */
   readonly data?: Float32Array;
-  /** What no absolute value exceeds, where that is known. */
+  /** What no absolute value exceeds, up to rounding, where that is quick to say. */
   readonly most?: number;
 }
 

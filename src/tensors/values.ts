@@ -7,8 +7,8 @@ import { copied, held, type Stored } from './stored.ts';
  * Who has kept something worked out from the values asks `isSame`: as long as nobody holds the
  * array, that compares one number.
  *
- * Values that are stored elsewhere are taken into an array when somebody asks for one. A network
- * that is only compiled never does.
+ * Values that are stored elsewhere are taken into an array when somebody asks for one, which a
+ * network that is only compiled never does.
  */
 export class Values {
   #stored: Stored | undefined;

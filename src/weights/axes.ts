@@ -3,6 +3,7 @@
 import { wrongValue } from '../errors.ts';
 import type { Coded, Values } from '../formats/dtypes.ts';
 import { gathered, gatherInto, stridesOf } from '../formats/strides.ts';
+import { largestOf } from '../graph/weights.ts';
 import type { Stored } from '../tensors/stored.ts';
 
 /** Moves axes: the result's axis i is the given one's axis `order[i]`. */
@@ -82,7 +83,9 @@ export function storedKernel(kernel: Kernel, isDepthwise: boolean): StoredKernel
   return {
     length: count,
     shape: own,
-    ...(coded && { most: coded.most }),
+    get most() {
+      return coded?.most ?? largestOf(values as Values);
+    },
     write(out, first) {
       if (out.length === 0) return;
       gatherInto(out, values.subarray(first / row), [out.length / row, ...own.slice(1)], strides);

@@ -13,7 +13,8 @@ export const SCRIPTS = ['.js', '.min.js', '.cjs', '.mjs'];
  * Reads a model.json, or a script with one, and the shards that it names.
  *
  * @param beside finds a file by the name that the model gives it; undefined where there is none
- * @param isOwn whether nobody else has what `beside` finds: weights may be read from it later
+ * @param isOwn whether nobody else has what `beside` finds: it may be written to, and weights read
+ *   from it later
  * @throws ERR_FORMAT
  */
 export async function readTfjsFiles(

@@ -7,8 +7,11 @@ import {
   AvgPool2d,
   AvgPool3d,
   BatchNorm2d,
+  Conv2d,
+  ConvTranspose2d,
   Flatten,
   GlobalAvgPool,
+  Graph,
   HardSigmoid,
   HardTanh,
   type Layer,
@@ -27,11 +30,11 @@ import {
 } from '../../src/index.ts';
 import { checksumOf } from '../../src/infer/file.ts';
 import { load } from '../../src/infer/load.ts';
-import { activations, pooling, reshaping } from '../../src/infer/operations.ts';
+import { activations, convolutions, pooling, reshaping } from '../../src/infer/operations.ts';
 import { normals } from '../support/data.ts';
 import { errorOf } from '../support/errors.ts';
 
-const groups = { activations, pooling, reshaping };
+const groups = { activations, convolutions, pooling, reshaping };
 
 /** A norm with statistics of its own. */
 function norm(channels: number): BatchNorm2d {
@@ -105,6 +108,56 @@ const NETS: Record<string, { net: () => Layer[]; input: number[]; steps: string[
       'upsample ×1.5×2, bilinear',
     ],
     operations: ['pooling', 'reshaping'],
+  },
+  'zeros around the input of a convolution are its padding': {
+    net: () => [
+      new Pad([
+        [0, 1],
+        [2, 1],
+      ]),
+      new Conv2d(3, 8, 3, { stride: 2, seed: 1 }),
+      new Pad(1),
+      new Conv2d(8, 8, 3, { groups: 8, seed: 2 }),
+      new Pad(5),
+      new Conv2d(8, 4, 2, {
+        padding: [
+          [0, 1],
+          [2, 0],
+        ],
+        seed: 3,
+      }),
+    ],
+    input: [2, 3, 9, 10],
+    steps: ['channels last', 'conv 3×3 / 2×2 3 → 8', 'depthwise conv 3×3 8 → 8', 'conv 2×2 8 → 4', 'channels first'],
+    operations: ['convolutions'],
+  },
+  'other values, and before other layers, are written': {
+    net: () => [
+      new Pad(1, { value: 2 }),
+      new Conv2d(3, 4, 3, { seed: 1 }),
+      new Pad(1),
+      new Conv2d(4, 4, 3, { padding: 'same', seed: 2 }),
+      new Pad(1),
+      new ConvTranspose2d(4, 3, 2, { seed: 3 }),
+      new Pad(1),
+      new Pad(1, { mode: 'reflect' }),
+      new Conv2d(3, 2, 3, { seed: 4 }),
+    ],
+    input: [2, 3, 9, 10],
+    steps: [
+      'pad 1, constant',
+      'channels last',
+      'conv 3×3 3 → 4',
+      'pad 1, constant',
+      'conv 3×3 4 → 4',
+      'pad 1, constant',
+      'conv transposed 2×2 4 → 3',
+      'pad 1, constant',
+      'pad 1, reflect',
+      'conv 3×3 3 → 2',
+      'channels first',
+    ],
+    operations: ['convolutions', 'reshaping'],
   },
   'activations, fused where kernels have them': {
     net: () => [
@@ -188,6 +241,15 @@ describe.each(Object.keys(NETS))('%s', (name) => {
     expect(y.every((value, i) => Math.abs(value - expected[i]) < 1e-4)).toBe(true);
     compiled.dispose();
   });
+});
+
+test('zeros that two layers see are written once', () => {
+  const net = new Graph({ x: [2, 5, 5] }, (g, { x }) => {
+    const y = g.apply('zeros', new Pad(1), x);
+    const [a, b] = [new Conv2d(2, 2, 3, { seed: 1 }), new Conv2d(2, 2, 1, { seed: 2 })];
+    return { a: g.apply('a', a, y), b: g.apply('b', b, y) };
+  }).eval();
+  expect(net.compile().steps).toContain('pad 1, constant');
 });
 
 test('wrong shapes are named by their step', () => {

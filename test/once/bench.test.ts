@@ -233,6 +233,10 @@ test('slow work has as many rounds as an interval needs', async () => {
   expect([slow.low, slow.high]).toEqual([Math.min(...slow.rounds[0]), Math.max(...slow.rounds[0])]);
   const { few } = await timeTogether({ few: wait }, 0.5, { slowRounds: slowRounds(5) });
   expect(few.rounds.map(({ length }) => length)).toEqual([2]);
+  // what is compared has as many rounds, also where one of them alone is slow
+  const works = { before: () => {}, ours: wait, plain: () => {} };
+  const { before, ours, plain } = await timeTogether(works, 0.5, { slowRounds: 2, alike: ['before', 'ours'] });
+  expect([before, ours, plain].map(({ rounds }) => rounds[0].length)).toEqual([2, 2, 8]);
 });
 
 const folder = mkdtempSync(join(tmpdir(), 'evenkeel-bench-'));

@@ -396,7 +396,8 @@ describe('configs that are no chain, or say what there is not here', () => {
       dtype: { module: 'keras.dtype_policies', class_name: 'a policy', config, registered_name: null },
     });
     const mode = policy({ mode: 'int8', source_name: 'float32' });
-    const quantised = legacy(sequential(layer('Dense', 'a', { ...bias, ...mode })), dense('a'));
+    const tensors = { ...dense('a'), 'a/a/kernel_scale:0': { data: [0.5, 0.5], shape: [2] } };
+    const quantised = legacy(sequential(layer('Dense', 'a', { ...bias, ...mode })), tensors);
     await expect(quantised.then(loadSequential)).rejects.toThrow(
       "Keras: layer Dense 'a' expected 'kernel' as it is, got one that is quantized: int8_from_float32 (offset 0)",
     );

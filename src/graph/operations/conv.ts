@@ -311,7 +311,8 @@ function multiply(out: Float32Array | Float64Array, exact: Exact, factors: Float
   }
 }
 
-const LARGEST = 3.4028234663852886e38;
+/** Half of what f32 holds: what weights do not exceed may be known up to rounding. */
+const LARGEST = 2 ** 127;
 
 function foldBack(exact: Exact, map: ChannelMap): Exact | string {
   const given = exact.factors;
@@ -353,9 +354,10 @@ export const describeConv: Description<Exact, Rounded> = {
   group: 'convolutions',
   noun: 'a convolution',
   exact: (given) => given,
-  rounded({ factors, ...exact }) {
-    const { weight, bias } = exact;
-    const stored = roundedOf(weight);
+  rounded(given) {
+    const { factors, ...exact }: Exact = given.weight instanceof Float64Array ? whole(given) : given;
+    const { bias } = exact;
+    const stored = roundedOf(exact.weight);
     const write = (out: Float32Array, first: number) => {
       stored.write(out, first);
       multiply(out, exact, factors!, first);

@@ -1,5 +1,6 @@
 import type { OperationGraph } from '../graph.ts';
 import { absorbConstants } from './absorb-constants.ts';
+import { absorbPadding } from './absorb-padding.ts';
 import { addResiduals } from './add-residual.ts';
 import { dropIdle } from './drop-idle.ts';
 import { foldBack } from './fold-back.ts';
@@ -9,7 +10,7 @@ import { turnLayouts } from './turn-layouts.ts';
 
 /** Rewrites a graph to as few operations as possible. Each pass relies on those before it. */
 export function rewrite(graph: OperationGraph): OperationGraph {
-  for (const pass of [absorbConstants, dropIdle, foldBack, foldForward, addResiduals, fuseActivations, turnLayouts])
-    pass(graph);
+  const folding = [absorbConstants, dropIdle, absorbPadding, foldBack, foldForward];
+  for (const pass of [...folding, addResiduals, fuseActivations, turnLayouts]) pass(graph);
   return graph;
 }

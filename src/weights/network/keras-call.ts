@@ -213,18 +213,21 @@ export class KerasCall {
 
   /** A variable of a shape; NaN is any length. */
   weight(leaf: string, shape: readonly number[], otherwise?: string): Known {
-    const policy = policyOf(this.config);
-    if (isQuantized(policy)) throw this.fail(`'${leaf}' as it is`, `one that is quantized: ${policy}`);
     const known =
       this.weights.find(leaf, this.kind, this.config) ??
       (otherwise === undefined ? undefined : this.weights.find(otherwise, this.kind, this.config));
+    const scales = this.weights.find(`${leaf}_scale`);
+    const isFloat = known !== undefined && /^B?F\d/.test(known.dtype);
+    const policy = policyOf(this.config);
+    if (isQuantized(policy) && (scales || !isFloat)) {
+      throw this.fail(`'${leaf}' as it is`, `one that is quantized: ${policy}`);
+    }
     if (!known) {
       const there = this.weights.names;
       const got = there.length ? `none (there are ${there.slice(0, 4).map(quote).join(', ')})` : 'none';
       throw this.fail(`a variable '${leaf}'`, got);
     }
-    if (!/^B?F\d/.test(known.dtype)) throw this.fail(`floating-point numbers as '${leaf}'`, `type ${known.dtype}`);
-    const scales = this.weights.find(`${leaf}_scale`);
+    if (!isFloat) throw this.fail(`floating-point numbers as '${leaf}'`, `type ${known.dtype}`);
     if (scales) throw this.fail(`'${leaf}' as it is`, `one that is quantized, with '${leaf}_scale' beside it`);
     if (this.weights.find(`lora_${leaf}_a`)) {
       const got = `one with 'lora_${leaf}_a' beside it, which is added to it: a .keras file has the sum`;

@@ -622,12 +622,11 @@ const col2Im: Converter = (call) => {
     init: startingWith(weight),
   });
   const whole = windows.map((count, a) => (count - 1) * stride[a] + dilation[a] * (block[a] - 1) + 1);
-  const y = call.draft.apply(
-    loaded(layer, { weight: { data: weight, shape: [columns, 1, ...block] } }),
-    reshaped(call, x, [x.dims[0], columns, ...windows]),
-    call.name,
-    [x.dims[0], channels, ...whole],
-  );
+  const y = call.draft.apply(layer, reshaped(call, x, [x.dims[0], columns, ...windows]), call.name, [
+    x.dims[0],
+    channels,
+    ...whole,
+  ]);
   // what no block reaches is 0
   const cuts = [0, 0, ...pads.slice(0, axes).map((one) => -one)];
   const ends = [0, 0, ...image.map((length, a) => length - whole[a] + pads[a])];
