@@ -6,7 +6,10 @@ import { meanInterval, median, rankTest, shift } from './statistics.ts';
 export interface Run {
   about: About;
   rows: Row[];
-  /** The program that was measured; none where rows were taken from another file. */
+  /**
+   * The program that was measured, which files keep packed; none where rows were taken from another
+   * file.
+   */
   program?: string;
 }
 

@@ -100,7 +100,7 @@ async function report(baseline: Run | undefined, given: Run | undefined): Promis
     about: given ? start : { ...start, load: [load, loadavg()[0]] },
     rows,
     // of what was not measured there is no program
-    ...(!given && { program: packed(program) }),
+    ...(!given && { program }),
   };
   for (const text of notes(rows, run.about)) say(text);
   if (options.csv) {
@@ -128,5 +128,6 @@ function text({ about, rows, program }: Run): string {
   const short = (_: string, value: unknown) =>
     typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(5)) : value;
   const lines = rows.map((row) => JSON.stringify(row, short));
-  return `{"about":${JSON.stringify(about, short)},"rows":[\n${lines.join(',\n')}\n]${program ? `,"program":"${program}"` : ''}}\n`;
+  const kept = program === undefined ? '' : `,"program":"${packed(program)}"`;
+  return `{"about":${JSON.stringify(about, short)},"rows":[\n${lines.join(',\n')}\n]${kept}}\n`;
 }

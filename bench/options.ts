@@ -50,8 +50,6 @@ export function readOptions() {
       own: { type: 'string' },
       loops: { type: 'boolean', default: false },
       slower: { type: 'string', default: '0' },
-      /** Inside: this process is one of several, and prints rows for the first. */
-      part: { type: 'boolean', default: false },
     },
   });
   if (values.help) {

@@ -11,12 +11,11 @@ import type { Order } from './program.ts';
 import { merged } from './timing.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
-const INLINE = fileURLToPath(new URL('../src/wasm/inline.ts', import.meta.url));
 
 /** The program of this checkout, as one module. */
 export async function bundled(): Promise<string> {
   const { outputFiles } = await build({
-    ...{ entryPoints: [`${ROOT}bench/program.ts`], alias: { '#wasm': INLINE }, write: false },
+    ...{ entryPoints: [`${ROOT}bench/program.ts`], tsconfig: `${ROOT}tsconfig.json`, write: false },
     ...{ bundle: true, platform: 'node', format: 'esm', target: 'es2022', minify: true, logLevel: 'error' },
   });
   return outputFiles[0].text;

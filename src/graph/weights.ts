@@ -27,17 +27,31 @@ interface GivenWeights {
 /** Weights that were never folded, or what folding has made of them. */
 export type ExactValues = Stored | Float64Array;
 
+/** What an operation adds up: weights, and a bias for each output channel. */
+export interface Weights {
+  readonly weight: ExactValues;
+  readonly bias: Float32Array | Float64Array | null;
+}
+
+/** The same in f32. */
+export interface RoundedWeights {
+  readonly weight: Stored;
+  readonly bias: Float32Array | null;
+}
+
 /** Weights as they are, to be read by index. */
 export const valuesOf = (weight: ExactValues): Float32Array | Float64Array =>
   weight instanceof Float64Array ? weight : allOf(weight);
 
-/** Weights rounded to f32, to be written where they are to be. */
-export const roundedOf = (weight: ExactValues): Stored =>
-  weight instanceof Float64Array ? held(Float32Array.from(weight)) : weight;
-
 /** Weights in f32; the same where they are it already. */
 export const singles = (values: ArrayLike<number>): Float32Array =>
   values instanceof Float32Array ? values : Float32Array.from(values);
+
+/** Weights and bias rounded to f32. */
+export const roundedOf = ({ weight, bias }: Weights): RoundedWeights => ({
+  weight: weight instanceof Float64Array ? held(singles(weight)) : weight,
+  bias: bias && singles(bias),
+});
 
 /** Weights that do what a layer and then a map of its output channels do. */
 export function foldedBehind(

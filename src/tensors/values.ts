@@ -11,14 +11,22 @@ import { copied, held, type Stored } from './stored.ts';
  * network that is only compiled never does.
  */
 export class Values {
+  /** Where the values are, until there is an array of them. */
   #stored: Stored | undefined;
-  #values: Float32Array | undefined;
+  #values!: Float32Array;
+  #bits!: Int32Array;
   #version = 0;
   #exposed = false;
 
   constructor(values: Float32Array | Stored) {
-    if (values instanceof Float32Array) this.#values = values;
+    if (values instanceof Float32Array) this.#take(values);
     else this.#stored = values;
+  }
+
+  #take(values: Float32Array): void {
+    this.#values = values;
+    this.#bits = bitsOf(values);
+    this.#stored = undefined;
   }
 
   /** For users: whoever has this may write to it at any time. */
@@ -29,10 +37,7 @@ export class Values {
 
   /** For reading, by code that does not keep it. */
   get now(): Float32Array {
-    if (!this.#values) {
-      this.#values = copied(this.#stored!);
-      this.#stored = undefined;
-    }
+    if (this.#stored) this.#take(copied(this.#stored));
     return this.#values;
   }
 
@@ -64,7 +69,7 @@ export class Values {
   isSame({ version, bits }: Snapshot): boolean {
     if (this.#version !== version) return false;
     if (!this.#exposed) return true;
-    const now = bitsOf(this.now);
+    const now = this.#bits;
     for (let i = 0; i < bits.length; i++) if (now[i] !== bits[i]) return false;
     return true;
   }

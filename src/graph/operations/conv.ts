@@ -26,7 +26,7 @@ import {
 import { type ConvPlan, isDepthwise, placesOf, planOf, type Towards } from '../../layers/conv-plan.ts';
 import { Call } from '../../tensors/call.ts';
 import { countOf, unravel } from '../../tensors/shape.ts';
-import { allOf, held, type Stored } from '../../tensors/stored.ts';
+import { allOf, held } from '../../tensors/stored.ts';
 import { floats, store } from '../../wasm/views.ts';
 import { gamma, U, type Valued } from '../error-analysis.ts';
 import {
@@ -42,29 +42,24 @@ import {
 } from '../operation.ts';
 import {
   biasBehind,
-  type ExactValues,
   fitsF32,
   foldedBefore,
   largestOf,
   mostOf,
+  type RoundedWeights,
   roundedOf,
   roundingOf,
-  singles,
   valuesOf,
   type WeightAxes,
+  type Weights,
 } from '../weights.ts';
 
-export interface ConvOperation<W extends ExactValues = ExactValues> extends Operation, ConvSpec {
+/** Weights `[out, in/groups, ...kernel]`, transposed `[in, out/groups, ...kernel]`. */
+export interface ConvOperation extends Operation, ConvSpec, Weights {
   readonly kind: 'conv';
-  /** `[out, in/groups, ...kernel]`, transposed `[in, out/groups, ...kernel]`. */
-  readonly weight: W;
-  /** `[out]`. */
-  readonly bias: Float32Array | Float64Array | null;
 }
 
-interface Rounded extends ConvOperation<Stored> {
-  readonly bias: Float32Array | null;
-}
+type Rounded = ConvOperation & RoundedWeights;
 
 /**
  * Weights that a map of the output channels is folded into stay as they are, beside their factors,
@@ -356,14 +351,13 @@ export const describeConv: Description<Exact, Rounded> = {
   exact: (given) => given,
   rounded(given) {
     const { factors, ...exact }: Exact = given.weight instanceof Float64Array ? whole(given) : given;
-    const { bias } = exact;
-    const stored = roundedOf(exact.weight);
+    const { weight, bias } = roundedOf(exact);
+    if (!factors) return { ...exact, weight, bias };
     const write = (out: Float32Array, first: number) => {
-      stored.write(out, first);
-      multiply(out, exact, factors!, first);
+      weight.write(out, first);
+      multiply(out, exact, factors, first);
     };
-    const own = factors ? { length: stored.length, write } : stored;
-    return { ...exact, weight: own, bias: bias && singles(bias) };
+    return { ...exact, weight: { length: weight.length, write }, bias };
   },
   rounding(exact, { weight }) {
     const most = roundingOf(whole(exact).weight, allOf(weight), axesOf(exact)).reduce((a, b) => Math.max(a, b), 0);

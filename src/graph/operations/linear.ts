@@ -5,35 +5,30 @@ import { activate } from '../../kernels/inference/calls.ts';
 import { linear, pack } from '../../kernels/linear/calls.ts';
 import { Call } from '../../tensors/call.ts';
 import { countOf, linearShape } from '../../tensors/shape.ts';
-import { allOf, held, type Stored } from '../../tensors/stored.ts';
+import { allOf, held } from '../../tensors/stored.ts';
 import { floats, store } from '../../wasm/views.ts';
 import { gamma, U, type Valued } from '../error-analysis.ts';
 import { type Description, type Operation, padded, type Runner, rowsAtOnce } from '../operation.ts';
 import {
-  type ExactValues,
   fitsF32,
   foldedBefore,
   foldedBehind,
+  type RoundedWeights,
   roundedOf,
   roundingOf,
-  singles,
   valuesOf,
   type WeightAxes,
+  type Weights,
 } from '../weights.ts';
 
-export interface LinearOperation<W extends ExactValues = ExactValues> extends Operation {
+/** Weights `[outFeatures, inFeatures]`. */
+export interface LinearOperation extends Operation, Weights {
   readonly kind: 'linear';
   readonly inFeatures: number;
   readonly outFeatures: number;
-  /** `[outFeatures, inFeatures]`. */
-  readonly weight: W;
-  /** `[outFeatures]`. */
-  readonly bias: Float32Array | Float64Array | null;
 }
 
-interface Rounded extends LinearOperation<Stored> {
-  readonly bias: Float32Array | null;
-}
+type Rounded = LinearOperation & RoundedWeights;
 type Exact = LinearOperation;
 
 const biasAt = ({ inFeatures, outFeatures }: Rounded, at: number) => at + padded(outFeatures) * inFeatures;
@@ -103,7 +98,7 @@ export const describeLinear: Description<Exact, Rounded> = {
   runner: runLinear,
   noun: 'a linear layer',
   exact: (given) => given,
-  rounded: (exact) => ({ ...exact, weight: roundedOf(exact.weight), bias: exact.bias && singles(exact.bias) }),
+  rounded: (exact) => ({ ...exact, ...roundedOf(exact) }),
   rounding(exact, { weight }) {
     const most = roundingOf(valuesOf(exact.weight), allOf(weight), axesOf(exact)).reduce((a, b) => Math.max(a, b), 0);
     return most > 0 ? most : null;

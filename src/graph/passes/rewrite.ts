@@ -8,9 +8,19 @@ import { foldForward } from './fold-forward.ts';
 import { fuseActivations } from './fuse-activation.ts';
 import { turnLayouts } from './turn-layouts.ts';
 
+const PASSES = [
+  absorbConstants,
+  dropIdle,
+  absorbPadding,
+  foldBack,
+  foldForward,
+  addResiduals,
+  fuseActivations,
+  turnLayouts,
+];
+
 /** Rewrites a graph to as few operations as possible. Each pass relies on those before it. */
 export function rewrite(graph: OperationGraph): OperationGraph {
-  const folding = [absorbConstants, dropIdle, absorbPadding, foldBack, foldForward];
-  for (const pass of [...folding, addResiduals, fuseActivations, turnLayouts]) pass(graph);
+  for (const pass of PASSES) pass(graph);
   return graph;
 }

@@ -100,7 +100,7 @@ function convolve(
   });
   const lengths = spatial(call, x).map((length, a) => windowsAlong(windows, length, a, padding));
   const dims = withSpatial(call, x, lengths, filters);
-  return call.draft.apply(withBias(layer as Layer, bias && floats(bias.data)), x, name, dims);
+  return call.draft.apply(withBias(layer as Layer, bias?.data), x, name, dims);
 }
 
 function conv(axes: number): KerasConverter {
@@ -208,7 +208,7 @@ function convTranspose(axes: number): KerasConverter {
       return work('add', whole, more[a] - cuts[a][0] - cuts[a][1]);
     });
     const dims = withSpatial(call, x, lengths, filters);
-    const y = call.draft.apply(withBias(layer as Layer, bias && floats(bias.data)), x, call.name, dims);
+    const y = call.draft.apply(withBias(layer as Layer, bias?.data), x, call.name, dims);
     return activated(call, y, call.config.activation);
   };
 }
@@ -223,7 +223,7 @@ const dense: KerasConverter = (call) => {
   const weight = stored(call, kernel, false);
   const layer = new Linear(features, units, { bias: bias !== undefined, init: startingAs(weight) });
   const dims = [...x.dims.slice(0, -1), units];
-  const y = call.draft.apply(withBias(layer as Layer, bias && floats(bias.data)), x, call.name, dims);
+  const y = call.draft.apply(withBias(layer as Layer, bias?.data), x, call.name, dims);
   return activated(call, y, call.config.activation);
 };
 

@@ -125,7 +125,7 @@ export function loaded<L extends Layer>(
 }
 
 /** Gives a layer its bias, where it has one. */
-export function withBias<L extends Layer>(layer: L, bias: Float32Array | undefined): L {
+export function withBias<L extends Layer>(layer: L, bias: ArrayLike<number> | undefined): L {
   if (bias) layer.stateSlots().bias.write(bias);
   return layer;
 }
