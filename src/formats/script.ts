@@ -5,7 +5,7 @@ import { malformed } from '../errors.ts';
 import { quote } from './bytes.ts';
 
 /** Keys of a model.json, one of which its object has. */
-const ROOTS = ['weightsManifest', 'modelTopology'];
+const ROOTS = ['modelTopology', 'weightsManifest'];
 /** Objects around a key that may be the model's. */
 const MOST_ROOTS = 64;
 /** No base64 of a shard is shorter. */
@@ -16,6 +16,18 @@ const SINGLE = 0x27;
 const TICK = 0x60;
 const BACKSLASH = 0x5c;
 const NEWLINE = 0x0a;
+const SPACE = 0x20;
+const NOT = 0x21;
+const DOLLAR = 0x24;
+const STAR = 0x2a;
+const PLUS = 0x2b;
+const COMMA = 0x2c;
+const POINT = 0x2e;
+const SLASH = 0x2f;
+const ZERO = 0x30;
+const COLON = 0x3a;
+const BRACKET = 0x5b;
+const BRACE = 0x7b;
 
 /** Does a file begin as a script does, and no JSON? */
 export function isScript(bytes: Uint8Array): boolean {
@@ -27,72 +39,153 @@ export function isScript(bytes: Uint8Array): boolean {
  * The object of a script that is a model.json, as JSON; undefined where there is none. Keys may be
  * bare words, texts in any quotes; `!0`, `!1` and `void 0` are what minifiers write.
  */
-export function modelInScript(bytes: Uint8Array): Uint8Array | undefined {
-  const text = new TextDecoder().decode(bytes);
+export function modelInScript(script: Uint8Array): Uint8Array | undefined {
+  // a letter for each byte, whichever it is: places are those of the bytes
+  const text = new TextDecoder('latin1').decode(script);
   for (const root of ROOTS) {
-    const key = new RegExp(`["']?\\b${root}\\b["']?\\s*:`).exec(text);
-    if (!key) continue;
-    let start = key.index;
+    const key = keyIn(text, root);
+    if (key < 0) continue;
+    let start = key;
     for (let i = 0; i < MOST_ROOTS; i++) {
       start = text.lastIndexOf('{', start - 1);
       if (start < 0) break;
-      const json = literalAt(text, start);
-      if (json && json.end > key.index) return new TextEncoder().encode(json.text);
+      const literal = literalAt(script, text, start);
+      if (literal && literal.end > key) return literal.json;
       if (start === 0) break;
     }
   }
   return undefined;
 }
 
-const TOKEN =
-  /\s+|\/\/[^\n]*|\/\*[\s\S]*?\*\/|[{}[\]:,]|![01]|void 0|"(?:[^"\\\n]|\\[\s\S])*"|'(?:[^'\\\n]|\\[\s\S])*'|`(?:[^`\\$]|\\[\s\S])*`|[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[A-Za-z_$][\w$]*/y;
-const WORDS: Readonly<Record<string, string>> = {
-  '!0': 'true',
-  '!1': 'false',
-  'void 0': 'null',
-  undefined: 'null',
-};
+/** Where a name first stands as a key; -1 where it does not. */
+function keyIn(text: string, name: string): number {
+  // a search for the pattern itself takes ten times as long
+  const key = new RegExp(`\\b${name}["']?\\s*:`, 'y');
+  for (let at = text.indexOf(name); at >= 0; at = text.indexOf(name, at + 1)) {
+    key.lastIndex = at;
+    if (key.test(text)) return at;
+  }
+  return -1;
+}
 
-/** A literal of objects, lists, texts and numbers as JSON, and where it ends. */
-function literalAt(text: string, start: number): { text: string; end: number } | undefined {
-  const parts: string[] = [];
+/** What a byte may be part of. */
+const LETTER = 1;
+const DIGIT = 2;
+const NUMBER = 4;
+const PLAIN = 8;
+const PARTS: readonly (readonly [number, RegExp])[] = [
+  [LETTER, /[A-Za-z_$]/],
+  [DIGIT, /\d/],
+  [NUMBER, /[\d.+\-eE]/],
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: JSON has none
+  [PLAIN, /[^\u0000-\u001f"'`\\$]/],
+];
+const KINDS = /* @__PURE__ */ Uint8Array.from({ length: 256 }, (_, byte) =>
+  PARTS.reduce((kinds, [kind, pattern]) => (pattern.test(String.fromCharCode(byte)) ? kinds | kind : kinds), 0),
+);
+
+/** Words that are values, as JSON has them. */
+const WORDS: Readonly<Record<string, string>> = { true: 'true', false: 'false', null: 'null', undefined: 'null' };
+
+/**
+ * A literal of objects, lists, texts and numbers as JSON, and where it ends; undefined where
+ * anything else stands in it. It goes byte by byte: minified models have thousands of tokens, and
+ * but for the quotes of keys nearly all of them are JSON.
+ */
+function literalAt(script: Uint8Array, text: string, start: number): { json: Uint8Array; end: number } | undefined {
+  // a byte becomes three at the most, but in texts that are written anew
+  let json = new Uint8Array(3 * (script.length - start));
+  let size = 0;
   let depth = 0;
-  TOKEN.lastIndex = start;
-  for (let at = start; at < text.length; at = TOKEN.lastIndex) {
-    TOKEN.lastIndex = at;
-    const token = TOKEN.exec(text)?.[0];
-    if (token === undefined) return undefined;
-    const [first] = token;
-    if (first === '/' || first.trim() === '') continue;
-    if (!MARKS.includes(first)) {
-      parts.push(asJson(token));
-      if (depth === 0) return undefined;
-      continue;
+  let at = start;
+  const write = (literal: string) => {
+    const bytes = new TextEncoder().encode(literal);
+    const needed = size + bytes.length + 3 * (script.length - at);
+    if (needed > json.length) {
+      const larger = new Uint8Array(2 * needed);
+      larger.set(json.subarray(0, size));
+      json = larger;
     }
-    if (first === '{' || first === '[') depth++;
-    if (first === '}' || first === ']') {
-      depth--;
-      // a comma before the end is none of JSON
-      if (parts.at(-1) === ',') parts.pop();
+    json.set(bytes, size);
+    size += bytes.length;
+  };
+  while (at < script.length) {
+    const from = behindSpace(script, at);
+    const byte = script[from];
+    at = from + 1;
+    if (KINDS[byte] & LETTER) {
+      while (KINDS[script[at]] & (LETTER | DIGIT)) at++;
+      const next = behindSpace(script, at);
+      if (script[next] === COLON) {
+        json[size++] = DOUBLE;
+        for (let i = from; i < at; i++) json[size++] = script[i];
+        json[size++] = DOUBLE;
+        continue;
+      }
+      const word = text.slice(from, at);
+      if (word === 'void' && script[next] === ZERO) at = next + 1;
+      else if (!Object.hasOwn(WORDS, word)) return undefined;
+      write(WORDS[word] ?? 'null');
+    } else if (byte === DOUBLE || byte === SINGLE || byte === TICK) {
+      const before = size;
+      json[size++] = DOUBLE;
+      while (KINDS[script[at]] & PLAIN) json[size++] = script[at++];
+      json[size++] = DOUBLE;
+      if (script[at++] === byte) continue;
+      size = before;
+      at = behindText(script, from);
+      if (at === 0) return undefined;
+      write(JSON.stringify(unescaped(new TextDecoder().decode(script.subarray(from + 1, at - 1)))));
+    } else if (KINDS[byte] & NUMBER) {
+      // minifiers leave out a zero before the point, people one behind it
+      if (byte !== PLUS) at = from;
+      for (let next = script[at]; KINDS[next] & NUMBER; next = script[++at]) {
+        if (next === POINT && !(KINDS[json[size - 1]] & DIGIT)) json[size++] = ZERO;
+        json[size++] = next;
+        if (next === POINT && !(KINDS[script[at + 1]] & DIGIT)) json[size++] = ZERO;
+      }
+    } else if (byte === NOT) {
+      const digit = script[at++] - ZERO;
+      if (digit !== 0 && digit !== 1) return undefined;
+      write(digit ? 'false' : 'true');
+    } else {
+      if (byte === BRACE || byte === BRACKET) depth++;
+      else if (byte === BRACE + 2 || byte === BRACKET + 2) {
+        depth--;
+        // a comma before the end is none of JSON
+        if (json[size - 1] === COMMA) size--;
+      } else if (byte !== COLON && byte !== COMMA) return undefined;
+      json[size++] = byte;
+      if (depth === 0) return { json: json.subarray(0, size), end: at };
     }
-    parts.push(token);
-    if (depth === 0) return { text: parts.join(''), end: TOKEN.lastIndex };
   }
   return undefined;
 }
 
-const MARKS = '{}[]:,';
+/** Where a text ends that begins at some place; 0 where it does not. */
+function behindText(script: Uint8Array, start: number): number {
+  const mark = script[start];
+  for (let at = start + 1; at < script.length; at++) {
+    const byte = script[at];
+    if (byte === mark) return at + 1;
+    if (byte === BACKSLASH) at++;
+    else if (mark === TICK ? byte === DOLLAR : byte === NEWLINE) return 0;
+  }
+  return 0;
+}
 
-/** A text in double quotes that is one in JSON as well. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: JSON has none
-const PLAIN = /^"[^\\\u0000-\u001f]*"$/;
-
-function asJson(token: string): string {
-  if (PLAIN.test(token)) return token;
-  if (Object.hasOwn(WORDS, token)) return WORDS[token];
-  if (/^["'`]/.test(token)) return JSON.stringify(unescaped(token.slice(1, -1)));
-  if (/^[-+.\d]/.test(token)) return `${Number(token)}`;
-  return /^(?:true|false|null)$/.test(token) ? token : JSON.stringify(token);
+/** The next place that neither a space nor a comment has. */
+function behindSpace(script: Uint8Array, from: number): number {
+  let at = from;
+  for (;;) {
+    while (script[at] <= SPACE) at++;
+    if (script[at] !== SLASH) return at;
+    let end = at + 2;
+    if (script[at + 1] === SLASH) while (end < script.length && script[end] !== NEWLINE) end++;
+    else if (script[at + 1] !== STAR) return at;
+    else while (end < script.length && !(script[end++] === STAR && script[end] === SLASH));
+    at = end + 1;
+  }
 }
 
 const ESCAPES: Readonly<Record<string, string>> = { n: '\n', t: '\t', r: '\r', b: '\b', f: '\f', v: '\v', '0': '\0' };

@@ -99,6 +99,67 @@ describe('a layers model of TF.js', () => {
     expect(refused).toBeLessThan(1050);
   });
 
+  test('the object of a script is what a host reads there, however it is written', () => {
+    const random = new Random(6);
+    const one = <T>(...some: T[]): T => some[Math.floor(random.uniform() * some.length)];
+    const space = () => one('', '', '', ' ', '\n\t', '/* {"\'*/', '// ]}\n');
+    const texts = () =>
+      one(
+        "'a'",
+        '"b"',
+        '`c`',
+        "'\u00e9\u4e2d'",
+        `'"'`,
+        `"it's"`,
+        '"$"',
+        "'$'",
+        '`\\``',
+        '"\\n\\u0041\\x42\\/"',
+        '`\n\t`',
+        '""',
+      );
+    const key = (i: number) =>
+      one(`a${i}`, `$b_${i}`, `true${i}`, `e${i}`, `void${i}`, `'c d${i}'`, `"e\\"${i}"`, `"\u00fc${i}"`);
+    const value = (depth: number): string => {
+      const items = (item: (i: number) => string) => {
+        const list = Array.from({ length: Math.floor(random.uniform() * 4) }, (_, i) => item(i));
+        return list.join(',') + (list.length > 0 ? one('', ',') : '') + space();
+      };
+      if (depth > 0 && random.uniform() < 0.4) return `[${items(() => value(depth - 1))}]`;
+      if (depth > 0 && random.uniform() < 0.6) {
+        return `{${items((i) => `${space()}${key(i)}${space()}:${value(depth - 1)}`)}}`;
+      }
+      return `${space()}${one(texts(), '0', '12', '-.5', '+.25', '7.', '.5e-3', '1e21', '5.E2', '!0', '!1', 'void 0', 'undefined', 'null', 'true', 'false')}${space()}`;
+    };
+    for (let i = 0; i < 600; i++) {
+      const literal = `{${one('', 'a:1,')}modelTopology:${value(4)},${one('', '"z":`\n`,')}}`;
+      const want = JSON.stringify(new Function(`return ${literal}`)(), (_, value) => value ?? null);
+      const found = modelInScript(text(`!function(){var q={a:1};return ${literal}}();`));
+      if (!found) throw new Error(`none in ${literal}`);
+      expect(JSON.stringify(JSON.parse(new TextDecoder().decode(found))), literal).toBe(want);
+    }
+  });
+
+  test('a script whose object needs to be run has no model', () => {
+    for (const value of [
+      't',
+      'f()',
+      ['`', '{a}`'].join('$'),
+      '"a',
+      "'a\n'",
+      '/a/',
+      '1n',
+      '0x10',
+      '!2',
+      'a=>a',
+      'void 1',
+      '(1)',
+      '/*',
+      '//',
+    ])
+      expect(modelInScript(text(`x={modelTopology:${value},a:1}`)), value).toBeUndefined();
+  });
+
   test('in scripts, as packages ship them, of which nothing is run', async () => {
     expect(isScript(script)).toBe(true);
     expect(JSON.parse(new TextDecoder().decode(modelInScript(script)))).toEqual(
