@@ -51,6 +51,8 @@ const Entries = /* @__PURE__ */ (() => {
 const NO_ITEMS = Object.freeze([]) as unknown as Json[];
 const NO_ENTRIES = /* @__PURE__ */ Object.freeze(/* @__PURE__ */ new Entries()) as { [key: string]: Json };
 const TOKEN = /true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
+// biome-ignore lint/suspicious/noControlCharactersInRegex: JSON has none
+const PLAIN = /"[^"\\\u0000-\u001f]*"/y;
 const SPACE = [0x20, 0x0a, 0x0d, 0x09];
 /** Parts of a text that are this long are not copied (V8). */
 const SLICED = 13;
@@ -95,15 +97,17 @@ export function parseJson(
     }
   };
   const string = (): string => {
-    const start = at++;
-    let plain = true;
-    for (let code = text.charCodeAt(at); code !== 0x22; code = text.charCodeAt(++at)) {
+    const start = at;
+    PLAIN.lastIndex = at;
+    if (PLAIN.test(text)) {
+      at = PLAIN.lastIndex;
+      return text.slice(start + 1, at - 1);
+    }
+    for (let code = text.charCodeAt(++at); code !== 0x22; code = text.charCodeAt(++at)) {
       if (at >= text.length) throw fail('the end of a string');
       if (code === 0x5c) at++;
-      if (code === 0x5c || code < 0x20) plain = false;
     }
     at++;
-    if (plain) return text.slice(start + 1, at - 1);
     try {
       return JSON.parse(text.slice(start, at));
     } catch {
@@ -121,10 +125,10 @@ export function parseJson(
     }
     if (first === '[') {
       const start = waiting.length;
-      list(']', () => {
+      for (let more = opens(']'); more; more = goesOn(']')) {
         spend(ITEM);
         waiting.push(value(depth + 1));
-      });
+      }
       if (waiting.length === start) return NO_ITEMS;
       spend(CONTAINER);
       return waiting.takeFrom(start);
@@ -133,7 +137,7 @@ export function parseJson(
       let entries = NO_ENTRIES;
       let keys = 0;
       let order = 0;
-      list('}', () => {
+      for (let more = opens('}'); more; more = goesOn('}')) {
         if (entries === NO_ENTRIES) {
           spend(CONTAINER);
           entries = new Entries();
@@ -141,16 +145,12 @@ export function parseJson(
         if (text[at] !== '"') throw fail('a key');
         const start = at;
         const key = string();
-        const again = () => {
-          at = start;
-          return fail('each key once', `${quote(key)} again`);
-        };
         if (member && depth === 0) {
           spend(TABLE_KEY);
           // a part of the text would keep all of it in memory
           const own = key.length < SLICED ? key : JSON.parse(text.slice(start, at));
-          if (!member(own, behindColon(depth))) throw again();
-          return;
+          if (!member(own, behindColon(depth))) throw again(start, key);
+          continue;
         }
         if (++keys <= FEW_KEYS) order = nextOrder(order, key, keys);
         else {
@@ -160,18 +160,24 @@ export function parseJson(
           }
           spend(TABLE_KEY);
         }
-        if (key in entries) throw again();
+        if (key in entries) throw again(start, key);
         entries[key] = behindColon(depth);
-      });
+      }
       return entries;
     }
     TOKEN.lastIndex = at;
-    const token = TOKEN.exec(text)?.[0];
-    if (!token || token.length > LONGEST_TOKEN) throw fail('a value');
-    at += token.length;
-    const parsed = JSON.parse(token);
-    if (typeof parsed === 'number' && !Number.isInteger(parsed)) spend(FRACTION);
-    return parsed;
+    if (!TOKEN.test(text) || TOKEN.lastIndex - at > LONGEST_TOKEN) throw fail('a value');
+    const token = text.slice(at, TOKEN.lastIndex);
+    at = TOKEN.lastIndex;
+    if (first === 't' || first === 'f') return first === 't';
+    if (first === 'n') return null;
+    const number = Number(token);
+    if (!Number.isInteger(number)) spend(FRACTION);
+    return number;
+  };
+  const again = (start: number, key: string) => {
+    at = start;
+    return fail('each key once', `${quote(key)} again`);
   };
   const behindColon = (depth: number): Json => {
     space();
@@ -199,22 +205,23 @@ export function parseJson(
     }
     return order;
   };
-  const list = (close: string, item: () => void) => {
+  /** Whether an item stands behind the bracket that opens a list. */
+  const opens = (close: string): boolean => {
     at++;
     space();
-    if (text[at] === close) {
-      at++;
-      return;
-    }
-    for (;;) {
-      space();
-      item();
-      space();
-      const next = text[at];
-      if (next !== ',' && next !== close) throw fail(`',' or '${close}'`);
-      at++;
-      if (next === close) return;
-    }
+    if (text[at] !== close) return true;
+    at++;
+    return false;
+  };
+  /** Whether another one stands behind an item. */
+  const goesOn = (close: string): boolean => {
+    space();
+    const next = text[at];
+    if (next !== ',' && next !== close) throw fail(`',' or '${close}'`);
+    at++;
+    if (next === close) return false;
+    space();
+    return true;
   };
   const result = value(0);
   space();
