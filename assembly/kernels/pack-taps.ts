@@ -20,6 +20,11 @@ export function pack_taps_f32(
     let p = w;
     let q = packed;
     for (let k: u32 = 0; k < depth; k++, p += step, q += 32) {
+      if (across == 4 && width == 8) {
+        v128.store(q, v128.load(p));
+        v128.store(q, v128.load(p, 16), 16);
+        continue;
+      }
       let from = p;
       let j: u32 = 0;
       for (; j < width; j++, from += across) store<f32>(q + ((<usize>j) << 2), load<f32>(from));

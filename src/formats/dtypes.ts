@@ -13,8 +13,8 @@ export interface Coded {
   readonly codes: Uint8Array | Uint16Array;
   /** What no absolute value exceeds. */
   readonly most: number;
-  /** Puts the value in the place of each code. */
-  decode(codes: Float32Array): void;
+  /** Writes the value of each code; codes may lie where their values go. */
+  decode(codes: ArrayLike<number>, values: Float32Array): void;
 }
 
 /** A tensor of a file. Its values are converted, and copied, when `data` is read. */

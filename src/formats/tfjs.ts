@@ -184,9 +184,11 @@ function textsSize(count: number, bytes: Shards, at: number): number {
 function tensorOf(weight: Stored, bytes: Shards, from: number, to: number): StoredTensor {
   const { name, shape, dtype, scale, min, whole } = weight;
   const quantised = scale !== 1 || min !== 0;
-  const meaningOf = (code: number) => {
-    const value = code * scale + min;
-    return whole ? Math.round(value) : value;
+  const decodeInto = (codes: ArrayLike<number>, values: Float32Array) => {
+    for (let i = 0; i < values.length; i++) {
+      const value = codes[i] * scale + min;
+      values[i] = whole ? Math.round(value) : value;
+    }
   };
   return {
     dtype: quantised ? 'F32' : dtype,
@@ -196,31 +198,17 @@ function tensorOf(weight: Stored, bytes: Shards, from: number, to: number): Stor
       const stored = coded?.codes ?? decode(FORMAT, name, dtype, bytes.slice(from, to), from);
       if (!quantised) return stored as Values;
       const values = new Float32Array(stored.length);
-      if (coded) {
-        values.set(stored);
-        coded.decode(values);
-      } else for (let i = 0; i < values.length; i++) values[i] = meaningOf(stored[i]);
+      decodeInto(stored, values);
       return values;
     },
     get coded(): Coded | undefined {
       const codes = quantised ? codesOf(dtype, bytes.slice(from, to)) : undefined;
       if (!codes) return undefined;
-      const count = 2 ** (8 * codes.BYTES_PER_ELEMENT);
-      const most = Math.max(Math.abs(meaningOf(0)), Math.abs(meaningOf(count - 1)));
-      return { codes, most, decode: (values) => looked(values, meaningOf, count) };
+      const ends = new Float32Array(2);
+      decodeInto([0, 2 ** (8 * codes.BYTES_PER_ELEMENT) - 1], ends);
+      return { codes, most: Math.max(Math.abs(ends[0]), Math.abs(ends[1])), decode: decodeInto };
     },
   };
-}
-
-/** Puts values in the place of codes below `count`: by a table, where it is the shorter one. */
-function looked(codes: Float32Array, meaning: (code: number) => number, count: number): void {
-  if (codes.length < 4 * count) {
-    for (let i = 0; i < codes.length; i++) codes[i] = meaning(codes[i]);
-    return;
-  }
-  const table = new Float32Array(count);
-  for (let code = 0; code < count; code++) table[code] = meaning(code);
-  for (let i = 0; i < codes.length; i++) codes[i] = table[codes[i]];
 }
 
 /** Quantised numbers as they lie in the file, where this host reads them as they are. */

@@ -45,7 +45,7 @@ export const valuesOf = (weight: ExactValues): Float32Array | Float64Array =>
 
 /** Weights in f32; the same where they are it already. */
 export const singles = (values: ArrayLike<number>): Float32Array =>
-  values instanceof Float32Array ? values : Float32Array.from(values);
+  values instanceof Float32Array ? values : new Float32Array(values);
 
 /** Weights and bias rounded to f32. */
 export const roundedOf = ({ weight, bias }: Weights): RoundedWeights => ({
@@ -74,10 +74,11 @@ export function biasBehind(
   outChannels: number,
   { center, scale, shift }: Omit<ChannelMap, 'center'> & Partial<ChannelMap>,
 ): Float64Array {
-  return Float64Array.from(
-    { length: outChannels },
-    (_, o) => ((bias ? bias[o] : 0) - (center ? center[o] : 0)) * scale[o] + shift[o],
-  );
+  const made = new Float64Array(outChannels);
+  for (let o = 0; o < outChannels; o++) {
+    made[o] = ((bias ? bias[o] : 0) - (center ? center[o] : 0)) * scale[o] + shift[o];
+  }
+  return made;
 }
 
 /** The largest absolute value; NaN where there is one. */

@@ -64,6 +64,22 @@ export function packWeights(
   }
 }
 
+/**
+ * Packs rows `first` to `first + count` of weights `[...kernel, in, out]` of one product, of which
+ * there are `rows` in all.
+ */
+export function packRows(
+  backend: Backend,
+  w: number,
+  packed: number,
+  first: number,
+  count: number,
+  rows: number,
+  cols: number,
+): void {
+  packTaps(backend, w, packed + first * PANEL * 4, count, cols, cols, 1, rows * PANEL);
+}
+
 /** Bytes of tables in memory, or of what a call works in. */
 export function tableBytes({ phases, windows, rows }: ConvPlan): number {
   if (windows) return align(windowWork(windows) * 4);

@@ -5,6 +5,11 @@ export interface Stored {
   readonly length: number;
   /** Writes as many as there is room for, from one of them on: whole rows of the first axis. */
   write(out: Float32Array, first: number): void;
+  /**
+   * Writes the same with the first axis innermost, from a row of as many values on, where they lie
+   * so: `[...window, in, out]` of `[out, in, ...window]`.
+   */
+  readonly writeAcross?: ((out: Float32Array, firstRow: number) => void) | undefined;
   /** All of them, where they lie as such in memory. Nobody writes to it. */
   readonly data?: Float32Array;
   /** What no absolute value exceeds, up to rounding, where that is quick to say. */

@@ -89,7 +89,12 @@ export function storedKernel(kernel: Kernel, isDepthwise: boolean): StoredKernel
     write(out, first) {
       if (out.length === 0) return;
       gatherInto(out, values.subarray(first / row), [out.length / row, ...own.slice(1)], strides);
-      coded?.decode(out);
+      coded?.decode(out, out);
+    },
+    writeAcross(out, firstRow) {
+      const lines = values.subarray(firstRow * outer, firstRow * outer + out.length);
+      if (coded) coded.decode(lines, out);
+      else out.set(lines);
     },
   };
 }

@@ -19,6 +19,7 @@ import {
   type ConvChannels,
   fillSource,
   packedLength,
+  packRows,
   packWeights,
   runPlan,
   tableBytes,
@@ -153,19 +154,32 @@ export const runConv: Runner<Rounded> = {
   fill(backend, operation, at) {
     const { weight, bias, kernel, outChannels, groups, transposed } = operation;
     const channels = channelsOf(operation);
-    // panels of one product lie one behind the other
-    const isOne = groups === 1 && !transposed && !isDepthwise(channels);
     const columns = weight.length / outChannels;
-    const rows = isOne ? rowsAtOnce(outChannels, columns) : outChannels;
-    const places = placesBy(operation);
+    const depthwise = isDepthwise(channels);
+    // panels of one product lie one behind the other
+    const isOne = groups === 1 && !transposed && !depthwise;
+    const across = isOne || (depthwise && !transposed) ? weight.writeAcross : undefined;
     const call = new Call(backend);
     try {
-      const from = call.scratch(rows * columns * 4);
-      for (let o = 0; o < outChannels; o += rows) {
-        const count = Math.min(rows, outChannels - o);
-        weight.write(floats(backend.heap, from, count * columns), o * columns);
-        const own = isOne ? { ...channels, outChannels: count } : channels;
-        packWeights(backend, from, at + o * columns * 4, own, countOf(kernel), places, towardsOf(operation));
+      if (across && depthwise) across(floats(backend.heap, at, weight.length), 0);
+      else if (across) {
+        const rows = rowsAtOnce(columns, outChannels);
+        const from = call.scratch(rows * outChannels * 4);
+        for (let row = 0; row < columns; row += rows) {
+          const count = Math.min(rows, columns - row);
+          across(floats(backend.heap, from, count * outChannels), row);
+          packRows(backend, from, at, row, count, columns, outChannels);
+        }
+      } else {
+        const rows = isOne ? rowsAtOnce(outChannels, columns) : outChannels;
+        const places = placesBy(operation);
+        const from = call.scratch(rows * columns * 4);
+        for (let o = 0; o < outChannels; o += rows) {
+          const count = Math.min(rows, outChannels - o);
+          weight.write(floats(backend.heap, from, count * columns), o * columns);
+          const own = isOne ? { ...channels, outChannels: count } : channels;
+          packWeights(backend, from, at + o * columns * 4, own, countOf(kernel), places, towardsOf(operation));
+        }
       }
     } finally {
       call.end();
@@ -311,7 +325,8 @@ const LARGEST = 2 ** 127;
 
 function foldBack(exact: Exact, map: ChannelMap): Exact | string {
   const given = exact.factors;
-  const factors = Float64Array.from(map.scale, (value, o) => (given ? given[o] * value : value));
+  const factors = new Float64Array(map.scale);
+  if (given) for (let o = 0; o < factors.length; o++) factors[o] *= given[o];
   const bias = biasBehind(exact.bias, exact.outChannels, map);
   const own = { ...exact, bias, factors };
   if (mostOf(exact.weight) * largestOf(factors) <= LARGEST && fitsF32(bias)) return own;
@@ -357,7 +372,13 @@ export const describeConv: Description<Exact, Rounded> = {
       weight.write(out, first);
       multiply(out, exact, factors, first);
     };
-    return { ...exact, weight: { length: weight.length, write }, bias };
+    const { writeAcross } = weight;
+    const across = (out: Float32Array, firstRow: number) => {
+      writeAcross!(out, firstRow);
+      for (let i = 0; i < out.length; ) for (let o = 0; o < factors.length; o++, i++) out[i] *= factors[o];
+    };
+    const folded = { length: weight.length, write, writeAcross: exact.transposed ? undefined : writeAcross && across };
+    return { ...exact, weight: folded, bias };
   },
   rounding(exact, { weight }) {
     const most = roundingOf(whole(exact).weight, allOf(weight), axesOf(exact)).reduce((a, b) => Math.max(a, b), 0);
