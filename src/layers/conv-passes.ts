@@ -2,7 +2,7 @@
 // out of panels.
 
 import { NO_ACTIVATION } from '../kernels/activations.ts';
-import { clampOf, conv, depthwiseRows, packTaps, pad, transpose, winograd } from '../kernels/conv/calls.ts';
+import { clampOf, conv, depthwiseRows, packTaps, pad, pixelTable, transpose, winograd } from '../kernels/conv/calls.ts';
 import { windowWork } from '../kernels/conv/windows.ts';
 import type { Backend } from '../kernels/create-backend.ts';
 import { convWeights } from '../kernels/gradients/calls.ts';
@@ -91,10 +91,11 @@ const ALIGN = 64;
 export const align = (bytes: number) => Math.ceil(bytes / ALIGN) * ALIGN;
 
 /** Puts the tables of a phase into memory: where windows begin, where pixels lie, and runs. */
-function placeTables({ heap: { f32 } }: Backend, { at, to, taps, count }: Phase, tables: number): void {
-  f32.set(at, tables >>> 2);
-  f32.set(to, (tables + align(count * 4)) >>> 2);
-  f32.set(taps, (tables + align(count * 4) * 2) >>> 2);
+function placeTables(backend: Backend, samples: number, phase: Phase, tables: number): void {
+  const { counts, at, to, taps, count } = phase;
+  pixelTable(backend, tables, samples, counts, at.first, at.sampleStep, at.steps);
+  pixelTable(backend, tables + align(count * 4), samples, counts, to.first, to.sampleStep, to.steps);
+  backend.heap.f32.set(taps, (tables + align(count * 4) * 2) >>> 2);
 }
 
 /** Pads what is given, or turns it, into a source at `to`. */
@@ -125,14 +126,15 @@ export function runPlan(backend: Backend, plan: ConvPlan, operands: Operands, cl
   let { packed } = operands;
   if (plan.windows) winograd(backend, x, packed, bias, residual, y, tables, plan.windows, clamp);
   if (plan.rows) {
-    backend.heap.f32.set(plan.rows.order, tables >>> 2);
+    const { samples, outHeight } = plan.rows;
+    pixelTable(backend, tables, 1, [1, 1, samples * outHeight], 0, 0, [0, 0, 1]);
     depthwiseRows(backend, x, packed, bias, residual, y, tables, plan.rows, clamp);
   }
   for (const phase of phases) {
     const { count, runs, run, places } = phase;
     const values = isDepthwise ? places * cols : places * depth * panels(cols);
     if (count > 0) {
-      placeTables(backend, phase, tables);
+      placeTables(backend, source.samples, phase, tables);
       for (let g = 0; g < groups; g++) {
         const from = g * depth;
         const into = g * cols;
@@ -174,7 +176,7 @@ export function runWeights(backend: Backend, plan: ConvPlan, x: number, dy: numb
   const { source, phases, isDepthwise, groups, depth, cols, size } = plan;
   const [phase] = phases;
   const { count, runs, run, places } = phase;
-  placeTables(backend, phase, tables);
+  placeTables(backend, source.samples, phase, tables);
   const addresses = { at: tables, to: tables + align(count * 4), taps: tables + align(count * 4) * 2 };
   const sizes = { ...addresses, count, runs, run, cols, isDepthwise };
   for (let g = 0; g < groups; g++) {

@@ -80,14 +80,22 @@ export interface Source {
   readonly isGiven: boolean;
 }
 
-/** Tables of u32, as f32: what memory holds of them. */
-type Table = Float32Array;
+/** Where the pixels of a phase begin: the first one, and how far the next along each axis is. */
+export interface Pixels {
+  readonly first: number;
+  readonly sampleStep: number;
+  readonly steps: Three;
+}
 
 /** One call of a kernel for each group. */
 export interface Phase {
-  readonly at: Table;
-  readonly to: Table;
-  readonly taps: Table;
+  /** How many pixels there are along each axis, of each sample. */
+  readonly counts: Three;
+  /** Windows in the source. */
+  readonly at: Pixels;
+  readonly to: Pixels;
+  /** Of u32, as f32: what memory holds of them. */
+  readonly taps: Float32Array;
   readonly count: number;
   readonly runs: number;
   readonly run: number;
@@ -109,25 +117,18 @@ export interface ConvPlan {
   readonly size: number;
   /** Windows on whole images, which need no tables and no zeros around. */
   readonly windows?: WindowSizes;
-  /** The same of a depthwise convolution, with the numbers of its rows. */
-  readonly rows?: RowSizes & { readonly order: Table };
+  /** The same of a depthwise convolution. */
+  readonly rows?: RowSizes;
 }
 
-/** Where pixels lie: `start + i·step` along each axis, in an array of these lengths. */
-function pixels(samples: number, counts: Three, start: Three, step: Three, lengths: Three, channels: number): Table {
-  const table = new Uint32Array(samples * product(counts));
-  const last = step[2] * channels;
-  let t = 0;
-  for (let n = 0; n < samples; n++) {
-    for (let i = 0; i < counts[0]; i++) {
-      const plane = (n * lengths[0] + start[0] + i * step[0]) * lengths[1] + start[1];
-      for (let j = 0; j < counts[1]; j++) {
-        let at = ((plane + j * step[1]) * lengths[2] + start[2]) * channels;
-        for (let k = 0; k < counts[2]; k++, at += last) table[t++] = at;
-      }
-    }
-  }
-  return new Float32Array(table.buffer);
+/** Pixels at `start + i·step` along each axis of an array of these lengths. */
+function pixels(start: Three, step: Three, [depth, height, width]: Three, channels: number): Pixels {
+  const row = width * channels;
+  return {
+    first: (start[0] * height + start[1]) * row + start[2] * channels,
+    sampleStep: depth * height * row,
+    steps: [step[0] * height * row, step[1] * row, step[2] * channels],
+  };
 }
 
 export const isDepthwise = ({ groups, inChannels }: Pick<ConvGrid, 'groups' | 'inChannels'>) =>
@@ -164,7 +165,7 @@ function windowsFor(
 function rowsFor(
   { samples, kernel, stride, dilation, before, inChannels, outChannels, inLengths, outLengths }: ConvGrid,
   towards: Towards,
-): ConvPlan['rows'] {
+): RowSizes | undefined {
   const isFlat = inLengths[0] === 1 && outLengths[0] === 1 && kernel[0] === 1 && before[0] === 0;
   if (!isFlat || inChannels !== outChannels || dilation.some((step) => step !== 1)) return undefined;
   const forward = towards === 'output';
@@ -174,9 +175,7 @@ function rowsFor(
   const [top, left] = [1, 2].map((axis) => (forward ? before[axis] : kernel[axis] - 1 - before[axis]));
   if (top < 0 || left < 0) return undefined;
   const [, strideHeight, strideWidth] = stride;
-  const order = Uint32Array.from({ length: samples * outHeight }, (_, row) => row);
   return {
-    order: new Float32Array(order.buffer),
     ...{ samples, height, width, outHeight, outWidth, cols: inChannels },
     ...{ kernelHeight, kernelWidth, strideHeight, strideWidth, top, left },
   };
@@ -258,8 +257,9 @@ export function planOf(grid: ConvGrid, towards: Towards, isPadded = false): Conv
       );
       const depth = depthwise ? 1 : channels / groups;
       return {
-        at: pixels(samples, counts, [0, 0, 0], step, padded, channels),
-        to: pixels(samples, counts, forward ? [0, 0, 0] : start, forward ? [1, 1, 1] : stride, into, result),
+        counts,
+        at: pixels([0, 0, 0], step, padded, channels),
+        to: pixels(forward ? [0, 0, 0] : start, forward ? [1, 1, 1] : stride, into, result),
         taps: new Float32Array(Uint32Array.from(taps).buffer),
         count: samples * product(counts),
         runs: taps.length,

@@ -122,6 +122,15 @@ function sizesFor(name: KernelName): Sizes[] {
             }
   } else if (name === 'sum_runs_f32') {
     for (const count of [1, 2, 5, 9, 17]) for (const run of [1, 2, 3, 4, 7, 8]) all.push({ count, run, depth: run });
+  } else if (name === 'pixel_table_f32') {
+    for (const width of [1, 2, 3, 4, 5, 8, 11])
+      for (const step of [0, 1, 3])
+        for (const depth of [1, 2])
+          for (const height of [1, 3]) {
+            const [rowStep, depthStep] = [width * step + 2, height * width * step + 7];
+            const steps = { first: 5 * step, sampleStep: depth * depthStep + 1, depthStep, rowStep, step };
+            all.push({ samples: 1 + (width % 2), depth, height, width, ...steps });
+          }
   } else if (name === 'pack_taps_f32') {
     for (const depth of [1, 2, 3, 5])
       for (const cols of [1, 3, 7, 8, 9, 16, 17])

@@ -191,6 +191,20 @@ export function packTaps(
   withConv(backend).kernels.pack_taps_f32(w, packed, depth, cols, depthStride, colStride, panelStride);
 }
 
+/** Where pixels begin, in a table of u32: see assembly/kernels/pixel-table.ts. */
+export function pixelTable(
+  backend: Backend,
+  table: number,
+  samples: number,
+  [depth, height, width]: Three,
+  first: number,
+  sampleStep: number,
+  [depthStep, rowStep, step]: Three,
+): void {
+  const { kernels } = withConv(backend);
+  kernels.pixel_table_f32(table, samples, depth, height, width, first, sampleStep, depthStep, rowStep, step);
+}
+
 /** Sums of `run` values side by side. */
 export function sumRuns(backend: Backend, x: number, y: number, count: number, run: number): void {
   withConv(backend).kernels.sum_runs_f32(x, y, count, run);

@@ -101,6 +101,30 @@ export function pad_nxc_f32(
   }
 }
 
+export function pixel_table_f32(
+  places: F32,
+  samples: number,
+  depth: number,
+  height: number,
+  width: number,
+  first: number,
+  sampleStep: number,
+  depthStep: number,
+  rowStep: number,
+  step: number,
+): void {
+  const to = table(places);
+  let t = 0;
+  for (let n = 0; n < samples; n++) {
+    for (let d = 0; d < depth; d++) {
+      for (let h = 0; h < height; h++) {
+        const row = first + n * sampleStep + d * depthStep + h * rowStep;
+        for (let w = 0; w < width; w++) to[t++] = row + w * step;
+      }
+    }
+  }
+}
+
 export function pack_taps_f32(
   w: F32,
   packed: F32,

@@ -10,6 +10,7 @@ const TWINS = {
   depthwise_rows_nxc_f32: ['ffffff', js.depthwise_rows_nxc_f32],
   pack_taps_f32: ['ff', js.pack_taps_f32],
   pad_nxc_f32: ['ff', js.pad_nxc_f32],
+  pixel_table_f32: ['f', js.pixel_table_f32],
   sum_runs_f32: ['ff', js.sum_runs_f32],
   winograd_nxc_f32: ['ffffff', js.winograd_nxc_f32],
 } as const satisfies Record<string, Twin>;

@@ -113,6 +113,13 @@ const table = () =>
         ...sizes('toDepth', 'toHeight', 'toWidth', 'front', 'top', 'left'),
       ],
     },
+    pixel_table_f32: {
+      args: [
+        write('table', ({ samples, depth, height, width }) => samples * depth * height * width),
+        ...sizes('samples', 'depth', 'height', 'width'),
+        ...sizes('first', 'sampleStep', 'depthStep', 'rowStep', 'step'),
+      ],
+    },
     sum_runs_f32: {
       args: [read('x', ({ count, run }) => count * run), write('y', ({ count }) => count), ...sizes('count', 'run')],
     },
