@@ -372,7 +372,7 @@ function linearCases(): CaseGroup[] {
         const linear = new Linear(depth, cols, { seed: 1 });
         const { weight, bias } = linear.stateDict();
         const packed = new Float32Array(Math.ceil(cols / 8) * 8 * depth);
-        linearLoops.pack_f32(weight.data as Float32Array, packed, depth, cols, 1, depth);
+        linearLoops.pack_f32(weight.data as Float32Array, packed, depth, cols, 1, depth, 8 * depth);
         const y = new Float32Array(rows * cols);
         const [tx, ty] = [tensor(x, [rows, depth]), zeros([rows, cols])];
         const work: CaseWork = {

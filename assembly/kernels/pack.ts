@@ -1,16 +1,17 @@
 /**
  * pack — a matrix in panels of 8 columns, as `linear` reads it.
  *
- *   packed[o/8][k][o%8] = w[k,o]          columns past the last are 0
+ *   packed[⌊o/8⌋·panelStride + k·8 + o mod 8] = w[k,o]          columns past the last are 0
  *
- * layout    w: element (k, o) lies at k·depthStride + o·colStride; packed [⌈cols/8⌉, depth, 8] f32
- * sizes     cols ≥ 1; depth ≥ 0; one of the strides should be 1
+ * layout    w: element (k, o) lies at k·depthStride + o·colStride; panels
+ *           `panelStride` values apart, of which 8·depth are written
+ * sizes     cols ≥ 1; depth ≥ 0; one of the strides of w should be 1
  * alias     none
  * align     4 bytes required, 16 preferred
  * numerics  exact
  * traffic   8 bytes per element
  */
-export function pack_f32(w: usize, packed: usize, depth: u32, cols: u32, depthStride: u32, colStride: u32): void {
+export function pack_f32(w: usize, packed: usize, depth: u32, cols: u32, depthStride: u32, colStride: u32, panelStride: u32): void {
   const down = (<usize>depthStride) << 2;
   const across = (<usize>colStride) << 2;
   for (let o: u32 = 0; o < cols; o += 8) {
@@ -19,7 +20,7 @@ export function pack_f32(w: usize, packed: usize, depth: u32, cols: u32, depthSt
     else if (colStride == 1) copy(from, packed, depth, down);
     else if (depthStride == 1) transpose(from, packed, depth, across);
     else edge(from, packed, depth, 8, down, across);
-    packed += (<usize>depth) << 5;
+    packed += (<usize>panelStride) << 2;
   }
 }
 

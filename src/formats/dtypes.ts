@@ -9,12 +9,15 @@ import { quote } from './bytes.ts';
 export type Values = Float32Array<ArrayBuffer> | Float64Array<ArrayBuffer>;
 
 /** Whole numbers that stand for values. */
+export type Codes = Uint8Array | Uint16Array | Float32Array | Float64Array;
+
+/** Values by such numbers. */
 export interface Coded {
   readonly codes: Uint8Array | Uint16Array;
   /** What no absolute value exceeds. */
   readonly most: number;
   /** Writes the value of each code; codes may lie where their values go. */
-  decode(codes: ArrayLike<number>, values: Float32Array): void;
+  decode(codes: Codes, values: Float32Array): void;
 }
 
 /** A tensor of a file. Its values are converted, and copied, when `data` is read. */

@@ -7,6 +7,7 @@ import { type Bytes, bytesFrom, concat, mostNamed, quote } from './bytes.ts';
 import {
   bytesPerValue,
   type Coded,
+  type Codes,
   decode,
   encode,
   littleEndian,
@@ -184,11 +185,9 @@ function textsSize(count: number, bytes: Shards, at: number): number {
 function tensorOf(weight: Stored, bytes: Shards, from: number, to: number): StoredTensor {
   const { name, shape, dtype, scale, min, whole } = weight;
   const quantised = scale !== 1 || min !== 0;
-  const decodeInto = (codes: ArrayLike<number>, values: Float32Array) => {
-    for (let i = 0; i < values.length; i++) {
-      const value = codes[i] * scale + min;
-      values[i] = whole ? Math.round(value) : value;
-    }
+  const decodeInto = (codes: Codes, values: Float32Array) => {
+    if (!whole) dequantise(codes, scale, min, values);
+    else for (let i = 0; i < values.length; i++) values[i] = Math.round(codes[i] * scale + min);
   };
   return {
     dtype: quantised ? 'F32' : dtype,
@@ -198,17 +197,22 @@ function tensorOf(weight: Stored, bytes: Shards, from: number, to: number): Stor
       const stored = coded?.codes ?? decode(FORMAT, name, dtype, bytes.slice(from, to), from);
       if (!quantised) return stored as Values;
       const values = new Float32Array(stored.length);
-      decodeInto(stored, values);
+      decodeInto(stored as Codes, values);
       return values;
     },
     get coded(): Coded | undefined {
       const codes = quantised ? codesOf(dtype, bytes.slice(from, to)) : undefined;
       if (!codes) return undefined;
-      const ends = new Float32Array(2);
-      decodeInto([0, 2 ** (8 * codes.BYTES_PER_ELEMENT) - 1], ends);
+      const ends = Float32Array.of(0, 2 ** (8 * codes.BYTES_PER_ELEMENT) - 1);
+      decodeInto(ends, ends);
       return { codes, most: Math.max(Math.abs(ends[0]), Math.abs(ends[1])), decode: decodeInto };
     },
   };
+}
+
+/** By itself, and of few kinds of arrays, so that it is soon compiled well: weights are millions. */
+function dequantise(codes: Codes, scale: number, min: number, values: Float32Array): void {
+  for (let i = 0; i < values.length; i++) values[i] = codes[i] * scale + min;
 }
 
 /** Quantised numbers as they lie in the file, where this host reads them as they are. */

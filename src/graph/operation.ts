@@ -4,7 +4,9 @@
 
 import type { ActivationCode } from '../kernels/activations.ts';
 import type { Backend } from '../kernels/create-backend.ts';
+import { Call } from '../tensors/call.ts';
 import type { Layout } from '../types.ts';
+import { floats } from '../wasm/views.ts';
 import type { Valued } from './error-analysis.ts';
 
 /** Lengths by axis, the batch first; NaN where a length is not known before a batch comes. */
@@ -178,11 +180,32 @@ export const padded = (values: number) => Math.ceil(values / LANES) * LANES * 4;
 const PIECE = 1 << 17;
 
 /**
- * How many rows of a matrix are packed at once: whole panels, so that the rows of millions of
- * weights pass through one small piece of memory.
+ * Passes the rows of a matrix, as many at a time as fill whole panels, through one small piece of
+ * memory: weights are millions.
+ *
+ * @param write puts rows into memory, from one on
+ * @param pack takes them from there
  */
-export const rowsAtOnce = (rows: number, columns: number) =>
-  Math.min(rows, Math.max(LANES, Math.floor(PIECE / (4 * LANES * columns)) * LANES));
+export function inPieces(
+  backend: Backend,
+  rows: number,
+  columns: number,
+  write: (out: Float32Array, first: number) => void,
+  pack: (from: number, first: number, count: number) => void,
+  atOnce = Math.max(LANES, Math.floor(PIECE / (4 * LANES * columns)) * LANES),
+): void {
+  const call = new Call(backend);
+  try {
+    const from = call.scratch(Math.min(rows, atOnce) * columns * 4);
+    for (let first = 0; first < rows; first += atOnce) {
+      const count = Math.min(atOnce, rows - first);
+      write(floats(backend.heap, from, count * columns), first);
+      pack(from, first, count);
+    }
+  } finally {
+    call.end();
+  }
+}
 
 /** Ranks as a file has them: null for no end. */
 export const jsonRanks = ([least, most]: readonly [number, number]) => [least, Number.isFinite(most) ? most : null];

@@ -131,7 +131,7 @@ async function readOpen(
     case 'Keras':
       return networkFromKeras(kerasSource(await keras(bytes)), own);
     case 'TF.js': {
-      const model = await readTfjsFiles(bytes, files.beside, path !== undefined && files.given === undefined);
+      const model = await readTfjsFiles(files);
       return isGraph(model.topology) ? networkFromGraphModel(model, own) : networkFromKeras(tfjsSource(model), own);
     }
     default:

@@ -5,23 +5,25 @@ import { type Bytes, bytesFrom, quote } from '../formats/bytes.ts';
 import { bytesInScript } from '../formats/script.ts';
 import { openTfjs, type TfjsModel } from '../formats/tfjs.ts';
 import { isInside } from '../formats/zip.ts';
+import type { NetworkFiles } from './network-source.ts';
 
 /** What packages call the scripts that stand for shards, behind the shard's name. */
-export const SCRIPTS = ['.js', '.min.js', '.cjs', '.mjs'];
+export const SCRIPTS = ['.min.js', '.js', '.cjs', '.mjs'];
 
 /**
  * Reads a model.json, or a script with one, and the shards that it names.
  *
- * @param beside finds a file by the name that the model gives it; undefined where there is none
- * @param isOwn whether nobody else has what `beside` finds: it may be written to, and weights read
- *   from it later
  * @throws ERR_FORMAT
  */
-export async function readTfjsFiles(
-  model: Bytes,
-  beside: (name: string) => Promise<Bytes | undefined>,
-  isOwn: boolean,
-): Promise<TfjsModel> {
+export async function readTfjsFiles({
+  bytes: model,
+  name: own,
+  path,
+  given,
+  beside,
+}: NetworkFiles): Promise<TfjsModel> {
+  // what comes from the disk nobody else has: it may be written to, and weights read from it later
+  const isOwn = path !== undefined && given === undefined;
   const { paths, read } = openTfjs(model);
   const shards = new Map<string, Uint8Array>();
   for (let at = 0; at < paths.length; at += AT_ONCE) {
@@ -30,7 +32,7 @@ export async function readTfjsFiles(
       if (isInside(path)) continue;
       throw malformed('TF.js', `shard ${quote(path)}`, 'a file beside the model', 'a path out of its folder', 0);
     }
-    const found = await Promise.all(some.map((path) => fileFor(path, beside)));
+    const found = await Promise.all(some.map((path) => fileFor(path, own, beside)));
     some.forEach((path, i) => {
       if (!found[i]) return;
       const { name, bytes } = found[i];
@@ -44,12 +46,17 @@ export async function readTfjsFiles(
 /** Shards that are read at the same time. */
 const AT_ONCE = 16;
 
-/** A shard, or the script that stands for it; undefined where there is neither. */
+/**
+ * A shard, or the script that stands for it; undefined where there is neither. The first name to be
+ * looked for ends as the model's does.
+ */
 async function fileFor(
   path: string,
+  model: string | undefined,
   beside: (name: string) => Promise<Bytes | undefined>,
 ): Promise<{ name: string; bytes: Uint8Array } | undefined> {
-  for (const ending of ['', ...SCRIPTS]) {
+  const alike = SCRIPTS.filter((ending) => model?.endsWith(ending));
+  for (const ending of new Set([...alike, '', ...SCRIPTS])) {
     const name = `${path}${ending}`;
     const found = await beside(name);
     if (found) return { name, bytes: bytesFrom('TF.js', found) };

@@ -163,11 +163,12 @@ function sizesFor(name: KernelName): Sizes[] {
     for (const depth of [0, 1, 2, 3, 4, 5, 7, 8, 17]) {
       for (const cols of [1, 2, 3, 4, 5, 7, 8, 9, 12, 16, 17, 24, 25, 26, 31, 32, 33, 41]) {
         if (name === 'pack_f32') {
+          const panelStride = depth * 8 + 8 * (cols % 3);
           all.push(
-            { depth, cols, depthStride: 1, colStride: depth + 2 },
-            { depth, cols, depthStride: cols + 1, colStride: 1 },
+            { depth, cols, depthStride: 1, colStride: depth + 2, panelStride },
+            { depth, cols, depthStride: cols + 1, colStride: 1, panelStride },
           );
-          all.push({ depth, cols, depthStride: 2, colStride: 2 * depth + 1 });
+          all.push({ depth, cols, depthStride: 2, colStride: 2 * depth + 1, panelStride });
         } else {
           for (const rows of [1, 2, 3, 4, 5, 7, 8, 33]) {
             all.push({ rows, depth, cols, rowStride: depth + (cols % 2), depthStride: 1 });

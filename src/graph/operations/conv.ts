@@ -25,7 +25,6 @@ import {
   tableBytes,
 } from '../../layers/conv-passes.ts';
 import { type ConvPlan, isDepthwise, placesOf, planOf, type Towards } from '../../layers/conv-plan.ts';
-import { Call } from '../../tensors/call.ts';
 import { countOf, unravel } from '../../tensors/shape.ts';
 import { allOf, held } from '../../tensors/stored.ts';
 import { floats, store } from '../../wasm/views.ts';
@@ -35,10 +34,10 @@ import {
   type ChannelMap,
   type Description,
   type Fields,
+  inPieces,
   type Operation,
   padded,
   type Runner,
-  rowsAtOnce,
   type Shape,
 } from '../operation.ts';
 import {
@@ -159,30 +158,19 @@ export const runConv: Runner<Rounded> = {
     // panels of one product lie one behind the other
     const isOne = groups === 1 && !transposed && !depthwise;
     const across = isOne || (depthwise && !transposed) ? weight.writeAcross : undefined;
-    const call = new Call(backend);
-    try {
-      if (across && depthwise) across(floats(backend.heap, at, weight.length), 0);
-      else if (across) {
-        const rows = rowsAtOnce(columns, outChannels);
-        const from = call.scratch(rows * outChannels * 4);
-        for (let row = 0; row < columns; row += rows) {
-          const count = Math.min(rows, columns - row);
-          across(floats(backend.heap, from, count * outChannels), row);
-          packRows(backend, from, at, row, count, columns, outChannels);
-        }
-      } else {
-        const rows = isOne ? rowsAtOnce(outChannels, columns) : outChannels;
-        const places = placesBy(operation);
-        const from = call.scratch(rows * columns * 4);
-        for (let o = 0; o < outChannels; o += rows) {
-          const count = Math.min(rows, outChannels - o);
-          weight.write(floats(backend.heap, from, count * columns), o * columns);
-          const own = isOne ? { ...channels, outChannels: count } : channels;
-          packWeights(backend, from, at + o * columns * 4, own, countOf(kernel), places, towardsOf(operation));
-        }
-      }
-    } finally {
-      call.end();
+    if (across && depthwise) across(floats(backend.heap, at, weight.length), 0);
+    else if (across) {
+      inPieces(backend, columns, outChannels, across, (from, row, count) =>
+        packRows(backend, from, at, row, count, columns, outChannels),
+      );
+    } else {
+      const places = placesBy(operation);
+      const write = (out: Float32Array, o: number) => weight.write(out, o * columns);
+      const pack = (from: number, o: number, count: number) => {
+        const own = isOne ? { ...channels, outChannels: count } : channels;
+        packWeights(backend, from, at + o * columns * 4, own, countOf(kernel), places, towardsOf(operation));
+      };
+      inPieces(backend, outChannels, columns, write, pack, isOne ? undefined : outChannels);
     }
     const vectors = at + weightBytes(operation);
     store(backend.heap, vectors, bias ?? new Float32Array(outChannels));

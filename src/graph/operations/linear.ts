@@ -3,12 +3,11 @@
 import { NO_ACTIVATION } from '../../kernels/activations.ts';
 import { activate } from '../../kernels/inference/calls.ts';
 import { linear, pack } from '../../kernels/linear/calls.ts';
-import { Call } from '../../tensors/call.ts';
 import { countOf, linearShape } from '../../tensors/shape.ts';
 import { allOf, held } from '../../tensors/stored.ts';
-import { floats, store } from '../../wasm/views.ts';
+import { store } from '../../wasm/views.ts';
 import { gamma, U, type Valued } from '../error-analysis.ts';
-import { type Description, type Operation, padded, type Runner, rowsAtOnce } from '../operation.ts';
+import { type Description, inPieces, type Operation, padded, type Runner } from '../operation.ts';
 import {
   fitsF32,
   foldedBefore,
@@ -45,17 +44,15 @@ export const runLinear: Runner<Rounded> = {
   bytes: ({ inFeatures, outFeatures, bias }) => padded(outFeatures) * inFeatures + (bias ? padded(outFeatures) : 0),
   fill(backend, operation, at) {
     const { weight, bias, inFeatures, outFeatures } = operation;
-    const call = new Call(backend);
-    try {
-      const rows = rowsAtOnce(outFeatures, inFeatures);
-      const from = call.scratch(rows * inFeatures * 4);
-      for (let o = 0; o < outFeatures; o += rows) {
-        const count = Math.min(rows, outFeatures - o);
-        weight.write(floats(backend.heap, from, count * inFeatures), o * inFeatures);
-        pack(backend, from, at + o * inFeatures * 4, inFeatures, count, 1, inFeatures);
-      }
-    } finally {
-      call.end();
+    if (weight.writeAcross) {
+      inPieces(backend, inFeatures, outFeatures, weight.writeAcross, (from, row, count) =>
+        pack(backend, from, at + row * 32, count, outFeatures, outFeatures, 1, 8 * inFeatures),
+      );
+    } else {
+      const write = (out: Float32Array, o: number) => weight.write(out, o * inFeatures);
+      inPieces(backend, outFeatures, inFeatures, write, (from, o, count) =>
+        pack(backend, from, at + o * inFeatures * 4, inFeatures, count, 1, inFeatures),
+      );
     }
     if (bias) store(backend.heap, biasAt(operation, at), bias);
   },

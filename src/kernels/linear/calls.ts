@@ -39,7 +39,7 @@ export function linear(
 
 /**
  * The matrix w [depth, cols], element (k, o) at k·depthStride + o·colStride, in the panels that
- * `linear` reads.
+ * `linear` reads; `panelStride`: where it is a part of the rows of one with longer panels.
  */
 export function pack(
   backend: Backend,
@@ -49,6 +49,7 @@ export function pack(
   cols: number,
   depthStride: number,
   colStride: number,
+  panelStride = 8 * depth,
 ): void {
-  withLinear(backend).kernels.pack_f32(w, packed, depth, cols, depthStride, colStride);
+  withLinear(backend).kernels.pack_f32(w, packed, depth, cols, depthStride, colStride, panelStride);
 }

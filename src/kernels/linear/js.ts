@@ -42,10 +42,10 @@ export function pack_f32(
   cols: number,
   depthStride: number,
   colStride: number,
+  panelStride: number,
 ): void {
-  let at = 0;
-  for (let o = 0; o < cols; o += 8) {
-    for (let k = 0; k < depth; k++) {
+  for (let o = 0, panel = 0; o < cols; o += 8, panel += panelStride) {
+    for (let k = 0, at = panel; k < depth; k++) {
       for (let j = o; j < o + 8; j++) packed[at++] = j < cols ? w[k * depthStride + j * colStride] : 0;
     }
   }

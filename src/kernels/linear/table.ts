@@ -30,8 +30,8 @@ const table = () =>
         read('w', ({ depth, cols, depthStride, colStride }) =>
           depth ? (depth - 1) * depthStride + (cols - 1) * colStride + 1 : 0,
         ),
-        write('packed', ({ depth, cols }) => Math.ceil(cols / 8) * depth * 8),
-        ...sizes('depth', 'cols', 'depthStride', 'colStride'),
+        write('packed', ({ depth, cols, panelStride }) => (Math.ceil(cols / 8) - 1) * panelStride + depth * 8),
+        ...sizes('depth', 'cols', 'depthStride', 'colStride', 'panelStride'),
       ],
     },
   }) satisfies Record<string, Row>;

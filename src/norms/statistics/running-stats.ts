@@ -142,7 +142,10 @@ export class RunningStats {
       runningVar: {
         shape,
         read: () => this.variance.now.slice(),
-        refuse: (values) => (Array.prototype.some.call(values, (v) => v < 0) ? 'variances of 0 or more' : undefined),
+        refuse(values) {
+          for (let i = 0; i < values.length; i++) if (values[i] < 0) return 'variances of 0 or more';
+          return undefined;
+        },
         write: (values) => this.variance.writable.set(values),
       },
       batchesTracked: {

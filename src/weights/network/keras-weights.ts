@@ -80,6 +80,7 @@ export class LayerWeights {
   }
 
   #numbered(leaf: string, kind: string | undefined, config: KerasLayer['config'] | undefined): Variable[] {
+    if (kind === undefined) return [];
     const vars = this.#variables.filter(({ scopes }) => scopes.at(-1) === 'vars');
     const names = variableNames(kind, config, vars.length);
     const at = names?.indexOf(leaf) ?? -1;
