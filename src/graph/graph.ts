@@ -128,14 +128,16 @@ export class OperationGraph {
 
   /** How often a value is used, as an input and as an output of the whole. */
   usesOf(value: Value): number {
-    const isIt = (other: Value) => other === value;
-    return this.nodes.reduce((sum, { inputs }) => sum + inputs.filter(isIt).length, this.outputs.filter(isIt).length);
+    let count = 0;
+    for (const output of this.outputs) if (output === value) count++;
+    for (const { inputs } of this.nodes) for (const input of inputs) if (input === value) count++;
+    return count;
   }
 
   /** Takes a node away: whatever used its output uses another value. */
   replace(node: Node, by: Value): void {
     const instead = (value: Value) => (value === node.output ? by : value);
-    for (const other of this.nodes) other.inputs = other.inputs.map(instead);
+    for (const other of this.nodes) if (other.inputs.includes(node.output)) other.inputs = other.inputs.map(instead);
     this.outputs = this.outputs.map(instead);
     this.nodes.splice(this.nodes.indexOf(node), 1);
   }

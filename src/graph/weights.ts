@@ -95,7 +95,11 @@ export function largestOf(values: ArrayLike<number>): number {
     return new Float32Array(Int32Array.of(most).buffer)[0];
   }
   let most = 0;
-  for (let i = 0; i < values.length; i++) most = Math.max(most, Math.abs(values[i]));
+  for (let i = 0; i < values.length; i++) {
+    const magnitude = Math.abs(values[i]);
+    // a NaN stays: nothing is larger
+    if (magnitude > most || Number.isNaN(magnitude)) most = magnitude;
+  }
   return most;
 }
 

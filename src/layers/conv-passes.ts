@@ -16,18 +16,20 @@ const panels = (cols: number) => Math.ceil(cols / PANEL) * PANEL;
 /** Channels of the convolution whose weights they are (`ConvGrid`). */
 export type ConvChannels = Pick<ConvGrid, 'inChannels' | 'outChannels' | 'groups'>;
 
-/** Values of packed weights: `places` by phase. */
-export function packedLength(channels: ConvChannels, places: readonly (readonly number[])[], towards: Towards): number {
+/** Values of packed weights of so many taps, each of which is in one phase. */
+export function packedLength(channels: ConvChannels, taps: number, towards: Towards): number {
   const { inChannels, outChannels, groups } = channels;
-  const all = places.reduce((sum, phase) => sum + phase.length, 0);
-  if (isDepthwise(channels)) return all * outChannels;
+  if (isDepthwise(channels)) return taps * outChannels;
   const [depth, cols] = towards === 'output' ? [inChannels, outChannels] : [outChannels, inChannels];
-  return all * depth * panels(cols / groups);
+  return taps * depth * panels(cols / groups);
 }
 
 /**
  * Packs weights `[out, in/groups, ...kernel]`, which lie in memory, for a product: phase by phase,
  * in each of them group by group.
+ *
+ * @param factors where factors of the output channels lie, in f64, by which weights are multiplied
+ *   (towards outputs, and where channels do not go by themselves); 0 for none
  */
 export function packWeights(
   backend: Backend,
@@ -37,6 +39,7 @@ export function packWeights(
   taps: number,
   places: readonly (readonly number[])[],
   towards: Towards,
+  factors = 0,
 ): void {
   const { inChannels, outChannels, groups } = channels;
   if (isDepthwise(channels)) {
@@ -57,7 +60,8 @@ export function packWeights(
     for (let g = 0; g < groups; g++) {
       phase.forEach((k, i) => {
         const from = w + (g * whole * own * taps + k) * 4;
-        packTaps(backend, from, at + i * depth * PANEL * 4, depth, cols, depthStride, colStride, panelStride);
+        const by = factors && factors + g * whole * 8;
+        packTaps(backend, from, at + i * depth * PANEL * 4, by, depth, cols, depthStride, colStride, panelStride);
       });
       at += panelStride * (panels(cols) / PANEL) * 4;
     }
@@ -72,12 +76,13 @@ export function packRows(
   backend: Backend,
   w: number,
   packed: number,
+  factors: number,
   first: number,
   count: number,
   rows: number,
   cols: number,
 ): void {
-  packTaps(backend, w, packed + first * PANEL * 4, count, cols, cols, 1, rows * PANEL);
+  packTaps(backend, w, packed + first * PANEL * 4, factors, count, cols, cols, 1, rows * PANEL);
 }
 
 /** Bytes of tables in memory, or of what a call works in. */

@@ -254,7 +254,7 @@ export abstract class ConvLayer<R extends number = number> extends LeafLayer<Con
     const towards = this.#spec.transposed ? 'output' : 'input';
     const { grid } = pass;
     const places = placesOf(grid, towards);
-    const packed = call.scratch(packedLength(grid, places, towards) * 4);
+    const packed = call.scratch(packedLength(grid, countOf(this.#spec.kernel), towards) * 4);
     this.#packInto(call, packed, grid, places, towards);
     const source = this.#source(call, this.#plan(pass, towards), from, false);
     this.#product(call, pass, towards, source, packed, 0, dx);
@@ -335,7 +335,7 @@ export abstract class ConvLayer<R extends number = number> extends LeafLayer<Con
     const towards = this.#spec.transposed ? 'input' : 'output';
     const places = placesOf(grid, towards);
     this.#packed ??= new Region(backend().heap);
-    const packed = this.#packed.atLeast(packedLength(grid, places, towards) * 4);
+    const packed = this.#packed.atLeast(packedLength(grid, countOf(this.#spec.kernel), towards) * 4);
     if (this.#packedStamp !== values.stamp) {
       this.#packInto(call, packed, grid, places, towards);
       this.#packedStamp = values.stamp;

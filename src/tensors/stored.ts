@@ -10,6 +10,8 @@ export interface Stored {
    * so: `[...window, in, out]` of `[out, in, ...window]`.
    */
   readonly writeAcross?: ((out: Float32Array, firstRow: number) => void) | undefined;
+  /** What they are the products of: others, and a factor for each place along the first axis. */
+  readonly scaled?: { readonly values: Stored; readonly factors: Float64Array } | undefined;
   /** All of them, where they lie as such in memory. Nobody writes to it. */
   readonly data?: Float32Array;
   /** What no absolute value exceeds, up to rounding, where that is quick to say. */

@@ -27,7 +27,7 @@ import {
 import { type ConvPlan, isDepthwise, placesOf, planOf, type Towards } from '../../layers/conv-plan.ts';
 import { countOf, unravel } from '../../tensors/shape.ts';
 import { allOf, held } from '../../tensors/stored.ts';
-import { floats, store } from '../../wasm/views.ts';
+import { doubles, floats, store } from '../../wasm/views.ts';
 import { gamma, U, type Valued } from '../error-analysis.ts';
 import {
   axisOf,
@@ -85,7 +85,7 @@ const placesBy = (operation: ConvSpec) => {
 };
 
 const weightBytes = (operation: ConvSpec) =>
-  align(packedLength(channelsOf(operation), placesBy(operation), towardsOf(operation)) * 4);
+  align(packedLength(channelsOf(operation), countOf(operation.kernel), towardsOf(operation)) * 4);
 
 const name = (operation: ConvSpec) => {
   const { transposed, kernel, inChannels, outChannels, groups, stride } = operation;
@@ -157,22 +157,35 @@ export const runConv: Runner<Rounded> = {
     const depthwise = isDepthwise(channels);
     // panels of one product lie one behind the other
     const isOne = groups === 1 && !transposed && !depthwise;
-    const across = isOne || (depthwise && !transposed) ? weight.writeAcross : undefined;
+    const vectors = at + weightBytes(operation);
+    const { values, factors } = weight.scaled && !transposed && !depthwise ? weight.scaled : { values: weight };
+    // where the vectors will be
+    const by = factors ? vectors : 0;
+    if (factors) doubles(backend.heap, by, outChannels).set(factors);
+    const across = isOne || (depthwise && !transposed) ? values.writeAcross : undefined;
     if (across && depthwise) across(floats(backend.heap, at, weight.length), 0);
     else if (across) {
       inPieces(backend, columns, outChannels, across, (from, row, count) =>
-        packRows(backend, from, at, row, count, columns, outChannels),
+        packRows(backend, from, at, by, row, count, columns, outChannels),
       );
     } else {
       const places = placesBy(operation);
-      const write = (out: Float32Array, o: number) => weight.write(out, o * columns);
+      const write = (out: Float32Array, o: number) => values.write(out, o * columns);
       const pack = (from: number, o: number, count: number) => {
         const own = isOne ? { ...channels, outChannels: count } : channels;
-        packWeights(backend, from, at + o * columns * 4, own, countOf(kernel), places, towardsOf(operation));
+        packWeights(
+          backend,
+          from,
+          at + o * columns * 4,
+          own,
+          countOf(kernel),
+          places,
+          towardsOf(operation),
+          by && by + o * 8,
+        );
       };
       inPieces(backend, outChannels, columns, write, pack, isOne ? undefined : outChannels);
     }
-    const vectors = at + weightBytes(operation);
     store(backend.heap, vectors, bias ?? new Float32Array(outChannels));
     store(backend.heap, vectors + padded(outChannels), new Float32Array(outChannels).fill(1));
   },
@@ -365,7 +378,13 @@ export const describeConv: Description<Exact, Rounded> = {
       writeAcross!(out, firstRow);
       for (let i = 0; i < out.length; ) for (let o = 0; o < factors.length; o++, i++) out[i] *= factors[o];
     };
-    const folded = { length: weight.length, write, writeAcross: exact.transposed ? undefined : writeAcross && across };
+    const isForward = !exact.transposed;
+    const folded = {
+      length: weight.length,
+      write,
+      writeAcross: isForward ? writeAcross && across : undefined,
+      scaled: isForward ? { values: weight, factors } : undefined,
+    };
     return { ...exact, weight: folded, bias };
   },
   rounding(exact, { weight }) {

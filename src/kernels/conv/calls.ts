@@ -177,18 +177,19 @@ export function transpose(backend: Backend, x: number, y: number, samples: numbe
   kernels.pad_nxc_f32(x, y, 1, samples, rows, 1, 1, 1, cols, 1, 1, cols, 0, 0, 0);
 }
 
-/** One place of the window, packed: see assembly/kernels/pack-taps.ts. */
+/** One place of the window, packed; factors 0 for none: see assembly/kernels/pack-taps.ts. */
 export function packTaps(
   backend: Backend,
   w: number,
   packed: number,
+  factors: number,
   depth: number,
   cols: number,
   depthStride: number,
   colStride: number,
   panelStride: number,
 ): void {
-  withConv(backend).kernels.pack_taps_f32(w, packed, depth, cols, depthStride, colStride, panelStride);
+  withConv(backend).kernels.pack_taps_f32(w, packed, factors, depth, cols, depthStride, colStride, panelStride);
 }
 
 /** Where pixels begin, in a table of u32: see assembly/kernels/pixel-table.ts. */

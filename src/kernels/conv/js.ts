@@ -128,6 +128,7 @@ export function pixel_table_f32(
 export function pack_taps_f32(
   w: F32,
   packed: F32,
+  factors: Float64Array | null,
   depth: number,
   cols: number,
   depthStride: number,
@@ -135,8 +136,9 @@ export function pack_taps_f32(
   panelStride: number,
 ): void {
   for (let o = 0; o < Math.ceil(cols / 8) * 8; o++) {
+    const factor = factors ? factors[o] : 1;
     let at = (o >>> 3) * panelStride + (o & 7);
-    for (let k = 0; k < depth; k++, at += 8) packed[at] = o < cols ? w[k * depthStride + o * colStride] : 0;
+    for (let k = 0; k < depth; k++, at += 8) packed[at] = o < cols ? w[k * depthStride + o * colStride] * factor : 0;
   }
 }
 

@@ -8,7 +8,7 @@ const TWINS = {
   conv_nxc_f32: ['ffffffff', js.conv_nxc_f32],
   depthwise_nxc_f32: ['ffffffff', js.depthwise_nxc_f32],
   depthwise_rows_nxc_f32: ['ffffff', js.depthwise_rows_nxc_f32],
-  pack_taps_f32: ['ff', js.pack_taps_f32],
+  pack_taps_f32: ['ffd', js.pack_taps_f32],
   pad_nxc_f32: ['ff', js.pad_nxc_f32],
   pixel_table_f32: ['f', js.pixel_table_f32],
   sum_runs_f32: ['ff', js.sum_runs_f32],

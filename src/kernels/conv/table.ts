@@ -92,6 +92,7 @@ const table = () =>
       args: [
         read('w', ({ depth, cols, depthStride, colStride }) => (depth - 1) * depthStride + (cols - 1) * colStride + 1),
         write('packed', ({ depth, cols, panelStride }) => (Math.ceil(cols / 8) - 1) * panelStride + 8 * depth),
+        { name: 'factors', type: 'f64', access: 'read', length: cols, optional: true },
         ...sizes('depth', 'cols', 'depthStride', 'colStride', 'panelStride'),
       ],
     },
