@@ -80,11 +80,13 @@ class Shards {
       if (this.#starts[middle] <= from) first = middle;
       else last = middle - 1;
     }
+    const start = this.#starts[first];
+    if (to <= start + (this.#parts[first]?.length ?? 0)) return this.#parts[first].subarray(from - start, to - start);
     const found: Uint8Array[] = [];
     for (let i = first; i < this.#parts.length && this.#starts[i] < to; i++) {
       found.push(this.#parts[i].subarray(Math.max(from - this.#starts[i], 0), to - this.#starts[i]));
     }
-    return found.length === 1 ? found[0] : concat(found);
+    return concat(found);
   }
 }
 
@@ -193,8 +195,8 @@ function tensorOf(weight: Stored, bytes: Shards, from: number, to: number): Stor
     dtype: quantised ? 'F32' : dtype,
     shape,
     get data() {
-      const { coded } = this;
-      const stored = coded?.codes ?? decode(FORMAT, name, dtype, bytes.slice(from, to), from);
+      const own = bytes.slice(from, to);
+      const stored = (quantised && codesOf(dtype, own)) || decode(FORMAT, name, dtype, own, from);
       if (!quantised) return stored as Values;
       const values = new Float32Array(stored.length);
       decodeInto(stored as Codes, values);

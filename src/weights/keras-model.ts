@@ -200,9 +200,14 @@ export const refsOf = ({ args, kwargs }: KerasNode): Ref[] => [...args, ...Objec
 
 /** Settings with tuples as lists, which Keras writes as records in places. */
 export function unwrapped(config: Config): Config {
-  const found: Record<string, Json> = {};
-  for (const [key, value] of Object.entries(config)) found[key] = key === 'layers' ? value : listFrom(value, 0);
-  return found;
+  let found: Record<string, Json> | undefined;
+  for (const [key, value] of Object.entries(config)) {
+    const one = key === 'layers' ? value : listFrom(value, 0);
+    if (one === value) continue;
+    found ??= { ...config };
+    found[key] = one;
+  }
+  return found ?? config;
 }
 
 const TUPLES = ['__tuple__', 'TensorShape', '__tensor_shape__'];

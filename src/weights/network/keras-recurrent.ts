@@ -350,12 +350,17 @@ const bidirectional: KerasConverter = (call) => {
   return [mode === 'ave' ? draft.multiply(sum, scalar(call, 0.5)) : sum, ...last];
 };
 
-export const kerasRecurrents = (): Readonly<Record<string, KerasConverter>> => ({
-  simple_rnn: recurrent('simple_rnn'),
-  gru: recurrent('gru'),
-  lstm: recurrent('lstm'),
-  cu_dnngru: recurrent('gru', true),
-  cu_dnnlstm: recurrent('lstm', true),
-  rnn: cells,
-  bidirectional,
-});
+let table: Readonly<Record<string, KerasConverter>> | undefined;
+
+export function kerasRecurrents(): Readonly<Record<string, KerasConverter>> {
+  table ??= {
+    simple_rnn: recurrent('simple_rnn'),
+    gru: recurrent('gru'),
+    lstm: recurrent('lstm'),
+    cu_dnngru: recurrent('gru', true),
+    cu_dnnlstm: recurrent('lstm', true),
+    rnn: cells,
+    bidirectional,
+  };
+  return table;
+}
