@@ -1,5 +1,6 @@
 // Convolutions: one line per kernel. Their rows stand in src/kernels/conv/table.ts.
 export { conv_nxc_f32 } from '../kernels/conv-nxc';
+export { decode_bytes_f32 } from '../kernels/decode-bytes';
 export { depthwise_nxc_f32 } from '../kernels/depthwise-nxc';
 export { depthwise_rows_nxc_f32 } from '../kernels/depthwise-rows-nxc';
 export { pack_taps_f32 } from '../kernels/pack-taps';

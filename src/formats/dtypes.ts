@@ -14,6 +14,8 @@ export type Codes = Uint8Array | Uint16Array | Float32Array | Float64Array;
 /** Values by such numbers. */
 export interface Coded {
   readonly codes: Uint8Array | Uint16Array;
+  /** Where values are code·scale + min in f64: these two. */
+  readonly line: { readonly scale: number; readonly min: number } | undefined;
   /** What no absolute value exceeds. */
   readonly most: number;
   /** Writes the value of each code; codes may lie where their values go. */

@@ -207,7 +207,8 @@ function tensorOf(weight: Stored, bytes: Shards, from: number, to: number): Stor
       if (!codes) return undefined;
       const ends = Float32Array.of(0, 2 ** (8 * codes.BYTES_PER_ELEMENT) - 1);
       decodeInto(ends, ends);
-      return { codes, most: Math.max(Math.abs(ends[0]), Math.abs(ends[1])), decode: decodeInto };
+      const line = whole ? undefined : { scale, min };
+      return { codes, line, most: Math.max(Math.abs(ends[0]), Math.abs(ends[1])), decode: decodeInto };
     },
   };
 }

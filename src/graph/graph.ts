@@ -129,8 +129,12 @@ export class OperationGraph {
   /** How often a value is used, as an input and as an output of the whole. */
   usesOf(value: Value): number {
     let count = 0;
-    for (const output of this.outputs) if (output === value) count++;
-    for (const { inputs } of this.nodes) for (const input of inputs) if (input === value) count++;
+    const add = (other: Value) => {
+      if (other === value) count++;
+    };
+    this.outputs.forEach(add);
+    // no iterator for each node: passes ask this of every node
+    for (let i = 0; i < this.nodes.length; i++) this.nodes[i].inputs.forEach(add);
     return count;
   }
 

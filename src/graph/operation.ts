@@ -183,14 +183,14 @@ const PIECE = 1 << 17;
  * Passes the rows of a matrix, as many at a time as fill whole panels, through one small piece of
  * memory: weights are millions.
  *
- * @param write puts rows into memory, from one on
+ * @param write puts rows into memory, from one on, at an address
  * @param pack takes them from there
  */
 export function inPieces(
   backend: Backend,
   rows: number,
   columns: number,
-  write: (out: Float32Array, first: number) => void,
+  write: (out: Float32Array, first: number, at: number) => void,
   pack: (from: number, first: number, count: number) => void,
   atOnce = Math.max(LANES, Math.floor(PIECE / (4 * LANES * columns)) * LANES),
 ): void {
@@ -199,7 +199,7 @@ export function inPieces(
     const from = call.scratch(Math.min(rows, atOnce) * columns * 4);
     for (let first = 0; first < rows; first += atOnce) {
       const count = Math.min(atOnce, rows - first);
-      write(floats(backend.heap, from, count * columns), first);
+      write(floats(backend.heap, from, count * columns), first, from);
       pack(from, first, count);
     }
   } finally {

@@ -10,6 +10,8 @@ export interface Stored {
    * so: `[...window, in, out]` of `[out, in, ...window]`.
    */
   readonly writeAcross?: ((out: Float32Array, firstRow: number) => void) | undefined;
+  /** Bytes in the order of `writeAcross` whose values are byte·scale + min, in f64. */
+  readonly bytes?: { readonly codes: Uint8Array; readonly scale: number; readonly min: number } | undefined;
   /** What they are the products of: others, and a factor for each place along the first axis. */
   readonly scaled?: { readonly values: Stored; readonly factors: Float64Array } | undefined;
   /** All of them, where they lie as such in memory. Nobody writes to it. */

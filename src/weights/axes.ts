@@ -83,6 +83,7 @@ export function storedKernel(kernel: Kernel, isDepthwise: boolean): StoredKernel
   return {
     length: count,
     shape: own,
+    bytes: coded?.line && coded.codes instanceof Uint8Array ? { codes: coded.codes, ...coded.line } : undefined,
     get most() {
       return coded?.most ?? largestOf(values as Values);
     },

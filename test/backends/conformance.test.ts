@@ -122,6 +122,8 @@ function sizesFor(name: KernelName): Sizes[] {
             }
   } else if (name === 'sum_runs_f32') {
     for (const count of [1, 2, 5, 9, 17]) for (const run of [1, 2, 3, 4, 7, 8]) all.push({ count, run, depth: run });
+  } else if (name === 'decode_bytes_f32') {
+    for (let count = 0; count <= 35; count++) all.push({ count });
   } else if (name === 'pixel_table_f32') {
     for (const width of [1, 2, 3, 4, 5, 8, 11])
       for (const step of [0, 1, 3])
@@ -225,6 +227,7 @@ const PARAMETERS: Record<string, (random: Random) => number> = {
   seed: (random) => random.bits(),
   threshold: () => 0xb0000000,
   scale: () => 1.25,
+  min: () => -0.375,
   accumulate: (random) => random.bits() & 1,
   eps: () => 1e-5,
   centred: (random) => random.bits() & 1,

@@ -2,7 +2,8 @@
 
 import { geometryOf } from '../../fold/geometry.ts';
 import { NO_ACTIVATION } from '../../kernels/activations.ts';
-import { clampOf, sumRuns, transpose } from '../../kernels/conv/calls.ts';
+import { clampOf, decodeBytes, sumRuns, transpose } from '../../kernels/conv/calls.ts';
+import type { Backend } from '../../kernels/create-backend.ts';
 import { activate, affine } from '../../kernels/inference/calls.ts';
 import {
   type Around,
@@ -26,7 +27,7 @@ import {
 } from '../../layers/conv-passes.ts';
 import { type ConvPlan, isDepthwise, placesOf, planOf, type Towards } from '../../layers/conv-plan.ts';
 import { countOf, unravel } from '../../tensors/shape.ts';
-import { allOf, held } from '../../tensors/stored.ts';
+import { allOf, held, type Stored } from '../../tensors/stored.ts';
 import { doubles, floats, store } from '../../wasm/views.ts';
 import { gamma, U, type Valued } from '../error-analysis.ts';
 import {
@@ -96,6 +97,17 @@ const name = (operation: ConvSpec) => {
   return `${kind}conv${transposed ? ' transposed' : ''} ${window}${step} ${inChannels} → ${outChannels}${parts}`;
 };
 
+/** Writes rows of `[...kernel, in, out]` at an address, where weights lie so. */
+function acrossIn(backend: Backend, { writeAcross, bytes }: Stored, columns: number) {
+  if (!bytes) return writeAcross;
+  const { codes, scale, min } = bytes;
+  return ({ length }: Float32Array, row: number, at: number) => {
+    const behind = new Uint8Array(backend.heap.buffer, at + 3 * length, length);
+    behind.set(codes.subarray(row * columns, row * columns + length));
+    decodeBytes(backend, at, scale, min, length);
+  };
+}
+
 interface Layers {
   readonly plan: ConvPlan;
   /** Channels and pixels of the output. */
@@ -158,33 +170,32 @@ export const runConv: Runner<Rounded> = {
     // panels of one product lie one behind the other
     const isOne = groups === 1 && !transposed && !depthwise;
     const vectors = at + weightBytes(operation);
-    const { values, factors } = weight.scaled && !transposed && !depthwise ? weight.scaled : { values: weight };
-    // where the vectors will be
-    const by = factors ? vectors : 0;
-    if (factors) doubles(backend.heap, by, outChannels).set(factors);
-    const across = isOne || (depthwise && !transposed) ? values.writeAcross : undefined;
-    if (across && depthwise) across(floats(backend.heap, at, weight.length), 0);
-    else if (across) {
-      inPieces(backend, columns, outChannels, across, (from, row, count) =>
-        packRows(backend, from, at, by, row, count, columns, outChannels),
-      );
+    const { values, factors } = (!transposed && weight.scaled) || { values: weight, factors: undefined };
+    const across = transposed || !(isOne || depthwise) ? undefined : acrossIn(backend, values, outChannels);
+    if (across && depthwise) {
+      const packed = floats(backend.heap, at, weight.length);
+      across(packed, 0, at);
+      for (let i = 0; factors && i < packed.length; ) {
+        for (let o = 0; o < outChannels; o++, i++) packed[i] *= factors[o];
+      }
     } else {
-      const places = placesBy(operation);
-      const write = (out: Float32Array, o: number) => values.write(out, o * columns);
-      const pack = (from: number, o: number, count: number) => {
-        const own = isOne ? { ...channels, outChannels: count } : channels;
-        packWeights(
-          backend,
-          from,
-          at + o * columns * 4,
-          own,
-          countOf(kernel),
-          places,
-          towardsOf(operation),
-          by && by + o * 8,
+      // factors lie where the vectors will
+      const by = factors && !depthwise ? vectors : 0;
+      if (by) doubles(backend.heap, by, outChannels).set(factors!);
+      if (across) {
+        inPieces(backend, columns, outChannels, across, (from, row, count) =>
+          packRows(backend, from, at, by, row, count, columns, outChannels),
         );
-      };
-      inPieces(backend, outChannels, columns, write, pack, isOne ? undefined : outChannels);
+      } else {
+        const [places, taps, towards] = [placesBy(operation), countOf(kernel), towardsOf(operation)];
+        const own = depthwise ? weight : values;
+        const pack = (from: number, o: number, count: number) => {
+          const part = isOne ? { ...channels, outChannels: count } : channels;
+          packWeights(backend, from, at + o * columns * 4, part, taps, places, towards, by && by + o * 8);
+        };
+        const write = (out: Float32Array, o: number) => own.write(out, o * columns);
+        inPieces(backend, outChannels, columns, write, pack, isOne ? undefined : outChannels);
+      }
     }
     store(backend.heap, vectors, bias ?? new Float32Array(outChannels));
     store(backend.heap, vectors + padded(outChannels), new Float32Array(outChannels).fill(1));
@@ -373,19 +384,8 @@ export const describeConv: Description<Exact, Rounded> = {
       weight.write(out, first);
       multiply(out, exact, factors, first);
     };
-    const { writeAcross } = weight;
-    const across = (out: Float32Array, firstRow: number) => {
-      writeAcross!(out, firstRow);
-      for (let i = 0; i < out.length; ) for (let o = 0; o < factors.length; o++, i++) out[i] *= factors[o];
-    };
-    const isForward = !exact.transposed;
-    const folded = {
-      length: weight.length,
-      write,
-      writeAcross: isForward ? writeAcross && across : undefined,
-      scaled: isForward ? { values: weight, factors } : undefined,
-    };
-    return { ...exact, weight: folded, bias };
+    const scaled = exact.transposed ? undefined : { values: weight, factors };
+    return { ...exact, weight: { length: weight.length, write, scaled }, bias };
   },
   rounding(exact, { weight }) {
     const most = roundingOf(whole(exact).weight, allOf(weight), axesOf(exact)).reduce((a, b) => Math.max(a, b), 0);

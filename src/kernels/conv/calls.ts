@@ -192,6 +192,11 @@ export function packTaps(
   withConv(backend).kernels.pack_taps_f32(w, packed, factors, depth, cols, depthStride, colStride, panelStride);
 }
 
+/** Bytes, in the last quarter of their values' place: see assembly/kernels/decode-bytes.ts. */
+export function decodeBytes(backend: Backend, y: number, scale: number, min: number, count: number): void {
+  withConv(backend).kernels.decode_bytes_f32(y, scale, min, count);
+}
+
 /** Where pixels begin, in a table of u32: see assembly/kernels/pixel-table.ts. */
 export function pixelTable(
   backend: Backend,

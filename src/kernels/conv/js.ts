@@ -39,6 +39,11 @@ export function conv_nxc_f32(
   }
 }
 
+export function decode_bytes_f32(y: F32, scale: number, min: number, count: number): void {
+  const bytes = new Uint8Array(y.buffer, y.byteOffset + 3 * count, count).slice();
+  for (let i = 0; i < count; i++) y[i] = bytes[i] * scale + min;
+}
+
 export function depthwise_nxc_f32(
   x: F32,
   w: F32,

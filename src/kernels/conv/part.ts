@@ -6,6 +6,7 @@ import * as js from './js.ts';
 
 const TWINS = {
   conv_nxc_f32: ['ffffffff', js.conv_nxc_f32],
+  decode_bytes_f32: ['f', js.decode_bytes_f32],
   depthwise_nxc_f32: ['ffffffff', js.depthwise_nxc_f32],
   depthwise_rows_nxc_f32: ['ffffff', js.depthwise_rows_nxc_f32],
   pack_taps_f32: ['ffd', js.pack_taps_f32],

@@ -54,6 +54,13 @@ const table = () =>
         ...sizes('count', 'runs', 'run', 'cols', 'reach', 'span'),
       ],
     },
+    decode_bytes_f32: {
+      args: [
+        { name: 'y', type: 'f32', access: 'update', length: ({ count }) => count },
+        ...parameters('scale', 'min'),
+        ...sizes('count'),
+      ],
+    },
     depthwise_nxc_f32: {
       split: byPixels('runs', 'cols'),
       args: [
