@@ -70,7 +70,8 @@ export function packWeights(
 
 /**
  * Packs rows `first` to `first + count` of weights `[...kernel, in, out]` of one product, of which
- * there are `rows` in all.
+ * there are `rows` in all; where channels go by themselves, rows stay as they are, and up to seven
+ * values behind the last one are written.
  */
 export function packRows(
   backend: Backend,
@@ -81,8 +82,14 @@ export function packRows(
   count: number,
   rows: number,
   cols: number,
+  isDepthwise: boolean,
 ): void {
-  packTaps(backend, w, packed + first * PANEL * 4, factors, count, cols, cols, 1, rows * PANEL);
+  // rows as panels side by side: what the last panel has beyond the columns, the next row lies over
+  const [at, own] = isDepthwise ? [packed + first * cols * 4, count] : [packed + first * PANEL * 4, 1];
+  const [depth, stride] = isDepthwise ? [1, PANEL] : [count, rows * PANEL];
+  for (let row = 0; row < own; row++) {
+    packTaps(backend, w + row * cols * 4, at + row * cols * 4, factors, depth, cols, cols, 1, stride);
+  }
 }
 
 /** Bytes of tables in memory, or of what a call works in. */

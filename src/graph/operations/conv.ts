@@ -28,7 +28,7 @@ import {
 import { type ConvPlan, isDepthwise, placesOf, planOf, type Towards } from '../../layers/conv-plan.ts';
 import { countOf, unravel } from '../../tensors/shape.ts';
 import { allOf, held, type Stored } from '../../tensors/stored.ts';
-import { doubles, floats, store } from '../../wasm/views.ts';
+import { doubles, store } from '../../wasm/views.ts';
 import { gamma, U, type Valued } from '../error-analysis.ts';
 import {
   axisOf,
@@ -119,13 +119,18 @@ interface Layers {
   readonly turns: boolean;
 }
 
+/** What an operation does with the last shape: memory is reserved for it, and then it is run. */
+const latest = /* @__PURE__ */ new WeakMap<ConvSpec, { readonly shape: Shape; readonly layers: Layers }>();
+
 function layersOf(operation: ConvSpec, shape: Shape): Layers {
-  const outShape = convShape(name(operation), operation, shape);
+  const known = latest.get(operation);
+  if (known?.shape === shape) return known.layers;
+  const outShape = convShape('conv', operation, shape);
   const plan = planOf(gridOf(operation, shape, outShape), towardsOf(operation));
   const places = countOf(lengthsOf(operation, outShape));
   const rows = outShape[0] * places;
   const isFirst = operation.layout === 'channels-first';
-  return {
+  const layers = {
     plan,
     places,
     rows,
@@ -133,6 +138,8 @@ function layersOf(operation: ConvSpec, shape: Shape): Layers {
     copies: !plan.source.isGiven || (isFirst && countOf(plan.source.lengths) > 1),
     turns: isFirst && places > 1,
   };
+  latest.set(operation, { shape, layers });
+  return layers;
 }
 
 /**
@@ -172,30 +179,22 @@ export const runConv: Runner<Rounded> = {
     const vectors = at + weightBytes(operation);
     const { values, factors } = (!transposed && weight.scaled) || { values: weight, factors: undefined };
     const across = transposed || !(isOne || depthwise) ? undefined : acrossIn(backend, values, outChannels);
-    if (across && depthwise) {
-      const packed = floats(backend.heap, at, weight.length);
-      across(packed, 0, at);
-      for (let i = 0; factors && i < packed.length; ) {
-        for (let o = 0; o < outChannels; o++, i++) packed[i] *= factors[o];
-      }
+    // factors lie where the vectors will
+    const by = factors && (across || !depthwise) ? vectors : 0;
+    if (by) doubles(backend.heap, by, outChannels).set(factors!);
+    if (across) {
+      inPieces(backend, columns, outChannels, across, (from, row, count) =>
+        packRows(backend, from, at, by, row, count, columns, outChannels, depthwise),
+      );
     } else {
-      // factors lie where the vectors will
-      const by = factors && !depthwise ? vectors : 0;
-      if (by) doubles(backend.heap, by, outChannels).set(factors!);
-      if (across) {
-        inPieces(backend, columns, outChannels, across, (from, row, count) =>
-          packRows(backend, from, at, by, row, count, columns, outChannels),
-        );
-      } else {
-        const [places, taps, towards] = [placesBy(operation), countOf(kernel), towardsOf(operation)];
-        const own = depthwise ? weight : values;
-        const pack = (from: number, o: number, count: number) => {
-          const part = isOne ? { ...channels, outChannels: count } : channels;
-          packWeights(backend, from, at + o * columns * 4, part, taps, places, towards, by && by + o * 8);
-        };
-        const write = (out: Float32Array, o: number) => own.write(out, o * columns);
-        inPieces(backend, outChannels, columns, write, pack, isOne ? undefined : outChannels);
-      }
+      const [places, taps, towards] = [placesBy(operation), countOf(kernel), towardsOf(operation)];
+      const own = depthwise ? weight : values;
+      const pack = (from: number, o: number, count: number) => {
+        const part = isOne ? { ...channels, outChannels: count } : channels;
+        packWeights(backend, from, at + o * columns * 4, part, taps, places, towards, by && by + o * 8);
+      };
+      const write = (out: Float32Array, o: number) => own.write(out, o * columns);
+      inPieces(backend, outChannels, columns, write, pack, isOne ? undefined : outChannels);
     }
     store(backend.heap, vectors, bias ?? new Float32Array(outChannels));
     store(backend.heap, vectors + padded(outChannels), new Float32Array(outChannels).fill(1));
