@@ -149,7 +149,7 @@ function withShards({ topology, signature, groups }: Manifest, shards: ShardFile
       const { name } = weight;
       if (tensors.has(name)) throw malformed(FORMAT, `weight ${quote(name)}`, 'each name once', 'it again', at);
       const size = sizeOf(weight, bytes, at);
-      tensors.set(name, tensorOf(weight, bytes, at, at + size));
+      tensors.set(name, new TfjsTensor(weight, bytes.slice(at, at + size), at));
       at += size;
     }
     if (at !== bytes.length) throw malformed(FORMAT, 'shards', `${at} bytes`, `${bytes.length}`, at);
@@ -184,34 +184,51 @@ function textsSize(count: number, bytes: Shards, at: number): number {
   return size;
 }
 
-function tensorOf(weight: Stored, bytes: Shards, from: number, to: number): StoredTensor {
-  const { name, shape, dtype, scale, min, whole } = weight;
-  const quantised = scale !== 1 || min !== 0;
-  const decodeInto = (codes: Codes, values: Float32Array) => {
+class TfjsTensor implements StoredTensor {
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  readonly #weight: Stored;
+  readonly #bytes: Uint8Array;
+  /** Where it begins in the bytes of its group, for messages. */
+  readonly #from: number;
+
+  constructor(weight: Stored, bytes: Uint8Array, from: number) {
+    this.dtype = isQuantised(weight) ? 'F32' : weight.dtype;
+    this.shape = weight.shape;
+    this.#weight = weight;
+    this.#bytes = bytes;
+    this.#from = from;
+  }
+
+  get data(): Values {
+    const { name, dtype } = this.#weight;
+    const codes = isQuantised(this.#weight) ? codesOf(dtype, this.#bytes) : undefined;
+    const stored = codes ?? decode(FORMAT, name, dtype, this.#bytes, this.#from);
+    if (!isQuantised(this.#weight)) return stored as Values;
+    const values = new Float32Array(stored.length);
+    this.#decode(stored as Codes, values);
+    return values;
+  }
+
+  get coded(): Coded | undefined {
+    const { dtype, scale, min, whole } = this.#weight;
+    const codes = isQuantised(this.#weight) ? codesOf(dtype, this.#bytes) : undefined;
+    if (!codes) return undefined;
+    const ends = Float32Array.of(0, 2 ** (8 * codes.BYTES_PER_ELEMENT) - 1);
+    this.#decode(ends, ends);
+    const most = Math.max(Math.abs(ends[0]), Math.abs(ends[1]));
+    const line = whole ? undefined : { scale, min };
+    return { codes, line, most, decode: (from, values) => this.#decode(from, values) };
+  }
+
+  #decode(codes: Codes, values: Float32Array): void {
+    const { scale, min, whole } = this.#weight;
     if (!whole) dequantise(codes, scale, min, values);
     else for (let i = 0; i < values.length; i++) values[i] = Math.round(codes[i] * scale + min);
-  };
-  return {
-    dtype: quantised ? 'F32' : dtype,
-    shape,
-    get data() {
-      const own = bytes.slice(from, to);
-      const stored = (quantised && codesOf(dtype, own)) || decode(FORMAT, name, dtype, own, from);
-      if (!quantised) return stored as Values;
-      const values = new Float32Array(stored.length);
-      decodeInto(stored as Codes, values);
-      return values;
-    },
-    get coded(): Coded | undefined {
-      const codes = quantised ? codesOf(dtype, bytes.slice(from, to)) : undefined;
-      if (!codes) return undefined;
-      const ends = Float32Array.of(0, 2 ** (8 * codes.BYTES_PER_ELEMENT) - 1);
-      decodeInto(ends, ends);
-      const line = whole ? undefined : { scale, min };
-      return { codes, line, most: Math.max(Math.abs(ends[0]), Math.abs(ends[1])), decode: decodeInto };
-    },
-  };
+  }
 }
+
+const isQuantised = ({ scale, min }: Stored) => scale !== 1 || min !== 0;
 
 /** By itself, and of few kinds of arrays, so that it is soon compiled well: weights are millions. */
 function dequantise(codes: Codes, scale: number, min: number, values: Float32Array): void {

@@ -314,7 +314,8 @@ function rows(
       leaf,
       given.map((axis) => x.shape[axis]),
     );
-    return { ...known, shape: axes.map((axis) => known.shape[given.indexOf(axis)]) };
+    const { dtype, shape, data } = known;
+    return { dtype, shape: axes.map((axis) => shape[given.indexOf(axis)]), data };
   };
   const [scale, shift] = [weight(gamma), weight(beta)];
   const isTrailing = axes.every((axis, i) => axis === rank - axes.length + i);

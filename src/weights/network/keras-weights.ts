@@ -2,7 +2,7 @@
 
 import { malformed } from '../../errors.ts';
 import { quote } from '../../formats/bytes.ts';
-import type { StoredTensor } from '../../formats/dtypes.ts';
+import type { Coded, StoredTensor } from '../../formats/dtypes.ts';
 import type { KerasLayer } from '../keras-config.ts';
 import { variableNames } from '../keras-kinds.ts';
 import { LayerIndex } from '../keras-owner.ts';
@@ -18,6 +18,29 @@ interface Variable {
 
 /** What is behind a counter is a name as well: `lstm_cell_3`. */
 const bare = (scope: string) => scope.replace(/_\d+$/, '');
+
+/** A variable whose values are decoded when they are asked for, and once. */
+class KnownVariable implements Known {
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  readonly #tensor: StoredTensor;
+  #data: ArrayLike<number> | undefined;
+
+  constructor(tensor: StoredTensor) {
+    this.dtype = tensor.dtype;
+    this.shape = tensor.shape;
+    this.#tensor = tensor;
+  }
+
+  get data(): ArrayLike<number> {
+    this.#data ??= this.#tensor.data as ArrayLike<number>;
+    return this.#data;
+  }
+
+  get coded(): Coded | undefined {
+    return this.#tensor.coded;
+  }
+}
 
 /** The variables of one layer, or of a part of it. */
 export class LayerWeights {
@@ -65,18 +88,7 @@ export class LayerWeights {
     }
     const [{ full, tensor }] = found;
     this.#used.add(full);
-    let data: ArrayLike<number> | undefined;
-    return {
-      dtype: tensor.dtype,
-      shape: tensor.shape,
-      get data() {
-        data ??= tensor.data as ArrayLike<number>;
-        return data;
-      },
-      get coded() {
-        return tensor.coded;
-      },
-    };
+    return new KnownVariable(tensor);
   }
 
   #numbered(leaf: string, kind: string | undefined, config: KerasLayer['config'] | undefined): Variable[] {
