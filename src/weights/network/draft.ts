@@ -30,6 +30,29 @@ export interface Known {
   readonly coded?: Coded | undefined;
 }
 
+/** A constant of a file, decoded when its values are asked for, and once. */
+export class StoredConstant implements Known {
+  readonly dtype: string;
+  readonly shape: Shape;
+  readonly #stored: Known;
+  #data: ArrayLike<number> | undefined;
+
+  constructor(stored: Known) {
+    this.dtype = stored.dtype;
+    this.shape = stored.shape;
+    this.#stored = stored;
+  }
+
+  get data(): ArrayLike<number> {
+    this.#data ??= this.#stored.data;
+    return this.#data;
+  }
+
+  get coded(): Coded | undefined {
+    return this.#stored.coded;
+  }
+}
+
 /** A value that comes at run time, or a constant that is one of its operands. */
 export interface Flow {
   readonly id: number;

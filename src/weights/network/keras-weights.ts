@@ -2,11 +2,11 @@
 
 import { malformed } from '../../errors.ts';
 import { quote } from '../../formats/bytes.ts';
-import type { Coded, StoredTensor } from '../../formats/dtypes.ts';
+import type { StoredTensor } from '../../formats/dtypes.ts';
 import type { KerasLayer } from '../keras-config.ts';
 import { variableNames } from '../keras-kinds.ts';
 import { LayerIndex } from '../keras-owner.ts';
-import type { Known } from './draft.ts';
+import { type Known, StoredConstant } from './draft.ts';
 
 /** A variable: its whole name, and what of it follows the name of its layer. */
 interface Variable {
@@ -18,29 +18,6 @@ interface Variable {
 
 /** What is behind a counter is a name as well: `lstm_cell_3`. */
 const bare = (scope: string) => scope.replace(/_\d+$/, '');
-
-/** A variable whose values are decoded when they are asked for, and once. */
-class KnownVariable implements Known {
-  readonly dtype: string;
-  readonly shape: readonly number[];
-  readonly #tensor: StoredTensor;
-  #data: ArrayLike<number> | undefined;
-
-  constructor(tensor: StoredTensor) {
-    this.dtype = tensor.dtype;
-    this.shape = tensor.shape;
-    this.#tensor = tensor;
-  }
-
-  get data(): ArrayLike<number> {
-    this.#data ??= this.#tensor.data as ArrayLike<number>;
-    return this.#data;
-  }
-
-  get coded(): Coded | undefined {
-    return this.#tensor.coded;
-  }
-}
 
 /** The variables of one layer, or of a part of it. */
 export class LayerWeights {
@@ -88,7 +65,7 @@ export class LayerWeights {
     }
     const [{ full, tensor }] = found;
     this.#used.add(full);
-    return new KnownVariable(tensor);
+    return new StoredConstant(tensor);
   }
 
   #numbered(leaf: string, kind: string | undefined, config: KerasLayer['config'] | undefined): Variable[] {

@@ -14,7 +14,7 @@ import { sizeOf } from '../onnx-constants.ts';
 import { checkOpset, type Graph, graphFor } from '../onnx-graph.ts';
 import { labelOf } from '../onnx-names.ts';
 import { type OnnxStatelessNorm, spreadWeights, statelessNormsOf } from '../onnx-stateless-norms.ts';
-import { Draft, type Flow, type Known } from './draft.ts';
+import { Draft, type Flow, type Known, StoredConstant } from './draft.ts';
 import type { Read } from './loaded-network.ts';
 import { Call, type Converter, type Entry, isFlow, isSymbols, nodeLabel, type Surroundings } from './onnx-call.ts';
 import { control } from './onnx-control.ts';
@@ -245,17 +245,7 @@ class Reading {
     if (!/^(?:B?F|[IU]|BOOL)/.test(constant.dtype)) {
       throw malformed(this.#format, `constant ${quote(name)}`, 'numbers', `type ${constant.dtype}`, 0);
     }
-    let data: ArrayLike<number> | undefined;
-    const { dtype, shape } = constant;
-    // decoded when it is asked for, and once
-    const known: Known = {
-      dtype,
-      shape,
-      get data() {
-        data ??= constant.data;
-        return data;
-      },
-    };
+    const known = new StoredConstant(constant);
     this.#scope.set(name, known);
     return known;
   }

@@ -126,6 +126,9 @@ export class TfGraph {
       get data() {
         return stored.data;
       },
+      get coded() {
+        return stored.coded;
+      },
       raw: NO_BYTES,
       bytes: undefined,
     });
