@@ -11,15 +11,15 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 /** What is bundled, and the most it may weigh, in bytes. */
 export const BUDGETS = [
   { name: 'batch norm in evaluation', code: "export { batchNorm } from 'evenkeel'", budget: 12_400 },
-  { name: 'compiled networks', code: "export { load } from 'evenkeel/infer'", budget: 20_900 },
+  { name: 'compiled networks', code: "export { load } from 'evenkeel/infer'", budget: 21_000 },
   { name: 'the same without WebAssembly', code: "export { batchNorm } from 'evenkeel/js'", budget: 6_600 },
   { name: 'the BatchNorm layer', code: "export { BatchNorm2d } from 'evenkeel'", budget: 38_000 },
-  { name: 'ResNet', code: "export { resnet } from 'evenkeel/models'", budget: 98_100 },
-  { name: 'all of evenkeel', code: "export * from 'evenkeel'", budget: 154_400 },
+  { name: 'ResNet', code: "export { resnet } from 'evenkeel/models'", budget: 99_000 },
+  { name: 'all of evenkeel', code: "export * from 'evenkeel'", budget: 155_400 },
   {
     name: 'reading safetensors',
     code: "export { readSafetensors, fromTorch } from 'evenkeel/weights'",
-    budget: 12_700,
+    budget: 12_750,
   },
 ];
 

@@ -4,8 +4,8 @@
  *   packed[⌊o/8⌋·panelStride + k·8 + o mod 8] = w[k·depthStride + o·colStride]·factors[o],
  *   0 for columns beyond cols
  *
- * layout    factors [cols] f64, null: 1; w: element (k, o) at k·depthStride + o·colStride; panels `panelStride` values apart, of
- *           which 8·depth are written
+ * layout    factors [cols] f64, null: 1; w: element (k, o) at k·depthStride + o·colStride; panels
+ *           `panelStride` values apart, of which 8·depth are written
  * sizes     depth, cols ≥ 1
  * alias     none
  * align     4 bytes; factors 8

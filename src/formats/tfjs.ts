@@ -230,7 +230,7 @@ class TfjsTensor implements StoredTensor {
 
 const isQuantised = ({ scale, min }: Stored) => scale !== 1 || min !== 0;
 
-/** By itself, and of few kinds of arrays, so that it is soon compiled well: weights are millions. */
+/** By itself, and of few kinds of arrays, so that it is soon compiled well: weights are many. */
 function dequantise(codes: Codes, scale: number, min: number, values: Float32Array): void {
   for (let i = 0; i < values.length; i++) values[i] = codes[i] * scale + min;
 }
