@@ -5,7 +5,8 @@ import { malformed } from '../errors.ts';
 import { quote } from './bytes.ts';
 
 /** Keys of a model.json, one of which its object has. */
-const ROOTS = ['modelTopology', 'weightsManifest'];
+const MANIFEST = 'weightsManifest';
+const ROOTS = ['modelTopology', MANIFEST];
 /** Objects around a key that may be the model's. */
 const MOST_ROOTS = 64;
 /** No base64 of a shard is shorter. */
@@ -42,6 +43,7 @@ export function isScript(bytes: Uint8Array): boolean {
 export function modelInScript(script: Uint8Array): Uint8Array | undefined {
   // a letter for each byte, whichever it is: places are those of the bytes
   const text = new TextDecoder('latin1').decode(script);
+  let first: Uint8Array | undefined;
   for (const root of ROOTS) {
     const key = keyIn(text, root);
     if (key < 0) continue;
@@ -50,11 +52,16 @@ export function modelInScript(script: Uint8Array): Uint8Array | undefined {
       start = text.lastIndexOf('{', start - 1);
       if (start < 0) break;
       const literal = literalAt(script, text, start);
-      if (literal && literal.end > key) return literal.json;
+      if (literal && literal.end > key) {
+        // a model has its weights' names
+        if (keyIn(text.slice(start, literal.end), MANIFEST) >= 0) return literal.json;
+        first ??= literal.json;
+        break;
+      }
       if (start === 0) break;
     }
   }
-  return undefined;
+  return first;
 }
 
 /** Where a name first stands as a key; -1 where it does not. */
@@ -68,7 +75,7 @@ function keyIn(text: string, name: string): number {
   return -1;
 }
 
-/** What a byte may be part of. */
+/** What a byte may be part of; of a number, the first one. */
 const LETTER = 1;
 const DIGIT = 2;
 const NUMBER = 4;
@@ -76,13 +83,15 @@ const PLAIN = 8;
 const PARTS: readonly (readonly [number, RegExp])[] = [
   [LETTER, /[A-Za-z_$]/],
   [DIGIT, /\d/],
-  [NUMBER, /[\d.+\-eE]/],
+  [NUMBER, /[\d.+-]/],
   // biome-ignore lint/suspicious/noControlCharactersInRegex: JSON has none
   [PLAIN, /[^\u0000-\u001f"'`\\$]/],
 ];
 const KINDS = /* @__PURE__ */ Uint8Array.from({ length: 256 }, (_, byte) =>
   PARTS.reduce((kinds, [kind, pattern]) => (pattern.test(String.fromCharCode(byte)) ? kinds | kind : kinds), 0),
 );
+
+const NUMERAL = /[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?/y;
 
 /** Words that are values, as JSON has them. */
 const WORDS: Readonly<Record<string, string>> = { true: 'true', false: 'false', null: 'null', undefined: 'null' };
@@ -113,6 +122,11 @@ function literalAt(script: Uint8Array, text: string, start: number): { json: Uin
     const from = behindSpace(script, at);
     const byte = script[from];
     at = from + 1;
+    const last = json[size - 1];
+    const isBehindValue = size > 0 && last !== COLON && last !== COMMA && last !== BRACE && last !== BRACKET;
+    // one value behind another is no literal: 1 + 1, "a" + b, f[0]
+    if (isBehindValue && byte !== COLON && byte !== COMMA && byte !== BRACE + 2 && byte !== BRACKET + 2)
+      return undefined;
     if (KINDS[byte] & LETTER) {
       while (KINDS[script[at]] & (LETTER | DIGIT)) at++;
       const next = behindSpace(script, at);
@@ -135,14 +149,21 @@ function literalAt(script: Uint8Array, text: string, start: number): { json: Uin
       size = before;
       at = behindText(script, from);
       if (at === 0) return undefined;
-      write(JSON.stringify(unescaped(new TextDecoder().decode(script.subarray(from + 1, at - 1)))));
+      write(
+        JSON.stringify(
+          unescaped(new TextDecoder('utf-8', { ignoreBOM: true }).decode(script.subarray(from + 1, at - 1))),
+        ),
+      );
     } else if (KINDS[byte] & NUMBER) {
+      NUMERAL.lastIndex = from;
+      if (!NUMERAL.test(text)) return undefined;
+      at = NUMERAL.lastIndex;
       // minifiers leave out a zero before the point, people one behind it
-      if (byte !== PLUS) at = from;
-      for (let next = script[at]; KINDS[next] & NUMBER; next = script[++at]) {
+      for (let i = byte === PLUS ? from + 1 : from; i < at; i++) {
+        const next = script[i];
         if (next === POINT && !(KINDS[json[size - 1]] & DIGIT)) json[size++] = ZERO;
         json[size++] = next;
-        if (next === POINT && !(KINDS[script[at + 1]] & DIGIT)) json[size++] = ZERO;
+        if (next === POINT && !(KINDS[script[i + 1]] & DIGIT)) json[size++] = ZERO;
       }
     } else if (byte === NOT) {
       const digit = script[at++] - ZERO;

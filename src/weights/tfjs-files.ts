@@ -8,7 +8,7 @@ import { isInside } from '../formats/zip.ts';
 import type { NetworkFiles } from './network-source.ts';
 
 /** What packages call the scripts that stand for shards, behind the shard's name. */
-export const SCRIPTS = ['.min.js', '.js', '.cjs', '.mjs'];
+export const SCRIPTS = ['.js', '.min.js', '.cjs', '.mjs'];
 
 /**
  * Reads a model.json, or a script with one, and the shards that it names.
@@ -55,11 +55,19 @@ async function fileFor(
   model: string | undefined,
   beside: (name: string) => Promise<Bytes | undefined>,
 ): Promise<{ name: string; bytes: Uint8Array } | undefined> {
-  const alike = SCRIPTS.filter((ending) => model?.endsWith(ending));
+  const alike = SCRIPTS.filter((ending) => model?.endsWith(ending)).reverse();
+  let refused: unknown;
   for (const ending of new Set([...alike, '', ...SCRIPTS])) {
     const name = `${path}${ending}`;
-    const found = await beside(name);
-    if (found) return { name, bytes: bytesFrom('TF.js', found) };
+    try {
+      const found = await beside(name);
+      if (found) return { name, bytes: bytesFrom('TF.js', found) };
+    } catch (error) {
+      // servers refuse what they have not: there may be a file of another name
+      if (!alike.includes(ending)) throw error;
+      refused ??= error;
+    }
   }
+  if (refused !== undefined) throw refused;
   return undefined;
 }

@@ -30,7 +30,14 @@ const norm = (name: string, channels: number): Layer => ({
 });
 
 /** conv → norm → depthwise conv → norm → grouped conv → norm → transposed conv → norm → dense. */
-function layersOf(channels: number, axes: 1 | 2, padding: string, multiplier: number, bias: boolean): Layer[] {
+function layersOf(
+  channels: number,
+  axes: 1 | 2,
+  padding: string,
+  multiplier: number,
+  bias: boolean,
+  taps: readonly number[],
+): Layer[] {
   const window = (length: number) => new Array<number>(axes).fill(length);
   const wide = channels * multiplier;
   const layer = (class_name: string, name: string, kernel: Weight, outputs: number, config: object): Layer => ({
@@ -48,8 +55,9 @@ function layersOf(channels: number, axes: 1 | 2, padding: string, multiplier: nu
       filters: channels,
     }),
     norm('a_norm', channels),
-    layer(`DepthwiseConv${axes}D`, 'b', weight('b/depthwise_kernel', ...window(2), channels, multiplier), wide, {
-      ...size(2),
+    layer(`DepthwiseConv${axes}D`, 'b', weight('b/depthwise_kernel', ...taps, channels, multiplier), wide, {
+      kernel_size: taps,
+      strides: window(1),
       depth_multiplier: multiplier,
     }),
     norm('b_norm', wide),
@@ -104,19 +112,25 @@ function modelsOf(layers: readonly Layer[], dtype: 'uint8' | 'uint16', random: R
   };
 }
 
-const cases = [1, 2, 8, 9, 24, 37].flatMap((channels, i) =>
-  ([1, 2] as const).map((axes) => {
+const wide = [1, 2, 8, 9, 24, 37].flatMap((channels, i) =>
+  [[2], [2, 2]].map((taps) => {
     const dtype = i % 3 === 2 ? ('uint16' as const) : ('uint8' as const);
-    return { channels, axes, dtype, multiplier: channels === 1 || i % 2 ? 2 : 1 };
+    return { channels, taps, dtype, multiplier: channels === 1 || i % 2 ? 2 : 1 };
   }),
 );
+// rows of fewer channels than a panel has
+const narrow = [2, 3, 5, 6].flatMap((channels) =>
+  [[5], [7], [8], [3, 5], [4, 4], [2, 4]].map((taps) => ({ channels, taps, dtype: 'uint8' as const, multiplier: 1 })),
+);
 
-for (const { channels, axes, dtype, multiplier } of cases) {
-  const label = `${channels} channels, ${axes} axes, ${dtype}, ${multiplier} outputs for each`;
+for (const { channels, taps, dtype, multiplier } of [...wide, ...narrow]) {
+  const axes = taps.length as 1 | 2;
+  const label = `${channels} channels, ${taps.join(' × ')} taps, ${dtype}, ${multiplier} outputs for each`;
   test(`quantised kernels are those values as floats: ${label}`, async () => {
     const random = new Random(channels + axes);
-    const padding = channels % 2 ? 'same' : 'valid';
-    const models = modelsOf(layersOf(channels, axes, padding, multiplier, channels !== 8), dtype, random);
+    const padding = channels % 2 || taps[0] > 2 ? 'same' : 'valid';
+    const layers = layersOf(channels, axes, padding, multiplier, channels !== 8, taps);
+    const models = modelsOf(layers, dtype, random);
     const [quantised, plain] = await Promise.all([loadNetwork(models.quantised), loadNetwork(models.plain)]);
     const shape = [2, ...(axes === 1 ? [7] : [7, 7]), 3];
     const x = { data: Float32Array.from({ length: 2 * 7 ** axes * 3 }, () => random.normal()), shape };

@@ -154,10 +154,30 @@ describe('a layers model of TF.js', () => {
       'a=>a',
       'void 1',
       '(1)',
+      '1 + 1',
+      '1 +1',
+      '[1 2]',
+      '[1 /**/ 2]',
+      '+"5"',
+      '+!0',
+      '.',
+      '..5',
+      '[...[1]]',
+      '"a"+"b"',
+      '"a" "b"',
+      'a[0]',
+      '5 .5',
       '/*',
       '//',
     ])
       expect(modelInScript(text(`x={modelTopology:${value},a:1}`)), value).toBeUndefined();
+  });
+
+  test('the object with weights is the model, where another one has a key of it', () => {
+    const script = 'var none={modelTopology:null};export default {modelTopology:{a:1},weightsManifest:[]}';
+    expect(new TextDecoder().decode(modelInScript(text(script)))).toBe(
+      '{"modelTopology":{"a":1},"weightsManifest":[]}',
+    );
   });
 
   test('in scripts, as packages ship them, of which nothing is run', async () => {

@@ -26,6 +26,7 @@ import {
   tableBytes,
 } from '../../layers/conv-passes.ts';
 import { type ConvPlan, isDepthwise, placesOf, planOf, type Towards } from '../../layers/conv-plan.ts';
+import { Call } from '../../tensors/call.ts';
 import { countOf, unravel } from '../../tensors/shape.ts';
 import { allOf, held, type Stored } from '../../tensors/stored.ts';
 import { doubles, store } from '../../wasm/views.ts';
@@ -179,23 +180,28 @@ export const runConv: Runner<Rounded> = {
     const vectors = at + weightBytes(operation);
     const { values, factors } = (!transposed && weight.scaled) || { values: weight, factors: undefined };
     const across = transposed || !(isOne || depthwise) ? undefined : acrossIn(backend, values, outChannels);
-    // factors lie where the vectors will
-    const by = factors && (across || !depthwise) ? vectors : 0;
-    if (by) doubles(backend.heap, by, outChannels).set(factors!);
-    if (across) {
-      inPieces(backend, columns, outChannels, across, (from, row, count) =>
-        packRows(backend, from, at, by, row, count, columns, outChannels, depthwise),
-      );
-    } else {
-      const [places, taps, towards] = [placesBy(operation), countOf(kernel), towardsOf(operation)];
-      const own = depthwise ? weight : values;
-      const pack = (from: number, o: number, count: number) => {
-        const part = isOne ? { ...channels, outChannels: count } : channels;
-        packWeights(backend, from, at + o * columns * 4, part, taps, places, towards, by && by + o * 8);
-      };
-      const write = (out: Float32Array, o: number) => own.write(out, o * columns);
-      inPieces(backend, outChannels, columns, write, pack, isOne ? undefined : outChannels);
+    const call = new Call(backend);
+    try {
+      const by = factors && (across || !depthwise) ? call.scratch(8 * outChannels) : 0;
+      if (by) doubles(backend.heap, by, outChannels).set(factors!);
+      if (across) {
+        inPieces(backend, columns, outChannels, across, (from, row, count) =>
+          packRows(backend, from, at, by, row, count, columns, outChannels, depthwise),
+        );
+      } else {
+        const [places, taps, towards] = [placesBy(operation), countOf(kernel), towardsOf(operation)];
+        const own = depthwise ? weight : values;
+        const pack = (from: number, o: number, count: number) => {
+          const part = isOne ? { ...channels, outChannels: count } : channels;
+          packWeights(backend, from, at + o * columns * 4, part, taps, places, towards, by && by + o * 8);
+        };
+        const write = (out: Float32Array, o: number) => own.write(out, o * columns);
+        inPieces(backend, outChannels, columns, write, pack, isOne ? undefined : outChannels);
+      }
+    } finally {
+      call.end();
     }
+    // behind the weights, where rows of fewer channels than a panel has may have left zeros
     store(backend.heap, vectors, bias ?? new Float32Array(outChannels));
     store(backend.heap, vectors + padded(outChannels), new Float32Array(outChannels).fill(1));
   },
