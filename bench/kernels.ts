@@ -34,10 +34,13 @@ const SIZES: readonly Sizes[] = [
     ...{ samples: 1, height: 56, width: 56, depth: 64, outHeight: 56, outWidth: 56 },
     ...{ cols: 64, pixel: 64, top: 1, left: 1, share: 64, block: 112 },
   },
-  { depth: 64, cols: 64, depthStride: 9, colStride: 576, panelStride: 4608 },
   { rows: 512, cols: 768, segment: 64 },
   { rows: 64, depth: 784, cols: 100, rowStride: 784, depthStride: 1 },
-  { depth: 784, cols: 100, depthStride: 1, colStride: 784 },
+  { depth: 784, cols: 100, depthStride: 1, colStride: 784, panelStride: 6272 },
+  {
+    ...{ samples: 1, depth: 1, height: 56, width: 56 },
+    ...{ first: 0, sampleStep: 215_296, depthStep: 215_296, rowStep: 3712, step: 64 },
+  },
   {
     ...{ outer: 2, channels: 64, inDepth: 1, inHeight: 56, inWidth: 56, outDepth: 1, outHeight: 28, outWidth: 28 },
     ...{ dilationDepth: 1, dilationHeight: 1, dilationWidth: 1 },
@@ -53,7 +56,7 @@ function windows(): Float32Array {
 
 const PARAMETERS: Sizes = {
   ...{ kind: 0, alpha: 0, seed: 1, threshold: 2 ** 31, scale: 2, accumulate: 0, eps: 1e-5 },
-  ...{ centred: 1, together: 1, bands: 1, plain: 0, log: 0 },
+  ...{ min: -1, centred: 1, together: 1, bands: 1, plain: 0, log: 0 },
   ...{ low: Number.NEGATIVE_INFINITY, high: Number.POSITIVE_INFINITY },
 };
 

@@ -8,7 +8,7 @@ import type { Backend } from '../kernels/create-backend.ts';
 import { convWeights } from '../kernels/gradients/calls.ts';
 import { floats } from '../wasm/views.ts';
 import type { ConvGrid } from './conv-geometry.ts';
-import { type ConvPlan, isDepthwise, type Phase, type Source, type Towards } from './conv-plan.ts';
+import { type ConvPlan, isDepthwise, type Phase, type Pixels, type Source, type Towards } from './conv-plan.ts';
 
 const PANEL = 8;
 const panels = (cols: number) => Math.ceil(cols / PANEL) * PANEL;
@@ -102,11 +102,14 @@ export function tableBytes({ phases, windows, rows }: ConvPlan): number {
 const ALIGN = 64;
 export const align = (bytes: number) => Math.ceil(bytes / ALIGN) * ALIGN;
 
+/** 0, 1, 2, … */
+const NUMBERS: Pixels = { first: 0, sampleStep: 0, steps: [0, 0, 1] };
+
 /** Puts the tables of a phase into memory: where windows begin, where pixels lie, and runs. */
 function placeTables(backend: Backend, samples: number, phase: Phase, tables: number): void {
   const { counts, at, to, taps, count } = phase;
-  pixelTable(backend, tables, samples, counts, at.first, at.sampleStep, at.steps);
-  pixelTable(backend, tables + align(count * 4), samples, counts, to.first, to.sampleStep, to.steps);
+  pixelTable(backend, tables, samples, counts, at);
+  pixelTable(backend, tables + align(count * 4), samples, counts, to);
   backend.heap.f32.set(taps, (tables + align(count * 4) * 2) >>> 2);
 }
 
@@ -138,8 +141,7 @@ export function runPlan(backend: Backend, plan: ConvPlan, operands: Operands, cl
   let { packed } = operands;
   if (plan.windows) winograd(backend, x, packed, bias, residual, y, tables, plan.windows, clamp);
   if (plan.rows) {
-    const { samples, outHeight } = plan.rows;
-    pixelTable(backend, tables, 1, [1, 1, samples * outHeight], 0, 0, [0, 0, 1]);
+    pixelTable(backend, tables, 1, plan.rows.counts, NUMBERS);
     depthwiseRows(backend, x, packed, bias, residual, y, tables, plan.rows, clamp);
   }
   for (const phase of phases) {

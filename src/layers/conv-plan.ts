@@ -117,8 +117,8 @@ export interface ConvPlan {
   readonly size: number;
   /** Windows on whole images, which need no tables and no zeros around. */
   readonly windows?: WindowSizes;
-  /** The same of a depthwise convolution. */
-  readonly rows?: RowSizes;
+  /** The same of a depthwise convolution, and how many rows there are. */
+  readonly rows?: RowSizes & { readonly counts: Three };
 }
 
 /** Pixels at `start + i·step` along each axis of an array of these lengths. */
@@ -165,7 +165,7 @@ function windowsFor(
 function rowsFor(
   { samples, kernel, stride, dilation, before, inChannels, outChannels, inLengths, outLengths }: ConvGrid,
   towards: Towards,
-): RowSizes | undefined {
+): ConvPlan['rows'] {
   const isFlat = inLengths[0] === 1 && outLengths[0] === 1 && kernel[0] === 1 && before[0] === 0;
   if (!isFlat || inChannels !== outChannels || dilation.some((step) => step !== 1)) return undefined;
   const forward = towards === 'output';
@@ -176,6 +176,7 @@ function rowsFor(
   if (top < 0 || left < 0) return undefined;
   const [, strideHeight, strideWidth] = stride;
   return {
+    counts: [1, 1, samples * outHeight],
     ...{ samples, height, width, outHeight, outWidth, cols: inChannels },
     ...{ kernelHeight, kernelWidth, strideHeight, strideWidth, top, left },
   };

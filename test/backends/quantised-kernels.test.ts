@@ -85,7 +85,8 @@ function modelsOf(layers: readonly Layer[], dtype: 'uint8' | 'uint16', random: R
   const all = layers.flatMap(({ weights }) => weights);
   const Codes = dtype === 'uint8' ? Uint8Array : Uint16Array;
   const parts = all.map(({ shape, isVariance }) => {
-    const codes = Codes.from({ length: shape.reduce((a, b) => a * b, 1) }, () => random.bits() >>> 8);
+    const codes = new Codes(shape.reduce((a, b) => a * b, 1));
+    for (let i = 0; i < codes.length; i++) codes[i] = random.bits() >>> 8;
     const scale = (0.5 + random.uniform()) / (dtype === 'uint8' ? 255 : 65535);
     return { codes, scale, min: isVariance ? 0.25 : -0.5 };
   });

@@ -197,18 +197,29 @@ export function decodeBytes(backend: Backend, y: number, scale: number, min: num
   withConv(backend).kernels.decode_bytes_f32(y, scale, min, count);
 }
 
-/** Where pixels begin, in a table of u32: see assembly/kernels/pixel-table.ts. */
+/**
+ * Where pixels begin, in a table of u32: see assembly/kernels/pixel-table.ts. Lists are read by
+ * index: to take them apart makes garbage, and runs make none.
+ */
 export function pixelTable(
   backend: Backend,
   table: number,
   samples: number,
-  [depth, height, width]: Three,
-  first: number,
-  sampleStep: number,
-  [depthStep, rowStep, step]: Three,
+  counts: Three,
+  { first, sampleStep, steps }: { readonly first: number; readonly sampleStep: number; readonly steps: Three },
 ): void {
-  const { kernels } = withConv(backend);
-  kernels.pixel_table_f32(table, samples, depth, height, width, first, sampleStep, depthStep, rowStep, step);
+  withConv(backend).kernels.pixel_table_f32(
+    table,
+    samples,
+    counts[0],
+    counts[1],
+    counts[2],
+    first,
+    sampleStep,
+    steps[0],
+    steps[1],
+    steps[2],
+  );
 }
 
 /** Sums of `run` values side by side. */
