@@ -1,5 +1,5 @@
-// Kernels that a TF.js file has in 8 or 16 bits: packed as they lie, with norms folded in, they give
-// the bits of the same values as floats, and what the layers by themselves give.
+// Kernels that a TF.js file has in 8 or 16 bits, packed as they lie, with norms folded in: the bits
+// are those of the same values as floats, and the values what the layers by themselves give.
 
 import { expect, test } from 'vitest';
 import { Random } from '../../src/nn/random.ts';
